@@ -1,0 +1,123 @@
+"""Attention over a remembered past and the block at hand: SDPA, or flex for masks on a GPU."""
+
+from functools import cache
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F  # noqa: N812  (its usual name)
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn.attention.flex_attention import BlockMask, flex_attention
+
+from cf.models.masks import Mask, block_sparse, dense
+from cf.models.rope import Rotation, rotate
+
+Heads = Float[Tensor, "b n heads d"]
+
+
+class Remembered(NamedTuple):
+    """What one layer reads of the past: rotated keys, values and their attention mask, if any."""
+
+    k: Heads
+    v: Heads
+    mask: Tensor | None = None
+
+
+def attend(
+    q: Float[Tensor, "b q heads d"],
+    k: Float[Tensor, "b k heads d"],
+    v: Float[Tensor, "b k heads d"],
+    mask: Tensor | BlockMask | None = None,
+) -> Float[Tensor, "b q width"]:
+    """Softmax attention; a tensor mask is boolean (True: visible) or additive."""
+    q, k, v = (x.transpose(1, 2) for x in (q, k, v))
+    if isinstance(mask, BlockMask):
+        out = (_compiled_flex() if q.is_cuda else flex_attention)(q, k, v, block_mask=mask)
+        assert isinstance(out, Tensor)
+    else:
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    return out.transpose(1, 2).flatten(2)
+
+
+@cache
+def _compiled_flex():  # type: ignore[no-untyped-def]  # noqa: ANN202
+    return torch.compile(flex_attention)
+
+
+def mask_for(
+    mask: Mask | None, rows: int, tokens: int, device: torch.device
+) -> Bool[Tensor, "q k"] | BlockMask | None:
+    """The form of `mask` that suits the device."""
+    if mask is None:
+        return None
+    return (block_sparse if device.type == "cuda" else dense)(mask, rows, tokens, device)
+
+
+class QKNorm(nn.Module):
+    """RMS norm over all heads at once, in float32 or better."""
+
+    def __init__(self, dim: int, eps: float) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(dim))
+
+    def forward(self, x: Float[Tensor, "b n dim"]) -> Float[Tensor, "b n dim"]:
+        """Normalise and scale."""
+        wide = torch.promote_types(x.dtype, torch.float32)
+        return F.rms_norm(x.to(wide), (x.shape[-1],), self.weight.to(wide), self.eps).to(x.dtype)
+
+
+class Attention(nn.Module):
+    """The projections that self- and cross-attention share, under Wan2.1's parameter names."""
+
+    def __init__(self, dim: int, num_heads: int, eps: float) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.q, self.k, self.v, self.o = (nn.Linear(dim, dim) for _ in range(4))
+        self.norm_q, self.norm_k = QKNorm(dim, eps), QKNorm(dim, eps)
+
+    def queries(self, x: Float[Tensor, "b n dim"]) -> Heads:
+        """Normalised queries, before RoPE."""
+        return self.norm_q(self.q(x)).unflatten(-1, (self.num_heads, -1))
+
+    def keys_values(self, x: Float[Tensor, "b n dim"]) -> tuple[Heads, Heads]:
+        """Normalised keys, before RoPE, and values."""
+        k = self.norm_k(self.k(x)).unflatten(-1, (self.num_heads, -1))
+        return k, self.v(x).unflatten(-1, (self.num_heads, -1))
+
+
+class SelfAttention(Attention):
+    """Attention over the past and the block's own tokens."""
+
+    def forward(
+        self,
+        x: Float[Tensor, "b n dim"],
+        place: Rotation,
+        past: Remembered | None,
+        mask: Tensor | BlockMask | None,
+    ) -> tuple[Float[Tensor, "b n dim"], Heads, Heads]:
+        """The attended values, and the block's keys (before RoPE) and values."""
+        q, (k, v) = rotate(self.queries(x), place), self.keys_values(x)
+        all_k, all_v = rotate(k, place), v
+        if past is not None:
+            all_k = torch.cat((past.k.to(k.dtype), all_k), 1)
+            all_v = torch.cat((past.v.to(v.dtype), all_v), 1)
+            mask = _with_own(past.mask, x.shape[1])
+        return self.o(attend(q, all_k, all_v, mask)), k, v
+
+
+class CrossAttention(Attention):
+    """Attention over the text; padded text tokens are attended, as in Wan2.1."""
+
+    def forward(
+        self, x: Float[Tensor, "b n dim"], text: tuple[Heads, Heads]
+    ) -> Float[Tensor, "b n dim"]:
+        """The attended text values."""
+        out: Tensor = self.o(attend(self.queries(x), *text))
+        return out
+
+
+def _with_own(mask: Tensor | None, own: int) -> Tensor | None:
+    if mask is None:
+        return None
+    return F.pad(mask, (0, own), value=True if mask.dtype == torch.bool else 0.0)

@@ -1,0 +1,82 @@
+"""What a backbone is to everybody else: a pure function that reads a past and returns a block."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from cf.models.attention import Remembered
+from cf.models.masks import Mask
+from cf.types import Conditioning, Latents, Past, Prediction, Times
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A read of the past, made ready once and used by every call of a block.
+
+    Attributes:
+        layers: what each layer attends to besides the block; empty without a past.
+        start: RoPE time at which the block begins.
+        text: each layer's text keys and values; None: the forward projects the text itself.
+    """
+
+    layers: tuple[Remembered, ...] = ()
+    start: float = 0.0
+    text: tuple[tuple[Tensor, Tensor], ...] | None = None
+
+
+NOTHING = Prepared()
+
+
+class Backbone(nn.Module, ABC):
+    """A network from noisy latents to velocity that also returns its own keys and values.
+
+    Attributes:
+        latent_shape: channels, height, width of a latent frame that it was configured for.
+        prediction: what the network is trained to say; the forward returns velocity either way.
+    """
+
+    latent_shape: tuple[int, int, int]
+    prediction: str
+
+    @abstractmethod
+    def prepare(self, past: Past, cond: Conditioning) -> Prepared:
+        """Rotate remembered keys and project the text, once per distinct read of a block."""
+
+    @abstractmethod
+    def forward(
+        self,
+        x_t: Latents,
+        t: Times,
+        cond: Conditioning,
+        past: Prepared = NOTHING,
+        mask: Mask | None = None,
+    ) -> Prediction:
+        """Velocity of the frames in `x_t`; without a mask they all see one another.
+
+        Never writes to a context. With a mask, `x_t` and `t` are its rows, and per-frame
+        conditioning is looked up by the frame that stands at each row.
+        """
+
+    @property
+    @abstractmethod
+    def dtype(self) -> torch.dtype:
+        """The type of its parameters."""
+
+    @property
+    @abstractmethod
+    def device(self) -> torch.device:
+        """Where its parameters are."""
+
+    def fake_inputs(
+        self, batch: int = 1, frames: int = 3
+    ) -> tuple[Latents, Times, Conditioning]:
+        """Random inputs that `forward` accepts, for tests and warm-up."""
+        x_t = torch.randn(batch, frames, *self.latent_shape, device=self.device)
+        t = torch.rand(batch, frames, device=self.device)
+        return x_t, t, self.fake_conditioning(batch, frames)
+
+    @abstractmethod
+    def fake_conditioning(self, batch: int, frames: int) -> Conditioning:
+        """Random conditioning of the kinds that this backbone was built for."""

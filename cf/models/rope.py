@@ -1,0 +1,43 @@
+"""Rotary position embedding of tokens whose positions are data (https://arxiv.org/abs/2104.09864)."""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+class Rotation(NamedTuple):
+    """Cosine and sine by which every head's channel pairs turn; float64."""
+
+    cos: Float[Tensor, "b n 1 pairs"]
+    sin: Float[Tensor, "b n 1 pairs"]
+
+
+def wan_axes(head_dim: int) -> tuple[int, int, int]:
+    """Channels that Wan2.1 gives to (frame, row, column).
+
+    >>> wan_axes(128)
+    (44, 42, 42)
+    """
+    space = 2 * (head_dim // 6)
+    return head_dim - 2 * space, space, space
+
+
+def rotation(ids: Float[Tensor, "b n 3"], axes: tuple[int, int, int], base: float) -> Rotation:
+    """The rotation of tokens at `ids`, in float64: positions may be any real number, of any size."""
+    angles = []
+    for axis, channels in enumerate(axes):
+        exponent = torch.arange(0, channels, 2, device=ids.device, dtype=torch.float64) / channels
+        angles.append(ids[..., axis, None].double() * base**-exponent)
+    angle = torch.cat(angles, -1).unsqueeze(-2)
+    return Rotation(angle.cos(), angle.sin())
+
+
+def rotate(x: Float[Tensor, "b n heads d"], by: Rotation) -> Float[Tensor, "b n heads d"]:
+    """Turn adjacent channel pairs of `x`, in float32 or better."""
+    wide = torch.promote_types(x.dtype, torch.float32)
+    cos, sin = by.cos.to(wide), by.sin.to(wide)
+    even, odd = x.to(wide).unflatten(-1, (-1, 2)).unbind(-1)
+    turned = torch.stack((even * cos - odd * sin, even * sin + odd * cos), -1)
+    return turned.flatten(-2).to(x.dtype)

@@ -1,0 +1,133 @@
+"""The shared nouns: what flows between backbone, memory, rollout, objectives and metrics.
+
+Axes: `b` batch, `f` latent frames, `c h w` latent channels, height, width, `t` pixel frames,
+`n` tokens, `heads d` attention heads and their width, `s` text tokens, `k` control channels.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+Latents = Float[Tensor, "b f c h w"]
+"""Latents of a video; with the pixel codec these are pixels in [-1, 1]."""
+Video = Float[Tensor, "b t 3 h w"]
+"""Pixels in [0, 1]."""
+Times = Float[Tensor, "b f"]
+"""Flow time of each latent frame: 1 is noise, 0 is data."""
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """What the video should show: text for all of it, control and camera for each latent frame.
+
+    Attributes:
+        text: states of a text encoder, zero-padded; None for an unconditional model.
+        control: a signal per frame (camera pose, action, one-hot scene), None if there is none.
+        origin: (row, column) in tokens of each frame's top-left corner in the world, which shifts
+            the frame's positions; None leaves every frame at (0, 0).
+    """
+
+    text: Float[Tensor, "b s d"] | None = None
+    control: Float[Tensor, "b f k"] | None = None
+    origin: Float[Tensor, "b f 2"] | None = None
+
+    def frames(self, start: int, stop: int) -> "Conditioning":
+        """The same conditioning for frames `start` to `stop`.
+
+        Raises:
+            ValueError: if a per-frame signal ends before `stop`.
+        """
+        for name, signal in (("control", self.control), ("origin", self.origin)):
+            if signal is not None and signal.shape[1] < stop:
+                raise ValueError(
+                    f"{name} covers {signal.shape[1]} latent frames but frame {stop - 1} is asked "
+                    f"for; give a longer {name} or a shorter video"
+                )
+        return Conditioning(
+            self.text,
+            None if self.control is None else self.control[:, start:stop],
+            None if self.origin is None else self.origin[:, start:stop],
+        )
+
+
+class LayerKV(NamedTuple):
+    """One layer's keys, before RoPE, its values, and where each token sits.
+
+    Attributes:
+        ids: (frame, row, column) of each token.
+        valid: False marks an empty slot, per sample; None if every token counts.
+    """
+
+    k: Float[Tensor, "b n heads d"]
+    v: Float[Tensor, "b n heads d"]
+    ids: Float[Tensor, "b n 3"]
+    valid: Bool[Tensor, "b n"] | None = None
+
+
+@dataclass(frozen=True)
+class Block:
+    """What one pass over some frames would add to a context.
+
+    Attributes:
+        layers: one LayerKV per layer, tokens ordered by (frame, row, column).
+        frames: number of latent frames.
+        grid: rows and columns of tokens in a frame.
+    """
+
+    layers: tuple[LayerKV, ...]
+    frames: int
+    grid: tuple[int, int]
+
+    @property
+    def tokens_per_frame(self) -> int:
+        """Tokens of one latent frame."""
+        return self.grid[0] * self.grid[1]
+
+
+@dataclass(frozen=True)
+class Context:
+    """The remembered past, as a memory left it.
+
+    Attributes:
+        layers: what is remembered, one LayerKV per layer; empty before the first block.
+        start: true index of the next frame; never a RoPE time.
+        frames: true indices of the whole frames that every layer and sample holds, in the order
+            in which they lie; a memory that chooses per sample lists only the common ones.
+        state: what a policy needs besides (a running mean, the last key); detached.
+    """
+
+    layers: Sequence[LayerKV] = ()
+    start: int = 0
+    frames: tuple[int, ...] = ()
+    state: tuple[Tensor, ...] = ()
+
+
+class Past(NamedTuple):
+    """What attention reads of a context: layers placed in RoPE time.
+
+    Attributes:
+        start: RoPE time at which the coming block begins.
+        bias: additive attention logit of each remembered token; None for none.
+    """
+
+    layers: Sequence[LayerKV] = ()
+    start: float = 0.0
+    bias: Float[Tensor, "b n"] | None = None
+
+
+class Prediction(NamedTuple):
+    """A backbone's answer: `velocity` is eps - x0, `block` what these frames would add."""
+
+    velocity: Latents
+    block: Block
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A value to minimise and what to log beside it."""
+
+    value: Float[Tensor, ""]
+    logs: dict[str, Tensor] = field(default_factory=dict)
