@@ -1,0 +1,177 @@
+"""What a memory is: a frozen value that folds finished blocks into a context and reads it back."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from cf.types import Block, Conditioning, Context, LayerKV, Past
+
+
+class Query(NamedTuple):
+    """Who reads: the coming block.
+
+    Attributes:
+        frames: its latent frames.
+        phase: whether it is being denoised, or read once more, finished, into the context.
+        step: the denoising step; the number of steps in the commit phase.
+    """
+
+    frames: int
+    cond: Conditioning
+    phase: Literal["denoise", "commit"] = "denoise"
+    step: int = 0
+
+
+class Memory(ABC):
+    """What to remember. Holds hyper-parameters only; every tensor lives in the context.
+
+    Under autograd nothing is changed in place. In inference mode `update` consumes its argument,
+    so that old and new context never exist at once; `fork` a context to keep it.
+    """
+
+    @property
+    @abstractmethod
+    def max_frames(self) -> int | None:
+        """The most latent frames that are attended, the coming block included; None: no bound."""
+
+    @abstractmethod
+    def update(self, context: Context, block: Block) -> Context:
+        """The context after a finished block."""
+
+    def read(self, context: Context, query: Query) -> Past:
+        """Which part of the context the coming block sees, and where in RoPE time: all, in place."""
+        return Past(context.layers, float(context.start))
+
+    def read_key(self, query: Query) -> Hashable:
+        """Equal keys promise equal reads of one context, which are then prepared only once."""
+        return ()
+
+    def check_block(self, block_frames: int) -> None:
+        """Raise a ValueError if blocks of this length do not fit the memory's sizes."""
+
+
+@dataclass(frozen=True)
+class SelectiveMemory(Memory):
+    """Keeps whole frames, the same in every layer and sample; a subclass says which."""
+
+    @abstractmethod
+    def keep(self, frames: Int[Tensor, " f"], stop: int) -> Bool[Tensor, " f"]:
+        """Which `frames` (true indices) a block that ends before frame `stop` may read."""
+
+    def update(self, context: Context, block: Block) -> Context:
+        """Append the block and drop what the next one, taken to be as long, may not read."""
+        held = context.frames + tuple(range(context.start, context.start + block.frames))
+        start = context.start + block.frames
+        kept = self._kept(held, start + block.frames)
+        tokens, old = block.tokens_per_frame, len(context.frames)
+        runs = _runs(kept)
+        before = [slice(a * tokens, min(b, old) * tokens) for a, b in runs if a < old]
+        after = [slice((max(a, old) - old) * tokens, (b - old) * tokens) for a, b in runs if b > old]
+        layers = collect(
+            share_ids(
+                join([pick(past, s) for s in before] + [pick(new, s) for s in after])
+                for past, new in arrivals(context, block)
+            )
+        )
+        return replace(context, layers=layers, start=start, frames=tuple(held[i] for i in kept))
+
+    def read(self, context: Context, query: Query) -> Past:
+        """Everything held, less what a block longer than the last one may not see."""
+        kept = self._kept(context.frames, context.start + query.frames)
+        layers = context.layers
+        if len(kept) < len(context.frames):
+            tokens = layers[0].k.shape[1] // len(context.frames)
+            slices = [slice(a * tokens, b * tokens) for a, b in _runs(kept)]
+            layers = tuple(share_ids(join([pick(layer, s) for s in slices]) for layer in layers))
+        return self.place(layers, len(kept), context)
+
+    def place(self, layers: Sequence[LayerKV], frames: int, context: Context) -> Past:
+        """Put the `frames` that are read into RoPE time: where they were."""
+        return Past(layers, float(context.start))
+
+    def _kept(self, frames: Sequence[int], stop: int) -> list[int]:
+        keep = self.keep(torch.tensor(frames, dtype=torch.long), stop)
+        return [int(i) for i in keep.nonzero().flatten()]
+
+
+def fork(context: Context) -> Context:
+    """A context that survives when this one is consumed; shares its tensors, costs nothing."""
+    return replace(context, layers=tuple(context.layers))
+
+
+def arrivals(context: Context, block: Block) -> Iterator[tuple[LayerKV, LayerKV]]:
+    """Each layer's (remembered, new) tokens, the new ones at their true frame indices.
+
+    Raises:
+        RuntimeError: if the context was consumed by an earlier update in inference mode.
+    """
+    placed: dict[int, Tensor] = {}
+    shift = block.layers[0].ids.new_tensor((context.start, 0, 0))
+    for i, new in enumerate(block.layers):
+        ids = placed.setdefault(id(new.ids), new.ids + shift)
+        past = context.layers[i] if context.layers else pick(new, slice(0))
+        if past is None:
+            raise RuntimeError("this context was consumed by an update; fork() it before streaming on")
+        if isinstance(context.layers, list):
+            context.layers[i] = None
+        yield past, new._replace(ids=ids)
+        del past
+
+
+def collect(layers: Iterator[LayerKV]) -> Sequence[LayerKV]:
+    """The layers of a new context, which in inference mode can be consumed one by one."""
+    return list(layers) if torch.is_inference_mode_enabled() else tuple(layers)
+
+
+def pick(layer: LayerKV, tokens: slice) -> LayerKV:
+    """Some tokens of a layer, as views."""
+    k, v, ids, valid = layer
+    valid = None if valid is None else valid[:, tokens]
+    return LayerKV(k[:, tokens], v[:, tokens], ids[:, tokens], valid)
+
+
+def join(parts: Sequence[LayerKV]) -> LayerKV:
+    """Layers one after the other, in storage of their own."""
+    k, v, ids = (torch.cat([part[field] for part in parts], 1) for field in range(3))
+    valid = None
+    if any(part.valid is not None for part in parts):
+        valid = torch.cat([_valid(part) for part in parts], 1)
+    return LayerKV(k, v, ids, valid)
+
+
+def share_ids(layers: Iterable[LayerKV]) -> Iterator[LayerKV]:
+    """Let layers that hold the same tokens share one tensor of positions, rotated only once."""
+    ids = None
+    for layer in layers:
+        ids = layer.ids if ids is None else ids
+        yield layer._replace(ids=ids)
+
+
+def in_slots(layer: LayerKV, frames: int) -> LayerKV:
+    """The same tokens with their frames counted 0, 1, 2, ... in the order in which they lie."""
+    batch, tokens = layer.ids.shape[:2]
+    slot = torch.arange(frames, device=layer.ids.device).repeat_interleave(tokens // frames)
+    slot = slot.to(layer.ids).expand(batch, -1)[..., None]
+    return layer._replace(ids=torch.cat((slot, layer.ids[..., 1:]), -1))
+
+
+def _valid(layer: LayerKV) -> Bool[Tensor, "b n"]:
+    if layer.valid is not None:
+        return layer.valid
+    return torch.ones(layer.k.shape[:2], dtype=torch.bool, device=layer.k.device)
+
+
+def _runs(indices: Sequence[int]) -> list[tuple[int, int]]:
+    """Consecutive indices as half-open intervals: [0, 1, 2, 7, 8] -> [(0, 3), (7, 9)]."""
+    runs: list[tuple[int, int]] = []
+    for i in indices:
+        if runs and runs[-1][1] == i:
+            runs[-1] = (runs[-1][0], i + 1)
+        else:
+            runs.append((i, i + 1))
+    return runs

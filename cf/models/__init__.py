@@ -1,0 +1,1 @@
+"""Networks: the video transformer, its checkpoints, codecs and text encoders."""

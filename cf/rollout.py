@@ -1,0 +1,281 @@
+"""The rollout: noise to video block after block, each block read back into the context."""
+
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from cf.memory.base import Memory, Query, fork
+from cf.models.base import Backbone, Prepared
+from cf.schedule import FlowSchedule
+from cf.types import Conditioning, Context, Latents
+
+Noise = Callable[[int, int], Latents]
+"""(index of a block's first frame, denoising step) -> that block's noise, float32 on the CPU."""
+
+
+@dataclass(frozen=True)
+class SeededNoise:
+    """Gaussian noise that depends on seed, sample, block and step alone.
+
+    So batches of any size, ranks and resumed streams agree; drawn on the CPU in float32.
+
+    Attributes:
+        samples: global index of each sample of the batch.
+        shape: frames of a block, channels, height, width.
+    """
+
+    seed: int
+    samples: tuple[int, ...]
+    shape: tuple[int, int, int, int]
+
+    def __call__(self, block: int, step: int) -> Latents:
+        """The noise of one block at one step."""
+        return torch.stack([self._draw(sample, block, step) for sample in self.samples])
+
+    def _draw(self, sample: int, block: int, step: int) -> Tensor:
+        key = np.random.SeedSequence((self.seed, sample, block, step)).generate_state(1, np.uint64)
+        return torch.randn(self.shape, generator=torch.Generator().manual_seed(int(key[0])))
+
+
+@dataclass(frozen=True)
+class RolloutState:
+    """All that a stream needs to go on, besides its noise and conditioning."""
+
+    context: Context = Context()
+
+    def fork(self) -> "RolloutState":
+        """A state that survives when streaming on from this one consumes it; costs nothing."""
+        return RolloutState(fork(self.context))
+
+
+START = RolloutState()
+
+
+class Rolled(NamedTuple):
+    """A rollout for training.
+
+    Attributes:
+        past: clean, detached frames before the window; may be empty.
+        window: the frames that are scored; they carry gradient.
+        exit_t: the time at which the window's frames left the denoising.
+    """
+
+    past: Latents
+    window: Latents
+    exit_t: Float[Tensor, ""]
+    state: RolloutState
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """Generates a video of any length from a backbone, one block at a time.
+
+    Attributes:
+        num_steps: denoising steps of a block; one more network call commits it to the context.
+        timesteps: the times of these steps, first 1, if not the schedule's; overrides num_steps.
+        context_noise: time at which a finished block is read into the context; 0: clean.
+        sampler: "renoise" predicts x0 and adds fresh noise, as few-step students are trained;
+            "euler" follows the velocity, for a network trained by flow matching alone.
+    """
+
+    memory: Memory
+    schedule: FlowSchedule = FlowSchedule()
+    num_steps: int = 4
+    block_frames: int = 3
+    context_noise: float = 0.0
+    sampler: Literal["renoise", "euler"] = "renoise"
+    timesteps: Sequence[float] | None = None
+
+    def __post_init__(self) -> None:
+        if self.block_frames < 1:
+            raise ValueError(f"block_frames must be at least 1, got {self.block_frames}")
+        if not 0 <= self.context_noise < 1:
+            raise ValueError(f"context_noise must lie in [0, 1), got {self.context_noise}")
+        if self.sampler not in ("renoise", "euler"):
+            raise ValueError(f"sampler must be renoise or euler, got {self.sampler!r}")
+        times = self.times
+        if not all(1 >= a > b > 0 for a, b in zip(times, [*times[1:], times[-1] / 2], strict=True)):
+            raise ValueError(f"timesteps must fall from at most 1 to above 0, got {times}")
+        self.memory.check_block(self.block_frames)
+
+    @property
+    def times(self) -> list[float]:
+        """The time of every denoising step."""
+        if self.timesteps is not None:
+            return [float(t) for t in self.timesteps]
+        return [float(t) for t in self.schedule.timesteps(self.num_steps)]
+
+    def noise(self, student: Backbone, seed: int, samples: Sequence[int]) -> SeededNoise:
+        """Seeded noise of the shape that this rollout and `student` need."""
+        return SeededNoise(seed, tuple(samples), (self.block_frames, *student.latent_shape))
+
+    def stream(
+        self,
+        student: Backbone,
+        noise: Noise,
+        cond: Conditioning,
+        state: RolloutState = START,
+    ) -> Iterator[tuple[Latents, RolloutState]]:
+        """Blocks without end, each with the state from which the stream can be taken up again.
+
+        Runs without gradient. In inference mode a state is consumed when the next block is asked
+        for; `fork` it to keep it.
+
+        Raises:
+            ValueError: when a per-frame control or origin has come to its end.
+        """
+        while True:
+            with torch.no_grad():
+                x0, state = self._advance(student, noise, cond, state)
+            yield x0, state
+
+    def remember(
+        self,
+        student: Backbone,
+        latents: Latents,
+        noise: Noise,
+        cond: Conditioning,
+        state: RolloutState = START,
+    ) -> RolloutState:
+        """The state after frames that were not generated here: a prompt video or image.
+
+        They are read block by block; where they do not divide, the first block is the shorter.
+        Noise is asked for only with `context_noise`, and then cut to the length of the block.
+        """
+        frames = latents.shape[1]
+        first = frames % self.block_frames
+        for part in torch.split(latents, [first] * bool(first) + [self.block_frames] * (frames // self.block_frames), 1):
+            reads = self._reads(student, cond, state, part.shape[1])
+            with torch.no_grad():
+                state = self._commit(student, noise, part, reads)
+        return state
+
+    def __call__(
+        self,
+        student: Backbone,
+        noise: Noise,
+        cond: Conditioning,
+        *,
+        frames: int,
+        window_frames: int = 0,
+        exit_step: int | None = None,
+        differentiable_past: bool = False,
+        state: RolloutState = START,
+    ) -> Rolled:
+        """Roll out `frames` frames for training; the last `window_frames` carry gradient.
+
+        Frames before the window run every step. Those inside leave at `exit_step` (None: the
+        last), and only that network call carries gradient. Without `differentiable_past` no
+        gradient flows from one block to another; with it, it flows through the window's frames
+        and through the keys and values by which they were remembered.
+        """
+        for name, value in (("frames", frames), ("window_frames", window_frames)):
+            if value % self.block_frames or value < 0:
+                raise ValueError(f"{name}={value} is not a multiple of block_frames={self.block_frames}")
+        if window_frames > frames:
+            raise ValueError(f"window_frames={window_frames} exceeds frames={frames}")
+        times = self.times
+        exit_step = len(times) - 1 if exit_step is None else exit_step
+        if not 0 <= exit_step < len(times):
+            raise ValueError(f"exit_step must lie in 0..{len(times) - 1}, got {exit_step}")
+        blocks: list[Latents] = []
+        for start in range(0, frames, self.block_frames):
+            if start < frames - window_frames:
+                with torch.no_grad():
+                    x0, state = self._advance(student, noise, cond, state)
+            else:
+                x0, state = self._advance(student, noise, cond, state, exit_step, differentiable_past)
+            blocks.append(x0)
+        split = (frames - window_frames) // self.block_frames
+        nothing = torch.empty(len(blocks[0]) if blocks else 0, 0, *student.latent_shape)
+        past = torch.cat(blocks[:split], 1) if split else nothing.to(blocks[0])
+        window = torch.cat(blocks[split:], 1) if window_frames else nothing.to(blocks[0])
+        return Rolled(past, window, window.new_tensor(times[exit_step]), state)
+
+    def _advance(
+        self,
+        student: Backbone,
+        noise: Noise,
+        cond: Conditioning,
+        state: RolloutState,
+        exit_step: int | None = None,
+        differentiable_past: bool = False,
+    ) -> tuple[Latents, RolloutState]:
+        reads = self._reads(student, cond, state, self.block_frames)
+        x0 = self._denoise(student, noise, reads, exit_step)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and differentiable_past):
+            seen = x0 if differentiable_past else x0.detach()
+            return x0, self._commit(student, noise, seen, reads)
+
+    def _denoise(
+        self, student: Backbone, noise: Noise, reads: "Reads", exit_step: int | None
+    ) -> Latents:
+        times, start = self.times, reads.context.start
+        last = len(times) - 1 if exit_step is None else exit_step
+        x = noise(start, 0).to(student.device, _state_dtype(student))
+        grad = torch.is_grad_enabled()
+        for step in range(last + 1):
+            t = x.new_full(x.shape[:2], times[step])
+            with torch.set_grad_enabled(grad and step == last):
+                velocity = student(x, t, reads.cond, reads("denoise", step)).velocity
+                x0 = self.schedule.to_x0(velocity, x, t)
+            if step == last:
+                return x0
+            to = torch.full_like(t, times[step + 1])
+            if self.sampler == "euler":
+                x = self.schedule.step(velocity, x, t, to)
+            else:
+                x = self.schedule.add_noise(x0, noise(start, step + 1).to(x), to)
+        raise AssertionError("a rollout has at least one step")
+
+    def _commit(
+        self, student: Backbone, noise: Noise, x0: Latents, reads: "Reads"
+    ) -> RolloutState:
+        step = len(self.times)
+        t = x0.new_full(x0.shape[:2], self.context_noise)
+        if self.context_noise > 0:
+            eps = noise(reads.context.start, step)[:, : x0.shape[1]].to(x0)
+            x0 = self.schedule.add_noise(x0, eps, t)
+        block = student(x0, t, reads.cond, reads("commit", step)).block
+        reads.clear()
+        return RolloutState(self.memory.update(reads.context, block))
+
+    def _reads(
+        self, student: Backbone, cond: Conditioning, state: RolloutState, frames: int
+    ) -> "Reads":
+        start = state.context.start
+        return Reads(student, self.memory, state.context, cond.frames(start, start + frames), frames)
+
+
+class Reads:
+    """The reads of one block, each distinct one prepared once and only the last one held."""
+
+    def __init__(
+        self, student: Backbone, memory: Memory, context: Context, cond: Conditioning, frames: int
+    ) -> None:
+        self.context, self.cond = context, cond
+        self._student, self._memory, self._frames = student, memory, frames
+        self._held: tuple[Hashable, Prepared] | None = None
+
+    def __call__(self, phase: Literal["denoise", "commit"], step: int) -> Prepared:
+        """What the network reads in this phase and step."""
+        query = Query(self._frames, self.cond, phase, step)
+        key = (self._memory.read_key(query), torch.is_grad_enabled())
+        if self._held is None or self._held[0] != key:
+            self.clear()
+            past = self._memory.read(self.context, query)
+            self._held = (key, self._student.prepare(past, self.cond))
+        return self._held[1]
+
+    def clear(self) -> None:
+        """Let go of rotated keys, before the memory makes room for the next block."""
+        self._held = None
+
+
+def _state_dtype(student: Backbone) -> torch.dtype:
+    return torch.promote_types(student.dtype, torch.float32)
