@@ -1,0 +1,46 @@
+# Every target sets up .venv by itself; it needs Python 3.11 or newer, pip and the network, once.
+PYTHON ?= python3
+BIN := .venv/bin
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-fast check fix docs bench
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
+
+demo: .venv/.run ## train a tiny model on clips (VIDEOS=folder for yours) and stream a long continuation
+	$(BIN)/python -m cf.demo $(if $(VIDEOS),"videos='$(VIDEOS)'")
+
+test: check ## every check and every test
+	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadgroup
+
+test-fast: .venv/.dev ## the tests that take seconds
+	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadgroup -m "not slow"
+
+check: .venv/.dev ## style, types and import layers
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fix: .venv/.dev ## let ruff repair and format what it can
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+docs: .venv/.docs ## build the documentation into site/
+	$(BIN)/mkdocs build --strict
+
+bench: .venv/.run ## measure training and streaming speed
+	$(BIN)/python benchmarks/throughput.py
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "context-forcing needs Python 3.11 or newer; try: make PYTHON=python3.12" >&2; exit 1; }
+	@if $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null; then $(PYTHON) -m venv .venv; \
+	else $(PYTHON) -m venv --without-pip .venv && $(PYTHON) -m pip --python $@ install -q pip; fi \
+	  || { echo "cannot make .venv: install Python's venv and pip (Debian: python3-venv, python3-pip)" >&2; exit 1; }
+
+.venv/.run .venv/.dev .venv/.docs: .venv/.%: pyproject.toml | $(BIN)/python
+	@echo "Installing into .venv (the first time takes a few minutes) ..."
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -e '.$(if $(filter-out run,$*),[$*])'
+	@touch $@

@@ -1,0 +1,54 @@
+"""Every test checks types and shapes, runs on few threads and has no network."""
+
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+# Before torch is imported, and for the commands that tests start: two workers share two cores.
+os.environ.update(OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1")
+# A dead proxy, so that a download fails in started commands too.
+os.environ.update(http_proxy="http://127.0.0.1:9", https_proxy="http://127.0.0.1:9")
+os.environ.update(no_proxy="localhost,127.0.0.1")
+
+import jaxtyping
+import pytest
+import torch
+
+torch.set_num_threads(1)
+jaxtyping.install_import_hook(
+    "cf", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
+)
+
+SHARED = Path(__file__).parents[2] / "shared"
+
+
+def _guard(connect: Any) -> Any:
+    def guarded(self: socket.socket, address: Any) -> Any:
+        if isinstance(address, tuple) and address[0] not in {"localhost", "127.0.0.1", "::1"}:
+            raise RuntimeError(f"a test reached for the network: {address}")
+        return connect(self, address)
+
+    return guarded
+
+
+socket.socket.connect = _guard(socket.socket.connect)  # type: ignore[method-assign]
+socket.socket.connect_ex = _guard(socket.socket.connect_ex)  # type: ignore[method-assign]
+
+
+def _folder(path: Path) -> Path:
+    if not path.is_dir():
+        pytest.skip(f"no {path.name} folder beside the repository")
+    return path
+
+
+@pytest.fixture
+def shared() -> Path:
+    """Material beside the repository, which not every machine has."""
+    return _folder(SHARED)
+
+
+@pytest.fixture
+def reference() -> Path:
+    """Published weights and arrays to match, which not every machine has."""
+    return _folder(SHARED / "reference")

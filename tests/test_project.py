@@ -1,0 +1,92 @@
+"""The promises of the project itself: layers, light imports, commands, packaging."""
+
+import re
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+import cf
+from cf.__main__ import available
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(*command: str, cwd: Path = ROOT) -> str:
+    done = subprocess.run(
+        [sys.executable, *command], cwd=cwd, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_each_layer_knows_only_the_layers_below_it() -> None:
+    run("-c", "from importlinter.cli import lint_imports_command; lint_imports_command()")
+
+
+def test_importing_the_package_imports_nothing_heavy() -> None:
+    loaded = run("-c", "import cf, sys; print(*sys.modules)").split()
+    assert not {"torch", "lightning", "hydra", "numpy"} & set(loaded)
+
+
+def test_the_list_of_commands_is_light_and_has_an_example_for_each() -> None:
+    shown = run("-X", "importtime", "-m", "cf")
+    for name in available():
+        assert f"python -m cf.{name} " in shown
+
+
+def test_an_unknown_command_is_named() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "cf", "fitt"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "'fitt'" in done.stderr
+
+
+@pytest.mark.parametrize("name", available())
+def test_the_help_of_every_command_shows_an_example(name: str) -> None:
+    assert f"python -m cf.{name}" in run("-m", f"cf.{name}", "--help")
+
+
+def test_a_command_can_be_started_by_its_name() -> None:
+    for name in available():
+        assert run("-m", "cf", name, "--help") == run("-m", f"cf.{name}", "--help")
+        break
+
+
+def test_every_folder_of_modules_is_a_package() -> None:
+    folders = {file.parent for file in (ROOT / "cf").rglob("*.py")}
+    assert [folder for folder in folders if not (folder / "__init__.py").exists()] == []
+
+
+def test_the_changelog_knows_the_version() -> None:
+    assert f"[{cf.__version__}]" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def tracked() -> list[Path]:
+    files = (
+        f
+        for folder in ("cf", "configs", "tests", "docs", "benchmarks")
+        for f in (ROOT / folder).rglob("*")
+    )
+    return [file for file in files if file.suffix in {".py", ".yaml", ".md"}]
+
+
+def test_what_is_left_to_do_has_an_issue() -> None:
+    loose = re.compile(r"\b(TO" r"DO|FIX" r"ME|X" r"XX|HA" r"CK)\b(?!\(#\d+\))")
+    assert [str(f.relative_to(ROOT)) for f in tracked() if loose.search(f.read_text())] == []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("hatchling") is None, reason="hatchling builds the wheel")
+def test_the_wheel_carries_its_configs(tmp_path: Path) -> None:
+    import zipfile
+
+    run("-c", f"from hatchling.build import build_wheel; build_wheel({str(tmp_path)!r})")
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    assert "cf/__main__.py" in names
+    for file in (ROOT / "configs").rglob("*.yaml"):
+        assert f"cf/_configs/{file.relative_to(ROOT / 'configs')}" in names
