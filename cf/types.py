@@ -96,13 +96,20 @@ class Context:
         start: true index of the next frame; never a RoPE time.
         frames: true indices of the whole frames that every layer and sample holds, in the order
             in which they lie; a memory that chooses per sample lists only the common ones.
+        grid: rows and columns of tokens in a frame.
         state: what a policy needs besides (a running mean, the last key); detached.
     """
 
     layers: Sequence[LayerKV] = ()
     start: int = 0
     frames: tuple[int, ...] = ()
+    grid: tuple[int, int] = (0, 0)
     state: tuple[Tensor, ...] = ()
+
+    @property
+    def tokens_per_frame(self) -> int:
+        """Tokens of one latent frame, as it was generated."""
+        return self.grid[0] * self.grid[1]
 
 
 class Past(NamedTuple):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from cf.types import Block, Conditioning, Context, LayerKV, Past
@@ -78,20 +78,21 @@ class SelectiveMemory(Memory):
                 for past, new in arrivals(context, block)
             )
         )
-        return replace(context, layers=layers, start=start, frames=tuple(held[i] for i in kept))
+        frames = tuple(held[i] for i in kept)
+        return replace(context, layers=layers, start=start, frames=frames, grid=block.grid)
 
     def read(self, context: Context, query: Query) -> Past:
         """Everything held, less what a block longer than the last one may not see."""
         kept = self._kept(context.frames, context.start + query.frames)
         layers = context.layers
         if len(kept) < len(context.frames):
-            tokens = layers[0].k.shape[1] // len(context.frames)
+            tokens = context.tokens_per_frame
             slices = [slice(a * tokens, b * tokens) for a, b in _runs(kept)]
             layers = tuple(share_ids(join([pick(layer, s) for s in slices]) for layer in layers))
         return self.place(layers, len(kept), context)
 
     def place(self, layers: Sequence[LayerKV], frames: int, context: Context) -> Past:
-        """Put the `frames` that are read into RoPE time: where they were."""
+        """Put the `frames` frames that are read into RoPE time; default: where they were."""
         return Past(layers, float(context.start))
 
     def _kept(self, frames: Sequence[int], stop: int) -> list[int]:
@@ -140,7 +141,7 @@ def join(parts: Sequence[LayerKV]) -> LayerKV:
     k, v, ids = (torch.cat([part[field] for part in parts], 1) for field in range(3))
     valid = None
     if any(part.valid is not None for part in parts):
-        valid = torch.cat([_valid(part) for part in parts], 1)
+        valid = torch.cat([validity(part) for part in parts], 1)
     return LayerKV(k, v, ids, valid)
 
 
@@ -152,15 +153,14 @@ def share_ids(layers: Iterable[LayerKV]) -> Iterator[LayerKV]:
         yield layer._replace(ids=ids)
 
 
-def in_slots(layer: LayerKV, frames: int) -> LayerKV:
-    """The same tokens with their frames counted 0, 1, 2, ... in the order in which they lie."""
-    batch, tokens = layer.ids.shape[:2]
-    slot = torch.arange(frames, device=layer.ids.device).repeat_interleave(tokens // frames)
-    slot = slot.to(layer.ids).expand(batch, -1)[..., None]
-    return layer._replace(ids=torch.cat((slot, layer.ids[..., 1:]), -1))
+def at_times(layer: LayerKV, times: Float[Tensor, "b n"]) -> LayerKV:
+    """The same tokens at other times; rows and columns stay."""
+    times = times.to(layer.ids).expand(layer.ids.shape[:2])
+    return layer._replace(ids=torch.cat((times[..., None], layer.ids[..., 1:]), -1))
 
 
-def _valid(layer: LayerKV) -> Bool[Tensor, "b n"]:
+def validity(layer: LayerKV) -> Bool[Tensor, "b n"]:
+    """Which tokens count, spelled out."""
     if layer.valid is not None:
         return layer.valid
     return torch.ones(layer.k.shape[:2], dtype=torch.bool, device=layer.k.device)

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from cf.memory.base import SelectiveMemory, in_slots, share_ids
+from cf.memory.base import SelectiveMemory, at_times, share_ids
 from cf.types import Context, LayerKV, Past
 
 
@@ -57,4 +58,6 @@ class Sliding(SelectiveMemory):
         """Where they were, or side by side from 0."""
         if self.positions == "absolute" or not layers:
             return super().place(layers, frames, context)
-        return Past(tuple(share_ids(in_slots(layer, frames) for layer in layers)), float(frames))
+        slots = torch.arange(frames, device=layers[0].k.device)
+        times = slots.repeat_interleave(context.tokens_per_frame)[None]
+        return Past(tuple(share_ids(at_times(layer, times) for layer in layers)), float(frames))
