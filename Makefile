@@ -42,5 +42,5 @@ $(BIN)/python:
 
 .venv/.run .venv/.dev .venv/.docs: .venv/.%: pyproject.toml | $(BIN)/python
 	@echo "Installing into .venv (the first time takes a few minutes) ..."
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -e '.$(if $(filter-out run,$*),[$*])'
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.$(if $(filter-out run,$*),[$*])'
 	@touch $@

@@ -11,13 +11,17 @@ os.environ.update(OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE=
 os.environ.update(http_proxy="http://127.0.0.1:9", https_proxy="http://127.0.0.1:9")
 os.environ.update(no_proxy="localhost,127.0.0.1")
 
+import beartype.typing  # noqa: F401 -- named by the text given to the hook
 import jaxtyping
 import pytest
 import torch
 
 torch.set_num_threads(1)
+# Whole numbers in YAML may stand for floats; Self is beyond what beartype checks in a method.
 jaxtyping.install_import_hook(
-    "cf", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
+    "cf",
+    "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True, hint_overrides="
+    "beartype.FrozenDict({beartype.typing.Self: object})))",
 )
 
 SHARED = Path(__file__).parents[2] / "shared"

@@ -1,0 +1,133 @@
+"""Every option under configs/ fits the signatures that it names, composes, and can be built."""
+
+import contextlib
+import inspect
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import InstantiationException
+from hydra.utils import get_object, instantiate
+from omegaconf import DictConfig, ListConfig, OmegaConf, errors
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+FILES = sorted(CONFIGS.rglob("*.yaml"))
+HYDRA_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
+
+
+def name(file: Path) -> str:
+    return str(file.relative_to(CONFIGS).with_suffix(""))
+
+
+def targets(node: Any, where: str = "") -> Iterator[tuple[str, DictConfig]]:
+    """Every mapping that names a `_target_`, however deep, and the path to it."""
+    if isinstance(node, DictConfig) and not (node._is_none() or node._is_interpolation()):
+        if "_target_" in node:
+            yield where, node
+        for key in node:
+            yield from targets(node._get_node(key), f"{where}.{key}".lstrip("."))
+    elif isinstance(node, ListConfig) and not (node._is_none() or node._is_interpolation()):
+        for index in range(len(node)):
+            yield from targets(node._get_node(index), f"{where}[{index}]")
+
+
+def given(node: DictConfig) -> tuple[list[None], dict[str, None]]:
+    """The arguments of a mapping, by position and by name; their values do not matter here."""
+    positional = [None] * len(node.get("_args_") or [])
+    return positional, {str(key): None for key in node if key not in HYDRA_KEYS}
+
+
+def misfits(node: Any) -> list[str]:
+    """The mappings whose keys their target does not take."""
+    found = []
+    for where, mapping in targets(node):
+        positional, keywords = given(mapping)
+        try:
+            inspect.signature(get_object(mapping["_target_"])).bind_partial(*positional, **keywords)
+        except TypeError as error:
+            found.append(f"{where}: {mapping['_target_']}: {error}")
+    return found
+
+
+def is_network(mapping: DictConfig) -> bool:
+    target = get_object(mapping["_target_"])
+    return inspect.isclass(target) and issubclass(target, torch.nn.Module)
+
+
+def defaults(root: Path) -> dict[str, Path]:
+    """The groups that a root's defaults list offers, each with its folder."""
+    groups = {}
+    for entry in OmegaConf.load(root).get("defaults", []):
+        if isinstance(entry, DictConfig):
+            group = str(next(iter(entry))).split()[-1]  # without "optional" or "override"
+            folder = CONFIGS / group.split("@")[0].lstrip("/")
+            if folder.is_dir():
+                groups[group] = folder
+    return groups
+
+
+CHOICES = [
+    pytest.param(root.stem, group, option.stem, id=f"{root.stem}-{group}={option.stem}")
+    for root in sorted(CONFIGS.glob("*.yaml"))
+    for group, folder in defaults(root).items()
+    for option in sorted(folder.glob("*.yaml"))
+]
+
+
+@cache
+def composed(root: str, group: str, option: str) -> DictConfig:
+    with initialize_config_dir(version_base="1.3", config_dir=str(CONFIGS)):
+        overrides = [f"{group}={option}", "hydra.runtime.output_dir=outputs"]
+        return compose(root, overrides=overrides, return_hydra_config=True)
+
+
+def test_a_misspelt_key_is_found() -> None:
+    node = OmegaConf.create({"deep": [{"_target_": "cf.schedule.FlowSchedule", "shiift": 5}]})
+    assert "shiift" in misfits(node)[0]
+
+
+def test_a_word_where_a_number_belongs_is_found() -> None:
+    with pytest.raises(InstantiationException, match="shift"):
+        instantiate({"_target_": "cf.schedule.FlowSchedule", "shift": "three"})
+
+
+@pytest.mark.parametrize("file", FILES, ids=name)
+def test_every_file_fits_the_signatures_it_names(file: Path) -> None:
+    assert misfits(OmegaConf.load(file)) == []
+
+
+@pytest.mark.parametrize(("root", "group", "option"), CHOICES)
+def test_every_choice_composes_and_fits(root: str, group: str, option: str) -> None:
+    whole = OmegaConf.masked_copy(
+        chosen := composed(root, group, option), [key for key in chosen if key != "hydra"]
+    )
+    assert misfits(whole) == []
+
+
+@pytest.mark.parametrize(("root", "group", "option"), CHOICES)
+def test_every_choice_can_be_built(
+    root: str, group: str, option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    chosen = composed(root, group, option)
+    monkeypatch.setattr(HydraConfig.instance(), "cfg", None)
+    HydraConfig.instance().set_config(chosen)
+    package = group.split("@")[-1].split("/")[-1]
+    node = chosen.get(package)
+    if not list(targets(node)):
+        pytest.skip("no object of its own")
+    try:
+        OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
+    except (errors.MissingMandatoryValue, errors.InterpolationToMissingValueError) as error:
+        pytest.skip(f"left to the user: {error}".splitlines()[0])
+    if node.get("accelerator") in {"gpu", "cuda"} and not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    with contextlib.ExitStack() as stack:
+        if any(is_network(mapping) for _, mapping in targets(node)):
+            stack.enter_context(torch.device("meta"))  # fourteen billion parameters weigh nothing
+        instantiate(node, _convert_="all")
