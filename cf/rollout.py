@@ -4,7 +4,6 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -12,6 +11,7 @@ from torch import Tensor
 from cf.memory.base import Memory, Query, fork
 from cf.models.base import Backbone, Prepared
 from cf.schedule import FlowSchedule
+from cf.seeding import seeded
 from cf.types import Conditioning, Context, Latents
 
 Noise = Callable[[int, int], Latents]
@@ -38,8 +38,7 @@ class SeededNoise:
         return torch.stack([self._draw(sample, block, step) for sample in self.samples])
 
     def _draw(self, sample: int, block: int, step: int) -> Tensor:
-        key = np.random.SeedSequence((self.seed, sample, block, step)).generate_state(1, np.uint64)
-        return torch.randn(self.shape, generator=torch.Generator().manual_seed(int(key[0])))
+        return torch.randn(self.shape, generator=seeded(self.seed, sample, block, step))
 
 
 @dataclass(frozen=True)

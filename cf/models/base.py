@@ -59,6 +59,10 @@ class Backbone(nn.Module, ABC):
         conditioning is looked up by the frame that stands at each row.
         """
 
+    def target(self, x0: Latents, eps: Latents, t: Times) -> Latents:
+        """The velocity that this network should return; regressing on it trains `prediction`."""
+        return eps - x0
+
     @property
     @abstractmethod
     def dtype(self) -> torch.dtype:

@@ -227,6 +227,12 @@ class VideoTransformer(Backbone):
         out = self._unpatch(self.head(x, time), grid).to(x_t.dtype)
         return Prediction(self._velocity(out, x_t, t), Block(layers, frames, grid))
 
+    def target(self, x0: Latents, eps: Latents, t: Times) -> Latents:
+        """eps - x0, which an x0 prediction is not asked to reach below `min_time`."""
+        if self.prediction == "velocity":
+            return eps - x0
+        return (eps - x0) * (t / t.clamp(min=self.min_time))[..., None, None, None]
+
     def fake_conditioning(self, batch: int, frames: int) -> Conditioning:
         """Random conditioning of the kinds that this backbone was built for."""
         text = None

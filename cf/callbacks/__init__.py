@@ -1,0 +1,1 @@
+"""Lightning callbacks and loggers: what a run shows and keeps."""

@@ -1,0 +1,76 @@
+"""A run's scalars as one csv file, a row per step, that a resumed run continues."""
+
+import csv
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers.logger import Logger, rank_zero_experiment
+from lightning.pytorch.utilities import rank_zero_only
+
+
+class MetricsTable(Logger):
+    """Writes `metrics.csv`, complete after every row.
+
+    Lightning's own csv logger empties its file when a run is resumed.
+
+    Attributes:
+        folder: where the file is or will be.
+    """
+
+    def __init__(self, folder: str) -> None:
+        super().__init__()
+        self.path = Path(folder) / "metrics.csv"
+        self.rows: list[dict[str, str]] = []
+        if self.path.exists():
+            with self.path.open(newline="") as file:
+                self.rows = list(csv.DictReader(file))
+
+    @property
+    def name(self) -> str:
+        """Of this logger."""
+        return "metrics"
+
+    @property
+    def version(self) -> str:
+        """There is only one."""
+        return ""
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> "MetricsTable":
+        """Itself."""
+        return self
+
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+        """They are in `config.yaml`."""
+
+    def forget_after(self, step: int) -> None:
+        """Drop rows of steps that are about to be taken again."""
+        self.rows = [row for row in self.rows if int(row["step"]) < step]
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Add to the row of `step`; a new column is empty above."""
+        row = {"step": str(step), **{k: f"{v:.6g}" for k, v in metrics.items() if k != "epoch"}}
+        if self.rows and self.rows[-1]["step"] == row["step"]:
+            self.rows[-1] = row = {**self.rows[-1], **row}
+            self._rewrite()
+            return
+        known = list(self.rows[0]) if self.rows else []
+        self.rows.append(row)
+        if self.path.exists() and set(row) <= set(known):
+            with self.path.open("a", newline="") as file:
+                csv.DictWriter(file, known).writerow(row)
+        else:
+            self._rewrite()
+
+    def _rewrite(self) -> None:
+        columns = ["step", *sorted({name for row in self.rows for name in row} - {"step"})]
+        self.rows = [{name: row.get(name, "") for name in columns} for row in self.rows]
+        partial = self.path.with_suffix(".partial")
+        with partial.open("w", newline="") as file:
+            writer = csv.DictWriter(file, columns)
+            writer.writeheader()
+            writer.writerows(self.rows)
+        partial.replace(self.path)

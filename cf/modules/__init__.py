@@ -1,0 +1,1 @@
+"""Lightning modules: a network, its objective and its optimisers."""
