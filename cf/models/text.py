@@ -1,0 +1,159 @@
+"""From prompts to the states that a backbone attends: Wan's umT5, or no text at all."""
+
+import html
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, Self
+
+import torch
+import torch.nn.functional as F  # noqa: N812  (its usual name)
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from cf.models.pretrained import check_complete, find_part, parse_dtype
+
+States = Float[Tensor, "b s d"]
+
+
+class TextEncoder(nn.Module, ABC):
+    """Turns prompts into `Conditioning.text`.
+
+    Attributes:
+        dim: width of the states; None if there are none.
+    """
+
+    dim: int | None
+
+    @abstractmethod
+    def encode(self, prompts: Sequence[str]) -> States | None:
+        """States of each prompt, zero beyond its last token; None if there are none."""
+
+
+class NoText(TextEncoder):
+    """For models that are not conditioned on text.
+
+    >>> NoText().encode(["", ""]) is None
+    True
+    """
+
+    dim = None
+
+    def encode(self, prompts: Sequence[str]) -> None:
+        """Nothing.
+
+        Raises:
+            ValueError: if a prompt is not empty, since it would be ignored.
+        """
+        for prompt in prompts:
+            if prompt.strip():
+                raise ValueError(
+                    f"this model is not conditioned on text, so the prompt {prompt!r} would be "
+                    "ignored; leave it empty, or choose a text encoder and a model with text_dim"
+                )
+
+
+class UMT5(TextEncoder):
+    """Frozen umT5 (https://arxiv.org/abs/2304.09151) as Wan2.1 uses it; states in its own dtype.
+
+    Attributes:
+        tokenizer, encoder: of transformers; `from_folder` loads them.
+        text_len: tokens of every prompt's states: a longer prompt is cut, with a warning, a shorter
+            one followed by zeros.
+    """
+
+    def __init__(self, tokenizer: Any, encoder: nn.Module, text_len: int = 512) -> None:
+        super().__init__()
+        if text_len < 1:
+            raise ValueError(f"text_len must be at least 1, got {text_len}")
+        self.tokenizer, self.text_len = tokenizer, text_len
+        config: Any = encoder.config
+        self.encoder: Any = encoder.requires_grad_(False).eval()
+        self.dim = int(config.d_model)
+
+    @classmethod
+    def from_folder(cls, folder: str, text_len: int = 512, dtype: str = "bfloat16") -> Self:
+        """Load `text_encoder` and `tokenizer` of a published Wan model in diffusers layout.
+
+        Args:
+            folder: the model's folder, or one that holds both parts' files.
+            text_len: see the class.
+            dtype: float32, bfloat16 or float16; what the encoder runs in.
+
+        Raises:
+            FileNotFoundError: if there is no such folder.
+            ImportError: if the extra `wan` is not installed.
+            ValueError: if weights are missing there.
+        """
+        place, torch_dtype = find_part(folder, "text_encoder"), parse_dtype(dtype)
+        words = find_part(folder, "tokenizer", "tokenizer*.json")
+        try:
+            from transformers import AutoTokenizer, UMT5EncoderModel
+        except ImportError as error:
+            raise ImportError(
+                "umT5 needs transformers: install this package with its extra 'wan'"
+            ) from error
+        model: Any = UMT5EncoderModel
+        encoder, found = model.from_pretrained(
+            str(place), dtype=torch_dtype, local_files_only=True, output_loading_info=True
+        )
+        check_complete(place, found["missing_keys"])
+        tokenizer = AutoTokenizer.from_pretrained(str(words), local_files_only=True)
+        return cls(tokenizer, encoder, text_len)
+
+    def train(self, mode: bool = True) -> Self:
+        """Stay in evaluation mode, whatever the module around it does: umT5 has dropout."""
+        return super().train(False)
+
+    @torch.no_grad()
+    def encode(self, prompts: Sequence[str]) -> States:
+        """States of each prompt, zero beyond its last token; an empty prompt has states too.
+
+        Raises:
+            ImportError: if a prompt needs ftfy, see `clean`, and it is not installed.
+        """
+        cleaned = [clean(prompt) for prompt in prompts]
+        if not cleaned:
+            return torch.zeros(0, self.text_len, self.dim or 0)
+        self._warn_if_cut(cleaned)
+        tokens = self.tokenizer(
+            cleaned, padding=True, truncation=True, max_length=self.text_len, return_tensors="pt"
+        ).to(self.encoder.device)
+        states = self.encoder(tokens.input_ids, tokens.attention_mask).last_hidden_state
+        states = states.masked_fill(tokens.attention_mask[..., None] == 0, 0)
+        return F.pad(states, (0, 0, 0, self.text_len - states.shape[1]))
+
+    def _warn_if_cut(self, prompts: Sequence[str]) -> None:
+        for prompt, ids in zip(
+            prompts, self.tokenizer(prompts, verbose=False).input_ids, strict=True
+        ):
+            if len(ids) > self.text_len:
+                warnings.warn(
+                    f"a prompt of {len(ids)} tokens was cut to text_len={self.text_len}: "
+                    f"{prompt[:60]!r}...",
+                    stacklevel=3,
+                )
+
+
+def clean(prompt: str) -> str:
+    r"""A prompt as Wan cleans it: text repaired, HTML entities resolved, white space collapsed.
+
+    Raises:
+        ImportError: if there may be something to repair, but ftfy is not installed.
+
+    >>> clean("  a cat &amp; a dog,\n\t running ")
+    'a cat & a dog, running'
+    """
+    plain = html.unescape(html.unescape(prompt))
+    collapsed = " ".join(plain.split())
+    if collapsed.isascii() and collapsed.isprintable():
+        return collapsed
+    try:
+        import ftfy
+    except ImportError as error:
+        raise ImportError(
+            f"the prompt {prompt!r} is not plain ASCII, and Wan repairs such prompts with ftfy: "
+            "install this package with its extra 'wan', or write the prompt in ASCII"
+        ) from error
+    repaired: str = html.unescape(html.unescape(ftfy.fix_text(prompt)))
+    return " ".join(repaired.split())

@@ -1,0 +1,158 @@
+"""Prompts: zero-padded states, Wan's cleaning, and what is refused."""
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from cf.models.text import UMT5, NoText, clean
+
+WORDS = ("<pad>", "</s>", "<unk>", "a", "red", "cat", "runs")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny umT5 and its tokenizer, laid out as published."""
+    transformers = pytest.importorskip("transformers")
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+    words = Tokenizer(models.WordLevel({w: i for i, w in enumerate(WORDS)}, unk_token="<unk>"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    words.post_processor = processors.TemplateProcessing(
+        single="$A </s>", special_tokens=[("</s>", 1)]
+    )
+    tokenizer = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=words, pad_token="<pad>", eos_token="</s>", unk_token="<unk>"
+    )
+    torch.manual_seed(0)
+    encoder = transformers.UMT5EncoderModel(
+        transformers.UMT5Config(
+            vocab_size=len(WORDS), d_model=16, d_kv=4, d_ff=32, num_layers=2, num_heads=4
+        )
+    )
+    place = tmp_path_factory.mktemp("published")
+    tokenizer.save_pretrained(place / "tokenizer")
+    encoder.save_pretrained(place / "text_encoder")
+    return place
+
+
+@pytest.fixture(scope="module")
+def umt5(folder: Path) -> UMT5:
+    return UMT5.from_folder(str(folder), text_len=8, dtype="float32")
+
+
+def test_states_are_zero_beyond_the_last_token(umt5: UMT5) -> None:
+    states = umt5.encode(["a red cat", "cat"])
+    assert states.shape == (2, 8, 16)
+    assert umt5.dim == 16
+    assert not states[0, 4:].any()
+    assert not states[1, 2:].any()
+    assert (states[0, :4].abs().sum(-1) > 0).all()
+    assert (states[1, :2].abs().sum(-1) > 0).all()
+
+
+def test_states_do_not_depend_on_the_other_prompts(umt5: UMT5) -> None:
+    together, alone = umt5.encode(["a red cat runs", "cat"]), umt5.encode(["cat"])
+    assert torch.allclose(together[1:], alone, atol=1e-6)
+
+
+def test_states_are_those_of_the_model_padded_to_its_full_length(umt5: UMT5) -> None:
+    tokens = umt5.tokenizer(
+        ["a red cat"], padding="max_length", max_length=8, truncation=True, return_tensors="pt"
+    )
+    with torch.no_grad():
+        states = umt5.encoder(tokens.input_ids, tokens.attention_mask).last_hidden_state
+    assert torch.allclose(umt5.encode(["a red cat"])[:, :4], states[:, :4], atol=1e-6)
+
+
+def test_an_empty_prompt_has_states(umt5: UMT5) -> None:
+    states = umt5.encode([""])
+    assert states[0, 0].any()
+    assert not states[0, 1:].any()
+    assert umt5.encode([]).shape == (0, 8, 16)
+
+
+def test_a_long_prompt_is_cut_with_a_warning(umt5: UMT5) -> None:
+    with pytest.warns(UserWarning, match=r"13 tokens was cut to text_len=8"):
+        states = umt5.encode(["a red cat " * 4])
+    assert states.shape == (1, 8, 16)
+
+
+def test_dropout_stays_off(umt5: UMT5) -> None:
+    torch.nn.Sequential(umt5).train()
+    assert torch.equal(umt5.encode(["a cat"]), umt5.encode(["a cat"]))
+    assert not any(parameter.requires_grad for parameter in umt5.parameters())
+
+
+def test_dtype_and_one_folder_for_both_parts(folder: Path, umt5: UMT5, tmp_path: Path) -> None:
+    for part in ("text_encoder", "tokenizer"):
+        for file in (folder / part).iterdir():
+            (tmp_path / file.name).write_bytes(file.read_bytes())
+    half = UMT5.from_folder(str(tmp_path), text_len=8)
+    states = half.encode(["a red cat"])
+    assert states.dtype == torch.bfloat16
+    assert torch.allclose(states.float(), umt5.encode(["a red cat"]), atol=0.1)
+
+
+def test_missing_weights_are_not_left_random(folder: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    for part in ("text_encoder", "tokenizer"):
+        for file in (folder / part).iterdir():
+            (tmp_path / file.name).write_bytes(file.read_bytes())
+    state = load_file(tmp_path / "model.safetensors")
+    del state["encoder.final_layer_norm.weight"]
+    save_file(state, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=r"such as encoder\.final_layer_norm\.weight"):
+        UMT5.from_folder(str(tmp_path))
+
+
+def test_an_absent_folder_says_where_it_looked(tmp_path: Path, folder: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"no text_encoder found: looked for config.json"):
+        UMT5.from_folder(str(tmp_path))
+    with pytest.raises(FileNotFoundError, match=r"no tokenizer found"):
+        UMT5.from_folder(str(folder / "text_encoder"))
+
+
+def test_without_transformers_the_extra_is_named(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(ImportError, match=r"extra 'wan'"):
+        UMT5.from_folder(str(folder))
+
+
+def test_text_len_is_positive(umt5: UMT5) -> None:
+    with pytest.raises(ValueError, match=r"text_len must be at least 1, got 0"):
+        UMT5(umt5.tokenizer, umt5.encoder, text_len=0)
+
+
+def test_no_text_refuses_a_prompt_that_it_would_ignore() -> None:
+    assert NoText().encode(["", "  "]) is None
+    assert NoText().dim is None
+    with pytest.raises(ValueError, match=r"the prompt 'a cat' would be ignored"):
+        NoText().encode(["", "a cat"])
+
+
+@pytest.mark.parametrize(
+    ("prompt", "cleaned"),
+    [
+        (" a\n red\t\tcat ", "a red cat"),
+        ("salt &amp; pepper", "salt & pepper"),
+        ("&amp;lt;b&amp;gt;", "<b>"),
+        ("", ""),
+    ],
+)
+def test_cleaning(prompt: str, cleaned: str) -> None:
+    assert clean(prompt) == cleaned
+
+
+def test_other_than_ascii_is_repaired_by_ftfy_or_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = SimpleNamespace(fix_text=lambda text: text.replace("\u2019", "'"))
+    monkeypatch.setitem(sys.modules, "ftfy", fake)
+    assert clean("the  cat\u2019s\u3000tail") == "the cat's tail"
+    monkeypatch.setitem(sys.modules, "ftfy", None)
+    with pytest.raises(ImportError, match=r"not plain ASCII.*extra 'wan'"):
+        clean("the cat\u2019s tail")
