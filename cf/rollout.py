@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from cf.memory.base import Memory, Query, fork
+from cf.memory.base import Memory, Query, fork, intact
 from cf.models.base import Backbone, Prepared
 from cf.schedule import FlowSchedule
 from cf.seeding import seeded
@@ -257,7 +257,7 @@ class Reads:
     def __init__(
         self, student: Backbone, memory: Memory, context: Context, cond: Conditioning, frames: int
     ) -> None:
-        self.context, self.cond = context, cond
+        self.context, self.cond = intact(context), cond
         self._student, self._memory, self._frames = student, memory, frames
         self._held: tuple[Hashable, Prepared] | None = None
 

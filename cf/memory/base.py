@@ -72,6 +72,7 @@ class SelectiveMemory(Memory):
         runs = _runs(kept)
         before = [slice(a * tokens, min(b, old) * tokens) for a, b in runs if a < old]
         after = [slice((max(a, old) - old) * tokens, (b - old) * tokens) for a, b in runs if b > old]
+        after = after or [slice(0)]
         layers = collect(
             share_ids(
                 join([pick(past, s) for s in before] + [pick(new, s) for s in after])
@@ -87,7 +88,7 @@ class SelectiveMemory(Memory):
         layers = context.layers
         if len(kept) < len(context.frames):
             tokens = context.tokens_per_frame
-            slices = [slice(a * tokens, b * tokens) for a, b in _runs(kept)]
+            slices = [slice(a * tokens, b * tokens) for a, b in _runs(kept)] or [slice(0)]
             layers = tuple(share_ids(join([pick(layer, s) for s in slices]) for layer in layers))
         return self.place(layers, len(kept), context)
 
@@ -105,19 +106,25 @@ def fork(context: Context) -> Context:
     return replace(context, layers=tuple(context.layers))
 
 
-def arrivals(context: Context, block: Block) -> Iterator[tuple[LayerKV, LayerKV]]:
-    """Each layer's (remembered, new) tokens, the new ones at their true frame indices.
+def intact(context: Context) -> Context:
+    """The context itself.
 
     Raises:
-        RuntimeError: if the context was consumed by an earlier update in inference mode.
+        RuntimeError: if an update in inference mode has consumed it.
     """
+    if any(layer is None for layer in context.layers):
+        raise RuntimeError("this context was consumed by an update; fork() it before streaming on")
+    return context
+
+
+def arrivals(context: Context, block: Block) -> Iterator[tuple[LayerKV, LayerKV]]:
+    """Each layer's (remembered, new) tokens, the new ones at their true frame indices."""
+    intact(context)
     placed: dict[int, Tensor] = {}
     shift = block.layers[0].ids.new_tensor((context.start, 0, 0))
     for i, new in enumerate(block.layers):
         ids = placed.setdefault(id(new.ids), new.ids + shift)
         past = context.layers[i] if context.layers else pick(new, slice(0))
-        if past is None:
-            raise RuntimeError("this context was consumed by an update; fork() it before streaming on")
         if isinstance(context.layers, list):
             context.layers[i] = None
         yield past, new._replace(ids=ids)

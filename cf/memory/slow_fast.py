@@ -9,7 +9,7 @@ import torch.nn.functional as F  # noqa: N812  (its usual name)
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from cf.memory.base import Memory, Query, arrivals, at_times, collect, join, pick, validity
+from cf.memory.base import Memory, Query, arrivals, at_times, collect, intact, join, pick, validity
 from cf.types import Block, Context, LayerKV, Past
 
 _CHOICES = {
@@ -114,7 +114,7 @@ class SlowFast(Memory):
 
     def update(self, context: Context, block: Block) -> Context:
         """Fill the sink, shift the fast memory, keep what is novel of the candidate."""
-        plan = self._plan(context, block)
+        plan = self._plan(intact(context), block)
         novel, state = self._judge(context, block, plan)
         layers = collect(
             self._fold(self._parts(past, new, block, plan), block, plan, novel[i] if novel else None)
