@@ -95,9 +95,10 @@ class TeacherForcing(Mask):
 @lru_cache(maxsize=16)
 def dense(mask: Mask, rows: int, tokens: int, device: torch.device) -> Bool[Tensor, "q k"]:
     """The mask over `rows` frames of `tokens` tokens each, spelled out."""
-    row = torch.arange(rows, device=device)
-    by_row = mask.allowed(row[:, None], row[None, :], rows)
-    return by_row.repeat_interleave(tokens, 0).repeat_interleave(tokens, 1)
+    with torch.inference_mode(False):  # a validation may ask first, training shares its answer
+        row = torch.arange(rows, device=device)
+        by_row = mask.allowed(row[:, None], row[None, :], rows)
+        return by_row.repeat_interleave(tokens, 0).repeat_interleave(tokens, 1)
 
 
 @lru_cache(maxsize=16)
@@ -108,4 +109,5 @@ def block_sparse(mask: Mask, rows: int, tokens: int, device: torch.device) -> Bl
         return mask.allowed(query // tokens, key // tokens, rows)
 
     length = rows * tokens
-    return create_block_mask(visible, None, None, length, length, device=str(device))
+    with torch.inference_mode(False):
+        return create_block_mask(visible, None, None, length, length, device=str(device))
