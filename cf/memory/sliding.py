@@ -59,5 +59,5 @@ class Sliding(SelectiveMemory):
         if self.positions == "absolute" or not layers:
             return super().place(layers, frames, context)
         slots = torch.arange(frames, device=layers[0].k.device)
-        times = slots.repeat_interleave(context.tokens_per_frame)[None]
+        times = slots.repeat_interleave(context.tokens_per_frame)[None].float()
         return Past(tuple(share_ids(at_times(layer, times) for layer in layers)), float(frames))

@@ -13,6 +13,7 @@ from cf.models.masks import Mask, block_sparse, dense
 from cf.models.rope import Rotation, rotate
 
 Heads = Float[Tensor, "b n heads d"]
+TextHeads = Float[Tensor, "b s heads d"]
 
 
 class Remembered(NamedTuple):
@@ -110,7 +111,7 @@ class CrossAttention(Attention):
     """Attention over the text; padded text tokens are attended, as in Wan2.1."""
 
     def forward(
-        self, x: Float[Tensor, "b n dim"], text: tuple[Heads, Heads]
+        self, x: Float[Tensor, "b n dim"], text: tuple[TextHeads, TextHeads]
     ) -> Float[Tensor, "b n dim"]:
         """The attended text values."""
         out: Tensor = self.o(attend(self.queries(x), *text))
