@@ -1,0 +1,39 @@
+"""The network that a run makes, as one file that others can use."""
+
+from pathlib import Path
+from typing import Any
+
+import lightning as L  # noqa: N812  (its usual name)
+
+from cf.models.checkpoints import save_export
+
+
+class Export(L.Callback):
+    """Writes the (averaged) network and how to build it, with every checkpoint and at the end.
+
+    Attributes:
+        config: model, codec, text encoder, rollout and frame rate that belong to the weights.
+        every_steps: optimiser steps between exports.
+    """
+
+    def __init__(self, config: dict[str, Any], every_steps: int = 200) -> None:
+        self.config, self.every_steps = config, every_steps
+        self._last = 0
+
+    def on_train_batch_end(self, trainer: L.Trainer, module: Any, *_: Any) -> None:
+        """Keep the file up to date."""
+        step = trainer.global_step
+        if step != self._last and step % self.every_steps == 0:
+            self._write(trainer, module)
+
+    def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Leave the final weights."""
+        if not trainer.interrupted:
+            self._write(trainer, module)
+
+    def _write(self, trainer: L.Trainer, module: Any) -> None:
+        self._last = trainer.global_step
+        if trainer.is_global_zero:
+            config = {**self.config, "step": trainer.global_step}
+            path = Path(trainer.default_root_dir) / "network.safetensors"
+            save_export(path, module.student.state_dict(), config)

@@ -1,0 +1,97 @@
+"""Moving pictures of a run: continuations of fixed clips, beside the truth."""
+
+from pathlib import Path
+from typing import Any
+
+import lightning as L  # noqa: N812  (its usual name)
+import numpy as np
+import torch
+from lightning.pytorch.loggers import TensorBoardLogger
+from tensorboard.compat.proto.summary_pb2 import Summary
+from torch import Tensor
+
+from cf.models.codec import Codec
+from cf.rollout import START
+from cf.video.sheet import contact_sheet, gif_bytes
+
+
+class Samples(L.Callback):
+    """Continues validation clips with the averaged weights, always with the same noise.
+
+    Each picture has the truth above and the continuation below; both begin with the same real
+    frames. Writes `samples/step_N.png` and `.gif` and logs them to TensorBoard.
+
+    Attributes:
+        every_steps: optimiser steps between pictures.
+        count: clips that are continued.
+        prefix_frames: real latent frames that a continuation starts from.
+        fps: pixel frames per second of the moving picture.
+    """
+
+    def __init__(
+        self, every_steps: int = 200, count: int = 4, prefix_frames: int = 6, fps: float = 8.0
+    ) -> None:
+        self.every_steps, self.count, self.prefix_frames = every_steps, count, prefix_frames
+        self.fps = fps
+        self._clips: dict[str, Any] | None = None
+        self._last = -1
+
+    def on_train_batch_end(self, trainer: L.Trainer, module: Any, *_: Any) -> None:
+        """Show how far it has come."""
+        step = trainer.global_step
+        if step and step % self.every_steps == 0 and step != self._last:
+            self._last = step
+            self._show(trainer, module, step)
+
+    @torch.no_grad()
+    def _show(self, trainer: L.Trainer, module: Any, step: int) -> None:
+        if not trainer.is_global_zero:
+            return
+        video = self._continued(trainer, module)
+        folder = Path(trainer.default_root_dir) / "samples"
+        folder.mkdir(exist_ok=True)
+        sheet = contact_sheet(video, folder / f"step_{step:08d}.png", fps=self.fps, count=12, columns=12)
+        gif = gif_bytes(video, self.fps)
+        (folder / f"step_{step:08d}.gif").write_bytes(gif)
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                writer = logger.experiment
+                writer.add_image("samples/sheet", np.asarray(sheet), step, dataformats="HWC")
+                image = Summary.Image(
+                    height=video.shape[2], width=video.shape[3], colorspace=3, encoded_image_string=gif
+                )
+                moving = Summary(value=[Summary.Value(tag="samples/moving", image=image)])
+                writer._get_file_writer().add_summary(moving, step)
+
+    def _continued(self, trainer: L.Trainer, module: Any) -> Tensor:
+        """Truth over continuation, the clips side by side."""
+        clips = self._fixed_clips(trainer, module)
+        truth, cond = module.encode(clips)
+        rollout, student = module.rollout, module.student
+        noise = rollout.noise(student, module.seed, range(len(truth)))
+        frames = truth.shape[1] // rollout.block_frames * rollout.block_frames
+        prefix = min(self.prefix_frames, frames - rollout.block_frames)
+        state = rollout.remember(student, truth[:, :prefix], noise, cond, START)
+        blocks = [truth[:, :prefix]]
+        stream = rollout.stream(student, noise, cond, state)
+        for block, _ in stream:
+            blocks.append(block)
+            if sum(part.shape[1] for part in blocks) + rollout.block_frames > truth.shape[1]:
+                break
+        made = torch.cat(blocks, 1)
+        codec: Codec = module.codec
+        pair = torch.cat((codec.decode(truth[:, : made.shape[1]]), codec.decode(made)), -2)
+        return torch.cat(list(_enlarged(pair)), -1).cpu()
+
+    def _fixed_clips(self, trainer: L.Trainer, module: Any) -> dict[str, Any]:
+        if self._clips is None:
+            loader = trainer.val_dataloaders or trainer.datamodule.val_dataloader()  # type: ignore[attr-defined]
+            batch = next(iter(loader))
+            self._clips = {key: value[: self.count] for key, value in batch.items()}
+        return {k: v.to(module.device) if isinstance(v, Tensor) else v for k, v in self._clips.items()}
+
+
+def _enlarged(video: Tensor) -> Tensor:
+    """Pixels repeated until a person can see them."""
+    factor = max(96 // video.shape[-1], 1)
+    return video.repeat_interleave(factor, -1).repeat_interleave(factor, -2)

@@ -1,0 +1,40 @@
+"""How fast a run is."""
+
+import time
+from typing import Any
+
+import lightning as L  # noqa: N812  (its usual name)
+import torch
+
+
+class Throughput(L.Callback):
+    """Logs seconds per optimiser step, video frames trained per second and peak GPU memory.
+
+    Attributes:
+        every_steps: optimiser steps over which is averaged.
+    """
+
+    def __init__(self, every_steps: int = 20) -> None:
+        self.every_steps = every_steps
+        self._since = 0.0
+        self._step = self._frames = 0
+
+    def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Start the clock."""
+        self._since, self._step, self._frames = time.perf_counter(), trainer.global_step, 0
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Log once every so many steps."""
+        shape = batch["video"].shape
+        self._frames += shape[0] * shape[1] * trainer.world_size
+        steps = trainer.global_step - self._step
+        if steps < self.every_steps:
+            return
+        seconds = time.perf_counter() - self._since
+        module.log("speed/seconds_per_step", seconds / steps)
+        module.log("speed/frames_per_second", self._frames / seconds)
+        if module.device.type == "cuda":
+            module.log("speed/peak_gib", torch.cuda.max_memory_allocated() / 2**30)
+        self.on_train_start(trainer, module)

@@ -1,0 +1,109 @@
+"""`python -m cf.fit`: train a model."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from cf.entry import Settings, build, plain, told
+from cf.paths import CONFIG_DIR
+from cf.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    import lightning
+
+log = logging.getLogger("cf.fit")
+
+
+@hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name="fit")
+def main(cfg: DictConfig) -> None:
+    """Train as `cfg` says, or go on with the run in `resume`."""
+    with told("cf.fit"):
+        folder = RunFolder(Path(HydraConfig.get().runtime.output_dir))
+        resumes = not OmegaConf.is_missing(cfg, "resume")
+        if resumes:
+            settings = folder.settings(HydraConfig.get().overrides.task)
+        else:
+            settings = plain(cfg)
+        train(settings, folder, resumes)
+
+
+def train(settings: Settings, folder: RunFolder, resumes: bool) -> None:
+    """One run, from its settings to the exported network."""
+    import lightning
+
+    from cf.callbacks.table import MetricsTable
+
+    began = time.perf_counter()
+    checkpoint = folder.newest_checkpoint() if resumes else None
+    data = build(settings["data"], "data")
+    module = build(settings["module"], "module")
+    callbacks = [build(one, f"callbacks.{name}") for name, one in settings["callbacks"].items()]
+    board = build(settings["tensorboard"], "tensorboard", save_dir=folder.path)
+    table = MetricsTable(str(folder.path))
+    trainer: lightning.Trainer = build(
+        settings["trainer"],
+        "trainer",
+        callbacks=callbacks,
+        logger=[board, table],
+        default_root_dir=folder.path,
+    )
+    if trainer.is_global_zero:
+        if not resumes:
+            folder.start(settings)
+        log.info("run folder: %s", folder.path)
+        log.info("watch it: tensorboard --logdir %s", folder.path)
+        if resumes:
+            log.info("resuming from %s", checkpoint or "the beginning: there is no checkpoint yet")
+            table.forget_after(_steps_in(checkpoint))
+    lightning.seed_everything(settings["seed"], workers=True, verbose=False)
+    trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
+    if trainer.interrupted:
+        log.info("interrupted; go on with: python -m cf.fit resume=%s", folder.path)
+        return
+    _finish(settings, folder, trainer, module, time.perf_counter() - began)
+
+
+def _steps_in(checkpoint: Path | None) -> int:
+    """Steps taken by the time of a checkpoint: step=00000100.ckpt -> 100."""
+    return 0 if checkpoint is None else int(checkpoint.stem.split("=")[-1])
+
+
+def _finish(
+    settings: Settings, folder: RunFolder, trainer: lightning.Trainer, module: Any, seconds: float
+) -> None:
+    import platform
+
+    import torch
+
+    from cf import __version__
+
+    if not trainer.is_global_zero:
+        return
+    losses = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    summary = {
+        "steps": trainer.global_step,
+        "seconds": round(seconds, 1),
+        "parameters": sum(p.numel() for p in module.student.parameters()),
+        **{name: value for name, value in losses.items() if "loss" in name},
+        "export": str(folder.export),
+        "device": str(module.device),
+        "versions": {
+            "context-forcing": __version__,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        },
+    }
+    folder.finish(summary)
+    log.info("network: %s", folder.export)
+    log.info("stream a video from it: python -m cf.generate checkpoint=%s seconds=20", folder.path)
+
+
+if __name__ == "__main__":
+    main()

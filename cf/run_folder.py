@@ -1,0 +1,87 @@
+"""A training run's folder: what is in it, and how a run is taken up again."""
+
+import json
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
+
+from cf.entry import Settings
+
+EXPORT = "network.safetensors"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """`config.yaml`, `checkpoints/`, the exported network, `metrics.csv`, `summary.json`."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The resolved configuration."""
+        return self.path / "config.yaml"
+
+    @property
+    def export(self) -> Path:
+        """The network for others to use."""
+        return self.path / EXPORT
+
+    def start(self, settings: Settings) -> None:
+        """Write down what is about to be run."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        self.config.write_text(OmegaConf.to_yaml(OmegaConf.create(settings)))
+
+    def settings(self, overrides: Sequence[str]) -> Settings:
+        """The run's own settings, with single values exchanged.
+
+        Raises:
+            ValueError: if this is no run folder, or an override is not a value of its settings.
+        """
+        if not self.config.is_file():
+            raise ValueError(
+                f"{self.path} is not the folder of a run (it has no config.yaml); "
+                f"give the folder that the run printed when it started"
+            )
+        cfg = OmegaConf.load(self.config)
+        OmegaConf.update(cfg, "folder", str(self.path))
+        for override in OverridesParser.create().parse_overrides(list(overrides)):
+            key = override.key_or_group
+            if key == "resume":
+                continue
+            missing = object()
+            old = OmegaConf.select(cfg, key, default=missing)
+            if old is missing or OmegaConf.is_config(old):
+                raise ValueError(
+                    f"a resumed run keeps its settings; only single values can be exchanged "
+                    f"(trainer.max_steps=2000), and {key} is not one of its values"
+                )
+            OmegaConf.update(cfg, key, override.value())
+        settings = OmegaConf.to_container(cfg)
+        assert isinstance(settings, dict)
+        return settings
+
+    def newest_checkpoint(self) -> Path | None:
+        """The checkpoint to resume from; None if the run was stopped before the first.
+
+        Raises:
+            ValueError: if the newest one is damaged.
+        """
+        found = sorted((self.path / "checkpoints").glob("*.ckpt"))
+        if not found:
+            return None
+        if not zipfile.is_zipfile(found[-1]):
+            raise ValueError(
+                f"{found[-1]} is damaged (it may have been cut short); delete it to resume from "
+                f"{found[-2].name if len(found) > 1 else 'the beginning'}"
+            )
+        return found[-1]
+
+    def finish(self, summary: dict[str, Any]) -> None:
+        """Write down what came out."""
+        text = json.dumps(summary, indent=2) + "\n"
+        (self.path / "summary.json").write_text(text)
