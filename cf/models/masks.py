@@ -104,10 +104,11 @@ def dense(mask: Mask, rows: int, tokens: int, device: torch.device) -> Bool[Tens
 @lru_cache(maxsize=16)
 def block_sparse(mask: Mask, rows: int, tokens: int, device: torch.device) -> BlockMask:
     """The mask as flex attention wants it; its memory does not grow with the square of tokens."""
-
-    def visible(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
-        return mask.allowed(query // tokens, key // tokens, rows)
-
     length = rows * tokens
     with torch.inference_mode(False):
-        return create_block_mask(visible, None, None, length, length, device=str(device))
+        return create_block_mask(
+            # a lambda, since flex attention counts arguments and type checkers wrap functions
+            lambda batch, head, query, key: mask.allowed(query // tokens, key // tokens, rows),
+            *(None, None, length, length),
+            device=str(device),
+        )

@@ -212,6 +212,7 @@ class VideoTransformer(Backbone):
         batch, frames = x_t.shape[:2]
         x, grid = self._embed_patches(x_t)
         at = torch.arange(frames) if mask is None else mask.frames(frames)
+        cond = cond.frames(0, int(at[-1]) + 1)  # an index error on a GPU would name nothing
         at = at.to(x_t.device)
         x = self._add_control(x, cond, at)
         time, modulation = self._embed_time(t)
