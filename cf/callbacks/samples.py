@@ -87,7 +87,8 @@ class Samples(L.Callback):
         if self._clips is None:
             loader = trainer.val_dataloaders or trainer.datamodule.val_dataloader()  # type: ignore[attr-defined]
             batch = next(iter(loader))
-            self._clips = {key: value[: self.count] for key, value in batch.items()}
+            sliced = {k: v for k, v in batch.items() if isinstance(v, Tensor | list)}
+            self._clips = {key: value[: self.count] for key, value in sliced.items()}
         return {k: v.to(module.device) if isinstance(v, Tensor) else v for k, v in self._clips.items()}
 
 
