@@ -1,0 +1,252 @@
+"""Clips of real video files, sampled by timestamp, upright, cover-scaled and centre-cropped."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import torch
+from av.container import InputContainer
+from av.video.frame import VideoFrame
+from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
+from av.video.stream import VideoStream
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from cf.video.probe import (
+    UnreadableVideo,
+    VideoInfo,
+    decoded,
+    display_size,
+    frame_rate,
+    opened,
+    probe,
+    time_base,
+    turn_of,
+)
+
+__all__ = [
+    "UnreadableVideo",
+    "VideoInfo",
+    "probe",
+    "read_clip",
+    "read_frames",
+    "read_image",
+    "read_video",
+]
+
+_EPSILON = 1e-6  # seconds; floating-point noise in times
+
+
+def read_clip(
+    path: str | Path, start: float, frames: int, fps: float, size: Sequence[int] | None = None
+) -> Float[Tensor, "t 3 h w"]:
+    """`frames` pictures in [0, 1], one every 1/`fps` seconds from `start` (seconds) on.
+
+    Each is the frame that a player shows at that time, whatever the file's own frame rate, scaled
+    until it covers `size` (height, width; None: as it is) and cropped about its centre.
+
+    Raises:
+        UnreadableVideo: the file cannot be decoded, or ends before the last picture.
+    """
+    return read_frames(path, start, frames, fps, size).float() / 255
+
+
+def read_video(
+    path: str | Path,
+    fps: float | None = None,
+    size: Sequence[int] | None = None,
+    max_seconds: float | None = None,
+) -> Float[Tensor, "t 3 h w"]:
+    """A whole video, or its first `max_seconds`, in [0, 1]; `fps` None keeps the file's mean rate.
+
+    Raises:
+        UnreadableVideo: the file cannot be decoded.
+    """
+    rate = probe(path).fps if fps is None else fps
+    frames = None if max_seconds is None else max(1, round(max_seconds * rate))
+    with opened(path) as (container, stream):
+        pictures = list(_pictures(container, stream, 0.0, rate, size, frames))
+    if not pictures:
+        raise UnreadableVideo(path, "not one frame can be decoded")
+    return _tensor(pictures).float() / 255
+
+
+def read_frames(
+    path: str | Path, start: float, frames: int, fps: float, size: Sequence[int] | None = None
+) -> UInt8[Tensor, "t 3 h w"]:
+    """As `read_clip`, in bytes (0 to 255): a quarter of the memory, for caches.
+
+    Raises:
+        UnreadableVideo: the file cannot be decoded, or ends before the last picture.
+    """
+    if start < 0 or frames < 1 or fps <= 0:
+        raise ValueError(
+            f"a clip needs start >= 0, frames >= 1 and fps > 0; got {start}, {frames} and {fps}"
+        )
+    with opened(path) as (container, stream):
+        pictures = list(_pictures(container, stream, start, fps, size, frames))
+    if len(pictures) < frames:
+        raise UnreadableVideo(
+            path,
+            f"it is too short: {frames} frames at {fps:g} fps from {start:.2f} s were asked for "
+            f"and {len(pictures)} are there",
+        )
+    return _tensor(pictures)
+
+
+def read_image(path: str | Path, size: Sequence[int] | None = None) -> Float[Tensor, "1 3 h w"]:
+    """A still picture in [0, 1], turned as its EXIF says, cover-scaled and centre-cropped.
+
+    Raises:
+        UnreadableVideo: the file is missing or not a picture.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UnreadableVideo(path, "there is no such file")
+    data = np.frombuffer(path.read_bytes(), np.uint8)
+    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    if image is None:
+        raise UnreadableVideo(path, "it is not a picture that can be decoded")
+    rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    target = rgb.shape[:2] if size is None else _pair(size)
+    height, width = _cover(rgb.shape[:2], target)
+    area = cv2.INTER_AREA if height < rgb.shape[0] else cv2.INTER_CUBIC
+    rgb = cv2.resize(rgb, (width, height), interpolation=area)
+    return _tensor([_crop(np.asarray(rgb, np.uint8), target)]).float() / 255
+
+
+def _pictures(
+    container: InputContainer,
+    stream: VideoStream,
+    start: float,
+    fps: float,
+    size: Sequence[int] | None,
+    frames: int | None,
+) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+    """The pictures shown at start, start + 1/fps, ...; fewer where the stream ends."""
+    slack = min(time_base(stream) / 2, 1e-3) + _EPSILON  # timestamps are rounded to ticks
+    draw = _Draw(stream, size)
+    shown: VideoFrame | None = None
+    end, k = 0.0, 0
+    for time, frame in _timed_from(container, stream, start, slack):
+        while shown is not None and start + k / fps < time - slack:
+            yield draw(shown)
+            k += 1
+            if k == frames:
+                return
+        shown = frame
+        end = time + ((frame.duration or 0) * time_base(stream) or 1 / frame_rate(stream))
+    while shown is not None and k != frames and start + k / fps < end - _EPSILON:
+        yield draw(shown)
+        k += 1
+
+
+def _timed_from(
+    container: InputContainer, stream: VideoStream, start: float, slack: float
+) -> Iterator[tuple[float, VideoFrame]]:
+    """Frames and their seconds, beginning with one that is shown no later than `start`."""
+    if start == 0:
+        yield from _timed(container, stream, None)
+        return
+    # The first packet that is shown, which is not always where the header says the stream starts.
+    stamps = (packet.pts for packet in container.demux(stream))
+    origin = next((stamp for stamp in stamps if stamp is not None), 0)
+    # A container may seek to a key frame that is *shown* later than it was asked for.
+    for back in (0.0, 2.0, 10.0, start + 10.0):
+        with contextlib.suppress(av.FFmpegError):  # not every container seeks before its start
+            container.seek(origin + int((start - back) / time_base(stream)), stream=stream)
+        frames = _timed(container, stream, origin)
+        first = next(frames, None)
+        if first is not None and (first[0] <= start + slack or back > start):
+            yield from chain([first], frames)
+            return
+
+
+def _timed(
+    container: InputContainer, stream: VideoStream, origin: int | None
+) -> Iterator[tuple[float, VideoFrame]]:
+    """Frames as they are shown, each with its seconds since `origin` (None: the first of them)."""
+    tick, interval = time_base(stream), 1 / frame_rate(stream)
+    time = -interval
+    for frame in decoded(container, stream):
+        if frame.pts is None:
+            time += interval
+        else:
+            origin = frame.pts if origin is None else origin
+            time = max(time, (frame.pts - origin) * tick)  # a broken clock never runs backwards
+        yield time, frame
+
+
+class _Draw:
+    """Turns decoded frames into upright RGB of one size; draws a repeated frame once."""
+
+    def __init__(self, stream: VideoStream, size: Sequence[int] | None) -> None:
+        self._stream, self._size = stream, None if size is None else _pair(size)
+        self._scaler = VideoReformatter()
+        self._last: VideoFrame | None = None
+
+    def __call__(self, frame: VideoFrame) -> UInt8[np.ndarray, "h w 3"]:
+        if frame is not self._last:
+            self._picture, self._last = self._draw(frame), frame
+        return self._picture
+
+    def _draw(self, frame: VideoFrame) -> UInt8[np.ndarray, "h w 3"]:
+        turn, source = turn_of(frame), display_size(frame, self._stream)
+        target = source
+        if self._size is not None:
+            target = self._size[::-1] if turn.transpose else self._size
+        height, width = _cover(source, target)
+        scaled = self._scaler.reformat(
+            frame,
+            width=width,
+            height=height,
+            format="rgb24",
+            src_colorspace=_colorspace(frame),
+            interpolation=_interpolation(shrinks=height < frame.height),
+            threads=1,
+        )
+        picture = _crop(scaled.to_ndarray(), target)
+        if turn.transpose:
+            picture = picture.transpose(1, 0, 2)
+        rows = slice(None, None, -1 if turn.mirror_rows else 1)
+        columns = slice(None, None, -1 if turn.mirror_columns else 1)
+        return picture[rows, columns]
+
+
+def _interpolation(shrinks: bool) -> Interpolation:
+    kind = Interpolation.AREA if shrinks else Interpolation.BICUBIC
+    return kind | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
+
+
+def _colorspace(frame: VideoFrame) -> Colorspace | None:
+    """None: as the frame says; players take an untagged HD frame for BT.709, and so do we."""
+    untagged, hd = frame.colorspace == 2, frame.width >= 1280 or frame.height > 576
+    return Colorspace.ITU709 if untagged and hd else None
+
+
+def _pair(size: Sequence[int]) -> tuple[int, int]:
+    if len(size) != 2 or min(size) < 1:
+        raise ValueError(f"size is (height, width) in pixels; got {tuple(size)}")
+    return size[0], size[1]
+
+
+def _cover(source: tuple[int, int], target: tuple[int, int]) -> tuple[int, int]:
+    """The size to which `source` is scaled, its shape kept, so that it covers `target`."""
+    scale = max(target[0] / source[0], target[1] / source[1])
+    return max(target[0], round(source[0] * scale)), max(target[1], round(source[1] * scale))
+
+
+def _crop(
+    picture: UInt8[np.ndarray, "h w 3"], target: tuple[int, int]
+) -> UInt8[np.ndarray, "h2 w2 3"]:
+    top = (picture.shape[0] - target[0]) // 2
+    left = (picture.shape[1] - target[1]) // 2
+    return picture[top : top + target[0], left : left + target[1]]
+
+
+def _tensor(pictures: Sequence[UInt8[np.ndarray, "h w 3"]]) -> UInt8[Tensor, "t 3 h w"]:
+    return torch.from_numpy(np.stack(pictures).transpose(0, 3, 1, 2).copy())
