@@ -1,0 +1,85 @@
+"""What published files call a Wan model's weights, and what we call them: Wan's own names."""
+
+from collections.abc import Iterable, Mapping
+
+_INSIDE = ("_fsdp_wrapped_module.", "_checkpoint_wrapped_module.", "_orig_mod.")
+_LEADING = ("base_model.model.", "diffusion_model.", "transformer.", "model.", "module.")
+
+_ATTENTION = {"q": "to_q", "k": "to_k", "v": "to_v", "o": "to_out.0"} | {
+    name: name for name in ("norm_q", "norm_k")
+}
+_IMAGE_ATTENTION = {"k_img": "add_k_proj", "v_img": "add_v_proj", "norm_k_img": "norm_added_k"}
+_IN_BLOCK = {
+    "modulation": "scale_shift_table",
+    "norm3": "norm2",
+    "norm2": "norm3",
+    "ffn.0": "ffn.net.0.proj",
+    "ffn.2": "ffn.net.2",
+    **{f"self_attn.{wan}": f"attn1.{theirs}" for wan, theirs in _ATTENTION.items()},
+    **{
+        f"cross_attn.{wan}": f"attn2.{theirs}"
+        for wan, theirs in (_ATTENTION | _IMAGE_ATTENTION).items()
+    },
+}
+_OUTSIDE = {
+    "time_embedding.0": "condition_embedder.time_embedder.linear_1",
+    "time_embedding.2": "condition_embedder.time_embedder.linear_2",
+    "time_projection.1": "condition_embedder.time_proj",
+    "text_embedding.0": "condition_embedder.text_embedder.linear_1",
+    "text_embedding.2": "condition_embedder.text_embedder.linear_2",
+    "img_emb.proj.0": "condition_embedder.image_embedder.norm1",
+    "img_emb.proj.1": "condition_embedder.image_embedder.ff.net.0.proj",
+    "img_emb.proj.3": "condition_embedder.image_embedder.ff.net.2",
+    "img_emb.proj.4": "condition_embedder.image_embedder.norm2",
+    "head.modulation": "scale_shift_table",
+    "head.head": "proj_out",
+}
+_FROM_DIFFUSERS = tuple({new: old for old, new in table.items()} for table in (_IN_BLOCK, _OUTSIDE))
+
+
+def bare_name(name: str) -> str:
+    """A name without what wrappers put before or into it.
+
+    >>> bare_name("model._fsdp_wrapped_module.blocks.0._orig_mod.norm3.weight")
+    'blocks.0.norm3.weight'
+    """
+    for wrapper in _INSIDE:
+        name = name.replace(wrapper, "")
+    for prefix in _LEADING:
+        if name.startswith(prefix):
+            return bare_name(name.removeprefix(prefix))
+    return name
+
+
+def is_diffusers(names: Iterable[str]) -> bool:
+    """Whether bare names are those of diffusers' `WanTransformer3DModel`."""
+    return any(name.startswith("condition_embedder.") or ".attn1." in name for name in names)
+
+
+def to_wan_name(name: str) -> str:
+    """Wan's name of a weight that diffusers calls `name`.
+
+    >>> to_wan_name("blocks.3.attn2.to_out.0.bias")
+    'blocks.3.cross_attn.o.bias'
+    """
+    return _renamed(name, *_FROM_DIFFUSERS)
+
+
+def to_diffusers_name(name: str) -> str:
+    """What diffusers calls the weight of Wan's `name`.
+
+    >>> to_diffusers_name("blocks.3.norm3.bias")
+    'blocks.3.norm2.bias'
+    """
+    return _renamed(name, _IN_BLOCK, _OUTSIDE)
+
+
+def _renamed(name: str, in_block: Mapping[str, str], outside: Mapping[str, str]) -> str:
+    place, table = "", outside
+    if name.startswith("blocks."):
+        _, index, name = name.split(".", 2)
+        place, table = f"blocks.{index}.", in_block
+    for old, new in table.items():
+        if name == old or name.startswith(f"{old}."):
+            return f"{place}{new}{name.removeprefix(old)}"
+    return place + name
