@@ -57,8 +57,8 @@ def check(settings: Any, where: str) -> None:
 
 
 def _check_call(settings: Settings, where: str) -> None:
-    target = get_method(settings["_target_"]) if _is_callable(settings) else None
-    function = target.__init__ if isinstance(target, type) else target
+    target = get_method(settings["_target_"])
+    function = vars(target).get("__init__") if isinstance(target, type) else target
     hints = typing.get_type_hints(function)
     code = getattr(function, "__code__", None)
     known = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount] if code else ()
@@ -71,10 +71,6 @@ def _check_call(settings: Settings, where: str) -> None:
             raise ValueError(f"{where} has no setting {name!r}; it has {names}")
         if name in hints and not _fits(value, hints[name]):
             raise ValueError(f"{where}.{name} must be {_wanted(hints[name])}, got {value!r}")
-
-
-def _is_callable(settings: Settings) -> bool:
-    return isinstance(settings["_target_"], str)
 
 
 def _fits(value: Any, hint: Any) -> bool:
@@ -114,7 +110,14 @@ def _wanted(hint: Any) -> str:
 @contextmanager
 def told(command: str) -> Iterator[None]:
     """Turn a user's mistake into one message and exit status 1; HYDRA_FULL_ERROR=1 shows where."""
-    mistakes = (ValueError, OSError, ImportError, ArithmeticError, HydraException, OmegaConfBaseException)
+    mistakes = (
+        ValueError,
+        OSError,
+        ImportError,
+        ArithmeticError,
+        HydraException,
+        OmegaConfBaseException,
+    )
     try:
         yield
     except mistakes as error:

@@ -27,11 +27,8 @@ def main(cfg: DictConfig) -> None:
     with told("cf.fit"):
         folder = RunFolder(Path(HydraConfig.get().runtime.output_dir))
         resumes = not OmegaConf.is_missing(cfg, "resume")
-        if resumes:
-            settings = folder.settings(HydraConfig.get().overrides.task)
-        else:
-            settings = plain(cfg)
-        train(settings, folder, resumes)
+        overrides = HydraConfig.get().overrides.task
+        train(folder.settings(overrides) if resumes else plain(cfg), folder, resumes)
 
 
 def train(settings: Settings, folder: RunFolder, resumes: bool) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from cf.models.codec import Codec
     from cf.models.text import TextEncoder
     from cf.rollout import Rollout
-    from cf.types import Conditioning, Latents, Video
+    from cf.types import Conditioning, Video
 
 log = logging.getLogger("cf.generate")
 PARTS = ("model", "codec", "text", "rollout")
@@ -89,14 +89,15 @@ class Generator:
         noise = self.rollout.noise(self.network, seed, range(batch))
         decode, state, given = self.codec.decoder(), START, 0
         if prefix is not None:
-            latents = self.codec.encode(prefix.to(self.network.device)).expand(batch, -1, -1, -1, -1)
-            state = self.rollout.remember(self.network, latents, noise, cond, state)
-            given = latents.shape[1]
-            yield decode(latents)
+            seen = self.codec.encode(prefix.to(self.network.device)).expand(batch, -1, -1, -1, -1)
+            state = self.rollout.remember(self.network, seen, noise, cond, state)
+            given = seen.shape[1]
+            yield decode(seen)
         needed = self.codec.covering(self.codec.video_frames(given) + frames)
-        for latents, state in self.rollout.stream(self.network, noise, cond, state):
+        stream = self.rollout.stream(self.network, noise, cond, state)
+        for latents, after in stream:
             yield decode(latents)
-            if state.context.start >= needed:
+            if after.context.start >= needed:
                 return
 
 
@@ -109,16 +110,18 @@ def load(settings: Settings) -> Generator:
 
     source = Path(settings["checkpoint"])
     source = source / EXPORT if source.is_dir() and (source / EXPORT).exists() else source
-    parts = {name: settings[name] for name in (*PARTS, "fps", "size") if settings.get(name) is not None}
+    named = (*PARTS, "fps", "size")
+    parts = {name: settings[name] for name in named if settings.get(name) is not None}
     if settings.get("model") is None:
         config, state = read_export(source)
         parts = {**config, **parts}
     else:
         state = load_weights(source)
-    for name in (*PARTS, "fps", "size"):
+    for name in named:
         if name not in parts:
             raise ValueError(f"{source.name} does not say its {name}; give {name}=...")
-    rollout = {**parts["rollout"], **{k: v for k, v in settings["sampling"].items() if v is not None}}
+    chosen = {name: value for name, value in settings["sampling"].items() if value is not None}
+    rollout = {**parts["rollout"], **chosen}
     if settings.get("memory") is not None:
         rollout["memory"] = settings["memory"]
     device = torch.device(_device(settings["device"]))
@@ -133,8 +136,8 @@ def load(settings: Settings) -> Generator:
 
 def _ours(settings: Settings, where: str) -> Any:
     """Build something that a file may have named, but nothing from outside this package."""
-    targets = [settings["_target_"], *(v["_target_"] for v in settings.values() if isinstance(v, dict))]
-    for target in targets:
+    nested = (value for value in settings.values() if isinstance(value, dict))
+    for target in (settings["_target_"], *(value["_target_"] for value in nested)):
         if not target.startswith("cf."):
             raise ValueError(
                 f"the checkpoint asks for {target} as its {where}, which is not part of cf; "
@@ -172,7 +175,8 @@ def _write(
     labels = [f"{i / fps:.1f} s" + (" (given)" if i < prefix else "") for i in sorted(shown)]
     for i, path in enumerate(paths):
         video = torch.stack([frame[i] for frame in picked])
-        video = video.repeat_interleave(max(scale // 2, 1), -1).repeat_interleave(max(scale // 2, 1), -2)
+        factor = max(scale // 2, 1)
+        video = video.repeat_interleave(factor, -1).repeat_interleave(factor, -2)
         contact_sheet(video, path.with_suffix(".png"), labels=labels[: len(video)])
         log.info("video: %s  contact sheet: %s", path, path.with_suffix(".png"))
 

@@ -4,4 +4,5 @@ from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
 
-CONFIG_DIR = str(next(p for p in (_PACKAGE / "_configs", _PACKAGE.parent / "configs") if p.is_dir()))
+_PLACES = (_PACKAGE / "_configs", _PACKAGE.parent / "configs")
+CONFIG_DIR = str(next(place for place in _PLACES if place.is_dir()))

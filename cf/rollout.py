@@ -1,7 +1,7 @@
 """The rollout: noise to video block after block, each block read back into the context."""
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 import torch
@@ -45,7 +45,7 @@ class SeededNoise:
 class RolloutState:
     """All that a stream needs to go on, besides its noise and conditioning."""
 
-    context: Context = Context()
+    context: Context = field(default_factory=Context)
 
     def fork(self) -> "RolloutState":
         """A state that survives when streaming on from this one consumes it; costs nothing."""
@@ -83,7 +83,7 @@ class Rollout:
     """
 
     memory: Memory
-    schedule: FlowSchedule = FlowSchedule()
+    schedule: FlowSchedule = field(default_factory=FlowSchedule)
     num_steps: int = 4
     block_frames: int = 3
     context_noise: float = 0.0
@@ -147,8 +147,9 @@ class Rollout:
         Noise is asked for only with `context_noise`, and then cut to the length of the block.
         """
         frames = latents.shape[1]
-        first = frames % self.block_frames
-        for part in torch.split(latents, [first] * bool(first) + [self.block_frames] * (frames // self.block_frames), 1):
+        whole, first = divmod(frames, self.block_frames)
+        lengths = [first] * bool(first) + [self.block_frames] * whole
+        for part in torch.split(latents, lengths, 1):
             reads = self._reads(student, cond, state, part.shape[1])
             with torch.no_grad():
                 state = self._commit(student, noise, part, reads)
@@ -175,7 +176,9 @@ class Rollout:
         """
         for name, value in (("frames", frames), ("window_frames", window_frames)):
             if value % self.block_frames or value < 0:
-                raise ValueError(f"{name}={value} is not a multiple of block_frames={self.block_frames}")
+                raise ValueError(
+                    f"{name}={value} is not a multiple of block_frames={self.block_frames}"
+                )
         if window_frames > frames:
             raise ValueError(f"window_frames={window_frames} exceeds frames={frames}")
         times = self.times
@@ -184,11 +187,12 @@ class Rollout:
             raise ValueError(f"exit_step must lie in 0..{len(times) - 1}, got {exit_step}")
         blocks: list[Latents] = []
         for start in range(0, frames, self.block_frames):
-            if start < frames - window_frames:
-                with torch.no_grad():
-                    x0, state = self._advance(student, noise, cond, state)
-            else:
-                x0, state = self._advance(student, noise, cond, state, exit_step, differentiable_past)
+            scored = start >= frames - window_frames
+            with torch.set_grad_enabled(torch.is_grad_enabled() and scored):
+                exit_here = exit_step if scored else None
+                x0, state = self._advance(
+                    student, noise, cond, state, exit_here, differentiable_past
+                )
             blocks.append(x0)
         split = (frames - window_frames) // self.block_frames
         nothing = torch.empty(len(blocks[0]) if blocks else 0, 0, *student.latent_shape)
@@ -232,9 +236,7 @@ class Rollout:
                 x = self.schedule.add_noise(x0, noise(start, step + 1).to(x), to)
         raise AssertionError("a rollout has at least one step")
 
-    def _commit(
-        self, student: Backbone, noise: Noise, x0: Latents, reads: "Reads"
-    ) -> RolloutState:
+    def _commit(self, student: Backbone, noise: Noise, x0: Latents, reads: "Reads") -> RolloutState:
         step = len(self.times)
         t = x0.new_full(x0.shape[:2], self.context_noise)
         if self.context_noise > 0:
@@ -248,7 +250,8 @@ class Rollout:
         self, student: Backbone, cond: Conditioning, state: RolloutState, frames: int
     ) -> "Reads":
         start = state.context.start
-        return Reads(student, self.memory, state.context, cond.frames(start, start + frames), frames)
+        here = cond.frames(start, start + frames)
+        return Reads(student, self.memory, state.context, here, frames)
 
 
 class Reads:

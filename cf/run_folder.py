@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
-from cf.entry import Settings
+from cf.entry import Settings, plain
 
 EXPORT = "network.safetensors"
 
@@ -61,9 +61,8 @@ class RunFolder:
                     f"(trainer.max_steps=2000), and {key} is not one of its values"
                 )
             OmegaConf.update(cfg, key, override.value())
-        settings = OmegaConf.to_container(cfg)
-        assert isinstance(settings, dict)
-        return settings
+        assert isinstance(cfg, DictConfig)
+        return plain(cfg)
 
     def newest_checkpoint(self) -> Path | None:
         """The checkpoint to resume from; None if the run was stopped before the first.

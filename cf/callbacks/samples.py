@@ -50,18 +50,15 @@ class Samples(L.Callback):
         video = self._continued(trainer, module)
         folder = Path(trainer.default_root_dir) / "samples"
         folder.mkdir(exist_ok=True)
-        sheet = contact_sheet(video, folder / f"step_{step:08d}.png", fps=self.fps, count=12, columns=12)
+        name = folder / f"step_{step:08d}"
+        sheet = contact_sheet(video, f"{name}.png", fps=self.fps, count=12, columns=4)
         gif = gif_bytes(video, self.fps)
-        (folder / f"step_{step:08d}.gif").write_bytes(gif)
+        Path(f"{name}.gif").write_bytes(gif)
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
-                writer = logger.experiment
-                writer.add_image("samples/sheet", np.asarray(sheet), step, dataformats="HWC")
-                image = Summary.Image(
-                    height=video.shape[2], width=video.shape[3], colorspace=3, encoded_image_string=gif
-                )
-                moving = Summary(value=[Summary.Value(tag="samples/moving", image=image)])
-                writer._get_file_writer().add_summary(moving, step)
+                board = logger.experiment
+                board.add_image("samples/sheet", np.asarray(sheet), step, dataformats="HWC")
+                board._get_file_writer().add_summary(_moving(gif, video), step)
 
     def _continued(self, trainer: L.Trainer, module: Any) -> Tensor:
         """Truth over continuation, the clips side by side."""
@@ -85,11 +82,19 @@ class Samples(L.Callback):
 
     def _fixed_clips(self, trainer: L.Trainer, module: Any) -> dict[str, Any]:
         if self._clips is None:
-            loader = trainer.val_dataloaders or trainer.datamodule.val_dataloader()  # type: ignore[attr-defined]
-            batch = next(iter(loader))
+            data: Any = trainer
+            batch = next(iter(data.datamodule.val_dataloader()))
             sliced = {k: v for k, v in batch.items() if isinstance(v, Tensor | list)}
             self._clips = {key: value[: self.count] for key, value in sliced.items()}
-        return {k: v.to(module.device) if isinstance(v, Tensor) else v for k, v in self._clips.items()}
+        moved = {k: v.to(module.device) for k, v in self._clips.items() if isinstance(v, Tensor)}
+        return {**self._clips, **moved}
+
+
+def _moving(gif: bytes, video: Tensor) -> Any:
+    """An animated picture as TensorBoard shows it; its own video summary writes nothing."""
+    height, width = video.shape[-2:]
+    image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=gif)
+    return Summary(value=[Summary.Value(tag="samples/moving", image=image)])
 
 
 def _enlarged(video: Tensor) -> Tensor:

@@ -24,7 +24,12 @@ class Throughput(L.Callback):
         self._since, self._step, self._frames = time.perf_counter(), trainer.global_step, 0
 
     def on_train_batch_end(
-        self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self,
+        trainer: L.Trainer,
+        module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
     ) -> None:
         """Log once every so many steps."""
         shape = batch["video"].shape

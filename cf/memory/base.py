@@ -44,14 +44,14 @@ class Memory(ABC):
         """The context after a finished block."""
 
     def read(self, context: Context, query: Query) -> Past:
-        """Which part of the context the coming block sees, and where in RoPE time: all, in place."""
+        """What the coming block sees of the context, and where in RoPE time: all, in place."""
         return Past(context.layers, float(context.start))
 
     def read_key(self, query: Query) -> Hashable:
         """Equal keys promise equal reads of one context, which are then prepared only once."""
         return ()
 
-    def check_block(self, block_frames: int) -> None:
+    def check_block(self, block_frames: int) -> None:  # noqa: B027  (most memories fit any block)
         """Raise a ValueError if blocks of this length do not fit the memory's sizes."""
 
 
@@ -71,7 +71,9 @@ class SelectiveMemory(Memory):
         tokens, old = block.tokens_per_frame, len(context.frames)
         runs = _runs(kept)
         before = [slice(a * tokens, min(b, old) * tokens) for a, b in runs if a < old]
-        after = [slice((max(a, old) - old) * tokens, (b - old) * tokens) for a, b in runs if b > old]
+        after = [
+            slice((max(a, old) - old) * tokens, (b - old) * tokens) for a, b in runs if b > old
+        ]
         after = after or [slice(0)]
         layers = collect(
             share_ids(
@@ -145,7 +147,7 @@ def pick(layer: LayerKV, tokens: slice) -> LayerKV:
 
 def join(parts: Sequence[LayerKV]) -> LayerKV:
     """Layers one after the other, in storage of their own."""
-    k, v, ids = (torch.cat([part[field] for part in parts], 1) for field in range(3))
+    k, v, ids = (torch.cat(fields, 1) for fields in zip(*(part[:3] for part in parts), strict=True))
     valid = None
     if any(part.valid is not None for part in parts):
         valid = torch.cat([validity(part) for part in parts], 1)

@@ -117,7 +117,9 @@ class SlowFast(Memory):
         plan = self._plan(intact(context), block)
         novel, state = self._judge(context, block, plan)
         layers = collect(
-            self._fold(self._parts(past, new, block, plan), block, plan, novel[i] if novel else None)
+            self._fold(
+                self._parts(past, new, block, plan), block, plan, novel[i] if novel else None
+            )
             for i, (past, new) in enumerate(arrivals(context, block))
         )
         sink, stop = plan.old_sink + plan.new_sink, context.start + block.frames
@@ -142,7 +144,9 @@ class SlowFast(Memory):
         if not self.bounded:
             return Past(layers, float(context.start))
         times = self._times(context, sink, slow, fast - drop)
-        placed = tuple(_close_up(layer, times, sink * tokens, fast_from, tokens) for layer in layers)
+        placed = tuple(
+            _close_up(layer, times, sink * tokens, fast_from, tokens) for layer in layers
+        )
         return Past(placed, sink + slow / tokens + fast - drop)
 
     def _plan(self, context: Context, block: Block) -> _Plan:
@@ -167,7 +171,9 @@ class SlowFast(Memory):
         slow = pick(past, slice(sink, sink + plan.slow_tokens))
         fast_from = sink + plan.slow_tokens
         fast = join([pick(past, slice(fast_from, None)), pick(new, slice(new_sink, None))])
-        candidate = slice(*(i * tokens for i in plan.candidate.indices(fast.k.shape[1] // tokens)[:2]))
+        candidate = slice(
+            *(i * tokens for i in plan.candidate.indices(fast.k.shape[1] // tokens)[:2])
+        )
         kept_sink = join([pick(past, slice(sink)), pick(new, slice(new_sink))])
         return _Parts(kept_sink, slow, fast, pick(fast, candidate))
 
@@ -208,7 +214,9 @@ class SlowFast(Memory):
             full = slow.k.shape[1] + size > self.slow_frames * block.tokens_per_frame
             waiting = slow if full else _padded(slow, slow.k.shape[1] + size)
             slow = _where(novel, join([pick(waiting, slice(size, None)), entry]), waiting)
-        return join([parts.sink, slow, pick(parts.fast, slice(plan.leave * block.tokens_per_frame, None))])
+        return join(
+            [parts.sink, slow, pick(parts.fast, slice(plan.leave * block.tokens_per_frame, None))]
+        )
 
     def _entry(self, candidate: LayerKV, block: Block) -> LayerKV:
         """What slow memory would store of the candidate."""
@@ -242,7 +250,7 @@ class SlowFast(Memory):
         return described.flatten(2), validity(kept).unflatten(1, frame)[..., 0]
 
     def _times(self, context: Context, sink: int, slow: int, fast: int) -> Float[Tensor, "1 n"]:
-        """Times of a context whose slow memory is filled; a stored frame takes its share of time."""
+        """Times of a context whose slow memory is full; a stored frame takes its share of time."""
         tokens, stored = context.tokens_per_frame, self._stored_tokens(context.grid)
         device = context.layers[0].k.device
         sink_at, slow_at, fast_at = (
@@ -252,9 +260,7 @@ class SlowFast(Memory):
         return torch.cat((sink_at, slow_at + sink, fast_at + sink + slow / tokens))[None]
 
 
-def _close_up(
-    layer: LayerKV, times: Tensor, sink: int, fast_from: int, tokens: int
-) -> LayerKV:
+def _close_up(layer: LayerKV, times: Tensor, sink: int, fast_from: int, tokens: int) -> LayerKV:
     """Place a layer, each sample's sink moved up to what its slow memory really holds."""
     if layer.valid is not None:
         empty = (~layer.valid[:, sink:fast_from]).sum(1, keepdim=True) / tokens
@@ -274,7 +280,8 @@ def _likeness(
 
 def _summed(layers: Sequence[_Likeness]) -> _Likeness:
     """As if the layers' descriptors were one long one."""
-    dots, own, others = (torch.stack([one[i] for one in layers]).sum(0) for i in range(3))
+    triples = zip(*(one[:3] for one in layers), strict=True)
+    dots, own, others = (torch.stack(parts).sum(0) for parts in triples)
     return _Likeness(dots, own, others, layers[0].counted)
 
 
@@ -307,6 +314,6 @@ def _pooled(layer: LayerKV, grid: tuple[int, int]) -> LayerKV:
         flat = x.flatten(2).unflatten(1, (-1, *grid)).permute(0, 1, 4, 2, 3)
         small = F.avg_pool2d(flat.flatten(0, 1), 2, ceil_mode=True)
         small = small.unflatten(0, flat.shape[:2]).permute(0, 1, 3, 4, 2)
-        return small.flatten(1, 3).unflatten(-1, x.shape[2:])
+        return small.flatten(1, 3).reshape(len(x), -1, *x.shape[2:])
 
     return LayerKV(pool(layer.k), pool(layer.v), pool(layer.ids))

@@ -41,7 +41,7 @@ def attend(
 
 
 @cache
-def _compiled_flex():  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _compiled_flex():  # type: ignore[no-untyped-def]
     return torch.compile(flex_attention)
 
 
@@ -79,7 +79,8 @@ class Attention(nn.Module):
 
     def queries(self, x: Float[Tensor, "b n dim"]) -> Heads:
         """Normalised queries, before RoPE."""
-        return self.norm_q(self.q(x)).unflatten(-1, (self.num_heads, -1))
+        q: Tensor = self.norm_q(self.q(x))
+        return q.unflatten(-1, (self.num_heads, -1))
 
     def keys_values(self, x: Float[Tensor, "b n dim"]) -> tuple[Heads, Heads]:
         """Normalised keys, before RoPE, and values."""

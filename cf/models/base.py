@@ -73,9 +73,7 @@ class Backbone(nn.Module, ABC):
     def device(self) -> torch.device:
         """Where its parameters are."""
 
-    def fake_inputs(
-        self, batch: int = 1, frames: int = 3
-    ) -> tuple[Latents, Times, Conditioning]:
+    def fake_inputs(self, batch: int = 1, frames: int = 3) -> tuple[Latents, Times, Conditioning]:
         """Random inputs that `forward` accepts, for tests and warm-up."""
         x_t = torch.randn(batch, frames, *self.latent_shape, device=self.device)
         t = torch.rand(batch, frames, device=self.device)

@@ -25,7 +25,7 @@ def wan_axes(head_dim: int) -> tuple[int, int, int]:
 
 
 def rotation(ids: Float[Tensor, "b n 3"], axes: tuple[int, int, int], base: float) -> Rotation:
-    """The rotation of tokens at `ids`, in float64: positions may be any real number, of any size."""
+    """The rotation of tokens at `ids`, in float64: a position may be any real number."""
     angles = []
     for axis, channels in enumerate(axes):
         exponent = torch.arange(0, channels, 2, device=ids.device, dtype=torch.float64) / channels

@@ -49,11 +49,11 @@ class TransformerBlock(nn.Module):
         self, x: Tokens, time: Float[Tensor, "b f 6 dim"], reads: Reads
     ) -> tuple[Tokens, Tensor, Tensor]:
         """The tokens after this block, and its keys (before RoPE) and values."""
-        shift1, scale1, gate1, shift2, scale2, gate2 = (self.modulation + time).unsqueeze(3).unbind(2)
+        modulation = (self.modulation + time).unsqueeze(3)
+        shift1, scale1, gate1, shift2, scale2, gate2 = modulation.unbind(2)
         shape = x.shape[1:3]
-        attended, k, v = self.self_attn(
-            _modulated(x, shift1, scale1, self.eps).flatten(1, 2), reads.place, reads.past, reads.mask
-        )
+        tokens = _modulated(x, shift1, scale1, self.eps).flatten(1, 2)
+        attended, k, v = self.self_attn(tokens, reads.place, reads.past, reads.mask)
         x = x + gate1 * attended.unflatten(1, shape)
         if self.cross_attn is not None and self.norm3 is not None:
             assert reads.text is not None
@@ -194,7 +194,9 @@ class VideoTransformer(Backbone):
             if mask is not None and mask.dtype != torch.bool:
                 mask = mask.to(k.dtype)
             layers.append(
-                Remembered(rotate(k, placed[id(ids)]), v, None if mask is None else mask[:, None, None])
+                Remembered(
+                    rotate(k, placed[id(ids)]), v, None if mask is None else mask[:, None, None]
+                )
             )
         return Prepared(tuple(layers), past.start, self._project_text(cond))
 
@@ -218,7 +220,9 @@ class VideoTransformer(Backbone):
         time, modulation = self._embed_time(t)
         ids = _positions(at, grid, cond.origin).expand(batch, -1, -1)
         reads = Reads(
-            place=rotation(ids + ids.new_tensor((past.start, 0, 0)), self.rope_axes, self.rope_base),
+            place=rotation(
+                ids + ids.new_tensor((past.start, 0, 0)), self.rope_axes, self.rope_base
+            ),
             past=None,
             text=None,
             mask=mask_for(mask, frames, x.shape[2], x.device),
@@ -229,7 +233,7 @@ class VideoTransformer(Backbone):
         return Prediction(self._velocity(out, x_t, t), Block(layers, frames, grid))
 
     def target(self, x0: Latents, eps: Latents, t: Times) -> Latents:
-        """eps - x0, which an x0 prediction is not asked to reach below `min_time`."""
+        """The velocity eps - x0, which an x0 prediction is not asked to reach below `min_time`."""
         if self.prediction == "velocity":
             return eps - x0
         return (eps - x0) * (t / t.clamp(min=self.min_time))[..., None, None, None]
@@ -270,7 +274,8 @@ class VideoTransformer(Backbone):
         if x_t.shape[2] != self.latent_shape[0] or height % rows or width % columns:
             raise ValueError(
                 f"latents of shape {tuple(x_t.shape[2:])} do not fit this model: it takes "
-                f"{self.latent_shape[0]} channels, height and width in multiples of {rows} and {columns}"
+                f"{self.latent_shape[0]} channels, heights in multiples of {rows} and widths in "
+                f"multiples of {columns}"
             )
         patches = x_t.unflatten(-1, (-1, columns)).unflatten(-3, (-1, rows))
         patches = patches.permute(0, 1, 3, 5, 2, 4, 6).flatten(4).flatten(2, 3)
@@ -294,13 +299,15 @@ class VideoTransformer(Backbone):
             raise ValueError(
                 f"control has {cond.control.shape[-1]} channels, control_dim is {self.control_dim}"
             )
-        return x + self.control_embedding(cond.control[:, at].to(x.dtype)).unsqueeze(2)
+        added: Tensor = self.control_embedding(cond.control[:, at].to(x.dtype))
+        return x + added.unsqueeze(2)
 
     def _embed_time(self, t: Times) -> tuple[Tensor, Float[Tensor, "b f 6 dim"]]:
         half = torch.arange(self.freq_dim // 2, device=t.device, dtype=torch.float64)
         angle = 1000 * t.double()[..., None] * 10_000.0 ** (-half / len(half))
         time = self.time_embedding(torch.cat((angle.cos(), angle.sin()), -1).to(self.dtype))
-        return time, self.time_projection(time).unflatten(-1, (6, -1))
+        modulation: Tensor = self.time_projection(time)
+        return time, modulation.unflatten(-1, (6, -1))
 
     def _project_text(self, cond: Conditioning) -> tuple[TextKV, ...] | None:
         if self.text_embedding is None:
@@ -309,7 +316,7 @@ class VideoTransformer(Backbone):
             return None
         if cond.text is None:
             raise ValueError("this model is conditioned on text: give the text encoder's states")
-        batch, length, width = cond.text.shape
+        length, width = cond.text.shape[1:]
         if length > self.text_len or width != self.text_dim:
             raise ValueError(
                 f"text states of shape {length} x {width} do not fit this model: it takes at most "
@@ -347,9 +354,7 @@ def _positions(
     return ids.flatten(1, 3)
 
 
-def _checked_axes(
-    dim: int, num_heads: int, axes: Sequence[int] | None
-) -> tuple[int, int, int]:
+def _checked_axes(dim: int, num_heads: int, axes: Sequence[int] | None) -> tuple[int, int, int]:
     head_dim = dim // num_heads
     if dim % num_heads or head_dim % 2:
         raise ValueError(
@@ -358,7 +363,8 @@ def _checked_axes(
     frame, row, column = wan_axes(head_dim) if axes is None else axes
     if frame + row + column != head_dim or frame % 2 or row % 2 or column % 2:
         raise ValueError(
-            f"rope_axes={[frame, row, column]} must be even and sum to the {head_dim} channels of a head"
+            f"rope_axes={[frame, row, column]} must be even and sum to the {head_dim} channels "
+            f"of a head"
         )
     return frame, row, column
 

@@ -58,7 +58,7 @@ class MuonWithAdamW(Optimizer):
         super().load_state_dict(state_dict)
         self._link()
 
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One step of both parts."""
         loss = None
         if closure is not None:

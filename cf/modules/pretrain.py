@@ -21,7 +21,7 @@ from cf.types import Conditioning, Latents
 Batch = dict[str, Any]
 
 
-class Diverged(ArithmeticError):
+class Diverged(ArithmeticError):  # noqa: N818  (it names what happened)
     """The loss or a gradient is no longer a number."""
 
 
@@ -82,12 +82,14 @@ class PretrainModule(L.LightningModule):
         codec, text = self._frozen
         latents = codec.encode(batch["video"])
         prompts = batch.get("prompt", [""] * len(latents))
-        return latents, Conditioning(text.encode(prompts), batch.get("control"), batch.get("origin"))
+        cond = Conditioning(text.encode(prompts), batch.get("control"), batch.get("origin"))
+        return latents, cond
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The objective on one batch."""
         done = self.trainer.fit_loop.epoch_loop.total_batch_idx
-        loss = self.objective(self.network, *self.encode(batch), seeded(self.seed, 0, self.global_rank, done))
+        generator = seeded(self.seed, 0, self.global_rank, done)
+        loss = self.objective(self.network, *self.encode(batch), generator)
         if not torch.isfinite(loss.value):
             raise Diverged(self._advice("the loss"))
         self.log("train/loss", loss.value, prog_bar=True)
@@ -96,7 +98,8 @@ class PretrainModule(L.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """The objective on fixed clips with fixed noise."""
-        loss = self.objective(self.student, *self.encode(batch), seeded(self.seed, 1, self.global_rank, batch_idx))
+        generator = seeded(self.seed, 1, self.global_rank, batch_idx)
+        loss = self.objective(self.student, *self.encode(batch), generator)
         size = len(batch["video"])
         self.log("val/loss", loss.value, prog_bar=True, sync_dist=True, batch_size=size)
 

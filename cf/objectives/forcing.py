@@ -1,7 +1,7 @@
 """Flow matching on real video under a causal mask: teacher forcing and diffusion forcing."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F  # noqa: N812  (its usual name)
@@ -22,7 +22,7 @@ class ForcingLoss(ABC):
         sink_frames: first frames that stay visible beyond the window.
     """
 
-    schedule: FlowSchedule = FlowSchedule()
+    schedule: FlowSchedule = field(default_factory=FlowSchedule)
     block_frames: int = 3
     window_frames: int | None = None
     sink_frames: int = 0
@@ -90,7 +90,8 @@ class TeacherForcingLoss(ForcingLoss):
         context = self.schedule.add_noise(x0, eps, context_t)
         mask = TeacherForcing(self.block_frames, self.window_frames, self.sink_frames)
         rows, times = torch.cat((context, x_t), 1), torch.cat((context_t, t), 1)
-        return network(rows, times, cond, mask=mask).velocity[:, x0.shape[1] :]
+        velocity: Latents = network(rows, times, cond, mask=mask).velocity
+        return velocity[:, x0.shape[1] :]
 
 
 @dataclass(frozen=True)
@@ -108,5 +109,5 @@ class DiffusionForcingLoss(ForcingLoss):
     ) -> Latents:
         """Past: the noisy frames themselves."""
         mask = BlockCausal(self.block_frames, self.window_frames, self.sink_frames)
-        return network(x_t, t, cond, mask=mask).velocity
-
+        velocity: Latents = network(x_t, t, cond, mask=mask).velocity
+        return velocity
