@@ -54,9 +54,9 @@ def misfits(node: Any) -> list[str]:
     return found
 
 
-def is_network(mapping: DictConfig) -> bool:
-    target = get_object(mapping["_target_"])
-    return inspect.isclass(target) and issubclass(target, torch.nn.Module)
+def weights(node: DictConfig) -> list[str]:
+    found = [mapping.get("folder") for _, mapping in targets(node)]
+    return [folder for folder in found if str(folder).startswith("weights/")]
 
 
 def defaults(root: Path) -> dict[str, Path]:
@@ -121,13 +121,17 @@ def test_every_choice_can_be_built(
     node = chosen.get(package)
     if not list(targets(node)):
         pytest.skip("no object of its own")
+    absent = [other for other in defaults(CONFIGS / f"{root}.yaml") if chosen.get(other) is None]
+    if any(f"${{{other}}}" in OmegaConf.to_yaml(node) for other in absent):
+        pytest.skip("goes with an option of another group")
     try:
         OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
     except (errors.MissingMandatoryValue, errors.InterpolationToMissingValueError) as error:
         pytest.skip(f"left to the user: {error}".splitlines()[0])
+    if any(not (CONFIGS.parent / folder).exists() for folder in weights(node)):
+        pytest.skip("needs published weights")
     if node.get("accelerator") in {"gpu", "cuda"} and not torch.cuda.is_available():
         pytest.skip("needs a CUDA device")
-    with contextlib.ExitStack() as stack:
-        if any(is_network(mapping) for _, mapping in targets(node)):
-            stack.enter_context(torch.device("meta"))  # fourteen billion parameters weigh nothing
+    # On the meta device fourteen billion parameters weigh nothing.
+    with torch.device("meta") if group == "model" else contextlib.nullcontext():
         instantiate(node, _convert_="all")

@@ -12,6 +12,7 @@ import cf
 from cf.__main__ import available
 
 ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 
 
 def run(*command: str, cwd: Path = ROOT) -> str:
@@ -65,6 +66,12 @@ def test_the_changelog_knows_the_version() -> None:
     assert f"[{cf.__version__}]" in (ROOT / "CHANGELOG.md").read_text()
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_python_in_every_page_runs(page: Path) -> None:
+    code = re.findall(r"^```python\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+    exec("\n".join(code), {"__name__": page.stem})
+
+
 def tracked() -> list[Path]:
     files = (
         f
@@ -79,7 +86,6 @@ def test_what_is_left_to_do_has_an_issue() -> None:
     assert [str(f.relative_to(ROOT)) for f in tracked() if loose.search(f.read_text())] == []
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(find_spec("hatchling") is None, reason="hatchling builds the wheel")
 def test_the_wheel_carries_its_configs(tmp_path: Path) -> None:
     import zipfile
