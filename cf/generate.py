@@ -116,7 +116,7 @@ def load(settings: Settings) -> Generator:
         config, state = read_export(source)
         parts = {**config, **parts}
     else:
-        state = load_weights(source)
+        state = load_weights(source, **settings["weights"])
     for name in named:
         if name not in parts:
             raise ValueError(f"{source.name} does not say its {name}; give {name}=...")

@@ -312,8 +312,9 @@ def _pooled(layer: LayerKV, grid: tuple[int, int]) -> LayerKV:
 
     def pool(x: Tensor) -> Tensor:
         flat = x.flatten(2).unflatten(1, (-1, *grid)).permute(0, 1, 4, 2, 3)
-        small = F.avg_pool2d(flat.flatten(0, 1), 2, ceil_mode=True)
+        small: Tensor = F.avg_pool2d(flat.flatten(0, 1), 2, ceil_mode=True)
         small = small.unflatten(0, flat.shape[:2]).permute(0, 1, 3, 4, 2)
-        return small.flatten(1, 3).reshape(len(x), -1, *x.shape[2:])
+        pooled: Tensor = small.flatten(1, 3).unflatten(-1, x.shape[2:])
+        return pooled
 
     return LayerKV(pool(layer.k), pool(layer.v), pool(layer.ids))

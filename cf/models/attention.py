@@ -79,8 +79,8 @@ class Attention(nn.Module):
 
     def queries(self, x: Float[Tensor, "b n dim"]) -> Heads:
         """Normalised queries, before RoPE."""
-        q: Tensor = self.norm_q(self.q(x))
-        return q.unflatten(-1, (self.num_heads, -1))
+        q: Heads = self.norm_q(self.q(x)).unflatten(-1, (self.num_heads, -1))
+        return q
 
     def keys_values(self, x: Float[Tensor, "b n dim"]) -> tuple[Heads, Heads]:
         """Normalised keys, before RoPE, and values."""

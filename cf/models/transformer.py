@@ -284,7 +284,7 @@ class VideoTransformer(Backbone):
         return x, (height // rows, width // columns)
 
     def _unpatch(self, patches: Float[Tensor, "b f n patch"], grid: tuple[int, int]) -> Latents:
-        x = patches.unflatten(2, grid).unflatten(-1, (*self.patch_size, -1))
+        x: Tensor = patches.unflatten(2, grid).unflatten(-1, (*self.patch_size, -1))
         return x.permute(0, 1, 6, 2, 4, 3, 5).flatten(5, 6).flatten(3, 4)
 
     def _add_control(self, x: Tokens, cond: Conditioning, at: Tensor) -> Tokens:

@@ -81,9 +81,8 @@ class PretrainModule(L.LightningModule):
         """Latents and conditioning of a batch of data."""
         codec, text = self._frozen
         latents = codec.encode(batch["video"])
-        prompts = batch.get("prompt", [""] * len(latents))
-        cond = Conditioning(text.encode(prompts), batch.get("control"), batch.get("origin"))
-        return latents, cond
+        states = None if text.dim is None else text.encode(batch["prompt"])
+        return latents, Conditioning(states, batch.get("control"), batch.get("origin"))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The objective on one batch."""

@@ -128,7 +128,7 @@ def _pictures(
     frames: int | None,
 ) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
     """The pictures shown at start, start + 1/fps, ...; fewer where the stream ends."""
-    slack = min(time_base(stream) / 2, 1e-3) + _EPSILON  # timestamps are rounded to ticks
+    slack = min(time_base(stream) / 2, 5e-3) + _EPSILON  # timestamps are rounded to ticks
     draw = _Draw(stream, size)
     shown: VideoFrame | None = None
     end, k = 0.0, 0

@@ -1,0 +1,252 @@
+"""Numbered clips of a folder of videos: the number alone says which file and where it starts."""
+
+import hashlib
+import math
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple, TypedDict
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor
+from tqdm import tqdm
+
+from cf.types import Video
+from cf.video.reader import UnreadableVideo, probe, read_frames
+
+SUFFIXES = frozenset(
+    {".3gp", ".avi", ".flv", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv"}
+    | {".ts", ".webm", ".wmv"}
+)
+_ATTEMPTS = 20
+
+
+class Source(NamedTuple):
+    """A usable video.
+
+    Attributes:
+        name: its path inside the folder, with forward slashes.
+        pictures: how many pictures it gives at the clips' frame rate.
+        prompt: the text of the .txt file beside it; empty without one.
+    """
+
+    name: str
+    path: Path
+    pictures: int
+    prompt: str
+
+
+class Batch(TypedDict):
+    """What a step of training or validation receives.
+
+    Attributes:
+        video: pixels in [0, 1].
+        name: the file of each clip, relative to the folder.
+        start: seconds at which each clip begins in its file.
+        prompt: what the clip shows; empty where no text is beside the file.
+        number: each clip's place in the sequence, counted over all processes.
+        failures: files that turned out to be damaged while the batch was made, with the reason.
+    """
+
+    video: Video
+    name: list[str]
+    start: Float[Tensor, " b"]
+    prompt: list[str]
+    number: Int[Tensor, " b"]
+    failures: dict[str, str]
+
+
+class Clip(NamedTuple):
+    """One clip of a batch, in bytes."""
+
+    frames: UInt8[Tensor, "t 3 h w"]
+    source: Source
+    start: float
+    number: int
+    failures: dict[str, str]
+
+
+def survey(
+    folder: Path, clip_frames: int, fps: float, progress: bool = True
+) -> tuple[list[Source], dict[str, str]]:
+    """Look at every video under a folder: the usable ones by name, and why the others are not.
+
+    A progress bar appears when it takes more than two seconds.
+
+    Raises:
+        ValueError: there is no such folder, or nothing in it can be used; says what to do.
+    """
+    if not folder.is_dir():
+        raise ValueError(
+            f"{folder} is not a folder; give the folder that holds your videos, or draw some "
+            "with cf.data.shapes.draw_clips"
+        )
+    files = [p for p in folder.rglob("*") if p.is_file() and not p.name.startswith(".")]
+    videos = sorted(p for p in files if p.suffix.lower() in SUFFIXES)
+    if not videos:
+        raise ValueError(
+            f"{folder} holds {len(files)} files and no video among them; put videos "
+            f"({' '.join(sorted(SUFFIXES))}) into it or into folders inside it, or draw some "
+            "with cf.data.shapes.draw_clips"
+        )
+    names = [p.relative_to(folder).as_posix() for p in videos]
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        looks = pool.map(lambda path: _look(path, clip_frames, fps), videos)
+        hidden = None if progress else True
+        found = list(
+            tqdm(looks, "checking videos", len(videos), leave=False, delay=2, disable=hidden)
+        )
+    failures = {n: look for n, look in zip(names, found, strict=True) if isinstance(look, str)}
+    sources = [
+        Source(name, path, look, _prompt(path))
+        for name, path, look in zip(names, videos, found, strict=True)
+        if isinstance(look, int)
+    ]
+    if not sources:
+        raise ValueError(
+            f"not one of the {len(videos)} videos in {folder} can be used:\n{listing(failures)}\n"
+            f"A clip is {clip_frames} frames at {fps:g} fps, {clip_frames / fps:.2f} s; ask for "
+            "fewer frames or a higher fps if the videos are short, and replace damaged files"
+        )
+    return sources, failures
+
+
+def split(sources: Sequence[Source], fraction: float) -> tuple[list[Source], list[Source]]:
+    """Training and validation files, by a hash of their names: new files leave old ones in place.
+
+    At least one of several files is for validation; a single file serves both; a fraction of 0
+    keeps all for training.
+    """
+    if fraction == 0:
+        return list(sources), []
+    if len(sources) == 1:
+        return list(sources), list(sources)
+    ranked = sorted(sources, key=lambda s: hashlib.sha256(s.name.encode()).digest())
+    held_out = min(len(ranked) - 1, max(1, round(len(ranked) * fraction)))
+    return sorted(ranked[held_out:]), sorted(ranked[:held_out])
+
+
+def listing(failures: dict[str, str], most: int = 20) -> str:
+    """Names and reasons, one to a line, at most `most` of them."""
+    lines = [f"  {name}: {reason}" for name, reason in sorted(failures.items())]
+    if len(lines) > most:
+        lines[most:] = [f"  and {len(lines) - most} more"]
+    return "\n".join(lines)
+
+
+def collate(clips: Sequence[Clip]) -> Batch:
+    """Clips of one size as a batch."""
+    return Batch(
+        video=torch.stack([clip.frames for clip in clips]).float() / 255,
+        name=[clip.source.name for clip in clips],
+        start=torch.tensor([clip.start for clip in clips]),
+        prompt=[clip.source.prompt for clip in clips],
+        number=torch.tensor([clip.number for clip in clips]),
+        failures={name: reason for clip in clips for name, reason in clip.failures.items()},
+    )
+
+
+@dataclass
+class Clips:
+    """An endless sequence of clips; clip `i` follows from the seed and `i`, whoever asks.
+
+    Every file comes once before any comes again, in an order drawn anew each time. A clip starts
+    on a whole picture of its file sampled at `fps`, so that decoded pictures can be kept and used
+    again by other clips; cached or not, the clips are the same.
+
+    Attributes:
+        size: height and width in pixels.
+        cache_bytes: files are kept in memory, as far as they were decoded, while they fit.
+    """
+
+    sources: Sequence[Source]
+    clip_frames: int
+    fps: float
+    size: tuple[int, int]
+    seed: int = 0
+    cache_bytes: int = 0
+    _kept: dict[str, tuple[UInt8[Tensor, "t 3 h w"], Bool[Tensor, " t"]]] = field(
+        default_factory=dict, init=False, repr=False
+    )
+    _order: tuple[int, Sequence[int]] = field(default=(-1, ()), init=False, repr=False)
+
+    def __getitem__(self, number: int) -> Clip:
+        """Clip `number`; another one, chosen by the same number, where its file is damaged.
+
+        Raises:
+            ValueError: file after file could not be decoded.
+        """
+        failures: dict[str, str] = {}
+        for attempt in range(_ATTEMPTS):
+            source, first = self._choose(number, attempt)
+            try:
+                frames = self._read(source, first)
+            except UnreadableVideo as error:
+                failures[source.name] = f"from {first / self.fps:.2f} s: {error.reason}"
+                continue
+            return Clip(frames, source, first / self.fps, number, failures)
+        raise ValueError(
+            f"{_ATTEMPTS} clips in a row could not be decoded, though their files could be when "
+            f"the run began:\n{listing(failures)}\nCheck that the folder is still there"
+        )
+
+    def _choose(self, number: int, attempt: int) -> tuple[Source, int]:
+        """File and first picture."""
+        rng = np.random.default_rng([self.seed, number, attempt])
+        turn, place = divmod(number, len(self.sources))
+        if self._order[0] != turn:
+            shuffled = np.random.default_rng([self.seed, turn]).permutation(len(self.sources))
+            self._order = turn, shuffled.tolist()
+        index = rng.integers(len(self.sources)) if attempt else self._order[1][place]
+        source = self.sources[int(index)]
+        return source, int(rng.integers(source.pictures - self.clip_frames + 1))
+
+    def _read(self, source: Source, first: int) -> UInt8[Tensor, "t 3 h w"]:
+        kept = self._room_for(source)
+        if kept is None:
+            return read_frames(source.path, first / self.fps, self.clip_frames, self.fps, self.size)
+        frames, known = kept
+        window = slice(first, first + self.clip_frames)
+        missing = (~known[window]).nonzero().flatten()
+        if len(missing):
+            start, stop = first + int(missing[0]), first + int(missing[-1]) + 1
+            frames[start:stop] = read_frames(
+                source.path, start / self.fps, stop - start, self.fps, self.size
+            )
+            known[start:stop] = True
+        return frames[window].clone()
+
+    def _room_for(
+        self, source: Source
+    ) -> tuple[UInt8[Tensor, "t 3 h w"], Bool[Tensor, " t"]] | None:
+        """What is kept of a file, empty at first; None if it does not fit any more."""
+        if source.name not in self._kept:
+            shape = (source.pictures, 3, *self.size)
+            held = sum(frames.numel() for frames, _ in self._kept.values())
+            if held + math.prod(shape) > self.cache_bytes:
+                return None
+            # numpy leaves pages that are never written to the operating system, torch does not
+            frames = torch.from_numpy(np.zeros(shape, np.uint8))
+            self._kept[source.name] = frames, torch.zeros(source.pictures, dtype=torch.bool)
+        return self._kept[source.name]
+
+
+def _look(path: Path, clip_frames: int, fps: float) -> int | str:
+    """How many pictures a file gives, or why it gives no clip."""
+    try:
+        info = probe(path)
+    except UnreadableVideo as error:
+        return error.reason
+    pictures = math.ceil((info.duration - 1e-6) * fps)
+    if pictures < clip_frames:
+        return f"it lasts {info.duration:.2f} s and a clip {clip_frames / fps:.2f} s"
+    return pictures
+
+
+def _prompt(path: Path) -> str:
+    text = path.with_suffix(".txt")
+    return text.read_text("utf-8", errors="replace").strip() if text.is_file() else ""
