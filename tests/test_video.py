@@ -36,6 +36,8 @@ FORMATS = {
     "small.gif": ("gif", "gray", {}),
 }
 
+SIZE = (64, 96)  # x265 corrupts memory when it encodes less than one of its 64-pixel blocks
+
 
 def level(index: int) -> int:
     """The grey of frame `index`: far enough apart to survive compression."""
@@ -95,18 +97,18 @@ def cut(path: Path, part: float) -> Path:
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_format_is_measured_and_read(name: str, tmp_path: Path) -> None:
     codec, pixels, options = FORMATS[name]
-    path = encode(tmp_path / name, codec=codec, pixels=pixels, options=options)
+    path = encode(tmp_path / name, size=SIZE, codec=codec, pixels=pixels, options=options)
     info = probe(path)
     assert info.duration == pytest.approx(3.0, abs=0.05)
     assert info.fps == pytest.approx(12, abs=0.6)
-    assert (info.height, info.width) == (32, 48)
+    assert (info.height, info.width) == SIZE
     assert seen(read_video(path, fps=12)) == [i % 18 for i in range(36)]
 
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_clip_is_the_part_of_the_whole(name: str, tmp_path: Path) -> None:
     codec, pixels, options = FORMATS[name]
-    path = encode(tmp_path / name, codec=codec, pixels=pixels, options=options)
+    path = encode(tmp_path / name, size=SIZE, codec=codec, pixels=pixels, options=options)
     whole = read_frames(path, 0, 24, 8)
     for first in (1, 5, 9, 10, 17, 20):
         assert torch.equal(read_frames(path, first / 8, 4, 8), whole[first : first + 4]), first
