@@ -21,7 +21,7 @@ check: .venv/.dev ## style, types and import layers
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 
 fix: .venv/.dev ## let ruff repair and format what it can
 	$(BIN)/ruff check --fix
