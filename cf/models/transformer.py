@@ -183,20 +183,18 @@ class VideoTransformer(Backbone):
 
     def prepare(self, past: Past, cond: Conditioning) -> Prepared:
         """Rotate remembered keys and project the text, once per distinct read of a block."""
-        placed: dict[int, Rotation] = {}
-        layers = []
+        layers, placed, place = [], None, None
         for k, v, ids, valid in past.layers:
-            if id(ids) not in placed:
-                placed[id(ids)] = rotation(ids, self.rope_axes, self.rope_base)
+            if place is None or ids is not placed:
+                place = None  # not kept: with positions per layer they would add up to many keys
+                placed, place = ids, rotation(ids, self.rope_axes, self.rope_base)
             mask = valid if past.bias is None else past.bias
             if valid is not None and past.bias is not None:
                 mask = past.bias.masked_fill(~valid, -torch.inf)
             if mask is not None and mask.dtype != torch.bool:
                 mask = mask.to(k.dtype)
             layers.append(
-                Remembered(
-                    rotate(k, placed[id(ids)]), v, None if mask is None else mask[:, None, None]
-                )
+                Remembered(rotate(k, place), v, None if mask is None else mask[:, None, None])
             )
         return Prepared(tuple(layers), past.start, self._project_text(cond))
 
