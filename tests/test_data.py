@@ -96,6 +96,9 @@ def test_the_seed_decides_what_is_seen(folder: Path) -> None:
     first = batches(build(folder), 3)
     assert same(first, batches(build(folder), 3))
     assert not same(first, batches(build(folder, seed=1), 3))
+    sources = survey(folder, 6, 4.0)[0][-1:]
+    one, other = (Clips(sources, 6, 4.0, (8, 8), seed=seed) for seed in (0, 1))
+    assert [one[i].start for i in range(9)] != [other[i].start for i in range(9)]
 
 
 @pytest.mark.parametrize("options", [{"num_workers": 1}, {"num_workers": 3}, {"cache_bytes": 0}])

@@ -47,7 +47,8 @@ def read_clip(
     """`frames` pictures in [0, 1], one every 1/`fps` seconds from `start` (seconds) on.
 
     Each is the frame that a player shows at that time, whatever the file's own frame rate, scaled
-    until it covers `size` (height, width; None: as it is) and cropped about its centre.
+    until it covers `size` (height, width; None: as it is) and cropped about its centre. An AVI
+    with B-frames tells no display times: a clip from its middle may be a frame or two off.
 
     Raises:
         UnreadableVideo: the file cannot be decoded, or ends before the last picture.
