@@ -1,5 +1,6 @@
 """From a Hydra configuration to objects, with mistakes told in one line."""
 
+import inspect
 import os
 import sys
 import types
@@ -58,19 +59,21 @@ def check(settings: Any, where: str) -> None:
 
 def _check_call(settings: Settings, where: str) -> None:
     target = get_method(settings["_target_"])
-    function = vars(target).get("__init__") if isinstance(target, type) else target
-    hints = typing.get_type_hints(function)
-    code = getattr(function, "__code__", None)
-    known = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount] if code else ()
-    open_ended = code is None or bool(code.co_flags & 0x08)
+    signature = inspect.signature(target)
+    hints = typing.get_type_hints(_initialiser(target) if isinstance(target, type) else target)
+    kinds = {parameter.kind for parameter in signature.parameters.values()}
     for name, value in settings.items():
         if name.startswith("_"):
             continue
-        if not open_ended and name not in known:
-            names = ", ".join(n for n in known if n != "self")
-            raise ValueError(f"{where} has no setting {name!r}; it has {names}")
+        if name not in signature.parameters and inspect.Parameter.VAR_KEYWORD not in kinds:
+            known = ", ".join(signature.parameters) or "none"
+            raise ValueError(f"{where} has no setting {name!r}; it has {known}")
         if name in hints and not _fits(value, hints[name]):
             raise ValueError(f"{where}.{name} must be {_wanted(hints[name])}, got {value!r}")
+
+
+def _initialiser(cls: type) -> Any:
+    return next(vars(one)["__init__"] for one in cls.__mro__ if "__init__" in vars(one))
 
 
 def _fits(value: Any, hint: Any) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,7 @@ def train(settings: Settings, folder: RunFolder, resumes: bool) -> None:
 
     from cf.callbacks.table import MetricsTable
 
+    _hush_lightning()
     began = time.perf_counter()
     checkpoint = folder.newest_checkpoint() if resumes else None
     data = build(settings["data"], "data")
@@ -65,6 +67,14 @@ def train(settings: Settings, folder: RunFolder, resumes: bool) -> None:
         log.info("interrupted; go on with: python -m cf.fit resume=%s", folder.path)
         return
     _finish(settings, folder, trainer, module, time.perf_counter() - began)
+
+
+def _hush_lightning() -> None:
+    """What it says about itself, which a reader of this run's lines does not need."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", ".*LeafSpec.*")
+    warnings.filterwarnings("ignore", ".*does not have many workers.*")
 
 
 def _steps_in(checkpoint: Path | None) -> int:
