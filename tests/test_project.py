@@ -1,6 +1,7 @@
 """The promises of the project itself: layers, light imports, commands, packaging."""
 
 import re
+import socket
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -55,6 +56,11 @@ def test_a_command_can_be_started_by_its_name() -> None:
     for name in available():
         assert run("-m", "cf", name, "--help") == run("-m", f"cf.{name}", "--help")
         break
+
+
+def test_a_test_that_reaches_for_the_network_fails() -> None:
+    with pytest.raises(RuntimeError, match="network"):
+        socket.create_connection(("192.0.2.1", 80), timeout=1)
 
 
 def test_every_folder_of_modules_is_a_package() -> None:
