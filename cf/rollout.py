@@ -98,6 +98,8 @@ class Rollout:
         if self.sampler not in ("renoise", "euler"):
             raise ValueError(f"sampler must be renoise or euler, got {self.sampler!r}")
         times = self.times
+        if not times:
+            raise ValueError("timesteps must name at least one time, got []")
         if not all(1 >= a > b > 0 for a, b in zip(times, [*times[1:], times[-1] / 2], strict=True)):
             raise ValueError(f"timesteps must fall from at most 1 to above 0, got {times}")
         self.memory.check_block(self.block_frames)
@@ -179,6 +181,8 @@ class Rollout:
                 raise ValueError(
                     f"{name}={value} is not a multiple of block_frames={self.block_frames}"
                 )
+        if frames == 0:
+            raise ValueError("frames=0 leaves nothing to roll out")
         if window_frames > frames:
             raise ValueError(f"window_frames={window_frames} exceeds frames={frames}")
         times = self.times
@@ -195,9 +199,8 @@ class Rollout:
                 )
             blocks.append(x0)
         split = (frames - window_frames) // self.block_frames
-        nothing = torch.empty(len(blocks[0]) if blocks else 0, 0, *student.latent_shape)
-        past = torch.cat(blocks[:split], 1) if split else nothing.to(blocks[0])
-        window = torch.cat(blocks[split:], 1) if window_frames else nothing.to(blocks[0])
+        nothing = blocks[0][:, :0].detach()
+        past, window = (torch.cat([nothing, *part], 1) for part in (blocks[:split], blocks[split:]))
         return Rolled(past, window, window.new_tensor(times[exit_step]), state)
 
     def _advance(
