@@ -43,16 +43,15 @@ def generate(settings: Settings, folder: Path) -> list[Path]:
     import torch
 
     generator = load(settings)
-    fps, size = generator.fps, generator.size
-    prefix = _prefix(settings, fps, size)
-    frames = round(_positive(settings, "seconds") * fps)
+    prefix = _prefix(settings, generator)
+    frames = max(round(_positive(settings, "seconds") * generator.fps), 1)
     prompts = [settings["prompt"]] * int(_positive(settings, "samples"))
     paths = [folder / f"video_{i}.mp4" for i in range(len(prompts))]
     with torch.inference_mode():
         cond = generator.conditioning(prompts)
         chunks = generator.stream(prefix, frames, cond, settings["seed"])
         _write(chunks, paths, generator, frames, 0 if prefix is None else prefix.shape[1])
-    record = {"settings": settings, "rollout": repr(generator.rollout), "fps": fps}
+    record = {"settings": settings, "rollout": repr(generator.rollout), "fps": generator.fps}
     (folder / "generate.json").write_text(json.dumps(record, indent=2, default=str) + "\n")
     return paths
 
@@ -181,17 +180,21 @@ def _write(
         log.info("video: %s  contact sheet: %s", path, path.with_suffix(".png"))
 
 
-def _prefix(settings: Settings, fps: float, size: tuple[int, int]) -> Video | None:
-    """The video or image to continue."""
+def _prefix(settings: Settings, generator: Generator) -> Video | None:
+    """The video or image to continue, less what does not fill a latent frame."""
     from cf.video.reader import read_image, read_video
 
+    fps, size = generator.fps, generator.size
     if settings["video"] and settings["image"]:
         raise ValueError("give video=... or image=..., not both")
     if settings["image"]:
         return read_image(settings["image"], size)[None]
-    if settings["video"]:
-        return read_video(settings["video"], fps, size, _positive(settings, "given_seconds"))[None]
-    return None
+    if not settings["video"]:
+        return None
+    seconds = settings["given_seconds"] and _positive(settings, "given_seconds")
+    video = read_video(settings["video"], fps, size, seconds)[None]
+    stride = generator.codec.time_stride
+    return video[:, : 1 + (video.shape[1] - 1) // stride * stride]
 
 
 def _positive(settings: Settings, name: str) -> float:
