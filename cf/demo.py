@@ -1,4 +1,4 @@
-"""`python -m cf.demo`: train a tiny model on clips, then stream a continuation many times longer."""
+"""`python -m cf.demo`: train a tiny model on clips, then stream a much longer continuation."""
 
 import logging
 import subprocess

@@ -49,7 +49,7 @@ def generate(settings: Settings, folder: Path) -> list[Path]:
     paths = [folder / f"video_{i}.mp4" for i in range(len(prompts))]
     with torch.inference_mode():
         cond = generator.conditioning(prompts)
-        chunks = generator.stream(prefix, frames, cond, settings["seed"])
+        chunks = generator.stream(prefix, frames, cond, settings["seed"], len(paths))
         _write(chunks, paths, generator, frames, 0 if prefix is None else prefix.shape[1])
     record = {"settings": settings, "rollout": repr(generator.rollout), "fps": generator.fps}
     (folder / "generate.json").write_text(json.dumps(record, indent=2, default=str) + "\n")
@@ -79,16 +79,15 @@ class Generator:
         return Conditioning(None if states is None else states.to(self.network.device))
 
     def stream(
-        self, prefix: Video | None, frames: int, cond: Conditioning, seed: int
+        self, prefix: Video | None, frames: int, cond: Conditioning, seed: int, samples: int
     ) -> Iterator[Video]:
         """The prefix, if any, and then at least `frames` new pixel frames, block by block."""
         from cf.rollout import START
 
-        batch = 1 if cond.text is None else len(cond.text)
-        noise = self.rollout.noise(self.network, seed, range(batch))
+        noise = self.rollout.noise(self.network, seed, range(samples))
         decode, state, given = self.codec.decoder(), START, 0
         if prefix is not None:
-            seen = self.codec.encode(prefix.to(self.network.device)).expand(batch, -1, -1, -1, -1)
+            seen = self.codec.encode(prefix.to(self.network.device)).expand(samples, -1, -1, -1, -1)
             state = self.rollout.remember(self.network, seen, noise, cond, state)
             given = seen.shape[1]
             yield decode(seen)

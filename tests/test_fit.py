@@ -219,11 +219,12 @@ def test_generate_goes_on_with_a_video(trained: Path, clips: Path, tmp_path: Pat
             f"video={video}",
             "given_seconds=0.5",
             "seconds=9",
+            "samples=2",
             f"memory={memory}",
             f"hydra.run.dir={tmp_path / memory}",
         )
         assert done.returncode == 0, done.stderr
-        made = probe(tmp_path / memory / "video_0.mp4")
+        made = probe(tmp_path / memory / "video_1.mp4")
         assert made.duration == pytest.approx(9.5, abs=0.01)
         assert (tmp_path / memory / "video_0.png").exists()
         assert "frame/s" in done.stderr
