@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from cf.memory.base import Memory, Query, arrivals, at_times, collect, intact, join, pick, validity
+from cf.memory.likeness import cosine, likeness, summed
 from cf.types import Block, Context, LayerKV, Past
 
 _CHOICES = {
@@ -38,15 +39,6 @@ class _Parts(NamedTuple):
     slow: LayerKV
     fast: LayerKV
     candidate: LayerKV
-
-
-class _Likeness(NamedTuple):
-    """Inner products of a candidate with what it is compared with, and squared norms."""
-
-    dots: Float[Tensor, "b others"]
-    own: Float[Tensor, "b 1"]
-    others: Float[Tensor, "b others"]
-    counted: Bool[Tensor, "b others"] | None
 
 
 @dataclass(frozen=True)
@@ -183,26 +175,26 @@ class SlowFast(Memory):
         """Whether the candidate is novel, per layer and sample, and the new state."""
         if self.novelty == "kept" and not plan.considered:
             return None, ()
-        likeness, described = [], []
+        compared, described = [], []
         for i, new in enumerate(block.layers):
             past = context.layers[i] if context.layers else pick(new, slice(0))
             parts = self._parts(past, new, block, plan)
             if self.novelty == "kept":
                 mine = self._describe(self._entry(parts.candidate, block), block)
-                likeness.append(_likeness(mine, *self._kept(parts, block)))
+                compared.append(likeness(mine, *self._kept(parts, block)))
                 continue
             whole = new if self.decide == "commit" else parts.candidate
             if whole.k.shape[1] == 0:
                 return None, context.state
             mine = self._describe(whole, block)
             before = context.state[i][:, None] if context.state else mine[:, None][:, :0]
-            likeness.append(_likeness(mine, before, None))
+            compared.append(likeness(mine, before, None))
             described.append(mine)
         if not plan.considered:
             return None, tuple(described)
         if not self.per_layer:
-            likeness = [_summed(likeness)] * len(likeness)
-        return [_cosine(one) < self.threshold for one in likeness], tuple(described)
+            compared = [summed(compared)] * len(compared)
+        return [cosine(one) < self.threshold for one in compared], tuple(described)
 
     def _fold(
         self, parts: _Parts, block: Block, plan: _Plan, novel: Bool[Tensor, " b"] | None
@@ -266,31 +258,6 @@ def _close_up(layer: LayerKV, times: Tensor, sink: int, fast_from: int, tokens: 
         empty = (~layer.valid[:, sink:fast_from]).sum(1, keepdim=True) / tokens
         times = times + F.pad(empty.expand(-1, sink), (0, times.shape[1] - sink))
     return at_times(layer, times)
-
-
-def _likeness(
-    own: Float[Tensor, "b width"],
-    others: Float[Tensor, "b others width"],
-    counted: Bool[Tensor, "b others"] | None,
-) -> _Likeness:
-    own, others = own.float(), others.float()
-    dots = (others @ own[..., None]).squeeze(-1)
-    return _Likeness(dots, own.square().sum(-1, keepdim=True), others.square().sum(-1), counted)
-
-
-def _summed(layers: Sequence[_Likeness]) -> _Likeness:
-    """As if the layers' descriptors were one long one."""
-    triples = zip(*(one[:3] for one in layers), strict=True)
-    dots, own, others = (torch.stack(parts).sum(0) for parts in triples)
-    return _Likeness(dots, own, others, layers[0].counted)
-
-
-def _cosine(one: _Likeness) -> Float[Tensor, " b"]:
-    """Similarity with the most similar of the others; -1 where there is none."""
-    cosine = one.dots / (one.own * one.others).sqrt().clamp(min=1e-12)
-    if one.counted is not None:
-        cosine = cosine.masked_fill(~one.counted, -1)
-    return F.pad(cosine, (1, 0), value=-1).amax(1)
 
 
 def _padded(layer: LayerKV, tokens: int) -> LayerKV:
