@@ -211,7 +211,9 @@ def test_what_is_remembered_is_differentiable(policy: Memory) -> None:
     """The gradient reaches each token as often as it is held: exactly the frames that are kept."""
     blocks = [block(3, seed=i, grid=(2, 2)) for i in range(8)]
     leaves = [x.requires_grad_() for each in blocks for x in each.layers[0][:2]]
-    past = read(policy, fold(policy, blocks))
+    context = fold(policy, blocks)
+    assert not any(x.requires_grad for x in context.state), "it would hold on to every block"
+    past = read(policy, context)
     total = sum((x.sum() for layer in past.layers for x in layer[:2]), torch.zeros(()).double())
     grads = torch.autograd.grad(total, leaves, allow_unused=True)
     weight = sum(float(grad.sum()) for grad in grads if grad is not None)

@@ -161,20 +161,18 @@ def test_the_stream_has_no_end() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "full"])
-def test_a_thousand_blocks_take_constant_memory(name: str) -> None:
+@pytest.mark.parametrize("name", ["infinity_rope", "slow_fast"])
+def test_a_long_stream_takes_constant_memory(name: str) -> None:
+    """All of it: what is remembered, and whatever a block may leave behind."""
     network = model(torch.float32, control_dim=None, num_layers=1)
     rollout = Rollout(memory(name), num_steps=1)
     cond, eps = conditioning(1, dtype=torch.float32), noise(network, rollout, 0)
     sizes = []
     with torch.inference_mode(), Live(network) as live:
-        for i, (x0, _) in enumerate(rollout.stream(network, eps, cond)):
+        for x0, _ in itertools.islice(rollout.stream(network, eps, cond), 400):
             assert x0.isfinite().all()
-            if i in (99, 999):
-                sizes.append(live.now)
-            if i == 999:
-                break
-    assert sizes[0] == sizes[1]
+            sizes.append(live.now)
+    assert len(set(sizes[50:])) == 1
 
 
 @pytest.mark.parametrize("signal", ["control", "origin"])
