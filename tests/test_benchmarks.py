@@ -1,0 +1,161 @@
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from cf.paths import CONFIG_DIR
+
+Row = dict[str, Any]
+FOLDER = Path(__file__).parents[1] / "benchmarks"
+SMALL = [
+    "blocks=[1,8,14]",
+    "memories=[sliding,slow_fast,full]",
+    "+memory_settings.slow_fast.slow_frames=2",
+    "+memory_settings.slow_fast.interval=1",
+    "model.num_layers=1",
+    "rollout.num_steps=1",
+    "train={blocks:2,samples:1}",
+    "repeats=2",
+    "least_seconds=0",
+    "budget_gib=0.0003",
+]
+FACTS = {"peak_bytes", "rss_bytes", "timed_by", "device", "threads", "cores", "torch", "python"}
+FACTS |= {"commit", "dirty", "date", "load", "dtype", "seed", "repeats", "reach", "config"}
+
+
+@contextmanager
+def in_this_process(settings: Row) -> Iterator[Callable[..., Any]]:
+    from subject import Subject
+
+    subject = Subject(settings)
+    yield lambda method, *args: getattr(subject, method)(*args)
+
+
+def measured(*settings: str) -> list[Row]:
+    import table
+    import throughput
+
+    groups = f'hydra.searchpath=["file://{CONFIG_DIR}"]'
+    with initialize_config_dir(str(FOLDER), version_base="1.3"), pytest.MonkeyPatch.context() as m:
+        m.setattr(throughput.Worker, "started", in_this_process)
+        cfg = compose("throughput", [groups, *SMALL, *settings])
+        rows: list[Row] = table.compared(throughput.measure(cfg))
+        return rows
+
+
+def run(*settings: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(FOLDER / "throughput.py"), *SMALL, *settings]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def importable() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(FOLDER)
+        yield
+
+
+@pytest.fixture(scope="module")
+def rows(importable: None) -> list[Row]:
+    return measured()
+
+
+def test_every_memory_has_a_row_for_every_task(rows: list[Row]) -> None:
+    tasks = {(row["memory"], row["what"], row.get("block", row.get("objective"))) for row in rows}
+    steps = [("train_step", "forcing"), ("train_step", "rollout")]
+    wanted = [("block", 1), ("block", 8), ("block", 14), *steps]
+    assert tasks == {(m, *task) for m in ("sliding", "slow_fast", "full") for task in wanted}
+    assert len(rows) == len(tasks)
+
+
+def test_a_row_is_either_measured_or_says_why_not(rows: list[Row]) -> None:
+    skipped = [row for row in rows if "skipped" in row]
+    of = {(row["memory"], row.get("block", row.get("objective"))) for row in skipped}
+    assert of == {("full", 14), ("slow_fast", "forcing")}
+    assert all(row["seconds"] is None and row["skipped"] for row in skipped)
+    for row in (row for row in rows if row not in skipped):
+        assert row.keys() >= FACTS
+        assert row["config"]["rollout"]["memory"]["_target_"].startswith("cf.memory.")
+        for seconds in (row["seconds"], row["processor_seconds"]):
+            assert 0 < seconds["min"] <= seconds["median"] <= seconds["max"]
+            assert len(seconds["each"]) == 2
+        assert row["frames_per_second"]["latent"] == row["frames_per_second"]["pixel"] > 0
+
+
+def test_the_reference_is_compared_with_itself(rows: list[Row]) -> None:
+    compared = [row["ratio_to_sliding"] for row in rows if row["seconds"]]
+    own = [row["ratio_to_sliding"] for row in rows if row["memory"] == "sliding"]
+    assert all(ratio is not None for ratio in compared)
+    assert own == [{"median": 1, "min": 1, "max": 1}] * 5
+
+
+def test_a_bounded_memory_once_full_grows_no_more(rows: list[Row]) -> None:
+    for memory, attended in (("sliding", 12), ("slow_fast", 3 + 2 + 6)):
+        first, filled, later = (
+            row for row in rows if row["memory"] == memory and row["what"] == "block"
+        )
+        assert first["context_bytes"] == 0
+        assert first["attended_frames"] == 3
+        assert filled["attended_frames"] == later["attended_frames"] == attended
+        assert 0 < filled["context_bytes"] == later["context_bytes"]
+        assert first["peak_bytes"] < filled["peak_bytes"] == later["peak_bytes"]
+
+
+def test_the_peak_counts_weights_context_and_rotated_keys(rows: list[Row]) -> None:
+    first, filled = (row for row in rows if row["memory"] == "full" and "attended_frames" in row)
+    weights = 4 * first["parameters"]
+    grown = filled["peak_bytes"] - first["peak_bytes"]
+    assert weights < first["peak_bytes"] < 2 * weights
+    assert 1.4 * filled["context_bytes"] < grown < 4 * filled["context_bytes"]
+
+
+def test_filling_holds_what_streaming_does(rows: list[Row]) -> None:
+    streamed = [row for row in rows if row["memory"] == "slow_fast" and row["what"] == "block"]
+    filled = measured("memories=[slow_fast]", "train=null", "reach=fill")
+    for key in ("context_bytes", "peak_bytes", "attended_frames"):
+        assert [row[key] for row in filled] == [row[key] for row in streamed]
+    assert all(row["ratio_to_sliding"] is None for row in filled)
+
+
+def test_the_command_appends_rows_and_writes_the_table(tmp_path: Path) -> None:
+    (tmp_path / "throughput.jsonl").write_text('{"earlier": true}\n')
+    done = run("memories=[sliding]", "blocks=[1,2]", "train=null", f"folder={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in (tmp_path / "throughput.jsonl").read_text().splitlines()]
+    assert [row.get("block") for row in rows] == [None, 1, 2]
+    table = (tmp_path / "throughput.md").read_text()
+    assert table in done.stdout
+    assert "| sliding | 1.00 (1.00 to 1.00) |" in table
+    assert os.fspath(tmp_path) not in table + json.dumps(rows)
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ("memories=[nope]", "there is no memory 'nope'"),
+        ("blocks=[0]", "must be at least 1"),
+        ("reach=jump", "must be stream or fill"),
+        ("dtype=int8", "dtype must be one of float32, bfloat16"),
+        ("rollout.block_frames=10", "smaller than a block of 10"),
+        ("+memory_settings.sliding.sinks=1", "has no setting 'sinks'"),
+    ],
+)
+def test_a_mistake_is_one_message(setting: str, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        measured(setting)
+
+
+def test_a_mistake_reaches_the_user_and_leaves_results_alone(tmp_path: Path) -> None:
+    (tmp_path / "throughput.jsonl").write_text("{}\n")
+    done = run("memories=[sliding]", "dtype=int8", f"folder={tmp_path}")
+    assert done.returncode == 1
+    assert "dtype must be one of" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["{}\n"]
