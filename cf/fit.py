@@ -41,6 +41,7 @@ def train(settings: Settings, folder: RunFolder, resumes: bool) -> None:
     _hush_lightning()
     began = time.perf_counter()
     checkpoint = folder.newest_checkpoint() if resumes else None
+    lightning.seed_everything(settings["seed"], workers=True, verbose=False)
     data = build(settings["data"], "data")
     module = build(settings["module"], "module")
     callbacks = [build(one, f"callbacks.{name}") for name, one in settings["callbacks"].items()]
@@ -61,7 +62,6 @@ def train(settings: Settings, folder: RunFolder, resumes: bool) -> None:
         if resumes:
             log.info("resuming from %s", checkpoint or "the beginning: there is no checkpoint yet")
             table.forget_after(_steps_in(checkpoint))
-    lightning.seed_everything(settings["seed"], workers=True, verbose=False)
     trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
     if trainer.interrupted:
         log.info("interrupted; go on with: python -m cf.fit resume=%s", folder.path)
@@ -75,6 +75,7 @@ def _hush_lightning() -> None:
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", ".*LeafSpec.*")
     warnings.filterwarnings("ignore", ".*does not have many workers.*")
+    warnings.filterwarnings("ignore", ".*exists and is not empty.*")
 
 
 def _steps_in(checkpoint: Path | None) -> int:

@@ -131,7 +131,9 @@ def test_a_killed_run_resumes_to_the_same_bits(
         stderr=subprocess.DEVNULL,
     )
     table = killed / "metrics.csv"
-    while process.poll() is None and not (table.exists() and len(table.open().readlines()) > 7):
+    while process.poll() is None and not (
+        table.exists() and len(table.read_text().splitlines()) > 7
+    ):
         time.sleep(0.02)
     assert process.poll() is None, "the run ended before it could be killed"
     process.send_signal(signal.SIGKILL)
