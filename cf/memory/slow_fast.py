@@ -180,13 +180,15 @@ class SlowFast(Memory):
             past = context.layers[i] if context.layers else pick(new, slice(0))
             parts = self._parts(past, new, block, plan)
             if self.novelty == "kept":
-                mine = self._describe(self._entry(parts.candidate, block), block)
+                mine = self._describe(
+                    self._entry(parts.candidate, block), self._stored_tokens(block.grid)
+                )
                 compared.append(likeness(mine, *self._kept(parts, block)))
                 continue
             whole = new if self.decide == "commit" else parts.candidate
             if whole.k.shape[1] == 0:
                 return None, context.state
-            mine = self._describe(whole, block)
+            mine = self._describe(whole, block.tokens_per_frame)
             before = context.state[i][:, None] if context.state else mine[:, None][:, :0]
             compared.append(likeness(mine, before, None))
             described.append(mine)
@@ -224,11 +226,11 @@ class SlowFast(Memory):
         rows, columns = grid
         return -(-rows // 2) * -(-columns // 2) if self.store == "pooled" else rows * columns
 
-    def _describe(self, layer: LayerKV, block: Block) -> Float[Tensor, "b width"]:
+    def _describe(self, layer: LayerKV, frame_tokens: int) -> Float[Tensor, "b width"]:
         keys = layer.k.detach()
         if self.descriptor == "mean":
             return keys.mean(1).flatten(1)
-        return keys[:, : self._stored_tokens(block.grid)].flatten(1)
+        return keys[:, :frame_tokens].flatten(1)
 
     def _kept(
         self, parts: _Parts, block: Block
