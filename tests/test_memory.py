@@ -359,6 +359,18 @@ def test_mean_and_tokens_describe_differently() -> None:
         assert int(valid.sum()) - 6 * 4 == expected
 
 
+@pytest.mark.parametrize("store", ["first", "block", "pooled"])
+def test_tokens_of_the_whole_first_frame_are_compared(store: Any) -> None:
+    """Whatever is stored; here only the last token of each frame turns."""
+    blocks = [block(3, keys=turned(0)) for _ in range(2)]
+    for frame in range(3):
+        blocks[1].layers[0].k[:, 4 * frame + 3] = turned(180)
+    policy = SlowFast(3, 4, 6, descriptor="tokens", store=store, interval=1)
+    valid = fold(policy, blocks).layers[0].valid
+    assert valid is not None
+    assert valid.all()
+
+
 @pytest.mark.parametrize(
     ("novelty", "promoted"),
     [("previous", [3, 6, 9]), ("kept", [3, 9])],
