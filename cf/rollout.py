@@ -76,7 +76,8 @@ class Rollout:
 
     Attributes:
         num_steps: denoising steps of a block; one more network call commits it to the context.
-        timesteps: the times of these steps, first 1, if not the schedule's; overrides num_steps.
+        timesteps: falling times of these steps, if not the schedule's; overrides num_steps. The
+            first is where pure noise enters: 1, unless the network was trained otherwise.
         context_noise: time at which a finished block is read into the context; 0: clean.
         sampler: "renoise" predicts x0 and adds fresh noise, as few-step students are trained;
             "euler" follows the velocity, for a network trained by flow matching alone.
@@ -151,6 +152,7 @@ class Rollout:
         frames = latents.shape[1]
         whole, first = divmod(frames, self.block_frames)
         lengths = [first] * bool(first) + [self.block_frames] * whole
+        latents = latents.to(student.device, _state_dtype(student))
         for part in torch.split(latents, lengths, 1):
             reads = self._reads(student, cond, state, part.shape[1])
             with torch.no_grad():

@@ -30,8 +30,8 @@ class Query(NamedTuple):
 class Memory(ABC):
     """What to remember. Holds hyper-parameters only; every tensor lives in the context.
 
-    Under autograd nothing is changed in place. In inference mode `update` consumes its argument,
-    so that old and new context never exist at once; `fork` a context to keep it.
+    Under autograd nothing is changed in place. A context that was made in inference mode is
+    consumed by `update`, so that old and new never exist at once; `fork` it to keep it.
     """
 
     @property

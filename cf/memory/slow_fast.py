@@ -53,7 +53,7 @@ class SlowFast(Memory):
         sink_frames, slow_frames, fast_frames: latent frames attended, the coming block among the
             fast ones.
         threshold: a candidate enters slow memory if its keys' cosine similarity stays below it.
-        novelty: compared with the "previous" candidate (the paper's rule) or with all "kept"
+        novelty: compared with the "previous" block (the paper's rule) or with all "kept"
             frames, sink included, of which the most similar counts.
         descriptor: what is compared, the "mean" key or all "tokens" of the first frame.
         decide: at the "commit" of a block, so that for a while it stands in slow and fast memory,

@@ -29,6 +29,8 @@ class Mask(ABC):
     def __post_init__(self) -> None:
         if self.block_frames < 1:
             raise ValueError(f"block_frames must be at least 1, got {self.block_frames}")
+        if self.sink_frames < 0:
+            raise ValueError(f"sink_frames must not be negative, got {self.sink_frames}")
         if self.window_frames is not None and self.window_frames < self.block_frames:
             raise ValueError(
                 f"window_frames={self.window_frames} is smaller than a block "

@@ -133,6 +133,10 @@ class VideoTransformer(Backbone):
         self.latent_shape = _checked_latent_shape(latent_shape, patch_size)
         if prediction not in ("velocity", "x0"):
             raise ValueError(f"prediction must be velocity or x0, got {prediction!r}")
+        if num_layers < 1 or freq_dim < 2 or freq_dim % 2:
+            raise ValueError(
+                f"num_layers={num_layers} must be at least 1 and freq_dim={freq_dim} even"
+            )
         channels, rows, columns = self.latent_shape[0], *patch_size
         self.patch_size = (rows, columns)
         self.rope_base, self.freq_dim, self.text_len = rope_base, freq_dim, text_len
@@ -353,8 +357,8 @@ def _positions(
 
 
 def _checked_axes(dim: int, num_heads: int, axes: Sequence[int] | None) -> tuple[int, int, int]:
-    head_dim = dim // num_heads
-    if dim % num_heads or head_dim % 2:
+    head_dim = dim // max(num_heads, 1)
+    if num_heads < 1 or dim % num_heads or head_dim % 2:
         raise ValueError(
             f"dim={dim} must split into num_heads={num_heads} heads of an even number of channels"
         )
