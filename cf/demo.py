@@ -27,7 +27,7 @@ def demo(settings: Settings, folder: Path) -> None:
     videos = Path(settings["videos"]) if settings["videos"] else _drawn(folder / "clips", settings)
     run = folder / "run"
     _command("cf.fit", f"data.folder='{videos}'", *settings["fit"], f"hydra.run.dir='{run}'")
-    start = _first_video(videos)
+    start = _trained_on(run)
     for memory in settings["memories"]:
         _command(
             "cf.generate",
@@ -55,17 +55,15 @@ def _drawn(folder: Path, settings: Settings) -> Path:
     return folder
 
 
-def _first_video(videos: Path) -> Path:
-    """The video to go on with: the first that can be read."""
-    from cf.video.probe import UnreadableVideo, probe
+def _trained_on(run: Path) -> Path:
+    """The first video that the run was trained on; one that it never saw is beyond a tiny model."""
+    from omegaconf import OmegaConf
 
-    for path in sorted(path for path in videos.rglob("*") if path.is_file()):
-        try:
-            probe(path)
-        except UnreadableVideo:
-            continue
-        return path
-    raise ValueError(f"no video in {videos} can be read")
+    from cf.data.clips import split, survey
+
+    data = OmegaConf.load(run / "config.yaml").data
+    sources, _ = survey(Path(data.folder), data.clip_frames, data.fps)
+    return split(sources, data.val_fraction)[0][0].path
 
 
 def _clip_seconds(run: Path) -> float:

@@ -232,6 +232,14 @@ def test_generate_goes_on_with_a_video(trained: Path, clips: Path, tmp_path: Pat
         assert "frame/s" in done.stderr
 
 
+@pytest.mark.slow
+def test_a_run_without_validation_still_shows_samples(clips: Path, tmp_path: Path) -> None:
+    quick = (*TINY, "trainer.max_steps=4", "data.val_fraction=0")
+    done = run("cf.fit", *quick, f"data.folder={clips}", f"hydra.run.dir={tmp_path / 'run'}")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run/samples/step_00000004.gif").exists()
+
+
 def foreign(path: Path) -> None:
     save_file({"weight": torch.zeros(2)}, path)
 

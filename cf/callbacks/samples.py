@@ -1,7 +1,7 @@
 """Moving pictures of a run: continuations of fixed clips, beside the truth."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning as L  # noqa: N812  (its usual name)
 import numpy as np
@@ -16,10 +16,10 @@ from cf.video.sheet import contact_sheet, gif_bytes
 
 
 class Samples(L.Callback):
-    """Continues validation clips with the averaged weights, always with the same noise.
+    """Continues clips with the averaged weights, always the same clips and noise.
 
-    Each picture has the truth above and the continuation below; both begin with the same real
-    frames. Writes `samples/step_N.png` and `.gif` and logs them to TensorBoard.
+    The clips are of validation, or of training where nothing is held out. Each picture has the
+    truth above and the continuation below; both begin with the same real frames. Writes `samples/step_N.png` and `.gif` and logs them to TensorBoard.
 
     Attributes:
         every_steps: optimiser steps between pictures.
@@ -82,8 +82,8 @@ class Samples(L.Callback):
 
     def _fixed_clips(self, trainer: L.Trainer, module: Any) -> dict[str, Any]:
         if self._clips is None:
-            data: Any = trainer
-            batch = next(iter(data.datamodule.val_dataloader()))
+            data = cast(Any, trainer).datamodule
+            batch = next(iter(data.val_dataloader() or data.train_dataloader()))
             sliced = {k: v for k, v in batch.items() if isinstance(v, Tensor | list)}
             self._clips = {key: value[: self.count] for key, value in sliced.items()}
         moved = {k: v.to(module.device) for k, v in self._clips.items() if isinstance(v, Tensor)}
