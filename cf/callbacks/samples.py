@@ -19,7 +19,8 @@ class Samples(L.Callback):
     """Continues clips with the averaged weights, always the same clips and noise.
 
     The clips are of validation, or of training where nothing is held out. Each picture has the
-    truth above and the continuation below; both begin with the same real frames. Writes `samples/step_N.png` and `.gif` and logs them to TensorBoard.
+    truth above and the continuation below; both begin with the same real frames. Writes
+    `samples/step_N.png` and `.gif` and logs them to TensorBoard.
 
     Attributes:
         every_steps: optimiser steps between pictures.
