@@ -40,10 +40,10 @@ def train(settings: Settings, folder: RunFolder, resumes: bool) -> None:
 
     _hush_lightning()
     began = time.perf_counter()
-    checkpoint = folder.newest_checkpoint() if resumes else None
     lightning.seed_everything(settings["seed"], workers=True, verbose=False)
     data = build(settings["data"], "data")
     module = build(settings["module"], "module")
+    checkpoint = folder.newest_checkpoint(module.state_dict()) if resumes else None
     callbacks = [build(one, f"callbacks.{name}") for name, one in settings["callbacks"].items()]
     board = build(settings["tensorboard"], "tensorboard", save_dir=folder.path)
     table = MetricsTable(str(folder.path))

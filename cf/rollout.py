@@ -116,6 +116,10 @@ class Rollout:
         """Seeded noise of the shape that this rollout and `student` need."""
         return SeededNoise(seed, tuple(samples), (self.block_frames, *student.latent_shape))
 
+    def random_exit(self, *key: int) -> int:
+        """An exit step drawn evenly; one for all blocks, samples and ranks that share `key`."""
+        return int(torch.randint(len(self.times), (), generator=seeded(*key)))
+
     def stream(
         self,
         student: Backbone,

@@ -1,16 +1,21 @@
 """A training run's folder: what is in it, and how a run is taken up again."""
 
+from __future__ import annotations
+
 import json
-import zipfile
-from collections.abc import Sequence
+import pickle
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from cf.entry import Settings, plain
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 EXPORT = "network.safetensors"
 
@@ -64,19 +69,32 @@ class RunFolder:
         assert isinstance(cfg, DictConfig)
         return plain(cfg)
 
-    def newest_checkpoint(self) -> Path | None:
+    def newest_checkpoint(self, state: Mapping[str, Tensor]) -> Path | None:
         """The checkpoint to resume from; None if the run was stopped before the first.
 
+        Attributes:
+            state: of the module that is to take it up.
+
         Raises:
-            ValueError: if the newest one is damaged.
+            ValueError: if the newest one is damaged, holds code, or belongs to another module.
         """
+        import torch
+
         found = sorted((self.path / "checkpoints").glob("*.ckpt"))
         if not found:
             return None
-        if not zipfile.is_zipfile(found[-1]):
+        earlier = found[-2].name if len(found) > 1 else "the beginning"
+        remedy = f"delete it to resume from {earlier}"
+        try:
+            saved = torch.load(found[-1], map_location="cpu", mmap=True, weights_only=True)
+        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            why = "it may have been cut short, or holds code, which is never run"
+            raise ValueError(f"{found[-1]} cannot be read ({why}); {remedy}") from error
+        theirs = saved.get("state_dict", {}) if isinstance(saved, dict) else {}
+        if {k: v.shape for k, v in theirs.items()} != {k: v.shape for k, v in state.items()}:
+            why = "other weights, or weights of other sizes"
             raise ValueError(
-                f"{found[-1]} is damaged (it may have been cut short); delete it to resume from "
-                f"{found[-2].name if len(found) > 1 else 'the beginning'}"
+                f"{found[-1]} does not belong to the model of {self.config.name} ({why}); {remedy}"
             )
         return found[-1]
 

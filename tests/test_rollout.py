@@ -533,3 +533,11 @@ def test_golden_rollouts() -> None:
 
 def test_golden_is_small() -> None:
     assert make_golden.GOLDEN.stat().st_size <= 50_000
+
+
+def test_random_exits_are_shared_and_even() -> None:
+    drawn = [Rollout(Full(), num_steps=4).random_exit(0, step) for step in range(400)]
+    assert drawn == [Rollout(Full(), num_steps=4).random_exit(0, step) for step in range(400)]
+    counts = [drawn.count(step) for step in range(4)]
+    assert sum(counts) == 400
+    assert min(counts) > 70

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
+from tqdm import tqdm
 
 from cf.video.writer import VideoWriter
 
@@ -43,7 +44,7 @@ def draw_clips(
     pictures.
     """
     paths = []
-    for index in range(count):
+    for index in tqdm(range(count), "drawing", unit="clip", leave=False, delay=2):
         scene = _scene(np.random.default_rng([seed, index]), size)
         path = Path(folder) / f"shapes_{index:03d}.mp4"
         with VideoWriter(path, fps, size) as writer:
