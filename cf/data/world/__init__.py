@@ -1,0 +1,1 @@
+"""Procedurally drawn worlds: videos whose every cell, camera and place is known."""

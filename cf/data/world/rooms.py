@@ -1,0 +1,202 @@
+"""ROOMS: hard cuts between a few rooms, every cell of which has an exact identity."""
+
+import colorsys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from cf.data.world.base import Drawn, Truth, World, generators, one_hot
+from cf.data.world.tiles import Tiles, names, tiles
+from cf.types import Video
+
+ROWS = 2
+"""Of cells: things in the sky, houses on the ground."""
+
+
+class _Plan(NamedTuple):
+    """One video before it is painted."""
+
+    sky: np.ndarray  # top and horizon, rgb
+    layout: np.ndarray  # rooms, rows, columns
+    place: np.ndarray
+    column: np.ndarray  # of cells, at the left edge
+    fresh: np.ndarray
+
+
+@dataclass(frozen=True)
+class Rooms(World):
+    """A video of a few rooms, each a strip of cells wider than the picture.
+
+    The camera moves by whole cells inside a room and cuts to another room at the edge of a block
+    only. All rooms share their columns, so that to recall a place its room must be matched.
+
+    Attributes:
+        size: height and width in pixels.
+        view_cells: cells across the picture.
+        room_cells: cells across a room.
+        num_rooms: rooms of a video; the control signal is their one-hot number.
+        block_frames: frames between which cuts may lie.
+        cut: chance of a cut at the edge of a block; 0 for a single shot.
+        stay_blocks: instead of chance: stay this many blocks in each room, rooms in turn.
+        move: chance that the camera moves on by a cell from one frame to the next.
+        token: height and width in pixels of a model's token, in which origins are given.
+    """
+
+    size: Sequence[int] = (32, 32)
+    view_cells: int = 4
+    room_cells: int = 8
+    num_rooms: int = 3
+    block_frames: int = 3
+    cut: float = 0.5
+    stay_blocks: int | None = None
+    move: float = 0.75
+    token: Sequence[int] = (16, 8)
+
+    def __post_init__(self) -> None:
+        height, width = self.size
+        if height % ROWS or width % self.view_cells or min(height, width) <= 0:
+            raise ValueError(
+                f"size={list(self.size)} cannot be cut into {ROWS} x {self.view_cells} cells"
+            )
+        if not 1 <= self.view_cells <= self.room_cells or self.num_rooms < 1:
+            raise ValueError(
+                f"view_cells={self.view_cells} must lie in 1..room_cells={self.room_cells} and "
+                f"num_rooms={self.num_rooms} be at least 1"
+            )
+        if not (0 <= self.cut <= 1 and 0 <= self.move <= 1):
+            raise ValueError(f"cut={self.cut} and move={self.move} are chances in [0, 1]")
+        if self.block_frames < 1 or (self.stay_blocks is not None and self.stay_blocks < 1):
+            raise ValueError(
+                f"block_frames={self.block_frames} and stay_blocks={self.stay_blocks} must be at "
+                f"least 1"
+            )
+
+    @property
+    def num_places(self) -> int:
+        """Rooms."""
+        return self.num_rooms
+
+    @property
+    def cell(self) -> tuple[int, int]:
+        """Height and width of a cell in pixels."""
+        return self.size[0] // ROWS, self.size[1] // self.view_cells
+
+    def draw(self, seed: int, numbers: Sequence[int], frames: int) -> Drawn:
+        """See `World.draw`."""
+        plans = [self._plan(seed, number, frames) for number in numbers]
+        sky, layout, place, column, fresh = (
+            torch.from_numpy(np.stack(field)) for field in zip(*plans, strict=True)
+        )
+        across = column[..., None] + torch.arange(self.view_cells)
+        batch = torch.arange(len(plans))[:, None, None]
+        identity = layout[batch, place[..., None], :, across].transpose(2, 3)
+        pixels = (column * self.cell[1]).float()
+        origin = torch.stack((torch.zeros_like(pixels), pixels / self.token[1]), -1)
+        video, instance = self._paint(sky.float(), identity)
+        return Drawn(
+            video,
+            one_hot(place, self.num_rooms),
+            origin,
+            [self._caption(plan) for plan in plans],
+            Truth(place, pixels, fresh, identity, instance),
+            {"sky": sky.float()},
+        )
+
+    def read(self, video: Video, scene: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """What stands in each cell of any video, and how far the picture is from being just that.
+
+        Returns:
+            the nearest identity of each cell (b t rows columns), and the mean squared error
+            between the cell and that identity's own picture.
+        """
+        height, width = self.cell
+        cells = video.unflatten(-1, (-1, width)).unflatten(-3, (-1, height))
+        cells = cells.permute(0, 3, 5, 1, 2, 4, 6).flatten(4)  # b rows columns t pixels
+        nearest, error = [], []
+        for row, bank in enumerate(self._banks(scene["sky"].to(video))):
+            bank = bank.flatten(2)
+            seen = cells[:, row].flatten(1, 2)
+            distance = torch.cdist(seen, bank, compute_mode="donot_use_mm_for_euclid_dist")
+            least = distance.square().min(-1)
+            shape = (len(video), self.view_cells, video.shape[1])
+            nearest.append(least.indices.view(shape).transpose(1, 2))
+            error.append((least.values / bank.shape[-1]).view(shape).transpose(1, 2))
+        return torch.stack(nearest, 2), torch.stack(error, 2)
+
+    def _plan(self, seed: int, number: int, frames: int) -> _Plan:
+        scenery, path = generators(seed, number, 2)
+        hue, shade = scenery.uniform(), scenery.uniform(0.55, 0.95)
+        top = colorsys.hsv_to_rgb(hue, 0.50, shade)
+        horizon = colorsys.hsv_to_rgb((hue + scenery.uniform(-0.08, 0.08)) % 1, 0.18, 0.97)
+        kinds = [len(row) for row in names()]
+        shape = (self.num_rooms, self.room_cells)
+        above = scenery.integers(1, kinds[0], shape) * (scenery.uniform(size=shape) < 0.75)
+        layout = np.stack((above, scenery.integers(0, kinds[1], shape)), 1)
+        return _Plan(np.array((top, horizon)), layout, *self._path(path, frames))
+
+    def _path(
+        self, rng: np.random.Generator, frames: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        place, column, way, age = int(rng.integers(self.num_rooms)), 0, 1, 0
+        last = self.room_cells - self.view_cells
+        rows = []
+        for frame in range(frames):
+            leave, where, start, turn, go = rng.uniform(size=5)
+            block, inside = divmod(frame, self.block_frames)
+            leaves = frame > 0 and not inside and self._leaves(block, leave)
+            if leaves and self.num_rooms > 1:
+                ahead = 1 if self.stay_blocks else 1 + int(where * (self.num_rooms - 1))
+                place = (place + ahead) % self.num_rooms
+            if leaves or not frame:
+                column, way, age = int(start * (last + 1)), 1 if turn < 0.5 else -1, 0
+            elif go < self.move and last:
+                way = way if 0 <= column + way <= last else -way
+                column += way
+            rows.append((place, column, age))
+            age += 1
+        placed, columns, ages = np.array(rows, np.int64).reshape(-1, 3).T
+        return placed, columns, ages
+
+    def _leaves(self, block: int, chance: float) -> bool:
+        if self.stay_blocks is not None:
+            return block % self.stay_blocks == 0
+        return chance < self.cut
+
+    def _paint(
+        self, sky: Float[Tensor, "b 2 3"], identity: Int[Tensor, "b t rows columns"]
+    ) -> tuple[Video, Int[Tensor, "b t h w"]]:
+        batch = torch.arange(len(sky))[:, None, None]
+        rows, masks = [], []
+        for row, bank in enumerate(self._banks(sky)):
+            strip = bank[batch, identity[:, :, row]]  # b t columns 3 h w
+            rows.append(strip.permute(0, 1, 3, 4, 2, 5).flatten(-2))
+            covered = self._tiles()[row].alpha[identity[:, :, row], 0] > 0.5
+            owner = row * self.view_cells + torch.arange(1, self.view_cells + 1)
+            masks.append((covered * owner[:, None, None]).transpose(2, 3).flatten(-2))
+        return torch.cat(rows, -2), torch.cat(masks, -2)
+
+    def _tiles(self) -> tuple[Tiles, Tiles]:
+        return tiles(*self.cell)
+
+    def _banks(self, sky: Float[Tensor, "b 2 3"]) -> list[Float[Tensor, "b identities 3 h w"]]:
+        """Every identity of a row as it looks under each video's sky."""
+        height = self.size[0]
+        down = torch.linspace(0, 1, height, device=sky.device).to(sky)[None, None, :, None]
+        gradient = sky[:, 0, :, None, None] * (1 - down) + sky[:, 1, :, None, None] * down
+        banks = []
+        for behind, (paint, alpha) in zip(gradient.chunk(ROWS, 2), self._tiles(), strict=True):
+            paint, alpha = paint.to(sky), alpha.to(sky)
+            banks.append(behind[:, None] * (1 - alpha) + paint * alpha)
+        return banks
+
+    def _caption(self, plan: _Plan) -> str:
+        sky, ground = names()
+        first = int(plan.column[0])
+        view = plan.layout[plan.place[0], :, first : first + self.view_cells]
+        things = [ground[i] for i in view[1]] + [sky[i] for i in view[0] if i]
+        return f"{self.num_rooms} rooms; the first shows a " + ", a ".join(things)
