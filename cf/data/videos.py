@@ -1,25 +1,22 @@
 """A folder of real videos as an endless stream of clips that a resumed run continues exactly."""
 
-import hashlib
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from itertools import count
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lightning import LightningDataModule
-from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
+from torch.utils.data import DataLoader, Dataset
 
 from cf.data.clips import Batch, Clip, Clips, Source, collate, listing, split, survey
+from cf.data.stream import EndlessData
 
 
-class VideoFolder(LightningDataModule):
+class VideoFolder(EndlessData):
     """Clips of the videos in a folder and the folders inside it.
 
-    Training never ends: batch `n` on rank `r` of `w` holds the samples from (n w + r) x batch_size
-    on, and each follows from its number and the seed. So the number of workers does not change
-    what is seen, and a run that was killed continues with the very next sample. Validation takes
-    other files, split by name, and the same clips every time, whatever the seed.
+    Training never ends; each clip follows from its number and the seed. Validation takes other
+    files, split by name, and the same clips every time, whatever the seed.
 
     Files that cannot be used are left out; one warning at the end names them with the reason.
 
@@ -63,8 +60,6 @@ class VideoFolder(LightningDataModule):
         self.val_sources: list[Source] = []
         self._unusable: dict[str, str] = {}
         self._damaged: dict[str, str] = {}
-        self._resume: dict[str, Any] | None = None
-        self._offset = 0
 
     def setup(self, stage: str | None = None) -> None:
         """Look at every file once.
@@ -85,11 +80,14 @@ class VideoFolder(LightningDataModule):
                 stacklevel=2,
             )
 
-    def train_dataloader(self) -> DataLoader[Batch]:
-        """Batches without end, from the first one that no training step has consumed."""
-        clips = self._clips(self.train_sources, self.seed)
-        stream = _Stream(clips, self.batch_size, self._rank, self._ranks)
-        return _StreamLoader(stream, self._consumed, self.num_workers)
+    def maker(self) -> Callable[[list[int]], Batch]:
+        """Reads the clips of training."""
+        return partial(_batch, self._clips(self.train_sources, self.seed))
+
+    def identity(self) -> object:
+        """Files and how they are sampled."""
+        files = [(source.name, source.pictures) for source in self.train_sources]
+        return files, self.seed, self.fps, self.clip_frames
 
     def val_dataloader(self) -> DataLoader[Clip] | list[Any]:
         """The same clips every time."""
@@ -115,75 +113,13 @@ class VideoFolder(LightningDataModule):
                 stacklevel=2,
             )
 
-    def state_dict(self) -> dict[str, Any]:
-        """How many batches each process has trained on, and of which files."""
-        return {"batches": self._consumed(), "files": self._fingerprint()}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue after the batches of a checkpoint."""
-        self._resume = dict(state_dict)
-
-    def _consumed(self) -> int:
-        """Batches that training has finished with; what workers hold ready does not count."""
-        processed = 0
-        if self.trainer is not None:
-            progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress
-            processed = progress.total.processed
-        if self._resume is not None:
-            self._offset = int(self._resume["batches"]) - processed
-            if self._resume["files"] != self._fingerprint():
-                warnings.warn(
-                    f"the videos in {self.folder} or the way they are sampled have changed since "
-                    "the checkpoint; the run goes on, with other clips than it would have seen",
-                    stacklevel=2,
-                )
-            self._resume = None
-        return processed + self._offset
-
-    def _fingerprint(self) -> str:
-        """Equal where the same number means the same clip."""
-        files = [(source.name, source.pictures) for source in self.train_sources]
-        sampling = (self.seed, self.fps, self.clip_frames, self.batch_size, self._ranks)
-        return hashlib.sha256(repr((files, sampling)).encode()).hexdigest()
-
     def _clips(self, sources: Sequence[Source], seed: int) -> Clips:
         share = self.cache_bytes // max(1, self.num_workers)
         return Clips(sources, self.clip_frames, self.fps, self.size, seed, share)
 
-    @property
-    def _rank(self) -> int:
-        return 0 if self.trainer is None else self.trainer.global_rank
 
-    @property
-    def _ranks(self) -> int:
-        return 1 if self.trainer is None else self.trainer.world_size
-
-
-class _Stream(IterableDataset[Batch]):
-    """Whole batches from batch `first` on; each worker makes every `num_workers`-th of them."""
-
-    def __init__(self, clips: Clips, batch_size: int, rank: int, ranks: int) -> None:
-        self.clips, self.batch_size, self.rank, self.ranks = clips, batch_size, rank, ranks
-        self.first = 0
-
-    def __iter__(self) -> Iterator[Batch]:
-        worker = get_worker_info()
-        offset, step = (0, 1) if worker is None else (worker.id, worker.num_workers)
-        for batch in count(self.first + offset, step):
-            number = (batch * self.ranks + self.rank) * self.batch_size
-            yield collate([self.clips[number + j] for j in range(self.batch_size)])
-
-
-class _StreamLoader(DataLoader[Batch]):
-    """Starts at the batch that is due when it is asked to, not when it is made."""
-
-    def __init__(self, stream: _Stream, due: Callable[[], int], num_workers: int) -> None:
-        super().__init__(stream, batch_size=None, num_workers=num_workers)
-        self.stream, self.due = stream, due
-
-    def __iter__(self) -> Any:
-        self.stream.first = self.due()
-        return super().__iter__()
+def _batch(clips: Clips, numbers: list[int]) -> Batch:
+    return collate([clips[number] for number in numbers])
 
 
 class _Fixed(Dataset[Clip]):

@@ -62,7 +62,7 @@ class Drawn:
 
 
 class World(ABC):
-    """Videos without number, each a function of (seed, number) and, longer, a continuation of itself."""
+    """Numbered videos without end; a shorter draw of a number is the beginning of a longer one."""
 
     size: Sequence[int]
     num_places: int

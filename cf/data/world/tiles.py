@@ -74,11 +74,11 @@ def _in_the_sky(kind: str, rgb: tuple[float, ...], height: int, width: int) -> n
         bite = centre + np.array((0.62, -0.34)) * radius
         cv2.circle(canvas, _pixel(bite), round(0.86 * radius), (0.0, 0.0, 0.0, 0.0), -1)
     else:
-        top, right = centre - (0, 1.5 * radius), centre + (0.95 * radius, -0.3 * radius)
-        bottom, left = centre + (0, 1.6 * radius), centre - (0.95 * radius, 0.3 * radius)
+        offsets = ((0, -1.5), (0.95, -0.3), (0, 1.6), (-0.95, -0.3), (0, -0.3))
+        top, right, bottom, left, cross = (centre + radius * np.array(o) for o in offsets)
         _fill(canvas, (top, right, bottom, left), ink)
-        _fill(canvas, (top, right, right * (0, 1) + centre * (1, 0)), (*_lighter(rgb), 1.0))
-        _fill(canvas, (left, bottom, left * (0, 1) + centre * (1, 0)), (*_lighter(rgb), 1.0))
+        for corners in ((top, right, cross), (left, bottom, cross)):
+            _fill(canvas, corners, (*_lighter(rgb), 1.0))
     return canvas
 
 

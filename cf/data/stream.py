@@ -1,0 +1,107 @@
+"""Numbered batches without end, which a resumed run takes up with the very next one."""
+
+import hashlib
+import warnings
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from itertools import count
+from typing import Any
+
+from lightning import LightningDataModule
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+
+class EndlessData(LightningDataModule):
+    """A data module whose training batches are a function of the numbers of their samples.
+
+    Batch `n` on rank `r` of `w` holds the samples from (n w + r) x batch_size on. So the number of
+    workers does not change what is seen, and a run that was killed continues with the very next
+    sample.
+    """
+
+    batch_size: int
+    num_workers: int
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._resume: dict[str, Any] | None = None
+        self._offset = 0
+
+    @abstractmethod
+    def maker(self) -> Callable[[list[int]], Any]:
+        """What makes a training batch of the samples with these numbers; goes to the workers."""
+
+    @abstractmethod
+    def identity(self) -> object:
+        """Equal, by its text, where the same number means the same sample."""
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Batches without end, from the first one that no training step has consumed."""
+        stream = _Stream(self.maker(), self.batch_size, self._rank, self._ranks)
+        return _StreamLoader(stream, self._consumed, self.num_workers)
+
+    def state_dict(self) -> dict[str, Any]:
+        """How many batches each process has trained on, and of which data."""
+        return {"batches": self._consumed(), "data": self._fingerprint()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue after the batches of a checkpoint."""
+        self._resume = dict(state_dict)
+
+    def _consumed(self) -> int:
+        """Batches that training has finished with; what workers hold ready does not count."""
+        processed = 0
+        if self.trainer is not None:
+            progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress
+            processed = progress.total.processed
+        if self._resume is not None:
+            self._offset = int(self._resume["batches"]) - processed
+            if self._resume["data"] != self._fingerprint():
+                warnings.warn(
+                    "the data or the way they are sampled have changed since the checkpoint; the "
+                    "run goes on, with other samples than it would have seen",
+                    stacklevel=2,
+                )
+            self._resume = None
+        return processed + self._offset
+
+    def _fingerprint(self) -> str:
+        identity = (self.identity(), self.batch_size, self._ranks)
+        return hashlib.sha256(repr(identity).encode()).hexdigest()
+
+    @property
+    def _rank(self) -> int:
+        return 0 if self.trainer is None else self.trainer.global_rank
+
+    @property
+    def _ranks(self) -> int:
+        return 1 if self.trainer is None else self.trainer.world_size
+
+
+class _Stream(IterableDataset[Any]):
+    """Whole batches from batch `first` on; each worker makes every `num_workers`-th of them."""
+
+    def __init__(
+        self, make: Callable[[list[int]], Any], batch_size: int, rank: int, ranks: int
+    ) -> None:
+        self.make, self.batch_size, self.rank, self.ranks = make, batch_size, rank, ranks
+        self.first = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        worker = get_worker_info()
+        offset, step = (0, 1) if worker is None else (worker.id, worker.num_workers)
+        for batch in count(self.first + offset, step):
+            number = (batch * self.ranks + self.rank) * self.batch_size
+            yield self.make([number + j for j in range(self.batch_size)])
+
+
+class _StreamLoader(DataLoader[Any]):
+    """Starts at the batch that is due when it is asked to, not when it is made."""
+
+    def __init__(self, stream: _Stream, due: Callable[[], int], num_workers: int) -> None:
+        super().__init__(stream, batch_size=None, num_workers=num_workers)
+        self.stream, self.due = stream, due
+
+    def __iter__(self) -> Any:
+        self.stream.first = self.due()
+        return super().__iter__()

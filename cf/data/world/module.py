@@ -1,0 +1,64 @@
+"""A world as training data: every clip is drawn when it is needed, and none is seen twice."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from torch.utils.data import DataLoader
+
+from cf.data.stream import EndlessData
+from cf.data.world.base import World
+
+_VALIDATION = 1 << 32
+"""Added to the seed, so that no training run ever draws a validation clip."""
+
+
+class WorldData(EndlessData):
+    """Clips of a drawn world; validation draws the same clips every time, whatever the seed.
+
+    Attributes:
+        world: as configured, but for its size.
+        size: height and width in pixels.
+        clip_frames: frames of a clip.
+        fps: frames per second, by which frames are told as seconds.
+    """
+
+    def __init__(
+        self,
+        world: Callable[..., World],
+        size: Sequence[int] = (32, 32),
+        clip_frames: int = 24,
+        fps: float = 8.0,
+        batch_size: int = 8,
+        num_workers: int = 0,
+        val_clips: int = 16,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if min(clip_frames, fps, batch_size, val_clips) <= 0 or num_workers < 0 or seed < 0:
+            raise ValueError(
+                "clip_frames, fps, batch_size and val_clips are positive, num_workers and seed "
+                f"not negative; got {clip_frames}, {fps}, {batch_size}, {val_clips}, "
+                f"{num_workers} and {seed}"
+            )
+        self.world, self.size = world(size=tuple(size)), (size[0], size[1])
+        self.clip_frames, self.fps, self.seed = clip_frames, fps, seed
+        self.batch_size, self.num_workers, self.val_clips = batch_size, num_workers, val_clips
+
+    def maker(self) -> Callable[[list[int]], Any]:
+        """Draws the clips of training."""
+        return partial(_batch, self.world, self.seed, self.clip_frames)
+
+    def identity(self) -> object:
+        """The world and how it is sampled."""
+        return self.world, self.seed, self.clip_frames
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """The same clips every time."""
+        draw = partial(_batch, self.world, _VALIDATION, self.clip_frames)
+        numbers: Any = range(self.val_clips)
+        return DataLoader(numbers, self.batch_size, collate_fn=draw)
+
+
+def _batch(world: World, seed: int, frames: int, numbers: list[int]) -> dict[str, Any]:
+    return world.draw(seed, numbers, frames).batch()
