@@ -12,7 +12,7 @@ from cf.memory.base import Memory, Query, fork, intact
 from cf.models.base import Backbone, Prepared
 from cf.schedule import FlowSchedule
 from cf.seeding import seeded
-from cf.types import Conditioning, Context, Latents
+from cf.types import Conditioning, Context, Latents, Times
 
 Noise = Callable[[int, int], Latents]
 """(index of a block's first frame, denoising step) -> that block's noise, float32 on the CPU."""
@@ -147,11 +147,13 @@ class Rollout:
         noise: Noise,
         cond: Conditioning,
         state: RolloutState = START,
+        differentiable: bool = False,
     ) -> RolloutState:
         """The state after frames that were not generated here: a prompt video or image.
 
         They are read block by block; where they do not divide, the first block is the shorter.
         Noise is asked for only with `context_noise`, and then cut to the length of the block.
+        Gradient flows into what is remembered if that is `differentiable`.
         """
         frames = latents.shape[1]
         whole, first = divmod(frames, self.block_frames)
@@ -159,9 +161,17 @@ class Rollout:
         latents = latents.to(student.device, _state_dtype(student))
         for part in torch.split(latents, lengths, 1):
             reads = self._reads(student, cond, state, part.shape[1])
-            with torch.no_grad():
+            with torch.set_grad_enabled(torch.is_grad_enabled() and differentiable):
                 state = self._commit(student, noise, part, reads)
         return state
+
+    def velocity(
+        self, student: Backbone, x_t: Latents, t: Times, cond: Conditioning, state: RolloutState
+    ) -> Latents:
+        """The velocity of the coming block at hand, seeing what `state` remembers."""
+        reads = self._reads(student, cond, state, x_t.shape[1])
+        velocity: Latents = student(x_t, t, reads.cond, reads("denoise", 0)).velocity
+        return velocity
 
     def __call__(
         self,

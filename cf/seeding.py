@@ -1,7 +1,10 @@
 """Random generators keyed by what they are for, so that nothing depends on what ran before."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
+from torch import Tensor
 
 
 def seeded(*key: int) -> torch.Generator:
@@ -12,3 +15,33 @@ def seeded(*key: int) -> torch.Generator:
     """
     state = np.random.SeedSequence(key).generate_state(1, np.uint64)
     return torch.Generator().manual_seed(int(state[0]))
+
+
+@dataclass(frozen=True)
+class SampleRandom:
+    """Random numbers that belong to a sample, whichever batch, rank or order it comes in.
+
+    Drawn on the CPU in float32.
+
+    Attributes:
+        key: what they are for.
+        samples: global index of each sample of the batch.
+    """
+
+    key: tuple[int, ...]
+    samples: tuple[int, ...]
+
+    def purpose(self, *key: int) -> "SampleRandom":
+        """Other numbers for the same samples."""
+        return SampleRandom((*self.key, *key), self.samples)
+
+    def normal(self, *shape: int) -> Tensor:
+        """Standard normal numbers, one batch of `shape`."""
+        return torch.stack([torch.randn(shape, generator=one) for one in self._generators()])
+
+    def uniform(self, *shape: int) -> Tensor:
+        """Numbers evenly in [0, 1), one batch of `shape`."""
+        return torch.stack([torch.rand(shape, generator=one) for one in self._generators()])
+
+    def _generators(self) -> list[torch.Generator]:
+        return [seeded(*self.key, sample) for sample in self.samples]

@@ -52,6 +52,13 @@ class Conditioning:
             None if self.origin is None else self.origin[:, start:stop],
         )
 
+    def samples(self, index: Sequence[int]) -> "Conditioning":
+        """The same conditioning for some samples of the batch."""
+        chosen = list(index)
+        return Conditioning(
+            *(None if x is None else x[chosen] for x in (self.text, self.control, self.origin))
+        )
+
 
 class LayerKV(NamedTuple):
     """One layer's keys, before RoPE, its values, and where each token sits.

@@ -47,6 +47,14 @@ class Memory(ABC):
         """What the coming block sees of the context, and where in RoPE time: all, in place."""
         return Past(context.layers, float(context.start))
 
+    def as_mask(self) -> tuple[int | None, int] | None:
+        """(window_frames, sink_frames) of the attention mask that reads the same at once, if any.
+
+        A mask sees the whole video in one forward, every frame where it was; None as window: no
+        limit.
+        """
+        return None
+
     def read_key(self, query: Query) -> Hashable:
         """Equal keys promise equal reads of one context, which are then prepared only once."""
         return ()

@@ -18,6 +18,10 @@ class Full(SelectiveMemory):
         """No bound."""
         return None
 
+    def as_mask(self) -> tuple[None, int]:
+        """No window."""
+        return None, 0
+
     def keep(self, frames: Int[Tensor, " f"], stop: int) -> Bool[Tensor, " f"]:
         """All of them."""
         return torch.ones_like(frames, dtype=torch.bool)

@@ -50,6 +50,10 @@ class Sliding(SelectiveMemory):
                 f"frames; a block must see itself"
             )
 
+    def as_mask(self) -> tuple[int, int] | None:
+        """Window and sink, where frames stay where they were."""
+        return (self.window_frames, self.sink_frames) if self.positions == "absolute" else None
+
     def keep(self, frames: Int[Tensor, " f"], stop: int) -> Bool[Tensor, " f"]:
         """Sink and window."""
         return (frames < self.sink_frames) | (frames >= stop - self.window_frames)

@@ -74,20 +74,34 @@ class BlockCausal(Mask):
         return (key < self.end(query)) & self.remembered(query, key)
 
 
+@dataclass(frozen=True)
 class TeacherForcing(Mask):
-    """Rows are [clean frames | the same frames, noisy]; noisy blocks see clean earlier ones."""
+    """Rows are [clean frames | the last of them, noisy]; noisy blocks see clean earlier ones.
+
+    Attributes:
+        noisy_frames: how many frames have a noisy row as well; None: all.
+    """
+
+    noisy_frames: int | None = None
 
     def frame(self, row: Tensor, rows: int) -> Tensor:
-        """Both halves stand at the same positions."""
-        if rows % 2:
+        """A noisy row stands where its clean one does."""
+        noisy = self._noisy(rows)
+        return torch.where(row < rows - noisy, row, row - noisy)
+
+    def _noisy(self, rows: int) -> int:
+        if self.noisy_frames is None and rows % 2:
             raise ValueError(f"teacher forcing takes [clean | noisy] of equal length, got {rows}")
-        return row % (rows // 2)
+        noisy = rows // 2 if self.noisy_frames is None else self.noisy_frames
+        if not 0 < noisy <= rows - noisy:
+            raise ValueError(f"{rows} rows cannot hold {noisy} noisy frames and their clean ones")
+        return noisy
 
     def allowed(self, query: Tensor, key: Tensor, rows: int) -> Tensor:
         """Clean rows are block-causal; a noisy block sees itself and clean blocks before it."""
-        half = rows // 2
+        clean = rows - self._noisy(rows)
         query_frame, key_frame = self.frame(query, rows), self.frame(key, rows)
-        query_noisy, key_noisy = query >= half, key >= half
+        query_noisy, key_noisy = query >= clean, key >= clean
         own = self.end(query_frame) == self.end(key_frame)
         earlier = self.end(key_frame) < self.end(query_frame)
         earlier = earlier & self.remembered(query_frame, key_frame)

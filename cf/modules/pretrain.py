@@ -12,6 +12,7 @@ from cf.models.base import Backbone
 from cf.models.codec import Codec
 from cf.models.text import TextEncoder
 from cf.modules.average import WeightAverage
+from cf.modules.guard import Guard
 from cf.modules.optim import warmup_cooldown
 from cf.objectives.forcing import ForcingLoss
 from cf.rollout import Rollout
@@ -19,10 +20,6 @@ from cf.seeding import seeded
 from cf.types import Conditioning, Latents
 
 Batch = dict[str, Any]
-
-
-class Diverged(ArithmeticError):  # noqa: N818  (it names what happened)
-    """The loss or a gradient is no longer a number."""
 
 
 class PretrainModule(L.LightningModule):
@@ -47,14 +44,21 @@ class PretrainModule(L.LightningModule):
         codec: Codec,
         text: TextEncoder,
         rollout: Rollout,
+        guard: Guard,
         ema_decay: float = 0.99,
         warmup_steps: int = 40,
         cooldown: float = 0.3,
         seed: int = 0,
     ) -> None:
         super().__init__()
+        if not isinstance(objective, ForcingLoss):
+            raise ValueError(
+                f"a network cannot be pre-trained by {type(objective).__name__}; give "
+                f"objective=teacher_forcing or diffusion_forcing, or module=distill"
+            )
         self.network, self.objective, self.rollout = network, objective, rollout
         self.average = WeightAverage(network, ema_decay) if ema_decay else None
+        self.guard = guard
         self.seed, self.warmup_steps, self.cooldown = seed, warmup_steps, cooldown
         self._make_optimizer = optimizer
         self._frozen = (codec, text)
@@ -86,11 +90,9 @@ class PretrainModule(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The objective on one batch."""
-        done = self.trainer.fit_loop.epoch_loop.total_batch_idx
-        generator = seeded(self.seed, 0, self.global_rank, done)
+        progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress
+        generator = seeded(self.seed, 0, self.global_rank, progress.total.processed)
         loss = self.objective(self.network, *self.encode(batch), generator)
-        if not torch.isfinite(loss.value):
-            raise Diverged(self._advice("the loss"))
         self.log("train/loss", loss.value, prog_bar=True)
         self.log_dict({f"train/{name}": value for name, value in loss.logs.items()})
         return loss.value
@@ -106,8 +108,7 @@ class PretrainModule(L.LightningModule):
         """Never take a step that would spoil the weights."""
         gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
-        if not torch.isfinite(norm):
-            raise Diverged(self._advice("the gradient's norm"))
+        self.guard.check_gradient(norm, "network", self.global_step)
         self.log("train/gradient_norm", norm)
         self.log("train/lr", optimizer.param_groups[0]["lr"])
 
@@ -125,10 +126,3 @@ class PretrainModule(L.LightningModule):
         optimizer = self._make_optimizer(self.network)
         schedule = warmup_cooldown(optimizer, total, self.warmup_steps, self.cooldown)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def _advice(self, what: str) -> str:
-        return (
-            f"{what} is not finite at step {self.global_step}; the last checkpoint is untouched. "
-            f"Look at train/gradient_norm and at the data, and try a lower learning rate, more "
-            f"warmup_steps, trainer.gradient_clip_val or a wider trainer.precision"
-        )

@@ -65,7 +65,11 @@ class World(ABC):
     """Numbered videos without end; a shorter draw of a number is the beginning of a longer one."""
 
     size: Sequence[int]
-    num_places: int
+
+    @property
+    @abstractmethod
+    def num_places(self) -> int:
+        """Places of a video: the width of its control signal."""
 
     @abstractmethod
     def draw(self, seed: int, numbers: Sequence[int], frames: int) -> Drawn:

@@ -86,6 +86,10 @@ class Rooms(World):
         """Height and width of a cell in pixels."""
         return self.size[0] // ROWS, self.size[1] // self.view_cells
 
+    def tiles(self) -> tuple[Tiles, Tiles]:
+        """Pictures of all identities of each row of cells."""
+        return tiles(*self.cell)
+
     def draw(self, seed: int, numbers: Sequence[int], frames: int) -> Drawn:
         """See `World.draw`."""
         plans = [self._plan(seed, number, frames) for number in numbers]
@@ -175,13 +179,10 @@ class Rooms(World):
         for row, bank in enumerate(self._banks(sky)):
             strip = bank[batch, identity[:, :, row]]  # b t columns 3 h w
             rows.append(strip.permute(0, 1, 3, 4, 2, 5).flatten(-2))
-            covered = self._tiles()[row].alpha[identity[:, :, row], 0] > 0.5
+            covered = self.tiles()[row].alpha[identity[:, :, row], 0] > 0.5
             owner = row * self.view_cells + torch.arange(1, self.view_cells + 1)
             masks.append((covered * owner[:, None, None]).transpose(2, 3).flatten(-2))
         return torch.cat(rows, -2), torch.cat(masks, -2)
-
-    def _tiles(self) -> tuple[Tiles, Tiles]:
-        return tiles(*self.cell)
 
     def _banks(self, sky: Float[Tensor, "b 2 3"]) -> list[Float[Tensor, "b identities 3 h w"]]:
         """Every identity of a row as it looks under each video's sky."""
@@ -189,7 +190,7 @@ class Rooms(World):
         down = torch.linspace(0, 1, height, device=sky.device).to(sky)[None, None, :, None]
         gradient = sky[:, 0, :, None, None] * (1 - down) + sky[:, 1, :, None, None] * down
         banks = []
-        for behind, (paint, alpha) in zip(gradient.chunk(ROWS, 2), self._tiles(), strict=True):
+        for behind, (paint, alpha) in zip(gradient.chunk(ROWS, 2), self.tiles(), strict=True):
             paint, alpha = paint.to(sky), alpha.to(sky)
             banks.append(behind[:, None] * (1 - alpha) + paint * alpha)
         return banks

@@ -1,6 +1,7 @@
 """The pictures in the cells of ROOMS: things in the sky above, houses below, as paint and alpha."""
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -117,5 +118,7 @@ def _pixel(point: np.ndarray) -> tuple[int, int]:
     return round(float(point[0])), round(float(point[1]))
 
 
-def _fill(canvas: np.ndarray, corners: tuple, ink: tuple[float, ...]) -> None:
+def _fill(
+    canvas: np.ndarray, corners: Sequence[np.ndarray | tuple[float, float]], ink: tuple[float, ...]
+) -> None:
     cv2.fillPoly(canvas, [np.array(corners).round().astype(np.int32)], ink)

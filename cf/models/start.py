@@ -1,0 +1,60 @@
+"""A network that begins from weights on disk, told by their hash."""
+
+import hashlib
+from pathlib import Path
+
+from cf.models.base import Backbone
+from cf.models.checkpoints import load_into, load_weights
+from cf.models.weight_files import CheckpointError
+
+_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
+
+
+def with_weights(
+    network: Backbone,
+    path: str | None = None,
+    sha256: str | None = None,
+    container: str | None = None,
+    lora: str | None = None,
+) -> Backbone:
+    """The network with the weights in `path`, or as it was built if there is none.
+
+    Args:
+        network: takes the weights.
+        path: a run's folder, an export, or published weights of Wan2.1's architecture.
+        sha256: what `fingerprint` said of them when the run began.
+        container: which of the networks in a `.pt` file.
+        lora: a file of low-rank updates to merge.
+
+    Raises:
+        CheckpointError: if they are missing, damaged, do not fit, or are others than they were.
+    """
+    if path is None:
+        return network
+    if sha256 is not None and fingerprint(path) != sha256:
+        raise CheckpointError(
+            f"{path} holds other weights than when this run began; put those back, or start a new "
+            "run"
+        )
+    load_into(network, load_weights(path, container, lora), path)
+    return network
+
+
+def fingerprint(path: str | Path) -> str:
+    """SHA-256 of a file of weights, or of all such files in a folder, by name.
+
+    Raises:
+        CheckpointError: if there is nothing to tell.
+    """
+    root = Path(path)
+    files = [root] if root.is_file() else sorted(root.rglob("*"))
+    files = [file for file in files if file.is_file() and file.suffix in _SUFFIXES]
+    if not files:
+        raise CheckpointError(f"{path} holds no weights; give a run's folder or a file of weights")
+    digests = []
+    for file in files:
+        with file.open("rb") as stream:
+            digests.append(hashlib.file_digest(stream, "sha256").hexdigest())
+    return (
+        digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+    )

@@ -1,0 +1,312 @@
+"""Distillation: a student on its own rollouts, a frozen teacher, a critic trained along."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import lightning as L  # noqa: N812  (its usual name)
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from cf.models.base import Backbone
+from cf.models.codec import Codec
+from cf.models.text import TextEncoder
+from cf.modules.average import WeightAverage
+from cf.modules.guard import Guard
+from cf.modules.length import Length
+from cf.modules.optim import warmup_cooldown
+from cf.modules.windows import Batch, Windows
+from cf.objectives.base import Networks, Window
+from cf.objectives.plan import Part, Plan
+from cf.objectives.score import ScoreNetwork, SharedMemory
+from cf.rollout import Rollout
+from cf.seeding import SampleRandom
+from cf.types import Conditioning, Latents
+
+Optim = Callable[[torch.nn.Module], Optimizer]
+
+
+class Turn(NamedTuple):
+    """Who is trained on this batch, and whether the batch completes an update."""
+
+    critic: bool
+    steps: bool
+
+
+class DistillModule(L.LightningModule):
+    """Trains a few-step student as Context Forcing does (https://arxiv.org/abs/2602.06028).
+
+    A student step is one update of the student; while an objective wants a critic, `critic_steps`
+    updates of it come before each, every update on a rollout of its own. The trainer's steps, and
+    so checkpoints, logs, curricula and the end of the run, are student steps. All randomness is
+    keyed by the number of a sample, so that ranks, batches and resumed runs agree.
+
+    Attributes:
+        teacher: frozen; in no checkpoint and no export.
+        critic: makes the critic's network, which is built only if an objective wants it.
+        score: how teacher and critic see the past; guidance is the teacher's alone.
+        length: student step -> frames of a rollout, those given included.
+        window_frames: last frames of a rollout that are scored; None: all that were made.
+        prefix_blocks: least and most blocks of real video that a rollout starts from.
+        real_share: of a batch's samples, how many are scored as they are, where an objective
+            takes real video.
+        differentiable_past: let gradient reach the student's keys and values of clean frames.
+        accumulate: batches per update.
+        clip: bound of a gradient's norm.
+    """
+
+    _turns: Tensor
+
+    def __init__(
+        self,
+        student: Backbone,
+        teacher: Backbone,
+        critic: Callable[[], Backbone],
+        score: Callable[[Backbone], ScoreNetwork],
+        objective: Plan,
+        optimizer: Optim,
+        critic_optimizer: Optim,
+        codec: Codec,
+        text: TextEncoder,
+        rollout: Rollout,
+        length: Length,
+        guard: Guard,
+        window_frames: int | None = None,
+        prefix_blocks: Sequence[int] = (1, 6),
+        real_share: float = 0.5,
+        differentiable_past: bool = True,
+        critic_steps: int = 5,
+        accumulate: int = 1,
+        clip: float = 1.0,
+        negative_prompt: str = "",
+        ema_decay: float = 0.99,
+        warmup_steps: int = 40,
+        cooldown: float = 0.3,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        if not isinstance(objective, Plan):
+            raise ValueError(
+                f"a student cannot be distilled by {type(objective).__name__}; give "
+                f"objective=direct_forcing, dmd or forcing_then_dmd"
+            )
+        if critic_steps < 1 or accumulate < 1 or clip <= 0:
+            raise ValueError(
+                f"critic_steps={critic_steps} and accumulate={accumulate} must be at least 1, "
+                f"clip={clip} positive"
+            )
+        self.network, self.objective, self.rollout = student, objective, rollout
+        self.critic = critic() if objective.needs_critic else None
+        self.average = WeightAverage(student, ema_decay) if ema_decay else None
+        self.guard = guard
+        self.windows = Windows(
+            *(rollout, length, window_frames, prefix_blocks, real_share, differentiable_past, seed)
+        )
+        seen = SharedMemory(
+            student,
+            memory=rollout.memory,
+            block_frames=rollout.block_frames,
+            differentiable_past=differentiable_past,
+        )
+        real = score(teacher)
+        fake = None if self.critic is None else replace(real, network=self.critic, guidance=1.0)
+        self._networks = Networks(seen, real, fake)
+        self._frozen = (codec, text, teacher)
+        self._make_optimizers = (optimizer, critic_optimizer)
+        self.critic_steps, self.accumulate, self.clip = critic_steps, accumulate, clip
+        self.warmup_steps, self.cooldown, self.seed = warmup_steps, cooldown, seed
+        self.negative_prompt = negative_prompt
+        self.register_buffer("_turns", torch.zeros((), dtype=torch.long))
+        self._notes: dict[str, list[Tensor]] = {}
+
+    @property
+    def codec(self) -> Codec:
+        """Between pixels and latents."""
+        return self._frozen[0]
+
+    @property
+    def teacher(self) -> ScoreNetwork:
+        """As it sees the past."""
+        return self._networks.real
+
+    @property
+    def student(self) -> Backbone:
+        """The network to sample from and to export: the average, if one is kept."""
+        network = self.network if self.average is None else self.average.network
+        assert isinstance(network, Backbone)
+        return network
+
+    @property
+    def _student(self) -> Backbone:
+        network = self.network
+        assert isinstance(network, Backbone)
+        return network
+
+    def on_fit_start(self) -> None:
+        """Move what is not ours to train beside what is, and refuse what cannot work.
+
+        Raises:
+            ValueError: a setting of the trainer that belongs to this module, or does not fit it.
+        """
+        for module in self._frozen:
+            module.to(self.device).requires_grad_(False).eval()
+        if str(self.trainer.precision).startswith("16"):
+            raise ValueError("distillation runs in 32-true or bf16-mixed; give trainer.precision")
+        strategy = self.trainer.strategy
+        if isinstance(strategy, L.pytorch.strategies.DDPStrategy) and not strategy._ddp_kwargs.get(
+            "find_unused_parameters"
+        ):
+            raise ValueError(
+                "student and critic take turns, so that each leaves the other's parameters unused; "
+                "give trainer.strategy=ddp_find_unused_parameters_true"
+            )
+
+    @torch.no_grad()
+    def encode(self, batch: dict[str, Any]) -> tuple[Latents, Conditioning]:
+        """Latents and conditioning of a batch of video."""
+        return self.codec.encode(batch["video"]), self._conditioning(batch, batch.get("prompt"))
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """One batch for the critic or for the student, and perhaps an update."""
+        step, turn = self.global_step, self._turn()
+        parts = self._parts(step, turn.critic)
+        wants = [part.objective for part in parts]
+        made = self.windows.make(
+            self._student,
+            self._taken(batch),
+            step,
+            exits=any(one.needs_gradient for one in wants),
+            gradient=not turn.critic and any(one.needs_gradient for one in wants),
+            real=not turn.critic and any(one.takes_real for one in wants),
+        )
+        self._note("train/length", made.remembered.new_tensor(made.length))
+        self._note("train/given", made.remembered.new_tensor(made.given))
+        self._note("memory/frames", made.remembered)
+        loss = self._loss(parts, made.windows, turn.critic)
+        self.manual_backward(loss / self.accumulate)
+        self._turns += 1
+        if turn.steps and turn.critic:
+            self._step_critic()
+        elif turn.steps:
+            self._step_student()
+
+    def configure_optimizers(self) -> Any:
+        """The student's optimiser and the critic's, each with its schedule."""
+        total = self.trainer.max_steps
+        if total < 1:
+            raise ValueError(f"trainer.max_steps must be at least 1, got {total}")
+        made = [self._make_optimizers[0](self.network)]
+        if self.critic is not None:
+            made.append(self._make_optimizers[1](self.critic))
+        schedules = [
+            warmup_cooldown(made[0], total, self.warmup_steps, self.cooldown),
+            *(warmup_cooldown(one, total, self.warmup_steps, 0.0) for one in made[1:]),
+        ]
+        return made, schedules
+
+    def _conditioning(self, batch: dict[str, Any], prompt: list[str] | None) -> Conditioning:
+        text = self._frozen[1]
+        states = None if text.dim is None else text.encode(prompt or [])
+        return Conditioning(states, batch.get("control"), batch.get("origin"))
+
+    @torch.no_grad()
+    def _taken(self, batch: dict[str, Any]) -> Batch:
+        """A batch as networks take it."""
+        latents = self.codec.encode(batch["video"]) if "video" in batch else None
+        count = len(batch["prompt"])
+        uncond = None
+        if any(one is not None and one.guidance != 1 for one in self._networks):
+            uncond = self._conditioning(batch, [self.negative_prompt] * count)
+        progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress
+        number = progress.total.processed
+        first = (number * self.trainer.world_size + self.global_rank) * count
+        cond = self._conditioning(batch, batch["prompt"])
+        return Batch(latents, cond, uncond, number, tuple(range(first, first + count)))
+
+    def _turn(self) -> Turn:
+        """The critic's updates come first, then the student's."""
+        done = int(self._turns)
+        wants = any(part.wants_critic(self.global_step) for part in self.objective.parts)
+        lead = self.critic_steps * self.accumulate if wants else 0
+        return Turn(done < lead, (done + 1) % self.accumulate == 0)
+
+    def _parts(self, step: int, critic: bool) -> list[Part]:
+        if not critic:
+            return self.objective.at(step)
+        return [part for part in self.objective.parts if part.wants_critic(step)]
+
+    def _loss(self, parts: list[Part], windows: list[Window], critic: bool) -> Tensor:
+        """The weighted losses, each averaged over the samples that its objective scores."""
+        total = windows[0].frames.new_zeros(())
+        for number, (objective, weight) in enumerate((p.objective, p.weight) for p in parts):
+            scored = [one for one in windows if objective.takes_real or not one.real]
+            count = sum(len(one.samples) for one in scored)
+            for window in scored:
+                random = SampleRandom((self.seed, 1 + number), window.samples)
+                if critic:
+                    assert self._networks.fake is not None
+                    loss = objective.critic_loss(window, self._networks.fake, random)
+                else:
+                    loss = objective.student_loss(window, self._networks, random)
+                total = total + weight * len(window.samples) / count * loss.value
+                for name, value in loss.logs.items():
+                    self._note(f"train/{name}{'_real' * window.real}", value)
+                if "fake_error" in loss.logs:
+                    errors = loss.logs["fake_error"], loss.logs["real_error"]
+                    self.guard.check_critic(*errors, self.global_step)
+        self._note("train/critic_loss" if critic else "train/student_loss", total.detach())
+        return total
+
+    def _step_critic(self) -> None:
+        assert self.critic is not None
+        # Lightning counts the steps of optimisers that it wraps; the critic's are not to count.
+        _, optimizer = _listed(self.optimizers(use_pl_optimizer=False))
+        self._clip(self.critic, "critic")
+        optimizer.step()
+        optimizer.zero_grad()
+        _listed(self.lr_schedulers())[1].step()
+
+    def _step_student(self) -> None:
+        optimizer = _listed(self.optimizers())[0]
+        self._clip(self._student, "student")
+        self._note("train/lr", torch.tensor(optimizer.param_groups[0]["lr"]))
+        optimizer.step()
+        optimizer.zero_grad()
+        _listed(self.lr_schedulers())[0].step()
+        if self.average is not None:
+            self.average.update(self._student)
+        self._turns.zero_()
+        self._report()
+
+    def _clip(self, network: Backbone, who: str) -> None:
+        norm = torch.nn.utils.clip_grad_norm_(network.parameters(), self.clip)
+        self.guard.check_gradient(norm, who, self.global_step)
+        self._note(f"train/{who}_gradient_norm", norm)
+
+    def _note(self, name: str, value: Tensor) -> None:
+        self._notes.setdefault(name, []).append(value.detach().float())
+
+    def _report(self) -> None:
+        """Hand the means since the last report to the loggers, under the student's step.
+
+        Lightning's own would count the critic's batches.
+        """
+        trainer: Any = self.trainer
+        if self.global_step % trainer.log_every_n_steps:
+            return
+        names = sorted(self._notes)
+        means = torch.stack([torch.stack(self._notes[name]).mean() for name in names])
+        means = trainer.strategy.reduce(means, reduce_op="mean")
+        values = dict(zip(names, means.tolist(), strict=True))
+        self._notes = {}
+        shown = {name: value for name, value in values.items() if name.endswith("_loss")}
+        self.log_dict(shown, prog_bar=True, logger=False)
+        for logger in self.loggers:
+            logger.log_metrics(values, self.global_step)
+
+
+def _listed(one_or_many: Any) -> list[Any]:
+    """Lightning gives a single optimiser or schedule bare."""
+    return one_or_many if isinstance(one_or_many, list) else [one_or_many]

@@ -1,0 +1,75 @@
+"""The watch over a training run: it stops before a step that would spoil the weights."""
+
+import torch
+from torch import Tensor, nn
+
+
+class Diverged(ArithmeticError):  # noqa: N818  (it names what happened)
+    """Training has left the numbers that make sense; the weights are still those before."""
+
+
+class Guard(nn.Module):
+    """Remembers what gradients and the critic's error used to be; travels in the checkpoint.
+
+    Attributes:
+        explode: how many times the median of its last norms a gradient's norm may be.
+        collapse: how many times the teacher's error on the student's frames the critic's may be,
+            averaged over about `patience` steps. A critic that tracks the student has less error
+            than the teacher.
+        patience: norms from which the median is taken, and steps before anything is judged.
+    """
+
+    norms: Tensor
+    seen: Tensor
+    ratio: Tensor
+
+    def __init__(self, explode: float = 100.0, collapse: float = 10.0, patience: int = 20) -> None:
+        super().__init__()
+        if explode <= 1 or collapse <= 1 or patience < 1:
+            raise ValueError(
+                f"explode={explode} and collapse={collapse} must exceed 1, patience={patience} be "
+                f"at least 1"
+            )
+        self.explode, self.collapse, self.patience = explode, collapse, patience
+        self.register_buffer("norms", torch.zeros(patience, dtype=torch.double))
+        self.register_buffer("seen", torch.zeros(2, dtype=torch.long))
+        self.register_buffer("ratio", torch.ones((), dtype=torch.double))
+
+    def check_gradient(self, norm: Tensor, who: str, step: int) -> None:
+        """Take note of a gradient's norm.
+
+        Raises:
+            Diverged: if it is not finite or far above what it used to be.
+        """
+        if not torch.isfinite(norm):
+            raise Diverged(_advice(f"the gradient of the {who} is not finite", step))
+        if int(self.seen[0]) >= self.patience:
+            usual = float(self.norms.median())
+            if float(norm) > self.explode * usual:
+                what = f"the gradient of the {who} exploded: its norm is {float(norm):.3g}, was "
+                raise Diverged(_advice(f"{what}{usual:.3g}", step))
+        self.norms[int(self.seen[0]) % self.patience] = norm.double()
+        self.seen[0] += 1
+
+    def check_critic(self, fake_error: Tensor, real_error: Tensor, step: int) -> None:
+        """Take note of how well critic and teacher tell the student's frames.
+
+        Raises:
+            Diverged: if the critic has lost the student for a while.
+        """
+        now = fake_error.double() / real_error.double().clamp(min=1e-12)
+        self.ratio.lerp_(now, 1 / self.patience)
+        self.seen[1] += 1
+        if int(self.seen[1]) >= self.patience and float(self.ratio) > self.collapse:
+            raise Diverged(
+                f"the critic has collapsed at step {step}: its error on the student's frames is "
+                f"{float(self.ratio):.3g} times the teacher's. Look at train/critic_loss and "
+                f"train/fake_error, and try a lower critic learning rate or more critic_steps"
+            )
+
+
+def _advice(what: str, step: int) -> str:
+    return (
+        f"{what} at step {step}. Look at train/gradient_norm and at the data, and try a lower "
+        f"learning rate, more warmup_steps, a tighter gradient clip or a wider trainer.precision"
+    )

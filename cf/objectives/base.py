@@ -1,0 +1,105 @@
+"""What a distillation objective is: losses of student and critic on a scored window."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import torch
+
+from cf.objectives.score import ScoreNetwork
+from cf.schedule import FlowSchedule
+from cf.seeding import SampleRandom
+from cf.types import Conditioning, Latents, Loss, Times
+
+
+@dataclass(frozen=True)
+class Window:
+    """Frames that are scored, after the clean ones before them.
+
+    Attributes:
+        past: clean and detached; may be empty.
+        frames: carry gradient where the student made them under an objective that wants it.
+        cond: of past and frames together.
+        samples: global number of each sample, which its random numbers are keyed by.
+        uncond: what guidance leads away from; None where nobody guides.
+        real: whether the frames are data rather than the student's own.
+    """
+
+    past: Latents
+    frames: Latents
+    cond: Conditioning
+    samples: tuple[int, ...]
+    uncond: Conditioning | None = None
+    real: bool = False
+
+    def clean(self) -> Latents:
+        """Past and frames, detached."""
+        return torch.cat((self.past, self.frames.detach()), 1)
+
+
+class Networks(NamedTuple):
+    """The networks of a distillation, each as it sees the past.
+
+    Attributes:
+        student: through its own memory, its keys and values differentiable or not.
+        real: the frozen teacher.
+        fake: the critic, which knows the student's distribution; None where nothing needs it.
+    """
+
+    student: ScoreNetwork
+    real: ScoreNetwork
+    fake: ScoreNetwork | None
+
+
+class Objective(ABC):
+    """What a student is trained to do, given a teacher and perhaps a critic.
+
+    Attributes:
+        needs_critic: whether a critic is trained along.
+        needs_gradient: whether the frames of a window carry gradient to the student that made
+            them; else they are made without.
+        takes_real: whether windows of real video are scored as well.
+    """
+
+    needs_critic: ClassVar[bool] = False
+    needs_gradient: ClassVar[bool] = False
+    takes_real: ClassVar[bool] = False
+
+    @abstractmethod
+    def student_loss(self, window: Window, networks: Networks, random: SampleRandom) -> Loss:
+        """The student's loss."""
+
+    def critic_loss(self, window: Window, fake: ScoreNetwork, random: SampleRandom) -> Loss:
+        """The critic's loss on frames that the student made.
+
+        Raises:
+            NotImplementedError: if the objective has no critic.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no critic")
+
+
+@dataclass(frozen=True)
+class TimeSampling:
+    """Times at which a window is scored: uniform, shifted, then clamped.
+
+    Attributes:
+        block_frames: frames that share a time; None: the whole window does.
+        least, most: bounds of a time (DMD2: 0.02 and 0.98).
+    """
+
+    schedule: FlowSchedule
+    block_frames: int | None = None
+    least: float = 0.02
+    most: float = 0.98
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.least <= self.most <= 1:
+            raise ValueError(f"0 <= least={self.least} <= most={self.most} <= 1 must hold")
+
+    def __call__(self, frames: Latents, random: SampleRandom) -> Times:
+        """A time for every frame of every sample."""
+        count = frames.shape[1]
+        share = count if self.block_frames is None else self.block_frames
+        drawn = self.schedule.warp(random.uniform(-(-count // share)))
+        t = drawn.clamp(self.least, self.most).repeat_interleave(share, 1)
+        return t[:, :count].to(frames)

@@ -1,0 +1,167 @@
+"""How a score network sees the past: not at all, as a clean prefix in time, through a memory."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+
+from cf.memory.base import Memory
+from cf.models.base import Backbone
+from cf.models.masks import TeacherForcing
+from cf.rollout import START, Rollout
+from cf.types import Conditioning, Latents, Times
+
+
+@dataclass(frozen=True)
+class ScoreNetwork(ABC):
+    """A network that tells the velocity, and so the score, of a noised window given its past.
+
+    Everywhere `clean` holds past and window together, clean, and `x_t` the window, which is the
+    last of these frames; `cond` belongs to all of them. What of `clean` is used is the subclass's
+    affair; the frames of a block are never used to score the block itself.
+
+    Attributes:
+        guidance: velocity = uncond + guidance (cond - uncond); 1: none. Self Forcing's 3 is 4.
+    """
+
+    network: Backbone
+    guidance: float = 1.0
+
+    def velocity(
+        self,
+        x_t: Latents,
+        t: Times,
+        cond: Conditioning,
+        clean: Latents,
+        uncond: Conditioning | None = None,
+    ) -> Latents:
+        """The guided velocity.
+
+        Raises:
+            ValueError: if there is guidance and nothing to lead away from.
+        """
+        told = self.predict(x_t, t, cond, clean)
+        if self.guidance == 1.0:
+            return told
+        if uncond is None:
+            raise ValueError(
+                f"guidance={self.guidance} needs text to lead away from; set it to 1 without text"
+            )
+        plain = self.predict(x_t, t, uncond, clean)
+        return plain + self.guidance * (told - plain)
+
+    def x0(
+        self,
+        x_t: Latents,
+        t: Times,
+        cond: Conditioning,
+        clean: Latents,
+        uncond: Conditioning | None = None,
+    ) -> Latents:
+        """The guided guess of the clean window."""
+        return x_t - t[..., None, None, None] * self.velocity(x_t, t, cond, clean, uncond)
+
+    @abstractmethod
+    def predict(self, x_t: Latents, t: Times, cond: Conditioning, clean: Latents) -> Latents:
+        """The velocity under one conditioning."""
+
+
+@dataclass(frozen=True)
+class Memoryless(ScoreNetwork):
+    """Sees the window alone, all of it at once (Self Forcing, LongLive)."""
+
+    def predict(self, x_t: Latents, t: Times, cond: Conditioning, clean: Latents) -> Latents:
+        """One bidirectional forward."""
+        frames = clean.shape[1]
+        here = cond.frames(frames - x_t.shape[1], frames)
+        velocity: Latents = self.network(x_t, t, here).velocity
+        return velocity
+
+
+@dataclass(frozen=True)
+class TimePrefix(ScoreNetwork):
+    """Sees the last frames before the window as a clean prefix in time, all frames at once.
+
+    Context Forcing's released code (https://arxiv.org/abs/2602.06028) puts 21 clean frames before
+    21 noised ones, at positions 0 to 41, and tells the network one time for all of them.
+
+    Attributes:
+        prefix_frames: at most so many.
+        tell_clean: the prefix's own time is 0 rather than that of the window's first frame.
+    """
+
+    prefix_frames: int = 21
+    tell_clean: bool = False
+
+    def __post_init__(self) -> None:
+        if self.prefix_frames < 0:
+            raise ValueError(f"prefix_frames must not be negative, got {self.prefix_frames}")
+
+    def predict(self, x_t: Latents, t: Times, cond: Conditioning, clean: Latents) -> Latents:
+        """One bidirectional forward over [prefix | window]."""
+        frames, start = clean.shape[1], clean.shape[1] - x_t.shape[1]
+        begin = max(start - self.prefix_frames, 0)
+        known = t.new_zeros(()) if self.tell_clean else t[:, :1]
+        times = torch.cat((known.expand(len(t), start - begin), t), 1)
+        rows = torch.cat((clean[:, begin:start], x_t), 1)
+        velocity: Latents = self.network(rows, times, cond.frames(begin, frames)).velocity
+        return velocity[:, start - begin :]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharedMemory(ScoreNetwork):
+    """Sees, block by block, what a memory keeps of the clean frames before the block.
+
+    With the student's own memory teacher and student look back equally far, as Context Forcing's
+    text has it; with `full` the teacher sees all of history, with a window of two blocks hardly
+    any. One masked forward where the memory is a mask, a pass block by block elsewhere.
+
+    Attributes:
+        differentiable_past: let gradient flow through the keys and values of the clean frames, so
+            that a student learns to write its memory.
+    """
+
+    memory: Memory
+    block_frames: int = 3
+    differentiable_past: bool = True
+
+    def predict(self, x_t: Latents, t: Times, cond: Conditioning, clean: Latents) -> Latents:
+        """The velocity of every block of the window over its own past.
+
+        Raises:
+            ValueError: if past and window are not whole blocks.
+        """
+        frames, start = clean.shape[1], clean.shape[1] - x_t.shape[1]
+        if frames % self.block_frames or start % self.block_frames:
+            raise ValueError(
+                f"a past of {start} and a window of {x_t.shape[1]} frames must be whole blocks of "
+                f"block_frames={self.block_frames}"
+            )
+        sizes = self.memory.as_mask()
+        if sizes is not None and (self.differentiable_past or not torch.is_grad_enabled()):
+            mask = TeacherForcing(self.block_frames, *sizes, noisy_frames=x_t.shape[1])
+            rows = torch.cat((clean, x_t), 1)
+            times = torch.cat((t.new_zeros(len(t), frames), t), 1)
+            velocity: Latents = self.network(rows, times, cond, mask=mask).velocity
+            return velocity[:, frames:]
+        return self._blockwise(x_t, t, cond, clean)
+
+    def _blockwise(self, x_t: Latents, t: Times, cond: Conditioning, clean: Latents) -> Latents:
+        rollout = Rollout(self.memory, block_frames=self.block_frames)
+        start, state, velocities = clean.shape[1] - x_t.shape[1], START, []
+        for begin in range(0, clean.shape[1], self.block_frames):
+            at = slice(begin, begin + self.block_frames)
+            if begin >= start:
+                own = slice(begin - start, begin - start + self.block_frames)
+                velocities.append(
+                    rollout.velocity(self.network, x_t[:, own], t[:, own], cond, state)
+                )
+            if at.stop < clean.shape[1]:
+                state = rollout.remember(
+                    self.network, clean[:, at], _silent, cond, state, self.differentiable_past
+                )
+        return torch.cat(velocities, 1)
+
+
+def _silent(block: int, step: int) -> Latents:
+    raise AssertionError("clean frames are remembered without noise")
