@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from cf.entry import Settings, build, plain, told
 from cf.paths import CONFIG_DIR
+from cf.phases import Phases
 from cf.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -29,7 +30,14 @@ def main(cfg: DictConfig) -> None:
         folder = RunFolder(Path(HydraConfig.get().runtime.output_dir))
         resumes = not OmegaConf.is_missing(cfg, "resume")
         overrides = HydraConfig.get().overrides.task
-        train(folder.settings(overrides) if resumes else plain(cfg), folder, resumes)
+        if resumes and Phases.started(folder.path):
+            Phases.load(folder.path).run()
+        elif not resumes and cfg.phases:
+            Phases.start(folder.path, plain(cfg)["phases"], overrides).run()
+        else:
+            settings = folder.settings(overrides) if resumes else _with_hashes(plain(cfg))
+            with folder.locked():
+                train(settings, folder, resumes)
 
 
 def train(settings: Settings, folder: RunFolder, resumes: bool) -> None:
@@ -57,6 +65,7 @@ def train(settings: Settings, folder: RunFolder, resumes: bool) -> None:
     if trainer.is_global_zero:
         if not resumes:
             folder.start(settings)
+        folder.reopen()
         log.info("run folder: %s", folder.path)
         log.info("watch it: tensorboard --logdir %s", folder.path)
         if resumes:
@@ -67,6 +76,21 @@ def train(settings: Settings, folder: RunFolder, resumes: bool) -> None:
         log.info("interrupted; go on with: python -m cf.fit resume=%s", folder.path)
         return
     _finish(settings, folder, trainer, module, time.perf_counter() - began)
+
+
+def _with_hashes(settings: Any) -> Any:
+    """The settings with the hash of every file of weights that they begin from."""
+    from cf.models.start import fingerprint
+
+    if isinstance(settings, list):
+        return [_with_hashes(one) for one in settings]
+    if not isinstance(settings, dict):
+        return settings
+    settings = {name: _with_hashes(value) for name, value in settings.items()}
+    starts = str(settings.get("_target_", "")).endswith(".with_weights")
+    if starts and settings["path"] is not None:
+        settings["sha256"] = settings["sha256"] or fingerprint(settings["path"])
+    return settings
 
 
 def _hush_lightning() -> None:
@@ -91,6 +115,7 @@ def _finish(
     import torch
 
     from cf import __version__
+    from cf.models.start import fingerprint
 
     if not trainer.is_global_zero:
         return
@@ -101,6 +126,7 @@ def _finish(
         "parameters": sum(p.numel() for p in module.student.parameters()),
         **{name: value for name, value in losses.items() if "loss" in name},
         "export": str(folder.export),
+        "sha256": fingerprint(folder.export),
         "device": str(module.device),
         "versions": {
             "context-forcing": __version__,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Literal, NamedTuple
 
 import torch
@@ -164,6 +165,17 @@ class Rollout:
             with torch.set_grad_enabled(torch.is_grad_enabled() and differentiable):
                 state = self._commit(student, noise, part, reads)
         return state
+
+    @torch.no_grad()
+    def extend(
+        self, student: Backbone, latents: Latents, noise: Noise, cond: Conditioning, frames: int
+    ) -> Latents:
+        """The given latents and what follows them, up to `frames` frames."""
+        state = self.remember(student, latents, noise, cond) if latents.shape[1] else START
+        missing = max(frames - latents.shape[1], 0)
+        stream = self.stream(student, noise, cond, state)
+        blocks = [block for block, _ in islice(stream, -(-missing // self.block_frames))]
+        return torch.cat((latents, *blocks), 1)[:, :frames]
 
     def velocity(
         self, student: Backbone, x_t: Latents, t: Times, cond: Conditioning, state: RolloutState

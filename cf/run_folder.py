@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -99,6 +102,55 @@ class RunFolder:
         return found[-1]
 
     def finish(self, summary: dict[str, Any]) -> None:
-        """Write down what came out."""
+        """Write down what came out; the run is finished once this stands."""
         text = json.dumps(summary, indent=2) + "\n"
-        (self.path / "summary.json").write_text(text)
+        partial = self.path / "summary.partial"
+        partial.write_text(text)
+        partial.replace(self._summary)
+
+    def reopen(self) -> None:
+        """The run goes on, so it is not finished."""
+        self._summary.unlink(missing_ok=True)
+
+    def finished(self) -> bool:
+        """Whether the run came to its end.
+
+        Raises:
+            ValueError: if its network is not the one it ended with.
+        """
+        from cf.models.start import fingerprint
+
+        if not self._summary.is_file():
+            return False
+        ended_with = json.loads(self._summary.read_text())["sha256"]
+        if not self.export.is_file() or fingerprint(self.export) != ended_with:
+            raise ValueError(
+                f"{self.export} is missing or not the network that this finished run ended with; "
+                f"put it back, or delete {self.path} to train it again"
+            )
+        return True
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from training in the same folder; a kill unlocks it.
+
+        Raises:
+            ValueError: if another process does so now.
+        """
+        places = (os.environ.get(name, "0") for name in ("LOCAL_RANK", "SLURM_PROCID"))
+        if any(place != "0" for place in places):  # the first process holds it for all of a run
+            yield
+            return
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / ".lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ValueError(
+                    f"another process is training in {self.path}; wait for it, or stop it first"
+                ) from None
+            yield
+
+    @property
+    def _summary(self) -> Path:
+        return self.path / "summary.json"

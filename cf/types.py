@@ -145,3 +145,7 @@ class Loss:
 
     value: Float[Tensor, ""]
     logs: dict[str, Tensor] = field(default_factory=dict)
+
+
+class Diverged(ArithmeticError):  # noqa: N818  (it names what happened)
+    """Training has left the numbers that make sense; the weights are still those before."""

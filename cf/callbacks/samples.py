@@ -11,7 +11,6 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from torch import Tensor
 
 from cf.models.codec import Codec
-from cf.rollout import START
 from cf.video.sheet import contact_sheet, gif_bytes
 
 
@@ -19,8 +18,9 @@ class Samples(L.Callback):
     """Continues clips with the averaged weights, always the same clips and noise.
 
     The clips are of validation, or of training where nothing is held out. Each picture has the
-    truth above and the continuation below; both begin with the same real frames. Writes
-    `samples/step_N.png` and `.gif` and logs them to TensorBoard.
+    truth above, the student's continuation below and, where there is a teacher that can stream, its
+    own at the bottom; all begin with the same real frames. Writes `samples/step_N.png` and `.gif`
+    and logs them to TensorBoard.
 
     Attributes:
         every_steps: optimiser steps between pictures.
@@ -62,24 +62,19 @@ class Samples(L.Callback):
                 board._get_file_writer().add_summary(_moving(gif, video), step)
 
     def _continued(self, trainer: L.Trainer, module: Any) -> Tensor:
-        """Truth over continuation, the clips side by side."""
+        """Truth over continuations, the clips side by side."""
         clips = self._fixed_clips(trainer, module)
         truth, cond = module.encode(clips)
-        rollout, student = module.rollout, module.student
-        noise = rollout.noise(student, module.seed, range(len(truth)))
-        frames = truth.shape[1] // rollout.block_frames * rollout.block_frames
-        prefix = min(self.prefix_frames, frames - rollout.block_frames)
-        state = rollout.remember(student, truth[:, :prefix], noise, cond, START)
-        blocks = [truth[:, :prefix]]
-        stream = rollout.stream(student, noise, cond, state)
-        for block, _ in stream:
-            blocks.append(block)
-            if sum(part.shape[1] for part in blocks) + rollout.block_frames > truth.shape[1]:
-                break
-        made = torch.cat(blocks, 1)
         codec: Codec = module.codec
-        pair = torch.cat((codec.decode(truth[:, : made.shape[1]]), codec.decode(made)), -2)
-        return torch.cat(list(_enlarged(pair)), -1).cpu()
+        rows = []
+        for network, rollout in module.shown():
+            frames = truth.shape[1] // rollout.block_frames * rollout.block_frames
+            prefix = min(self.prefix_frames, frames - rollout.block_frames)
+            noise = rollout.noise(network, module.seed, range(len(truth)))
+            made = rollout.extend(network, truth[:, :prefix], noise, cond, frames)
+            rows.append(codec.decode(made))
+        videos = torch.cat((codec.decode(truth[:, :frames]), *rows), -2)
+        return torch.cat(list(_enlarged(videos)), -1).cpu()
 
     def _fixed_clips(self, trainer: L.Trainer, module: Any) -> dict[str, Any]:
         if self._clips is None:

@@ -16,6 +16,7 @@ def with_weights(
     sha256: str | None = None,
     container: str | None = None,
     lora: str | None = None,
+    required: bool = False,
 ) -> Backbone:
     """The network with the weights in `path`, or as it was built if there is none.
 
@@ -25,11 +26,17 @@ def with_weights(
         sha256: what `fingerprint` said of them when the run began.
         container: which of the networks in a `.pt` file.
         lora: a file of low-rank updates to merge.
+        required: refuse a missing path.
 
     Raises:
+        ValueError: if a path is required and missing.
         CheckpointError: if they are missing, damaged, do not fit, or are others than they were.
     """
     if path is None:
+        if required:
+            raise ValueError(
+                "start.teacher.path must be given: a run's folder or published weights"
+            )
         return network
     if sha256 is not None and fingerprint(path) != sha256:
         raise CheckpointError(

@@ -101,6 +101,8 @@ class VideoTransformer(Backbone):
         x0_limit: clamps a predicted x0 to +-x0_limit; only for prediction "x0".
         min_time: below it, an x0 prediction is turned into velocity as if at it.
         qk_bias, qk_gain: initial bias of the query and key projections, and gain of their norm.
+        control_gain: initial spread of the control embedding; None: a linear layer's. A one-hot
+            control is found much sooner at 1.
         zero_head: start from velocity or x0 equal to 0, as Wan2.1.
         activation_checkpointing: recompute each block in the backward pass.
     """
@@ -125,6 +127,7 @@ class VideoTransformer(Backbone):
         min_time: float = 0.1,
         qk_bias: float = 0.0,
         qk_gain: float = 1.0,
+        control_gain: float | None = None,
         zero_head: bool = True,
         activation_checkpointing: bool = False,
     ) -> None:
@@ -154,9 +157,11 @@ class VideoTransformer(Backbone):
             for _ in range(num_layers)
         )
         self.head = Head(dim, channels * rows * columns, eps)
-        self._initialise(qk_bias, qk_gain, zero_head)
+        self._initialise(qk_bias, qk_gain, control_gain, zero_head)
 
-    def _initialise(self, qk_bias: float, qk_gain: float, zero_head: bool) -> None:
+    def _initialise(
+        self, qk_bias: float, qk_gain: float, control_gain: float | None, zero_head: bool
+    ) -> None:
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
@@ -166,6 +171,8 @@ class VideoTransformer(Backbone):
             for layer in embedding or ():
                 if isinstance(layer, nn.Linear):
                     nn.init.normal_(layer.weight, std=0.02)
+        if self.control_embedding is not None and control_gain is not None:
+            nn.init.normal_(self.control_embedding.weight, std=control_gain)
         for block in self.blocks:
             assert isinstance(block, TransformerBlock)
             for projection in (block.self_attn.q, block.self_attn.k):

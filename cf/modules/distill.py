@@ -127,11 +127,6 @@ class DistillModule(L.LightningModule):
         return self._frozen[0]
 
     @property
-    def teacher(self) -> ScoreNetwork:
-        """As it sees the past."""
-        return self._networks.real
-
-    @property
     def student(self) -> Backbone:
         """The network to sample from and to export: the average, if one is kept."""
         network = self.network if self.average is None else self.average.network
@@ -143,6 +138,14 @@ class DistillModule(L.LightningModule):
         network = self.network
         assert isinstance(network, Backbone)
         return network
+
+    def shown(self) -> list[tuple[Backbone, Rollout]]:
+        """What samples are made with: the student, and a teacher that can stream."""
+        real, made = self._networks.real, [(self.student, self.rollout)]
+        if isinstance(real, SharedMemory):
+            ode = replace(self.rollout, memory=real.memory, num_steps=8, sampler="euler")
+            made.append((real.network, ode))
+        return made
 
     def on_fit_start(self) -> None:
         """Move what is not ours to train beside what is, and refuse what cannot work.

@@ -3,9 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-
-class Diverged(ArithmeticError):  # noqa: N818  (it names what happened)
-    """Training has left the numbers that make sense; the weights are still those before."""
+from cf.types import Diverged
 
 
 class Guard(nn.Module):

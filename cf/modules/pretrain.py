@@ -75,6 +75,10 @@ class PretrainModule(L.LightningModule):
         assert isinstance(network, Backbone)
         return network
 
+    def shown(self) -> list[tuple[Backbone, Rollout]]:
+        """What samples are made with."""
+        return [(self.student, self.rollout)]
+
     def on_fit_start(self) -> None:
         """Move what is not ours to train beside what is."""
         for module in self._frozen:

@@ -1,0 +1,80 @@
+"""How much of a drawn world the student recalls, while it is trained."""
+
+import time
+from collections.abc import Sequence
+from typing import Any, cast
+
+import lightning as L  # noqa: N812  (its usual name)
+import torch
+
+from cf.data.world.module import WorldData
+from cf.data.world.recall import tally
+from cf.data.world.rooms import Rooms
+from cf.data.world.statistics import STATISTICS, recall_at
+
+_WORLDS = 2 << 32
+"""Seed of the worlds: neither of training nor of validation."""
+
+
+class Recall(L.Callback):
+    """Continues the same worlds every time and logs what the averaged weights remember of them.
+
+    Logs `recall/...`: each of `STATISTICS`, recall by lag, and frames generated per second.
+
+    Attributes:
+        every_steps: steps between measurements.
+        worlds: how many videos are continued.
+        given, frames: real frames they begin with, and frames in all.
+        lags: edges of the bins of lag, in frames.
+    """
+
+    def __init__(
+        self,
+        every_steps: int = 40,
+        worlds: int = 16,
+        given: int = 18,
+        frames: int = 36,
+        lags: Sequence[float] = (1, 8, 16, 32),
+    ) -> None:
+        if not 0 < given < frames or worlds < 1:
+            raise ValueError(
+                f"recall needs worlds={worlds} >= 1 and 0 < given={given} < frames={frames}"
+            )
+        self.every_steps, self.worlds, self.given, self.frames = every_steps, worlds, given, frames
+        self.lags, self._last = lags, -1
+
+    def on_train_batch_end(self, trainer: L.Trainer, module: Any, *_: Any) -> None:
+        """Measure."""
+        step = trainer.global_step
+        if step and step % self.every_steps == 0 and step != self._last:
+            self._last = step
+            values = self._measure(trainer, module) if trainer.is_global_zero else {}
+            for logger in trainer.loggers:
+                logger.log_metrics(values, step)
+
+    @torch.no_grad()
+    def _measure(self, trainer: L.Trainer, module: Any) -> dict[str, float]:
+        data = cast(Any, trainer).datamodule
+        if not isinstance(data, WorldData) or not isinstance(data.world, Rooms):
+            raise ValueError("recall is measured on data=rooms; give callbacks.recall=null")
+        drawn = data.world.draw(_WORLDS, range(self.worlds), self.frames)
+        batch = {
+            key: value.to(module.device) if isinstance(value, torch.Tensor) else value
+            for key, value in drawn.batch().items()
+        }
+        latents, cond = module.encode(batch)
+        rollout, student = module.rollout, module.student
+        noise = rollout.noise(student, module.seed, range(self.worlds))
+        began = time.perf_counter()
+        made = rollout.extend(student, latents[:, : self.given], noise, cond, self.frames)
+        seconds = time.perf_counter() - began
+        video = module.codec.decode(made).cpu()
+        counts = tally(data.world, drawn, video, self.given, self.lags)
+        total = counts.weighted(torch.ones(1, self.worlds, dtype=torch.double))
+        values = {f"recall/{name}": float(one(total)) for name, one in STATISTICS.items()}
+        for i, (low, high) in enumerate(zip(self.lags, self.lags[1:], strict=False)):
+            edges = f"{low / data.fps:.3g}-{high / data.fps:.3g}s"
+            values[f"recall/lag_{edges}"] = float(recall_at(i)(total))
+        made_frames = self.worlds * (self.frames - self.given)
+        values["recall/frames_per_second"] = made_frames / seconds
+        return {name: value for name, value in values.items() if value == value}

@@ -1,0 +1,130 @@
+"""A trained network with all that it takes to make videos of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cf.entry import Settings, build
+from cf.run_folder import EXPORT
+
+if TYPE_CHECKING:
+    from cf.data.world.base import Drawn
+    from cf.models.base import Backbone
+    from cf.models.codec import Codec
+    from cf.models.text import TextEncoder
+    from cf.rollout import Rollout
+    from cf.types import Conditioning, Video
+
+PARTS = ("model", "codec", "text", "rollout")
+
+
+@dataclass(frozen=True)
+class Generator:
+    """A network with all that it takes to make videos of it.
+
+    Attributes:
+        fps, size: pixel frames per second, height and width.
+    """
+
+    network: Backbone
+    codec: Codec
+    text: TextEncoder
+    rollout: Rollout
+    fps: float
+    size: tuple[int, int]
+
+    def conditioning(self, prompts: list[str]) -> Conditioning:
+        """Conditioning of a batch of prompts."""
+        from cf.types import Conditioning
+
+        states = self.text.encode(prompts)
+        return Conditioning(None if states is None else states.to(self.network.device))
+
+    def stream(
+        self, prefix: Video | None, frames: int, cond: Conditioning, seed: int, samples: int
+    ) -> Iterator[Video]:
+        """The prefix, if any, and then at least `frames` new pixel frames, block by block."""
+        from cf.rollout import START
+
+        noise = self.rollout.noise(self.network, seed, range(samples))
+        decode, state, given = self.codec.decoder(), START, 0
+        if prefix is not None:
+            seen = self.codec.encode(prefix.to(self.network.device)).expand(samples, -1, -1, -1, -1)
+            state = self.rollout.remember(self.network, seen, noise, cond, state)
+            given = seen.shape[1]
+            yield decode(seen)
+        needed = self.codec.covering(self.codec.video_frames(given) + frames)
+        stream = self.rollout.stream(self.network, noise, cond, state)
+        for latents, after in stream:
+            yield decode(latents)
+            if after.context.start >= needed:
+                return
+
+    def follow(self, drawn: Drawn, given: int, seed: int, numbers: Sequence[int]) -> Video:
+        """Drawn videos continued after their first `given` frames, under their own control."""
+        from dataclasses import replace
+
+        device = self.network.device
+        cond = self.conditioning(drawn.prompt)
+        cond = replace(cond, control=drawn.control.to(device), origin=drawn.origin.to(device))
+        latents = self.codec.encode(drawn.video[:, :given].to(device))
+        noise = self.rollout.noise(self.network, seed, numbers)
+        frames = self.codec.covering(drawn.video.shape[1])
+        made = self.rollout.extend(self.network, latents, noise, cond, frames)
+        video: Video = self.codec.decode(made).float().cpu()
+        return video
+
+
+def load(settings: Settings) -> Generator:
+    """The network in `settings["checkpoint"]`, with what the settings exchange of it."""
+    import torch
+
+    from cf.models.checkpoints import load_into, load_weights, read_export
+
+    source = Path(settings["checkpoint"])
+    source = source / EXPORT if source.is_dir() and (source / EXPORT).exists() else source
+    named = (*PARTS, "fps", "size")
+    parts = {name: settings[name] for name in named if settings.get(name) is not None}
+    if settings.get("model") is None:
+        config, state = read_export(source)
+        parts = {**config, **parts}
+    else:
+        state = load_weights(source, **settings["weights"])
+    for name in named:
+        if name not in parts:
+            raise ValueError(f"{source.name} does not say its {name}; give {name}=...")
+    chosen = {name: value for name, value in settings["sampling"].items() if value is not None}
+    rollout = {**parts["rollout"], **chosen}
+    if settings.get("memory") is not None:
+        rollout["memory"] = settings["memory"]
+    device = torch.device(_device(settings["device"]))
+    network: Backbone = _ours(parts["model"], "model")
+    load_into(network, state, str(source))
+    network.to(device, getattr(torch, settings["dtype"])).eval().requires_grad_(False)
+    codec, text = (_ours(parts[name], name).to(device) for name in ("codec", "text"))
+    return Generator(
+        network, codec, text, _ours(rollout, "rollout"), float(parts["fps"]), tuple(parts["size"])
+    )
+
+
+def _ours(settings: Settings, where: str) -> Any:
+    """Build something that a file may have named, but nothing from outside this package."""
+    nested = (value for value in settings.values() if isinstance(value, dict))
+    for target in (settings["_target_"], *(value["_target_"] for value in nested)):
+        if not target.startswith("cf."):
+            raise ValueError(
+                f"the checkpoint asks for {target} as its {where}, which is not part of cf; "
+                f"name it yourself ({where}=...) if you trust it"
+            )
+    return build(settings, where)
+
+
+def _device(name: str) -> str:
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return name

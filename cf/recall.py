@@ -1,0 +1,163 @@
+"""`python -m cf.recall`: what networks remember of worlds whose every cell is known."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from cf.entry import Settings, build, plain, told
+from cf.paths import CONFIG_DIR
+
+if TYPE_CHECKING:
+    from cf.data.world.base import Drawn
+    from cf.data.world.module import WorldData
+    from cf.data.world.recall import Tally
+    from cf.types import Video
+
+log = logging.getLogger("cf.recall")
+
+
+@hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name="recall")
+def main(cfg: DictConfig) -> None:
+    """Measure as `cfg` says."""
+    with told("cf.recall"):
+        measure(plain(cfg), Path(HydraConfig.get().runtime.output_dir))
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A network under a memory; None leaves the memory that it was trained with."""
+
+    name: str
+    memory: str | None
+    settings: Settings
+
+    @property
+    def label(self) -> str:
+        """For files and tables."""
+        return self.name if self.memory is None else f"{self.name}, {self.memory}"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a contestant made of the worlds.
+
+    Attributes:
+        frames_per_second: of all videos together, on one thread.
+        shown: the first few videos.
+    """
+
+    counts: Tally
+    frames_per_second: float
+    attended: int | None
+    shown: Video
+
+
+def measure(settings: Settings, folder: Path) -> None:
+    """Continue the same worlds with every network and memory; leave a table, a plot and videos."""
+    from tqdm import tqdm
+
+    from cf.recall_report import report
+
+    contestants = _contestants(settings)
+    data = _world(settings)
+    truth = data.world.draw(settings["seed"], range(settings["worlds"]), settings["frames"])
+    workers = min(settings["workers"], len(contestants))
+    outcomes = {"truth": _truth(settings, data, truth)}
+    bar = tqdm(total=len(contestants), unit="contestant", desc="recall")
+    with bar, ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        running = [(one, pool.submit(evaluate, one, settings)) for one in contestants]
+        for one, outcome in running:
+            outcomes[one.label] = outcome.result()
+            bar.update()
+    report(outcomes, settings, folder)
+
+
+def evaluate(contestant: Contestant, settings: Settings) -> Outcome:
+    """Continue every world, on one thread of a process of its own."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    import torch
+
+    from cf.data.world.recall import joined, tally
+    from cf.generator import load
+
+    if settings["device"] == "cpu":
+        torch.set_num_threads(1)
+    generator = load(contestant.settings)
+    data, given, frames = _world(settings), settings["given"], settings["frames"]
+    world: Any = data.world
+    counts, shown, seconds = [], [], 0.0
+    for first in range(0, settings["worlds"], settings["batch_size"]):
+        numbers = range(first, min(first + settings["batch_size"], settings["worlds"]))
+        drawn = data.world.draw(settings["seed"], numbers, frames)
+        began = time.perf_counter()
+        with torch.inference_mode():
+            video = generator.follow(drawn, given, settings["seed"], numbers)
+        seconds += time.perf_counter() - began
+        counts.append(tally(world, drawn, video.clone(), given, settings["lags"]))
+        shown.append(video[: max(settings["shown"] - first, 0)])
+    speed = settings["worlds"] * (frames - given) / seconds
+    memory = generator.rollout.memory
+    return Outcome(joined(counts), speed, memory.max_frames, torch.cat(shown))
+
+
+def _contestants(settings: Settings) -> list[Contestant]:
+    """Every student under every memory, and the oracle under its own."""
+    if not settings["students"] and not settings["oracle"]:
+        raise ValueError("students must be given: students='{name: RUN, other: RUN}'")
+    made = []
+    for name, path in settings["students"].items():
+        for memory, choice in settings["memories"].items():
+            made.append(Contestant(name, memory, _loading(settings, path, choice)))
+    if settings["oracle"]:
+        made.append(Contestant("oracle", None, _loading(settings, settings["oracle"], None)))
+    return made
+
+
+def _loading(settings: Settings, path: str, memory: Settings | None) -> Settings:
+    """As `cf.generator.load` takes it."""
+    chosen = {"num_steps": None, "sampler": None, "context_noise": None}
+    return {
+        "checkpoint": path,
+        "model": None,
+        "memory": memory,
+        "sampling": chosen,
+        "device": settings["device"],
+        "dtype": "float32",
+    }
+
+
+def _world(settings: Settings) -> WorldData:
+    from cf.data.world.rooms import Rooms
+
+    data: Any = build(settings["data"], "data")
+    if not isinstance(getattr(data, "world", None), Rooms):
+        raise ValueError("recall is measured on rooms, whose cells are known: data=rooms")
+    if not 0 < settings["given"] < settings["frames"]:
+        raise ValueError(
+            f"given={settings['given']} must lie between 1 and frames={settings['frames']} less one"
+        )
+    world: WorldData = data
+    return world
+
+
+def _truth(settings: Settings, data: WorldData, drawn: Drawn) -> Outcome:
+    from cf.data.world.recall import tally
+
+    world: Any = data.world
+    counts = tally(world, drawn, drawn.video, settings["given"], settings["lags"])
+    return Outcome(counts, float("nan"), None, drawn.video[: settings["shown"]])
+
+
+if __name__ == "__main__":
+    main()

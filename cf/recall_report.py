@@ -1,0 +1,174 @@
+"""What `cf.recall` leaves behind: a table, a plot of recall by lag, videos in step."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from cf.data.world.statistics import STATISTICS, Estimate, estimate, recall_at
+from cf.entry import Settings
+from cf.video.sheet import contact_sheet
+from cf.video.writer import VideoWriter
+
+if TYPE_CHECKING:
+    from cf.recall import Outcome
+
+log = logging.getLogger("cf.recall")
+
+_HEADINGS = {
+    "recall": "recall, all lags",
+    "self_recall": "self recall",
+    "cross_room": "cross-room match",
+    "entropy": "entropy (bits)",
+    "novel_quality": "novel quality (dB)",
+    "drift": "drift (dB)",
+}
+_SCALE = 3
+_STRIP = 18
+
+
+def report(outcomes: Mapping[str, Outcome], settings: Settings, folder: Path) -> None:
+    """Write and print everything; `outcomes` are by the contestants' labels, the truth first."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = {label: _row(outcome, settings) for label, outcome in outcomes.items()}
+    _long(rows).to_csv(folder / "recall.csv", index=False)
+    table = _table(rows, outcomes)
+    (folder / "recall.md").write_text(_caption(settings) + "\n\n" + table + "\n")
+    log.info("%s\n%s", _caption(settings), table)
+    _plot(rows, settings).savefig(folder / "recall.png", dpi=110)
+    grid, labels = _side_by_side(outcomes)
+    fps, height, width = settings["data"]["fps"], *grid.shape[-2:]
+    with VideoWriter(folder / "recall.mp4", fps, (height, width)) as writer:
+        writer.write(grid)
+    given = settings["given"]
+    picks = torch.linspace(0, len(grid) - 1, 12).round().long()
+    marks = [f"{i / fps:.1f} s{' (given)' * (i < given)}" for i in picks.tolist()]
+    contact_sheet(grid[picks], folder / "recall_sheet.png", columns=3, labels=marks)
+    log.info("columns of the video: %s", ", ".join(labels))
+    for what, name in (
+        ("table", "recall.md"),
+        ("numbers", "recall.csv"),
+        ("plot", "recall.png"),
+        ("video", "recall.mp4"),
+        ("contact sheet", "recall_sheet.png"),
+    ):
+        log.info("%s: %s", what, folder / name)
+
+
+def bins(settings: Settings) -> list[str]:
+    """How the bins of lag are called: in seconds."""
+    seconds = [f"{lag / settings['data']['fps']:g}" for lag in settings["lags"]]
+    return [f"{a}-{b} s" for a, b in pairwise(seconds)]
+
+
+def _row(outcome: Outcome, settings: Settings) -> dict[str, Estimate]:
+    lags = {f"recall, {name}": recall_at(i) for i, name in enumerate(bins(settings))}
+    named = {_HEADINGS[name]: one for name, one in STATISTICS.items()}
+    return {name: estimate(outcome.counts, one) for name, one in {**lags, **named}.items()}
+
+
+def _long(rows: Mapping[str, Mapping[str, Estimate]]) -> pd.DataFrame:
+    """One line per contestant and statistic."""
+    return pd.DataFrame(
+        [
+            {"contestant": label, "statistic": name, **one._asdict()}
+            for label, row in rows.items()
+            for name, one in row.items()
+        ]
+    )
+
+
+def _table(rows: Mapping[str, Mapping[str, Estimate]], outcomes: Mapping[str, Outcome]) -> str:
+    head = ["contestant", *next(iter(rows.values())), "attended frames", "frames/s"]
+    lines = [head, ["---"] * len(head)]
+    for label, row in rows.items():
+        attended, speed = outcomes[label].attended, outcomes[label].frames_per_second
+        tail = ["all" if attended is None else str(attended), f"{speed:.0f}"]
+        lines.append([label, *(_shown(one) for one in row.values()), *tail])
+    lines[2][-2:] = ["", ""]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
+    padded = [
+        [cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in lines
+    ]
+    return "\n".join("| " + " | ".join(line) + " |" for line in padded)
+
+
+def _shown(one: Estimate) -> str:
+    if not np.isfinite(one.value):
+        return "-"
+    return f"{_number(one.value)} [{_number(one.low)}, {_number(one.high)}]"
+
+
+def _number(value: float) -> str:
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def _caption(settings: Settings) -> str:
+    fps = settings["data"]["fps"]
+    return (
+        f"{settings['worlds']} worlds of {settings['frames'] / fps:g} s, of which "
+        f"{settings['given'] / fps:g} s are given; 95 % bootstrap intervals over worlds"
+    )
+
+
+def _plot(rows: Mapping[str, Mapping[str, Estimate]], settings: Settings) -> Figure:
+    """Recall by lag, a line per contestant; colour tells the network, dashes the memory."""
+    names = [f"recall, {name}" for name in bins(settings)]
+    figure = Figure(figsize=(8.4, 4.6), layout="constrained")
+    axes = figure.subplots()
+    networks = list(dict.fromkeys(label.split(", ")[0] for label in rows))
+    memories = list(dict.fromkeys(label.split(", ")[-1] for label in rows if ", " in label))
+    colours, dashes = mpl.colormaps["tab10"].colors, ("-", "--", "-.", ":")  # type: ignore[attr-defined]
+    for label, row in rows.items():
+        if label == "truth":
+            continue
+        network, _, memory = label.partition(", ")
+        estimates = [row[name] for name in names]
+        value, low, high = (np.array(x) for x in zip(*estimates, strict=True))
+        at = np.arange(len(names)) + 0.02 * (list(rows).index(label) - len(rows) / 2)
+        style = dashes[memories.index(memory) % 4] if memory else "-"
+        colour = "black" if network == "oracle" else colours[networks.index(network) % 10]
+        bounds = np.stack((value - low, high - value)).clip(min=0)
+        axes.errorbar(at, value, bounds, label=label, ls=style, color=colour, marker="o", ms=4)
+    axes.set(xticks=range(len(names)), xticklabels=bins(settings), ylim=(0, 1.03))
+    axes.set(xlabel="time since the cell was last in view", ylabel="share of cells painted right")
+    axes.set_title(_caption(settings), fontsize=9)
+    axes.grid(alpha=0.3)
+    figure.legend(loc="outside right upper", fontsize=8, frameon=False)
+    return figure
+
+
+def _side_by_side(outcomes: Mapping[str, Outcome]) -> tuple[Tensor, list[str]]:
+    """Worlds below one another, contestants beside one another, all in step."""
+    few = [label for label in outcomes if not label.endswith((", window", ", sink_window"))]
+    columns = []
+    for label in few:
+        video = outcomes[label].shown.repeat_interleave(_SCALE, -1).repeat_interleave(_SCALE, -2)
+        worlds = torch.cat([*torch.nn.functional.pad(video, (2, 2, 2, 2), value=1.0)], -2)
+        columns.append(torch.cat((_heading(label, worlds.shape), worlds), -2))
+    grid = torch.cat(columns, -1)
+    return grid[..., : grid.shape[-2] // 2 * 2, : grid.shape[-1] // 2 * 2], few
+
+
+def _heading(label: str, shape: Sequence[int]) -> Tensor:
+    """The contestant's name, in two lines, as frames of a video."""
+    lines = label.split(", ")
+    strip = np.full((_STRIP * 2, shape[-1], 3), 255, np.uint8)
+    for i, text in enumerate(lines):
+        place = (3, _STRIP * (i + 1) - 5)
+        cv2.putText(
+            strip, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.36, (40, 40, 40), 1, cv2.LINE_AA
+        )
+    picture = torch.from_numpy(strip).permute(2, 0, 1).float() / 255
+    return picture.expand(shape[0], -1, -1, -1)
