@@ -1,8 +1,10 @@
-"""`python -m cf.demo`: train a tiny model on clips, then stream a much longer continuation."""
+"""`python -m cf.demo`: the claim in minutes on two cores, or a tiny model on videos of yours."""
 
 import logging
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import hydra
@@ -19,14 +21,44 @@ log = logging.getLogger("cf.demo")
 def main(cfg: DictConfig) -> None:
     """Run the demo as `cfg` says."""
     with told("cf.demo"):
-        demo(plain(cfg), Path(HydraConfig.get().runtime.output_dir))
+        folder, began = Path(HydraConfig.get().runtime.output_dir), time.perf_counter()
+        (on_videos if cfg.videos else on_worlds)(plain(cfg), folder)
+        log.info("the demo took %.1f minutes", (time.perf_counter() - began) / 60)
 
 
-def demo(settings: Settings, folder: Path) -> None:
-    """Each part is a command that the reader can give as well, and is shown as such."""
-    videos = Path(settings["videos"]) if settings["videos"] else _drawn(folder / "clips", settings)
+def on_worlds(settings: Settings, folder: Path) -> None:
+    """Teacher and base side by side, students that differ in one setting, and what they recall."""
+    shared, students = settings["shared"], settings["students"]
+    _sweep(folder / "start", ["experiment=rooms_teacher,rooms_base", *shared])
+    teacher, base = folder / "start" / "0", folder / "start" / "1"
+    starts = [f"start.teacher.path='{teacher}'", f"start.student.path='{base}'"]
+    runs: dict[str, Path] = {}
+    for name, sweep in settings["sweeps"].items():
+        place = folder / name
+        _sweep(place, ["experiment=rooms_student", *starts, *sweep["settings"], *shared])
+        runs |= {student: place / str(i) for i, student in enumerate(sweep["students"])}
+    named = ",".join(f"{name}:'{runs[name]}'" for name in students)
+    measured = folder / "recall"
+    _command(
+        "cf.recall",
+        f"students={{{named}}}",
+        f"oracle='{teacher}'",
+        *settings["recall"],
+        f"hydra.run.dir='{measured}'",
+    )
+    log.info("table: %s", measured / "recall.md")
+    log.info("plot: %s", measured / "recall.png")
+    log.info("video: %s", measured / "recall.mp4")
+    log.info("contact sheet: %s", measured / "recall_sheet.png")
+    log.info("training: tensorboard --logdir %s", folder)
+
+
+def on_videos(settings: Settings, folder: Path) -> None:
+    """Train on a folder of videos, then stream a much longer continuation of one of them."""
     run = folder / "run"
-    _command("cf.fit", f"data.folder='{videos}'", *settings["fit"], f"hydra.run.dir='{run}'")
+    _command(
+        "cf.fit", f"data.folder='{settings['videos']}'", *settings["fit"], f"hydra.run.dir='{run}'"
+    )
     start = _trained_on(run)
     for memory in settings["memories"]:
         _command(
@@ -46,13 +78,16 @@ def demo(settings: Settings, folder: Path) -> None:
     log.info("training: tensorboard --logdir %s", run)
 
 
-def _drawn(folder: Path, settings: Settings) -> Path:
-    from cf.data.shapes import draw_clips
-
-    drawing = settings["drawing"]
-    log.info("no videos given (videos=FOLDER): drawing %d clips into %s", drawing["count"], folder)
-    draw_clips(folder, **drawing)
-    return folder
+def _sweep(folder: Path, settings: list[str]) -> None:
+    """A multirun of `cf.fit`, its runs side by side, each on one thread."""
+    _command(
+        "cf.fit",
+        "--multirun",
+        *settings,
+        "hydra/launcher=joblib",
+        "hydra.launcher.n_jobs=2",
+        f"hydra.sweep.dir='{folder}'",
+    )
 
 
 def _trained_on(run: Path) -> Path:
@@ -74,8 +109,11 @@ def _clip_seconds(run: Path) -> float:
 
 
 def _command(module: str, *arguments: str) -> None:
+    """Each part is a command that the reader can give as well, and is shown as such."""
     log.info("python -m %s %s", module, " ".join(arguments))
-    done = subprocess.run([sys.executable, "-m", module, *arguments], check=False)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"} if "--multirun" in arguments else None
+    command = [sys.executable, "-m", module, *arguments]
+    done = subprocess.run(command, check=False, env=environment)
     if done.returncode:
         raise ValueError(f"{module} ended with status {done.returncode}; its message stands above")
 

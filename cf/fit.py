@@ -99,6 +99,7 @@ def _hush_lightning() -> None:
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", ".*LeafSpec.*")
     warnings.filterwarnings("ignore", ".*does not have many workers.*")
+    warnings.filterwarnings("ignore", ".*but have no `validation_step`.*")
     warnings.filterwarnings("ignore", ".*exists and is not empty.*")
 
 

@@ -68,7 +68,8 @@ class Generator:
         from dataclasses import replace
 
         device = self.network.device
-        cond = self.conditioning(drawn.prompt)
+        told = self.text.dim is not None
+        cond = self.conditioning([prompt if told else "" for prompt in drawn.prompt])
         cond = replace(cond, control=drawn.control.to(device), origin=drawn.origin.to(device))
         latents = self.codec.encode(drawn.video[:, :given].to(device))
         noise = self.rollout.noise(self.network, seed, numbers)

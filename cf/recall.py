@@ -116,7 +116,7 @@ def _contestants(settings: Settings) -> list[Contestant]:
     if not settings["students"] and not settings["oracle"]:
         raise ValueError("students must be given: students='{name: RUN, other: RUN}'")
     made = []
-    for name, path in settings["students"].items():
+    for name, path in (settings["students"] or {}).items():
         for memory, choice in settings["memories"].items():
             made.append(Contestant(name, memory, _loading(settings, path, choice)))
     if settings["oracle"]:
