@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
-from cf.objectives.score import ScoreNetwork
+from cf.objectives.score import Clean, ScoreNetwork
 from cf.schedule import FlowSchedule
 from cf.seeding import SampleRandom
 from cf.types import Conditioning, Latents, Loss, Times
@@ -25,14 +27,14 @@ class Window:
         real: whether the frames are data rather than the student's own.
     """
 
-    past: Latents
+    past: Float[Tensor, "b past c h w"]
     frames: Latents
     cond: Conditioning
     samples: tuple[int, ...]
     uncond: Conditioning | None = None
     real: bool = False
 
-    def clean(self) -> Latents:
+    def clean(self) -> Clean:
         """Past and frames, detached."""
         return torch.cat((self.past, self.frames.detach()), 1)
 

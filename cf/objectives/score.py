@@ -4,12 +4,17 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from cf.memory.base import Memory
 from cf.models.base import Backbone
 from cf.models.masks import TeacherForcing
 from cf.rollout import START, Rollout
 from cf.types import Conditioning, Latents, Times
+
+Clean = Float[Tensor, "b known c h w"]
+"""Past and window together."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,7 @@ class ScoreNetwork(ABC):
         x_t: Latents,
         t: Times,
         cond: Conditioning,
-        clean: Latents,
+        clean: Clean,
         uncond: Conditioning | None = None,
     ) -> Latents:
         """The guided velocity.
@@ -55,14 +60,14 @@ class ScoreNetwork(ABC):
         x_t: Latents,
         t: Times,
         cond: Conditioning,
-        clean: Latents,
+        clean: Clean,
         uncond: Conditioning | None = None,
     ) -> Latents:
         """The guided guess of the clean window."""
         return x_t - t[..., None, None, None] * self.velocity(x_t, t, cond, clean, uncond)
 
     @abstractmethod
-    def predict(self, x_t: Latents, t: Times, cond: Conditioning, clean: Latents) -> Latents:
+    def predict(self, x_t: Latents, t: Times, cond: Conditioning, clean: Clean) -> Latents:
         """The velocity under one conditioning."""
 
 
@@ -70,7 +75,7 @@ class ScoreNetwork(ABC):
 class Memoryless(ScoreNetwork):
     """Sees the window alone, all of it at once (Self Forcing, LongLive)."""
 
-    def predict(self, x_t: Latents, t: Times, cond: Conditioning, clean: Latents) -> Latents:
+    def predict(self, x_t: Latents, t: Times, cond: Conditioning, clean: Clean) -> Latents:
         """One bidirectional forward."""
         frames = clean.shape[1]
         here = cond.frames(frames - x_t.shape[1], frames)
@@ -97,7 +102,7 @@ class TimePrefix(ScoreNetwork):
         if self.prefix_frames < 0:
             raise ValueError(f"prefix_frames must not be negative, got {self.prefix_frames}")
 
-    def predict(self, x_t: Latents, t: Times, cond: Conditioning, clean: Latents) -> Latents:
+    def predict(self, x_t: Latents, t: Times, cond: Conditioning, clean: Clean) -> Latents:
         """One bidirectional forward over [prefix | window]."""
         frames, start = clean.shape[1], clean.shape[1] - x_t.shape[1]
         begin = max(start - self.prefix_frames, 0)
@@ -125,7 +130,7 @@ class SharedMemory(ScoreNetwork):
     block_frames: int = 3
     differentiable_past: bool = True
 
-    def predict(self, x_t: Latents, t: Times, cond: Conditioning, clean: Latents) -> Latents:
+    def predict(self, x_t: Latents, t: Times, cond: Conditioning, clean: Clean) -> Latents:
         """The velocity of every block of the window over its own past.
 
         Raises:
@@ -146,7 +151,7 @@ class SharedMemory(ScoreNetwork):
             return velocity[:, frames:]
         return self._blockwise(x_t, t, cond, clean)
 
-    def _blockwise(self, x_t: Latents, t: Times, cond: Conditioning, clean: Latents) -> Latents:
+    def _blockwise(self, x_t: Latents, t: Times, cond: Conditioning, clean: Clean) -> Latents:
         rollout = Rollout(self.memory, block_frames=self.block_frames)
         start, state, velocities = clean.shape[1] - x_t.shape[1], START, []
         for begin in range(0, clean.shape[1], self.block_frames):

@@ -59,14 +59,14 @@ class Rooms(World):
 
     def __post_init__(self) -> None:
         height, width = self.size
-        if height % ROWS or width % self.view_cells or min(height, width) <= 0:
-            raise ValueError(
-                f"size={list(self.size)} cannot be cut into {ROWS} x {self.view_cells} cells"
-            )
         if not 1 <= self.view_cells <= self.room_cells or self.num_rooms < 1:
             raise ValueError(
                 f"view_cells={self.view_cells} must lie in 1..room_cells={self.room_cells} and "
                 f"num_rooms={self.num_rooms} be at least 1"
+            )
+        if height % ROWS or width % self.view_cells or min(height, width) <= 0:
+            raise ValueError(
+                f"size={list(self.size)} cannot be cut into {ROWS} x {self.view_cells} cells"
             )
         if not (0 <= self.cut <= 1 and 0 <= self.move <= 1):
             raise ValueError(f"cut={self.cut} and move={self.move} are chances in [0, 1]")
@@ -150,7 +150,7 @@ class Rooms(World):
         last = self.room_cells - self.view_cells
         rows = []
         for frame in range(frames):
-            leave, where, start, turn, go = rng.uniform(size=5)
+            leave, where, start, turn, go = rng.uniform(size=5).tolist()
             block, inside = divmod(frame, self.block_frames)
             leaves = frame > 0 and not inside and self._leaves(block, leave)
             if leaves and self.num_rooms > 1:
