@@ -100,6 +100,8 @@ def _hush_lightning() -> None:
     warnings.filterwarnings("ignore", ".*LeafSpec.*")
     warnings.filterwarnings("ignore", ".*does not have many workers.*")
     warnings.filterwarnings("ignore", ".*but have no `validation_step`.*")
+    # A checkpoint holds the state after its student step, which is what a resumed run goes on from.
+    warnings.filterwarnings("ignore", ".*ModelCheckpoint with manual optimization.*")
     warnings.filterwarnings("ignore", ".*exists and is not empty.*")
 
 

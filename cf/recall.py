@@ -19,7 +19,6 @@ from cf.entry import Settings, build, plain, told
 from cf.paths import CONFIG_DIR
 
 if TYPE_CHECKING:
-    from cf.data.world.base import Drawn
     from cf.data.world.module import WorldData
     from cf.data.world.recall import Tally
     from cf.types import Video
@@ -71,9 +70,8 @@ def measure(settings: Settings, folder: Path) -> None:
 
     contestants = _contestants(settings)
     data = _world(settings)
-    truth = data.world.draw(settings["seed"], range(settings["worlds"]), settings["frames"])
     workers = min(settings["workers"], len(contestants))
-    outcomes = {"truth": _truth(settings, data, truth)}
+    outcomes = {"truth": _truth(settings, data)}
     bar = tqdm(total=len(contestants), unit="contestant", desc="recall")
     with bar, ProcessPoolExecutor(workers, get_context("spawn")) as pool:
         running = [(one, pool.submit(evaluate, one, settings)) for one in contestants]
@@ -96,7 +94,7 @@ def evaluate(contestant: Contestant, settings: Settings) -> Outcome:
     generator = load(contestant.settings)
     data, given, frames = _world(settings), settings["given"], settings["frames"]
     world: Any = data.world
-    counts, shown, seconds = [], [], 0.0
+    counts, seconds = [], 0.0
     for first in range(0, settings["worlds"], settings["batch_size"]):
         numbers = range(first, min(first + settings["batch_size"], settings["worlds"]))
         drawn = data.world.draw(settings["seed"], numbers, frames)
@@ -105,10 +103,12 @@ def evaluate(contestant: Contestant, settings: Settings) -> Outcome:
             video = generator.follow(drawn, given, settings["seed"], numbers)
         seconds += time.perf_counter() - began
         counts.append(tally(world, drawn, video.clone(), given, settings["lags"]))
-        shown.append(video[: max(settings["shown"] - first, 0)])
+    with torch.inference_mode():
+        numbers = range(settings["shown"])
+        drawn = data.world.draw(settings["seed"], numbers, settings["shown_frames"])
+        shown = generator.follow(drawn, given, settings["seed"], numbers)
     speed = settings["worlds"] * (frames - given) / seconds
-    memory = generator.rollout.memory
-    return Outcome(joined(counts), speed, memory.max_frames, torch.cat(shown))
+    return Outcome(joined(counts), speed, generator.rollout.memory.max_frames, shown)
 
 
 def _contestants(settings: Settings) -> list[Contestant]:
@@ -151,12 +151,14 @@ def _world(settings: Settings) -> WorldData:
     return world
 
 
-def _truth(settings: Settings, data: WorldData, drawn: Drawn) -> Outcome:
+def _truth(settings: Settings, data: WorldData) -> Outcome:
     from cf.data.world.recall import tally
 
     world: Any = data.world
+    drawn = world.draw(settings["seed"], range(settings["worlds"]), settings["frames"])
     counts = tally(world, drawn, drawn.video, settings["given"], settings["lags"])
-    return Outcome(counts, float("nan"), None, drawn.video[: settings["shown"]])
+    shown = world.draw(settings["seed"], range(settings["shown"]), settings["shown_frames"])
+    return Outcome(counts, float("nan"), None, shown.video)
 
 
 if __name__ == "__main__":

@@ -169,7 +169,7 @@ class Rollout:
     @torch.no_grad()
     def extend(
         self, student: Backbone, latents: Latents, noise: Noise, cond: Conditioning, frames: int
-    ) -> Latents:
+    ) -> Float[Tensor, "b all c h w"]:
         """The given latents and what follows them, up to `frames` frames."""
         state = self.remember(student, latents, noise, cond) if latents.shape[1] else START
         missing = max(frames - latents.shape[1], 0)

@@ -1,18 +1,17 @@
 """Whole runs of `cf.fit` and `cf.generate`: what they write, how they resume, how they refuse."""
 
 import csv
-import logging
 import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from commands import Command, command, run
 from safetensors.torch import load_file, save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -40,7 +39,6 @@ TINY = (
     "trainer.max_steps=8",
     "trainer.enable_progress_bar=false",
 )
-Command = Callable[..., str]
 
 
 @pytest.fixture(scope="session")
@@ -49,41 +47,6 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("clips")
     draw_clips(folder, count=3, seconds=2.0, fps=8.0, size=(32, 32))
     return folder
-
-
-def command(module: str, *arguments: str, **kwargs: str) -> list[str]:
-    return [sys.executable, "-m", module, *arguments, *(f"{k}={v}" for k, v in kwargs.items())]
-
-
-def run(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """A command as a user gives it; slow to start, so used where the process itself matters."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        command(module, *arguments), capture_output=True, text=True, env=environment, check=False
-    )
-
-
-@pytest.fixture
-def refused(
-    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Command:
-    """Give a command in this process; returns its one message, once sure that it failed."""
-
-    def give(module: str, *arguments: str) -> str:
-        from cf import fit, generate
-
-        # Loggers may still hold the captured output of an earlier test.
-        monkeypatch.setattr(logging, "raiseExceptions", False)
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(sys, "argv", [module, *arguments])
-        with pytest.raises(SystemExit) as stopped:
-            {"cf.fit": fit, "cf.generate": generate}[module].main()
-        assert stopped.value.code not in (0, None)
-        told = capfd.readouterr().err
-        assert "Traceback" not in told
-        return told
-
-    return give
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, cast
 
 import lightning as L  # noqa: N812  (its usual name)
@@ -34,7 +35,7 @@ class Recall(L.Callback):
         worlds: int = 16,
         given: int = 18,
         frames: int = 36,
-        lags: Sequence[float] = (1, 8, 16, 32),
+        lags: Sequence[float] = (8, 16, 32),
     ) -> None:
         if not 0 < given < frames or worlds < 1:
             raise ValueError(
@@ -72,7 +73,7 @@ class Recall(L.Callback):
         counts = tally(data.world, drawn, video, self.given, self.lags)
         total = counts.weighted(torch.ones(1, self.worlds, dtype=torch.double))
         values = {f"recall/{name}": float(one(total)) for name, one in STATISTICS.items()}
-        for i, (low, high) in enumerate(zip(self.lags, self.lags[1:], strict=False)):
+        for i, (low, high) in enumerate(pairwise(self.lags)):
             edges = f"{low / data.fps:.3g}-{high / data.fps:.3g}s"
             values[f"recall/lag_{edges}"] = float(recall_at(i)(total))
         made_frames = self.worlds * (self.frames - self.given)

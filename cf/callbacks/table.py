@@ -2,6 +2,7 @@
 
 import csv
 from argparse import Namespace
+from bisect import bisect_left
 from pathlib import Path
 from typing import Any
 
@@ -52,10 +53,14 @@ class MetricsTable(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Add to the row of `step`; a new column is empty above."""
+        """Add to the row of `step`, wherever it is; a new column is empty above."""
         row = {"step": str(step), **{k: f"{v:.6g}" for k, v in metrics.items() if k != "epoch"}}
-        if self.rows and self.rows[-1]["step"] == row["step"]:
-            self.rows[-1] = row = {**self.rows[-1], **row}
+        at = bisect_left(self.rows, int(step or 0), key=lambda one: int(one["step"]))
+        if at < len(self.rows):
+            there = self.rows[at]
+            self.rows[at : at + (there["step"] == row["step"])] = [
+                {**there, **row} if there["step"] == row["step"] else row
+            ]
             self._rewrite()
             return
         known = list(self.rows[0]) if self.rows else []

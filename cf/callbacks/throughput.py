@@ -38,8 +38,12 @@ class Throughput(L.Callback):
         if steps < self.every_steps:
             return
         seconds = time.perf_counter() - self._since
-        module.log("speed/seconds_per_step", seconds / steps)
-        module.log("speed/frames_per_second", self._frames / seconds)
+        values = {
+            "speed/seconds_per_step": seconds / steps,
+            "speed/frames_per_second": self._frames / seconds,
+        }
         if module.device.type == "cuda":
-            module.log("speed/peak_gib", torch.cuda.max_memory_allocated() / 2**30)
+            values["speed/peak_gib"] = torch.cuda.max_memory_allocated() / 2**30
+        for logger in trainer.loggers:
+            logger.log_metrics(values, trainer.global_step - 1)
         self.on_train_start(trainer, module)

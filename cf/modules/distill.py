@@ -18,6 +18,7 @@ from cf.modules.length import Length
 from cf.modules.optim import warmup_cooldown
 from cf.modules.windows import Batch, Windows
 from cf.objectives.base import Networks, Window
+from cf.objectives.forcing import ForcingLoss
 from cf.objectives.plan import Part, Plan
 from cf.objectives.score import ScoreNetwork, SharedMemory
 from cf.rollout import Rollout
@@ -64,7 +65,7 @@ class DistillModule(L.LightningModule):
         teacher: Backbone,
         critic: Callable[[], Backbone],
         score: Callable[[Backbone], ScoreNetwork],
-        objective: Plan,
+        objective: Plan | ForcingLoss,
         optimizer: Optim,
         critic_optimizer: Optim,
         codec: Codec,
@@ -91,6 +92,10 @@ class DistillModule(L.LightningModule):
             raise ValueError(
                 f"a student cannot be distilled by {type(objective).__name__}; give "
                 f"objective=direct_forcing, dmd or forcing_then_dmd"
+            )
+        if text.dim is None and score(teacher).guidance != 1:
+            raise ValueError(
+                "score.guidance needs text to lead away from; set it to 1 without text"
             )
         if critic_steps < 1 or accumulate < 1 or clip <= 0:
             raise ValueError(
@@ -307,7 +312,7 @@ class DistillModule(L.LightningModule):
         shown = {name: value for name, value in values.items() if name.endswith("_loss")}
         self.log_dict(shown, prog_bar=True, logger=False)
         for logger in self.loggers:
-            logger.log_metrics(values, self.global_step)
+            logger.log_metrics(values, self.global_step - 1)
 
 
 def _listed(one_or_many: Any) -> list[Any]:

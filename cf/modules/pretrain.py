@@ -15,6 +15,7 @@ from cf.modules.average import WeightAverage
 from cf.modules.guard import Guard
 from cf.modules.optim import warmup_cooldown
 from cf.objectives.forcing import ForcingLoss
+from cf.objectives.plan import Plan
 from cf.rollout import Rollout
 from cf.seeding import seeded
 from cf.types import Conditioning, Latents
@@ -39,7 +40,7 @@ class PretrainModule(L.LightningModule):
     def __init__(
         self,
         network: Backbone,
-        objective: ForcingLoss,
+        objective: ForcingLoss | Plan,
         optimizer: Callable[[torch.nn.Module], Optimizer],
         codec: Codec,
         text: TextEncoder,

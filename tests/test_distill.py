@@ -1,0 +1,316 @@
+"""Distillation as whole runs: what a step is, how it resumes, on two processes, how it stops."""
+
+import csv
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from commands import ROOMS, STUDENT, Command, command, fit, refused, run
+from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from cf.modules.guard import Guard
+from cf.modules.length import Length
+from cf.types import Diverged
+
+__all__ = ["refused"]
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network to start from."""
+    return fit(tmp_path_factory.mktemp("start") / "run", *ROOMS)
+
+
+def student(start: Path, *more: str) -> tuple[str, ...]:
+    roles = (f"start.student.path='{start}'", f"start.teacher.path='{start}'")
+    return (*ROOMS, *STUDENT, *roles, *more)
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def network(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "network.safetensors")
+
+
+def same(one: Path, other: Path) -> bool:
+    ours, theirs = network(one), network(other)
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[k], theirs[k]) for k in ours)
+
+
+@pytest.fixture(scope="module")
+def distilled(start: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A student trained by both objectives at once, with everything that a run shows."""
+    return fit(
+        tmp_path_factory.mktemp("distilled") / "run",
+        *student(start, "objective=mixed", "callbacks=recall", "callbacks.samples.every_steps=4"),
+        "callbacks.recall.every_steps=2",
+        "callbacks.recall.worlds=2",
+    )
+
+
+def test_steps_are_those_of_the_student(distilled: Path) -> None:
+    assert [int(row["step"]) for row in rows(distilled)] == [0, 1, 2, 3, 4]
+    (checkpoint,) = (distilled / "checkpoints").glob("*.ckpt")
+    assert checkpoint.name == "step=00000004.ckpt"
+    saved = torch.load(checkpoint, weights_only=True)
+    assert saved["WorldData"]["batches"] == 4 * (2 + 1)  # two of the critic, one of the student
+
+
+def test_a_run_shows_what_a_researcher_looks_for(distilled: Path) -> None:
+    named = {name for name, value in rows(distilled)[0].items()}
+    assert {
+        "train/student_loss",
+        "train/critic_loss",
+        "train/score_norm",
+        "train/student_gradient_norm",
+        "train/critic_gradient_norm",
+        "train/velocity_error",
+        "train/velocity_error_real",
+        "memory/frames",
+        "recall/recall",
+        "recall/drift",
+        "recall/frames_per_second",
+        "speed/seconds_per_step",
+    } <= named
+    assert any(name.startswith("recall/lag_") for name in named)
+    board = EventAccumulator(str(distilled), size_guidance={"images": 0}).Reload()
+    assert {"recall/recall", "memory/frames"} <= set(board.Tags()["scalars"])
+    assert [one.step for one in board.Images("samples/moving")] == [4]
+    sheet = board.Images("samples/sheet")[0]
+    assert sheet.height > 3 * 96  # truth, student, teacher
+
+
+def test_teacher_and_critic_stay_out_of_what_is_exported(distilled: Path, start: Path) -> None:
+    assert network(distilled).keys() == network(start).keys()
+    (checkpoint,) = (distilled / "checkpoints").glob("*.ckpt")
+    names = torch.load(checkpoint, weights_only=True)["state_dict"]
+    parts = {name.split(".")[0] for name in names}
+    assert parts == {"network", "critic", "average", "guard", "_turns"}
+    critic = {k.removeprefix("critic."): v for k, v in names.items() if k.startswith("critic.")}
+    changed = [k for k, v in critic.items() if not torch.equal(v, network(start)[k])]
+    assert changed
+
+
+def test_the_hash_of_what_a_run_began_from_is_kept_and_checked(
+    start: Path, refused: Command, tmp_path: Path
+) -> None:
+    import json
+    import shutil
+
+    from omegaconf import OmegaConf
+
+    other = tmp_path / "other"
+    shutil.copytree(start, other)
+    settings = student(other, "objective=direct_forcing", "trainer.max_steps=2")
+    folder = fit(tmp_path / "run", *settings)
+    kept = OmegaConf.load(folder / "config.yaml").module.teacher.sha256
+    assert kept == json.loads((start / "summary.json").read_text())["sha256"]
+    weights = other / "network.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-4] + b"abcd")
+    told = refused("cf.fit", f"resume={folder}", "trainer.max_steps=4")
+    assert "other weights than when this run began" in told
+
+
+@pytest.mark.parametrize(
+    "objective", ["direct_forcing", "forcing_then_dmd", "dmd"], ids=lambda name: name
+)
+def test_an_interrupted_distillation_resumes_to_the_same_bits(
+    objective: str, start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Optimisers, critic, averages, noise, curriculum and turns go on where they were."""
+    more = [f"objective={objective}", "trainer.max_steps=6", "module.length.grow_steps=6"]
+    more += ["module.length.least=9", "optimizer@critic_optimizer=muon"]
+    if objective == "forcing_then_dmd":
+        more += ["objective.parts.0.until=3", "objective.parts.1.start=3"]
+        more += ["objective.parts.1.critic_from=1"]
+    if objective == "dmd":
+        more += ["module.accumulate=2"]
+    settings = student(start, *more)
+    whole = fit(tmp_path / "whole", *settings)
+
+    from cf.modules.distill import DistillModule
+
+    step, count = DistillModule.training_step, iter(range(100))
+
+    def interrupted(self: Any, *arguments: Any) -> None:
+        if self.global_step == 5 and next(count) == 0:
+            raise RuntimeError
+        step(self, *arguments)
+
+    monkeypatch.setattr(DistillModule, "training_step", interrupted)
+    with pytest.raises(SystemExit):
+        fit(tmp_path / "cut", *settings)
+    monkeypatch.undo()
+    from commands import give
+
+    give("cf.fit", f"resume='{tmp_path / 'cut'}'")
+    assert same(whole, tmp_path / "cut")
+    names = ("step", "train/student_loss", "train/length", "memory/frames")
+    ours, theirs = (
+        [[row[name] for name in names] for row in rows(f)] for f in (tmp_path / "cut", whole)
+    )
+    assert ours == theirs
+
+
+@pytest.mark.slow
+def test_two_processes_are_one_with_twice_the_batch(start: Path, tmp_path: Path) -> None:
+    losses = []
+    for devices, batch in ((2, 2), (1, 4)):
+        done = run(
+            "cf.fit",
+            *student(start, "objective=mixed", "optimizer=adamw", "optimizer.lr=0.001"),
+            "trainer.max_steps=2",
+            f"trainer.devices={devices}",
+            f"data.batch_size={batch}",
+            *["+trainer.strategy=ddp_find_unused_parameters_true"] * (devices == 2),
+            f"hydra.run.dir={tmp_path / str(devices)}",
+        )
+        assert done.returncode == 0, done.stderr
+        names = ("train/student_loss", "train/critic_loss", "train/student_gradient_norm")
+        losses.append([[float(row[n]) for n in names] for row in rows(tmp_path / str(devices))])
+    assert losses[0][0] == pytest.approx(losses[1][0], rel=1e-5, abs=1e-6)
+    assert losses[0][1] == pytest.approx(losses[1][1], rel=1e-3, abs=1e-5)  # AdamW divides by noise
+
+
+@pytest.mark.slow
+def test_phases_follow_one_another_survive_a_kill_and_are_not_repeated(tmp_path: Path) -> None:
+    quick = [one for one in ROOMS if not one.startswith(("data=", "model=", "memory="))]
+    quick += ["module.warmup_steps=1", "trainer.max_steps=8"]
+    quick += ["module.length.least=12", "module.length.most=12", "module.prefix_blocks=[1,2]"]
+    phases = [
+        "base: [experiment=rooms_base]",
+        "student: [experiment=rooms_student, 'start.student.path=${folder}/base', "
+        "'start.teacher.path=${folder}/base']",
+    ]
+    shared = [one for one in quick if not one.startswith(("module.length", "module.prefix"))]
+    own = ", ".join(f"'{one}'" for one in quick if one not in shared)
+    phases[1] = phases[1].replace("]", f", {own}]")
+    file = tmp_path / "configs" / "experiment" / "short.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text(
+        "# @package _global_\ndefaults: [rooms_student]\nphases:\n  " + "\n  ".join(phases) + "\n"
+    )
+    given = ["--config-dir", str(tmp_path / "configs"), "experiment=short", *shared]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    done = run("cf.fit", *given, f"hydra.run.dir={whole}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    process = subprocess.Popen(
+        command("cf.fit", *given, f"hydra.run.dir={killed}"),
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    table = killed / "student" / "metrics.csv"
+    while process.poll() is None and not (table.exists() and len(table.read_text().split()) > 4):
+        time.sleep(0.02)
+    assert process.poll() is None, "the run ended before it could be killed"
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    base = (killed / "base" / "network.safetensors").stat().st_mtime_ns
+    done = run("cf.fit", f"resume={killed}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "phase base is finished" in done.stdout + done.stderr
+    assert (killed / "base" / "network.safetensors").stat().st_mtime_ns == base
+    assert same(whole / "student", killed / "student")
+
+
+def test_a_folder_is_trained_in_once_at_a_time(tmp_path: Path) -> None:
+    from cf.run_folder import RunFolder
+
+    with RunFolder(tmp_path).locked():
+        other = "from pathlib import Path; from cf.run_folder import RunFolder; import sys\n"
+        other += "with RunFolder(Path(sys.argv[1])).locked(): pass"
+        done = subprocess.run(
+            [command("x")[0], "-c", other, str(tmp_path)], capture_output=True, text=True
+        )
+        assert "another process is training" in done.stderr
+
+
+def test_a_run_that_explodes_leaves_its_last_good_state(
+    start: Path, refused: Command, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    told = refused(
+        "cf.fit",
+        *student(start, "objective=direct_forcing", "optimizer=adamw", "optimizer.lr=1e30"),
+        "module.warmup_steps=0",
+        f"hydra.run.dir='{folder}'",
+    )
+    assert "is not finite at step 1" in told
+    assert "Look at train/gradient_norm" in told
+    assert "step=00000001.ckpt" in told
+    weights = torch.load(folder / "checkpoints" / "step=00000001.ckpt", weights_only=True)
+    assert all(torch.isfinite(value).all() for value in weights["state_dict"].values())
+
+
+def test_the_guard_knows_what_was_usual() -> None:
+    guard = Guard(explode=10, collapse=3, patience=4)
+    for _ in range(4):
+        guard.check_gradient(torch.tensor(1.0), "student", 1)
+    guard.check_gradient(torch.tensor(9.0), "student", 2)
+    with pytest.raises(Diverged, match="exploded: its norm is 50, was 1"):
+        guard.check_gradient(torch.tensor(50.0), "student", 3)
+    with pytest.raises(Diverged, match="critic is not finite at step 3"):
+        guard.check_gradient(torch.tensor(float("nan")), "critic", 3)
+    again = Guard(explode=10, collapse=3, patience=4)
+    again.load_state_dict(guard.state_dict())
+    with pytest.raises(Diverged, match="exploded"):
+        again.check_gradient(torch.tensor(50.0), "student", 3)
+    for _ in range(8):
+        guard.check_critic(torch.tensor(0.9), torch.tensor(1.0), 1)
+    for _ in range(2):
+        guard.check_critic(torch.tensor(4.0), torch.tensor(1.0), 2)
+    with pytest.raises(Diverged, match="critic has collapsed"):
+        guard.check_critic(torch.tensor(9.0), torch.tensor(1.0), 2)
+    with pytest.raises(ValueError, match="explode=1"):
+        Guard(explode=1)
+
+
+def test_rollouts_grow_longer() -> None:
+    length = Length(least=6, most=24, block_frames=3, grow_steps=100)
+    assert [length.bound(step) for step in (0, 50, 100, 1000)] == [6, 15, 24, 24]
+    drawn = {length(100, 0, batch) for batch in range(200)}
+    assert drawn == set(range(6, 25, 3))
+    assert {length(0, 0, batch) for batch in range(20)} == {6}
+    with pytest.raises(ValueError, match=r"length\.most=25"):
+        Length(least=6, most=25)
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        (["objective=teacher_forcing"], "objective=direct_forcing"),
+        (["module.prefix_blocks=[3,2]"], "prefix_blocks"),
+        (["module.window_frames=12"], "length.least=12"),
+        (["module.real_share=0.1"], "raise data.batch_size"),
+        (["module.critic_steps=0"], "critic_steps=0"),
+        (["start.teacher.path=nowhere"], "nowhere"),
+        (["start.teacher.path=null"], "start.teacher.path must be given"),
+        (["score=full_history", "score.guidance=3"], "needs text"),
+        (["trainer.precision=16-mixed"], "bf16-mixed"),
+        (["module=pretrain", "objective=dmd"], "module=distill"),
+    ],
+)
+def test_distillation_refuses_in_one_message(
+    settings: list[str], named: str, start: Path, refused: Command
+) -> None:
+    given = {one.split("=")[0] for one in settings}
+    own = (
+        ("module.length", "module.prefix", "module.critic") if "module=pretrain" in settings else ()
+    )
+    base = [
+        one
+        for one in student(start, *([] if "objective" in given else ["objective=direct_forcing"]))
+        if one.split("=")[0] not in given and not one.startswith(own)
+    ]
+    assert named in refused("cf.fit", *base, *settings)
