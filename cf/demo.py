@@ -16,6 +16,13 @@ from cf.paths import CONFIG_DIR
 
 log = logging.getLogger("cf.demo")
 
+_MEASURED = {
+    "table": "recall.md",
+    "plot": "recall.png",
+    "video": "recall.mp4",
+    "contact sheet": "recall_sheet.png",
+}
+
 
 @hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name="demo")
 def main(cfg: DictConfig) -> None:
@@ -27,17 +34,16 @@ def main(cfg: DictConfig) -> None:
 
 
 def on_worlds(settings: Settings, folder: Path) -> None:
-    """Teacher and base side by side, students that differ in one setting, and what they recall."""
-    shared, students = settings["shared"], settings["students"]
-    _sweep(folder / "start", ["experiment=rooms_teacher,rooms_base", *shared])
+    """Teacher and base side by side, then students side by side, then what they recall."""
+    shared = [*settings["fit"], f"seed={settings['seed']}"]
     teacher, base = folder / "start" / "0", folder / "start" / "1"
+    _sweep(folder / "start", ["experiment=rooms_teacher,rooms_base", *shared])
     starts = [f"start.teacher.path='{teacher}'", f"start.student.path='{base}'"]
     runs: dict[str, Path] = {}
     for name, sweep in settings["sweeps"].items():
-        place = folder / name
-        _sweep(place, ["experiment=rooms_student", *starts, *sweep["settings"], *shared])
-        runs |= {student: place / str(i) for i, student in enumerate(sweep["students"])}
-    named = ",".join(f"{name}:'{runs[name]}'" for name in students)
+        _sweep(folder / name, [*starts, *sweep["settings"], *shared])
+        runs |= {student: folder / name / str(i) for i, student in enumerate(sweep["students"])}
+    named = ",".join(f"{name}:'{run}'" for name, run in runs.items())
     measured = folder / "recall"
     _command(
         "cf.recall",
@@ -46,19 +52,15 @@ def on_worlds(settings: Settings, folder: Path) -> None:
         *settings["recall"],
         f"hydra.run.dir='{measured}'",
     )
-    log.info("table: %s", measured / "recall.md")
-    log.info("plot: %s", measured / "recall.png")
-    log.info("video: %s", measured / "recall.mp4")
-    log.info("contact sheet: %s", measured / "recall_sheet.png")
+    for what, name in _MEASURED.items():
+        log.info("%s: %s", what, measured / name)
     log.info("training: tensorboard --logdir %s", folder)
 
 
 def on_videos(settings: Settings, folder: Path) -> None:
     """Train on a folder of videos, then stream a much longer continuation of one of them."""
-    run = folder / "run"
-    _command(
-        "cf.fit", f"data.folder='{settings['videos']}'", *settings["fit"], f"hydra.run.dir='{run}'"
-    )
+    run, videos, settings = folder / "run", settings["videos"], settings["on_videos"]
+    _command("cf.fit", f"data.folder='{videos}'", *settings["fit"], f"hydra.run.dir='{run}'")
     start = _trained_on(run)
     for memory in settings["memories"]:
         _command(

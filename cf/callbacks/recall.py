@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any, cast
 
@@ -27,6 +28,7 @@ class Recall(L.Callback):
         worlds: how many videos are continued.
         given, frames: real frames they begin with, and frames in all.
         lags: edges of the bins of lag, in frames.
+        cut: chance of a cut in these worlds, whatever the network is trained on.
     """
 
     def __init__(
@@ -36,13 +38,14 @@ class Recall(L.Callback):
         given: int = 18,
         frames: int = 36,
         lags: Sequence[float] = (8, 16, 32),
+        cut: float = 0.5,
     ) -> None:
         if not 0 < given < frames or worlds < 1:
             raise ValueError(
                 f"recall needs worlds={worlds} >= 1 and 0 < given={given} < frames={frames}"
             )
         self.every_steps, self.worlds, self.given, self.frames = every_steps, worlds, given, frames
-        self.lags, self._last = lags, -1
+        self.lags, self.cut, self._last = lags, cut, -1
 
     def on_train_batch_end(self, trainer: L.Trainer, module: Any, *_: Any) -> None:
         """Measure."""
@@ -58,7 +61,8 @@ class Recall(L.Callback):
         data = cast(Any, trainer).datamodule
         if not isinstance(data, WorldData) or not isinstance(data.world, Rooms):
             raise ValueError("recall is measured on data=rooms; give callbacks.recall=null")
-        drawn = data.world.draw(_WORLDS, range(self.worlds), self.frames)
+        world = replace(data.world, cut=self.cut, stay_blocks=None)
+        drawn = world.draw(_WORLDS, range(self.worlds), self.frames)
         batch = {
             key: value.to(module.device) if isinstance(value, torch.Tensor) else value
             for key, value in drawn.batch().items()
@@ -70,7 +74,7 @@ class Recall(L.Callback):
         made = rollout.extend(student, latents[:, : self.given], noise, cond, self.frames)
         seconds = time.perf_counter() - began
         video = module.codec.decode(made).cpu()
-        counts = tally(data.world, drawn, video, self.given, self.lags)
+        counts = tally(world, drawn, video, self.given, self.lags)
         total = counts.weighted(torch.ones(1, self.worlds, dtype=torch.double))
         values = {f"recall/{name}": float(one(total)) for name, one in STATISTICS.items()}
         for i, (low, high) in enumerate(pairwise(self.lags)):
