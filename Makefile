@@ -4,13 +4,16 @@ BIN := .venv/bin
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-fast check fix docs bench
+.PHONY: help demo study-small test test-fast check fix docs bench
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
 
-demo: .venv/.run ## train a tiny model on clips (VIDEOS=folder for yours) and stream a long continuation
+demo: .venv/.run ## show the claim on a drawn world (VIDEOS=folder: a tiny model on yours instead)
 	$(BIN)/python -m cf.demo $(if $(VIDEOS),"videos='$(VIDEOS)'")
+
+study-small: .venv/.run ## the demo with more arms, about 40 minutes
+	$(BIN)/python -m cf.demo study=small
 
 test: check ## every check and every test
 	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadgroup

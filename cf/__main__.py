@@ -7,9 +7,10 @@ from importlib.util import find_spec
 from cf import __version__
 
 COMMANDS = {
-    "demo": ("train a tiny model on real clips and stream a long continuation", "videos=my_clips"),
+    "demo": ("show the claim on a drawn world, in minutes", "study=small"),
     "fit": ("train a model", "data=videos data.folder=my_clips"),
     "generate": ("stream a video from a checkpoint", "checkpoint=outputs/run seconds=60"),
+    "recall": ("count what networks remember of drawn worlds", "students='{mine: outputs/run}'"),
     "evaluate": ("measure videos, whoever made them", "videos=my_clips"),
     "benchmark": ("compare models and memories over long videos", "benchmark=smoke"),
     "compare": ("lay two runs side by side", "runs=[outputs/a,outputs/b]"),

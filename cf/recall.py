@@ -94,6 +94,12 @@ def evaluate(contestant: Contestant, settings: Settings) -> Outcome:
     generator = load(contestant.settings)
     data, given, frames = _world(settings), settings["given"], settings["frames"]
     world: Any = data.world
+    token = [side * generator.codec.space_stride for side in generator.network.patch_size]
+    if token != list(world.token):
+        raise ValueError(
+            f"tokens of {contestant.settings['checkpoint']} are {token} pixels, those of the world "
+            f"{list(world.token)}; give data.world.token={token}"
+        )
     counts, seconds = [], 0.0
     for first in range(0, settings["worlds"], settings["batch_size"]):
         numbers = range(first, min(first + settings["batch_size"], settings["worlds"]))

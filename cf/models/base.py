@@ -34,10 +34,12 @@ class Backbone(nn.Module, ABC):
 
     Attributes:
         latent_shape: channels, height, width of a latent frame that it was configured for.
+        patch_size: rows and columns of latents in a token.
         prediction: what the network is trained to say; the forward returns velocity either way.
     """
 
     latent_shape: tuple[int, int, int]
+    patch_size: tuple[int, int]
     prediction: str
 
     @abstractmethod
