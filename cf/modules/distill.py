@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from cf.models.base import Backbone
 from cf.models.codec import Codec
 from cf.models.text import TextEncoder
-from cf.modules.average import WeightAverage
+from cf.modules.base import VideoModule
 from cf.modules.guard import Guard
 from cf.modules.length import Length
 from cf.modules.optim import warmup_cooldown
@@ -23,7 +23,7 @@ from cf.objectives.plan import Part, Plan
 from cf.objectives.score import ScoreNetwork, SharedMemory
 from cf.rollout import Rollout
 from cf.seeding import SampleRandom
-from cf.types import Conditioning, Latents
+from cf.types import Loss
 
 Optim = Callable[[torch.nn.Module], Optimizer]
 
@@ -35,7 +35,7 @@ class Turn(NamedTuple):
     steps: bool
 
 
-class DistillModule(L.LightningModule):
+class DistillModule(VideoModule):
     """Trains a few-step student as Context Forcing does (https://arxiv.org/abs/2602.06028).
 
     A student step is one update of the student; while an objective wants a critic, `critic_steps`
@@ -55,6 +55,8 @@ class DistillModule(L.LightningModule):
         differentiable_past: let gradient reach the student's keys and values of clean frames.
         accumulate: batches per update.
         clip: bound of a gradient's norm.
+
+    Further settings are those of `VideoModule`.
     """
 
     _turns: Tensor
@@ -86,8 +88,6 @@ class DistillModule(L.LightningModule):
         cooldown: float = 0.3,
         seed: int = 0,
     ) -> None:
-        super().__init__()
-        self.automatic_optimization = False
         if not isinstance(objective, Plan):
             raise ValueError(
                 f"a student cannot be distilled by {type(objective).__name__}; give "
@@ -102,10 +102,11 @@ class DistillModule(L.LightningModule):
                 f"critic_steps={critic_steps} and accumulate={accumulate} must be at least 1, "
                 f"clip={clip} positive"
             )
-        self.network, self.objective, self.rollout = student, objective, rollout
+        outside, pace = (codec, text, rollout, guard), (ema_decay, warmup_steps, cooldown, seed)
+        super().__init__(student, *outside, *pace, frozen=(teacher,))
+        self.automatic_optimization = False
+        self.objective = objective
         self.critic = critic() if objective.needs_critic else None
-        self.average = WeightAverage(student, ema_decay) if ema_decay else None
-        self.guard = guard
         self.windows = Windows(
             *(rollout, length, window_frames, prefix_blocks, real_share, differentiable_past, seed)
         )
@@ -118,48 +119,27 @@ class DistillModule(L.LightningModule):
         real = score(teacher)
         fake = None if self.critic is None else replace(real, network=self.critic, guidance=1.0)
         self._networks = Networks(seen, real, fake)
-        self._frozen = (codec, text, teacher)
         self._make_optimizers = (optimizer, critic_optimizer)
         self.critic_steps, self.accumulate, self.clip = critic_steps, accumulate, clip
-        self.warmup_steps, self.cooldown, self.seed = warmup_steps, cooldown, seed
         self.negative_prompt = negative_prompt
         self.register_buffer("_turns", torch.zeros((), dtype=torch.long))
         self._notes: dict[str, list[Tensor]] = {}
 
-    @property
-    def codec(self) -> Codec:
-        """Between pixels and latents."""
-        return self._frozen[0]
-
-    @property
-    def student(self) -> Backbone:
-        """The network to sample from and to export: the average, if one is kept."""
-        network = self.network if self.average is None else self.average.network
-        assert isinstance(network, Backbone)
-        return network
-
-    @property
-    def _student(self) -> Backbone:
-        network = self.network
-        assert isinstance(network, Backbone)
-        return network
-
     def shown(self) -> list[tuple[Backbone, Rollout]]:
         """What samples are made with: the student, and a teacher that can stream."""
-        real, made = self._networks.real, [(self.student, self.rollout)]
+        real, made = self._networks.real, super().shown()
         if isinstance(real, SharedMemory):
             ode = replace(self.rollout, memory=real.memory, num_steps=8, sampler="euler")
             made.append((real.network, ode))
         return made
 
     def on_fit_start(self) -> None:
-        """Move what is not ours to train beside what is, and refuse what cannot work.
+        """Refuse what cannot work.
 
         Raises:
             ValueError: a setting of the trainer that belongs to this module, or does not fit it.
         """
-        for module in self._frozen:
-            module.to(self.device).requires_grad_(False).eval()
+        super().on_fit_start()
         if str(self.trainer.precision).startswith("16"):
             raise ValueError("distillation runs in 32-true or bf16-mixed; give trainer.precision")
         strategy = self.trainer.strategy
@@ -171,18 +151,13 @@ class DistillModule(L.LightningModule):
                 "give trainer.strategy=ddp_find_unused_parameters_true"
             )
 
-    @torch.no_grad()
-    def encode(self, batch: dict[str, Any]) -> tuple[Latents, Conditioning]:
-        """Latents and conditioning of a batch of video."""
-        return self.codec.encode(batch["video"]), self._conditioning(batch, batch.get("prompt"))
-
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """One batch for the critic or for the student, and perhaps an update."""
         step, turn = self.global_step, self._turn()
         parts = self._parts(step, turn.critic)
         wants = [part.objective for part in parts]
         made = self.windows.make(
-            self._student,
+            self.trained,
             self._taken(batch),
             step,
             exits=any(one.needs_gradient for one in wants),
@@ -202,9 +177,7 @@ class DistillModule(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """The student's optimiser and the critic's, each with its schedule."""
-        total = self.trainer.max_steps
-        if total < 1:
-            raise ValueError(f"trainer.max_steps must be at least 1, got {total}")
+        total = self.total_steps
         made = [self._make_optimizers[0](self.network)]
         if self.critic is not None:
             made.append(self._make_optimizers[1](self.critic))
@@ -214,11 +187,6 @@ class DistillModule(L.LightningModule):
         ]
         return made, schedules
 
-    def _conditioning(self, batch: dict[str, Any], prompt: list[str] | None) -> Conditioning:
-        text = self._frozen[1]
-        states = None if text.dim is None else text.encode(prompt or [])
-        return Conditioning(states, batch.get("control"), batch.get("origin"))
-
     @torch.no_grad()
     def _taken(self, batch: dict[str, Any]) -> Batch:
         """A batch as networks take it."""
@@ -226,12 +194,10 @@ class DistillModule(L.LightningModule):
         count = len(batch["prompt"])
         uncond = None
         if any(one is not None and one.guidance != 1 for one in self._networks):
-            uncond = self._conditioning(batch, [self.negative_prompt] * count)
-        progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress
-        number = progress.total.processed
-        first = (number * self.trainer.world_size + self.global_rank) * count
-        cond = self._conditioning(batch, batch["prompt"])
-        return Batch(latents, cond, uncond, number, tuple(range(first, first + count)))
+            uncond = self.conditioning(batch, [self.negative_prompt] * count)
+        first = (self.batches * self.trainer.world_size + self.global_rank) * count
+        cond = self.conditioning(batch, batch["prompt"])
+        return Batch(latents, cond, uncond, self.batches, tuple(range(first, first + count)))
 
     def _turn(self) -> Turn:
         """The critic's updates come first, then the student's."""
@@ -261,11 +227,16 @@ class DistillModule(L.LightningModule):
                 total = total + weight * len(window.samples) / count * loss.value
                 for name, value in loss.logs.items():
                     self._note(f"train/{name}{'_real' * window.real}", value)
-                if "fake_error" in loss.logs:
-                    errors = loss.logs["fake_error"], loss.logs["real_error"]
-                    self.guard.check_critic(*errors, self.global_step)
+                self._watch_critic(loss)
         self._note("train/critic_loss" if critic else "train/student_loss", total.detach())
         return total
+
+    def _watch_critic(self, loss: Loss) -> None:
+        """All ranks judge by the same numbers, so that all of them stop or none does."""
+        if "fake_error" in loss.logs:
+            errors = torch.stack([loss.logs["fake_error"], loss.logs["real_error"]])
+            fake, real = self.trainer.strategy.reduce(errors, reduce_op="mean")
+            self.guard.check_critic(fake, real, self.global_step)
 
     def _step_critic(self) -> None:
         assert self.critic is not None
@@ -278,13 +249,12 @@ class DistillModule(L.LightningModule):
 
     def _step_student(self) -> None:
         optimizer = _listed(self.optimizers())[0]
-        self._clip(self._student, "student")
+        self._clip(self.trained, "student")
         self._note("train/lr", torch.tensor(optimizer.param_groups[0]["lr"]))
         optimizer.step()
         optimizer.zero_grad()
         _listed(self.lr_schedulers())[0].step()
-        if self.average is not None:
-            self.average.update(self._student)
+        self.average_weights()
         self._turns.zero_()
         self._report()
 

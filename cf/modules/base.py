@@ -1,0 +1,117 @@
+"""What every training module has: a network, its average, and the frozen parts around it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import lightning as L  # noqa: N812  (its usual name)
+import torch
+
+from cf.models.base import Backbone
+from cf.models.codec import Codec
+from cf.models.text import TextEncoder
+from cf.modules.average import WeightAverage
+from cf.modules.guard import Guard
+from cf.rollout import Rollout
+from cf.types import Conditioning, Latents
+
+
+class VideoModule(L.LightningModule):
+    """A network in training.
+
+    Attributes:
+        codec, text: frozen, outside the checkpoint.
+        rollout: how samples are generated, while training and by default afterwards.
+        guard: stops the run before a step that would spoil the weights.
+        ema_decay: of the average of weights that is sampled and exported; 0 keeps no average.
+        warmup_steps: steps over which the learning rate rises.
+        cooldown: last share of the steps over which it falls to 0.
+        frozen: further modules that go along to the device and into no checkpoint.
+    """
+
+    def __init__(
+        self,
+        network: Backbone,
+        codec: Codec,
+        text: TextEncoder,
+        rollout: Rollout,
+        guard: Guard,
+        ema_decay: float,
+        warmup_steps: int,
+        cooldown: float,
+        seed: int,
+        frozen: Sequence[torch.nn.Module] = (),
+    ) -> None:
+        super().__init__()
+        self.network, self.rollout, self.guard = network, rollout, guard
+        self.average = WeightAverage(network, ema_decay) if ema_decay else None
+        self.warmup_steps, self.cooldown, self.seed = warmup_steps, cooldown, seed
+        self._parts_outside = (codec, text, *frozen)
+
+    @property
+    def codec(self) -> Codec:
+        """Between pixels and latents."""
+        codec = self._parts_outside[0]
+        assert isinstance(codec, Codec)
+        return codec
+
+    @property
+    def text(self) -> TextEncoder:
+        """From prompts to states."""
+        text = self._parts_outside[1]
+        assert isinstance(text, TextEncoder)
+        return text
+
+    @property
+    def trained(self) -> Backbone:
+        """The network that takes the steps."""
+        assert isinstance(self.network, Backbone)
+        return self.network
+
+    @property
+    def student(self) -> Backbone:
+        """The network to sample from and to export: the average, if one is kept."""
+        network = self.network if self.average is None else self.average.network
+        assert isinstance(network, Backbone)
+        return network
+
+    @property
+    def batches(self) -> int:
+        """Batches that training has finished with, over all resumed parts of the run."""
+        progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress
+        return int(progress.total.processed)
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of the whole run.
+
+        Raises:
+            ValueError: if the trainer has no end.
+        """
+        if self.trainer.max_steps < 1:
+            raise ValueError(f"trainer.max_steps must be at least 1, got {self.trainer.max_steps}")
+        return self.trainer.max_steps
+
+    def shown(self) -> list[tuple[Backbone, Rollout]]:
+        """What samples are made with, each network in its own way."""
+        return [(self.student, self.rollout)]
+
+    def on_fit_start(self) -> None:
+        """Move what is not ours to train beside what is."""
+        for module in self._parts_outside:
+            module.to(self.device).requires_grad_(False).eval()
+
+    @torch.no_grad()
+    def encode(self, batch: dict[str, Any]) -> tuple[Latents, Conditioning]:
+        """Latents and conditioning of a batch of video."""
+        return self.codec.encode(batch["video"]), self.conditioning(batch, batch["prompt"])
+
+    @torch.no_grad()
+    def conditioning(self, batch: dict[str, Any], prompts: list[str]) -> Conditioning:
+        """What a batch should show, under these prompts."""
+        states = None if self.text.dim is None else self.text.encode(prompts)
+        return Conditioning(states, batch.get("control"), batch.get("origin"))
+
+    def average_weights(self) -> None:
+        """Move the average, once a step has been taken."""
+        if self.average is not None:
+            self.average.update(self.trained)
