@@ -24,6 +24,7 @@ class Part(NamedTuple):
         taper: how much wider it is at the foot and narrower at the top, as a share of its width;
             1 makes a triangle.
         body: weight of the figure's own colour, to which `paint` is added.
+        lit: that it shines on its own, whatever the light.
     """
 
     x: Number
@@ -35,6 +36,7 @@ class Part(NamedTuple):
     taper: float = 0.0
     body: float = 1.0
     paint: Rgb = (0.0, 0.0, 0.0)
+    lit: bool = False
 
 
 class Figure(NamedTuple):
@@ -75,8 +77,17 @@ class Cast(NamedTuple):
     depth: Float[Tensor, "f slots"]
 
 
+class _Strokes(NamedTuple):
+    """Pixels to be painted over: where they lie on the canvas, with what, and whose they are."""
+
+    where: Int[Tensor, " n"]
+    paint: Float[Tensor, "4 n"]
+    label: Int[Tensor, " n"]
+    depth: Float[Tensor, " n"]
+
+
 class Canvas:
-    """Frames being painted; a spare pixel at the end takes what falls outside the picture.
+    """Frames being painted.
 
     Attributes:
         colour: red, green and blue.
@@ -85,14 +96,9 @@ class Canvas:
     """
 
     def __init__(self, frames: int, height: int, width: int) -> None:
-        self.shape = (frames, height, width)
-        pixels = frames * height * width
-        self._colour = torch.empty(3, pixels + 1)
-        self._label = torch.zeros(pixels + 1, dtype=torch.long)
-        self._depth = torch.zeros(pixels + 1)
-        self.colour = self._colour[:, :-1].view(3, *self.shape)
-        self.label = self._label[:-1].view(self.shape)
-        self.depth = self._depth[:-1].view(self.shape)
+        self.colour = torch.empty(3, frames, height, width)
+        self.label = torch.zeros(frames, height, width, dtype=torch.long)
+        self.depth = torch.zeros(frames, height, width)
 
     def cover(
         self, coverage: Float[Tensor, "f h w"], colour: Float[Tensor, "3 f #h #w"], depth: Number
@@ -107,38 +113,49 @@ class Canvas:
 
         What lies wholly outside the picture is not painted and has no pixels.
         """
-        area = torch.zeros_like(cast.kind)
-        near = self._near(figures, cast)
-        sheets = []
+        area, near = torch.zeros_like(cast.kind), self._near(figures, cast)
+        slots: list[list[_Strokes]] = [[] for _ in range(cast.kind.shape[1])]
         for kind in cast.kind[near].unique().tolist():
-            frame, slot = torch.nonzero(near & (cast.kind == kind), as_tuple=True)
-            pixel, paint = self._patches(figures[kind], Cast(*(x[frame, slot] for x in cast)), frame)
+            slot, frame = torch.nonzero((near & (cast.kind == kind)).T, as_tuple=True)
+            some = Cast(*(field[frame, slot] for field in cast))
+            pixel, inside, paint = self._patches(figures[kind], some, frame)
             area[frame, slot] = (paint[3] > 0.5).sum((1, 2))
-            sheets.append((frame, slot, pixel, paint))
-        for slot in range(cast.kind.shape[1]):
-            for frame, slots, pixel, paint in sheets:
-                here = torch.nonzero(slots == slot)[:, 0]
-                if len(here):
-                    where = pixel[here].flatten()
-                    self._lay(where, paint[:, here].flatten(1))
-                    solid = torch.nonzero(paint[3, here].flatten() > 0.5)[:, 0]
-                    source = frame[here][solid // pixel[0].numel()]
-                    self._label[where[solid]] = cast.label[source, slot]
-                    self._depth[where[solid]] = cast.depth[source, slot]
+            inside = torch.nonzero(inside.logical_and_(paint[3]).flatten())[:, 0]
+            owner = inside // pixel[0].numel()
+            strokes = _Strokes(
+                pixel.flatten().index_select(0, inside),
+                paint.flatten(1).index_select(1, inside),
+                some.label.index_select(0, owner),
+                some.depth.index_select(0, owner),
+            )
+            counts = torch.bincount(slot.index_select(0, owner), minlength=len(slots)).tolist()
+            pieces = zip(*(field.split(counts, -1) for field in strokes), strict=True)
+            for strokes_of, piece in zip(slots, pieces, strict=True):
+                strokes_of.append(_Strokes(*piece))
+        for strokes_of in slots:
+            if strokes_of:
+                self._lay(_Strokes(*(torch.cat(x, -1) for x in zip(*strokes_of, strict=True))))
         return area
 
     def _near(self, figures: Sequence[Figure], cast: Cast) -> Bool[Tensor, "f slots"]:
         """What may touch the picture; figures may face either way."""
         boxes = torch.tensor([figure.box for figure in figures])[cast.kind.clamp(min=0)]
         reach = torch.maximum(-boxes[..., 0], boxes[..., 2]) * cast.unit[..., 1] + 1
-        inside = (cast.column > -reach) & (cast.column < self.shape[2] + reach)
+        inside = (cast.column > -reach) & (cast.column < self.label.shape[2] + reach)
         return (cast.kind >= 0) & inside
 
     def _patches(
         self, figure: Figure, cast: Cast, frame: Int[Tensor, " n"]
-    ) -> tuple[Int[Tensor, "n rows columns"], Float[Tensor, "4 n rows columns"]]:
-        """Where the pixels around each figure lie on the canvas, and its colours and coverage."""
-        _, height, width = self.shape
+    ) -> tuple[
+        Int[Tensor, "n rows columns"],
+        Bool[Tensor, "n rows columns"],
+        Float[Tensor, "4 n rows columns"],
+    ]:
+        """Of the pixels around each figure: where on the canvas, whether on it, rgb and alpha.
+
+        The colours are multiplied by alpha.
+        """
+        _, height, width = self.label.shape
         left, top, right, bottom = figure.box
         reach = max(-left, right)
         down, across = cast.unit.unbind(-1)
@@ -148,24 +165,32 @@ class Canvas:
         columns = int((2 * reach * across.max()).ceil()) + 3
         row = first_row[:, None] + torch.arange(rows)
         column = first_column[:, None] + torch.arange(columns)
-        inside = ((row >= 0) & (row < height))[:, :, None] & ((column >= 0) & (column < width))[
-            :, None
-        ]
-        pixel = (frame[:, None] * height + row.long())[:, :, None] * width + column.long()[:, None]
-        pixel = torch.where(inside, pixel, self._label.numel() - 1)
+        inside = ((row >= 0) & (row < height))[:, :, None] & (
+            (column >= 0) & (column < width)
+        )[:, None]
+        line = (frame[:, None] * height + row.long()) * width
+        pixel = line[:, :, None] + column.long()[:, None]
         y, x = row + 0.5 - cast.row[:, None], column + 0.5 - cast.column[:, None]
         paint = torch.zeros(4, *pixel.shape)
-        colour = torch.ones(4, len(frame))
+        solid = torch.ones(1, len(frame))
         for part in figure.parts(cast.swing, cast.face):
-            inner = part.body * cast.colour + torch.tensor(part.paint)
-            colour = torch.cat(((inner * cast.light).T, torch.ones(1, len(frame))))
+            colour = part.body * cast.colour + torch.tensor(part.paint)
+            colour = colour if part.lit else colour * cast.light
+            colour = torch.cat((colour.T, solid))[:, :, None, None]
             coverage = _coverage(part, y, x, cast)
-            paint.lerp_(colour[:, :, None, None].expand_as(paint), coverage.expand_as(paint))
-        return pixel, paint
+            paint.lerp_(colour.expand_as(paint), coverage.expand_as(paint))
+        return pixel, inside, paint
 
-    def _lay(self, where: Int[Tensor, " n"], paint: Float[Tensor, "4 n"]) -> None:
-        behind = self._colour[:, where]
-        self._colour[:, where] = behind * (1 - paint[3]) + paint[:3]
+    def _lay(self, strokes: _Strokes) -> None:
+        """No pixel may come twice."""
+        where, paint = strokes.where, strokes.paint
+        shown = 1 - paint[3]
+        for old, new in zip(self.colour.flatten(1), paint[:3], strict=True):
+            old.index_copy_(0, where, old.index_select(0, where) * shown + new)
+        solid = torch.nonzero(paint[3] > 0.5)[:, 0]
+        where = where.index_select(0, solid)
+        for old, new in ((self.label, strokes.label), (self.depth, strokes.depth)):
+            old.view(-1).index_copy_(0, where, new.index_select(0, solid))
 
 
 def _coverage(

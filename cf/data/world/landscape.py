@@ -14,7 +14,7 @@ from cf.data.world.scenery import NAMES, colours
 from cf.data.world.themes import BLOCKS, HILLS, HOURS, PEAKS, THEMES, Theme
 
 RIDGES = 3
-_CLOUDS, _STARS = 4, 3
+_CLOUDS, _STARS = 3, 3
 SKY = _STARS + 1 + _CLOUDS
 """Slots of what hangs in the sky."""
 _STROKE = 0.11
@@ -108,7 +108,7 @@ def _sky(rng: np.random.Generator, hour: np.ndarray, wide: float, view: float) -
         kind=kind,
         row=row,
         column=column,
-        unit=np.where(is_cloud, 0.6 + 0.6 * chance[2], 1.0),
+        unit=np.where(is_cloud, 0.55 + 0.4 * chance[2], 1.0),
         face=np.where(chance[3] < 0.5, -1.0, 1.0),
         colour=colour,
         light=np.ones((*shape, 3)),
@@ -176,7 +176,7 @@ def _hours() -> tuple[Tensor, ...]:
 def paint_sky(canvas: Canvas, hour: Int[Tensor, " f"]) -> None:
     """From the colour above to that of the horizon."""
     top, horizon = (_hours()[i][hour].T[:, :, None, None] for i in (0, 1))
-    height = canvas.shape[1]
+    height = canvas.label.shape[1]
     down = ((torch.arange(height) + 0.5) / height / 0.7).clamp(max=1)[:, None]
     canvas.colour.copy_(top + (horizon - top) * down)
 
@@ -190,7 +190,7 @@ def paint_ridges(
 ) -> None:
     """From the farthest to the ground; `land` is theme and hour, `camera` in pixels."""
     theme, hour = land
-    _, height, width = canvas.shape
+    _, height, width = canvas.label.shape
     _, horizon, light, *_ = _hours()
     row = torch.arange(height)[:, None] + 0.5
     for i in range(RIDGES):
@@ -264,7 +264,7 @@ def _texture(
     camera: Float[Tensor, " f"],
 ) -> None:
     """Strokes of light and shade on the ground, so that its motion can be seen."""
-    _, height, width = canvas.shape
+    _, height, width = canvas.label.shape
     top = int(0.74 * height)
     row = torch.arange(top, height)[:, None] + 0.5
     place = (camera[:, None] + torch.arange(width) + 0.5) / (_STROKE * height)

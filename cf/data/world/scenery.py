@@ -8,8 +8,14 @@ from cf.data.world.brush import Figure, Part, Rgb
 _BARK, _GLASS, _DOOR = (0.42, 0.29, 0.20), (1.0, 0.93, 0.62), (0.32, 0.22, 0.18)
 
 
-def _painted(rgb: Rgb, x: float, y: float, wide: float, tall: float, **more: float) -> Part:
-    return Part(x, y, wide, tall, **more, body=0.0, paint=rgb)  # type: ignore[arg-type]
+def _painted(
+    rgb: Rgb, x: float, y: float, wide: float, tall: float, round: float | None = None
+) -> Part:
+    return Part(x, y, wide, tall, round, body=0.0, paint=rgb)
+
+
+def _shining(rgb: Rgb, x: float, y: float, wide: float, tall: float, round: float) -> Part:
+    return _painted(rgb, x, y, wide, tall, round)._replace(lit=True)
 
 
 def _tree(swing: Tensor, face: Tensor) -> list[Part]:
@@ -29,14 +35,14 @@ def _fir(swing: Tensor, face: Tensor) -> list[Part]:
         Part(0, -0.28, 0.13, 0.16, 0.02, taper=1.0, body=0.74),
         Part(0, -0.48, 0.11, 0.15, 0.02, taper=1.0, body=0.86),
         Part(0, -0.68, 0.08, 0.14, 0.02, taper=1.0),
-        _painted((0.96, 0.97, 1.0), 0, -0.77, 0.035, 0.06, round=0.02, taper=1.0),
+        Part(0, -0.77, 0.035, 0.06, 0.02, taper=1.0, body=0.0, paint=(0.96, 0.97, 1.0)),
     ]
 
 
 def _palm(swing: Tensor, face: Tensor) -> list[Part]:
     leaves = ((-0.17, -0.62, -0.42), (0.19, -0.64, 0.42), (-0.13, -0.74, 0.5), (0.15, -0.76, -0.5))
     return [
-        _painted(_BARK, 0.0, -0.32, 0.04, 0.36, lean=0.08),
+        _painted(_BARK, 0.0, -0.32, 0.04, 0.36)._replace(lean=0.08),
         *(
             Part(x, y, 0.19, 0.05, lean=lean, body=0.8 + 0.05 * i)
             for i, (x, y, lean) in enumerate(leaves)
@@ -77,15 +83,15 @@ def _bush(swing: Tensor, face: Tensor) -> list[Part]:
 def _house(swing: Tensor, face: Tensor) -> list[Part]:
     return [
         Part(0, -0.20, 0.25, 0.21, 0.01),
-        _painted((0.56, 0.24, 0.18), 0, -0.49, 0.16, 0.10, round=0.02, taper=0.9),
-        _painted(_DOOR, -0.10, -0.10, 0.05, 0.10, round=0.01),
-        _painted(_GLASS, 0.11, -0.22, 0.06, 0.06, round=0.01),
+        Part(0, -0.49, 0.16, 0.10, 0.02, taper=0.9, body=0.0, paint=(0.56, 0.24, 0.18)),
+        _painted(_DOOR, -0.10, -0.10, 0.05, 0.10, 0.01),
+        _shining(_GLASS, 0.11, -0.22, 0.06, 0.06, 0.01),
     ]
 
 
 def _tower(swing: Tensor, face: Tensor) -> list[Part]:
     windows = [
-        _painted(_GLASS, x, y, 0.035, 0.04, round=0.005)
+        _shining(_GLASS, x, y, 0.035, 0.04, 0.005)
         for y in (-0.66, -0.50, -0.34, -0.18)
         for x in (-0.08, 0.08)
     ]
@@ -103,7 +109,7 @@ def _lamp(swing: Tensor, face: Tensor) -> list[Part]:
         _painted(iron, 0, -0.03, 0.06, 0.03),
         _painted(iron, 0, -0.30, 0.035, 0.30),
         _painted(iron, 0, -0.70, 0.10, 0.10),
-        _painted((1.0, 0.95, 0.70), 0, -0.69, 0.075, 0.075),
+        _shining((1.0, 0.95, 0.70), 0, -0.69, 0.075, 0.075, 0.075),
     ]
 
 

@@ -14,7 +14,7 @@ RADIUS = 0.135
 """Half the height of a sprite, in heights of the picture; so are all lengths in this file."""
 WALK, BOUNCE, HOVER = range(3)
 _EASE = 0.12
-_STRIDE = 0.22
+_STRIDE, _ROLL = 0.22, 0.35
 _WHITE, _BLACK = (1.0, 1.0, 1.0), (0.08, 0.08, 0.12)
 
 
@@ -67,7 +67,7 @@ def _ball(swing: Tensor, face: Tensor) -> list[Part]:
     return [
         _dark(whole),
         whole,
-        Part(0, 0, 0.20, 0.84, lean=0.9 * swing, body=0.0, paint=(0.98, 0.97, 0.93)),
+        Part(0, 0, 0.20, 0.84, lean=swing, body=0.0, paint=(0.98, 0.97, 0.93)),
         Part(0, 0, 0.30, 0.30, body=0.62),
     ]
 
@@ -213,11 +213,14 @@ class Troupe:
         rise = np.where(gait == HOVER, wave(turns), np.where(gait == BOUNCE, height, 0.0))
         row = self.lane - feet - self.rise * rise
         swing = np.where(gait == HOVER, wave(time / 6.0 + self.phase), wave(way / _STRIDE))
+        rolls = np.broadcast_to(self.kind == list(KINDS).index("ball"), way.shape)
+        # Half a turn looks like none: the sine of an angle that goes from -90 to 90 degrees.
+        swing = np.where(rolls, wave(column / _ROLL % 1 / 2 - 0.25), swing)
         return Poses(
             centre=np.stack((row, self.left + column), -1),
             stretch=np.stack((tall, 1 / tall), -1),
             swing=swing,
-            face=np.clip(3 * facing, -1, 1),
+            face=np.where(rolls, 1.0, np.clip(3 * facing, -1, 1)),
         )
 
     def name(self, sprite: int) -> str:
