@@ -165,9 +165,8 @@ class Canvas:
         columns = int((2 * reach * across.max()).ceil()) + 3
         row = first_row[:, None] + torch.arange(rows)
         column = first_column[:, None] + torch.arange(columns)
-        inside = ((row >= 0) & (row < height))[:, :, None] & (
-            (column >= 0) & (column < width)
-        )[:, None]
+        on_row, on_column = (row >= 0) & (row < height), (column >= 0) & (column < width)
+        inside = on_row[:, :, None] & on_column[:, None]
         line = (frame[:, None] * height + row.long()) * width
         pixel = line[:, :, None] + column.long()[:, None]
         y, x = row + 0.5 - cast.row[:, None], column + 0.5 - cast.column[:, None]

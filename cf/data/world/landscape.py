@@ -173,23 +173,27 @@ def _hours() -> tuple[Tensor, ...]:
     return tuple(torch.tensor(field) for field in zip(*HOURS.values(), strict=True))
 
 
-def paint_sky(canvas: Canvas, hour: Int[Tensor, " f"]) -> None:
+class Outlook(NamedTuple):
+    """The land before the camera in each frame; its column is in pixels."""
+
+    theme: Int[Tensor, " f"]
+    hour: Int[Tensor, " f"]
+    knots: Float[Tensor, "f ridges knots"]
+    strokes: Float[Tensor, "f bands strokes"]
+    camera: Float[Tensor, " f"]
+
+
+def paint_sky(canvas: Canvas, outlook: Outlook) -> None:
     """From the colour above to that of the horizon."""
-    top, horizon = (_hours()[i][hour].T[:, :, None, None] for i in (0, 1))
+    top, horizon = (_hours()[i][outlook.hour].T[:, :, None, None] for i in (0, 1))
     height = canvas.label.shape[1]
     down = ((torch.arange(height) + 0.5) / height / 0.7).clamp(max=1)[:, None]
     canvas.colour.copy_(top + (horizon - top) * down)
 
 
-def paint_ridges(
-    canvas: Canvas,
-    land: tuple[Int[Tensor, " f"], Int[Tensor, " f"]],
-    knots: Float[Tensor, "f ridges knots"],
-    strokes: Float[Tensor, "f bands strokes"],
-    camera: Float[Tensor, " f"],
-) -> None:
-    """From the farthest to the ground; `land` is theme and hour, `camera` in pixels."""
-    theme, hour = land
+def paint_ridges(canvas: Canvas, outlook: Outlook) -> None:
+    """From the farthest to the ground."""
+    theme, hour, knots, strokes, camera = outlook
     _, height, width = canvas.label.shape
     _, horizon, light, *_ = _hours()
     row = torch.arange(height)[:, None] + 0.5

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-Floats = Float[np.ndarray, "*shape"]
+Floats = Float[np.ndarray, "..."]
 
 
 def sway(way: Floats, length: Floats | float, ease: Floats | float) -> tuple[Floats, Floats]:
@@ -37,7 +37,8 @@ def leap(phase: Floats) -> Floats:
     [0.0, 0.75, 1.0, 0.0]
     """
     part = phase % 1
-    return 4 * part * (1 - part)
+    height: Floats = 4 * part * (1 - part)
+    return height
 
 
 def wave(phase: Floats) -> Floats:
@@ -48,7 +49,8 @@ def wave(phase: Floats) -> Floats:
     """
     part = phase % 1
     half = 2 * part % 1
-    return np.where(part < 0.5, 1, -1) * 4 * half * (1 - half)
+    swing: Floats = np.where(part < 0.5, 4.0, -4.0) * half * (1 - half)
+    return swing
 
 
 class Route(NamedTuple):

@@ -47,9 +47,9 @@ def _robot(swing: Tensor, face: Tensor) -> list[Part]:
 
 def _snail(swing: Tensor, face: Tensor) -> list[Part]:
     shell = Part(-0.18, -0.08, 0.68, 0.68)
-    pale = {"body": 0.35, "paint": (0.52, 0.46, 0.40)}
-    foot = Part(0.04, 0.74, 0.86 + 0.10 * swing, 0.20, **pale)
-    neck = Part(0.78, 0.28, 0.17, 0.52, **pale)
+    pale = (0.52, 0.46, 0.40)
+    foot = Part(0.04, 0.74, 0.86 + 0.10 * swing, 0.20, body=0.35, paint=pale)
+    neck = Part(0.78, 0.28, 0.17, 0.52, body=0.35, paint=pale)
     return [
         *(_dark(part, 0.10) for part in (foot, neck)),
         foot,
@@ -88,10 +88,10 @@ def _slime(swing: Tensor, face: Tensor) -> list[Part]:
 def _balloon(swing: Tensor, face: Tensor) -> list[Part]:
     whole = Part(0, -0.28, 0.74, 0.74)
     basket = Part(0, 0.90, 0.24, 0.16, 0.05, body=0.0, paint=(0.55, 0.38, 0.22))
-    rope = {"body": 0.0, "paint": (0.35, 0.28, 0.22)}
+    rope = (0.35, 0.28, 0.22)
     return [
-        Part(-0.20, 0.58, 0.05, 0.30, lean=-0.15, **rope),
-        Part(0.20, 0.58, 0.05, 0.30, lean=0.15, **rope),
+        Part(-0.20, 0.58, 0.05, 0.30, lean=-0.15, body=0.0, paint=rope),
+        Part(0.20, 0.58, 0.05, 0.30, lean=0.15, body=0.0, paint=rope),
         _dark(whole),
         whole,
         Part(0, -0.28, 0.30, 0.74, body=0.62),

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cf.data.world.base import Motion
 from cf.data.world.brush import Canvas, Cast
-from cf.data.world.landscape import Land, Things, paint_ridges, paint_sky
+from cf.data.world.landscape import Land, Outlook, Things, paint_ridges, paint_sky
 from cf.data.world.motion import Route
 from cf.data.world.scenery import SCENERY
 from cf.data.world.sprites import KINDS, RADIUS, Poses, Troupe
@@ -33,11 +33,7 @@ class Plan(NamedTuple):
 class Scene(NamedTuple):
     """Frames before they are painted, whichever videos they are from."""
 
-    theme: Int[Tensor, " f"]
-    hour: Int[Tensor, " f"]
-    knots: Float[Tensor, "f ridges knots"]
-    strokes: Float[Tensor, "f bands strokes"]
-    camera: Float[Tensor, " f"]
+    outlook: Outlook
     sky: Cast
     ground: Cast
 
@@ -63,28 +59,25 @@ def stage(plan: Plan, height: int, without: Sequence[int]) -> Scene:
         _still(land.front, label, place, camera, height),
     ]
     ground = Cast(*(torch.cat(fields, 1) for fields in zip(*parts, strict=True)))
-    return Scene(
-        *(torch.from_numpy(x[place]) for x in (land.theme, land.hour)),
-        *(torch.from_numpy(x[place]).float() for x in (land.knots, land.strokes)),
-        torch.from_numpy(camera).float(),
-        _still(land.sky, np.zeros_like(land.sky.kind), place, camera, height),
-        ground,
-    )
+    theme, hour = (torch.from_numpy(x[place]) for x in (land.theme, land.hour))
+    outlook = Outlook(theme, hour, *_floats(land.knots[place], land.strokes[place], camera))
+    sky = _still(land.sky, np.zeros_like(land.sky.kind), place, camera, height)
+    return Scene(outlook, sky, ground)
 
 
 def joined(scenes: Sequence[Scene]) -> Scene:
     """The frames of several videos, one after the other."""
-    first = [torch.cat(fields) for fields in zip(*(scene[:5] for scene in scenes), strict=True)]
-    casts = [
-        Cast(*(torch.cat(fields) for fields in zip(*cast, strict=True)))
-        for cast in zip(*(scene[5:] for scene in scenes), strict=True)
-    ]
-    return Scene(*first, *casts)
+    outlooks, skies, grounds = zip(*scenes, strict=True)
+    return Scene(
+        Outlook(*map(torch.cat, zip(*outlooks, strict=True))),
+        Cast(*map(torch.cat, zip(*skies, strict=True))),
+        Cast(*map(torch.cat, zip(*grounds, strict=True))),
+    )
 
 
 def paint(scene: Scene, height: int, width: int) -> Painted:
     """All frames, some at a time."""
-    frames, step = len(scene.camera), max(1, _PIXELS // (height * width))
+    frames, step = len(scene.outlook.camera), max(1, _PIXELS // (height * width))
     parts = [
         _painted(_part(scene, start, start + step), height, width)
         for start in range(0, frames, step)
@@ -165,16 +158,18 @@ def _floats(*arrays: np.ndarray) -> list[Tensor]:
 
 
 def _part(scene: Scene, start: int, stop: int) -> Scene:
-    casts = (Cast(*(x[start:stop] for x in cast)) for cast in (scene.sky, scene.ground))
-    return Scene(*(x[start:stop] for x in scene[:5]), *casts)
+    return Scene(
+        Outlook(*(x[start:stop] for x in scene.outlook)),
+        Cast(*(x[start:stop] for x in scene.sky)),
+        Cast(*(x[start:stop] for x in scene.ground)),
+    )
 
 
 def _painted(scene: Scene, height: int, width: int) -> Painted:
-    canvas = Canvas(len(scene.camera), height, width)
-    paint_sky(canvas, scene.hour)
+    canvas = Canvas(len(scene.outlook.camera), height, width)
+    paint_sky(canvas, scene.outlook)
     canvas.stamp(_FIGURES, scene.sky)
-    land = scene.theme, scene.hour
-    paint_ridges(canvas, land, scene.knots, scene.strokes, scene.camera)
+    paint_ridges(canvas, scene.outlook)
     area = canvas.stamp(_FIGURES, scene.ground)
     video = canvas.colour.transpose(0, 1).clamp(0, 1).contiguous()
     return Painted(video, canvas.label, canvas.depth, area)

@@ -155,7 +155,7 @@ class Walk(World):
         places = []
         for place in range(self.num_places):
             here = np.flatnonzero(plan.troupe.home == place)
-            names = [f"a {plan.troupe.name(sprite)}" for sprite in here]
+            names = [f"a {plan.troupe.name(int(sprite))}" for sprite in here]
             listed = " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
             places.append(plan.land.name(place) + (f" with {listed}" if listed else ""))
         return "A walk through a " + "; a ".join(places)
