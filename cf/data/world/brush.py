@@ -101,12 +101,20 @@ class Canvas:
         self.depth = torch.zeros(frames, height, width)
 
     def cover(
-        self, coverage: Float[Tensor, "f h w"], colour: Float[Tensor, "3 f #h #w"], depth: Number
+        self,
+        coverage: Float[Tensor, "f rows w"],
+        colour: Float[Tensor, "3 f rows 1"],
+        depth: Float[Tensor, " f"] | None = None,
     ) -> None:
-        """Lay a colour over the frames, where and as much as it covers them."""
-        self.colour.lerp_(colour.expand_as(self.colour), coverage.expand_as(self.colour))
-        depth = torch.as_tensor(depth).view(-1, 1, 1)
-        torch.where(coverage > 0.5, depth, self.depth, out=self.depth)
+        """Lay a colour over the lowest rows of the frames, as much as it covers them.
+
+        Without a depth that of what was there remains.
+        """
+        top = self.label.shape[1] - coverage.shape[1]
+        colours, depths = self.colour[:, :, top:], self.depth[:, top:]
+        colours.lerp_(colour.expand_as(colours), coverage.expand_as(colours))
+        if depth is not None:
+            depths.copy_(torch.where(coverage > 0.5, depth[:, None, None], depths))
 
     def stamp(self, figures: Sequence[Figure], cast: Cast) -> Int[Tensor, "f slots"]:
         """Paint a cast, and tell how many pixels each would cover if nothing hid it.

@@ -14,7 +14,7 @@ from cf.data.world.scenery import NAMES, colours
 from cf.data.world.themes import BLOCKS, HILLS, HOURS, PEAKS, THEMES, Theme
 
 RIDGES = 3
-_CLOUDS, _STARS = 3, 3
+_CLOUDS, _STARS = 3, 16
 SKY = _STARS + 1 + _CLOUDS
 """Slots of what hangs in the sky."""
 _STROKE = 0.11
@@ -92,7 +92,7 @@ def _sky(rng: np.random.Generator, hour: np.ndarray, wide: float, view: float) -
     places, names = len(hour), list(HOURS)
     shape = (places, SKY)
     chance = rng.uniform(size=(4, *shape))
-    kinds = ["stars"] * _STARS + ["disc"] + ["cloud"] * _CLOUDS
+    kinds = ["star"] * _STARS + ["disc"] + ["cloud"] * _CLOUDS
     kind = np.broadcast_to([NAMES.index(name) for name in kinds], shape).copy()
     kind[hour != names.index("night"), :_STARS] = -1
     order = np.array([*range(_STARS), 0, *range(_CLOUDS)])
@@ -101,14 +101,15 @@ def _sky(rng: np.random.Generator, hour: np.ndarray, wide: float, view: float) -
     strip = view + depth * (wide - view)
     column = (order + 0.15 + 0.7 * chance[0]) / share * strip
     is_cloud = np.arange(SKY) > _STARS
-    row = np.where(is_cloud, 0.10 + 0.26 * chance[1], 0.12 + 0.16 * chance[1])
+    row = np.where(is_cloud, 0.10 + 0.26 * chance[1], 0.13 + 0.14 * chance[1])
+    row[:, :_STARS] = 0.02 + 0.42 * chance[1, :, :_STARS]
     hues = [(hour.disc, hour.cloud) for hour in HOURS.values()]
     colour = np.array(hues)[hour][:, is_cloud.astype(np.int64)]
     return Things(
         kind=kind,
         row=row,
         column=column,
-        unit=np.where(is_cloud, 0.55 + 0.4 * chance[2], 1.0),
+        unit=np.where(is_cloud, 0.6 + 0.2 * chance[2], 1.0),
         face=np.where(chance[3] < 0.5, -1.0, 1.0),
         colour=colour,
         light=np.ones((*shape, 3)),
@@ -193,28 +194,34 @@ def paint_sky(canvas: Canvas, outlook: Outlook) -> None:
 
 def paint_ridges(canvas: Canvas, outlook: Outlook) -> None:
     """From the farthest to the ground."""
-    theme, hour, knots, strokes, camera = outlook
     _, height, width = canvas.label.shape
-    _, horizon, light, *_ = _hours()
-    row = torch.arange(height)[:, None] + 0.5
+    across = torch.arange(width) + 0.5
     for i in range(RIDGES):
-        look = _Palette(*(field[theme, i] for field in _palette()))
-        at = (camera * look.depth)[:, None] + torch.arange(width) + 0.5
-        taps = _heights(look, knots[:, i], at, height)
-        haze = look.haze[:, None]
-        rgb, cap = (
-            ((c * light[hour]) * (1 - haze) + horizon[hour] * haze).T[:, :, None, None]
-            for c in (look.rgb, look.cap)
-        )
-        # The foot of a far ridge lies in the mist.
-        mist = (1 - haze).T[..., None, None] * 0.35 if i < RIDGES - 1 else torch.zeros(1)
-        mist = mist * ((row / height - look.level[:, None, None] + 0.15) * 2.5).clamp(0, 1)
-        rgb = rgb + (horizon[hour].T[:, :, None, None] - rgb) * mist
-        canvas.cover(_below(taps, row, torch.zeros(1)), cap, look.depth)
-        rise = (look.level[:, None] * height - taps[0]).clamp(min=0)
-        thick = (look.rim * height)[:, None] + look.snow[:, None] * rise
-        canvas.cover(_below(taps, row, thick), rgb, look.depth)
-    _texture(canvas, taps, strokes, camera)
+        look = _Palette(*(field[outlook.theme, i] for field in _palette()))
+        at = (outlook.camera * look.depth)[:, None] + across
+        line = _line(look, outlook.knots[:, i], at, height)
+        _paint_ridge(canvas, look, line, outlook.hour, mist=0.35 if i < RIDGES - 1 else 0.0)
+    _paint_strokes(canvas, line, outlook)
+
+
+def _paint_ridge(
+    canvas: Canvas, look: _Palette, line: "_Line", hour: Int[Tensor, " f"], mist: float
+) -> None:
+    """Its upper edge, then what is below; so much mist lies over the foot of it."""
+    height = canvas.label.shape[1]
+    row = torch.arange(line.top(), height)[:, None] + 0.5
+    _, horizon, light, *_ = _hours()
+    far, haze = horizon[hour], look.haze[:, None]
+    rgb, cap = (
+        (colour * light[hour] * (1 - haze) + far * haze).T[:, :, None, None]
+        for colour in (look.rgb, look.cap)
+    )
+    foot = ((row / height - look.level[:, None, None] + 0.15) * 2.5).clamp(0, 1)
+    rgb = rgb + (far.T[:, :, None, None] - rgb) * (mist * (1 - haze)[..., None] * foot)
+    canvas.cover(line.below(row), cap.expand_as(rgb), look.depth)
+    rise = (look.level[:, None] * height - line.first).clamp(min=0)
+    thick = (look.rim * height)[:, None] + look.snow[:, None] * rise
+    canvas.cover(line.below(row, thick), rgb)
 
 
 class _Line(NamedTuple):
@@ -225,8 +232,25 @@ class _Line(NamedTuple):
     weight: Float[Tensor, "f w"]
     slope: Float[Tensor, "f w"]
 
+    def top(self) -> int:
+        """Row of pixels above which it covers nothing."""
+        reach = (1 + self.slope * self.slope).sqrt() / 2 + 1
+        return max(0, int((torch.minimum(self.first, self.second) - reach).min()))
 
-def _heights(
+    def below(
+        self, row: Float[Tensor, "rows 1"], thick: Float[Tensor, "f w"] | None = None
+    ) -> Float[Tensor, "f rows w"]:
+        """Share of each pixel that lies below the line, more than so far if told."""
+        stretch = (1 + self.slope * self.slope).sqrt()[:, None]
+        one, two = ((x if thick is None else x + thick)[:, None] for x in self[:2])
+        one = ((row - one) / stretch + 0.5).clamp(0, 1)
+        if not self.weight.any():
+            return one
+        two = ((row - two) / stretch + 0.5).clamp(0, 1)
+        return one + (two - one) * self.weight[:, None]
+
+
+def _line(
     look: _Palette, knots: Float[Tensor, "f knots"], at: Float[Tensor, "f w"], height: int
 ) -> _Line:
     shape = look.shape[:, None]
@@ -251,34 +275,18 @@ def _heights(
     return _Line(base - rise * one, base - rise * two, torch.where(blocks, beyond, 0.0), slope)
 
 
-def _below(
-    line: _Line, row: Float[Tensor, "h 1"], thick: Float[Tensor, "*f_w"]
-) -> Float[Tensor, "f h w"]:
-    """Share of each pixel that lies more than so far below the line."""
-    stretch = (1 + line.slope * line.slope).sqrt()[:, None]
-    one = ((row - (line.first + thick)[:, None]) / stretch + 0.5).clamp(0, 1)
-    two = ((row - (line.second + thick)[:, None]) / stretch + 0.5).clamp(0, 1)
-    return one + (two - one) * line.weight[:, None]
-
-
-def _texture(
-    canvas: Canvas,
-    line: _Line,
-    strokes: Float[Tensor, "f bands strokes"],
-    camera: Float[Tensor, " f"],
-) -> None:
-    """Strokes of light and shade on the ground, so that its motion can be seen."""
+def _paint_strokes(canvas: Canvas, line: _Line, outlook: Outlook) -> None:
+    """Light and shade on the ground, so that its motion can be seen."""
     _, height, width = canvas.label.shape
-    top = int(0.74 * height)
+    top = line.top()
     row = torch.arange(top, height)[:, None] + 0.5
-    place = (camera[:, None] + torch.arange(width) + 0.5) / (_STROKE * height)
+    place = (outlook.camera[:, None] + torch.arange(width) + 0.5) / (_STROKE * height)
     index = place.floor()
     part = place - index
     part = part * part * (3 - 2 * part)
     shade = torch.zeros(1)
     for band, (middle, reach) in enumerate(_BANDS):
-        left, right = (strokes[:, band].gather(1, index.long() + i) for i in (0, 1))
+        left, right = (outlook.strokes[:, band].gather(1, index.long() + i) for i in (0, 1))
         near = (1 - (row / height - middle).abs() / reach).clamp(min=0)
         shade = shade + near * (left + (right - left) * part)[:, None]
-    shade = 1 + 0.10 * shade * _below(line, row, torch.zeros(1))
-    canvas.colour[:, :, top:].mul_(shade).clamp_(0, 1)
+    canvas.colour[:, :, top:].mul_(1 + 0.10 * shade * line.below(row)).clamp_(0, 1)

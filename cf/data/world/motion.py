@@ -45,7 +45,7 @@ def wave(phase: Floats) -> Floats:
     """Up and down in [-1, 1], smoothly, by the number of waves so far.
 
     >>> wave(np.array([0.0, 0.25, 0.5, 0.75])).tolist()
-    [0.0, 1.0, 0.0, -1.0]
+    [0.0, 1.0, -0.0, -1.0]
     """
     part = phase % 1
     half = 2 * part % 1

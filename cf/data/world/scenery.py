@@ -128,24 +128,23 @@ def _disc(swing: Tensor, face: Tensor) -> list[Part]:
     ]
 
 
-def _stars(swing: Tensor, face: Tensor) -> list[Part]:
-    sky = ((-0.42, 0.10), (-0.26, -0.10), (-0.08, 0.16), (0.10, -0.06), (0.27, 0.12), (0.43, -0.12))
-    return [Part(x, y, 0.012, 0.012) for x, y in sky]
+def _star(swing: Tensor, face: Tensor) -> list[Part]:
+    return [Part(0, 0, 0.012, 0.012)]
 
 
 SCENERY = {
-    "tree": Figure((-0.35, -0.92, 0.35, 0.05), _tree),
-    "fir": Figure((-0.30, -0.88, 0.30, 0.05), _fir),
-    "palm": Figure((-0.42, -0.92, 0.42, 0.06), _palm),
-    "cactus": Figure((-0.26, -0.66, 0.26, 0.05), _cactus),
-    "rock": Figure((-0.34, -0.26, 0.34, 0.06), _rock),
-    "bush": Figure((-0.34, -0.36, 0.34, 0.05), _bush),
-    "house": Figure((-0.36, -0.62, 0.36, 0.04), _house),
-    "tower": Figure((-0.24, -0.85, 0.24, 0.04), _tower),
-    "lamp": Figure((-0.12, -0.82, 0.12, 0.03), _lamp),
-    "cloud": Figure((-0.33, -0.18, 0.33, 0.10), _cloud),
-    "disc": Figure((-0.15, -0.15, 0.15, 0.15), _disc),
-    "stars": Figure((-0.46, -0.15, 0.46, 0.20), _stars),
+    "tree": Figure((-0.32, -0.89, 0.32, 0.03), _tree),
+    "fir": Figure((-0.28, -0.85, 0.28, 0.02), _fir),
+    "palm": Figure((-0.40, -0.92, 0.40, 0.05), _palm),
+    "cactus": Figure((-0.24, -0.64, 0.24, 0.04), _cactus),
+    "rock": Figure((-0.32, -0.24, 0.32, 0.04), _rock),
+    "bush": Figure((-0.32, -0.35, 0.32, 0.03), _bush),
+    "house": Figure((-0.34, -0.61, 0.34, 0.02), _house),
+    "tower": Figure((-0.22, -0.83, 0.22, 0.02), _tower),
+    "lamp": Figure((-0.11, -0.81, 0.11, 0.01), _lamp),
+    "cloud": Figure((-0.31, -0.17, 0.31, 0.09), _cloud),
+    "disc": Figure((-0.14, -0.14, 0.14, 0.14), _disc),
+    "star": Figure((-0.013, -0.013, 0.013, 0.013), _star),
 }
 """The unit is the height of the picture; things that stand have their anchor at the foot."""
 NAMES = tuple(SCENERY)
