@@ -42,6 +42,10 @@ class Walk(World):
         cut: chance of a cut at the edge of a block; 0 for a single shot.
         stay_blocks: instead of chance: stay this many blocks in each place, places in turn.
         token: height and width in pixels of a model's token, in which origins are given.
+
+    >>> drawn = Walk(num_places=1, place_sprites=2).draw(seed=0, numbers=[4], frames=2)
+    >>> drawn.video.shape, drawn.truth.motion.centre.shape
+    (torch.Size([1, 2, 3, 32, 32]), torch.Size([1, 2, 2, 2]))
     """
 
     size: Sequence[int] = (32, 32)
