@@ -14,6 +14,50 @@ from cf.types import Video
 
 
 @dataclass(frozen=True)
+class Motion:
+    """What moves in a batch of videos, whether it is in view or not.
+
+    Lengths are in pixels, and change is since the frame before, per frame. A row counts down from
+    the top of the picture and a column from the left end of a place, as `Truth.camera` does.
+    Thing i is number i + 1 in `Truth.instance`.
+
+    Attributes:
+        kind, colour: of each thing, as its world lists them.
+        home: the place in which it lives.
+        centre: (row, column) of each thing in its home.
+        step: change of `centre`.
+        visible: share of each thing that is in the picture and hidden by nothing.
+        camera_step: change of the camera's column; 0 where a stay begins.
+        depth: columns by which what a pixel shows shifts to the left for every column that the
+            camera moves to the right; less than 1 for what is far away.
+    """
+
+    kind: Int[Tensor, "b things"]
+    colour: Int[Tensor, "b things"]
+    home: Int[Tensor, "b things"]
+    centre: Float[Tensor, "b t things 2"]
+    step: Float[Tensor, "b t things 2"]
+    visible: Float[Tensor, "b t things"]
+    camera_step: Float[Tensor, "b t"]
+    depth: Float[Tensor, "b t h w"]
+
+    def flow(self, instance: Int[Tensor, "b t h w"]) -> Float[Tensor, "b t h w 2"]:
+        """By how many (rows, columns) what each pixel shows has moved over the picture.
+
+        Since the frame before; it holds for a thing as a whole, not for its limbs. Where a stay
+        begins there is nothing to compare with, and the camera counts as at rest.
+        """
+        things = self.kind.shape[1]
+        still = torch.zeros_like(self.step[:, :, :1])
+        steps = torch.cat((still, self.step), 2)
+        known = torch.where(instance <= things, instance, 0)
+        batch, frames = (torch.arange(n) for n in instance.shape[:2])
+        own = steps[batch[:, None, None, None], frames[:, None, None], known]
+        columns = own[..., 1] - self.depth * self.camera_step[..., None, None]
+        return torch.stack((own[..., 0], columns), -1)
+
+
+@dataclass(frozen=True)
 class Truth:
     """What a batch of drawn videos shows.
 
@@ -24,6 +68,7 @@ class Truth:
         identity: what stands in each (row, column) of the picture's grid of cells; a number per
             kind and colour, counted per row. A world without a grid has no columns.
         instance: which thing each pixel belongs to; 0 is the background.
+        motion: what moves on its own, and how; None in a world where nothing does.
     """
 
     place: Int[Tensor, "b t"]
@@ -31,6 +76,7 @@ class Truth:
     fresh: Int[Tensor, "b t"]
     identity: Int[Tensor, "b t rows columns"]
     instance: Int[Tensor, "b t h w"]
+    motion: Motion | None = None
 
 
 @dataclass(frozen=True)

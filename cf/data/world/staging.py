@@ -1,0 +1,191 @@
+"""What stands where in every frame of a video of WALK, as its camera sees it."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from cf.data.world.base import Motion
+from cf.data.world.brush import Canvas, Cast
+from cf.data.world.landscape import Land, Outlook, Things, paint_ridges, paint_sky
+from cf.data.world.motion import Route
+from cf.data.world.scenery import SCENERY
+from cf.data.world.sprites import KINDS, RADIUS, Poses, Troupe
+from cf.data.world.tiles import COLOURS
+
+_FIGURES = [figure for _, figure in KINDS.values()] + list(SCENERY.values())
+_PIXELS = 1 << 18
+"""Painted at a time: what is worked on stays small, however large the pictures."""
+
+
+class Plan(NamedTuple):
+    """One video before it is painted; its poses begin a frame before the video does."""
+
+    land: Land
+    troupe: Troupe
+    poses: Poses
+    route: Route
+
+
+class Scene(NamedTuple):
+    """Frames before they are painted, whichever videos they are from."""
+
+    outlook: Outlook
+    sky: Cast
+    ground: Cast
+
+
+class Painted(NamedTuple):
+    """Frames as they look, and whose each pixel is; `area` as `Canvas.stamp` tells it."""
+
+    video: Float[Tensor, "f 3 h w"]
+    instance: Int[Tensor, "f h w"]
+    depth: Float[Tensor, "f h w"]
+    area: Int[Tensor, "f slots"]
+
+
+def stage(plan: Plan, height: int, without: Sequence[int]) -> Scene:
+    """The frames of one video; sprites left out, told by their instance, leave an empty slot."""
+    land, place, camera = plan.land, plan.route.place, plan.route.column
+    sprites = len(plan.troupe.kind)
+    count = land.front.kind.shape[1]
+    label = sprites + 1 + np.arange(land.front.kind.size).reshape(-1, count)
+    parts = [
+        _still(land.behind, np.zeros_like(land.behind.kind), place, camera, height),
+        _moving(plan, height, without),
+        _still(land.front, label, place, camera, height),
+    ]
+    ground = Cast(*(torch.cat(fields, 1) for fields in zip(*parts, strict=True)))
+    theme, hour = (torch.from_numpy(x[place]) for x in (land.theme, land.hour))
+    outlook = Outlook(theme, hour, *_floats(land.knots[place], land.strokes[place], camera))
+    sky = _still(land.sky, np.zeros_like(land.sky.kind), place, camera, height)
+    return Scene(outlook, sky, ground)
+
+
+def joined(scenes: Sequence[Scene]) -> Scene:
+    """The frames of several videos, one after the other."""
+    outlooks, skies, grounds = zip(*scenes, strict=True)
+    return Scene(
+        Outlook(*map(torch.cat, zip(*outlooks, strict=True))),
+        Cast(*map(torch.cat, zip(*skies, strict=True))),
+        Cast(*map(torch.cat, zip(*grounds, strict=True))),
+    )
+
+
+def paint(scene: Scene, height: int, width: int) -> Painted:
+    """All frames, some at a time."""
+    frames, step = len(scene.outlook.camera), max(1, _PIXELS // (height * width))
+    parts = [
+        _painted(_part(scene, start, start + step), height, width)
+        for start in range(0, frames, step)
+    ]
+    return parts[0] if len(parts) == 1 else Painted(*map(torch.cat, zip(*parts, strict=True)))
+
+
+def motion(plans: Sequence[Plan], painted: Painted, height: int) -> Motion:
+    """What moves in these videos, and how much of it is seen."""
+    shape = (len(plans), len(plans[0].route.place))
+    kind, colour, home = (
+        torch.from_numpy(np.stack([getattr(plan.troupe, name) for plan in plans]))
+        for name in ("kind", "colour", "home")
+    )
+    centre = torch.from_numpy(np.stack([plan.poses.centre for plan in plans])) * height
+    step = torch.from_numpy(np.stack([plan.route.step for plan in plans]))
+    return Motion(
+        kind=kind,
+        colour=colour,
+        home=home,
+        centre=centre[:, 1:].float(),
+        step=centre.diff(dim=1).float(),
+        visible=_visible(plans, painted).unflatten(0, shape),
+        camera_step=step.float(),
+        depth=painted.depth.unflatten(0, shape),
+    )
+
+
+def _still(
+    things: Things, label: np.ndarray, place: np.ndarray, camera: np.ndarray, height: int
+) -> Cast:
+    """What stands in the place of each frame."""
+    now = Things(*(field[place] for field in things))
+    unit = now.unit * height
+    kind = np.where(now.kind >= 0, now.kind + len(KINDS), -1)
+    return Cast(
+        *(torch.from_numpy(x) for x in (kind, label[place])),
+        *_floats(
+            now.row * height,
+            now.column * height - camera[:, None] * now.depth,
+            np.stack((unit, unit), -1),
+            np.zeros(kind.shape),
+            now.face,
+            now.colour,
+            now.light,
+            now.depth,
+        ),
+    )
+
+
+def _moving(plan: Plan, height: int, without: Sequence[int]) -> Cast:
+    """The sprites that live in the place of each frame."""
+    troupe, place = plan.troupe, plan.route.place
+    frames, sprites = len(place), len(troupe.kind)
+    each = sprites // len(plan.land.theme)
+    here = place[:, None] * each + np.arange(each)
+    poses = [getattr(plan.poses, name)[1:] for name in ("centre", "stretch", "swing", "face")]
+    centre, stretch, swing, face = (x[np.arange(frames)[:, None], here] for x in poses)
+    colour = np.array(list(COLOURS.values()))[troupe.colour][here]
+    hidden = np.isin(here + 1, list(without))
+    return Cast(
+        *(torch.from_numpy(x) for x in (np.where(hidden, -1, troupe.kind[here]), here + 1)),
+        *_floats(
+            centre[..., 0] * height,
+            centre[..., 1] * height - plan.route.column[:, None],
+            stretch * (RADIUS * height),
+            swing,
+            face,
+            colour,
+            np.ones(colour.shape),
+            np.ones(here.shape),
+        ),
+    )
+
+
+def _floats(*arrays: np.ndarray) -> list[Tensor]:
+    return [torch.from_numpy(np.ascontiguousarray(array)).float() for array in arrays]
+
+
+def _part(scene: Scene, start: int, stop: int) -> Scene:
+    return Scene(
+        Outlook(*(x[start:stop] for x in scene.outlook)),
+        Cast(*(x[start:stop] for x in scene.sky)),
+        Cast(*(x[start:stop] for x in scene.ground)),
+    )
+
+
+def _painted(scene: Scene, height: int, width: int) -> Painted:
+    canvas = Canvas(len(scene.outlook.camera), height, width)
+    paint_sky(canvas, scene.outlook)
+    canvas.stamp(_FIGURES, scene.sky)
+    paint_ridges(canvas, scene.outlook)
+    area = canvas.stamp(_FIGURES, scene.ground)
+    video = canvas.colour.transpose(0, 1).clamp(0, 1).contiguous()
+    return Painted(video, canvas.label, canvas.depth, area)
+
+
+def _visible(plans: Sequence[Plan], painted: Painted) -> Float[Tensor, "f things"]:
+    """Share of each sprite's own pixels that are its in the picture too."""
+    place = torch.from_numpy(np.concatenate([plan.route.place for plan in plans]))
+    sprites, frames = len(plans[0].troupe.kind), len(place)
+    each = sprites // len(plans[0].land.theme)
+    label = torch.where(painted.instance <= sprites, painted.instance, 0)
+    cell = torch.arange(frames)[:, None, None] * (sprites + 1) + label
+    seen = torch.bincount(cell.flatten(), minlength=frames * (sprites + 1))
+    seen = seen.view(frames, sprites + 1)[:, 1:].float()
+    first = plans[0].land.behind.kind.shape[1]
+    area = torch.zeros(frames, sprites)
+    here = place[:, None] * each + torch.arange(each)
+    area.scatter_(1, here, painted.area[:, first : first + each].float())
+    return torch.where(area > 0, seen / area.clamp(min=1), 0.0)
