@@ -38,7 +38,7 @@ def test_a_video_depends_on_seed_and_number_alone(stay: int | None) -> None:
 
 @pytest.mark.parametrize(
     "world",
-    [ROOMS, Rooms(size=(64, 96), view_cells=6, room_cells=9, num_rooms=4), Rooms(size=(128, 64))],
+    [ROOMS, Rooms(size=(64, 96), view_cells=6, room_cells=9, num_places=4), Rooms(size=(128, 64))],
     ids=["small", "wide", "tall"],
 )
 def test_every_identity_can_be_read_back(world: Rooms) -> None:

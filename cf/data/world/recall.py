@@ -118,9 +118,9 @@ def _history(
     """Of each cell: its lag or -1, whether it was given, what the model painted last time or -1."""
     batch, frames = truth.place.shape
     rows = torch.arange(batch)
-    last = torch.full((batch, world.num_rooms, world.room_cells), -1)
+    last = torch.full((batch, world.num_places, world.room_cells), -1)
     given_at = torch.zeros_like(last, dtype=torch.bool)
-    painted = torch.full((batch, world.num_rooms, made.shape[2], world.room_cells), -1)
+    painted = torch.full((batch, world.num_places, made.shape[2], world.room_cells), -1)
     at_cut, painted_at_cut = last.clone(), painted.clone()
     start = torch.zeros(batch, dtype=torch.long)
     lags, knowns, befores = [], [], []
@@ -149,7 +149,7 @@ def _history(
 def _alike(world: Rooms, truth: Truth, made: Cells, given: int) -> tuple[Tensor, Tensor]:
     """Pairs of rooms that look alike in a column, by what was painted there last."""
     batch = len(made)
-    painted = torch.full((batch, world.num_rooms, made.shape[2], world.room_cells), -1)
+    painted = torch.full((batch, world.num_places, made.shape[2], world.room_cells), -1)
     rows, lines = torch.arange(batch)[:, None, None], torch.arange(made.shape[2])[:, None]
     for frame in range(made.shape[1]):
         place = truth.place[:, given + frame, None, None]
@@ -157,7 +157,7 @@ def _alike(world: Rooms, truth: Truth, made: Cells, given: int) -> tuple[Tensor,
         columns = first[:, None, None] + torch.arange(world.view_cells)
         painted[rows, place, lines, columns] = made[:, frame]
     hits, seen = torch.zeros(batch).double(), torch.zeros(batch).double()
-    for one in range(world.num_rooms):
+    for one in range(world.num_places):
         for other in range(one):
             both = (painted[:, one] >= 0) & (painted[:, other] >= 0)
             hits += _count(both & (painted[:, one] == painted[:, other]))

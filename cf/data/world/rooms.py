@@ -39,7 +39,7 @@ class Rooms(World):
         size: height and width in pixels.
         view_cells: cells across the picture.
         room_cells: cells across a room.
-        num_rooms: rooms of a video; the control signal is their one-hot number.
+        num_places: rooms of a video; the control signal is their one-hot number.
         block_frames: frames between which cuts may lie.
         cut: chance of a cut at the edge of a block; 0 for a single shot.
         stay_blocks: instead of chance: stay this many blocks in each room, rooms in turn.
@@ -50,7 +50,7 @@ class Rooms(World):
     size: Sequence[int] = (32, 32)
     view_cells: int = 4
     room_cells: int = 8
-    num_rooms: int = 3
+    num_places: int = 3
     block_frames: int = 3
     cut: float = 0.5
     stay_blocks: int | None = None
@@ -59,10 +59,10 @@ class Rooms(World):
 
     def __post_init__(self) -> None:
         height, width = self.size
-        if not 1 <= self.view_cells <= self.room_cells or self.num_rooms < 1:
+        if not 1 <= self.view_cells <= self.room_cells or self.num_places < 1:
             raise ValueError(
                 f"view_cells={self.view_cells} must lie in 1..room_cells={self.room_cells} and "
-                f"num_rooms={self.num_rooms} be at least 1"
+                f"num_places={self.num_places} be at least 1"
             )
         if height % ROWS or width % self.view_cells or min(height, width) <= 0:
             raise ValueError(
@@ -75,11 +75,6 @@ class Rooms(World):
                 f"block_frames={self.block_frames} and stay_blocks={self.stay_blocks} must be at "
                 f"least 1"
             )
-
-    @property
-    def num_places(self) -> int:
-        """Rooms."""
-        return self.num_rooms
 
     @property
     def cell(self) -> tuple[int, int]:
@@ -104,7 +99,7 @@ class Rooms(World):
         video, instance = self._paint(sky.float(), identity)
         return Drawn(
             video,
-            one_hot(place, self.num_rooms),
+            one_hot(place, self.num_places),
             origin,
             [self._caption(plan) for plan in plans],
             Truth(place, pixels, fresh, identity, instance),
@@ -138,7 +133,7 @@ class Rooms(World):
         top = colorsys.hsv_to_rgb(hue, 0.50, shade)
         horizon = colorsys.hsv_to_rgb((hue + scenery.uniform(-0.08, 0.08)) % 1, 0.18, 0.97)
         kinds = [len(row) for row in names()]
-        shape = (self.num_rooms, self.room_cells)
+        shape = (self.num_places, self.room_cells)
         above = scenery.integers(1, kinds[0], shape) * (scenery.uniform(size=shape) < 0.75)
         layout = np.stack((above, scenery.integers(0, kinds[1], shape)), 1)
         return _Plan(np.array((top, horizon)), layout, *self._path(path, frames))
@@ -146,16 +141,16 @@ class Rooms(World):
     def _path(
         self, rng: np.random.Generator, frames: int
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        place, column, way, age = int(rng.integers(self.num_rooms)), 0, 1, 0
+        place, column, way, age = int(rng.integers(self.num_places)), 0, 1, 0
         last = self.room_cells - self.view_cells
         rows = []
         for frame in range(frames):
             leave, where, start, turn, go = rng.uniform(size=5).tolist()
             block, inside = divmod(frame, self.block_frames)
             leaves = frame > 0 and not inside and self._leaves(block, leave)
-            if leaves and self.num_rooms > 1:
-                ahead = 1 if self.stay_blocks else 1 + int(where * (self.num_rooms - 1))
-                place = (place + ahead) % self.num_rooms
+            if leaves and self.num_places > 1:
+                ahead = 1 if self.stay_blocks else 1 + int(where * (self.num_places - 1))
+                place = (place + ahead) % self.num_places
             if leaves or not frame:
                 column, way, age = int(start * (last + 1)), 1 if turn < 0.5 else -1, 0
             elif go < self.move and last:
@@ -200,4 +195,4 @@ class Rooms(World):
         first = int(plan.column[0])
         view = plan.layout[plan.place[0], :, first : first + self.view_cells]
         things = [ground[i] for i in view[1]] + [sky[i] for i in view[0] if i]
-        return f"{self.num_rooms} rooms; the first shows a " + ", a ".join(things)
+        return f"{self.num_places} rooms; the first shows a " + ", a ".join(things)
