@@ -1,15 +1,16 @@
 """The rollout: noise to video block after block, each block read back into the context."""
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from cf.memory.base import Memory, Query, fork, intact
-from cf.models.base import Backbone, Prepared
+from cf.memory.base import Memory, fork
+from cf.models.base import Backbone
+from cf.reads import Reads
 from cf.schedule import FlowSchedule
 from cf.seeding import seeded
 from cf.types import Conditioning, Context, Latents
@@ -43,13 +44,20 @@ class SeededNoise:
 
 @dataclass(frozen=True)
 class RolloutState:
-    """All that a stream needs to go on, besides its noise and conditioning."""
+    """All that a stream needs to go on, besides its noise and conditioning.
+
+    Attributes:
+        recent: the last latent frames, clean, from which a context can be computed anew.
+        begin: RoPE time at which the next block stands, if not where the memory would put it.
+    """
 
     context: Context = field(default_factory=Context)
+    recent: Latents | None = None
+    begin: float | None = None
 
     def fork(self) -> "RolloutState":
         """A state that survives when streaming on from this one consumes it; costs nothing."""
-        return RolloutState(fork(self.context))
+        return replace(self, context=fork(self.context))
 
 
 START = RolloutState()
@@ -81,6 +89,8 @@ class Rollout:
         context_noise: time at which a finished block is read into the context; 0: clean.
         sampler: "renoise" predicts x0 and adds fresh noise, as few-step students are trained;
             "euler" follows the velocity, for a network trained by flow matching alone.
+        recent_frames: latent frames that a state holds for computing its context anew; None: as
+            many as the memory attends, or none if that has no bound.
     """
 
     memory: Memory
@@ -90,6 +100,7 @@ class Rollout:
     context_noise: float = 0.0
     sampler: Literal["renoise", "euler"] = "renoise"
     timesteps: Sequence[float] | None = None
+    recent_frames: int | None = None
 
     def __post_init__(self) -> None:
         if self.block_frames < 1:
@@ -160,7 +171,7 @@ class Rollout:
         for part in torch.split(latents, lengths, 1):
             reads = self._reads(student, cond, state, part.shape[1])
             with torch.no_grad():
-                state = self._commit(student, noise, part, reads)
+                state = self._commit(student, noise, part, reads, state)
         return state
 
     def __call__(
@@ -218,14 +229,14 @@ class Rollout:
         exit_step: int | None = None,
         differentiable_past: bool = False,
     ) -> tuple[Latents, RolloutState]:
-        reads = self._reads(student, cond, state, self.block_frames)
+        reads = self._reads(student, cond, state, self.block_frames, differentiable_past)
         x0 = self._denoise(student, noise, reads, exit_step)
         with torch.set_grad_enabled(torch.is_grad_enabled() and differentiable_past):
             seen = x0 if differentiable_past else x0.detach()
-            return x0, self._commit(student, noise, seen, reads)
+            return x0, self._commit(student, noise, seen, reads, state)
 
     def _denoise(
-        self, student: Backbone, noise: Noise, reads: "Reads", exit_step: int | None
+        self, student: Backbone, noise: Noise, reads: Reads, exit_step: int | None
     ) -> Latents:
         times, start = self.times, reads.context.start
         last = len(times) - 1 if exit_step is None else exit_step
@@ -234,8 +245,9 @@ class Rollout:
         for step in range(last + 1):
             t = x.new_full(x.shape[:2], times[step])
             with torch.set_grad_enabled(grad and step == last):
-                velocity = student(x, t, reads.cond, reads("denoise", step)).velocity
+                velocity, block = student(x, t, reads.cond, reads("denoise", step))
                 x0 = self.schedule.to_x0(velocity, x, t)
+            reads.passed(block)
             if step == last:
                 return x0
             to = torch.full_like(t, times[step + 1])
@@ -245,47 +257,37 @@ class Rollout:
                 x = self.schedule.add_noise(x0, noise(start, step + 1).to(x), to)
         raise AssertionError("a rollout has at least one step")
 
-    def _commit(self, student: Backbone, noise: Noise, x0: Latents, reads: "Reads") -> RolloutState:
-        step = len(self.times)
+    def _commit(
+        self, student: Backbone, noise: Noise, x0: Latents, reads: Reads, state: RolloutState
+    ) -> RolloutState:
+        step, recent = len(self.times), self._recent(state, x0)
         t = x0.new_full(x0.shape[:2], self.context_noise)
         if self.context_noise > 0:
             eps = noise(reads.context.start, step)[:, : x0.shape[1]].to(x0)
             x0 = self.schedule.add_noise(x0, eps, t)
         block = student(x0, t, reads.cond, reads("commit", step)).block
         reads.clear()
-        return RolloutState(self.memory.update(reads.context, block))
+        return RolloutState(self.memory.update(reads.context, block), recent)
+
+    def _recent(self, state: RolloutState, x0: Tensor) -> Tensor | None:
+        count = self.memory.max_frames if self.recent_frames is None else self.recent_frames
+        if not count:
+            return None
+        held = x0.detach() if state.recent is None else torch.cat((state.recent, x0.detach()), 1)
+        return held[:, -count:]
 
     def _reads(
-        self, student: Backbone, cond: Conditioning, state: RolloutState, frames: int
-    ) -> "Reads":
+        self,
+        student: Backbone,
+        cond: Conditioning,
+        state: RolloutState,
+        frames: int,
+        differentiable: bool = False,
+    ) -> Reads:
         start = state.context.start
         here = cond.frames(start, start + frames)
-        return Reads(student, self.memory, state.context, here, frames)
-
-
-class Reads:
-    """The reads of one block, each distinct one prepared once and only the last one held."""
-
-    def __init__(
-        self, student: Backbone, memory: Memory, context: Context, cond: Conditioning, frames: int
-    ) -> None:
-        self.context, self.cond = intact(context), cond
-        self._student, self._memory, self._frames = student, memory, frames
-        self._held: tuple[Hashable, Prepared] | None = None
-
-    def __call__(self, phase: Literal["denoise", "commit"], step: int) -> Prepared:
-        """What the network reads in this phase and step."""
-        query = Query(self._frames, self.cond, phase, step)
-        key = (self._memory.read_key(query), torch.is_grad_enabled())
-        if self._held is None or self._held[0] != key:
-            self.clear()
-            past = self._memory.read(self.context, query)
-            self._held = (key, self._student.prepare(past, self.cond))
-        return self._held[1]
-
-    def clear(self) -> None:
-        """Let go of rotated keys, before the memory makes room for the next block."""
-        self._held = None
+        place = state.begin, differentiable
+        return Reads(student, self.memory, state.context, here, frames, *place)
 
 
 def _state_dtype(student: Backbone) -> torch.dtype:

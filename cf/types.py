@@ -4,7 +4,7 @@ Axes: `b` batch, `f` latent frames, `c h w` latent channels, height, width, `t` 
 `n` tokens, `heads d` attention heads and their width, `s` text tokens, `k` control channels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -75,11 +75,13 @@ class Block:
         layers: one LayerKV per layer, tokens ordered by (frame, row, column).
         frames: number of latent frames.
         grid: rows and columns of tokens in a frame.
+        queries: each layer's queries, before RoPE; empty unless the memory needs them.
     """
 
     layers: tuple[LayerKV, ...]
     frames: int
     grid: tuple[int, int]
+    queries: tuple[Float[Tensor, "b n heads d"], ...] = ()
 
     @property
     def tokens_per_frame(self) -> int:
@@ -98,6 +100,8 @@ class Context:
             in which they lie; a memory that chooses per sample lists only the common ones.
         grid: rows and columns of tokens in a frame.
         state: what a policy needs besides (a running mean, the last key); detached.
+        first: true index of the frame with which remembering began, from which sinks are counted;
+            above 0 after the past was recomputed from there on.
     """
 
     layers: Sequence[LayerKV] = ()
@@ -105,11 +109,16 @@ class Context:
     frames: tuple[int, ...] = ()
     grid: tuple[int, int] = (0, 0)
     state: tuple[Tensor, ...] = ()
+    first: int = 0
 
     @property
     def tokens_per_frame(self) -> int:
         """Tokens of one latent frame, as it was generated."""
         return self.grid[0] * self.grid[1]
+
+
+Live = Callable[[int, LayerKV, Float[Tensor, "b n heads d"]], LayerKV]
+"""(layer, the block's own tokens in this pass, its queries before RoPE) -> what the layer reads."""
 
 
 class Past(NamedTuple):
@@ -118,11 +127,16 @@ class Past(NamedTuple):
     Attributes:
         start: RoPE time at which the coming block begins.
         bias: additive attention logit of each remembered token; None for none.
+        query_start: where the block's queries begin, if not where its keys do: a quirk of peers.
+        live: replaces `layers` where what is read depends on the keys of the pass that reads it;
+            costs a rotation per pass, and nothing but faithful ports needs it.
     """
 
     layers: Sequence[LayerKV] = ()
     start: float = 0.0
     bias: Float[Tensor, "b n"] | None = None
+    query_start: float | None = None
+    live: Live | None = None
 
 
 class Prediction(NamedTuple):

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -32,7 +32,14 @@ class Memory(ABC):
 
     Under autograd nothing is changed in place. A context that was made in inference mode is
     consumed by `update`, so that old and new never exist at once; `fork` it to keep it.
+
+    Attributes:
+        needs_queries: blocks must come with their queries.
+        sink_frames: first frames that are kept for ever.
     """
+
+    needs_queries: ClassVar[bool] = False
+    sink_frames: int = 0
 
     @property
     @abstractmethod
@@ -46,6 +53,25 @@ class Memory(ABC):
     def read(self, context: Context, query: Query) -> Past:
         """What the coming block sees of the context, and where in RoPE time: all, in place."""
         return Past(context.layers, float(context.start))
+
+    def noisy(self, context: Context, block: Block) -> Context:
+        """The context after a denoising pass; only ports of code that remembers such change it."""
+        return context
+
+    def flush(self, context: Context, recent_frames: int) -> Context:
+        """Only the sink and the last `recent_frames` that are held, as if nothing else had been.
+
+        Raises:
+            ValueError: if it does not hold whole frames, so that this has no plain meaning.
+        """
+        if intact(context).layers and any(
+            layer.k.shape[1] != len(context.frames) * context.tokens_per_frame
+            for layer in context.layers
+        ):
+            raise ValueError(f"{type(self).__name__} does not hold whole frames; keep or recache")
+        sink = sum(frame < context.first + self.sink_frames for frame in context.frames)
+        recent = min(recent_frames, len(context.frames) - sink)
+        return ends(context, sink, recent)
 
     def read_key(self, query: Query) -> Hashable:
         """Equal keys promise equal reads of one context, which are then prepared only once."""
@@ -61,13 +87,16 @@ class SelectiveMemory(Memory):
 
     @abstractmethod
     def keep(self, frames: Int[Tensor, " f"], stop: int) -> Bool[Tensor, " f"]:
-        """Which `frames` (true indices) a block that ends before frame `stop` may read."""
+        """Which `frames` a block that ends before frame `stop` may read.
+
+        Indices count from where remembering began: true ones, unless the past was recomputed.
+        """
 
     def update(self, context: Context, block: Block) -> Context:
         """Append the block and drop what the next one, taken to be as long, may not read."""
         held = context.frames + tuple(range(context.start, context.start + block.frames))
         start = context.start + block.frames
-        kept = self._kept(held, start + block.frames)
+        kept = self._kept(held, start + block.frames, context.first)
         tokens, old = block.tokens_per_frame, len(context.frames)
         runs = _runs(kept)
         before = [slice(a * tokens, min(b, old) * tokens) for a, b in runs if a < old]
@@ -86,7 +115,7 @@ class SelectiveMemory(Memory):
 
     def read(self, context: Context, query: Query) -> Past:
         """Everything held, less what a block longer than the last one may not see."""
-        kept = self._kept(context.frames, context.start + query.frames)
+        kept = self._kept(context.frames, context.start + query.frames, context.first)
         layers = context.layers
         if len(kept) < len(context.frames):
             tokens = context.tokens_per_frame
@@ -98,8 +127,8 @@ class SelectiveMemory(Memory):
         """Put the `frames` frames that are read into RoPE time; default: where they were."""
         return Past(layers, float(context.start))
 
-    def _kept(self, frames: Sequence[int], stop: int) -> list[int]:
-        keep = self.keep(torch.tensor(frames, dtype=torch.long), stop)
+    def _kept(self, frames: Sequence[int], stop: int, first: int) -> list[int]:
+        keep = self.keep(torch.tensor(frames, dtype=torch.long) - first, stop - first)
         return [int(i) for i in keep.nonzero().flatten()]
 
 
@@ -117,6 +146,33 @@ def intact(context: Context) -> Context:
     if any(layer is None for layer in context.layers):
         raise RuntimeError("this context was consumed by an update; fork() it before streaming on")
     return context
+
+
+def ends(context: Context, head: int, tail: int) -> Context:
+    """The context with its first `head` and last `tail` frames' worth of tokens alone."""
+    if not context.layers:
+        return context
+    tokens = context.tokens_per_frame
+    stop = context.layers[0].k.shape[1]
+    parts = (slice(head * tokens), slice(max(stop - tail * tokens, 0), None))
+    layers = collect(
+        share_ids(join([pick(layer, part) for part in parts]) for layer in context.layers)
+    )
+    frames = context.frames[:head] + context.frames[len(context.frames) - tail :]
+    return replace(context, layers=layers, frames=frames)
+
+
+def pieces(block: Block, lengths: Sequence[int]) -> Iterator[Block]:
+    """The block as if it had arrived in pieces of these lengths."""
+    tokens, start = block.tokens_per_frame, 0
+    for frames in lengths:
+        part = slice(start * tokens, (start + frames) * tokens)
+        layers = [pick(layer, part) for layer in block.layers]
+        shift = layers[0].ids.new_tensor((start, 0, 0))
+        layers = [layer._replace(ids=layer.ids - shift) for layer in layers]
+        queries = tuple(q[:, part] for q in block.queries)
+        yield Block(tuple(share_ids(layers)), frames, block.grid, queries)
+        start += frames
 
 
 def arrivals(context: Context, block: Block) -> Iterator[tuple[LayerKV, LayerKV]]:
