@@ -67,6 +67,10 @@ class LayerKV(NamedTuple):
     valid: Bool[Tensor, "b n"] | None = None
 
 
+Rotate = Callable[[Float[Tensor, "b n heads d"], Float[Tensor, "b n 3"]], Tensor]
+"""(keys or queries, where they stand) -> the same after the RoPE of the network they came from."""
+
+
 @dataclass(frozen=True)
 class Block:
     """What one pass over some frames would add to a context.
@@ -76,12 +80,14 @@ class Block:
         frames: number of latent frames.
         grid: rows and columns of tokens in a frame.
         queries: each layer's queries, before RoPE; empty unless the memory needs them.
+        rotate: how the network turns keys and queries; comes with queries alone.
     """
 
     layers: tuple[LayerKV, ...]
     frames: int
     grid: tuple[int, int]
     queries: tuple[Float[Tensor, "b n heads d"], ...] = ()
+    rotate: Rotate | None = None
 
     @property
     def tokens_per_frame(self) -> int:
@@ -117,8 +123,8 @@ class Context:
         return self.grid[0] * self.grid[1]
 
 
-Live = Callable[[int, LayerKV, Float[Tensor, "b n heads d"]], LayerKV]
-"""(layer, the block's own tokens in this pass, its queries before RoPE) -> what the layer reads."""
+Live = Callable[[int, LayerKV, Float[Tensor, "b n heads d"], Rotate], LayerKV]
+"""(layer, own tokens of the block in this pass, own queries, RoPE) -> what the layer reads."""
 
 
 class Past(NamedTuple):

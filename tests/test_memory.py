@@ -16,7 +16,10 @@ from cf.rollout import Rollout
 from cf.types import Context
 
 NAMES = [file.stem for file in MEMORIES]
-PLACED = ("infinity_rope", "sliding_relative", "slow_fast")
+PLACED = (
+    *("infinity_rope", "sliding_relative", "slow_fast", "deep_sink", "ema_sink", "memrope"),
+    *("participative", "anchor"),
+)
 """Those that promise positions within the frames that they attend."""
 VARIANTS: dict[str, Memory] = {
     **{name: memory(name) for name in NAMES},
@@ -33,6 +36,8 @@ VARIANTS: dict[str, Memory] = {
     "no slow": SlowFast(3, 0, 6),
     "no sink": SlowFast(0, 4, 3, interval=1),
 }
+MEANS = ("SlowFast", "MemRope", "Participative")
+"""Besides selective ones, those that hold frames, tokens or their weighted means."""
 every = pytest.mark.parametrize("policy", VARIANTS.values(), ids=VARIANTS.keys())
 both = pytest.mark.parametrize("frames", [1, 3])
 """Students that make one frame at a time, and three."""
@@ -94,12 +99,12 @@ def assert_bounded(
             if i < 200 or i > updates - 20:
                 ids = past.layers[0].ids[..., 0]
                 places += [past.start + frames, *ids.flatten().tolist()]
-    half = updates // 2
     assert max(sizes) <= policy.max_frames
     for grown in (sizes, stored):
-        assert max(grown[:half]) == max(grown[half:])
+        third, last = grown[updates // 2 : updates * 3 // 4], grown[updates * 3 // 4 :]
+        assert max(third) == max(last)
     assert context.start == frames * updates
-    if policy in [memory(name) for name in PLACED]:
+    if policy in [memory(name) for name in PLACED if name in NAMES]:
         assert min(places) >= 0
         assert max(places) <= policy.max_frames
 
@@ -198,8 +203,9 @@ def test_what_is_remembered_is_differentiable(policy: Memory) -> None:
     newest = grads[-2:]
     if not no_room(policy, 3):
         assert all(grad is not None and bool((grad[:, -4:] >= 1).all()) for grad in newest)
-    if isinstance(policy, SelectiveMemory):
-        assert_conserved(grads, past.layers, whole=True)
+    if isinstance(policy, SelectiveMemory) or type(policy).__name__ in MEANS:
+        whole = type(policy).update is SelectiveMemory.update
+        assert_conserved(grads, past.layers, whole=whole)
 
 
 def assert_conserved(grads: Any, layers: Any, *, whole: bool) -> None:

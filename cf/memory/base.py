@@ -94,34 +94,35 @@ class SelectiveMemory(Memory):
 
     def update(self, context: Context, block: Block) -> Context:
         """Append the block and drop what the next one, taken to be as long, may not read."""
-        held = context.frames + tuple(range(context.start, context.start + block.frames))
-        start = context.start + block.frames
-        kept = self._kept(held, start + block.frames, context.first)
+        held, kept = self.retained(context, block)
         tokens, old = block.tokens_per_frame, len(context.frames)
-        runs = _runs(kept)
-        before = [slice(a * tokens, min(b, old) * tokens) for a, b in runs if a < old]
-        after = [
-            slice((max(a, old) - old) * tokens, (b - old) * tokens) for a, b in runs if b > old
-        ]
-        after = after or [slice(0)]
+        before, after = [i for i in kept if i < old], [i - old for i in kept if i >= old]
         layers = collect(
             share_ids(
-                join([pick(past, s) for s in before] + [pick(new, s) for s in after])
+                join([*chosen(past, before, tokens), *(chosen(new, after, tokens))])
                 for past, new in arrivals(context, block)
             )
         )
-        frames = tuple(held[i] for i in kept)
+        frames, start = tuple(held[i] for i in kept), context.start + block.frames
         return replace(context, layers=layers, start=start, frames=frames, grid=block.grid)
+
+    def retained(self, context: Context, block: Block) -> tuple[tuple[int, ...], list[int]]:
+        """True indices of the frames held once the block has arrived, and which of them stay."""
+        stop = context.start + block.frames
+        held = (*context.frames, *range(context.start, stop))
+        return held, self._kept(held, stop + block.frames, context.first)
 
     def read(self, context: Context, query: Query) -> Past:
         """Everything held, less what a block longer than the last one may not see."""
         kept = self._kept(context.frames, context.start + query.frames, context.first)
-        layers = context.layers
-        if len(kept) < len(context.frames):
-            tokens = context.tokens_per_frame
-            slices = [slice(a * tokens, b * tokens) for a, b in _runs(kept)] or [slice(0)]
-            layers = tuple(share_ids(join([pick(layer, s) for s in slices]) for layer in layers))
-        return self.place(layers, len(kept), context)
+        return self.place(self.only(context, kept), len(kept), context)
+
+    def only(self, context: Context, kept: Sequence[int]) -> Sequence[LayerKV]:
+        """The layers with some of the held frames alone."""
+        if len(kept) == len(context.frames):
+            return context.layers
+        tokens = context.tokens_per_frame
+        return tuple(share_ids(join(chosen(one, kept, tokens)) for one in context.layers))
 
     def place(self, layers: Sequence[LayerKV], frames: int, context: Context) -> Past:
         """Put the `frames` frames that are read into RoPE time; default: where they were."""
@@ -171,7 +172,7 @@ def pieces(block: Block, lengths: Sequence[int]) -> Iterator[Block]:
         shift = layers[0].ids.new_tensor((start, 0, 0))
         layers = [layer._replace(ids=layer.ids - shift) for layer in layers]
         queries = tuple(q[:, part] for q in block.queries)
-        yield Block(tuple(share_ids(layers)), frames, block.grid, queries)
+        yield Block(tuple(share_ids(layers)), frames, block.grid, queries, block.rotate)
         start += frames
 
 
@@ -201,6 +202,12 @@ def pick(layer: LayerKV, tokens: slice) -> LayerKV:
     return LayerKV(k[:, tokens], v[:, tokens], ids[:, tokens], valid)
 
 
+def chosen(layer: LayerKV, frames: Sequence[int], tokens: int) -> list[LayerKV]:
+    """Some frames of a layer, as views of as few stretches as there are; at least an empty one."""
+    stretches = _runs(frames) or [(0, 0)]
+    return [pick(layer, slice(a * tokens, b * tokens)) for a, b in stretches]
+
+
 def join(parts: Sequence[LayerKV]) -> LayerKV:
     """Layers one after the other, in storage of their own."""
     k, v, ids = (torch.cat(fields, 1) for fields in zip(*(part[:3] for part in parts), strict=True))
@@ -224,11 +231,41 @@ def at_times(layer: LayerKV, times: Float[Tensor, "b n"]) -> LayerKV:
     return layer._replace(ids=torch.cat((times[..., None], layer.ids[..., 1:]), -1))
 
 
+def side_by_side(
+    layers: Sequence[LayerKV], frames: int, tokens: int, alike: bool = True
+) -> tuple[LayerKV, ...]:
+    """The layers' frames at times 0, 1, 2, ...; `alike` if all layers hold the same tokens."""
+    if not layers:
+        return ()
+    slots = torch.arange(frames, device=layers[0].k.device)
+    times = slots.repeat_interleave(tokens)[None].float()
+    placed = (at_times(layer, times) for layer in layers)
+    return tuple(share_ids(placed) if alike else placed)
+
+
 def validity(layer: LayerKV) -> Bool[Tensor, "b n"]:
     """Which tokens count, spelled out."""
     if layer.valid is not None:
         return layer.valid
     return torch.ones(layer.k.shape[:2], dtype=torch.bool, device=layer.k.device)
+
+
+def check_sizes(sink_frames: int, window_frames: int) -> None:
+    """Raise a ValueError for a sink or window of impossible size."""
+    if sink_frames < 0 or window_frames < 1:
+        raise ValueError(
+            f"sink_frames={sink_frames} must not be negative and "
+            f"window_frames={window_frames} must be at least 1"
+        )
+
+
+def check_window(window_frames: int, block_frames: int) -> None:
+    """Raise a ValueError if a window does not hold the coming block."""
+    if window_frames < block_frames:
+        raise ValueError(
+            f"window_frames={window_frames} is smaller than a block of {block_frames} "
+            f"frames; a block must see itself"
+        )
 
 
 def _runs(indices: Sequence[int]) -> list[tuple[int, int]]:
