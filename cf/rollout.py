@@ -13,7 +13,7 @@ from cf.models.base import Backbone
 from cf.reads import Reads
 from cf.schedule import FlowSchedule
 from cf.seeding import seeded
-from cf.types import Conditioning, Context, Latents
+from cf.types import Conditioning, Context, Latents, Times
 
 Noise = Callable[[int, int], Latents]
 """(index of a block's first frame, denoising step) -> that block's noise, float32 on the CPU."""
@@ -260,14 +260,18 @@ class Rollout:
     def _commit(
         self, student: Backbone, noise: Noise, x0: Latents, reads: Reads, state: RolloutState
     ) -> RolloutState:
-        step, recent = len(self.times), self._recent(state, x0)
-        t = x0.new_full(x0.shape[:2], self.context_noise)
-        if self.context_noise > 0:
-            eps = noise(reads.context.start, step)[:, : x0.shape[1]].to(x0)
-            x0 = self.schedule.add_noise(x0, eps, t)
-        block = student(x0, t, reads.cond, reads("commit", step)).block
+        x, t = self.as_read(x0, noise, reads.context.start)
+        block = student(x, t, reads.cond, reads("commit", len(self.times))).block
         reads.clear()
-        return RolloutState(self.memory.update(reads.context, block), recent)
+        return RolloutState(self.memory.update(reads.context, block), self._recent(state, x0))
+
+    def as_read(self, x0: Latents, noise: Noise, start: int) -> tuple[Latents, Times]:
+        """A finished block that begins at frame `start`, as it is read into the context."""
+        t = x0.new_full(x0.shape[:2], self.context_noise)
+        if self.context_noise == 0:
+            return x0, t
+        eps = noise(start, len(self.times))[:, : x0.shape[1]].to(x0)
+        return self.schedule.add_noise(x0, eps, t), t
 
     def _recent(self, state: RolloutState, x0: Tensor) -> Tensor | None:
         count = self.memory.max_frames if self.recent_frames is None else self.recent_frames
