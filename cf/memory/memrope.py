@@ -119,11 +119,11 @@ class MemRope(Memory):
             return Past()
         tokens = context.tokens_per_frame
         frames = context.layers[0].k.shape[1] // tokens
-        drop = max(frames + query.frames - self.max_frames, 0)
+        sink = sum(frame < context.first + self.sink_frames for frame in context.frames)
+        head = sink + (_AVERAGES if self._begun(context) else 0)
+        drop = min(max(frames + query.frames - self.max_frames, 0), frames - head)
         layers: Sequence[LayerKV] = context.layers
         if drop:
-            sink = sum(frame < context.first + self.sink_frames for frame in context.frames)
-            head = sink + (_AVERAGES if self._begun(context) else 0)
             kept = [i for i in range(frames) if not head <= i < head + drop]
             layers = tuple(share_ids(join(chosen(layer, kept, tokens)) for layer in layers))
         return Past(side_by_side(layers, frames - drop, tokens), float(frames - drop))

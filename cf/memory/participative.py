@@ -156,9 +156,10 @@ class Participative(Memory):
                 last = recent[0] + self.recent_frames - query.frames if recent else context.start
                 layers = [self._moved(layer, tokens, last, query.frames) for layer in layers]
             return Past(tuple(layers), start)
-        layers = context.layers
+        sink = sum(frame < context.first + self.sink_frames for frame in context.frames)
+        head = frames - (len(context.frames) - sink)
+        layers, drop = context.layers, min(drop, frames - head)
         if drop:
-            head = frames - (len(context.frames) - self.sink_frames)
             kept = [i for i in range(frames) if not head <= i < head + drop]
             layers = [join(chosen(layer, kept, tokens)) for layer in layers]
         alike = frames == len(context.frames)
