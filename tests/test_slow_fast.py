@@ -219,3 +219,80 @@ def test_the_paper_sizes_fill_to_21_frames() -> None:
     assert past.start == 18
     assert frames_of(policy, context) == list(range(18))
     assert slow(policy, context) == [3.0 * i for i in range(18, 30)]
+
+
+# The figure, uniform sampling, calibrated thresholds
+
+
+def test_uniform_promotes_whatever_comes() -> None:
+    for interval, expected in ((1, [3, 6, 9, 12]), (2, [6, 12])):
+        policy = SlowFast(3, 6, 6, novelty="uniform", interval=interval)
+        context = story(policy, *[0.0] * 5)
+        assert slow(policy, context) == expected
+        assert context.state == ()
+
+
+@pytest.mark.parametrize("novelty", ["previous", "kept"])
+def test_the_figure_promotes_what_is_alike(novelty: Any) -> None:
+    policy = SlowFast(3, 4, 6, promote="alike", novelty=novelty, interval=1)
+    assert slow(policy, story(policy, 0, CLOSE, CLOSE + 90, CLOSE + 90)) == (
+        [3, 9] if novelty == "previous" else [3]
+    )
+
+
+def test_the_figure_overwrites_the_newest_entry() -> None:
+    """And so keeps the first ones for ever; samples that have room still fill it."""
+    policy = SlowFast(3, 2, 6, evict="newest", interval=1)
+    angles = [(0, 0), (90, 0), (180, 0), (270, 90), (0, 180), (90, 180)]
+    seen = [story(policy, *angles[: i + 1]) for i in range(len(angles))]
+    assert [slow(policy, context, 0) for context in seen] == [
+        [],
+        [3],
+        [3, 6],
+        [3, 9],
+        [3, 12],
+        [3, 15],
+    ]
+    assert [slow(policy, context, 1) for context in seen] == [[], [], [], [9], [9, 12], [9, 12]]
+
+
+@pytest.mark.parametrize("per_layer", [False, True])
+@pytest.mark.parametrize("novelty", ["previous", "kept"])
+def test_a_threshold_calibrated_as_a_quantile(novelty: Any, per_layer: bool) -> None:
+    """Of the last similarities of that layer and sample; before there is one, as given."""
+    policy = SlowFast(
+        3, 99, 6, threshold=-1.0, quantile=0.25, calibration=8,
+        novelty=novelty, per_layer=per_layer, interval=1,
+    )  # fmt: skip
+    angles = torch.from_numpy(draw_angles(40)).cumsum(0)
+    context, promoted, seen = Context(), [], []
+    for i, (a, b) in enumerate(angles.tolist()):
+        keys = turned(a, b)
+        context = policy.update(context, block(3, batch=2, grid=(1, 1), keys=keys))
+        if novelty == "previous" and i > 0:
+            similar = torch.cos(torch.deg2rad(angles[i] - angles[i - 1]))
+            limit = torch.stack(seen[-8:]).quantile(0.25, 0) if seen else torch.full((2,), -1.0)
+            promoted.append((similar < limit).tolist())
+            seen.append(similar)
+    counts = [len(slow(policy, context, index)) for index in (0, 1)]
+    if novelty == "previous":
+        assert counts == [sum(each[index] for each in promoted) for index in (0, 1)]
+    assert all(3 <= count <= 17 for count in counts), counts
+    assert context.state[-1].shape == (2, 8)
+
+
+def draw_angles(count: int) -> Any:
+    import numpy as np
+
+    return np.random.RandomState(3).uniform(0, 60, (count, 2))
+
+
+def test_settings_that_no_code_has_are_refused() -> None:
+    with pytest.raises(ValueError, match="the released code has no store='pooled'"):
+        SlowFast(store="pooled", faithful=True)
+    with pytest.raises(ValueError, match="previous pass only, not kept"):
+        SlowFast(novelty="kept", faithful=True)
+    with pytest.raises(ValueError, match=r"quantile=1.5 lie in \[0, 1\]"):
+        SlowFast(quantile=1.5)
+    with pytest.raises(ValueError, match="calibration=0"):
+        SlowFast(calibration=0)

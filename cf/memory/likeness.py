@@ -45,6 +45,10 @@ def cosine(one: Likeness) -> Float[Tensor, " b"]:
     return F.pad(cosine, (1, 0), value=-1).amax(1)
 
 
+_NONE = 2.0
+"""No similarity: a cosine is at most 1."""
+
+
 @dataclass(frozen=True)
 class Judge:
     """Which candidates are novel enough.
@@ -67,7 +71,7 @@ class Judge:
         """No similarities yet, for each layer."""
         if self.quantile is None:
             return ()
-        nothing = like.new_full((like.shape[0], self.calibration), torch.nan, dtype=torch.float32)
+        nothing = like.new_full((like.shape[0], self.calibration), _NONE, dtype=torch.float32)
         return (nothing,) * layers
 
     def __call__(
@@ -80,7 +84,8 @@ class Judge:
         for i, one in enumerate(compared):
             similarity, limit = cosine(one), torch.as_tensor(self.threshold)
             if self.quantile is not None:
-                found = torch.nanquantile(seen[i], self.quantile, dim=1)
+                known = seen[i].masked_fill(seen[i] == _NONE, torch.nan)
+                found = torch.nanquantile(known, self.quantile, dim=1)
                 limit = torch.where(found.isnan(), self.threshold, found)
                 if one.dots.shape[1]:
                     seen_now = torch.cat((seen[i][:, 1:], similarity[:, None]), 1)
