@@ -233,7 +233,7 @@ def assert_conserved(grads: Any, layers: Any, *, whole: bool) -> None:
     assert not whole or all(bool((g == g.round()).all()) for g in grads if g is not None)
 
 
-@both
+@pytest.mark.parametrize("frames", [1, 3])
 @pytest.mark.parametrize("name", NAMES)
 def test_a_student_trains_one_step(name: str, frames: int) -> None:
     """Through its own rollout: every weight gets a finite gradient and moves."""
