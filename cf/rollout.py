@@ -12,34 +12,11 @@ from cf.memory.base import Memory, fork
 from cf.models.base import Backbone
 from cf.reads import Reads
 from cf.schedule import FlowSchedule
-from cf.seeding import seeded
+from cf.seeding import SeededNoise, seeded
 from cf.types import Conditioning, Context, Latents, Times
 
 Noise = Callable[[int, int], Latents]
 """(index of a block's first frame, denoising step) -> that block's noise, float32 on the CPU."""
-
-
-@dataclass(frozen=True)
-class SeededNoise:
-    """Gaussian noise that depends on seed, sample, block and step alone.
-
-    So batches of any size, ranks and resumed streams agree; drawn on the CPU in float32.
-
-    Attributes:
-        samples: global index of each sample of the batch.
-        shape: frames of a block, channels, height, width.
-    """
-
-    seed: int
-    samples: tuple[int, ...]
-    shape: tuple[int, int, int, int]
-
-    def __call__(self, block: int, step: int) -> Latents:
-        """The noise of one block at one step."""
-        return torch.stack([self._draw(sample, block, step) for sample in self.samples])
-
-    def _draw(self, sample: int, block: int, step: int) -> Tensor:
-        return torch.randn(self.shape, generator=seeded(self.seed, sample, block, step))
 
 
 @dataclass(frozen=True)
@@ -49,11 +26,15 @@ class RolloutState:
     Attributes:
         recent: the last latent frames, clean, from which a context can be computed anew.
         begin: RoPE time at which the next block stands, if not where the memory would put it.
+        window, passes: unfinished frames that come next, for a rollout that denoises several
+            blocks at once, and how many passes the first of these has had.
     """
 
     context: Context = field(default_factory=Context)
-    recent: Latents | None = None
+    recent: Float[Tensor, "b recent c h w"] | None = None
     begin: float | None = None
+    window: Float[Tensor, "b coming c h w"] | None = None
+    passes: int = 0
 
     def fork(self) -> "RolloutState":
         """A state that survives when streaming on from this one consumes it; costs nothing."""
@@ -193,19 +174,9 @@ class Rollout:
         gradient flows from one block to another; with it, it flows through the window's frames
         and through the keys and values by which they were remembered.
         """
-        for name, value in (("frames", frames), ("window_frames", window_frames)):
-            if value % self.block_frames or value < 0:
-                raise ValueError(
-                    f"{name}={value} is not a multiple of block_frames={self.block_frames}"
-                )
-        if frames == 0:
-            raise ValueError("frames=0 leaves nothing to roll out")
-        if window_frames > frames:
-            raise ValueError(f"window_frames={window_frames} exceeds frames={frames}")
         times = self.times
         exit_step = len(times) - 1 if exit_step is None else exit_step
-        if not 0 <= exit_step < len(times):
-            raise ValueError(f"exit_step must lie in 0..{len(times) - 1}, got {exit_step}")
+        self._check(frames, window_frames, exit_step)
         blocks: list[Latents] = []
         for start in range(0, frames, self.block_frames):
             scored = start >= frames - window_frames
@@ -219,6 +190,19 @@ class Rollout:
         nothing = blocks[0][:, :0].detach()
         past, window = (torch.cat([nothing, *part], 1) for part in (blocks[:split], blocks[split:]))
         return Rolled(past, window, window.new_tensor(times[exit_step]), state)
+
+    def _check(self, frames: int, window_frames: int, exit_step: int) -> None:
+        for name, value in (("frames", frames), ("window_frames", window_frames)):
+            if value % self.block_frames or value < 0:
+                raise ValueError(
+                    f"{name}={value} is not a multiple of block_frames={self.block_frames}"
+                )
+        if frames == 0:
+            raise ValueError("frames=0 leaves nothing to roll out")
+        if window_frames > frames:
+            raise ValueError(f"window_frames={window_frames} exceeds frames={frames}")
+        if not 0 <= exit_step < len(self.times):
+            raise ValueError(f"exit_step must lie in 0..{len(self.times) - 1}, got {exit_step}")
 
     def _advance(
         self,

@@ -1,7 +1,10 @@
 """Random generators keyed by what they are for, so that nothing depends on what ran before."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
+from torch import Tensor
 
 
 def seeded(*key: int) -> torch.Generator:
@@ -12,3 +15,26 @@ def seeded(*key: int) -> torch.Generator:
     """
     state = np.random.SeedSequence(key).generate_state(1, np.uint64)
     return torch.Generator().manual_seed(int(state[0]))
+
+
+@dataclass(frozen=True)
+class SeededNoise:
+    """Gaussian noise that depends on seed, sample, block and step alone.
+
+    So batches of any size, ranks and resumed streams agree; drawn on the CPU in float32.
+
+    Attributes:
+        samples: global index of each sample of the batch.
+        shape: frames of a block, channels, height, width.
+    """
+
+    seed: int
+    samples: tuple[int, ...]
+    shape: tuple[int, int, int, int]
+
+    def __call__(self, block: int, step: int) -> Tensor:
+        """The noise of one block at one step."""
+        return torch.stack([self._draw(sample, block, step) for sample in self.samples])
+
+    def _draw(self, sample: int, block: int, step: int) -> Tensor:
+        return torch.randn(self.shape, generator=seeded(self.seed, sample, block, step))
