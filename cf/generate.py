@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from cf.models.codec import Codec
     from cf.models.text import TextEncoder
     from cf.rollout import Rollout
+    from cf.switch import Switch
     from cf.types import Conditioning, Video
 
 log = logging.getLogger("cf.generate")
@@ -45,11 +47,13 @@ def generate(settings: Settings, folder: Path) -> list[Path]:
     generator = load(settings)
     prefix = _prefix(settings, generator)
     frames = max(round(_positive(settings, "seconds") * generator.fps), 1)
-    prompts = [settings["prompt"]] * int(_positive(settings, "samples"))
-    paths = [folder / f"video_{i}.mp4" for i in range(len(prompts))]
+    paths = [folder / f"video_{i}.mp4" for i in range(int(_positive(settings, "samples")))]
     with torch.inference_mode():
-        cond = generator.conditioning(prompts)
-        chunks = generator.stream(prefix, frames, cond, settings["seed"], len(paths))
+        script = [
+            (round(seconds * generator.fps), generator.conditioning([text] * len(paths)))
+            for seconds, text in _script(settings)
+        ]
+        chunks = generator.stream(prefix, frames, script, settings["seed"], len(paths))
         _write(chunks, paths, generator, frames, 0 if prefix is None else prefix.shape[1])
     record = {"settings": settings, "rollout": repr(generator.rollout), "fps": generator.fps}
     (folder / "generate.json").write_text(json.dumps(record, indent=2, default=str) + "\n")
@@ -61,6 +65,7 @@ class Generator:
     """A network with all that it takes to make videos of it.
 
     Attributes:
+        switch: what becomes of the past when the prompt changes.
         fps, size: pixel frames per second, height and width.
     """
 
@@ -68,6 +73,7 @@ class Generator:
     codec: Codec
     text: TextEncoder
     rollout: Rollout
+    switch: Switch
     fps: float
     size: tuple[int, int]
 
@@ -79,21 +85,32 @@ class Generator:
         return Conditioning(None if states is None else states.to(self.network.device))
 
     def stream(
-        self, prefix: Video | None, frames: int, cond: Conditioning, seed: int, samples: int
+        self,
+        prefix: Video | None,
+        frames: int,
+        script: Sequence[tuple[int, Conditioning]],
+        seed: int,
+        samples: int,
     ) -> Iterator[Video]:
-        """The prefix, if any, and then at least `frames` new pixel frames, block by block."""
+        """The prefix, if any, and then at least `frames` new pixel frames, block by block.
+
+        `script` says from which new pixel frame on which conditioning holds; the first is 0.
+        """
         from cf.rollout import START
+        from cf.switch import stream
 
         noise = self.rollout.noise(self.network, seed, range(samples))
         decode, state, given = self.codec.decoder(), START, 0
         if prefix is not None:
             seen = self.codec.encode(prefix.to(self.network.device)).expand(samples, -1, -1, -1, -1)
-            state = self.rollout.remember(self.network, seen, noise, cond, state)
+            state = self.rollout.remember(self.network, seen, noise, script[0][1], state)
             given = seen.shape[1]
             yield decode(seen)
-        needed = self.codec.covering(self.codec.video_frames(given) + frames)
-        stream = self.rollout.stream(self.network, noise, cond, state)
-        for latents, after in stream:
+        shown = self.codec.video_frames(given)
+        needed = self.codec.covering(shown + frames)
+        acts = [(self.codec.covering(shown + at), cond) for at, cond in script]
+        running = stream(self.rollout, self.network, noise, acts, self.switch, state)
+        for latents, after in running:
             yield decode(latents)
             if after.context.start >= needed:
                 return
@@ -127,9 +144,8 @@ def load(settings: Settings) -> Generator:
     load_into(network, state, str(source))
     network.to(device, getattr(torch, settings["dtype"])).eval().requires_grad_(False)
     codec, text = (_ours(parts[name], name).to(device) for name in ("codec", "text"))
-    return Generator(
-        network, codec, text, _ours(rollout, "rollout"), float(parts["fps"]), tuple(parts["size"])
-    )
+    made = (_ours(rollout, "rollout"), _ours(settings["switch"], "switch"))
+    return Generator(network, codec, text, *made, float(parts["fps"]), tuple(parts["size"]))
 
 
 def _ours(settings: Settings, where: str) -> Any:
@@ -194,6 +210,22 @@ def _prefix(settings: Settings, generator: Generator) -> Video | None:
     video = read_video(settings["video"], fps, size, seconds)[None]
     stride = generator.codec.time_stride
     return video[:, : 1 + (video.shape[1] - 1) // stride * stride]
+
+
+def _script(settings: Settings) -> list[tuple[float, str]]:
+    """Prompts and the seconds at which they begin."""
+    if not settings["prompts"]:
+        return [(0.0, settings["prompt"])]
+    if settings["prompt"]:
+        raise ValueError("give prompt=... or prompts=..., not both")
+    for act in settings["prompts"]:
+        if not (isinstance(act, list) and len(act) == 2 and isinstance(act[0], int | float)):
+            raise ValueError(f"prompts are [[seconds, text], ...], got {act!r}")
+    script = [(float(seconds), str(text)) for seconds, text in settings["prompts"]]
+    times = [seconds for seconds, _ in script]
+    if times[0] != 0 or any(a >= b for a, b in pairwise(times)):
+        raise ValueError(f"prompts must begin at 0 and at rising seconds after, got {times}")
+    return script
 
 
 def _positive(settings: Settings, name: str) -> float:

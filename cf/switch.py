@@ -30,6 +30,9 @@ class Switch(ABC):
     ) -> RolloutState:
         """The state under `cond`; the one given stays usable."""
 
+    def check(self, rollout: Rollout) -> None:  # noqa: B027  (most go with any)
+        """Raise a ValueError if it will not work with states of this rollout."""
+
 
 @dataclass(frozen=True)
 class Keep(Switch):
@@ -146,6 +149,16 @@ class Recache(Switch):
             made = rollout.remember(student, latents, noise, cond, RolloutState(context)).context
         return replace(state, context=made)
 
+    def check(self, rollout: Rollout) -> None:
+        """States hold latents."""
+        if not (
+            rollout.memory.max_frames if rollout.recent_frames is None else rollout.recent_frames
+        ):
+            raise ValueError(
+                f"recaching needs latents, of which this rollout holds none; set its "
+                f"recent_frames, which is {rollout.recent_frames}"
+            )
+
     def _from(self, memory: Memory, state: RolloutState) -> tuple[Context, Tensor]:
         """Where recomputing begins, and the latents from there on."""
         stop = state.context.start
@@ -192,6 +205,8 @@ def stream(
     times = [at for at, _ in prompts]
     if not times or any(a >= b for a, b in pairwise(times)):
         raise ValueError(f"prompts must begin at rising frames, got {times}")
+    if len(times) > 1:
+        switch.check(rollout)
     for i, (_, cond) in enumerate(prompts):
         until = times[i + 1] if i + 1 < len(times) else None
         if until is not None and state.context.start >= until:

@@ -9,11 +9,13 @@ import torch
 from tiny import MEMORIES, conditioning, latents, memory, model, one
 from torch import Tensor
 
-from cf import switch
+from cf import generate, switch
+from cf.generate import Generator
 from cf.memory.base import Memory, Query
 from cf.memory.full import Full
 from cf.memory.sliding import Sliding
 from cf.models.attention import attend
+from cf.models.codec import PixelCodec
 from cf.models.rope import rotate
 from cf.models.transformer import VideoTransformer
 from cf.rollout import Rollout, RolloutState
@@ -225,6 +227,12 @@ def test_a_recache_reads_the_new_prompt_block_by_block() -> None:
     assert torch.equal(after.recent, state.recent)  # type: ignore[arg-type]
 
 
+def test_a_stream_that_cannot_recache_says_so_before_it_begins() -> None:
+    network, rollout, eps, _ = begun(Full(), 3)
+    with pytest.raises(ValueError, match="set its recent_frames, which is None"):
+        next(switch.stream(rollout, network, eps, [(0, OLD), (9, NEW)], Recache()))
+
+
 def test_a_recache_without_latents_says_what_to_set() -> None:
     network, rollout, eps, state = begun(Full(), 9)
     with pytest.raises(ValueError, match="set recent_frames of the rollout"):
@@ -312,3 +320,52 @@ def test_prompts_that_do_not_follow_one_another_are_named() -> None:
     prompts = [(3, OLD), (3, NEW)]
     with pytest.raises(ValueError, match=r"rising frames, got \[3, 3\]"):
         next(switch.stream(rollout, network, eps, prompts, Keep()))
+
+
+# The command
+
+
+class Spelled:
+    """A text encoder whose states are the letters."""
+
+    def encode(self, prompts: list[str]) -> Tensor:
+        codes = [[ord(letter) % 7 - 3.0 for letter in prompt[:4].ljust(4)] for prompt in prompts]
+        return torch.tensor(codes).double()[..., None].expand(-1, -1, 5)
+
+
+@pytest.mark.parametrize("given", [0, 5])
+def test_generate_follows_a_script(given: int) -> None:
+    """Text changes with the first block from a pixel frame on; the recache is the stream's."""
+    network = model(control_dim=None, latent_shape=(3, 4, 4))
+    rollout = Rollout(Sliding(1, 5), num_steps=1)
+    made = Generator(network, PixelCodec(), Spelled(), rollout, Recache(), 8.0, (4, 4))  # type: ignore[arg-type]
+    script = [(0, made.conditioning(["fox"])), (7, made.conditioning(["cat"]))]
+    prefix = torch.rand(1, given, 3, 4, 4) if given else None
+    with torch.inference_mode():
+        chunks = list(made.stream(prefix, 12, script, 3, 1))
+        eps, state = rollout.noise(network, 3, (0,)), RolloutState()
+        expected = []
+        if prefix is not None:
+            seen = PixelCodec().encode(prefix)
+            state = rollout.remember(network, seen, eps, script[0][1], state)
+            expected.append(prefix)
+        for i in range(4):
+            if i == 3:
+                state = Recache()(rollout, network, eps, script[1][1], state)
+            x0, state = next(rollout.stream(network, eps, script[i // 3][1], state))
+            expected.append(PixelCodec().decode(x0))
+    torch.testing.assert_close(torch.cat(chunks, 1), torch.cat(expected, 1), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"prompts": [[0, "a"]], "prompt": "b"}, "prompt=... or prompts=..., not both"),
+        ({"prompts": ["a", "b"], "prompt": ""}, r"\[\[seconds, text\], ...\], got 'a'"),
+        ({"prompts": [[1, "a"]], "prompt": ""}, r"begin at 0 .* got \[1.0\]"),
+        ({"prompts": [[0, "a"], [3, "b"], [2, "c"]], "prompt": ""}, r"got \[0.0, 3.0, 2.0\]"),
+    ],
+)
+def test_scripts_that_make_no_sense_are_named(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        generate._script(settings)
