@@ -81,6 +81,8 @@ class Released:
             shift = new.ids.new_tensor((context.start, 0, 0))
             new = new._replace(ids=new.ids + shift)
             past = context.layers[i] if context.layers else pick(new, slice(0))
+            if isinstance(context.layers, list):
+                context.layers[i] = None  # consumed, as by an update
             past, after = self._pass(past, new, self._notes(context, i, new), context, block)
             layers.append(past)
             notes += _stored(after)
