@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from cf.memory.base import Memory, fork, pieces
+from cf.memory.base import Memory, ends, fork, pieces
 from cf.models.base import Backbone
 from cf.reads import Reads
 from cf.rollout import START, Noise, Rollout, RolloutState
@@ -55,9 +55,15 @@ class Flush(Switch):
     """Forget all but the sink and the last frames (Infinity-RoPE's KV flush).
 
     https://arxiv.org/abs/2511.20649; its code keeps 2 frames besides its sink.
+
+    Attributes:
+        faithful: as coded, which moves the last frames up to the first one that is held, whatever
+            the size of the sink is; the sink then is what stands in its slots. The same where the
+            sink is one frame, as in its settings.
     """
 
     recent_frames: int = 2
+    faithful: bool = False
 
     def __post_init__(self) -> None:
         if self.recent_frames < 0:
@@ -72,7 +78,17 @@ class Flush(Switch):
         state: RolloutState,
     ) -> RolloutState:
         """The state with a smaller context."""
-        return flush(state, rollout.memory, self.recent_frames)
+        if not self.faithful:
+            return flush(state, rollout.memory, self.recent_frames)
+        context = state.context
+        whole = len(context.frames) * context.tokens_per_frame
+        if any(layer.k.shape[1] != whole for layer in context.layers):
+            raise ValueError("Infinity-RoPE's flush is for memories of whole frames")
+        recent = max(min(self.recent_frames, len(context.frames) - 1), 0)
+        kept = ends(fork(context), 1, recent)
+        # Sinks count from here, so that they are the first slots, and the next frames go on there.
+        first = context.start - recent - 1 if rollout.memory.sink_frames else context.first
+        return replace(state, context=replace(kept, first=first))
 
 
 @dataclass(frozen=True)

@@ -65,23 +65,32 @@ def test_flush_keeps_the_sink_and_the_last_frames(sink: int, window: int, recent
     assert flushed.start == 12
 
 
-@pytest.mark.parametrize("size", [6, 12])
-def test_infinity_rope_after_a_flush_as_coded(size: int) -> None:
-    """The cache shrinks to [0, last two]; queries stay at the end of a full window."""
-    policy = Sliding(1, size - 1, "relative", faithful=True)
+@pytest.mark.parametrize(("sink", "size"), [(1, 6), (1, 12), (3, 12), (2, 9), (4, 12), (0, 6)])
+def test_infinity_rope_after_a_flush_as_coded(sink: int, size: int) -> None:
+    """The cache becomes [first slot, last two]; queries stay at the end of a full window."""
+    policy = Sliding(sink, size - sink, "relative", faithful=True)
     network, rollout, eps, state = begun(policy, 15)
-    state = Flush()(rollout, network, eps, NEW, state)
-    cache = [0, 13, 14]
-    for start in (15, 18, 21):
+    state = Flush(faithful=True)(rollout, network, eps, NEW, state)
+    cache = [12 if sink == 0 else 0, 13, 14]
+    for start in (15, 18, 21, 24):
         out = max(len(cache) + 3 - size, 0)
-        cache = cache[:1] + cache[1 + out :]
+        cache = cache[:sink] + cache[sink + out :]
         past = policy.read(state.context, Query(3, NEW))
         assert list(state.context.frames) == cache
-        assert past.layers[0].ids[0, ::4, 0].tolist() == list(range(len(cache)))
+        times = past.layers[0].ids[0, ::4, 0].tolist()
+        assert times == list(range(len(cache)))
         assert (past.start, past.query_start) == (len(cache), size - 3)
         cache += range(start, start + 3)
         with torch.no_grad():
             _, state = next(rollout.stream(network, eps, NEW, state))
+
+
+def test_the_coded_flush_differs_only_where_the_sink_is_not_one_frame() -> None:
+    for sink, same in ((1, True), (3, False)):
+        policy = Sliding(sink, 9, "relative")
+        network, rollout, eps, state = begun(policy, 15)
+        one, other = (Flush(faithful=f)(rollout, network, eps, NEW, state) for f in (False, True))
+        assert (one.context.frames == other.context.frames) == same
 
 
 def test_a_cut_moves_one_block_in_all_its_passes() -> None:
