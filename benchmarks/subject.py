@@ -23,7 +23,7 @@ from cf.memory.sliding import Sliding
 from cf.models.base import Backbone
 from cf.objectives.forcing import ForcingLoss
 from cf.rollout import START, Rollout, RolloutState
-from cf.types import Block, Context
+from cf.types import Block, Context, Past
 
 Task = tuple[str, int | str]
 """("block", its number from 1) or ("train_step", "forcing" or "rollout")."""
@@ -53,7 +53,8 @@ class Subject:
         self._runs: dict[Task, tuple[Callable[[], None], int]] = {}
         with torch.inference_mode():
             x, t, cond = self.network.fake_inputs(settings["samples"], self.rollout.block_frames)
-            self._pattern: Block = self.network(x, t, cond).block
+            nothing = replace(self.network.prepare(Past(), cond), queries=True)
+            self._pattern: Block = self.network(x, t, cond, nothing).block
 
     def machine(self) -> Facts:
         """Where this runs."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,11 +41,13 @@ def generate(settings: Settings, folder: Path) -> list[Path]:
     generator = load(settings)
     prefix = _prefix(settings, generator)
     frames = max(round(_positive(settings, "seconds") * generator.fps), 1)
-    prompts = [settings["prompt"]] * int(_positive(settings, "samples"))
-    paths = [folder / f"video_{i}.mp4" for i in range(len(prompts))]
+    paths = [folder / f"video_{i}.mp4" for i in range(int(_positive(settings, "samples")))]
     with torch.inference_mode():
-        cond = generator.conditioning(prompts)
-        chunks = generator.stream(prefix, frames, cond, settings["seed"], len(paths))
+        script = [
+            (round(seconds * generator.fps), generator.conditioning([text] * len(paths)))
+            for seconds, text in _script(settings)
+        ]
+        chunks = generator.stream(prefix, frames, script, settings["seed"], len(paths))
         _write(chunks, paths, generator, frames, 0 if prefix is None else prefix.shape[1])
     record = {"settings": settings, "rollout": repr(generator.rollout), "fps": generator.fps}
     (folder / "generate.json").write_text(json.dumps(record, indent=2, default=str) + "\n")
@@ -101,6 +104,22 @@ def _prefix(settings: Settings, generator: Generator) -> Video | None:
     video = read_video(settings["video"], fps, size, seconds)[None]
     stride = generator.codec.time_stride
     return video[:, : 1 + (video.shape[1] - 1) // stride * stride]
+
+
+def _script(settings: Settings) -> list[tuple[float, str]]:
+    """Prompts and the seconds at which they begin."""
+    if not settings["prompts"]:
+        return [(0.0, settings["prompt"])]
+    if settings["prompt"]:
+        raise ValueError("give prompt=... or prompts=..., not both")
+    for act in settings["prompts"]:
+        if not (isinstance(act, list) and len(act) == 2 and isinstance(act[0], int | float)):
+            raise ValueError(f"prompts are [[seconds, text], ...], got {act!r}")
+    script = [(float(seconds), str(text)) for seconds, text in settings["prompts"]]
+    times = [seconds for seconds, _ in script]
+    if times[0] != 0 or any(a >= b for a, b in pairwise(times)):
+        raise ValueError(f"prompts must begin at 0 and at rising seconds after, got {times}")
+    return script
 
 
 def _positive(settings: Settings, name: str) -> float:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from cf.models.codec import Codec
     from cf.models.text import TextEncoder
     from cf.rollout import Rollout
+    from cf.switch import Switch
     from cf.types import Conditioning, Video
 
 PARTS = ("model", "codec", "text", "rollout")
@@ -26,6 +27,7 @@ class Generator:
     """A network with all that it takes to make videos of it.
 
     Attributes:
+        switch: what becomes of the past when the prompt changes.
         fps, size: pixel frames per second, height and width.
     """
 
@@ -33,6 +35,7 @@ class Generator:
     codec: Codec
     text: TextEncoder
     rollout: Rollout
+    switch: Switch
     fps: float
     size: tuple[int, int]
 
@@ -44,21 +47,32 @@ class Generator:
         return Conditioning(None if states is None else states.to(self.network.device))
 
     def stream(
-        self, prefix: Video | None, frames: int, cond: Conditioning, seed: int, samples: int
+        self,
+        prefix: Video | None,
+        frames: int,
+        script: Sequence[tuple[int, Conditioning]],
+        seed: int,
+        samples: int,
     ) -> Iterator[Video]:
-        """The prefix, if any, and then at least `frames` new pixel frames, block by block."""
+        """The prefix, if any, and then at least `frames` new pixel frames, block by block.
+
+        `script` says from which new pixel frame on which conditioning holds; the first is 0.
+        """
         from cf.rollout import START
+        from cf.switch import stream
 
         noise = self.rollout.noise(self.network, seed, range(samples))
         decode, state, given = self.codec.decoder(), START, 0
         if prefix is not None:
             seen = self.codec.encode(prefix.to(self.network.device)).expand(samples, -1, -1, -1, -1)
-            state = self.rollout.remember(self.network, seen, noise, cond, state)
+            state = self.rollout.remember(self.network, seen, noise, script[0][1], state)
             given = seen.shape[1]
             yield decode(seen)
-        needed = self.codec.covering(self.codec.video_frames(given) + frames)
-        stream = self.rollout.stream(self.network, noise, cond, state)
-        for latents, after in stream:
+        shown = self.codec.video_frames(given)
+        needed = self.codec.covering(shown + frames)
+        acts = [(self.codec.covering(shown + at), cond) for at, cond in script]
+        running = stream(self.rollout, self.network, noise, acts, self.switch, state)
+        for latents, after in running:
             yield decode(latents)
             if after.context.start >= needed:
                 return
@@ -106,9 +120,8 @@ def load(settings: Settings) -> Generator:
     load_into(network, state, str(source))
     network.to(device, getattr(torch, settings["dtype"])).eval().requires_grad_(False)
     codec, text = (_ours(parts[name], name).to(device) for name in ("codec", "text"))
-    return Generator(
-        network, codec, text, _ours(rollout, "rollout"), float(parts["fps"]), tuple(parts["size"])
-    )
+    made = (_ours(rollout, "rollout"), _ours(settings["switch"], "switch"))
+    return Generator(network, codec, text, *made, float(parts["fps"]), tuple(parts["size"]))
 
 
 def _ours(settings: Settings, where: str) -> Any:

@@ -98,7 +98,7 @@ def evaluate(contestant: Contestant, settings: Settings) -> Outcome:
     if token != list(world.token):
         raise ValueError(
             f"tokens of {contestant.settings['checkpoint']} are {token} pixels, those of the world "
-            f"{list(world.token)}; give data.world.token={token}"
+            f"{list(world.token)}; give model.patch_size={token}"
         )
     counts, seconds = [], 0.0
     for first in range(0, settings["worlds"], settings["batch_size"]):
@@ -137,6 +137,7 @@ def _loading(settings: Settings, path: str, memory: Settings | None) -> Settings
         "checkpoint": path,
         "model": None,
         "memory": memory,
+        "switch": {"_target_": "cf.switch.Keep"},
         "sampling": chosen,
         "device": settings["device"],
         "dtype": "float32",

@@ -1,7 +1,7 @@
 """The rollout: noise to video block after block, each block read back into the context."""
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Literal, NamedTuple
 
@@ -9,10 +9,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from cf.memory.base import Memory, Query, fork, intact
-from cf.models.base import Backbone, Prepared
+from cf.memory.base import Memory, fork
+from cf.models.base import Backbone
+from cf.reads import Reads
 from cf.schedule import FlowSchedule
-from cf.seeding import seeded
+from cf.seeding import SeededNoise, seeded
 from cf.types import Conditioning, Context, Latents, Times
 
 Noise = Callable[[int, int], Latents]
@@ -20,37 +21,25 @@ Noise = Callable[[int, int], Latents]
 
 
 @dataclass(frozen=True)
-class SeededNoise:
-    """Gaussian noise that depends on seed, sample, block and step alone.
-
-    So batches of any size, ranks and resumed streams agree; drawn on the CPU in float32.
+class RolloutState:
+    """All that a stream needs to go on, besides its noise and conditioning.
 
     Attributes:
-        samples: global index of each sample of the batch.
-        shape: frames of a block, channels, height, width.
+        recent: the last latent frames, clean, from which a context can be computed anew.
+        begin: RoPE time at which the next block stands, if not where the memory would put it.
+        window, passes: unfinished frames that come next, for a rollout that denoises several
+            blocks at once, and how many passes the first of these has had.
     """
 
-    seed: int
-    samples: tuple[int, ...]
-    shape: tuple[int, int, int, int]
-
-    def __call__(self, block: int, step: int) -> Latents:
-        """The noise of one block at one step."""
-        return torch.stack([self._draw(sample, block, step) for sample in self.samples])
-
-    def _draw(self, sample: int, block: int, step: int) -> Tensor:
-        return torch.randn(self.shape, generator=seeded(self.seed, sample, block, step))
-
-
-@dataclass(frozen=True)
-class RolloutState:
-    """All that a stream needs to go on, besides its noise and conditioning."""
-
     context: Context = field(default_factory=Context)
+    recent: Float[Tensor, "b recent c h w"] | None = None
+    begin: float | None = None
+    window: Float[Tensor, "b coming c h w"] | None = None
+    passes: int = 0
 
     def fork(self) -> "RolloutState":
         """A state that survives when streaming on from this one consumes it; costs nothing."""
-        return RolloutState(fork(self.context))
+        return replace(self, context=fork(self.context))
 
 
 START = RolloutState()
@@ -82,6 +71,8 @@ class Rollout:
         context_noise: time at which a finished block is read into the context; 0: clean.
         sampler: "renoise" predicts x0 and adds fresh noise, as few-step students are trained;
             "euler" follows the velocity, for a network trained by flow matching alone.
+        recent_frames: latent frames that a state holds for computing its context anew; None: as
+            many as the memory attends, or none if that has no bound.
     """
 
     memory: Memory
@@ -91,6 +82,7 @@ class Rollout:
     context_noise: float = 0.0
     sampler: Literal["renoise", "euler"] = "renoise"
     timesteps: Sequence[float] | None = None
+    recent_frames: int | None = None
 
     def __post_init__(self) -> None:
         if self.block_frames < 1:
@@ -163,7 +155,7 @@ class Rollout:
         for part in torch.split(latents, lengths, 1):
             reads = self._reads(student, cond, state, part.shape[1])
             with torch.set_grad_enabled(torch.is_grad_enabled() and differentiable):
-                state = self._commit(student, noise, part, reads)
+                state = self._commit(student, noise, part, reads, state)
         return state
 
     @torch.no_grad()
@@ -204,19 +196,9 @@ class Rollout:
         gradient flows from one block to another; with it, it flows through the window's frames
         and through the keys and values by which they were remembered.
         """
-        for name, value in (("frames", frames), ("window_frames", window_frames)):
-            if value % self.block_frames or value < 0:
-                raise ValueError(
-                    f"{name}={value} is not a multiple of block_frames={self.block_frames}"
-                )
-        if frames == 0:
-            raise ValueError("frames=0 leaves nothing to roll out")
-        if window_frames > frames:
-            raise ValueError(f"window_frames={window_frames} exceeds frames={frames}")
         times = self.times
         exit_step = len(times) - 1 if exit_step is None else exit_step
-        if not 0 <= exit_step < len(times):
-            raise ValueError(f"exit_step must lie in 0..{len(times) - 1}, got {exit_step}")
+        self._check(frames, window_frames, exit_step)
         blocks: list[Latents] = []
         for start in range(0, frames, self.block_frames):
             scored = start >= frames - window_frames
@@ -231,6 +213,19 @@ class Rollout:
         past, window = (torch.cat([nothing, *part], 1) for part in (blocks[:split], blocks[split:]))
         return Rolled(past, window, window.new_tensor(times[exit_step]), state)
 
+    def _check(self, frames: int, window_frames: int, exit_step: int) -> None:
+        for name, value in (("frames", frames), ("window_frames", window_frames)):
+            if value % self.block_frames or value < 0:
+                raise ValueError(
+                    f"{name}={value} is not a multiple of block_frames={self.block_frames}"
+                )
+        if frames == 0:
+            raise ValueError("frames=0 leaves nothing to roll out")
+        if window_frames > frames:
+            raise ValueError(f"window_frames={window_frames} exceeds frames={frames}")
+        if not 0 <= exit_step < len(self.times):
+            raise ValueError(f"exit_step must lie in 0..{len(self.times) - 1}, got {exit_step}")
+
     def _advance(
         self,
         student: Backbone,
@@ -240,14 +235,14 @@ class Rollout:
         exit_step: int | None = None,
         differentiable_past: bool = False,
     ) -> tuple[Latents, RolloutState]:
-        reads = self._reads(student, cond, state, self.block_frames)
+        reads = self._reads(student, cond, state, self.block_frames, differentiable_past)
         x0 = self._denoise(student, noise, reads, exit_step)
         with torch.set_grad_enabled(torch.is_grad_enabled() and differentiable_past):
             seen = x0 if differentiable_past else x0.detach()
-            return x0, self._commit(student, noise, seen, reads)
+            return x0, self._commit(student, noise, seen, reads, state)
 
     def _denoise(
-        self, student: Backbone, noise: Noise, reads: "Reads", exit_step: int | None
+        self, student: Backbone, noise: Noise, reads: Reads, exit_step: int | None
     ) -> Latents:
         times, start = self.times, reads.context.start
         last = len(times) - 1 if exit_step is None else exit_step
@@ -256,8 +251,9 @@ class Rollout:
         for step in range(last + 1):
             t = x.new_full(x.shape[:2], times[step])
             with torch.set_grad_enabled(grad and step == last):
-                velocity = student(x, t, reads.cond, reads("denoise", step)).velocity
+                velocity, block = student(x, t, reads.cond, reads("denoise", step))
                 x0 = self.schedule.to_x0(velocity, x, t)
+            reads.passed(block)
             if step == last:
                 return x0
             to = torch.full_like(t, times[step + 1])
@@ -267,47 +263,41 @@ class Rollout:
                 x = self.schedule.add_noise(x0, noise(start, step + 1).to(x), to)
         raise AssertionError("a rollout has at least one step")
 
-    def _commit(self, student: Backbone, noise: Noise, x0: Latents, reads: "Reads") -> RolloutState:
-        step = len(self.times)
-        t = x0.new_full(x0.shape[:2], self.context_noise)
-        if self.context_noise > 0:
-            eps = noise(reads.context.start, step)[:, : x0.shape[1]].to(x0)
-            x0 = self.schedule.add_noise(x0, eps, t)
-        block = student(x0, t, reads.cond, reads("commit", step)).block
+    def _commit(
+        self, student: Backbone, noise: Noise, x0: Latents, reads: Reads, state: RolloutState
+    ) -> RolloutState:
+        x, t = self.as_read(x0, noise, reads.context.start)
+        block = student(x, t, reads.cond, reads("commit", len(self.times))).block
         reads.clear()
-        return RolloutState(self.memory.update(reads.context, block))
+        return RolloutState(self.memory.update(reads.context, block), self._recent(state, x0))
+
+    def as_read(self, x0: Latents, noise: Noise, start: int) -> tuple[Latents, Times]:
+        """A finished block that begins at frame `start`, as it is read into the context."""
+        t = x0.new_full(x0.shape[:2], self.context_noise)
+        if self.context_noise == 0:
+            return x0, t
+        eps = noise(start, len(self.times))[:, : x0.shape[1]].to(x0)
+        return self.schedule.add_noise(x0, eps, t), t
+
+    def _recent(self, state: RolloutState, x0: Tensor) -> Tensor | None:
+        count = self.memory.max_frames if self.recent_frames is None else self.recent_frames
+        if not count:
+            return None
+        held = x0.detach() if state.recent is None else torch.cat((state.recent, x0.detach()), 1)
+        return held[:, -count:]
 
     def _reads(
-        self, student: Backbone, cond: Conditioning, state: RolloutState, frames: int
-    ) -> "Reads":
+        self,
+        student: Backbone,
+        cond: Conditioning,
+        state: RolloutState,
+        frames: int,
+        differentiable: bool = False,
+    ) -> Reads:
         start = state.context.start
         here = cond.frames(start, start + frames)
-        return Reads(student, self.memory, state.context, here, frames)
-
-
-class Reads:
-    """The reads of one block, each distinct one prepared once and only the last one held."""
-
-    def __init__(
-        self, student: Backbone, memory: Memory, context: Context, cond: Conditioning, frames: int
-    ) -> None:
-        self.context, self.cond = intact(context), cond
-        self._student, self._memory, self._frames = student, memory, frames
-        self._held: tuple[Hashable, Prepared] | None = None
-
-    def __call__(self, phase: Literal["denoise", "commit"], step: int) -> Prepared:
-        """What the network reads in this phase and step."""
-        query = Query(self._frames, self.cond, phase, step)
-        key = (self._memory.read_key(query), torch.is_grad_enabled())
-        if self._held is None or self._held[0] != key:
-            self.clear()
-            past = self._memory.read(self.context, query)
-            self._held = (key, self._student.prepare(past, self.cond))
-        return self._held[1]
-
-    def clear(self) -> None:
-        """Let go of rotated keys, before the memory makes room for the next block."""
-        self._held = None
+        place = state.begin, differentiable
+        return Reads(student, self.memory, state.context, here, frames, *place)
 
 
 def _state_dtype(student: Backbone) -> torch.dtype:

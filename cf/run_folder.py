@@ -144,8 +144,8 @@ class RunFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         with (self.path / ".lock").open("w") as file:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # data workers do not inherit it
+            except (BlockingIOError, PermissionError):
                 raise ValueError(
                     f"another process is training in {self.path}; wait for it, or stop it first"
                 ) from None

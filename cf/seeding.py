@@ -18,6 +18,29 @@ def seeded(*key: int) -> torch.Generator:
 
 
 @dataclass(frozen=True)
+class SeededNoise:
+    """Gaussian noise that depends on seed, sample, block and step alone.
+
+    So batches of any size, ranks and resumed streams agree; drawn on the CPU in float32.
+
+    Attributes:
+        samples: global index of each sample of the batch.
+        shape: frames of a block, channels, height, width.
+    """
+
+    seed: int
+    samples: tuple[int, ...]
+    shape: tuple[int, int, int, int]
+
+    def __call__(self, block: int, step: int) -> Tensor:
+        """The noise of one block at one step."""
+        return torch.stack([self._draw(sample, block, step) for sample in self.samples])
+
+    def _draw(self, sample: int, block: int, step: int) -> Tensor:
+        return torch.randn(self.shape, generator=seeded(self.seed, sample, block, step))
+
+
+@dataclass(frozen=True)
 class SampleRandom:
     """Random numbers that belong to a sample, whichever batch, rank or order it comes in.
 

@@ -4,7 +4,7 @@ Axes: `b` batch, `f` latent frames, `c h w` latent channels, height, width, `t` 
 `n` tokens, `heads d` attention heads and their width, `s` text tokens, `k` control channels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -74,6 +74,10 @@ class LayerKV(NamedTuple):
     valid: Bool[Tensor, "b n"] | None = None
 
 
+Rotate = Callable[[Float[Tensor, "b n heads d"], Float[Tensor, "b n 3"]], Tensor]
+"""(keys or queries, where they stand) -> the same after the RoPE of the network they came from."""
+
+
 @dataclass(frozen=True)
 class Block:
     """What one pass over some frames would add to a context.
@@ -82,11 +86,15 @@ class Block:
         layers: one LayerKV per layer, tokens ordered by (frame, row, column).
         frames: number of latent frames.
         grid: rows and columns of tokens in a frame.
+        queries: each layer's queries, before RoPE; empty unless the memory needs them.
+        rotate: how the network turns keys and queries; comes with queries alone.
     """
 
     layers: tuple[LayerKV, ...]
     frames: int
     grid: tuple[int, int]
+    queries: tuple[Float[Tensor, "b n heads d"], ...] = ()
+    rotate: Rotate | None = None
 
     @property
     def tokens_per_frame(self) -> int:
@@ -105,6 +113,8 @@ class Context:
             in which they lie; a memory that chooses per sample lists only the common ones.
         grid: rows and columns of tokens in a frame.
         state: what a policy needs besides (a running mean, the last key); detached.
+        first: true index of the frame with which remembering began, from which sinks are counted;
+            above 0 after the past was recomputed from there on.
     """
 
     layers: Sequence[LayerKV] = ()
@@ -112,11 +122,16 @@ class Context:
     frames: tuple[int, ...] = ()
     grid: tuple[int, int] = (0, 0)
     state: tuple[Tensor, ...] = ()
+    first: int = 0
 
     @property
     def tokens_per_frame(self) -> int:
         """Tokens of one latent frame, as it was generated."""
         return self.grid[0] * self.grid[1]
+
+
+Live = Callable[[int, LayerKV, Float[Tensor, "b n heads d"], Rotate], LayerKV]
+"""(layer, own tokens of the block in this pass, own queries, RoPE) -> what the layer reads."""
 
 
 class Past(NamedTuple):
@@ -125,11 +140,16 @@ class Past(NamedTuple):
     Attributes:
         start: RoPE time at which the coming block begins.
         bias: additive attention logit of each remembered token; None for none.
+        query_start: where the block's queries begin, if not where its keys do: a quirk of peers.
+        live: replaces `layers` where what is read depends on the keys of the pass that reads it;
+            costs a rotation per pass, and nothing but faithful ports needs it.
     """
 
     layers: Sequence[LayerKV] = ()
     start: float = 0.0
     bias: Float[Tensor, "b n"] | None = None
+    query_start: float | None = None
+    live: Live | None = None
 
 
 class Prediction(NamedTuple):

@@ -1,14 +1,11 @@
 """The commands as a user gives them, and small settings with which they take seconds."""
 
-import logging
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-
-import pytest
 
 Command = Callable[..., str]
 ROOMS = (
@@ -75,23 +72,3 @@ def fit(folder: Path, *settings: str) -> Path:
     """A finished run of `cf.fit` in this process."""
     give("cf.fit", *settings, f"hydra.run.dir='{folder}'")
     return folder
-
-
-@pytest.fixture
-def refused(
-    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Command:
-    """Give a command in this process; returns its one message, once sure that it failed."""
-
-    def refuse(module: str, *arguments: str) -> str:
-        # Loggers may still hold the captured output of an earlier test.
-        monkeypatch.setattr(logging, "raiseExceptions", False)
-        monkeypatch.chdir(tmp_path)
-        with pytest.raises(SystemExit) as stopped:
-            give(module, *arguments)
-        assert stopped.value.code not in (0, None)
-        told = capfd.readouterr().err
-        assert "Traceback" not in told
-        return told
-
-    return refuse

@@ -1,7 +1,9 @@
 """Every test checks types and shapes, runs on few threads and has no network."""
 
+import logging
 import os
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -56,3 +58,24 @@ def shared() -> Path:
 def reference() -> Path:
     """Published weights and arrays to match, which not every machine has."""
     return _folder(SHARED / "reference")
+
+
+@pytest.fixture
+def refused(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Callable[..., str]:
+    """Give a command in this process; returns its one message, once sure that it failed."""
+    from commands import give
+
+    def refuse(module: str, *arguments: str) -> str:
+        # Loggers may still hold the captured output of an earlier test.
+        monkeypatch.setattr(logging, "raiseExceptions", False)
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(SystemExit) as stopped:
+            give(module, *arguments)
+        assert stopped.value.code not in (0, None)
+        told = capfd.readouterr().err
+        assert "Traceback" not in told
+        return told
+
+    return refuse

@@ -134,4 +134,9 @@ def test_every_choice_can_be_built(
         pytest.skip("needs a CUDA device")
     # On the meta device fourteen billion parameters weigh nothing.
     with torch.device("meta") if group == "model" else contextlib.nullcontext():
-        instantiate(node, _convert_="all")
+        try:
+            instantiate(node, _convert_="all")
+        except InstantiationException as error:
+            if "must be given" not in str(error.__cause__):
+                raise
+            pytest.skip(f"left to the user: {error.__cause__}")

@@ -20,7 +20,7 @@ QUICK = (
     "data.size=[16,16]",
     "data.world.view_cells=2",
     "data.world.room_cells=3",
-    "data.world.token=[8,8]",
+    "model.patch_size=[8,8]",
     "memories.slow_fast.slow_frames=6",
 )
 
@@ -68,6 +68,6 @@ def test_recall_refuses_in_one_message(settings: list[str], named: str, refused:
 
 @pytest.mark.slow
 def test_a_world_in_other_tokens_is_refused(network: Path, refused: Command) -> None:
-    given = [one for one in QUICK if "token" not in one]
+    given = [one for one in QUICK if "patch_size" not in one]
     told = refused("cf.recall", *given, f"students={{one:'{network}'}}")
-    assert "give data.world.token=[8, 8]" in told
+    assert "give model.patch_size=[8, 8]" in told

@@ -59,6 +59,7 @@ def roll(reference: Path, memory: Memory, dtype: torch.dtype) -> tuple[Tensor, l
         ("self_forcing.window6", Sliding(0, 6), torch.float64, F64),
         ("longlive.sink3_window12", Sliding(3, 9), torch.float64, F64),
         ("infinity_rope.sink1_window6", Sliding(1, 5, "relative"), torch.float32, F32),
+        ("infinity_rope.sink1_window6", Sliding(1, 5, "relative", True), torch.float32, F32),
     ],
 )
 def test_rollouts(

@@ -131,10 +131,11 @@ def block(
         torch.arange(frames), torch.arange(rows), torch.arange(columns), indexing="ij"
     )
     ids = torch.stack(place, -1).float().reshape(1, -1, 3).expand(batch, -1, -1)
-    made = []
+    made, queries = [], []
     for layer in range(layers):
-        k, v = draw(2, batch, ids.shape[1], 1, 4, seed=seed * 10 + layer)
+        k, v, q = draw(3, batch, ids.shape[1], 1, 4, seed=seed * 10 + layer)
         if keys is not None:
             k = keys[:, None, None, :].double().expand_as(k).clone()
         made.append(LayerKV(k, v, ids))
-    return Block(tuple(made), frames, grid)
+        queries.append(q)
+    return Block(tuple(made), frames, grid, tuple(queries))

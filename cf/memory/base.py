@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -32,7 +32,14 @@ class Memory(ABC):
 
     Under autograd nothing is changed in place. A context that was made in inference mode is
     consumed by `update`, so that old and new never exist at once; `fork` it to keep it.
+
+    Attributes:
+        needs_queries: blocks must come with their queries.
+        sink_frames: first frames that are kept for ever.
     """
+
+    needs_queries: ClassVar[bool] = False
+    sink_frames: int = 0
 
     @property
     @abstractmethod
@@ -55,6 +62,25 @@ class Memory(ABC):
         """
         return None
 
+    def noisy(self, context: Context, block: Block) -> Context:
+        """The context after a denoising pass; only ports of code that remembers such change it."""
+        return context
+
+    def flush(self, context: Context, recent_frames: int) -> Context:
+        """Only the sink and the last `recent_frames` that are held, as if nothing else had been.
+
+        Raises:
+            ValueError: if it does not hold whole frames, so that this has no plain meaning.
+        """
+        if intact(context).layers and any(
+            layer.k.shape[1] != len(context.frames) * context.tokens_per_frame
+            for layer in context.layers
+        ):
+            raise ValueError(f"{type(self).__name__} does not hold whole frames; keep or recache")
+        sink = sum(frame < context.first + self.sink_frames for frame in context.frames)
+        recent = min(recent_frames, len(context.frames) - sink)
+        return ends(context, sink, recent)
+
     def read_key(self, query: Query) -> Hashable:
         """Equal keys promise equal reads of one context, which are then prepared only once."""
         return ()
@@ -69,45 +95,49 @@ class SelectiveMemory(Memory):
 
     @abstractmethod
     def keep(self, frames: Int[Tensor, " f"], stop: int) -> Bool[Tensor, " f"]:
-        """Which `frames` (true indices) a block that ends before frame `stop` may read."""
+        """Which `frames` a block that ends before frame `stop` may read.
+
+        Indices count from where remembering began: true ones, unless the past was recomputed.
+        """
 
     def update(self, context: Context, block: Block) -> Context:
         """Append the block and drop what the next one, taken to be as long, may not read."""
-        held = context.frames + tuple(range(context.start, context.start + block.frames))
-        start = context.start + block.frames
-        kept = self._kept(held, start + block.frames)
+        held, kept = self.retained(context, block)
         tokens, old = block.tokens_per_frame, len(context.frames)
-        runs = _runs(kept)
-        before = [slice(a * tokens, min(b, old) * tokens) for a, b in runs if a < old]
-        after = [
-            slice((max(a, old) - old) * tokens, (b - old) * tokens) for a, b in runs if b > old
-        ]
-        after = after or [slice(0)]
+        before, after = [i for i in kept if i < old], [i - old for i in kept if i >= old]
         layers = collect(
             share_ids(
-                join([pick(past, s) for s in before] + [pick(new, s) for s in after])
+                join([*chosen(past, before, tokens), *(chosen(new, after, tokens))])
                 for past, new in arrivals(context, block)
             )
         )
-        frames = tuple(held[i] for i in kept)
+        frames, start = tuple(held[i] for i in kept), context.start + block.frames
         return replace(context, layers=layers, start=start, frames=frames, grid=block.grid)
+
+    def retained(self, context: Context, block: Block) -> tuple[tuple[int, ...], list[int]]:
+        """True indices of the frames held once the block has arrived, and which of them stay."""
+        stop = context.start + block.frames
+        held = (*context.frames, *range(context.start, stop))
+        return held, self._kept(held, stop + block.frames, context.first)
 
     def read(self, context: Context, query: Query) -> Past:
         """Everything held, less what a block longer than the last one may not see."""
-        kept = self._kept(context.frames, context.start + query.frames)
-        layers = context.layers
-        if len(kept) < len(context.frames):
-            tokens = context.tokens_per_frame
-            slices = [slice(a * tokens, b * tokens) for a, b in _runs(kept)] or [slice(0)]
-            layers = tuple(share_ids(join([pick(layer, s) for s in slices]) for layer in layers))
-        return self.place(layers, len(kept), context)
+        kept = self._kept(context.frames, context.start + query.frames, context.first)
+        return self.place(self.only(context, kept), len(kept), context)
+
+    def only(self, context: Context, kept: Sequence[int]) -> Sequence[LayerKV]:
+        """The layers with some of the held frames alone."""
+        if len(kept) == len(context.frames):
+            return context.layers
+        tokens = context.tokens_per_frame
+        return tuple(share_ids(join(chosen(one, kept, tokens)) for one in context.layers))
 
     def place(self, layers: Sequence[LayerKV], frames: int, context: Context) -> Past:
         """Put the `frames` frames that are read into RoPE time; default: where they were."""
         return Past(layers, float(context.start))
 
-    def _kept(self, frames: Sequence[int], stop: int) -> list[int]:
-        keep = self.keep(torch.tensor(frames, dtype=torch.long), stop)
+    def _kept(self, frames: Sequence[int], stop: int, first: int) -> list[int]:
+        keep = self.keep(torch.tensor(frames, dtype=torch.long) - first, stop - first)
         return [int(i) for i in keep.nonzero().flatten()]
 
 
@@ -125,6 +155,33 @@ def intact(context: Context) -> Context:
     if any(layer is None for layer in context.layers):
         raise RuntimeError("this context was consumed by an update; fork() it before streaming on")
     return context
+
+
+def ends(context: Context, head: int, tail: int) -> Context:
+    """The context with its first `head` and last `tail` frames' worth of tokens alone."""
+    if not context.layers:
+        return context
+    tokens = context.tokens_per_frame
+    stop = context.layers[0].k.shape[1]
+    parts = (slice(head * tokens), slice(max(stop - tail * tokens, 0), None))
+    layers = collect(
+        share_ids(join([pick(layer, part) for part in parts]) for layer in context.layers)
+    )
+    frames = context.frames[:head] + context.frames[len(context.frames) - tail :]
+    return replace(context, layers=layers, frames=frames)
+
+
+def pieces(block: Block, lengths: Sequence[int]) -> Iterator[Block]:
+    """The block as if it had arrived in pieces of these lengths."""
+    tokens, start = block.tokens_per_frame, 0
+    for frames in lengths:
+        part = slice(start * tokens, (start + frames) * tokens)
+        layers = [pick(layer, part) for layer in block.layers]
+        shift = layers[0].ids.new_tensor((start, 0, 0))
+        layers = [layer._replace(ids=layer.ids - shift) for layer in layers]
+        queries = tuple(q[:, part] for q in block.queries)
+        yield Block(tuple(share_ids(layers)), frames, block.grid, queries, block.rotate)
+        start += frames
 
 
 def arrivals(context: Context, block: Block) -> Iterator[tuple[LayerKV, LayerKV]]:
@@ -153,6 +210,12 @@ def pick(layer: LayerKV, tokens: slice) -> LayerKV:
     return LayerKV(k[:, tokens], v[:, tokens], ids[:, tokens], valid)
 
 
+def chosen(layer: LayerKV, frames: Sequence[int], tokens: int) -> list[LayerKV]:
+    """Some frames of a layer, as views of as few stretches as there are; at least an empty one."""
+    stretches = _runs(frames) or [(0, 0)]
+    return [pick(layer, slice(a * tokens, b * tokens)) for a, b in stretches]
+
+
 def join(parts: Sequence[LayerKV]) -> LayerKV:
     """Layers one after the other, in storage of their own."""
     k, v, ids = (torch.cat(fields, 1) for fields in zip(*(part[:3] for part in parts), strict=True))
@@ -176,11 +239,41 @@ def at_times(layer: LayerKV, times: Float[Tensor, "b n"]) -> LayerKV:
     return layer._replace(ids=torch.cat((times[..., None], layer.ids[..., 1:]), -1))
 
 
+def side_by_side(
+    layers: Sequence[LayerKV], frames: int, tokens: int, alike: bool = True
+) -> tuple[LayerKV, ...]:
+    """The layers' frames at times 0, 1, 2, ...; `alike` if all layers hold the same tokens."""
+    if not layers:
+        return ()
+    slots = torch.arange(frames, device=layers[0].k.device)
+    times = slots.repeat_interleave(tokens)[None].float()
+    placed = (at_times(layer, times) for layer in layers)
+    return tuple(share_ids(placed) if alike else placed)
+
+
 def validity(layer: LayerKV) -> Bool[Tensor, "b n"]:
     """Which tokens count, spelled out."""
     if layer.valid is not None:
         return layer.valid
     return torch.ones(layer.k.shape[:2], dtype=torch.bool, device=layer.k.device)
+
+
+def check_sizes(sink_frames: int, window_frames: int) -> None:
+    """Raise a ValueError for a sink or window of impossible size."""
+    if sink_frames < 0 or window_frames < 1:
+        raise ValueError(
+            f"sink_frames={sink_frames} must not be negative and "
+            f"window_frames={window_frames} must be at least 1"
+        )
+
+
+def check_window(window_frames: int, block_frames: int) -> None:
+    """Raise a ValueError if a window does not hold the coming block."""
+    if window_frames < block_frames:
+        raise ValueError(
+            f"window_frames={window_frames} is smaller than a block of {block_frames} "
+            f"frames; a block must see itself"
+        )
 
 
 def _runs(indices: Sequence[int]) -> list[tuple[int, int]]:

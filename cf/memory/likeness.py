@@ -1,6 +1,7 @@
-"""How alike a candidate's keys are to others, added up over layers before it becomes a cosine."""
+"""How alike a candidate's keys are to others, and whether that makes it novel."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -42,3 +43,54 @@ def cosine(one: Likeness) -> Float[Tensor, " b"]:
     if one.counted is not None:
         cosine = cosine.masked_fill(~one.counted, -1)
     return F.pad(cosine, (1, 0), value=-1).amax(1)
+
+
+_NONE = 2.0
+"""No similarity: a cosine is at most 1."""
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Which candidates are novel enough.
+
+    Attributes:
+        threshold: similarity below which a candidate is novel.
+        quantile, calibration: the threshold is that quantile of the last `calibration`
+            similarities, as soon as there is one; None: always `threshold`.
+        alike: want what is above the threshold instead.
+        per_layer: each layer for itself, or all by their common similarity.
+    """
+
+    threshold: float
+    quantile: float | None
+    calibration: int
+    alike: bool
+    per_layer: bool
+
+    def empty(self, layers: int, like: Tensor) -> tuple[Tensor, ...]:
+        """No similarities yet, for each layer."""
+        if self.quantile is None:
+            return ()
+        nothing = like.new_full((like.shape[0], self.calibration), _NONE, dtype=torch.float32)
+        return (nothing,) * layers
+
+    def __call__(
+        self, compared: Sequence[Likeness], seen: tuple[Tensor, ...]
+    ) -> tuple[list[Bool[Tensor, " b"]], tuple[Tensor, ...]]:
+        """The verdict for each layer and sample, and the similarities seen so far."""
+        if not self.per_layer:
+            compared = [summed(compared)] * len(compared)
+        verdicts, after = [], []
+        for i, one in enumerate(compared):
+            similarity, limit = cosine(one), torch.as_tensor(self.threshold)
+            if self.quantile is not None:
+                known = seen[i].masked_fill(seen[i] == _NONE, torch.nan)
+                found = torch.nanquantile(known, self.quantile, dim=1)
+                limit = torch.where(found.isnan(), self.threshold, found)
+                if one.dots.shape[1]:
+                    seen_now = torch.cat((seen[i][:, 1:], similarity[:, None]), 1)
+                    after.append(seen_now)
+                else:
+                    after.append(seen[i])
+            verdicts.append(similarity > limit if self.alike else similarity < limit)
+        return verdicts, tuple(after)

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from cf.memory.base import SelectiveMemory, at_times, share_ids
+from cf.memory.base import Query, SelectiveMemory, check_sizes, check_window, side_by_side
 from cf.types import Context, LayerKV, Past
 
 
@@ -22,18 +21,19 @@ class Sliding(SelectiveMemory):
     Attributes:
         positions: "absolute" leaves frames where they were, so that the gap between sink and
             window grows with the video; "relative" counts the attended frames 0, 1, 2, ...
+        faithful: relative positions as Infinity-RoPE codes them. Its queries stand at the end of a
+            full window even while the window has room (after a flush, or where blocks do not
+            divide it), away from their own keys; and without a sink the first frame of a full
+            window is not rotated at all. Where its own sizes are used, nothing differs.
     """
 
     sink_frames: int = 3
     window_frames: int = 9
     positions: Literal["absolute", "relative"] = "absolute"
+    faithful: bool = False
 
     def __post_init__(self) -> None:
-        if self.sink_frames < 0 or self.window_frames < 1:
-            raise ValueError(
-                f"sink_frames={self.sink_frames} must not be negative and "
-                f"window_frames={self.window_frames} must be at least 1"
-            )
+        check_sizes(self.sink_frames, self.window_frames)
         if self.positions not in ("absolute", "relative"):
             raise ValueError(f"positions must be absolute or relative, got {self.positions!r}")
 
@@ -44,11 +44,7 @@ class Sliding(SelectiveMemory):
 
     def check_block(self, block_frames: int) -> None:
         """The window holds the coming block."""
-        if self.window_frames < block_frames:
-            raise ValueError(
-                f"window_frames={self.window_frames} is smaller than a block of {block_frames} "
-                f"frames; a block must see itself"
-            )
+        check_window(self.window_frames, block_frames)
 
     def as_mask(self) -> tuple[int, int] | None:
         """Window and sink, where frames stay where they were."""
@@ -58,10 +54,23 @@ class Sliding(SelectiveMemory):
         """Sink and window."""
         return (frames < self.sink_frames) | (frames >= stop - self.window_frames)
 
+    def read(self, context: Context, query: Query) -> Past:
+        """Sink and window, as far as the coming block leaves room."""
+        past = super().read(context, query)
+        if not self.faithful or self.positions == "absolute" or not past.layers:
+            return past
+        full = self.max_frames - query.frames
+        start = context.start if context.start < self.max_frames else full
+        layers = past.layers
+        if self.sink_frames == 0 and context.frames[0] > context.first:
+            keep = layers[0].ids.new_ones(layers[0].ids.shape[:2])
+            keep[:, : context.tokens_per_frame] = 0
+            ids = layers[0].ids * keep[..., None]
+            layers = tuple(layer._replace(ids=ids) for layer in layers)
+        return past._replace(layers=layers, query_start=float(start))
+
     def place(self, layers: Sequence[LayerKV], frames: int, context: Context) -> Past:
         """Where they were, or side by side from 0."""
         if self.positions == "absolute" or not layers:
             return super().place(layers, frames, context)
-        slots = torch.arange(frames, device=layers[0].k.device)
-        times = slots.repeat_interleave(context.tokens_per_frame)[None].float()
-        return Past(tuple(share_ids(at_times(layer, times) for layer in layers)), float(frames))
+        return Past(side_by_side(layers, frames, context.tokens_per_frame), float(frames))

@@ -1,44 +1,40 @@
 """Sink, slow memory of novel key frames, fast memory of recent ones (Context Forcing)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
-import torch.nn.functional as F  # noqa: N812  (its usual name)
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from cf.memory.base import Memory, Query, arrivals, at_times, collect, intact, join, pick, validity
-from cf.memory.likeness import cosine, likeness, summed
+from cf.memory.base import (
+    Memory,
+    Query,
+    arrivals,
+    collect,
+    ends,
+    intact,
+    join,
+    pick,
+    validity,
+)
+from cf.memory.entries import padded, pooled, with_entry
+from cf.memory.likeness import Judge, likeness
+from cf.memory.regions import Parts, Plan, close_up, take_apart, times_of
+from cf.memory.released import Released
 from cf.types import Block, Context, LayerKV, Past
 
 _CHOICES = {
-    "novelty": ("previous", "kept"),
+    "novelty": ("previous", "kept", "uniform"),
+    "promote": ("novel", "alike"),
+    "evict": ("oldest", "newest"),
     "descriptor": ("mean", "tokens"),
     "decide": ("commit", "overflow"),
     "store": ("first", "block", "pooled"),
 }
-
-
-class _Plan(NamedTuple):
-    """What a block does to every layer alike; frames of the sink, then of the fast memory."""
-
-    old_sink: int
-    new_sink: int
-    slow_tokens: int
-    candidate: slice
-    leave: int
-    considered: bool
-
-
-class _Parts(NamedTuple):
-    """A layer taken apart: fast memory with the new frames, and the candidate among these."""
-
-    sink: LayerKV
-    slow: LayerKV
-    fast: LayerKV
-    candidate: LayerKV
+_RELEASED = ("sink_frames", "slow_frames", "fast_frames", "threshold", "interval", "bounded")
+"""What the released code lets one choose, besides novelty previous or uniform."""
 
 
 @dataclass(frozen=True)
@@ -46,15 +42,22 @@ class SlowFast(Memory):
     """First frames, novel older ones and the most recent ones, at bounded positions.
 
     Context Forcing (https://arxiv.org/abs/2602.06028), equations 7 and 8. The context of a layer
-    lies as [sink | slow | fast]. Slow memory fills from its end and gives up its oldest entry;
-    samples decide for themselves, and what a sample has not filled is masked.
+    lies as [sink | slow | fast]. Slow memory fills from its end; samples decide for themselves,
+    and what a sample has not filled is masked. Text, figure 3 and code differ: the text's rule is
+    the default, since the results are reported for it; the figure's is promote "alike" and evict
+    "newest"; the code's is `faithful`.
 
     Attributes:
         sink_frames, slow_frames, fast_frames: latent frames attended, the coming block among the
             fast ones.
         threshold: a candidate enters slow memory if its keys' cosine similarity stays below it.
+        quantile: let the threshold be this quantile of the last `calibration` similarities of the
+            layer and sample (0.25: about every fourth candidate enters), once there is one.
         novelty: compared with the "previous" block (the paper's rule) or with all "kept"
-            frames, sink included, of which the most similar counts.
+            frames, sink included, of which the most similar counts; or "uniform": all enter.
+        promote: what is "novel", below the threshold; or "alike", above it, as the figure prints.
+        evict: the entry that a full slow memory gives up: its "oldest", or its "newest", which
+            the figure overwrites, so that the earliest history is kept for ever.
         descriptor: what is compared, the "mean" key or all "tokens" of the first frame.
         decide: at the "commit" of a block, so that for a while it stands in slow and fast memory,
             or on "overflow", when it leaves the fast memory.
@@ -63,19 +66,25 @@ class SlowFast(Memory):
         interval: every how many blocks one is considered (paper: 2).
         per_layer: let every layer decide for itself, or all by their common similarity.
         bounded: place what is read within 0 ... max_frames - 1; else frames stay where they were.
+        faithful: the released rule, see `Released`; takes the settings that the code has.
     """
 
     sink_frames: int = 3
     slow_frames: int = 12
     fast_frames: int = 6
     threshold: float = 0.95
-    novelty: Literal["previous", "kept"] = "previous"
+    quantile: float | None = None
+    calibration: int = 64
+    novelty: Literal["previous", "kept", "uniform"] = "previous"
+    promote: Literal["novel", "alike"] = "novel"
+    evict: Literal["oldest", "newest"] = "oldest"
     descriptor: Literal["mean", "tokens"] = "mean"
     decide: Literal["commit", "overflow"] = "commit"
     store: Literal["first", "block", "pooled"] = "first"
     interval: int = 2
     per_layer: bool = True
     bounded: bool = True
+    faithful: bool = False
 
     def __post_init__(self) -> None:
         for name, allowed in _CHOICES.items():
@@ -86,6 +95,30 @@ class SlowFast(Memory):
                 f"sink_frames={self.sink_frames} and slow_frames={self.slow_frames} must not be "
                 f"negative, interval={self.interval} must be at least 1"
             )
+        if self.calibration < 1 or not 0 <= (self.quantile or 0) <= 1:
+            raise ValueError(
+                f"calibration={self.calibration} must be at least 1 and "
+                f"quantile={self.quantile} lie in [0, 1]"
+            )
+        if self.faithful:
+            self._check_faithful()
+
+    def _check_faithful(self) -> None:
+        has = {name: getattr(self, name) for name in _RELEASED}
+        plain = SlowFast(**has)
+        for name in vars(self):
+            if name not in (*_RELEASED, "faithful", "novelty") and (
+                getattr(self, name) != getattr(plain, name)
+            ):
+                raise ValueError(f"the released code has no {name}={getattr(self, name)!r}")
+        if self.novelty == "kept":
+            raise ValueError("the released code compares with the previous pass only, not kept")
+
+    @property
+    def _released(self) -> Released:
+        sizes = (self.sink_frames, self.slow_frames, self.fast_frames, self.threshold)
+        interval = self.interval if self.novelty == "uniform" else None
+        return Released(*sizes, interval, self.bounded)
 
     @property
     def max_frames(self) -> int:
@@ -106,45 +139,60 @@ class SlowFast(Memory):
 
     def update(self, context: Context, block: Block) -> Context:
         """Fill the sink, shift the fast memory, keep what is novel of the candidate."""
+        if self.faithful:
+            return self._released.update(context, block)
         plan = self._plan(intact(context), block)
         novel, state = self._judge(context, block, plan)
         layers = collect(
-            self._fold(
-                self._parts(past, new, block, plan), block, plan, novel[i] if novel else None
-            )
+            self._fold(take_apart(past, new, block, plan), block, plan, novel[i] if novel else None)
             for i, (past, new) in enumerate(arrivals(context, block))
         )
         sink, stop = plan.old_sink + plan.new_sink, context.start + block.frames
         fast = (*context.frames[plan.old_sink :], *range(context.start + plan.new_sink, stop))
-        frames = (*range(sink), *fast[plan.leave :])
-        return Context(layers, stop, frames, block.grid, state)
+        frames = (*range(context.first, context.first + sink), *fast[plan.leave :])
+        return Context(layers, stop, frames, block.grid, state, context.first)
+
+    def noisy(self, context: Context, block: Block) -> Context:
+        """As released, every pass may promote."""
+        return self._released.noisy(context, block) if self.faithful else context
 
     def read(self, context: Context, query: Query) -> Past:
         """All of it, less the fast frames for which a longer block leaves no room."""
-        if not context.layers:
-            return Past()
+        if self.faithful:
+            return self._released.read(context, query)
+        if not intact(context).layers:
+            return Past(start=0.0 if self.bounded else float(context.start))
         tokens = context.tokens_per_frame
-        sink = min(context.start, self.sink_frames)
+        sink = self._sink(context)
         fast = len(context.frames) - sink
         slow = context.layers[0].k.shape[1] - len(context.frames) * tokens
         fast_from = sink * tokens + slow
-        drop = max(fast + query.frames - self.fast_frames, 0)
+        drop = min(max(fast + query.frames - self.fast_frames, 0), fast)
         layers: Sequence[LayerKV] = context.layers
         if drop:
             kept = (slice(fast_from), slice(fast_from + drop * tokens, None))
             layers = tuple(join([pick(layer, part) for part in kept]) for layer in layers)
         if not self.bounded:
             return Past(layers, float(context.start))
-        times = self._times(context, sink, slow, fast - drop)
-        placed = tuple(
-            _close_up(layer, times, sink * tokens, fast_from, tokens) for layer in layers
-        )
+        times = times_of(context, (sink, slow, fast - drop), self._stored_tokens(context.grid))
+        placed = tuple(close_up(layer, times, sink * tokens, fast_from, tokens) for layer in layers)
         return Past(placed, sink + slow / tokens + fast - drop)
 
-    def _plan(self, context: Context, block: Block) -> _Plan:
+    def flush(self, context: Context, recent_frames: int) -> Context:
+        """Sink and recent frames; slow memory is emptied."""
+        sink = self._sink(intact(context))
+        flushed = ends(context, sink, min(recent_frames, len(context.frames) - sink))
+        layers = [layer._replace(valid=None) for layer in flushed.layers]
+        return replace(flushed, layers=collect(iter(layers)))
+
+    def _sink(self, context: Context) -> int:
+        """Frames of the sink that are held."""
+        return sum(frame < context.first + self.sink_frames for frame in context.frames)
+
+    def _plan(self, context: Context, block: Block) -> Plan:
         """Room is made for a coming block as long as this one."""
-        old_sink = min(context.start, self.sink_frames)
-        new_sink = min(block.frames, self.sink_frames - old_sink)
+        old_sink = self._sink(context)
+        new_sink = max(min(block.frames, context.first + self.sink_frames - context.start), 0)
         held, arrived = len(context.frames) - old_sink, block.frames - new_sink
         leave = max(held + arrived - (self.fast_frames - block.frames), 0)
         candidate = slice(held, held + arrived) if self.decide == "commit" else slice(leave)
@@ -155,30 +203,25 @@ class SlowFast(Memory):
         slow_tokens = past - len(context.frames) * block.tokens_per_frame
         fits = self.slow_frames * block.tokens_per_frame >= self._entry_tokens(block)
         considered = first is not None and first // block.frames % self.interval == 0 and fits
-        return _Plan(old_sink, new_sink, slow_tokens, candidate, leave, considered)
-
-    def _parts(self, past: LayerKV, new: LayerKV, block: Block, plan: _Plan) -> _Parts:
-        tokens = block.tokens_per_frame
-        sink, new_sink = plan.old_sink * tokens, plan.new_sink * tokens
-        slow = pick(past, slice(sink, sink + plan.slow_tokens))
-        fast_from = sink + plan.slow_tokens
-        fast = join([pick(past, slice(fast_from, None)), pick(new, slice(new_sink, None))])
-        candidate = slice(
-            *(i * tokens for i in plan.candidate.indices(fast.k.shape[1] // tokens)[:2])
-        )
-        kept_sink = join([pick(past, slice(sink)), pick(new, slice(new_sink))])
-        return _Parts(kept_sink, slow, fast, pick(fast, candidate))
+        return Plan(old_sink, new_sink, slow_tokens, candidate, leave, considered)
 
     def _judge(
-        self, context: Context, block: Block, plan: _Plan
+        self, context: Context, block: Block, plan: Plan
     ) -> tuple[list[Bool[Tensor, " b"]] | None, tuple[Tensor, ...]]:
         """Whether the candidate is novel, per layer and sample, and the new state."""
+        judge = self._judging
+        first, count = block.layers[0].k, len(block.layers)
+        seen = context.state[-count:] if context.state else judge.empty(count, first)
+        seen = seen if self.quantile is not None else ()
+        if self.novelty == "uniform":
+            every = torch.ones(first.shape[0], dtype=torch.bool, device=first.device)
+            return [every] * count if plan.considered else None, ()
         if self.novelty == "kept" and not plan.considered:
-            return None, ()
+            return None, seen
         compared, described = [], []
         for i, new in enumerate(block.layers):
             past = context.layers[i] if context.layers else pick(new, slice(0))
-            parts = self._parts(past, new, block, plan)
+            parts = take_apart(past, new, block, plan)
             if self.novelty == "kept":
                 mine = self._describe(
                     self._entry(parts.candidate, block), self._stored_tokens(block.grid)
@@ -193,21 +236,23 @@ class SlowFast(Memory):
             compared.append(likeness(mine, before, None))
             described.append(mine)
         if not plan.considered:
-            return None, tuple(described)
-        if not self.per_layer:
-            compared = [summed(compared)] * len(compared)
-        return [cosine(one) < self.threshold for one in compared], tuple(described)
+            return None, (*described, *seen)
+        novel, seen = judge(compared, seen)
+        return novel, (*described, *seen)
+
+    @property
+    def _judging(self) -> Judge:
+        alike = self.promote == "alike"
+        return Judge(self.threshold, self.quantile, self.calibration, alike, self.per_layer)
 
     def _fold(
-        self, parts: _Parts, block: Block, plan: _Plan, novel: Bool[Tensor, " b"] | None
+        self, parts: Parts, block: Block, plan: Plan, novel: Bool[Tensor, " b"] | None
     ) -> LayerKV:
         slow = parts.slow
         if novel is not None:
-            size = self._entry_tokens(block)
-            entry = _padded(self._entry(parts.candidate, block), size)
-            full = slow.k.shape[1] + size > self.slow_frames * block.tokens_per_frame
-            waiting = slow if full else _padded(slow, slow.k.shape[1] + size)
-            slow = _where(novel, join([pick(waiting, slice(size, None)), entry]), waiting)
+            entry = padded(self._entry(parts.candidate, block), self._entry_tokens(block))
+            capacity = self.slow_frames * block.tokens_per_frame
+            slow = with_entry(slow, entry, novel, capacity, self.evict == "newest")
         return join(
             [parts.sink, slow, pick(parts.fast, slice(plan.leave * block.tokens_per_frame, None))]
         )
@@ -216,7 +261,7 @@ class SlowFast(Memory):
         """What slow memory would store of the candidate."""
         if self.store == "first":
             return pick(candidate, slice(block.tokens_per_frame))
-        return _pooled(candidate, block.grid) if self.store == "pooled" else candidate
+        return pooled(candidate, block.grid) if self.store == "pooled" else candidate
 
     def _entry_tokens(self, block: Block) -> int:
         return (1 if self.store == "first" else block.frames) * self._stored_tokens(block.grid)
@@ -233,57 +278,12 @@ class SlowFast(Memory):
         return keys[:, :frame_tokens].flatten(1)
 
     def _kept(
-        self, parts: _Parts, block: Block
+        self, parts: Parts, block: Block
     ) -> tuple[Float[Tensor, "b others width"], Bool[Tensor, "b others"]]:
         """Descriptors of the stored frames of sink and slow memory, and which of them count."""
-        sink = _pooled(parts.sink, block.grid) if self.store == "pooled" else parts.sink
+        sink = pooled(parts.sink, block.grid) if self.store == "pooled" else parts.sink
         kept = join([sink, parts.slow])
         frame = (-1, self._stored_tokens(block.grid))
         keys = kept.k.detach().unflatten(1, frame)
         described = keys.mean(2) if self.descriptor == "mean" else keys.flatten(2, 3)
         return described.flatten(2), validity(kept).unflatten(1, frame)[..., 0]
-
-    def _times(self, context: Context, sink: int, slow: int, fast: int) -> Float[Tensor, "1 n"]:
-        """Times of a context whose slow memory is full; a stored frame takes its share of time."""
-        tokens, stored = context.tokens_per_frame, self._stored_tokens(context.grid)
-        device = context.layers[0].k.device
-        sink_at, slow_at, fast_at = (
-            (torch.arange(length, device=device) // each) * (each / tokens)
-            for length, each in ((sink * tokens, tokens), (slow, stored), (fast * tokens, tokens))
-        )
-        return torch.cat((sink_at, slow_at + sink, fast_at + sink + slow / tokens))[None]
-
-
-def _close_up(layer: LayerKV, times: Tensor, sink: int, fast_from: int, tokens: int) -> LayerKV:
-    """Place a layer, each sample's sink moved up to what its slow memory really holds."""
-    if layer.valid is not None:
-        empty = (~layer.valid[:, sink:fast_from]).sum(1, keepdim=True) / tokens
-        times = times + F.pad(empty.expand(-1, sink), (0, times.shape[1] - sink))
-    return at_times(layer, times)
-
-
-def _padded(layer: LayerKV, tokens: int) -> LayerKV:
-    """The layer with empty tokens before it, `tokens` in all."""
-    missing = tokens - layer.k.shape[1]
-    k, v, ids = (F.pad(x, (0, 0) * (x.ndim - 2) + (missing, 0)) for x in layer[:3])
-    return LayerKV(k, v, ids, F.pad(validity(layer), (missing, 0), value=False))
-
-
-def _where(chosen: Bool[Tensor, " b"], yes: LayerKV, no: LayerKV) -> LayerKV:
-    """Per sample one layer or the other."""
-    pairs = zip(yes[:3], no[:3], strict=True)
-    k, v, ids = (torch.where(chosen.view(-1, *(1,) * (a.ndim - 1)), a, b) for a, b in pairs)
-    return LayerKV(k, v, ids, torch.where(chosen[:, None], validity(yes), validity(no)))
-
-
-def _pooled(layer: LayerKV, grid: tuple[int, int]) -> LayerKV:
-    """Frames at half the rows and columns: mean keys, values and positions."""
-
-    def pool(x: Tensor) -> Tensor:
-        flat = x.flatten(2).unflatten(1, (-1, *grid)).permute(0, 1, 4, 2, 3)
-        small: Tensor = F.avg_pool2d(flat.flatten(0, 1), 2, ceil_mode=True)
-        small = small.unflatten(0, flat.shape[:2]).permute(0, 1, 3, 4, 2)
-        pooled: Tensor = small.flatten(1, 3).unflatten(-1, x.shape[2:])
-        return pooled
-
-    return LayerKV(pool(layer.k), pool(layer.v), pool(layer.ids))

@@ -1,5 +1,6 @@
 """Attention over a remembered past and the block at hand: SDPA, or flex for masks on a GPU."""
 
+from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
 
@@ -22,6 +23,10 @@ class Remembered(NamedTuple):
     k: Heads
     v: Heads
     mask: Tensor | None = None
+
+
+Reading = Callable[[Heads, Heads, Heads], Remembered]
+"""What a layer reads of the past, given the block's own queries, keys (before RoPE) and values."""
 
 
 def attend(
@@ -94,18 +99,22 @@ class SelfAttention(Attention):
     def forward(
         self,
         x: Float[Tensor, "b n dim"],
-        place: Rotation,
-        past: Remembered | None,
+        place: tuple[Rotation, Rotation],
+        past: Remembered | Reading | None,
         mask: Tensor | BlockMask | None,
-    ) -> tuple[Float[Tensor, "b n dim"], Heads, Heads]:
-        """The attended values, and the block's keys (before RoPE) and values."""
-        q, (k, v) = rotate(self.queries(x), place), self.keys_values(x)
-        all_k, all_v = rotate(k, place), v
+    ) -> tuple[Float[Tensor, "b n dim"], Heads, Heads, Heads]:
+        """The attended values, and the block's queries, keys (both before RoPE) and values.
+
+        `place` rotates queries and keys.
+        """
+        q, (k, v) = self.queries(x), self.keys_values(x)
+        all_k, all_v = rotate(k, place[1]), v
         if past is not None:
+            past = past if isinstance(past, Remembered) else past(q, k, v)
             all_k = torch.cat((past.k.to(k.dtype), all_k), 1)
             all_v = torch.cat((past.v.to(v.dtype), all_v), 1)
             mask = _with_own(past.mask, x.shape[1])
-        return self.o(attend(q, all_k, all_v, mask)), k, v
+        return self.o(attend(rotate(q, place[0]), all_k, all_v, mask)), q, k, v
 
 
 class CrossAttention(Attention):

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from cf.models.attention import Remembered
 from cf.models.masks import Mask
-from cf.types import Conditioning, Latents, Past, Prediction, Times
+from cf.types import Conditioning, Latents, Live, Past, Prediction, Times
 
 
 @dataclass(frozen=True)
@@ -19,11 +19,16 @@ class Prepared:
         layers: what each layer attends to besides the block; empty without a past.
         start: RoPE time at which the block begins.
         text: each layer's text keys and values; None: the forward projects the text itself.
+        query_start, live: see `Past`.
+        queries: return the block's queries too, for a memory that needs them.
     """
 
     layers: tuple[Remembered, ...] = ()
     start: float = 0.0
     text: tuple[tuple[Tensor, Tensor], ...] | None = None
+    query_start: float | None = None
+    live: Live | None = None
+    queries: bool = False
 
 
 NOTHING = Prepared()

@@ -1,6 +1,7 @@
 """The video diffusion transformer: Wan2.1's architecture, any size, causal or bidirectional."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal, NamedTuple
 
 import torch
@@ -10,11 +11,11 @@ from torch import Tensor, nn
 from torch.nn.attention.flex_attention import BlockMask
 from torch.utils.checkpoint import checkpoint
 
-from cf.models.attention import CrossAttention, Remembered, SelfAttention, mask_for
+from cf.models.attention import CrossAttention, Reading, Remembered, SelfAttention, mask_for
 from cf.models.base import NOTHING, Backbone, Prepared
 from cf.models.masks import Mask
 from cf.models.rope import Rotation, rotate, rotation, wan_axes
-from cf.types import Block, Conditioning, Latents, LayerKV, Past, Prediction, Times
+from cf.types import Block, Conditioning, Latents, LayerKV, Live, Past, Prediction, Times
 
 Tokens = Float[Tensor, "b f n dim"]
 TextKV = tuple[Tensor, Tensor]
@@ -23,8 +24,8 @@ TextKV = tuple[Tensor, Tensor]
 class Reads(NamedTuple):
     """What a transformer block reads besides its tokens."""
 
-    place: Rotation
-    past: Remembered | None
+    place: tuple[Rotation, Rotation]
+    past: Remembered | Reading | None
     text: TextKV | None
     mask: Tensor | BlockMask | None
 
@@ -47,19 +48,19 @@ class TransformerBlock(nn.Module):
 
     def forward(
         self, x: Tokens, time: Float[Tensor, "b f 6 dim"], reads: Reads
-    ) -> tuple[Tokens, Tensor, Tensor]:
-        """The tokens after this block, and its keys (before RoPE) and values."""
+    ) -> tuple[Tokens, Tensor, Tensor, Tensor]:
+        """The tokens after this block, and its queries, keys (both before RoPE) and values."""
         modulation = (self.modulation + time).unsqueeze(3)
         shift1, scale1, gate1, shift2, scale2, gate2 = modulation.unbind(2)
         shape = x.shape[1:3]
         tokens = _modulated(x, shift1, scale1, self.eps).flatten(1, 2)
-        attended, k, v = self.self_attn(tokens, reads.place, reads.past, reads.mask)
+        attended, q, k, v = self.self_attn(tokens, reads.place, reads.past, reads.mask)
         x = x + gate1 * attended.unflatten(1, shape)
         if self.cross_attn is not None and self.norm3 is not None:
             assert reads.text is not None
             attended = self.cross_attn(self.norm3(x).flatten(1, 2), reads.text)
             x = x + attended.unflatten(1, shape)
-        return x + gate2 * self.ffn(_modulated(x, shift2, scale2, self.eps)), k, v
+        return x + gate2 * self.ffn(_modulated(x, shift2, scale2, self.eps)), q, k, v
 
 
 class Head(nn.Module):
@@ -195,19 +196,13 @@ class VideoTransformer(Backbone):
     def prepare(self, past: Past, cond: Conditioning) -> Prepared:
         """Rotate remembered keys and project the text, once per distinct read of a block."""
         layers, placed, place = [], None, None
-        for k, v, ids, valid in past.layers:
-            if place is None or ids is not placed:
+        for layer in past.layers if past.live is None else ():
+            if place is None or layer.ids is not placed:
                 place = None  # not kept: with positions per layer they would add up to many keys
-                placed, place = ids, rotation(ids, self.rope_axes, self.rope_base)
-            mask = valid if past.bias is None else past.bias
-            if valid is not None and past.bias is not None:
-                mask = past.bias.masked_fill(~valid, -torch.inf)
-            if mask is not None and mask.dtype != torch.bool:
-                mask = mask.to(k.dtype)
-            layers.append(
-                Remembered(rotate(k, place), v, None if mask is None else mask[:, None, None])
-            )
-        return Prepared(tuple(layers), past.start, self._project_text(cond))
+                placed, place = layer.ids, self._rotation(layer.ids)
+            layers.append(_remembered(layer, place, past.bias))
+        text = self._project_text(cond)
+        return Prepared(tuple(layers), past.start, text, past.query_start, past.live)
 
     def forward(
         self,
@@ -218,7 +213,7 @@ class VideoTransformer(Backbone):
         mask: Mask | None = None,
     ) -> Prediction:
         """See `Backbone.forward`."""
-        if mask is not None and past.layers:
+        if mask is not None and (past.layers or past.live):
             raise ValueError("a mask orders frames that are forwarded at once; it takes no past")
         batch, frames = x_t.shape[:2]
         x, grid = self._embed_patches(x_t)
@@ -228,18 +223,13 @@ class VideoTransformer(Backbone):
         x = self._add_control(x, cond, at)
         time, modulation = self._embed_time(t)
         ids = _positions(at, grid, cond.origin).expand(batch, -1, -1)
-        reads = Reads(
-            place=rotation(
-                ids + ids.new_tensor((past.start, 0, 0)), self.rope_axes, self.rope_base
-            ),
-            past=None,
-            text=None,
-            mask=mask_for(mask, frames, x.shape[2], x.device),
-        )
         text = past.text if past.text is not None else self._project_text(cond)
-        x, layers = self._run_blocks(x, modulation, reads, past.layers, text, ids)
+        seen = mask_for(mask, frames, x.shape[2], x.device)
+        reads = Reads(self._place(ids, past), None, None, seen)
+        x, layers, queries = self._run_blocks(x, modulation, reads, replace(past, text=text), ids)
         out = self._unpatch(self.head(x, time), grid).to(x_t.dtype)
-        return Prediction(self._velocity(out, x_t, t), Block(layers, frames, grid))
+        block = Block(layers, frames, grid, queries, self._turned if queries else None)
+        return Prediction(self._velocity(out, x_t, t), block)
 
     def target(self, x0: Latents, eps: Latents, t: Times) -> Latents:
         """The velocity eps - x0, which an x0 prediction is not asked to reach below `min_time`."""
@@ -262,20 +252,44 @@ class VideoTransformer(Backbone):
         x: Tokens,
         modulation: Tensor,
         reads: Reads,
-        past: tuple[Remembered, ...],
-        text: tuple[TextKV, ...] | None,
+        past: Prepared,
         ids: Tensor,
-    ) -> tuple[Tokens, tuple[LayerKV, ...]]:
-        layers = []
+    ) -> tuple[Tokens, tuple[LayerKV, ...], tuple[Tensor, ...]]:
+        layers, queries = [], []
         recompute = self.activation_checkpointing and torch.is_grad_enabled()
         for i, block in enumerate(self.blocks):
-            mine = reads._replace(past=past[i] if past else None, text=text[i] if text else None)
+            seen: Remembered | Reading | None = past.layers[i] if past.layers else None
+            if past.live is not None:
+                seen = self._reading(past.live, i, ids)
+            mine = reads._replace(past=seen, text=past.text[i] if past.text else None)
             if recompute:
-                x, k, v = checkpoint(block, x, modulation, mine, use_reentrant=False)
+                x, q, k, v = checkpoint(block, x, modulation, mine, use_reentrant=False)
             else:
-                x, k, v = block(x, modulation, mine)
+                x, q, k, v = block(x, modulation, mine)
             layers.append(LayerKV(k, v, ids))
-        return x, tuple(layers)
+            if past.queries:
+                queries.append(q)
+        return x, tuple(layers), tuple(queries)
+
+    def _reading(self, live: Live, layer: int, ids: Tensor) -> Reading:
+        def read(q: Tensor, k: Tensor, v: Tensor) -> Remembered:
+            seen = live(layer, LayerKV(k, v, ids), q, self._turned)
+            return _remembered(seen, self._rotation(seen.ids), None)
+
+        return read
+
+    def _rotation(self, ids: Tensor) -> Rotation:
+        return rotation(ids, self.rope_axes, self.rope_base)
+
+    def _turned(self, x: Tensor, ids: Tensor) -> Tensor:
+        return rotate(x, self._rotation(ids))
+
+    def _place(self, ids: Tensor, past: Prepared) -> tuple[Rotation, Rotation]:
+        """The rotations of the block's queries and keys; as a rule one and the same."""
+        keys = self._rotation(ids + ids.new_tensor((past.start, 0, 0)))
+        if past.query_start is None:
+            return keys, keys
+        return self._rotation(ids + ids.new_tensor((past.query_start, 0, 0))), keys
 
     def _embed_patches(self, x_t: Latents) -> tuple[Tokens, tuple[int, int]]:
         rows, columns = self.patch_size
@@ -346,6 +360,16 @@ class VideoTransformer(Backbone):
         if self.x0_limit is not None:
             out = out.clamp(-self.x0_limit, self.x0_limit)
         return (x_t - out) / t.to(out).clamp(min=self.min_time)[..., None, None, None]
+
+
+def _remembered(layer: LayerKV, place: Rotation, bias: Float[Tensor, "b n"] | None) -> Remembered:
+    k, v, _, valid = layer
+    mask = valid if bias is None else bias
+    if valid is not None and bias is not None:
+        mask = bias.masked_fill(~valid, -torch.inf)
+    if mask is not None and mask.dtype != torch.bool:
+        mask = mask.to(k.dtype)
+    return Remembered(rotate(k, place), v, None if mask is None else mask[:, None, None])
 
 
 def _mlp(width: int, dim: int, activation: nn.Module) -> nn.Sequential:

@@ -1,0 +1,62 @@
+"""What one block reads of a context: each distinct read prepared once, the last one held."""
+
+from collections.abc import Hashable
+from dataclasses import replace
+from typing import Literal
+
+import torch
+
+from cf.memory.base import Memory, Query, intact
+from cf.models.base import Backbone, Prepared
+from cf.types import Block, Conditioning, Context
+
+
+class Reads:
+    """The reads of one block.
+
+    Attributes:
+        context: what is read; another one after a pass that the memory took in.
+        cond: the conditioning of the block's frames.
+    """
+
+    def __init__(
+        self,
+        student: Backbone,
+        memory: Memory,
+        context: Context,
+        cond: Conditioning,
+        frames: int,
+        begin: float | None = None,
+        differentiable: bool = False,
+    ) -> None:
+        self.context, self.cond = intact(context), cond
+        self._student, self._memory, self._frames = student, memory, frames
+        self._begin, self._differentiable = begin, differentiable
+        self._held: tuple[Hashable, Prepared] | None = None
+
+    def __call__(self, phase: Literal["denoise", "commit"], step: int) -> Prepared:
+        """What the network reads in this phase and step."""
+        query = Query(self._frames, self.cond, phase, step)
+        key = (self._memory.read_key(query), torch.is_grad_enabled())
+        if self._held is None or self._held[0] != key:
+            self.clear()
+            past = self._memory.read(self.context, query)
+            if self._begin is not None:
+                past = past._replace(start=self._begin, query_start=None)
+            prepared = self._student.prepare(past, self.cond)
+            if self._memory.needs_queries:
+                prepared = replace(prepared, queries=True)
+            self._held = (key, prepared)
+        return self._held[1]
+
+    def passed(self, block: Block) -> None:
+        """Tell the memory of a denoising pass, which only ports of some peers' code care about."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self._differentiable):
+            after = self._memory.noisy(self.context, block)
+        if after is not self.context:
+            self.clear()
+            self.context = after
+
+    def clear(self) -> None:
+        """Let go of rotated keys, before the memory makes room for the next block."""
+        self._held = None
