@@ -10,15 +10,13 @@ from typing import Any
 
 import pytest
 import torch
-from commands import ROOMS, STUDENT, Command, command, fit, refused, run
+from commands import ROOMS, STUDENT, Command, command, fit, run
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from cf.modules.guard import Guard
 from cf.modules.length import Length
 from cf.types import Diverged
-
-__all__ = ["refused"]
 
 
 @pytest.fixture(scope="module")

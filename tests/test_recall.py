@@ -4,11 +4,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from commands import ROOMS, Command, fit, give, refused
+from commands import ROOMS, Command, fit, give
 
 from cf.video.probe import probe
 
-__all__ = ["refused"]
 QUICK = (
     "worlds=5",
     "frames=24",
