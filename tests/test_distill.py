@@ -312,3 +312,18 @@ def test_distillation_refuses_in_one_message(
         if one.split("=")[0] not in given and not one.startswith(own)
     ]
     assert named in refused("cf.fit", *base, *settings)
+
+
+def test_a_row_that_comes_late_finds_its_place(tmp_path: Path) -> None:
+    from cf.callbacks.table import MetricsTable
+
+    table = MetricsTable(str(tmp_path))
+    for step, values in ((1, {"a": 1.0}), (4, {"a": 4.0}), (3, {"b": 3.0}), (4, {"b": 5.0})):
+        table.log_metrics(values, step)
+    table.log_metrics({"a": 6.0}, 6)
+    assert [(row["step"], row["a"], row["b"]) for row in rows(tmp_path)] == [
+        ("1", "1", ""),
+        ("3", "", "3"),
+        ("4", "4", "5"),
+        ("6", "6", ""),
+    ]
