@@ -36,13 +36,14 @@ def main(cfg: DictConfig) -> None:
 def on_worlds(settings: Settings, folder: Path) -> None:
     """Teacher and base side by side, then students side by side, then what they recall."""
     shared = [*settings["fit"], f"seed={settings['seed']}"]
-    teacher, base = folder / "start" / "0", folder / "start" / "1"
-    _sweep(folder / "start", ["experiment=rooms_teacher,rooms_base", *shared])
+    start = ["experiment=rooms_teacher,rooms_base", *shared]
+    _sweep(folder / "start", start, "${hydra:runtime.choices.experiment}")
+    teacher, base = folder / "start" / "rooms_teacher", folder / "start" / "rooms_base"
     starts = [f"start.teacher.path='{teacher}'", f"start.student.path='{base}'"]
     runs: dict[str, Path] = {}
     for name, sweep in settings["sweeps"].items():
-        _sweep(folder / name, [*starts, *sweep["settings"], *shared])
-        runs |= {student: folder / name / str(i) for i, student in enumerate(sweep["students"])}
+        _sweep(folder / name, [*starts, *sweep["settings"], *shared], sweep["subdir"])
+        runs |= {student: folder / name / run for student, run in sweep["students"].items()}
     named = ",".join(f"{name}:'{run}'" for name, run in runs.items())
     measured = folder / "recall"
     _command(
@@ -80,7 +81,7 @@ def on_videos(settings: Settings, folder: Path) -> None:
     log.info("training: tensorboard --logdir %s", run)
 
 
-def _sweep(folder: Path, settings: list[str]) -> None:
+def _sweep(folder: Path, settings: list[str], subdir: str) -> None:
     """A multirun of `cf.fit`, its runs side by side, each on one thread."""
     _command(
         "cf.fit",
@@ -89,6 +90,7 @@ def _sweep(folder: Path, settings: list[str]) -> None:
         "hydra/launcher=joblib",
         "hydra.launcher.n_jobs=2",
         f"hydra.sweep.dir='{folder}'",
+        f"hydra.sweep.subdir='{subdir}'",
     )
 
 

@@ -49,5 +49,5 @@ def test_the_demo_ends_with_a_table_and_says_where_everything_is(tmp_path: Path)
     table = pd.read_csv(tmp_path / "demo" / "recall" / "recall.csv")
     students = {f"{s}, {m}" for s in ("full_history", "memoryless") for m in ("full", "slow_fast")}
     assert {"truth", "oracle", *students} <= set(table["contestant"])
-    for run_folder in ("start/0", "start/1", "students/0", "students/1"):
+    for run_folder in ("start/rooms_teacher", "start/rooms_base", "students/previous_block"):
         assert (tmp_path / "demo" / run_folder / "network.safetensors").exists()
