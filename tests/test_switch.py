@@ -13,7 +13,9 @@ from cf import generate, switch
 from cf.generate import Generator
 from cf.memory.base import Memory, Query
 from cf.memory.full import Full
+from cf.memory.participative import Participative
 from cf.memory.sliding import Sliding
+from cf.memory.slow_fast import SlowFast
 from cf.models.attention import attend
 from cf.models.codec import PixelCodec
 from cf.models.rope import rotate
@@ -263,14 +265,20 @@ SWITCHES: dict[str, Switch] = {
         for faithful in (False, True)
     },
 }
+POLICIES: dict[str, Memory] = {
+    **{file.stem: memory(file.stem) for file in MEMORIES},
+    "released": SlowFast(3, 4, 6, threshold=0.99, interval=1, faithful=True),
+    "participative as coded": Participative(4, 2, 4, 12, faithful=True),
+    "no sink as coded": Sliding(0, 6, "relative", faithful=True),
+    "pooled": SlowFast(3, 4, 6, store="pooled", quantile=0.5, interval=1),
+}
 
 
 @pytest.mark.parametrize("kind", SWITCHES.values(), ids=SWITCHES.keys())
-@pytest.mark.parametrize("name", [file.stem for file in MEMORIES])
-def test_every_switch_goes_with_every_memory(name: str, kind: Switch) -> None:
+@pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES.keys())
+def test_every_switch_goes_with_every_memory(policy: Memory, kind: Switch) -> None:
     """It leaves the state it was given as it was, keeps samples apart, and the stream goes on."""
-    policy = memory(name)
-    network, rollout, eps, state = begun(policy, 33, recent_frames=33)
+    network, rollout, eps, state = begun(policy, 27, recent_frames=27)
     with torch.inference_mode():
         before = [x.clone() for layer in state.context.layers for x in layer[:3]]
         after = kind(rollout, network, eps, NEW, state)
@@ -280,10 +288,10 @@ def test_every_switch_goes_with_every_memory(name: str, kind: Switch) -> None:
     assert torch.equal(x0, again)
     assert x0.isfinite().all()
     assert all(torch.equal(a, b) for a, b in zip(before, held, strict=True))
-    assert went.context.start == 36
+    assert went.context.start == 30
     single = rollout.noise(network, 0, (1,))
     with torch.no_grad():
-        alone = rollout.remember(network, latents(2, 33)[1:], single, one(OLD, 1))
+        alone = rollout.remember(network, latents(2, 27)[1:], single, one(OLD, 1))
         alone = kind(rollout, network, single, one(NEW, 1), alone)
         y0, _ = next(rollout.stream(network, single, one(NEW, 1), alone))
     torch.testing.assert_close(y0, x0[1:], **EXACT)

@@ -58,7 +58,7 @@ class Sliding(SelectiveMemory):
         full = self.max_frames - query.frames
         start = context.start if context.start < self.max_frames else full
         layers = past.layers
-        if self.sink_frames == 0 and context.frames[0] > context.first:
+        if self.sink_frames == 0 and min(context.frames, default=0) > context.first:
             keep = layers[0].ids.new_ones(layers[0].ids.shape[:2])
             keep[:, : context.tokens_per_frame] = 0
             ids = layers[0].ids * keep[..., None]

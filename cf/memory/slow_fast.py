@@ -183,7 +183,8 @@ class SlowFast(Memory):
         sink = self._sink(intact(context))
         flushed = ends(context, sink, min(recent_frames, len(context.frames) - sink))
         layers = [layer._replace(valid=None) for layer in flushed.layers]
-        return replace(flushed, layers=collect(iter(layers)))
+        state = () if self.faithful else flushed.state
+        return replace(flushed, layers=collect(iter(layers)), state=state)
 
     def _sink(self, context: Context) -> int:
         """Frames of the sink that are held."""
