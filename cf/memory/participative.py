@@ -262,4 +262,7 @@ def _unused(layer: LayerKV) -> Tensor:
 
 def _checked(block: Block) -> None:
     if len(block.queries) != len(block.layers):
-        raise ValueError("participative memory scores with queries, which this block came without")
+        raise ValueError(
+            "participative memory scores with queries, which this block came without; set "
+            "`queries` of what the network is prepared with"
+        )

@@ -66,7 +66,8 @@ class SlowFast(Memory):
         interval: every how many blocks one is considered (paper: 2).
         per_layer: let every layer decide for itself, or all by their common similarity.
         bounded: place what is read within 0 ... max_frames - 1; else frames stay where they were.
-        faithful: the released rule, see `Released`; takes the settings that the code has.
+        faithful: the released rule, see `Released`; takes the settings that the code has, where
+            `interval` counts for uniform sampling only.
     """
 
     sink_frames: int = 3
