@@ -30,7 +30,7 @@ def rope(x: Tensor, ids: Tensor) -> Tensor:
 def asking(frames: int, seed: int, **sizes: Any) -> Block:
     """A block whose memory may ask for queries."""
     made = block(frames, seed=seed, **sizes)
-    return Block(made.layers, made.frames, made.grid, made.queries, rope)
+    return Block(made.layers, made.frames, made.grid, made.queries, rotate=rope)
 
 
 def blocks(frames: int, count: int, **sizes: Any) -> list[Block]:

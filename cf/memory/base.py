@@ -172,7 +172,8 @@ def pieces(block: Block, lengths: Sequence[int]) -> Iterator[Block]:
         shift = layers[0].ids.new_tensor((start, 0, 0))
         layers = [layer._replace(ids=layer.ids - shift) for layer in layers]
         queries = tuple(q[:, part] for q in block.queries)
-        yield Block(tuple(share_ids(layers)), frames, block.grid, queries, block.rotate)
+        layers = list(share_ids(layers))
+        yield replace(block, layers=tuple(layers), frames=frames, queries=queries)
         start += frames
 
 

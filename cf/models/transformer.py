@@ -221,7 +221,7 @@ class VideoTransformer(Backbone):
         reads = Reads(self._place(ids, past), None, None, seen)
         x, layers, queries = self._run_blocks(x, modulation, reads, replace(past, text=text), ids)
         out = self._unpatch(self.head(x, time), grid).to(x_t.dtype)
-        block = Block(layers, frames, grid, queries, self._turned if queries else None)
+        block = Block(layers, frames, grid, queries, rotate=self._turned if queries else None)
         return Prediction(self._velocity(out, x_t, t), block)
 
     def target(self, x0: Latents, eps: Latents, t: Times) -> Latents:
