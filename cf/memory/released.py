@@ -9,7 +9,7 @@ import torch.nn.functional as F  # noqa: N812  (its usual name)
 from torch import Tensor
 
 from cf.memory.base import Query, arrivals, collect, intact, join, pick, side_by_side
-from cf.types import Block, Context, LayerKV, Live, Past, Rotate
+from cf.types import Block, Context, LayerKV, Live, Past
 
 
 class _Notes(NamedTuple):
@@ -101,7 +101,7 @@ class Released:
         return Past(tuple(placed), start, live=self._live(context, query, drop))
 
     def _live(self, context: Context, query: Query, drop: int) -> Live:
-        def live(i: int, own: LayerKV, queries: Tensor, rotate: Rotate) -> LayerKV:
+        def live(i: int, own: LayerKV, queries: Tensor) -> LayerKV:
             own = own._replace(ids=own.ids + own.ids.new_tensor((context.start, 0, 0)))
             block = Block((own,), query.frames, context.grid)
             notes = self._notes(context, i, own)

@@ -68,6 +68,10 @@ class Backbone(nn.Module, ABC):
         """The velocity that this network should return; regressing on it trains `prediction`."""
         return eps - x0
 
+    def rotate(self, x: Tensor, ids: Tensor) -> Tensor:
+        """Keys or queries that stand at `ids`, after RoPE; as they are, if it has none."""
+        return x
+
     @property
     @abstractmethod
     def dtype(self) -> torch.dtype:
