@@ -69,8 +69,8 @@ class Backbone(nn.Module, ABC):
         return eps - x0
 
     def rotate(self, x: Tensor, ids: Tensor) -> Tensor:
-        """Keys or queries that stand at `ids`, after RoPE; as they are, if it has none."""
-        return x
+        """Keys or queries that stand at `ids`, after RoPE; memories that score ask for it."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how it turns keys")
 
     @property
     @abstractmethod
