@@ -36,7 +36,7 @@ class Reads:
 
     def __call__(self, phase: Literal["denoise", "commit"], step: int) -> Prepared:
         """What the network reads in this phase and step."""
-        query = Query(self._frames, self.cond, phase, step)
+        query = Query(self._frames, self.cond, phase, step, self._student.rotate)
         key = (self._memory.read_key(query), torch.is_grad_enabled())
         if self._held is None or self._held[0] != key:
             self.clear()

@@ -179,11 +179,11 @@ class Recache(Switch):
         """Where recomputing begins, and the latents from there on."""
         stop = state.context.start
         held = 0 if state.recent is None else state.recent.shape[1]
-        count = self.frames or memory.max_frames or held
-        count = min(count, stop - state.context.first)
-        kept = sum(f < state.context.first + memory.sink_frames for f in state.context.frames)
-        if self.sink == "keep":
-            count = max(count - kept, 0)
+        count = min(self.frames or memory.max_frames or held, stop)
+        last = state.context.first + memory.sink_frames
+        sink = [frame for frame in state.context.frames if frame < last]
+        if self.sink == "keep" and sink:
+            count = min(max(count - len(sink), 0), stop - sink[-1] - 1)
         if count > held or state.recent is None:
             raise ValueError(
                 f"recaching needs the latents of {count or 'the last'} frames, but the state holds "

@@ -130,8 +130,8 @@ class Context:
         return self.grid[0] * self.grid[1]
 
 
-Live = Callable[[int, LayerKV, Float[Tensor, "b n heads d"], Rotate], LayerKV]
-"""(layer, own tokens of the block in this pass, own queries, RoPE) -> what the layer reads."""
+Live = Callable[[int, LayerKV, Float[Tensor, "b n heads d"]], LayerKV]
+"""(layer, own tokens of the block in this pass, own queries) -> what the layer reads."""
 
 
 class Past(NamedTuple):

@@ -30,7 +30,7 @@ def rope(x: Tensor, ids: Tensor) -> Tensor:
 def asking(frames: int, seed: int, **sizes: Any) -> Block:
     """A block whose memory may ask for queries."""
     made = block(frames, seed=seed, **sizes)
-    return Block(made.layers, made.frames, made.grid, made.queries, rope)
+    return Block(made.layers, made.frames, made.grid, made.queries, rotate=rope)
 
 
 def blocks(frames: int, count: int, **sizes: Any) -> list[Block]:
@@ -225,7 +225,7 @@ def test_memrope_forgets_nothing_from_the_start() -> None:
 
 def tokens_of(past: Past, own: Block, policy: Memory) -> LayerKV:
     if past.live is not None:
-        return past.live(0, own.layers[0], own.queries[0], rope)
+        return past.live(0, own.layers[0], own.queries[0])
     return past.layers[0]
 
 
@@ -277,7 +277,7 @@ def test_participative_as_coded() -> None:
             own = asking(3, seed=3 * start + i)
             commit = i == 2
             phase: Any = "commit" if commit else "denoise"
-            past = policy.read(context, Query(3, conditioning(1), phase, i))
+            past = policy.read(context, Query(3, conditioning(1), phase, i, rope))
             k, places = peer_pass(cache, own, start, i == 0, (40, 64, 16, 84))
             if start:
                 seen = tokens_of(past, own, policy)

@@ -30,7 +30,7 @@ def test_a_live_read_of_the_same_layers_changes_nothing() -> None:
     network, cond = model(), conditioning(2, 12)
     context = remembered(network, cond, Full())
     past = Full().read(context, Query(3, cond.frames(9, 12)))
-    live = Past(start=past.start, live=lambda i, own, queries, rotate: past.layers[i])
+    live = Past(start=past.start, live=lambda i, own, queries: past.layers[i])
     x, t, part = latents(2, 3, seed=1), torch.full((2, 3), 0.5).double(), cond.frames(9, 12)
     expected = network(x, t, part, network.prepare(past, part)).velocity
     found = network(x, t, part, network.prepare(live, part)).velocity
@@ -43,9 +43,9 @@ def test_a_live_read_sees_what_the_block_returns(checkpointing: bool) -> None:
     network, cond = model(activation_checkpointing=checkpointing), conditioning(2, 3)
     seen: list[tuple[LayerKV, torch.Tensor]] = []
 
-    def live(i: int, own: LayerKV, queries: torch.Tensor, rotate: Any) -> LayerKV:
+    def live(i: int, own: LayerKV, queries: torch.Tensor) -> LayerKV:
         seen.append((own, queries))
-        assert torch.equal(rotate(queries, own.ids * 0), queries)
+        assert torch.equal(network.rotate(queries, own.ids * 0), queries)
         return LayerKV(own.k[:, :0], own.v[:, :0], own.ids[:, :0])
 
     prepared = replace(network.prepare(Past(live=live), cond), queries=True)

@@ -94,11 +94,7 @@ def test_the_released_rule(
             )
             for layer in range(2):
                 kv = own.layers[layer]
-                seen = (
-                    None
-                    if past.live is None
-                    else past.live(layer, kv, own.queries[layer], lambda x, _: x)
-                )
+                seen = None if past.live is None else past.live(layer, kv, own.queries[layer])
                 for index in range(2):
                     slots = peers[layer][index].attend(kv.k[index, :, 0], 3 * i, step == 0)
                     if seen is None:
@@ -123,9 +119,7 @@ def test_a_promoted_frame_is_as_noisy_as_it_was_and_seen_at_once() -> None:
     noisy, clean = (block(3, grid=(1, 1), keys=key[None]) for key in turned[2:])
     live = policy.read(context, Query(3, conditioning(1))).live
     assert live is not None
-    assert torch.equal(
-        live(0, noisy.layers[0], noisy.queries[0], lambda x, _: x).k[0, 3, 0], turned[2]
-    )
+    assert torch.equal(live(0, noisy.layers[0], noisy.queries[0]).k[0, 3, 0], turned[2])
     context = policy.update(policy.noisy(context, noisy), clean)
     assert torch.equal(context.layers[0].k[0, 3, 0], turned[2])
     assert torch.equal(context.layers[0].k[0, 6:9, 0], turned[3].expand(3, -1))

@@ -37,3 +37,8 @@ def test_rows_and_columns_stay() -> None:
     ids = read(policy, fold(policy, [block(3, seed=i) for i in range(4)])).layers[0].ids
     grid = [[row, column] for row in (0, 1) for column in (0, 1)]
     assert ids[0, :, 1:].tolist() == grid * 2
+
+
+def test_a_port_of_relative_positions_says_so() -> None:
+    with pytest.raises(ValueError, match="got positions='absolute'"):
+        Sliding(faithful=True)

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from cf.types import Block, Conditioning, Context, LayerKV, Past
+from cf.types import Block, Conditioning, Context, LayerKV, Past, Rotate
 
 
 class Query(NamedTuple):
@@ -19,12 +19,14 @@ class Query(NamedTuple):
         frames: its latent frames.
         phase: whether it is being denoised, or read once more, finished, into the context.
         step: the denoising step; the number of steps in the commit phase.
+        rotate: how the reader turns keys and queries, for a memory that scores as it attends.
     """
 
     frames: int
     cond: Conditioning
     phase: Literal["denoise", "commit"] = "denoise"
     step: int = 0
+    rotate: Rotate | None = None
 
 
 class Memory(ABC):
@@ -180,7 +182,8 @@ def pieces(block: Block, lengths: Sequence[int]) -> Iterator[Block]:
         shift = layers[0].ids.new_tensor((start, 0, 0))
         layers = [layer._replace(ids=layer.ids - shift) for layer in layers]
         queries = tuple(q[:, part] for q in block.queries)
-        yield Block(tuple(share_ids(layers)), frames, block.grid, queries, block.rotate)
+        layers = list(share_ids(layers))
+        yield replace(block, layers=tuple(layers), frames=frames, queries=queries)
         start += frames
 
 

@@ -174,8 +174,8 @@ class Participative(Memory):
     def _live(self, context: Context, query: Query) -> Live:
         """What the first pass of a block reads: compressed by its own queries."""
 
-        def live(i: int, own: LayerKV, queries: Tensor, rotate: Rotate) -> LayerKV:
-            block = Block((own,), query.frames, context.grid, (queries,), rotate)
+        def live(i: int, own: LayerKV, queries: Tensor) -> LayerKV:
+            block = Block((own,), query.frames, context.grid, (queries,), rotate=query.rotate)
             layer = context.layers[i]
             asked = self._window(replace(context, state=context.state[2 * i :]), block, 0)
             used = context.state[2 * i + 1] if context.state else _unused(layer)
@@ -262,4 +262,7 @@ def _unused(layer: LayerKV) -> Tensor:
 
 def _checked(block: Block) -> None:
     if len(block.queries) != len(block.layers):
-        raise ValueError("participative memory scores with queries, which this block came without")
+        raise ValueError(
+            "participative memory scores with queries, which this block came without; set "
+            "`queries` of what the network is prepared with"
+        )

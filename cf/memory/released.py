@@ -9,7 +9,7 @@ import torch.nn.functional as F  # noqa: N812  (its usual name)
 from torch import Tensor
 
 from cf.memory.base import Query, arrivals, collect, intact, join, pick, side_by_side
-from cf.types import Block, Context, LayerKV, Live, Past, Rotate
+from cf.types import Block, Context, LayerKV, Live, Past
 
 
 class _Notes(NamedTuple):
@@ -101,7 +101,7 @@ class Released:
         return Past(tuple(placed), start, live=self._live(context, query, drop))
 
     def _live(self, context: Context, query: Query, drop: int) -> Live:
-        def live(i: int, own: LayerKV, queries: Tensor, rotate: Rotate) -> LayerKV:
+        def live(i: int, own: LayerKV, queries: Tensor) -> LayerKV:
             own = own._replace(ids=own.ids + own.ids.new_tensor((context.start, 0, 0)))
             block = Block((own,), query.frames, context.grid)
             notes = self._notes(context, i, own)
@@ -126,18 +126,18 @@ class Released:
         """A layer's slots after a pass, and what is noted for the next."""
         key = new.k.detach().mean(1).flatten(1).float()
         after = notes._replace(key=key)
-        start, begun = context.start, context.start - context.first
-        if begun < self.sink_frames + block.frames or self.slow_frames == 0:
+        tokens, start = block.tokens_per_frame, context.start
+        held = past.k.shape[1] // tokens
+        if held < self.sink_frames + block.frames or self.slow_frames == 0:
             return past, after
         if self.interval is not None:
-            due = begun // block.frames % self.interval == 0
+            due = (start - context.first) // block.frames % self.interval == 0
             novel = torch.full_like(notes.newest, due, dtype=torch.bool)
         elif notes.key is None:
             novel = torch.ones_like(notes.newest, dtype=torch.bool)
         else:
             novel = F.cosine_similarity(key, notes.key, dim=1) < self.threshold
         novel = novel & (notes.newest != start)
-        tokens = block.tokens_per_frame
         entry = pick(new, slice(tokens))
         sink, stop = self.sink_frames * tokens, (self.sink_frames + self.slow_frames) * tokens
         slow = pick(past, slice(sink, stop))

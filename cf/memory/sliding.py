@@ -36,6 +36,8 @@ class Sliding(SelectiveMemory):
         check_sizes(self.sink_frames, self.window_frames)
         if self.positions not in ("absolute", "relative"):
             raise ValueError(f"positions must be absolute or relative, got {self.positions!r}")
+        if self.faithful and self.positions == "absolute":
+            raise ValueError("faithful is about relative positions; got positions='absolute'")
 
     @property
     def max_frames(self) -> int:
@@ -57,12 +59,12 @@ class Sliding(SelectiveMemory):
     def read(self, context: Context, query: Query) -> Past:
         """Sink and window, as far as the coming block leaves room."""
         past = super().read(context, query)
-        if not self.faithful or self.positions == "absolute" or not past.layers:
+        if not self.faithful or not past.layers:
             return past
         full = self.max_frames - query.frames
         start = context.start if context.start < self.max_frames else full
         layers = past.layers
-        if self.sink_frames == 0 and context.frames[0] > context.first:
+        if self.sink_frames == 0 and min(context.frames, default=0) > context.first:
             keep = layers[0].ids.new_ones(layers[0].ids.shape[:2])
             keep[:, : context.tokens_per_frame] = 0
             ids = layers[0].ids * keep[..., None]

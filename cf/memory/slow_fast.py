@@ -66,7 +66,8 @@ class SlowFast(Memory):
         interval: every how many blocks one is considered (paper: 2).
         per_layer: let every layer decide for itself, or all by their common similarity.
         bounded: place what is read within 0 ... max_frames - 1; else frames stay where they were.
-        faithful: the released rule, see `Released`; takes the settings that the code has.
+        faithful: the released rule, see `Released`; takes the settings that the code has, where
+            `interval` counts for uniform sampling only.
     """
 
     sink_frames: int = 3
@@ -183,7 +184,8 @@ class SlowFast(Memory):
         sink = self._sink(intact(context))
         flushed = ends(context, sink, min(recent_frames, len(context.frames) - sink))
         layers = [layer._replace(valid=None) for layer in flushed.layers]
-        return replace(flushed, layers=collect(iter(layers)))
+        state = () if self.faithful else flushed.state
+        return replace(flushed, layers=collect(iter(layers)), state=state)
 
     def _sink(self, context: Context) -> int:
         """Frames of the sink that are held."""

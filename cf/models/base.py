@@ -70,6 +70,10 @@ class Backbone(nn.Module, ABC):
         """The velocity that this network should return; regressing on it trains `prediction`."""
         return eps - x0
 
+    def rotate(self, x: Tensor, ids: Tensor) -> Tensor:
+        """Keys or queries that stand at `ids`, after RoPE; memories that score ask for it."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how it turns keys")
+
     @property
     @abstractmethod
     def dtype(self) -> torch.dtype:

@@ -228,8 +228,12 @@ class VideoTransformer(Backbone):
         reads = Reads(self._place(ids, past), None, None, seen)
         x, layers, queries = self._run_blocks(x, modulation, reads, replace(past, text=text), ids)
         out = self._unpatch(self.head(x, time), grid).to(x_t.dtype)
-        block = Block(layers, frames, grid, queries, self._turned if queries else None)
+        block = Block(layers, frames, grid, queries, rotate=self.rotate if queries else None)
         return Prediction(self._velocity(out, x_t, t), block)
+
+    def rotate(self, x: Tensor, ids: Tensor) -> Tensor:
+        """Keys or queries that stand at `ids`, after RoPE."""
+        return rotate(x, self._rotation(ids))
 
     def target(self, x0: Latents, eps: Latents, t: Times) -> Latents:
         """The velocity eps - x0, which an x0 prediction is not asked to reach below `min_time`."""
@@ -273,16 +277,13 @@ class VideoTransformer(Backbone):
 
     def _reading(self, live: Live, layer: int, ids: Tensor) -> Reading:
         def read(q: Tensor, k: Tensor, v: Tensor) -> Remembered:
-            seen = live(layer, LayerKV(k, v, ids), q, self._turned)
+            seen = live(layer, LayerKV(k, v, ids), q)
             return _remembered(seen, self._rotation(seen.ids), None)
 
         return read
 
     def _rotation(self, ids: Tensor) -> Rotation:
         return rotation(ids, self.rope_axes, self.rope_base)
-
-    def _turned(self, x: Tensor, ids: Tensor) -> Tensor:
-        return rotate(x, self._rotation(ids))
 
     def _place(self, ids: Tensor, past: Prepared) -> tuple[Rotation, Rotation]:
         """The rotations of the block's queries and keys; as a rule one and the same."""
