@@ -67,6 +67,10 @@ class LayerKV(NamedTuple):
     valid: Bool[Tensor, "b n"] | None = None
 
 
+Compress = Callable[[int, LayerKV, tuple[int, int]], LayerKV]
+"""(layer, tokens of whole frames, their grid) -> one token for every 2 x 2 of a frame."""
+
+
 @dataclass(frozen=True)
 class Block:
     """What one pass over some frames would add to a context.
@@ -76,12 +80,16 @@ class Block:
         frames: number of latent frames.
         grid: rows and columns of tokens in a frame.
         queries: each layer's queries, before RoPE; empty unless the memory needs them.
+        control: the control signal of these frames, by which a memory may find them again.
+        compress: how the network that made it makes fewer tokens of some; None: it has no say.
     """
 
     layers: tuple[LayerKV, ...]
     frames: int
     grid: tuple[int, int]
     queries: tuple[Float[Tensor, "b n heads d"], ...] = ()
+    control: Float[Tensor, "b f k"] | None = None
+    compress: Compress | None = None
 
     @property
     def tokens_per_frame(self) -> int:
