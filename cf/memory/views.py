@@ -50,15 +50,16 @@ def space(
     at = ball + ahead[:, None, :3]
     return (
         _in_view(at[:, None], past[:, :, None], half_angles),
-        _in_view(at, ahead[:, None], half_angles),
+        _in_view(at[:, None], ahead[:, None, None], half_angles)[:, 0],
     )
 
 
 def _in_view(
-    points: Float[Tensor, "*b p 3"],
-    pose: Float[Tensor, "*b 1 5"],
+    points: Float[Tensor, "b #f p 3"],
+    pose: Float[Tensor, "b #f 1 5"],
     half_angles: tuple[float, float],
-) -> Bool[Tensor, "*b p"]:
+) -> Bool[Tensor, "b f p"]:
+    """Whether points lie in the views of cameras."""
     x, y, z = (points - pose[..., :3]).unbind(-1)
     yaw = torch.rad2deg(torch.atan2(x, z)) - pose[..., 4]
     pitch = torch.rad2deg(torch.atan2(y, (x.square() + z.square()).sqrt())) - pose[..., 3]
