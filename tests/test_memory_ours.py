@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -391,7 +392,7 @@ def test_every_frame_counts_once_and_spans_grow_with_age(power: float, frames: i
     bounds = [1]
     for span in spans:
         bounds.append(bounds[-1] + span)
-    means = [(a + b - 1) / 2 for a, b in zip(bounds, bounds[1:], strict=False)]
+    means = [(a + b - 1) / 2 for a, b in pairwise(bounds)]
     expected = [0, *means, *range(240 - recent, 240)]
     torch.testing.assert_close(sources(read(policy, context, frames)), [float(x) for x in expected])
     if power:
@@ -411,7 +412,7 @@ def test_merged_spans_follow_the_power_law() -> None:
             torch.stack((ages[old].log(), torch.ones(16, dtype=torch.float64)), 1),
             spans[old].log()[:, None],
         ).solution[0, 0]
-        assert float(slope) == pytest.approx(power, abs=0.25)
+        assert float(slope) == pytest.approx(power, abs=0.35)
 
 
 def test_proportional_merging_keeps_the_mass_of_equal_frames() -> None:
@@ -502,7 +503,7 @@ def test_the_same_place_in_another_room_is_no_match() -> None:
     assert sources(past)[:24:8] == [3, 4, 5]
     alone = replace(context_of, view=None)
     assert sources(alone.read(context, looking(0.0, [1.0, 0.0])))[:24:8] == [3, 4, 5]
-    with pytest.raises(ValueError, match="has none|control"):
+    with pytest.raises(ValueError, match="the model has none"):
         fold(context_of, framed([0.0] * 6))
 
 
@@ -537,7 +538,7 @@ def test_a_full_bank_spreads_over_the_whole_past() -> None:
     assert len(bank) == 8
     assert bank[0] == 2
     assert bank[-1] == 300 - 3 - 1
-    gaps = [b - a for a, b in zip(bank, bank[1:], strict=False)]
+    gaps = [b - a for a, b in pairwise(bank)]
     assert max(gaps) <= 3 * 300 / 8
     assert context.frames[-3:] == (297, 298, 299)
     assert all(note.shape[1] == len(context.frames) for note in context.state)

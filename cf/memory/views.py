@@ -55,10 +55,10 @@ def space(
 
 
 def _in_view(
-    points: Float[Tensor, "b #f p 3"],
-    pose: Float[Tensor, "b #f 1 5"],
+    points: Float[Tensor, "*#b p 3"],
+    pose: Float[Tensor, "*#b 1 5"],
     half_angles: tuple[float, float],
-) -> Bool[Tensor, "b f p"]:
+) -> Bool[Tensor, "*b p"]:
     """Whether points lie in the views of cameras."""
     x, y, z = (points - pose[..., :3]).unbind(-1)
     yaw = torch.rad2deg(torch.atan2(x, z)) - pose[..., 4]
