@@ -1,14 +1,16 @@
 """Laws of the memories that follow a published rule or are our own, against short references."""
 
+import copy
 import math
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from memories import assert_equal, counted, fold, frames_of, read
-from tiny import block, conditioning, draw, latents, model
+from tiny import block, blockwise, conditioning, draw, latents, model
 from torch import Tensor
 
 from cf.memory.base import Memory, Query
@@ -24,7 +26,9 @@ from cf.memory.retrieve_pose import RetrievePose
 from cf.memory.rolling_sink import RollingSink
 from cf.memory.sliding import Sliding
 from cf.memory.slow_fast import SlowFast
+from cf.models.checkpoints import load_into, read_export, save_export
 from cf.models.compressor import Compressor
+from cf.modules.average import WeightAverage
 from cf.rollout import Rollout
 from cf.types import Block, Conditioning, Context, LayerKV, Past
 
@@ -376,6 +380,52 @@ def test_the_compressor_learns_from_what_later_blocks_read() -> None:
     assert not torch.allclose(changed[:, -3:], made[:, -3:])
 
 
+def test_training_the_compressor_brings_compressed_reads_nearer_to_whole_ones() -> None:
+    """What is minimised: how far the next block's velocity is from that with every frame whole."""
+    network, cond, x = model(compressor_rank=2), conditioning(2, 15), latents(2, 15)
+    optimizer = torch.optim.Adam(network.compressor.parameters(), 0.05)
+    t = torch.full((2, 3), 0.6, dtype=torch.float64)
+    losses = []
+    for _ in range(9):
+        seen = [
+            blockwise(network, policy, x[:, :12], 0 * x[:, :12, 0, 0, 0], cond, [3] * 4)[2]
+            for policy in (Learned(0, 4, 3, positions="absolute"), Full())
+        ]
+        here = cond.frames(12, 15)
+        reads = [
+            network.prepare(policy.read(context, Query(3, here)), here)
+            for policy, context in zip(
+                (Learned(0, 4, 3, positions="absolute"), Full()), seen, strict=True
+            )
+        ]
+        mine, theirs = (network(x[:, 12:], t, here, read).velocity for read in reads)
+        loss = (mine - theirs.detach()).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_the_compressor_travels_with_the_network(tmp_path: Path) -> None:
+    """Averaged, in the module's state, and in the file that others build the network from."""
+    network = with_compressor()
+    average = WeightAverage(network, 0.9)
+    average.update(with_compressor(seed=3))
+    mean, start, end = (
+        one.compressor.weigh for one in (average.network, network, with_compressor(seed=3))
+    )
+    torch.testing.assert_close(mean, start.lerp(end, 1 - 2 / 11))
+    save_export(tmp_path / "net.safetensors", average.network.state_dict(), {"model": {}})
+    _, state = read_export(tmp_path / "net.safetensors")
+    again = model(compressor_rank=2)
+    load_into(again, state, "net")
+    for name, weight in average.network.state_dict().items():
+        assert torch.equal(weight, again.state_dict()[name])
+    with pytest.raises(ValueError, match="compressor"):
+        load_into(model(), state, "net")
+
+
 # Merged
 
 
@@ -611,6 +661,48 @@ def test_eight_bits_take_the_bytes_of_eight_bits() -> None:
 
 
 # All
+
+
+NESTED: dict[str, Memory] = {
+    "all three": Quantised(CommitReads(RecencyBias(Pooled(), beta=2.0), commit_frames=1)),
+    "eight bits of slow-fast": Quantised(SlowFast(2, 3, 6, interval=1), exact_frames=2),
+    "bias on retrieved": RecencyBias(Quantised(RetrieveKey(bank_frames=6)), gammas=[0.5, 2.0]),
+    "commit of merged": CommitReads(Merged(), commit_sink=True, near_frames=1, far_layers=[1, 2]),
+    "nothing exact": Quantised(Merged(), exact_frames=0),
+}
+
+
+@pytest.mark.parametrize("policy", NESTED.values(), ids=NESTED.keys())
+def test_wrappers_go_around_one_another(policy: Memory) -> None:
+    """A stream cut and resumed, in inference mode or not, is one stream; gradient is finite."""
+    network, cond = model(), conditioning(2, 27)
+    rollout = Rollout(policy, num_steps=2)
+    eps = rollout.noise(network, 0, (0, 1))
+    whole = rollout(network, eps, cond, frames=27).past
+    with torch.inference_mode():
+        stream = rollout.stream(network, eps, cond)
+        parts = [next(stream) for _ in range(5)]
+        resumed = rollout.stream(network, eps, cond, copy.deepcopy(parts[-1][1]))
+        parts += [next(resumed) for _ in range(4)]
+    torch.testing.assert_close(torch.cat([x for x, _ in parts], 1), whole, rtol=0, atol=1e-12)
+    rolled = rollout(network, eps, cond, frames=18, window_frames=9, differentiable_past=True)
+    rolled.window.sum().backward()
+    assert all(p.grad is not None and bool(p.grad.isfinite().all()) for p in network.parameters())
+    assert hash(policy) == hash(replace(policy))  # type: ignore[type-var]
+
+
+@pytest.mark.parametrize(
+    "policy", [RetrieveKey(bank_frames=6), Quantised(RetrieveKey(2)), Merged()]
+)
+def test_what_was_flushed_goes_on_like_a_stream(policy: Memory) -> None:
+    blocks = [block(3, layers=2, seed=i) for i in range(20)]
+    context = policy.flush(fold(policy, blocks[:10]), 2)
+    assert len(context.frames) == policy.sink_frames + 2
+    for each in blocks[10:]:
+        context = policy.update(context, each)
+    past = read(policy, context)
+    assert past.layers[0].k.shape[1] / 4 + 3 <= (policy.max_frames or 0)
+    assert torch.equal(past.layers[1].k[:, -12:], blocks[-1].layers[1].k)
 
 
 @pytest.mark.parametrize(

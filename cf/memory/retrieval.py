@@ -101,6 +101,12 @@ class Retrieval(SelectiveMemory):
             notes = tuple(torch.cat(pair, 1) for pair in zip(before, notes, strict=True))
         return replace(after, state=tuple(note.detach()[:, kept] for note in notes))
 
+    def flush(self, context: Context, recent_frames: int) -> Context:
+        """Sink and recent frames, with their notes."""
+        after = super().flush(context, recent_frames)
+        kept = [context.frames.index(frame) for frame in after.frames]
+        return replace(after, state=tuple(note[:, kept] for note in after.state))
+
     def read(self, context: Context, query: Query) -> Past:
         """Sink, what is found in the bank, and the window."""
         if not context.layers:
