@@ -1,5 +1,6 @@
 """Adjacent old frames merged, so that detail fades with age by a power law."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -191,5 +192,5 @@ def _mean(
 
 
 def _log_counts(counts: Sequence[int], tokens: int, like: LayerKV) -> Float[Tensor, "b n"]:
-    logs = torch.tensor(counts, dtype=torch.float32).log().to(like.k.device)
-    return logs.repeat_interleave(tokens)[None].expand(like.k.shape[0], -1)
+    logs = [like.ids.new_full((tokens,), math.log(count)) for count in counts]
+    return torch.cat(logs)[None].expand(like.k.shape[0], -1)

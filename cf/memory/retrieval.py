@@ -61,6 +61,10 @@ class Retrieval(SelectiveMemory):
     ) -> list[Int[Tensor, "b count"]]:
         """Which of the frames at places `bank` of the context to read: for all layers, or each."""
 
+    def times(self, context: Context, bank: Sequence[int]) -> Float[Tensor, "b f"]:
+        """When the frames at these places of the context were made."""
+        return frames_of(context.layers[0].ids[:, :: context.tokens_per_frame, 0], bank)
+
     @property
     def max_frames(self) -> int | None:
         """Sink, retrieved frames and window; no bound if every frame is stored."""
@@ -99,13 +103,13 @@ class Retrieval(SelectiveMemory):
         kept = [places[frame] for frame in after.frames]
         if before:
             notes = tuple(torch.cat(pair, 1) for pair in zip(before, notes, strict=True))
-        return replace(after, state=tuple(note.detach()[:, kept] for note in notes))
+        return replace(after, state=tuple(frames_of(note.detach(), kept) for note in notes))
 
     def flush(self, context: Context, recent_frames: int) -> Context:
         """Sink and recent frames, with their notes."""
         after = super().flush(context, recent_frames)
         kept = [context.frames.index(frame) for frame in after.frames]
-        return replace(after, state=tuple(note[:, kept] for note in after.state))
+        return replace(after, state=tuple(frames_of(note, kept) for note in after.state))
 
     def read(self, context: Context, query: Query) -> Past:
         """Sink, what is found in the bank, and the window."""
@@ -119,8 +123,7 @@ class Retrieval(SelectiveMemory):
         bank = kept[len(head) : len(kept) - len(tail)]
         count = min(self.retrieved_frames, len(bank))
         if count == len(bank):
-            device = context.layers[0].k.device
-            found = [torch.tensor([bank], dtype=torch.long, device=device)]
+            found = [indices(bank, context.layers[0].k.device)[None]]
         else:
             found = [places.sort(1).values for places in self.find(context, query, bank, count)]
         layers = _picked(context, head, found, tail)
@@ -141,28 +144,37 @@ class Retrieval(SelectiveMemory):
         return Past(tuple(moved), float(frames))
 
 
+def indices(places: Sequence[int], device: torch.device) -> Int[Tensor, " n"]:
+    """Rising integers on a device, made there, so that nothing waits for a copy."""
+    first, stop = (places[0], places[-1] + 1) if places else (0, 0)
+    if stop - first == len(places):
+        return torch.arange(first, stop, device=device)
+    return torch.cat([torch.arange(i, i + 1, device=device) for i in places])
+
+
+def frames_of(x: Float[Tensor, "b f *rest"], places: Sequence[int]) -> Float[Tensor, "b n *rest"]:
+    """Some frames of a note, in storage of their own."""
+    return torch.cat([x[:, :0], *(x[:, i : i + 1] for i in places)], 1)
+
+
 def best(
     relevance: Callable[[Sequence[Int[Tensor, " b"]]], Float[Tensor, "b f"]],
-    frames: Sequence[int],
+    times: Float[Tensor, "b f"],
     count: int,
     apart: int,
 ) -> Int[Tensor, "b count"]:
-    """The most relevant of some frames, one after the other, as places in `frames`.
+    """The most relevant of some frames, one after the other, as places among them.
 
     Attributes:
         relevance: of every frame, given which were taken before.
-        frames: their times.
+        times: of every frame.
         apart: a frame nearer than this to one taken is only taken where no other is left.
     """
     taken: list[Tensor] = []
-    blocked: Tensor | None = None
+    blocked = torch.zeros_like(times)
     for _ in range(count):
-        score = relevance(taken)
-        at = torch.tensor(frames, device=score.device)
-        if blocked is None:
-            blocked = torch.zeros_like(score)
-        taken.append((score + blocked).argmax(1))
-        distance = (at - at[taken[-1]][:, None]).abs()
+        taken.append((relevance(taken) + blocked).argmax(1))
+        distance = (times - times.gather(1, taken[-1][:, None])).abs()
         blocked = blocked.masked_fill(distance < apart, -1e6).masked_fill(distance == 0, -torch.inf)
     return torch.stack(taken, 1)
 

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from cf.memory.base import Query
-from cf.memory.retrieval import Retrieval, best
+from cf.memory.retrieval import Retrieval, best, frames_of, indices
 from cf.types import Block, Context
 
 
@@ -39,12 +39,11 @@ class RetrieveKey(Retrieval):
     ) -> list[Int[Tensor, "b count"]]:
         """One choice for each layer, or one for all."""
         terms = torch.stack([_terms(note, bank) for note in context.state])
-        frames = [context.frames[i] for i in bank]
-        found = []
+        times, found = self.times(context, bank), []
         for dots, own, others in terms if self.per_layer else [terms.sum(0)]:
             cosine = dots / (own * others).sqrt().clamp(min=1e-12)
-            chosen = best(partial(_same, cosine), frames, count, self.apart_frames)
-            found.append(torch.tensor(bank, device=chosen.device)[chosen])
+            chosen = best(partial(_same, cosine), times, count, self.apart_frames)
+            found.append(indices(bank, chosen.device)[chosen])
         return found
 
 
@@ -55,6 +54,6 @@ def _same(cosine: Float[Tensor, "b f"], taken: Sequence[Tensor]) -> Float[Tensor
 
 def _terms(keys: Float[Tensor, "b f width"], bank: Sequence[int]) -> Float[Tensor, "3 b bank"]:
     """Inner products of the newest mean key with those in the bank, and squared norms of both."""
-    newest, others = keys[:, -1:].float(), keys[:, bank].float()
+    newest, others = keys[:, -1:].float(), frames_of(keys, bank).float()
     dots, own = (others * newest).sum(-1), newest.square().sum(-1)
     return torch.stack((dots, own.expand_as(dots), others.square().sum(-1)))

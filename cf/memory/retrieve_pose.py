@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from cf.memory.base import Query
-from cf.memory.retrieval import Retrieval, best
+from cf.memory.retrieval import Retrieval, best, frames_of, indices
 from cf.memory.views import gaussian, plane, space
 from cf.types import Block, Context
 
@@ -71,9 +71,9 @@ class RetrievePose(Retrieval):
         self, context: Context, query: Query, bank: Sequence[int], count: int
     ) -> list[Int[Tensor, "b count"]]:
         """One choice for all layers."""
-        frames = [context.frames[i] for i in bank]
-        chosen = best(self._relevance(context, query, bank), frames, count, self.apart_frames)
-        return [torch.tensor(bank, device=chosen.device)[chosen]]
+        relevance, times = self._relevance(context, query, bank), self.times(context, bank)
+        chosen = best(relevance, times, count, self.apart_frames)
+        return [indices(bank, chosen.device)[chosen]]
 
     @property
     def _needs_control(self) -> bool:
@@ -84,11 +84,13 @@ class RetrievePose(Retrieval):
     ) -> Callable[[Sequence[Tensor]], Float[Tensor, "b f"]]:
         like = context.layers[0].ids
         start = context.start - context.first
-        age = like.new_tensor([1 - (context.frames[i] - context.first) / start for i in bank])
+        age = 1 - (self.times(context, bank) - context.first) / start
         near = like.new_ones(like.shape[0], len(bank))
         if self.control_width is not None:
             ahead = self._control(query).mean(1, keepdim=True)
-            near = gaussian((context.state[0][:, bank] - ahead).to(like), self.control_width)
+            near = gaussian(
+                (frames_of(context.state[0], bank) - ahead).to(like), self.control_width
+            )
         if self.view is None:
             return lambda taken: near - self.age_penalty * age
         seen, counts = self._views(context, query, bank)
@@ -108,13 +110,13 @@ class RetrievePose(Retrieval):
         self, context: Context, query: Query, bank: Sequence[int]
     ) -> tuple[Bool[Tensor, "b f points"], Bool[Tensor, "b points"]]:
         if self.view == "origin":
-            past = context.layers[0].ids[:, :: context.tokens_per_frame, 1:][:, bank]
+            past = frames_of(context.layers[0].ids[:, :: context.tokens_per_frame, 1:], bank)
             ahead = query.cond.origin
             if ahead is None:
                 ahead = past.new_zeros(past.shape[0], query.frames, 2)
             return plane(ahead.to(past).expand(past.shape[0], -1, -1), past, context.grid)
         control = self._control(query)
-        past = context.state[0][:, bank]
+        past = frames_of(context.state[0], bank)
         if control.shape[-1] < 5:
             raise ValueError(
                 f"view=camera reads x, y, z, pitch, yaw from the control signal, which has only "

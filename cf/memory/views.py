@@ -1,5 +1,7 @@
 """How much of one view lies in another: cameras over a plane of tokens, and in space."""
 
+from functools import cache
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -22,8 +24,9 @@ def plane(
     tokens = torch.stack(torch.meshgrid(rows, columns, indexing="ij"), -1).flatten(0, 1)
     points = (ahead[:, :, None] + tokens.to(ahead)).flatten(1, 2)
     away = points[:, None] - past[:, :, None]
-    inside = (away >= -0.5) & (away < away.new_tensor(grid) - 0.5)
-    return inside.all(-1), torch.ones_like(points[..., 0], dtype=torch.bool)
+    row, column = away.unbind(-1)
+    inside = (row >= -0.5) & (row < grid[0] - 0.5) & (column >= -0.5) & (column < grid[1] - 0.5)
+    return inside, torch.ones_like(points[..., 0], dtype=torch.bool)
 
 
 def space(
@@ -43,15 +46,21 @@ def space(
         radius: of the ball in which points are drawn, always the same ones.
         half_angles: degrees from the axis to the left and right edge, and to the upper and lower.
     """
-    generator = seeded(points)
-    drawn = torch.randn(points, 3, generator=generator)
-    reach = torch.rand(points, 1, generator=generator) ** (1 / 3)
-    ball = (drawn / drawn.norm(dim=1, keepdim=True) * reach * radius).to(ahead)
-    at = ball + ahead[:, None, :3]
+    at = radius * _ball(points, ahead.device).to(ahead.dtype) + ahead[:, None, :3]
     return (
         _in_view(at[:, None], past[:, :, None], half_angles),
         _in_view(at[:, None], ahead[:, None, None], half_angles)[:, 0],
     )
+
+
+@cache
+def _ball(points: int, device: torch.device) -> Float[Tensor, "points 3"]:
+    """Points spread evenly in the unit ball; copied to a device once."""
+    generator = seeded(points)
+    drawn = torch.randn(points, 3, generator=generator)
+    reach = torch.rand(points, 1, generator=generator) ** (1 / 3)
+    ball: Tensor = drawn / drawn.norm(dim=1, keepdim=True) * reach
+    return ball.to(device)
 
 
 def _in_view(
