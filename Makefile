@@ -31,7 +31,8 @@ fix: .venv/.dev ## let ruff repair and format what it can
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-docs: .venv/.docs ## build the documentation into site/
+docs: .venv/.docs ## draw the memories and build the documentation into site/
+	$(BIN)/python -m cf.memory_map docs=docs
 	$(BIN)/mkdocs build --strict
 
 bench: .venv/.run ## measure training and streaming speed

@@ -4,26 +4,25 @@ import copy
 import resource
 import sys
 import time
-import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from live_bytes import LiveBytes
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from tqdm import tqdm
 
 from cf.entry import Settings, build
-from cf.memory.base import Memory
+from cf.memory.base import Memory, Query
 from cf.memory.full import Full
 from cf.memory.sliding import Sliding
-from cf.models.base import Backbone
+from cf.models.base import NOTHING, Backbone
 from cf.objectives.forcing import ForcingLoss
 from cf.rollout import START, Rollout, RolloutState
-from cf.types import Block, Context, Past
+from cf.types import Block, Context
 
 Task = tuple[str, int | str]
 """("block", its number from 1) or ("train_step", "forcing" or "rollout")."""
@@ -53,8 +52,9 @@ class Subject:
         self._runs: dict[Task, tuple[Callable[[], None], int]] = {}
         with torch.inference_mode():
             x, t, cond = self.network.fake_inputs(settings["samples"], self.rollout.block_frames)
-            nothing = replace(self.network.prepare(Past(), cond), queries=True)
-            self._pattern: Block = self.network(x, t, cond, nothing).block
+            asked = replace(NOTHING, queries=self.rollout.memory.needs_queries)
+            self._pattern: Block = self.network(x, t, cond, asked).block
+            self._latents = x
 
     def machine(self) -> Facts:
         """Where this runs."""
@@ -99,8 +99,7 @@ class Subject:
         context_bytes = _bytes(held)
         base, span = copy.deepcopy(self._state), self.settings["span"]
         self._copied += context_bytes
-        tokens = sum(layer.k.shape[1] for layer in self._state.context.layers[:1])
-        attended = tokens / self._pattern.tokens_per_frame + self.rollout.block_frames
+        attended = self._attended() / self._pattern.tokens_per_frame + self.rollout.block_frames
         peak = self._peak(self._advance, [*self.network.parameters(), *held], self._copied)
         self._runs["block", block] = (lambda: self._stream(base, span), span)
         return {
@@ -109,6 +108,13 @@ class Subject:
             "attended_frames": attended,
             "frames": self.rollout.block_frames * self.settings["samples"],
         }
+
+    def _attended(self) -> int:
+        """Tokens of the past that the coming block reads, which may be fewer than are held."""
+        context, frames = self._state.context, self.rollout.block_frames
+        query = Query(frames, self.cond.frames(context.start, context.start + frames))
+        past = self.rollout.memory.read(context, query)
+        return sum(x.k.shape[1] for x in (context if past.live else past).layers[:1])
 
     def _reach(self, block: int) -> None:
         """Bring the state to the start of a block, the first being number 1."""
@@ -124,7 +130,9 @@ class Subject:
 
     def _fill(self) -> None:
         """Remember the keys and values of noise, without running the network."""
-        self._state = RolloutState(self.rollout.memory.update(self._state.context, self._pattern))
+        recent = self.rollout._recent(self._state, self._latents)
+        context = self.rollout.memory.update(self._state.context, self._pattern)
+        self._state = RolloutState(context, recent)
 
     @torch.inference_mode()
     def _stream(self, base: RolloutState, blocks: int) -> None:
@@ -197,50 +205,6 @@ class Subject:
     def _synchronize(self) -> None:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
-
-
-class LiveBytes(TorchDispatchMode):
-    """Counts the bytes of live tensors, as the CUDA allocator does by itself.
-
-    Exact, and blind to whatever else the process or the machine holds; what one operator
-    allocates and frees within itself is not seen.
-
-    Attributes:
-        now, peak: bytes of the tensors in `held` and of all that were made since and still live.
-    """
-
-    def __init__(self, held: Iterable[Any]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.now = self.peak = 0
-        self._known: set[int] = set()
-        for one in held:
-            self._see(one)
-
-    def __torch_dispatch__(
-        self,
-        func: Any,
-        types: Sequence[type],
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        """Run an operator and look at what it returns."""
-        out = func(*args, **(kwargs or {}))
-        for one in tree_leaves(out):
-            self._see(one)
-        return out
-
-    def _see(self, one: Any) -> None:
-        if not isinstance(one, Tensor) or one.untyped_storage()._cdata in self._known:
-            return
-        storage = one.untyped_storage()
-        self._known.add(storage._cdata)
-        self.now += storage.nbytes()
-        self.peak = max(self.peak, self.now)
-        weakref.finalize(storage, self._gone, storage._cdata, storage.nbytes())
-
-    def _gone(self, key: int, size: int) -> None:
-        self._known.discard(key)
-        self.now -= size
 
 
 def _as_seen(memory: Memory, objective: ForcingLoss) -> ForcingLoss | None:

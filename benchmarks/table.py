@@ -75,22 +75,22 @@ def _block_tables(rows: Sequence[Row]) -> list[str]:
     names = [f"block {block}" for block in blocks]
     growth = [f"{blocks[-1]} / {block}" for block in blocks[:-1]]
     against = [[m, *map(_ratio, r), *map(_fps, r)] for m, r in of.items()]
-    grown = [[m, *(_shown(ratio(r[-1], e)) for e in r[:-1])] for m, r in of.items()]
+    grown = [[m, *(shown(ratio(r[-1], e)) for e in r[:-1])] for m, r in of.items()]
     tables = [
         f"## Time of a block, relative to {REFERENCE} at the same block",
         "",
-        *_table([*names, *(f"frames/s, {name}" for name in names)], against),
+        *markdown([*names, *(f"frames/s, {name}" for name in names)], against),
     ]
     if growth:
         title = f"## Time of block {blocks[-1]}, relative to earlier blocks of the same memory"
-        tables += [title, "", *_table(growth, grown)]
+        tables += [title, "", *markdown(growth, grown)]
     for key, title in (
         ("attended_frames", "Latent frames attended, the block's own included"),
         ("context_bytes", "Context: keys, values and positions held, MiB"),
         ("peak_bytes", "Peak of one block: weights, context, rotated keys, activations, MiB"),
     ):
         cells = [[memory, *(_amount(one, key) for one in r)] for memory, r in of.items()]
-        tables += [f"## {title}", "", *_table(names, cells)]
+        tables += [f"## {title}", "", *markdown(names, cells)]
     return tables
 
 
@@ -101,10 +101,11 @@ def _training_table(rows: Sequence[Row]) -> list[str]:
         [row["memory"], row["objective"], _ratio(row), _fps(row), _amount(row, "peak_bytes")]
         for row in steps
     ]
-    return ["## Training step", "", *_table(head, cells)] if steps else []
+    return ["## Training step", "", *markdown(head, cells)] if steps else []
 
 
-def _table(head: Sequence[str], cells: Sequence[Sequence[str]]) -> list[str]:
+def markdown(head: Sequence[str], cells: Sequence[Sequence[str]]) -> list[str]:
+    """A table whose first column is the memory."""
     rows = [["memory", *head], ["---"] * (len(head) + 1), *cells]
     return [*("| " + " | ".join(row) + " |" for row in rows), ""]
 
@@ -114,10 +115,11 @@ def _task(row: Row) -> tuple[str, Any]:
 
 
 def _ratio(row: Row) -> str:
-    return _shown(row["ratio_to_sliding"])
+    return shown(row["ratio_to_sliding"])
 
 
-def _shown(found: Spread | None) -> str:
+def shown(found: Spread | None) -> str:
+    """Median (least to greatest)."""
     if found is None:
         return "-"
     return f"{found['median']:.2f} ({found['min']:.2f} to {found['max']:.2f})"

@@ -44,7 +44,7 @@ def main(cfg: DictConfig) -> None:
 
 def measure(cfg: DictConfig) -> list[Row]:
     """One row for each task and memory."""
-    configs = {name: _settings(cfg, name) for name in _memories(cfg)}
+    configs = {name: _settings(cfg, name) for name in memories(cfg)}
     tasks: list[Task] = [("block", block) for block in _blocks(cfg)]
     if cfg.train is not None:
         tasks += [("train_step", "forcing"), ("train_step", "rollout")]
@@ -142,7 +142,8 @@ def _serve(connection: Connection, settings: Settings) -> None:
             connection.send(answer)
 
 
-def _memories(cfg: DictConfig) -> list[str]:
+def memories(cfg: DictConfig) -> list[str]:
+    """The names that are asked for, or all there are."""
     known = sorted(path.stem for path in (Path(CONFIG_DIR) / "memory").glob("*.yaml"))
     names = known if cfg.memories is None else list(dict.fromkeys(cfg.memories))
     for name in names:

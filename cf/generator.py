@@ -105,6 +105,11 @@ def load(settings: Settings) -> Generator:
     parts = {name: settings[name] for name in named if settings.get(name) is not None}
     if settings.get("model") is None:
         config, state = read_export(source)
+        config = {name: value for name, value in config.items() if name not in parts}
+        if settings.get("memory") is not None and "rollout" in config:
+            config["rollout"] = {**config["rollout"], "memory": None}
+        for name in PARTS:
+            _refuse_foreign(config.get(name), name)
         parts = {**config, **parts}
     else:
         state = load_weights(source, **settings["weights"])
@@ -116,24 +121,29 @@ def load(settings: Settings) -> Generator:
     if settings.get("memory") is not None:
         rollout["memory"] = settings["memory"]
     device = torch.device(_device(settings["device"]))
-    network: Backbone = _ours(parts["model"], "model")
+    network: Backbone = build(parts["model"], "model")
     load_into(network, state, str(source))
     network.to(device, getattr(torch, settings["dtype"])).eval().requires_grad_(False)
-    codec, text = (_ours(parts[name], name).to(device) for name in ("codec", "text"))
-    made = (_ours(rollout, "rollout"), _ours(settings["switch"], "switch"))
+    codec, text = (build(parts[name], name).to(device) for name in ("codec", "text"))
+    made = (build(rollout, "rollout"), build(settings["switch"], "switch"))
     return Generator(network, codec, text, *made, float(parts["fps"]), tuple(parts["size"]))
 
 
-def _ours(settings: Settings, where: str) -> Any:
-    """Build something that a file may have named, but nothing from outside this package."""
-    nested = (value for value in settings.values() if isinstance(value, dict))
-    for target in (settings["_target_"], *(value["_target_"] for value in nested)):
-        if not target.startswith("cf."):
-            raise ValueError(
-                f"the checkpoint asks for {target} as its {where}, which is not part of cf; "
-                f"name it yourself ({where}=...) if you trust it"
-            )
-    return build(settings, where)
+def _refuse_foreign(settings: Any, where: str) -> None:
+    """Refuse to build, at any depth, what a file names from outside this package."""
+    if isinstance(settings, list):
+        for one in settings:
+            _refuse_foreign(one, where)
+    if not isinstance(settings, dict):
+        return
+    target = str(settings.get("_target_", "cf."))
+    if not target.startswith("cf."):
+        raise ValueError(
+            f"the checkpoint asks for {target} as its {where}, which is not part of cf; "
+            f"name it yourself ({where}=...) if you trust it"
+        )
+    for name, value in settings.items():
+        _refuse_foreign(value, name if isinstance(value, dict) else where)
 
 
 def _device(name: str) -> str:

@@ -74,6 +74,8 @@ class LayerKV(NamedTuple):
     valid: Bool[Tensor, "b n"] | None = None
 
 
+Compress = Callable[[int, LayerKV, tuple[int, int]], LayerKV]
+"""(layer, tokens of whole frames, their grid) -> one token for every 2 x 2 of a frame."""
 Rotate = Callable[[Float[Tensor, "b n heads d"], Float[Tensor, "b n 3"]], Tensor]
 """(keys or queries, where they stand) -> the same after the RoPE of the network they came from."""
 
@@ -87,6 +89,8 @@ class Block:
         frames: number of latent frames.
         grid: rows and columns of tokens in a frame.
         queries: each layer's queries, before RoPE; empty unless the memory needs them.
+        control: the control signal of these frames, by which a memory may find them again.
+        compress: how the network that made it makes fewer tokens of some; None: it has no say.
         rotate: how the network turns keys and queries; comes with queries alone.
     """
 
@@ -94,6 +98,8 @@ class Block:
     frames: int
     grid: tuple[int, int]
     queries: tuple[Float[Tensor, "b n heads d"], ...] = ()
+    control: Float[Tensor, "b f k"] | None = None
+    compress: Compress | None = None
     rotate: Rotate | None = None
 
     @property

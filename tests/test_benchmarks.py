@@ -159,3 +159,31 @@ def test_a_mistake_reaches_the_user_and_leaves_results_alone(tmp_path: Path) -> 
     assert "dtype must be one of" in done.stderr
     assert "Traceback" not in done.stderr
     assert [path.read_text() for path in tmp_path.iterdir()] == ["{}\n"]
+
+
+def test_memories_are_compared_with_the_window_and_with_all(tmp_path: Path) -> None:
+    import memory
+
+    groups = f'hydra.searchpath=["file://{CONFIG_DIR}"]'
+    tiny = ["model=tiny", "blocks=[9]", "model.num_layers=1", "rollout.num_steps=1"]
+    given = ["memories=[pooled,quantised]", "team=1", "repeats=2", "~sizes.wan_width"]
+    with initialize_config_dir(str(FOLDER), version_base="1.3"), pytest.MonkeyPatch.context() as m:
+        m.setattr("throughput.Worker.started", in_this_process)
+        cfg = compose("memory", [groups, *given])
+        measured = memory.race(cfg, [*tiny, "least_seconds=0"])
+        table = memory.page({"tiny": measured}, cfg, ["python", "benchmarks/memory.py"])
+    found = {row["memory"]: row for row in measured}
+    assert list(found) == ["sliding", "full", "pooled", "quantised"]
+    assert found["sliding"]["to_sliding"] == {"median": 1, "min": 1, "max": 1}
+    assert found["full"]["to_full"] == {"median": 1, "min": 1, "max": 1}
+    assert all(row["to_full"]["median"] > 0 for row in measured)
+    held = {name: row["context_bytes"] for name, row in found.items()}
+    assert held["quantised"] < held["sliding"] < held["full"]
+    assert found["full"]["attended_frames"] == 27
+    assert found["quantised"]["attended_frames"] == found["sliding"]["attended_frames"] == 12
+    assert [line.split(" | ")[0] for line in table.splitlines() if line.startswith("| ")][2:] == [
+        "| full",
+        "| pooled",
+        "| quantised",
+        "| sliding",
+    ]

@@ -182,8 +182,9 @@ def pieces(block: Block, lengths: Sequence[int]) -> Iterator[Block]:
         shift = layers[0].ids.new_tensor((start, 0, 0))
         layers = [layer._replace(ids=layer.ids - shift) for layer in layers]
         queries = tuple(q[:, part] for q in block.queries)
+        control = None if block.control is None else block.control[:, start : start + frames]
         layers = list(share_ids(layers))
-        yield replace(block, layers=tuple(layers), frames=frames, queries=queries)
+        yield replace(block, layers=tuple(layers), frames=frames, queries=queries, control=control)
         start += frames
 
 

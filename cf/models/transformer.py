@@ -13,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from cf.models.attention import CrossAttention, Reading, Remembered, SelfAttention, mask_for
 from cf.models.base import NOTHING, Backbone, Prepared
+from cf.models.compressor import Compressor
 from cf.models.masks import Mask
 from cf.models.rope import Rotation, rotate, rotation, wan_axes
 from cf.types import Block, Conditioning, Latents, LayerKV, Live, Past, Prediction, Times
@@ -106,6 +107,8 @@ class VideoTransformer(Backbone):
             control is found much sooner at 1.
         zero_head: start from velocity or x0 equal to 0, as Wan2.1.
         activation_checkpointing: recompute each block in the backward pass.
+        compressor_rank: width of a `Compressor` that the network owns, which `memory=learned`
+            asks to make old frames small; None for none.
     """
 
     def __init__(
@@ -131,6 +134,7 @@ class VideoTransformer(Backbone):
         control_gain: float | None = None,
         zero_head: bool = True,
         activation_checkpointing: bool = False,
+        compressor_rank: int | None = None,
     ) -> None:
         super().__init__()
         self.rope_axes = _checked_axes(dim, num_heads, rope_axes)
@@ -159,6 +163,9 @@ class VideoTransformer(Backbone):
         )
         self.head = Head(dim, channels * rows * columns, eps)
         self._initialise(qk_bias, qk_gain, control_gain, zero_head)
+        self.compressor = None
+        if compressor_rank is not None:
+            self.compressor = Compressor(dim, num_heads, num_layers, compressor_rank)
 
     def _initialise(
         self, qk_bias: float, qk_gain: float, control_gain: float | None, zero_head: bool
@@ -228,7 +235,9 @@ class VideoTransformer(Backbone):
         reads = Reads(self._place(ids, past), None, None, seen)
         x, layers, queries = self._run_blocks(x, modulation, reads, replace(past, text=text), ids)
         out = self._unpatch(self.head(x, time), grid).to(x_t.dtype)
-        block = Block(layers, frames, grid, queries, rotate=self.rotate if queries else None)
+        control = None if cond.control is None else cond.control[:, at]
+        turns = self.rotate if queries else None
+        block = Block(layers, frames, grid, queries, control, self.compressor, turns)
         return Prediction(self._velocity(out, x_t, t), block)
 
     def rotate(self, x: Tensor, ids: Tensor) -> Tensor:
