@@ -728,3 +728,14 @@ def test_what_was_flushed_goes_on_like_a_stream(policy: Memory) -> None:
 def test_what_cannot_be_names_the_value(make: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("policy", [Pooled(), Learned(), Merged(), RetrieveKey(), RollingSink()])
+def test_a_block_as_long_as_the_window_sees_what_is_older_alone(policy: Any) -> None:
+    """And one that is longer still sees no less: a recache may read many frames at once."""
+    context = fold(policy, told(10, grid=(2, 2)))
+    window, beyond = (read(policy, context, policy.window_frames + more) for more in (0, 4))
+    assert sources(window) == sources(beyond)
+    if not isinstance(policy, RetrieveKey):  # which may look up any frame outside the window
+        assert max(sources(window)) < 30 - 1
+    assert beyond.start == window.start

@@ -127,7 +127,8 @@ class Pyramid(Memory):
         if not context.layers:
             return Past()
         layout = self._layout(context, context.grid)
-        drop = max(layout[-1].frames + query.frames - self.window_frames, 0)
+        held = layout[-1].frames
+        drop = min(max(held + query.frames - self.window_frames, 0), held)
         layers: Sequence[LayerKV] = context.layers
         if drop:
             old = sum(level.tokens for level in layout[:-1])
