@@ -29,9 +29,9 @@ on {device}, {cores} cores of which each process used {threads}, {dtype}, torch 
 A block is everything that `Rollout.stream` does for it: noise, reading and rotating the context,
 four denoising steps, the commit pass, the memory's update. Times are {timed_by}, as ratios within a
 round against the plain window `{window}` and against `{full}` at the same block: median (least to
-greatest) of the rounds. Milliseconds are by the clock of this machine, other work included. Bytes
-are exact: of what is held between blocks, and the most that is alive during one. Weights are
-random.
+greatest) of the rounds. Milliseconds are medians of the same; they depend on what else the machine
+does, the ratios hardly. Bytes are exact: of what is held between blocks, and the most that is alive
+during one. Weights are random.
 """
 
 
@@ -115,7 +115,7 @@ def _table(rows: Sequence[Row], window: str, full: str) -> list[str]:
                 f"{row['attended_frames']:.4g}",
                 shown(row[f"to_{window}"]),
                 shown(row[f"to_{full}"]),
-                f"{1000 * row['seconds']['median']:.0f}",
+                f"{1000 * row[row['timed_by']]['median']:.0f}",
                 f"{row['context_bytes'] / 2**20:.2f}",
                 "-" if held is None else f"{held:.3f}",
                 f"{row['peak_bytes'] / 2**20:.1f}",

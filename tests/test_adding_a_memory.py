@@ -13,7 +13,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from cf.generate import _refuse_foreign
+from cf.generator import _refuse_foreign
 from cf.memory.commit_reads import CommitReads
 from cf.memory.pooled import Pooled
 from cf.models.checkpoints import save_export

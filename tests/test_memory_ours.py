@@ -308,17 +308,14 @@ def test_positions_lie_side_by_side(policy: Any, frames: int) -> None:
     assert past.start + frames <= policy.max_frames
 
 
-@inner
-@pytest.mark.parametrize("name", ["pooled", "merged"])
-def test_flushing_leaves_sink_and_recent_frames(name: str, within: Memory) -> None:
-    if within is not INNER[name]:
-        pytest.skip("another memory")
-    context = within.flush(fold(within, told(10, grid=(2, 2))), 2)
-    sink = list(range(within.sink_frames))
+@pytest.mark.parametrize("policy", [Pooled(), Learned(), Merged()])
+def test_flushing_leaves_sink_and_recent_frames(policy: Memory) -> None:
+    context = policy.flush(fold(policy, told(10, grid=(2, 2))), 2)
+    sink = list(range(policy.sink_frames))
     assert context.frames == (*sink, 28, 29)
-    assert sources(read(within, context))[::4] == [*sink, 28, 29]
-    again = within.update(context, told(11, grid=(2, 2))[-1])
-    assert sources(read(within, again))[-12::4] == [30, 31, 32]
+    assert sources(read(policy, context))[::4] == [*sink, 28, 29]
+    again = policy.update(context, told(11, grid=(2, 2))[-1])
+    assert sources(read(policy, again))[-12::4] == [30, 31, 32]
 
 
 def with_compressor(seed: int = 0) -> Any:
@@ -613,15 +610,13 @@ def test_frames_are_found_by_the_cosine_of_mean_keys(per_layer: bool) -> None:
 # Quantised
 
 
-@inner
+@pytest.mark.parametrize(
+    "within", [one for one in INNER.values() if not isinstance(one, Pooled | Merged)]
+)
 def test_eight_bits_are_near_and_do_not_wear_off(within: Memory) -> None:
-    """However long a token is moved about, it is off by half a step at most."""
+    """However long a token is moved about unblended, it is off by half a step at most."""
     policy = Quantised(within, exact_frames=1)
     blocks = [block(3, layers=2, batch=2, seed=i) for i in range(14)]
-    if isinstance(within, SlowFast | RetrieveKey):
-        within = policy.memory
-    if isinstance(within, Pooled | Merged):
-        pytest.skip("these blend what was rounded")
     mine, theirs = read(policy, fold(policy, blocks)), read(within, fold(within, blocks))
     assert mine.start == theirs.start
     for a, b in zip(mine.layers, theirs.layers, strict=True):
@@ -728,3 +723,14 @@ def test_what_was_flushed_goes_on_like_a_stream(policy: Memory) -> None:
 def test_what_cannot_be_names_the_value(make: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("policy", [Pooled(), Learned(), Merged(), RetrieveKey(), RollingSink()])
+def test_a_block_as_long_as_the_window_sees_what_is_older_alone(policy: Any) -> None:
+    """And one that is longer still sees no less: a recache may read many frames at once."""
+    context = fold(policy, told(10, grid=(2, 2)))
+    window, beyond = (read(policy, context, policy.window_frames + more) for more in (0, 4))
+    assert sources(window) == sources(beyond)
+    if not isinstance(policy, RetrieveKey):  # which may look up any frame outside the window
+        assert max(sources(window)) < 30 - 1
+    assert beyond.start == window.start

@@ -2,10 +2,9 @@
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from cf.memory.base import Query, join, pick, validity
@@ -147,7 +146,7 @@ def _hidden(layer: LayerKV, limit: Limit, sink: int, tokens: int) -> LayerKV:
 
 
 def _limited(live: Live, limits: Limits, sink: int, tokens: int) -> Live:
-    def read(i: int, own: LayerKV, queries: Float[Tensor, "b n heads d"]) -> LayerKV:
-        return _cut(live(i, own, queries), limits.of(i), sink, tokens)
+    def read(i: int, *of_the_pass: Any) -> LayerKV:
+        return _cut(live(i, *of_the_pass), limits.of(i), sink, tokens)
 
     return read

@@ -104,7 +104,8 @@ class Merged(Memory):
             return Past()
         tokens, spans = context.tokens_per_frame, _spans(context)
         sink = self._sink(context)
-        drop = max(len(context.frames) - sink + query.frames - self.window_frames, 0)
+        held = len(context.frames) - sink
+        drop = min(max(held + query.frames - self.window_frames, 0), held)
         layers: Sequence[LayerKV] = context.layers
         old = sink + len(spans)
         if drop:

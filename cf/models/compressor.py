@@ -12,8 +12,9 @@ class Compressor(nn.Module):
 
     It begins as plain mean pooling, exactly: the weighing and the correction start at zero. Being a
     part of the network it is optimised, averaged, checkpointed and exported like any other
-    parameter; `memory=learned` calls it through `Block.compress`. Context Forcing
-    (https://arxiv.org/abs/2602.06028) names learned compression as future work.
+    parameter; `memory=learned` calls it through `Block.compress`. It learns from rollouts whose
+    past is differentiable; an objective that sees the past through a mask leaves it as it is.
+    Context Forcing (https://arxiv.org/abs/2602.06028) names learned compression as future work.
 
     Attributes:
         weigh: per layer, the direction of keys that counts more, for each head.
