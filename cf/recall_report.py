@@ -35,6 +35,7 @@ _HEADINGS = {
     "drift": "drift (dB)",
 }
 _SCALE = 3
+_SHEET = 1400  # pixels across a contact sheet
 _STRIP = 18
 
 
@@ -54,7 +55,9 @@ def report(outcomes: Mapping[str, Outcome], settings: Settings, folder: Path) ->
     given = settings["given"]
     picks = torch.linspace(0, len(grid) - 1, 12).round().long()
     marks = [f"{i / fps:.1f} s{' (given)' * (i < given)}" for i in picks.tolist()]
-    contact_sheet(grid[picks], folder / "recall_sheet.png", columns=3, labels=marks)
+    columns = max(_SHEET // width, 1)
+    sheet = folder / "recall_sheet.png"
+    contact_sheet(grid[picks], sheet, columns=columns, labels=marks, most_width=width)
     log.info("columns of the video: %s", ", ".join(labels))
     for what, name in (
         ("table", "recall.md"),

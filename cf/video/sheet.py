@@ -26,12 +26,13 @@ def contact_sheet(
     columns: int = 8,
     count: int | None = 32,
     labels: Sequence[str] | None = None,
+    most_width: int = _CELL[1],
 ) -> UInt8[np.ndarray, "height width 3"]:
     """Frames of a video in rows, a label under each; written as an image if `path` is given.
 
     Shows `count` frames, spread evenly from first to last, or all if it is None. The labels are
     seconds if `fps` is given and frame numbers otherwise, unless `labels` has one text for each
-    frame shown.
+    frame shown. Frames wider than `most_width` pixels are made smaller.
 
     Raises:
         ValueError: there are no frames, or not one label for each that is shown.
@@ -45,7 +46,8 @@ def contact_sheet(
         labels = [f"{i}" if fps is None else f"{i / fps:.2f} s" for i in picks]
     if len(labels) != shown:
         raise ValueError(f"{shown} frames are shown but {len(labels)} labels were given")
-    cells = [_cell(p, text) for p, text in zip(_pictures(video[picks]), labels, strict=True)]
+    pictures = zip(_pictures(video[picks]), labels, strict=True)
+    cells = [_cell(picture, text, most_width) for picture, text in pictures]
     columns = min(columns, shown)
     height, width = cells[0].shape[0] + _GAP, cells[0].shape[1] + _GAP
     rows = -(-shown // columns)
@@ -87,10 +89,12 @@ def _pictures(video: Float[Tensor, "t 3 h w"]) -> UInt8[np.ndarray, "t h w 3"]:
     return (video * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
 
 
-def _cell(picture: UInt8[np.ndarray, "h w 3"], label: str) -> UInt8[np.ndarray, "h2 w2 3"]:
+def _cell(
+    picture: UInt8[np.ndarray, "h w 3"], label: str, most: int
+) -> UInt8[np.ndarray, "h2 w2 3"]:
     """A frame at a legible size with its label underneath."""
     height, width = picture.shape[:2]
-    least, most = _CELL
+    least = _CELL[0]
     if width < least:
         scale = -(-least // width)
         picture = picture.repeat(scale, 0).repeat(scale, 1)
