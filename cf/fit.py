@@ -139,7 +139,10 @@ def _finish(
     }
     folder.finish(summary)
     log.info("network: %s", folder.export)
-    log.info("stream a video from it: python -m cf.generate checkpoint=%s seconds=20", folder.path)
+    if getattr(module.student, "control_dim", None) is None:
+        log.info("stream a video: python -m cf.generate checkpoint=%s seconds=20", folder.path)
+    else:  # a drawn world's camera steers it
+        log.info("see what it recalls: python -m cf.recall students='{mine: %s}'", folder.path)
 
 
 if __name__ == "__main__":
