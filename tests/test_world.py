@@ -267,3 +267,12 @@ def test_world_data_differ_between_workers_in_nothing() -> None:
 def test_bad_world_data_are_named() -> None:
     with pytest.raises(ValueError, match="clip_frames, fps"):
         WorldData(partial(Rooms), clip_frames=0)
+    with pytest.raises(ValueError, match="seed must lie in"):
+        WorldData(partial(Rooms), seed=2**32 - 1)
+
+
+def test_validation_draws_no_clip_of_training() -> None:
+    data = WorldData(partial(Rooms), clip_frames=3, batch_size=16)
+    validation = next(iter(data.val_dataloader()))["video"]
+    trained = Rooms().draw(0, range(64), 3).video
+    assert not (validation[:, None] == trained[None]).flatten(2).all(-1).any()

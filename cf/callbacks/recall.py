@@ -14,7 +14,7 @@ from cf.data.world.recall import tally
 from cf.data.world.rooms import Rooms
 from cf.data.world.statistics import STATISTICS, recall_at
 
-_WORLDS = 2 << 32
+_WORLDS = 2**32 - 2
 """Seed of the worlds: neither of training nor of validation."""
 
 
@@ -54,7 +54,7 @@ class Recall(L.Callback):
             self._last = step
             values = self._measure(trainer, module) if trainer.is_global_zero else {}
             for logger in trainer.loggers:
-                logger.log_metrics(values, step)
+                logger.log_metrics(values, step - 1)  # as the losses of that step
 
     @torch.no_grad()
     def _measure(self, trainer: L.Trainer, module: Any) -> dict[str, float]:

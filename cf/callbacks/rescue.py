@@ -24,5 +24,6 @@ class Rescue(L.Callback):
         if not isinstance(exception, Diverged):
             return
         path = self.dirpath / f"step={trainer.global_step:08d}.ckpt"
-        trainer.save_checkpoint(path)
+        if not path.exists():  # one written at the end of that step is the better one
+            trainer.save_checkpoint(path)
         exception.args = (f"{exception}. The state before that step is kept in {path}",)

@@ -140,6 +140,7 @@ class DistillModule(VideoModule):
             ValueError: a setting of the trainer that belongs to this module, or does not fit it.
         """
         super().on_fit_start()
+        self.objective.check(self.total_steps)
         if str(self.trainer.precision).startswith("16"):
             raise ValueError("distillation runs in 32-true or bf16-mixed; give trainer.precision")
         strategy = self.trainer.strategy
@@ -169,11 +170,12 @@ class DistillModule(VideoModule):
         self._note("memory/frames", made.remembered)
         loss = self._loss(parts, made.windows, turn.critic)
         self.manual_backward(loss / self.accumulate)
-        self._turns += 1
         if turn.steps and turn.critic:
             self._step_critic()
         elif turn.steps:
             self._step_student()
+        if turn.critic or not turn.steps:
+            self._turns += 1  # after the step, which may be refused
 
     def configure_optimizers(self) -> Any:
         """The student's optimiser and the critic's, each with its schedule."""

@@ -5,6 +5,8 @@ from torch import Tensor, nn
 
 from cf.types import Diverged
 
+_WHO = ("network", "student", "critic")
+
 
 class Guard(nn.Module):
     """Remembers what gradients and the critic's error used to be; travels in the checkpoint.
@@ -19,6 +21,7 @@ class Guard(nn.Module):
 
     norms: Tensor
     seen: Tensor
+    judged: Tensor
     ratio: Tensor
 
     def __init__(self, explode: float = 100.0, collapse: float = 10.0, patience: int = 20) -> None:
@@ -29,25 +32,28 @@ class Guard(nn.Module):
                 f"at least 1"
             )
         self.explode, self.collapse, self.patience = explode, collapse, patience
-        self.register_buffer("norms", torch.zeros(patience, dtype=torch.double))
-        self.register_buffer("seen", torch.zeros(2, dtype=torch.long))
+        self.register_buffer("norms", torch.zeros(len(_WHO), patience, dtype=torch.double))
+        self.register_buffer("seen", torch.zeros(len(_WHO), dtype=torch.long))
+        self.register_buffer("judged", torch.zeros((), dtype=torch.long))
         self.register_buffer("ratio", torch.ones((), dtype=torch.double))
 
     def check_gradient(self, norm: Tensor, who: str, step: int) -> None:
-        """Take note of a gradient's norm.
+        """Take note of a gradient's norm; each network is compared with itself alone.
 
         Raises:
             Diverged: if it is not finite or far above what it used to be.
         """
+        row = _WHO.index(who)
+        seen = int(self.seen[row])
         if not torch.isfinite(norm):
-            raise Diverged(_advice(f"the gradient of the {who} is not finite", step))
-        if int(self.seen[0]) >= self.patience:
-            usual = float(self.norms.median())
+            raise Diverged(_advice(f"the gradient of the {who} is not finite", who, step))
+        if seen >= self.patience:
+            usual = float(self.norms[row].median())
             if float(norm) > self.explode * usual:
                 what = f"the gradient of the {who} exploded: its norm is {float(norm):.3g}, was "
-                raise Diverged(_advice(f"{what}{usual:.3g}", step))
-        self.norms[int(self.seen[0]) % self.patience] = norm.double()
-        self.seen[0] += 1
+                raise Diverged(_advice(f"{what}{usual:.3g}", who, step))
+        self.norms[row, seen % self.patience] = norm.double()
+        self.seen[row] += 1
 
     def check_critic(self, fake_error: Tensor, real_error: Tensor, step: int) -> None:
         """Take note of how well critic and teacher tell the student's frames.
@@ -56,18 +62,22 @@ class Guard(nn.Module):
             Diverged: if the critic has lost the student for a while.
         """
         now = fake_error.double() / real_error.double().clamp(min=1e-12)
-        self.ratio.lerp_(now, 1 / self.patience)
-        self.seen[1] += 1
-        if int(self.seen[1]) >= self.patience and float(self.ratio) > self.collapse:
+        ratio = torch.lerp(self.ratio, now.to(self.ratio), 1 / self.patience)
+        if int(self.judged) + 1 >= self.patience and float(ratio) > self.collapse:
             raise Diverged(
                 f"the critic has collapsed at step {step}: its error on the student's frames is "
-                f"{float(self.ratio):.3g} times the teacher's. Look at train/critic_loss and "
-                f"train/fake_error, and try a lower critic learning rate or more critic_steps"
+                f"{float(ratio):.3g} times the teacher's. Look at train/critic_loss and "
+                f"train/fake_error. A resumed run keeps its learning rates: start anew with a lower "
+                f"one for the critic, or more critic_steps"
             )
+        self.ratio.copy_(ratio)
+        self.judged += 1
 
 
-def _advice(what: str, step: int) -> str:
+def _advice(what: str, who: str, step: int) -> str:
+    curve = "train/gradient_norm" if who == "network" else f"train/{who}_gradient_norm"
     return (
-        f"{what} at step {step}. Look at train/gradient_norm and at the data, and try a lower "
-        f"learning rate, more warmup_steps, a tighter gradient clip or a wider trainer.precision"
+        f"{what} at step {step}. Look at {curve} and at the data. A resumed run keeps its learning "
+        f"rate: start anew with a lower one, more warmup_steps, a tighter gradient clip or a wider "
+        f"trainer.precision"
     )

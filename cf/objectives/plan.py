@@ -47,6 +47,17 @@ class Plan:
         """Whether any part ever trains a critic."""
         return any(part.objective.needs_critic for part in self.parts)
 
+    def check(self, steps: int) -> None:
+        """Raise a ValueError if a run of so many steps leaves a gap, or a part out."""
+        late = [part for part in self.parts if part.start >= steps]
+        if late:
+            raise ValueError(
+                f"a part of the objective starts at step {late[0].start}, but the run ends after "
+                f"trainer.max_steps={steps}; let it go on for longer, or start the part earlier"
+            )
+        for step in {0, *(p.until for p in self.parts if p.until is not None and p.until < steps)}:
+            self.at(step)
+
     def at(self, step: int) -> list[Part]:
         """The parts that train the student at this step.
 

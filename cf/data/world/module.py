@@ -9,8 +9,8 @@ from torch.utils.data import DataLoader
 from cf.data.stream import EndlessData
 from cf.data.world.base import World
 
-_VALIDATION = 1 << 32
-"""Added to the seed, so that no training run ever draws a validation clip."""
+_VALIDATION, _RESERVED = 2**32 - 1, 2**32 - 16
+"""Seed of the validation clips; from the second on, seeds are none of training's."""
 
 
 class WorldData(EndlessData):
@@ -35,11 +35,12 @@ class WorldData(EndlessData):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if min(clip_frames, fps, batch_size, val_clips) <= 0 or num_workers < 0 or seed < 0:
+        if not 0 <= seed < _RESERVED:
+            raise ValueError(f"seed must lie in 0..{_RESERVED - 1} for a drawn world, got {seed}")
+        if min(clip_frames, fps, batch_size, val_clips) <= 0 or num_workers < 0:
             raise ValueError(
-                "clip_frames, fps, batch_size and val_clips are positive, num_workers and seed "
-                f"not negative; got {clip_frames}, {fps}, {batch_size}, {val_clips}, "
-                f"{num_workers} and {seed}"
+                "clip_frames, fps, batch_size and val_clips are positive, num_workers not "
+                f"negative; got {clip_frames}, {fps}, {batch_size}, {val_clips} and {num_workers}"
             )
         self.world, self.size = world(size=tuple(size)), (size[0], size[1])
         self.clip_frames, self.fps, self.seed = clip_frames, fps, seed
