@@ -67,8 +67,8 @@ class Guard(nn.Module):
             raise Diverged(
                 f"the critic has collapsed at step {step}: its error on the student's frames is "
                 f"{float(ratio):.3g} times the teacher's. Look at train/critic_loss and "
-                f"train/fake_error. A resumed run keeps its learning rates: start anew with a lower "
-                f"one for the critic, or more critic_steps"
+                f"train/fake_error. A resumed run keeps its learning rates: start anew with a "
+                f"lower one for the critic, or more critic_steps"
             )
         self.ratio.copy_(ratio)
         self.judged += 1
