@@ -1,0 +1,1 @@
+"""Long-video metrics, each a torchmetrics metric."""

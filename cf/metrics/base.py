@@ -1,0 +1,247 @@
+"""The contract of all metrics: videos arrive in pieces, in any order, on any process."""
+
+import math
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar, Self
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torchmetrics import Metric, MetricCollection
+from torchmetrics.utilities import dim_zero_cat
+
+from cf.metrics.inputs import pixels_of, rate_of, refuse_misfits, seen_of
+from cf.metrics.measurement import Measurement
+from cf.metrics.result import Result
+from cf.metrics.scored import Fault, Scored
+from cf.metrics.stream import NO_PROMPT, Stream
+from cf.metrics.table import Table
+
+_LOOSE = 32  # updates between two coalescences
+
+
+class VideoMetric(Metric):
+    """A measure of videos, whose frames may come in any chunks and any order, on any process.
+
+    `update(frames, video_id, start_frame, fps=...)` takes the next piece of a video, `compute()`
+    gives the headline as a float64 scalar, and `result()` all that it was made of. States are rows
+    that are appended, never overwritten, so that chunking, order, `forward`, `merge_state` and
+    processes change the answer by rounding only. Memory is a row per window and a few frames per
+    video.
+
+    Attributes:
+        measurement: what is read off the frames.
+        window: seconds over which numbers are summed; None keeps one row per sampled frame.
+    """
+
+    is_differentiable = False
+    full_state_update = False
+    higher_is_better: bool | None = None
+    plot_lower_bound = 0.0
+    plot_upper_bound = 1.0
+    title: ClassVar[str | None] = None
+    """Its name in tables; that of the class if None."""
+
+    def __init__(self, measurement: Measurement, window: float | None = 1.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if window is not None and not window > 0:
+            raise ValueError(f"window={window} must be a positive number of seconds")
+        self.measurement = measurement
+        self.window = window
+        self._stream = Stream(measurement, window)
+        # States carry the measurement's digest, lest a MetricCollection takes two metrics for one.
+        self._states = {
+            name: f"{name}_{measurement.digest()}_{_code(window)}" for name in Table.names()
+        }
+        for name in self._states.values():
+            self.add_state(name, default=[], dist_reduce_fx="cat")
+        self._seed()
+
+    @property
+    def name(self) -> str:
+        """For tables: what is measured, and by what."""
+        title = self.title or type(self).__name__
+        by = self.measurement.provenance().get("by")
+        return f"{title}[{by}]" if by else title
+
+    def update(
+        self,
+        frames: Tensor,
+        video_id: int,
+        start_frame: int = 0,
+        *,
+        fps: float,
+        prompt_id: int | None = None,
+        seed: int | None = None,
+        boundaries: Sequence[int] | None = None,
+        reference: Tensor | None = None,
+        truth: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        """Take in the next piece of a video.
+
+        Attributes:
+            frames: (t, 3, h, w), floats in [0, 1] or bytes.
+            video_id: any whole number that tells this video from the others.
+            start_frame: index in the video of the first of `frames`.
+            fps: the video's frames per second.
+            prompt_id: videos of one prompt are not compared as if they were unrelated; without it
+                every video has a prompt of its own.
+            seed: for tables.
+            boundaries: frames, counted in the video, at which a block of the generator begins.
+            reference: the true frames at the same times.
+            truth: what is known of each frame, a row per frame; which, says each metric.
+
+        Raises:
+            ValueError: frames of a wrong shape, range or dtype, or delivered twice; nothing is
+                taken in then.
+        """
+        pixels = pixels_of(frames, "frames")
+        rate = rate_of(fps)
+        if start_frame < 0:
+            raise ValueError(f"start_frame={start_frame} must be at least 0")
+        stop = start_frame + len(pixels)
+        size = list(pixels.shape[-2:])
+        known = getattr(self, self._states["runs"]), getattr(self, self._states["segments"])
+        refuse_misfits(known, video_id, start_frame, stop, rate, size)
+        seen = seen_of(self.name, self.measurement, pixels, reference, truth or {})
+        prompt, own = (NO_PROMPT if x is None else x for x in (prompt_id, seed))
+        faults = []
+        finite = torch.isfinite(pixels).flatten(1).all(1)
+        if not finite.all():
+            frame = start_frame + int((~finite).nonzero()[0])
+            faults = [[video_id, frame, int(Fault.NOT_FINITE)]]
+            seen = replace(seen, frames=pixels.nan_to_num(0, 0, 0))
+        marks = [[video_id, mark] for mark in boundaries or () if start_frame <= mark < stop]
+        described = replace(
+            self._stream.empty(),
+            segments=torch.tensor([[video_id, start_frame, stop, prompt, own, *size]]),
+            marks=torch.tensor(marks, dtype=torch.long).view(-1, 2),
+            faults=torch.tensor(faults, dtype=torch.long).view(-1, 3),
+        )
+        stride = self._stream.clock(rate).stride
+        with torch.no_grad():
+            kept = self.measurement.see(seen.every(-start_frame % stride, stride)).cpu()
+        assert kept.dtype == self.measurement.kept, (kept.dtype, self.measurement.kept)
+        measured = self._stream.measured(video_id, start_frame, stop, rate, kept)
+        self._append(described.joined(measured))
+
+    def fail(self, video_id: int, frame: int = 0, fault: Fault = Fault.UNDECODABLE) -> None:
+        """Note that a video cannot be had from a frame on: its value is NaN, the others' stand."""
+        self._append(self._stream.fault(video_id, frame, fault))
+        self._update_count += 1
+        self._computed = None
+
+    def compute(self) -> Float[Tensor, ""]:
+        """The headline over all videos; NaN where it cannot be given (`result` says why)."""
+        return torch.tensor(self._result().value, dtype=torch.float64)
+
+    def result(self) -> Result:
+        """The headline with all that it was made of, over all processes."""
+        with self.sync_context(should_sync=self._to_sync, should_unsync=self._should_unsync):
+            return self._result()
+
+    @abstractmethod
+    def score(self, videos: list[Scored]) -> Result:
+        """Make something of the measured numbers; those of unusable videos are not among them."""
+
+    def answer(
+        self,
+        value: float,
+        per_video: Mapping[int, float],
+        **parts: Any,
+    ) -> Result:
+        """A `Result` under this metric's name and provenance."""
+        described = self.provenance()
+        return Result(
+            self.name, value, self.higher_is_better, per_video, provenance=described, **parts
+        )
+
+    def provenance(self) -> dict[str, Any]:
+        """All that the value depends on besides the videos."""
+        metric = {"metric": type(self).__name__, "window": self.window}
+        return {**metric, **self.measurement.provenance()}
+
+    def reset(self) -> None:
+        """Forget all videos."""
+        super().reset()
+        self._seed()
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Take in a piece and give the value of that piece alone."""
+        value = super().forward(*args, **kwargs)
+        self._tighten()
+        return value
+
+    def merge_state(self, incoming_state: "dict[str, Any] | Metric") -> None:
+        """Take in all that another metric of this kind has seen."""
+        super().merge_state(incoming_state)
+        self._computed = None
+        self._tighten()
+
+    def set_dtype(self, dst_type: str | torch.dtype) -> "VideoMetric":
+        """States keep their dtypes, on which exactness rests."""
+        return self
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = "") -> Self:
+        """Move states between devices, without a change of dtype."""
+
+        def moved(tensor: Tensor) -> Tensor:
+            return tensor.to(fn(tensor).device)
+
+        super()._apply(moved, exclude_state)
+        return self
+
+    def _seed(self) -> None:
+        """Processes without a video must still bring tensors of the right shape."""
+        empty = self._stream.empty()
+        for name, state in self._states.items():
+            setattr(self, state, [getattr(empty, name)])
+
+    def _table(self) -> Table:
+        states = self._states.items()
+        return Table(**{name: dim_zero_cat(getattr(self, state)).cpu() for name, state in states})
+
+    def _append(self, table: Table) -> None:
+        for name, state in self._states.items():
+            getattr(self, state).append(getattr(table, name).to(self.device))
+        self._tighten()
+
+    def _tighten(self) -> None:
+        if len(getattr(self, self._states["keys"])) > _LOOSE:
+            table = self._table().coalesced(self._stream.stitch)
+            for name, state in self._states.items():
+                setattr(self, state, [getattr(table, name).to(self.device)])
+
+    def _result(self) -> Result:
+        table = self._table().coalesced(self._stream.stitch)
+        videos = list(self._stream.scored(table))
+        bad: dict[int | None, str] = {one.video: one.reason for one in videos if one.reason}
+        result = self.score([one for one in videos if not one.reason])
+        nothing = {one.video: math.nan for one in videos if one.reason}
+        return replace(
+            result,
+            per_video={**result.per_video, **nothing},
+            reasons={**result.reasons, **bad},
+        )
+
+
+def together(metrics: Sequence[VideoMetric]) -> MetricCollection:
+    """A collection in which metrics of equal measurements compute them once.
+
+    Raises:
+        ValueError: if two metrics have one name.
+    """
+    named: dict[str, Metric | MetricCollection] = {}
+    groups: dict[str, list[str]] = {}
+    for metric in metrics:
+        if metric.name in named:
+            raise ValueError(f"two metrics are named {metric.name}; give each once")
+        named[metric.name] = metric
+        groups.setdefault(metric._states["keys"], []).append(metric.name)
+    return MetricCollection(named, compute_groups=list(groups.values()))
+
+
+def _code(window: float | None) -> str:
+    return "frames" if window is None else f"{round(window * 1000)}ms"

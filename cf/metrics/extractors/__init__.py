@@ -1,0 +1,1 @@
+"""What turns a frame into a feature vector; always chosen by name."""

@@ -1,0 +1,32 @@
+"""The contract of extractors."""
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor
+
+
+class Extractor(ABC):
+    """Turns frames into feature vectors, each frame on its own.
+
+    Attributes:
+        name: by which it is chosen and printed.
+        semantic: whether features tell what is shown; else they tell how it looks.
+    """
+
+    name: str
+    semantic: bool
+
+    @property
+    @abstractmethod
+    def width(self) -> int:
+        """Length of a feature vector."""
+
+    @abstractmethod
+    def __call__(self, frames: Float[Tensor, "t 3 h w"]) -> Float[Tensor, "t d"]:
+        """Features of each frame of any size, not normalised; a frame's never depend on others."""
+
+    @abstractmethod
+    def provenance(self) -> dict[str, Any]:
+        """Name, weights and their hash, preprocessing."""

@@ -1,0 +1,80 @@
+"""Temporal flickering as VBench defines it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from cf.metrics.base import VideoMetric
+from cf.metrics.measurement import Measurement, Seen
+from cf.metrics.result import Result, mean
+from cf.metrics.scored import Scored
+
+
+@dataclass(frozen=True)
+class FrameDifference(Measurement):
+    """Mean absolute difference of neighbouring frames, in grey levels of 0 to 255."""
+
+    rate = None
+    span = 2
+    kept = torch.uint8
+
+    @property
+    def width(self) -> int:
+        """See `Measurement`."""
+        return 1
+
+    def see(self, seen: Seen) -> Tensor:
+        """See `Measurement`."""
+        return (seen.frames * 255).round().to(torch.uint8)
+
+    def measure(self, kept: Tensor) -> Float[Tensor, "n 1"]:
+        """See `Measurement`."""
+        levels = kept.to(torch.int16)
+        return (levels[1:] - levels[:-1]).abs().flatten(1).double().mean(1, keepdim=True)
+
+    def provenance(self) -> dict[str, Any]:
+        """See `Measurement`."""
+        return {"measured": "frame difference"}
+
+
+class TemporalFlickeringVBench(VideoMetric):
+    r"""VBench's temporal flickering: how little neighbouring frames differ; up, in [0, 1].
+
+    .. math:: \frac{255 - \text{mean}_t |x_t - x_{t-1}|}{255}
+
+    Mean over the pairs of a video, then over videos (Huang et al. 2024, VBench, arXiv 2311.17982).
+    Valid on static scenes only: motion lowers it, and a frozen video has 1.
+
+    >>> import torch
+    >>> metric = TemporalFlickeringVBench()
+    >>> metric.update(torch.full((8, 3, 16, 16), 0.5), video_id=0, fps=8)
+    >>> metric.compute()
+    tensor(1., dtype=torch.float64)
+    """
+
+    higher_is_better = True
+    title = "vbench_temporal_flickering"
+
+    def __init__(self, window: float | None = 1.0, **kwargs: Any) -> None:
+        super().__init__(FrameDifference(), window, **kwargs)
+
+    def score(self, videos: list[Scored]) -> Result:
+        """See `VideoMetric`."""
+        per_video, reasons = {}, {}
+        for one in videos:
+            pairs = int(one.count.sum())
+            per_video[one.video] = (
+                float(1 - one.sums.sum() / 255 / pairs) if pairs else float("nan")
+            )
+            if not pairs:
+                reasons[one.video] = "a video of one frame has no pair of frames"
+        return self.answer(
+            mean(per_video.values()),
+            per_video,
+            reasons=reasons,
+            per_window={one.video: 1 - one.sums[:, 0] / one.count / 255 for one in videos},
+            windows={one.video: one.seconds for one in videos},
+        )

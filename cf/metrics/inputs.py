@@ -1,0 +1,97 @@
+"""What every metric takes: the checks of an update, each with one clear error."""
+
+from collections.abc import Iterable, Mapping
+from fractions import Fraction
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from cf.metrics.measurement import Measurement, Seen
+
+
+def rate_of(fps: float) -> Fraction:
+    """Exact frames per second."""
+    if not 0 < fps < 1000:
+        raise ValueError(f"fps={fps} must be a positive number of frames per second below 1000")
+    return Fraction(fps).limit_denominator(1001)
+
+
+def pixels_of(frames: Tensor, what: str) -> Float[Tensor, "t 3 h w"]:
+    """Frames, checked, as floats in [0, 1]."""
+    if not isinstance(frames, Tensor) or frames.ndim != 4 or frames.shape[1] != 3:
+        shape = tuple(frames.shape) if isinstance(frames, Tensor) else type(frames).__name__
+        raise ValueError(f"{what} must be a tensor of shape (t, 3, h, w), got {shape}")
+    if not len(frames) or not frames.shape[2] or not frames.shape[3]:
+        raise ValueError(f"{what} must not be empty, got shape {tuple(frames.shape)}")
+    if frames.dtype == torch.uint8:
+        return frames.float() / 255
+    if not frames.is_floating_point():
+        raise ValueError(f"{what} must be floats in [0, 1] or uint8, got {frames.dtype}")
+    known = frames[torch.isfinite(frames)]
+    if len(known) and (known.min() < 0 or known.max() > 1):
+        raise ValueError(
+            f"{what} must lie in [0, 1], got {float(known.min()):g} to {float(known.max()):g}; "
+            f"clamp them, or rescale from [-1, 1] by (x + 1) / 2"
+        )
+    return frames.float()
+
+
+def refuse_misfits(
+    known: tuple[Iterable[Tensor], Iterable[Tensor]],
+    video: int,
+    first: int,
+    stop: int,
+    fps: Fraction,
+    size: list[int],
+) -> None:
+    """Raise a ValueError if the piece does not fit to what has been seen of its video."""
+    for runs in known[0]:
+        mine = runs[runs[:, 0] == video]
+        twice = mine[(mine[:, 1] < stop) & (mine[:, 2] > first)]
+        if len(twice):
+            raise ValueError(
+                f"frame {max(first, int(twice[0, 1]))} of video {video} was delivered twice; "
+                f"hand every frame over once, or call reset() first"
+            )
+        if len(mine) and mine[0, 3:5].tolist() != [fps.numerator, fps.denominator]:
+            raise ValueError(
+                f"video {video} had fps={int(mine[0, 3]) / int(mine[0, 4]):g} and now has "
+                f"fps={float(fps):g}; a video has one"
+            )
+    for segments in known[1]:
+        mine = segments[segments[:, 0] == video, 5:]
+        if len(mine) and mine[0].tolist() != size:
+            raise ValueError(
+                f"frames of video {video} were {mine[0].tolist()} pixels and are now {size}; "
+                f"hand over frames of one size"
+            )
+
+
+def seen_of(
+    name: str,
+    measurement: Measurement,
+    pixels: Tensor,
+    reference: Tensor | None,
+    truth: Mapping[str, Tensor],
+) -> Seen:
+    """What a measurement of that name needs of an update."""
+    for need in measurement.needs:
+        if (reference is None) if need == "reference" else need not in truth:
+            raise ValueError(
+                f"{name} compares with the truth: give update(..., "
+                + ("reference=frames)" if need == "reference" else f"truth={{{need!r}: ...}})")
+            )
+    needed = {name: truth[name].cpu() for name in measurement.needs if name != "reference"}
+    for name, rows in needed.items():
+        if len(rows) != len(pixels):
+            raise ValueError(f"truth[{name!r}] has {len(rows)} rows for {len(pixels)} frames")
+    true = None
+    if "reference" in measurement.needs:
+        assert reference is not None
+        true = pixels_of(reference, "reference")
+        if true.shape != pixels.shape:
+            raise ValueError(
+                f"reference has shape {tuple(true.shape)}, frames have {tuple(pixels.shape)}"
+            )
+    return Seen(pixels, true, needed)

@@ -1,0 +1,113 @@
+"""What is looked at: numbers read off neighbouring frames, before anything is made of them."""
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What an update brings of one video.
+
+    Attributes:
+        frames: floats in [0, 1].
+        reference: the true frames at the same times, None unless the metric was given them.
+        truth: what is known of each frame (see each metric), one row per frame.
+    """
+
+    frames: Float[Tensor, "t 3 h w"]
+    reference: Float[Tensor, "t 3 h w"] | None = None
+    truth: dict[str, Tensor] = field(default_factory=dict)
+
+    def every(self, first: int, stride: int) -> "Seen":
+        """Every n-th frame, n being `stride`, from `first` on."""
+        return Seen(
+            self.frames[first::stride],
+            None if self.reference is None else self.reference[first::stride],
+            {name: rows[first::stride] for name, rows in self.truth.items()},
+        )
+
+
+class Measurement(ABC):
+    """Numbers that are read off every `span` neighbouring frames of a video.
+
+    A frozen value: hyper-parameters only. Metrics with equal measurements share their states, so
+    that what is expensive (features, optical flow) is computed once.
+
+    Attributes:
+        rate: frames per second that are looked at: every n-th of the video's own, n the whole
+            number nearest to the quotient (ties to even) and at least 1; None for all.
+        span: sampled frames that one measurement looks at.
+        stride: sampled frames from one measurement to the next.
+        dtype: of the numbers. Sums over a window are exact to rounding in float64; float32 is for
+            single frames, whose numbers are not summed.
+        kept: dtype of what `see` keeps of each frame.
+        needs: what else an update must bring: "reference" or names in `truth`.
+    """
+
+    rate: float | None = None
+    span: int = 1
+    stride: int = 1
+    dtype: torch.dtype = torch.float64
+    kept: torch.dtype = torch.float32
+    needs: tuple[str, ...] = ()
+
+    @property
+    @abstractmethod
+    def width(self) -> int:
+        """Numbers per measurement."""
+
+    @abstractmethod
+    def see(self, seen: Seen) -> Tensor:
+        """What is kept of each frame (t, ...), with at most three further axes.
+
+        It must not depend on which frames come along: frames are handed over in any chunks.
+        """
+
+    @abstractmethod
+    def measure(self, kept: Tensor) -> Float[Tensor, "n width"]:
+        """The numbers of each run of `span` frames among `kept` (t, ...), every `stride` frames."""
+
+    @abstractmethod
+    def provenance(self) -> dict[str, Any]:
+        """All that the numbers depend on, for people and for telling results apart."""
+
+    def digest(self) -> str:
+        """Eight hex digits that tell measurements apart."""
+        return digest(self.provenance())
+
+
+def digest(provenance: dict[str, Any]) -> str:
+    """Eight hex digits of a description."""
+    text = json.dumps(provenance, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Which frames of a video are looked at, and in which window of time each lies."""
+
+    fps: Fraction
+    stride: int
+    window: Fraction | None
+
+    def windows(self, frames: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
+        """The window of each frame; without windows each sampled frame is its own."""
+        if self.window is None:
+            return frames // self.stride
+        top, bottom = self.fps.denominator, self.fps.numerator
+        return (frames * top * self.window.denominator) // (bottom * self.window.numerator)
+
+
+def clock(fps: Fraction, rate: float | None, window: float | None) -> Clock:
+    """The clock of a video with `fps` frames per second under a measurement's rate."""
+    stride = 1 if rate is None else max(1, round(fps / Fraction(rate)))
+    span = None if window is None else Fraction(window).limit_denominator(1000)
+    return Clock(fps, stride, span)

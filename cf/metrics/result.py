@@ -1,0 +1,43 @@
+"""What a metric answers: a number with all that it was made of."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Result:
+    """A metric's answer over a set of videos.
+
+    Attributes:
+        name: the metric with its extractor or backend: "SemanticDrift[handcrafted-v2]".
+        value: the headline; NaN where it cannot be given.
+        higher_is_better: None where neither direction is.
+        per_video: value of each video; NaN where it cannot be given.
+        reasons: why a video's value is NaN, or that of the whole set under the key None.
+        per_window: a curve over time per video, one number per window.
+        windows: seconds at which each window of the curves begins.
+        curves: further curves over the whole set, by name.
+        extras: further numbers over the whole set, by name.
+        provenance: all that the number depends on.
+    """
+
+    name: str
+    value: float
+    higher_is_better: bool | None
+    per_video: Mapping[int, float]
+    reasons: Mapping[int | None, str] = field(default_factory=dict)
+    per_window: Mapping[int, Tensor] = field(default_factory=dict)
+    windows: Mapping[int, Tensor] = field(default_factory=dict)
+    curves: Mapping[str, Tensor] = field(default_factory=dict)
+    extras: Mapping[str, float] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+def mean(values: Iterable[float]) -> float:
+    """Of those that are numbers; NaN if none is."""
+    known = [value for value in values if not math.isnan(value)]
+    return math.fsum(known) / len(known) if known else float("nan")

@@ -1,0 +1,140 @@
+"""From pieces of videos to rows, and from rows to whole videos: chunks and order leave no trace."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+import torch
+from torch import Tensor
+
+from cf.metrics.measurement import Clock, Measurement, clock
+from cf.metrics.scored import Fault, Scored, Segment
+from cf.metrics.table import Run, Table
+
+NO_PROMPT = -1
+
+
+@dataclass(frozen=True)
+class Stream:
+    """How a measurement is taken of frames that come in pieces.
+
+    Attributes:
+        window: seconds over which numbers are summed; None keeps one row per sampled frame.
+    """
+
+    measurement: Measurement
+    window: float | None
+
+    def empty(self) -> Table:
+        """No rows."""
+        m = self.measurement
+        return Table.empty(m.width, m.dtype, m.kept)
+
+    def clock(self, fps: Fraction) -> Clock:
+        """Which frames of a video are looked at, and when."""
+        return clock(fps, self.measurement.rate, self.window)
+
+    def measured(self, video: int, first: int, stop: int, fps: Fraction, kept: Tensor) -> Table:
+        """A run of frames with its rows, of which `kept` is kept."""
+        edge = min(self.measurement.span - 1, len(kept))
+        rows = self._rows(video, -(-first // self.clock(fps).stride), fps, kept)
+        run = Run(video, first, stop, fps, kept[:edge], kept[len(kept) - edge :])
+        return rows.with_runs([run])
+
+    def _rows(self, video: int, sample: int, fps: Fraction, kept: Tensor) -> Table:
+        """Rows of all measurements that lie within `kept`, whose first frame is that sample."""
+        m, at, empty = self.measurement, self.clock(fps), self.empty()
+        skip = -sample % m.stride
+        kept = kept[skip:]
+        if len(kept) < m.span:
+            return empty
+        with torch.no_grad():
+            numbers = m.measure(kept).to("cpu", m.dtype)
+        expected = (len(kept) - m.span) // m.stride + 1
+        assert numbers.shape == (expected, m.width), (numbers.shape, expected, m.width)
+        samples = sample + skip + torch.arange(expected) * m.stride
+        window = at.windows(samples * at.stride)
+        ones = torch.ones_like(window)
+        keys = torch.stack((ones * video, window, ones), 1)
+        return replace(empty, keys=keys, sums=numbers).summed()
+
+    def stitch(self, left: Run, right: Run) -> tuple[Run, Table]:
+        """Join two neighbouring runs, with the measurements that lie across their border."""
+        edges = (left.head, left.tail, right.head, right.tail)
+        fault = None
+        if left.stop > right.first:
+            fault = Fault.TWICE
+        elif left.fps != right.fps:
+            fault = Fault.RATE
+        elif len({edge.shape[1:] for edge in edges if len(edge)}) > 1:
+            fault = Fault.SIZE
+        if fault:  # the video is not scored
+            joined = left._replace(stop=max(left.stop, right.stop))
+            return joined, self.fault(left.video, right.first, fault)
+        edge = self.measurement.span - 1
+        sample = -(-right.first // self.clock(left.fps).stride) - len(left.tail)
+        across = _joined(left.tail, right.head)
+        rows = self.empty()
+        if len(left.tail) and len(right.head):
+            rows = self._rows(left.video, sample, left.fps, across)
+        head, tail = _joined(left.head, right.head)[:edge], _joined(left.tail, right.tail)
+        tail = tail[max(len(tail) - edge, 0) :]
+        return Run(left.video, left.first, right.stop, left.fps, head, tail), rows
+
+    def fault(self, video: int, frame: int, fault: Fault) -> Table:
+        """Why a video cannot be scored, as a row."""
+        return replace(self.empty(), faults=torch.tensor([[video, frame, int(fault)]]))
+
+    def scored(self, table: Table) -> Iterator[Scored]:
+        """Every video of a coalesced table."""
+        runs: dict[int, list[Run]] = {}
+        for run in table.unpacked():
+            runs.setdefault(run.video, []).append(run)
+        for video in sorted({*runs, *table.faults[:, 0].tolist()}):
+            yield self._video(video, runs.get(video, []), table)
+
+    def _video(self, video: int, runs: list[Run], table: Table) -> Scored:
+        rows = table.keys[:, 0] == video
+        window = table.keys[rows, 1]
+        faults = table.faults[table.faults[:, 0] == video]
+        segments = table.segments[table.segments[:, 0] == video].tolist()
+        at = self.clock(runs[0].fps if runs else Fraction(1))
+        prompt = segments[0][3] if segments else NO_PROMPT
+        step = at.window if at.window is not None else at.stride / at.fps
+        return Scored(
+            video=video,
+            # Without prompts every video has its own, and no other can have it.
+            prompt=-2 - video if prompt == NO_PROMPT else prompt,
+            seed=None if not segments or segments[0][4] == NO_PROMPT else segments[0][4],
+            clock=at,
+            window=window,
+            count=table.keys[rows, 2],
+            sums=table.sums[rows],
+            seconds=window.double() * float(step),
+            segments=tuple(
+                Segment(first, stop, None if prompt == NO_PROMPT else prompt)
+                for _, first, stop, prompt, *_ in segments
+            ),
+            marks=table.marks[table.marks[:, 0] == video, 1],
+            frames=sum(run.stop - run.first for run in runs),
+            size=(segments[0][5], segments[0][6]) if segments else (0, 0),
+            reason=_reason(runs, faults.tolist()),
+        )
+
+
+def _joined(one: Tensor, other: Tensor) -> Tensor:
+    """One after the other; what is empty may be of any shape."""
+    return torch.cat([part for part in (one, other) if len(part)] or [one])
+
+
+def _reason(runs: list[Run], faults: list[list[int]]) -> str:
+    if faults:
+        _, frame, code = faults[0]
+        return Fault(code).reason(frame)
+    if not runs:
+        return "none of its frames was seen"
+    if runs[0].first:
+        return f"it begins at frame {runs[0].first}; frames 0 to {runs[0].first - 1} are missing"
+    if len(runs) > 1:
+        return f"frames {runs[0].stop} to {runs[1].first - 1} are missing"
+    return ""

@@ -1,0 +1,142 @@
+"""The state of every metric: rows per window, and the edges of the runs of frames seen so far."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, replace
+from fractions import Fraction
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+_DIMS = 3  # of what is kept of a frame, at most
+
+
+class Run(NamedTuple):
+    """A contiguous run of frames of one video, with what is kept of its edges.
+
+    Attributes:
+        first, stop: source frames.
+        head, tail: what is kept of the first and last few sampled frames, equally many.
+    """
+
+    video: int
+    first: int
+    stop: int
+    fps: Fraction
+    head: Tensor
+    tail: Tensor
+
+    def row(self) -> list[int]:
+        """As whole numbers; the edges' values are kept apart."""
+        shape = list(self.head.shape[1:])
+        padded = shape + [-1] * (_DIMS - len(shape))
+        rate = [self.fps.numerator, self.fps.denominator]
+        return [self.video, self.first, self.stop, *rate, len(self.head), *padded]
+
+
+Stitch = Callable[[Run, Run], tuple[Run, "Table"]]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of several kinds; two tables are joined by appending rows.
+
+    Attributes:
+        keys: (video, window, measurements) of each row of `sums`.
+        sums: of the measured numbers.
+        runs: of frames seen, as `Run.row`.
+        edges: what is kept of the runs' edges, head and tail, flat, run after run.
+        segments: (video, first, stop, prompt, seed, height, width) of frames under one prompt.
+        marks: (video, frame) at which a block begins.
+        faults: (video, frame, code) of what made a video unusable.
+    """
+
+    keys: Int[Tensor, "n 3"]
+    sums: Tensor
+    runs: Int[Tensor, "r 9"]
+    edges: Tensor
+    segments: Int[Tensor, "s 7"]
+    marks: Int[Tensor, "m 2"]
+    faults: Int[Tensor, "q 3"]
+
+    @staticmethod
+    def empty(width: int, dtype: torch.dtype, kept: torch.dtype) -> "Table":
+        """No rows; `kept` is the dtype of what is kept of frames."""
+        ints = [torch.zeros(0, columns, dtype=torch.long) for columns in (3, 9, 7, 2, 3)]
+        sums = torch.zeros(0, width, dtype=dtype)
+        return Table(ints[0], sums, ints[1], torch.zeros(0, dtype=kept), *ints[2:])
+
+    @staticmethod
+    def names() -> tuple[str, ...]:
+        """Of the fields."""
+        return tuple(f.name for f in fields(Table))
+
+    def joined(self, other: "Table") -> "Table":
+        """The rows of both."""
+        both = {
+            name: torch.cat((getattr(self, name), getattr(other, name))) for name in self.names()
+        }
+        return Table(**both)
+
+    def unpacked(self) -> Iterator[Run]:
+        """The runs with their edges."""
+        at = 0
+        for row in self.runs.tolist():
+            video, first, stop, top, bottom, edge, *padded = row
+            shape = [side for side in padded if side >= 0]
+            end = at + 2 * edge * math.prod(shape)
+            head, tail = self.edges[at:end].view(2, edge, *shape)
+            yield Run(video, first, stop, Fraction(top, bottom), head, tail)
+            at = end
+
+    def with_runs(self, runs: list[Run]) -> "Table":
+        """The same rows, with other runs."""
+        if not runs:
+            return replace(self, runs=self.runs[:0], edges=self.edges[:0])
+        rows = torch.tensor([run.row() for run in runs], dtype=torch.long)
+        parts = [edge.reshape(-1) for run in runs for edge in (run.head, run.tail)]
+        return replace(self, runs=rows, edges=torch.cat(parts).to(self.edges.dtype))
+
+    def coalesced(self, stitch: Stitch) -> "Table":
+        """The same with neighbouring runs joined and one row per window: bounded, and in order."""
+        table = self
+        runs: list[Run] = []
+        for run in sorted(self.unpacked(), key=lambda run: run[:3]):
+            last = runs[-1] if runs else None
+            if last is None or last.video != run.video or last.stop < run.first:
+                runs.append(run)
+                continue
+            runs[-1], more = stitch(last, run)
+            table = table.joined(more)
+        return table.with_runs(runs).summed().tidied()
+
+    def summed(self) -> "Table":
+        """One row per window, in order."""
+        if not len(self.keys):
+            return self
+        which, index = torch.unique(self.keys[:, :2], dim=0, return_inverse=True)
+        if len(which) == len(self.keys):
+            order = torch.empty_like(index)
+            order[index] = torch.arange(len(index))
+            return replace(self, keys=self.keys[order], sums=self.sums[order])
+        sums = self.sums.new_zeros(len(which), self.sums.shape[1]).index_add_(0, index, self.sums)
+        count = torch.zeros(len(which), dtype=torch.long).index_add_(0, index, self.keys[:, 2])
+        return replace(self, keys=torch.cat((which, count[:, None]), 1), sums=sums)
+
+    def tidied(self) -> "Table":
+        """Neighbouring segments of one prompt joined; marks and faults once each."""
+        joined: list[list[int]] = []
+        for row in sorted(self.segments.tolist()):
+            last = joined[-1] if joined else None
+            if last and [last[0], last[2], *last[3:]] == [row[0], row[1], *row[3:]]:
+                last[2] = row[2]
+            else:
+                joined.append(row)
+        return replace(
+            self,
+            segments=torch.tensor(joined, dtype=torch.long).view(-1, 7),
+            marks=torch.unique(self.marks, dim=0),
+            faults=torch.unique(self.faults, dim=0),
+        )
