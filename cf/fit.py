@@ -31,9 +31,10 @@ def main(cfg: DictConfig) -> None:
         resumes = not OmegaConf.is_missing(cfg, "resume")
         overrides = HydraConfig.get().overrides.task
         if resumes and Phases.started(folder.path):
-            Phases.load(folder.path).run()
+            Phases.load(folder.path).resumed(overrides).run()
         elif not resumes and cfg.phases:
-            Phases.start(folder.path, plain(cfg)["phases"], overrides).run()
+            phases = plain(cfg)["phases"]
+            Phases.start(folder.path, phases, overrides, _given_config_dir()).run()
         else:
             settings = folder.settings(overrides) if resumes else _with_hashes(plain(cfg))
             with folder.locked():
@@ -52,7 +53,9 @@ def train(settings: Settings, folder: RunFolder, resumes: bool) -> None:
     data = build(settings["data"], "data")
     module = build(settings["module"], "module")
     checkpoint = folder.newest_checkpoint(module.state_dict()) if resumes else None
-    callbacks = [build(one, f"callbacks.{name}") for name, one in settings["callbacks"].items()]
+    callbacks: list[lightning.Callback] = [
+        build(one, f"callbacks.{name}") for name, one in settings["callbacks"].items()
+    ]
     board = build(settings["tensorboard"], "tensorboard", save_dir=folder.path)
     table = MetricsTable(str(folder.path))
     trainer: lightning.Trainer = build(
@@ -62,6 +65,7 @@ def train(settings: Settings, folder: RunFolder, resumes: bool) -> None:
         logger=[board, table],
         default_root_dir=folder.path,
     )
+    module.check(trainer)
     if trainer.is_global_zero:
         if not resumes:
             folder.start(settings)
@@ -78,6 +82,12 @@ def train(settings: Settings, folder: RunFolder, resumes: bool) -> None:
     _finish(settings, folder, trainer, module, time.perf_counter() - began)
 
 
+def _given_config_dir() -> str | None:
+    """A folder of further settings, given with --config-dir."""
+    sources = HydraConfig.get().runtime.config_sources
+    return next((one.path for one in sources if one.provider == "command-line"), None)
+
+
 def _with_hashes(settings: Any) -> Any:
     """The settings with the hash of every file of weights that they begin from."""
     from cf.models.start import fingerprint
@@ -89,7 +99,7 @@ def _with_hashes(settings: Any) -> Any:
     settings = {name: _with_hashes(value) for name, value in settings.items()}
     starts = str(settings.get("_target_", "")).endswith(".with_weights")
     if starts and settings["path"] is not None:
-        settings["sha256"] = settings["sha256"] or fingerprint(settings["path"])
+        settings["sha256"] = settings["sha256"] or fingerprint(settings["path"], settings["lora"])
     return settings
 
 

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 EXPORT = "network.safetensors"
+# What objects are built from; the settings beside it were resolved into it when the run began.
+_BUILT = ("data", "module", "callbacks", "trainer", "tensorboard", "hydra")
+_MISSING = object()
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class RunFolder:
     def start(self, settings: Settings) -> None:
         """Write down what is about to be run."""
         self.path.mkdir(parents=True, exist_ok=True)
-        self.config.write_text(OmegaConf.to_yaml(OmegaConf.create(settings)))
+        write_whole(self.config, OmegaConf.to_yaml(OmegaConf.create(settings)))
 
     def settings(self, overrides: Sequence[str]) -> Settings:
         """The run's own settings, with single values exchanged.
@@ -61,14 +64,19 @@ class RunFolder:
             key = override.key_or_group
             if key == "resume":
                 continue
-            missing = object()
-            old = OmegaConf.select(cfg, key, default=missing)
-            if old is missing or OmegaConf.is_config(old):
+            if not _known(cfg, key) or OmegaConf.is_config(OmegaConf.select(cfg, key)):
                 raise ValueError(
                     f"a resumed run keeps its settings; only single values can be exchanged "
                     f"(trainer.max_steps=2000), and {key} is not one of its values"
                 )
-            OmegaConf.update(cfg, key, override.value())
+            read_at = key if key.split(".")[0] in _BUILT else f"module.{key}"
+            if not _known(cfg, read_at):
+                raise ValueError(
+                    f"{key} is not read by a run that goes on; begin a new run with it"
+                )
+            for place in (key, read_at, f"callbacks.export.config.{key}"):
+                if _known(cfg, place):
+                    OmegaConf.update(cfg, place, override.value())
         assert isinstance(cfg, DictConfig)
         return plain(cfg)
 
@@ -101,12 +109,13 @@ class RunFolder:
             )
         return found[-1]
 
+    def starts(self) -> list[tuple[Path, str | None, str]]:
+        """The weights and low-rank updates that the run began from, with their hash."""
+        return list(_starts(OmegaConf.to_container(OmegaConf.load(self.config))))
+
     def finish(self, summary: dict[str, Any]) -> None:
         """Write down what came out; the run is finished once this stands."""
-        text = json.dumps(summary, indent=2) + "\n"
-        partial = self.path / "summary.partial"
-        partial.write_text(text)
-        partial.replace(self._summary)
+        write_whole(self._summary, json.dumps(summary, indent=2) + "\n")
 
     def reopen(self) -> None:
         """The run goes on, so it is not finished."""
@@ -137,8 +146,8 @@ class RunFolder:
         Raises:
             ValueError: if another process does so now.
         """
-        places = (os.environ.get(name, "0") for name in ("LOCAL_RANK", "SLURM_PROCID"))
-        if any(place != "0" for place in places):  # the first process holds it for all of a run
+        ranks = ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "SLURM_PROCID")
+        if any(os.environ.get(name, "0") != "0" for name in ranks):  # the first holds it for all
             yield
             return
         self.path.mkdir(parents=True, exist_ok=True)
@@ -154,3 +163,23 @@ class RunFolder:
     @property
     def _summary(self) -> Path:
         return self.path / "summary.json"
+
+
+def _known(cfg: Any, key: str) -> bool:
+    return OmegaConf.select(cfg, key, default=_MISSING) is not _MISSING
+
+
+def _starts(settings: Any) -> Iterator[tuple[Path, str | None, str]]:
+    if not isinstance(settings, dict):
+        return
+    if str(settings.get("_target_", "")).endswith(".with_weights") and settings["path"]:
+        yield Path(settings["path"]), settings["lora"], settings["sha256"]
+    for value in settings.values():
+        yield from _starts(value)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """All of a file or, if something fails, the one that was there."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text)
+    partial.replace(path)

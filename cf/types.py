@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -171,6 +172,11 @@ class Loss:
 
     value: Float[Tensor, ""]
     logs: dict[str, Tensor] = field(default_factory=dict)
+
+
+def wide(values: Tensor) -> Tensor:
+    """In float32, or in float64 where they are: for losses, under any precision of training."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 class Diverged(ArithmeticError):  # noqa: N818  (it names what happened)

@@ -237,6 +237,19 @@ def test_a_run_without_validation_still_shows_samples(clips: Path, tmp_path: Pat
     assert (tmp_path / "run/samples/step_00000004.gif").exists()
 
 
+def test_a_resumed_run_takes_values_that_it_reads_and_refuses_others(
+    trained: Path, refused: Command, tmp_path: Path
+) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(trained, folder)
+    for given, named in (
+        ("schedule.shift=3", "schedule.shift is not read by a run that goes on"),
+        ("model.dim=8", "model.dim is not read by a run that goes on"),
+        ("optimizer=adamw", "optimizer is not one of its values"),
+    ):
+        assert named in refused("cf.fit", f"resume={folder}", given)
+
+
 def foreign(path: Path) -> None:
     save_file({"weight": torch.zeros(2)}, path)
 

@@ -6,6 +6,7 @@ from bisect import bisect_left
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
@@ -54,7 +55,7 @@ class MetricsTable(Logger):
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         """Add to the row of `step`, wherever it is; a new column is empty above."""
-        row = {"step": str(step), **{k: f"{v:.6g}" for k, v in metrics.items() if k != "epoch"}}
+        row = {"step": str(step), **{k: _shortest(v) for k, v in metrics.items() if k != "epoch"}}
         at = bisect_left(self.rows, int(step or 0), key=lambda one: int(one["step"]))
         if at < len(self.rows):
             there = self.rows[at]
@@ -80,3 +81,8 @@ class MetricsTable(Logger):
             writer.writeheader()
             writer.writerows(self.rows)
         partial.replace(self.path)
+
+
+def _shortest(value: float) -> str:
+    """The fewest digits that tell a number in single precision from its neighbours."""
+    return f"{float(str(np.float32(value))):.9g}"

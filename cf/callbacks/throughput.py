@@ -6,9 +6,11 @@ from typing import Any
 import lightning as L  # noqa: N812  (its usual name)
 import torch
 
+from cf.modules.base import VideoModule
+
 
 class Throughput(L.Callback):
-    """Logs seconds per optimiser step, video frames trained per second and peak GPU memory.
+    """Logs seconds per step, frames of clips or rollouts trained on per second, peak GPU memory.
 
     Attributes:
         every_steps: optimiser steps over which is averaged.
@@ -21,7 +23,8 @@ class Throughput(L.Callback):
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Start the clock."""
-        self._since, self._step, self._frames = time.perf_counter(), trainer.global_step, 0
+        self._since, self._step = time.perf_counter(), trainer.global_step
+        self._frames = _frames(module)
 
     def on_train_batch_end(
         self,
@@ -32,18 +35,23 @@ class Throughput(L.Callback):
         batch_idx: int,
     ) -> None:
         """Log once every so many steps."""
-        shape = batch["video"].shape
-        self._frames += shape[0] * shape[1] * trainer.world_size
         steps = trainer.global_step - self._step
         if steps < self.every_steps:
             return
         seconds = time.perf_counter() - self._since
         values = {
             "speed/seconds_per_step": seconds / steps,
-            "speed/frames_per_second": self._frames / seconds,
+            "speed/frames_per_second": (_frames(module) - self._frames)
+            * trainer.world_size
+            / seconds,
         }
         if module.device.type == "cuda":
             values["speed/peak_gib"] = torch.cuda.max_memory_allocated() / 2**30
         for logger in trainer.loggers:
             logger.log_metrics(values, trainer.global_step - 1)
         self.on_train_start(trainer, module)
+
+
+def _frames(module: L.LightningModule) -> int:
+    assert isinstance(module, VideoModule)
+    return module.seen_frames

@@ -1,6 +1,7 @@
 """A network that begins from weights on disk, told by their hash."""
 
 import hashlib
+from functools import lru_cache
 from pathlib import Path
 
 from cf.models.base import Backbone
@@ -38,7 +39,7 @@ def with_weights(
                 "start.teacher.path must be given: a run's folder or published weights"
             )
         return network
-    if sha256 is not None and fingerprint(path) != sha256:
+    if sha256 is not None and fingerprint(path, lora) != sha256:
         raise CheckpointError(
             f"{path} holds other weights than when this run began; put those back, or start a new "
             "run"
@@ -47,8 +48,8 @@ def with_weights(
     return network
 
 
-def fingerprint(path: str | Path) -> str:
-    """SHA-256 of a file of weights, or of all such files in a folder, by name.
+def fingerprint(path: str | Path, lora: str | Path | None = None) -> str:
+    """SHA-256 of a file of weights, or of all such files in a folder, by name; of a LoRA as well.
 
     Raises:
         CheckpointError: if there is nothing to tell.
@@ -58,10 +59,16 @@ def fingerprint(path: str | Path) -> str:
     files = [file for file in files if file.is_file() and file.suffix in _SUFFIXES]
     if not files:
         raise CheckpointError(f"{path} holds no weights; give a run's folder or a file of weights")
-    digests = []
-    for file in files:
-        with file.open("rb") as stream:
-            digests.append(hashlib.file_digest(stream, "sha256").hexdigest())
+    digests = [_digest(file, file.stat().st_mtime_ns, file.stat().st_size) for file in files]
+    if lora is not None:
+        digests.append(fingerprint(lora))
     return (
         digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
     )
+
+
+@lru_cache(maxsize=64)
+def _digest(file: Path, changed: int, size: int) -> str:
+    """Of one file; teacher, critic and student often begin from the same large ones."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -5,12 +5,15 @@ from typing import Any
 
 import lightning as L  # noqa: N812  (its usual name)
 import torch
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
 
 from cf.models.base import Backbone
 from cf.models.codec import Codec
 from cf.models.text import TextEncoder
 from cf.modules.average import WeightAverage
 from cf.modules.guard import Guard
+from cf.modules.optim import warmup_cooldown
 from cf.rollout import Rollout
 from cf.types import Conditioning, Latents
 
@@ -25,6 +28,7 @@ class VideoModule(L.LightningModule):
         ema_decay: of the average of weights that is sampled and exported; 0 keeps no average.
         warmup_steps: steps over which the learning rate rises.
         cooldown: last share of the steps over which it falls to 0.
+        seen_frames: pixel frames that this process has trained on since it started.
         frozen: further modules that go along to the device and into no checkpoint.
     """
 
@@ -46,6 +50,8 @@ class VideoModule(L.LightningModule):
         self.average = WeightAverage(network, ema_decay) if ema_decay else None
         self.warmup_steps, self.cooldown, self.seed = warmup_steps, cooldown, seed
         self._parts_outside = (codec, text, *frozen)
+        self._rates: list[list[float]] = []
+        self.seen_frames = 0
 
     @property
     def codec(self) -> Codec:
@@ -82,18 +88,35 @@ class VideoModule(L.LightningModule):
 
     @property
     def total_steps(self) -> int:
-        """Steps of the whole run.
-
-        Raises:
-            ValueError: if the trainer has no end.
-        """
-        if self.trainer.max_steps < 1:
-            raise ValueError(f"trainer.max_steps must be at least 1, got {self.trainer.max_steps}")
+        """Steps of the whole run."""
         return self.trainer.max_steps
 
     def shown(self) -> list[tuple[Backbone, Rollout]]:
         """What samples are made with, each network in its own way."""
         return [(self.student, self.rollout)]
+
+    def check(self, trainer: L.Trainer) -> None:
+        """Refuse what cannot work, before anything is written.
+
+        Raises:
+            ValueError: a setting of the trainer that does not fit this module.
+        """
+        if trainer.max_steps < 1:
+            raise ValueError(f"trainer.max_steps must be at least 1, got {trainer.max_steps}")
+
+    def scheduled(self, optimizer: Optimizer, cooldown: float) -> LambdaLR:
+        """The schedule of an optimiser over the run; its rates are those of the settings."""
+        self._rates.append([group["lr"] for group in optimizer.param_groups])
+        return warmup_cooldown(optimizer, self.total_steps, self.warmup_steps, cooldown)
+
+    def on_train_start(self) -> None:
+        """Learning rates are those of the settings, also where a checkpoint brought others."""
+        for config, rates in zip(self.trainer.lr_scheduler_configs, self._rates, strict=True):
+            schedule: Any = config.scheduler
+            schedule.base_lrs = rates
+            for group, rate in zip(schedule.optimizer.param_groups, rates, strict=True):
+                group["initial_lr"] = rate
+                group["lr"] = rate * schedule.lr_lambdas[0](schedule.last_epoch)
 
     def on_fit_start(self) -> None:
         """Move what is not ours to train beside what is."""

@@ -15,7 +15,6 @@ from cf.models.text import TextEncoder
 from cf.modules.base import VideoModule
 from cf.modules.guard import Guard
 from cf.modules.length import Length
-from cf.modules.optim import warmup_cooldown
 from cf.modules.windows import Batch, Windows
 from cf.objectives.base import Networks, Window
 from cf.objectives.forcing import ForcingLoss
@@ -23,7 +22,7 @@ from cf.objectives.plan import Part, Plan
 from cf.objectives.score import ScoreNetwork, SharedMemory
 from cf.rollout import Rollout
 from cf.seeding import SampleRandom
-from cf.types import Loss
+from cf.types import Diverged, Loss
 
 Optim = Callable[[torch.nn.Module], Optimizer]
 
@@ -93,6 +92,11 @@ class DistillModule(VideoModule):
                 f"a student cannot be distilled by {type(objective).__name__}; give "
                 f"objective=direct_forcing, dmd or forcing_then_dmd"
             )
+        if rollout.context_noise and any(part.objective.predicts for part in objective.parts):
+            raise ValueError(
+                f"the direct forcing loss compares predictions given clean frames; set "
+                f"rollout.context_noise={rollout.context_noise} to 0, or give objective=dmd"
+            )
         if text.dim is None and score(teacher).guidance != 1:
             raise ValueError(
                 "score.guidance needs text to lead away from; set it to 1 without text"
@@ -133,17 +137,23 @@ class DistillModule(VideoModule):
             made.append((real.network, ode))
         return made
 
-    def on_fit_start(self) -> None:
-        """Refuse what cannot work.
-
-        Raises:
-            ValueError: a setting of the trainer that belongs to this module, or does not fit it.
-        """
-        super().on_fit_start()
-        self.objective.check(self.total_steps)
-        if str(self.trainer.precision).startswith("16"):
+    def check(self, trainer: L.Trainer) -> None:
+        """See `VideoModule`."""
+        super().check(trainer)
+        self.objective.check(trainer.max_steps)
+        for setting, usual, own in (
+            ("gradient_clip_val", None, "clip"),
+            ("accumulate_grad_batches", 1, "accumulate"),
+        ):
+            if getattr(trainer, setting) != usual:
+                raise ValueError(
+                    f"trainer.{setting}={getattr(trainer, setting)} does not reach student and "
+                    f"critic, who take turns; set it to {'null' if usual is None else usual} and "
+                    f"give module.{own}"
+                )
+        if str(trainer.precision).startswith("16"):
             raise ValueError("distillation runs in 32-true or bf16-mixed; give trainer.precision")
-        strategy = self.trainer.strategy
+        strategy = trainer.strategy
         if isinstance(strategy, L.pytorch.strategies.DDPStrategy) and not strategy._ddp_kwargs.get(
             "find_unused_parameters"
         ):
@@ -165,34 +175,42 @@ class DistillModule(VideoModule):
             gradient=not turn.critic and any(one.needs_gradient for one in wants),
             real=not turn.critic and any(one.takes_real for one in wants),
         )
+        self.seen_frames += len(batch["prompt"]) * self.codec.video_frames(made.length)
         self._note("train/length", made.remembered.new_tensor(made.length))
         self._note("train/given", made.remembered.new_tensor(made.given))
         self._note("memory/frames", made.remembered)
         loss = self._loss(parts, made.windows, turn.critic)
         self.manual_backward(loss / self.accumulate)
-        if turn.steps and turn.critic:
-            self._step_critic()
-        elif turn.steps:
-            self._step_student()
+        try:
+            if turn.steps and turn.critic:
+                self._step_critic()
+            elif turn.steps:
+                self._step_student()
+        except Diverged:
+            self._turns -= self._turns % self.accumulate  # gathered gradients are in no checkpoint
+            self._report(self.global_step)
+            raise
         if turn.critic or not turn.steps:
             self._turns += 1  # after the step, which may be refused
 
     def configure_optimizers(self) -> Any:
         """The student's optimiser and the critic's, each with its schedule."""
-        total = self.total_steps
         made = [self._make_optimizers[0](self.network)]
         if self.critic is not None:
             made.append(self._make_optimizers[1](self.critic))
         schedules = [
-            warmup_cooldown(made[0], total, self.warmup_steps, self.cooldown),
-            *(warmup_cooldown(one, total, self.warmup_steps, 0.0) for one in made[1:]),
+            self.scheduled(made[0], self.cooldown),
+            *(self.scheduled(one, 0.0) for one in made[1:]),
         ]
         return made, schedules
 
     @torch.no_grad()
     def _taken(self, batch: dict[str, Any]) -> Batch:
         """A batch as networks take it."""
-        latents = self.codec.encode(batch["video"]) if "video" in batch else None
+        uses_video = self.windows.starts_from_video or any(
+            part.objective.takes_real for part in self.objective.parts
+        )
+        latents = self.codec.encode(batch["video"]) if uses_video and "video" in batch else None
         count = len(batch["prompt"])
         uncond = None
         if any(one is not None and one.guidance != 1 for one in self._networks):
@@ -258,24 +276,24 @@ class DistillModule(VideoModule):
         _listed(self.lr_schedulers())[0].step()
         self.average_weights()
         self._turns.zero_()
-        self._report()
+        trainer: Any = self.trainer
+        if self.global_step % trainer.log_every_n_steps == 0:
+            self._report(self.global_step - 1)
 
     def _clip(self, network: Backbone, who: str) -> None:
         norm = torch.nn.utils.clip_grad_norm_(network.parameters(), self.clip)
-        self.guard.check_gradient(norm, who, self.global_step)
         self._note(f"train/{who}_gradient_norm", norm)
+        self.guard.check_gradient(norm, who, self.global_step)
 
     def _note(self, name: str, value: Tensor) -> None:
         self._notes.setdefault(name, []).append(value.detach().float())
 
-    def _report(self) -> None:
+    def _report(self, step: int) -> None:
         """Hand the means since the last report to the loggers, under the student's step.
 
         Lightning's own would count the critic's batches.
         """
         trainer: Any = self.trainer
-        if self.global_step % trainer.log_every_n_steps:
-            return
         names = sorted(self._notes)
         means = torch.stack([torch.stack(self._notes[name]).mean() for name in names])
         means = trainer.strategy.reduce(means, reduce_op="mean")
@@ -284,7 +302,7 @@ class DistillModule(VideoModule):
         shown = {name: value for name, value in values.items() if name.endswith("_loss")}
         self.log_dict(shown, prog_bar=True, logger=False)
         for logger in self.loggers:
-            logger.log_metrics(values, self.global_step - 1)
+            logger.log_metrics(values, step)
 
 
 def _listed(one_or_many: Any) -> list[Any]:

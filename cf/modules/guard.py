@@ -67,8 +67,8 @@ class Guard(nn.Module):
             raise Diverged(
                 f"the critic has collapsed at step {step}: its error on the student's frames is "
                 f"{float(ratio):.3g} times the teacher's. Look at train/critic_loss and "
-                f"train/fake_error. A resumed run keeps its learning rates: start anew with a "
-                f"lower one for the critic, or more critic_steps"
+                f"train/fake_error. Go on with a lower critic_optimizer.lr, or start anew "
+                f"with more critic_steps"
             )
         self.ratio.copy_(ratio)
         self.judged += 1
@@ -76,8 +76,8 @@ class Guard(nn.Module):
 
 def _advice(what: str, who: str, step: int) -> str:
     curve = "train/gradient_norm" if who == "network" else f"train/{who}_gradient_norm"
+    rate = "critic_optimizer" if who == "critic" else "optimizer"
     return (
-        f"{what} at step {step}. Look at {curve} and at the data. A resumed run keeps its learning "
-        f"rate: start anew with a lower one, more warmup_steps, a tighter gradient clip or a wider "
-        f"trainer.precision"
+        f"{what} at step {step}. Look at {curve} and at the data. Go on with a lower "
+        f"{rate}.lr or a wider trainer.precision"
     )

@@ -12,7 +12,6 @@ from cf.models.codec import Codec
 from cf.models.text import TextEncoder
 from cf.modules.base import VideoModule
 from cf.modules.guard import Guard
-from cf.modules.optim import warmup_cooldown
 from cf.objectives.forcing import ForcingLoss
 from cf.objectives.plan import Plan
 from cf.rollout import Rollout
@@ -56,6 +55,7 @@ class PretrainModule(VideoModule):
         """The objective on one batch."""
         generator = seeded(self.seed, 0, self.global_rank, self.batches)
         loss = self.objective(self.trained, *self.encode(batch), generator)
+        self.seen_frames += batch["video"].shape[0] * batch["video"].shape[1]
         self.log("train/loss", loss.value, prog_bar=True)
         self.log_dict({f"train/{name}": value for name, value in loss.logs.items()})
         return loss.value
@@ -83,5 +83,5 @@ class PretrainModule(VideoModule):
     def configure_optimizers(self) -> Any:
         """The optimiser and its schedule over the trainer's steps."""
         optimizer = self._make_optimizer(self.network)
-        schedule = warmup_cooldown(optimizer, self.total_steps, self.warmup_steps, self.cooldown)
+        schedule = self.scheduled(optimizer, self.cooldown)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -78,6 +78,11 @@ class Windows:
                 f"length.least={self.length.least}"
             )
 
+    @property
+    def starts_from_video(self) -> bool:
+        """Whether rollouts may begin with real frames."""
+        return self.prefix_blocks[1] > 0
+
     def make(
         self, student: Backbone, batch: Batch, step: int, exits: bool, gradient: bool, real: bool
     ) -> Made:
@@ -91,6 +96,7 @@ class Windows:
         Raises:
             ValueError: if real video is asked for and there is none.
         """
+        self._check(batch)
         frames = self.length(step, self.seed, 0, batch.number)
         given = self._given(frames, batch)
         own, data = self._shares(len(batch.samples), real)
@@ -100,13 +106,28 @@ class Windows:
             windows.append(self._real(_only(batch, data), frames))
         return Made(windows, _held(made[1]), frames, given)
 
+    def _check(self, batch: Batch) -> None:
+        """The data must last for the longest rollout, not only for the first ones."""
+        least, most = self.prefix_blocks[0] * self.rollout.block_frames, self.length.most
+        if batch.latents is not None and batch.latents.shape[1] < least:
+            raise ValueError(
+                f"clips of {batch.latents.shape[1]} latent frames are shorter than "
+                f"module.prefix_blocks[0]={self.prefix_blocks[0]} blocks; raise data.clip_frames"
+            )
+        for name, signal in (("control", batch.cond.control), ("origin", batch.cond.origin)):
+            if signal is not None and signal.shape[1] < most:
+                raise ValueError(
+                    f"the data's {name} covers {signal.shape[1]} frames, but rollouts grow to "
+                    f"module.length.most={most}; raise data.clip_frames or lower it"
+                )
+
     def _given(self, frames: int, batch: Batch) -> int:
         """Frames of real video at the beginning; the same for all samples and ranks."""
         block = self.rollout.block_frames
         least, most = self.prefix_blocks
         room = (frames - (self.window_frames or block)) // block
         if batch.latents is None:
-            if most or self.real_share:
+            if most:
                 raise ValueError(
                     "the data hold no video to start from: set module.prefix_blocks=[0,0] and "
                     "module.real_share=0"
@@ -118,12 +139,12 @@ class Windows:
     def _shares(self, count: int, real: bool) -> tuple[list[int], list[int]]:
         """Samples that are rolled out, and real ones; spread alike over every rank's batch."""
         share = self.real_share if real else 0.0
-        data = [i for i in range(count) if int((i + 1) * share) > int(i * share)]
-        if real and self.real_share and not data:
+        if abs(count * share - round(count * share)) > 1e-9:  # else ranks would not be one batch
             raise ValueError(
-                f"module.real_share={self.real_share} of a batch of {count} is no whole sample; "
-                f"raise data.batch_size"
+                f"module.real_share={self.real_share} of a batch of {count} is no whole number of "
+                f"samples; change data.batch_size"
             )
+        data = [i for i in range(count) if int((i + 1) * share + 1e-9) > int(i * share + 1e-9)]
         return [i for i in range(count) if i not in set(data)], data
 
     def _rolled(
@@ -158,7 +179,8 @@ class Windows:
         return Window(past, rolled.window, cond, batch.samples, uncond), rolled.state
 
     def _real(self, batch: Batch, frames: int) -> Window:
-        assert batch.latents is not None
+        if batch.latents is None:
+            raise ValueError("the data hold no video to score: set module.real_share=0")
         block = self.rollout.block_frames
         frames = min(frames, batch.latents.shape[1]) // block * block
         window = batch.latents[:, :frames]

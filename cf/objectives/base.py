@@ -61,11 +61,13 @@ class Objective(ABC):
         needs_gradient: whether the frames of a window carry gradient to the student that made
             them; else they are made without.
         takes_real: whether windows of real video are scored as well.
+        predicts: whether the student's own velocity on clean frames is compared.
     """
 
     needs_critic: ClassVar[bool] = False
     needs_gradient: ClassVar[bool] = False
     takes_real: ClassVar[bool] = False
+    predicts: ClassVar[bool] = False
 
     @abstractmethod
     def student_loss(self, window: Window, networks: Networks, random: SampleRandom) -> Loss:

@@ -8,7 +8,7 @@ import torch
 
 from cf.objectives.base import Networks, Objective, TimeSampling, Window
 from cf.seeding import SampleRandom
-from cf.types import Loss
+from cf.types import Loss, wide
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class DirectForcing(Objective):
     teacher_std: float = 1.0
 
     takes_real = True
+    predicts = True
 
     def __post_init__(self) -> None:
         if self.divergence not in ("squared", "kl"):
@@ -51,7 +52,7 @@ class DirectForcing(Objective):
         with torch.no_grad():
             wanted = networks.real.velocity(x_t, t, window.cond, clean, window.uncond)
         told = networks.student.predict(x_t, t, window.cond, clean)
-        error = (told.float() - wanted.float()).square().mean()
+        error = (wide(told) - wide(wanted)).square().mean()
         logs = {"velocity_error": error.detach()}
         if self.divergence == "squared":
             return Loss(error, logs)

@@ -8,7 +8,7 @@ import torch.nn.functional as F  # noqa: N812  (its usual name)
 from cf.objectives.base import Networks, Objective, TimeSampling, Window
 from cf.objectives.score import ScoreNetwork
 from cf.seeding import SampleRandom
-from cf.types import Loss
+from cf.types import Loss, wide
 
 
 @dataclass(frozen=True)
@@ -57,4 +57,4 @@ class DMD(Objective):
         eps = random.purpose(1).normal(*x.shape[1:]).to(x)
         x_t = self.times.schedule.add_noise(x, eps, t)
         velocity = fake.predict(x_t, t, window.cond, window.clean())
-        return Loss(F.mse_loss(velocity.float(), fake.network.target(x, eps, t).float()))
+        return Loss(F.mse_loss(wide(velocity), wide(fake.network.target(x, eps, t))))
