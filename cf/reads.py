@@ -7,8 +7,9 @@ from typing import Literal
 import torch
 
 from cf.memory.base import Memory, Query, intact
+from cf.models.attention import with_room
 from cf.models.base import Backbone, Prepared
-from cf.types import Block, Conditioning, Context
+from cf.types import Block, Conditioning, Context, Past
 
 
 class Reads:
@@ -41,6 +42,8 @@ class Reads:
         if self._held is None or self._held[0] != key:
             self.clear()
             past = self._memory.read(self.context, query)
+            if torch.is_inference_mode_enabled():
+                past = self._with_room(past)
             if self._begin is not None:
                 past = past._replace(start=self._begin, query_start=None)
             prepared = self._student.prepare(past, self.cond)
@@ -48,6 +51,20 @@ class Reads:
                 prepared = replace(prepared, queries=True)
             self._held = (key, prepared)
         return self._held[1]
+
+    def _with_room(self, past: Past) -> Past:
+        """Room behind all values, one layer after the other, so that never all exist twice."""
+        held = self.context.layers
+        own = [a.v is b.v for a, b in zip(past.layers, held, strict=False)]
+        if not past.layers or (any(own) and not isinstance(held, list)):
+            return past  # a forked context stays as it is
+        room = self._frames * self.context.tokens_per_frame
+        layers, past = list(past.layers), past._replace(layers=())
+        for i in range(len(layers)):
+            layers[i] = layers[i]._replace(v=with_room(layers[i].v, room))
+            if own[i] and isinstance(held, list):
+                held[i] = held[i]._replace(v=layers[i].v)
+        return past._replace(layers=layers, room=room)
 
     def passed(self, block: Block) -> None:
         """Tell the memory of a denoising pass, which only ports of some peers' code care about."""

@@ -48,7 +48,7 @@ def report(outcomes: Mapping[str, Outcome], settings: Settings, folder: Path) ->
     (folder / "recall.md").write_text(_caption(settings) + "\n\n" + table + "\n")
     log.info("%s\n%s", _caption(settings), table)
     _plot(rows, settings).savefig(folder / "recall.png", dpi=110)
-    grid, labels = _side_by_side(outcomes)
+    grid, labels = _side_by_side(outcomes, settings["not_shown"])
     fps, height, width = settings["data"]["fps"], *grid.shape[-2:]
     with VideoWriter(folder / "recall.mp4", fps, (height, width)) as writer:
         writer.write(grid)
@@ -152,9 +152,11 @@ def _plot(rows: Mapping[str, Mapping[str, Estimate]], settings: Settings) -> Fig
     return figure
 
 
-def _side_by_side(outcomes: Mapping[str, Outcome]) -> tuple[Tensor, list[str]]:
+def _side_by_side(
+    outcomes: Mapping[str, Outcome], left_out: Sequence[str]
+) -> tuple[Tensor, list[str]]:
     """Worlds below one another, contestants beside one another, all in step."""
-    few = [label for label in outcomes if not label.endswith((", window", ", sink_window"))]
+    few = [label for label in outcomes if label.partition(", ")[2] not in left_out]
     columns = []
     for label in few:
         video = outcomes[label].shown.repeat_interleave(_SCALE, -1).repeat_interleave(_SCALE, -2)

@@ -148,6 +148,8 @@ class Past(NamedTuple):
         start: RoPE time at which the coming block begins.
         bias: additive attention logit of each remembered token; None for none.
         query_start: where the block's queries begin, if not where its keys do: a quirk of peers.
+        room: tokens of free storage behind each layer's values, where a call may put the block's
+            own, so that it need not copy the past.
         live: replaces `layers` where what is read depends on the keys of the pass that reads it;
             costs a rotation per pass, and nothing but faithful ports needs it.
     """
@@ -157,6 +159,7 @@ class Past(NamedTuple):
     bias: Float[Tensor, "b n"] | None = None
     query_start: float | None = None
     live: Live | None = None
+    room: int = 0
 
 
 class Prediction(NamedTuple):

@@ -5,15 +5,23 @@ from typing import Any
 
 import pytest
 import torch
+from memories import read
 from tiny import conditioning, latents, model
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from cf.memory.base import Memory, Query
+from cf.memory.ema_sink import EmaSink
 from cf.memory.full import Full
+from cf.memory.memrope import MemRope
 from cf.memory.participative import Participative
+from cf.memory.quantised import Quantised
 from cf.memory.sliding import Sliding
+from cf.memory.slow_fast import SlowFast
 from cf.models.attention import attend
 from cf.rollout import Rollout, RolloutState
 from cf.types import Block, Context, LayerKV, Past
+
+aten = torch.ops.aten
 
 EXACT: dict[str, Any] = {"atol": 1e-12, "rtol": 0}
 
@@ -175,3 +183,56 @@ def test_a_stream_may_begin_elsewhere_in_time_for_one_block() -> None:
     assert torch.equal(streams[0][0], streams[1][0])
     assert (streams[0][0] - streams[2][0]).abs().max() > 1e-3
     assert all(isinstance(state, RolloutState) and state.begin is None for _, state in streams)
+
+
+class Copies(TorchDispatchMode):
+    """Counts operators that return as many tokens' keys or values as a past of `tokens` holds."""
+
+    def __init__(self, tokens: int, head: int) -> None:
+        super().__init__()
+        self.tokens, self.head, self.count = tokens, head, 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if func in (
+            aten.cat.default,
+            aten.clone.default,
+            aten.copy_.default,
+            aten._to_copy.default,
+        ):
+            wide = out.ndim == 4 and out.shape[-1] == self.head
+            self.count += wide and max(out.shape[1], out.shape[2]) >= self.tokens
+        return out
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        Full(),
+        Sliding(3, 9),
+        Sliding(3, 9, "relative"),
+        SlowFast(3, 3, 6, interval=1),
+        EmaSink(3, 9),
+        MemRope(),
+        Quantised(Sliding(3, 9)),
+    ],
+    ids=lambda policy: type(policy).__name__,
+)
+def test_more_passes_over_a_block_copy_its_past_no_more_often(policy: Memory) -> None:
+    copies = []
+    for num_steps in (1, 5):
+        network = model(torch.float32)
+        rollout = Rollout(policy, num_steps=num_steps)
+        cond = conditioning(1, 24, dtype=torch.float32)
+        stream = rollout.stream(network, rollout.noise(network, 0, (0,)), cond)
+        with torch.inference_mode():
+            for _ in range(6):
+                _, state = next(stream)
+            seen = read(policy, state.context).layers[0]
+            del state
+            with Copies(seen.k.shape[1], seen.k.shape[-1]) as counted:
+                next(stream)
+        copies.append(counted.count)
+    assert 0 < copies[0] == copies[1]

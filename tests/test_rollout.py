@@ -487,7 +487,8 @@ class Live(TorchDispatchMode):
 def peak_of_a_stream(policy: Memory, count: int) -> float:
     """Peak, less weights and the activations of a forward without a past, per byte of the past.
 
-    The past is what the last block reads: keys, values and rotated keys.
+    The past is what the last block reads: keys, values and rotated keys, the latter two with room
+    for its own.
     """
     sizes = {"dim": 48, "num_heads": 4, "num_layers": 16, "ffn_dim": 48}
     network = model(torch.float32, text_dim=None, control_dim=None, **sizes)
@@ -495,11 +496,13 @@ def peak_of_a_stream(policy: Memory, count: int) -> float:
     eps, t = noise(network, rollout, 0), torch.ones(1, 3)
     with Live(network) as alone:
         _ = network(eps(0, 0), t, Conditioning())
-    held, state = [0], START
+    held, state = [0.0], START
     with Live(network) as live:
         for _, state in itertools.islice(rollout.stream(network, eps, Conditioning()), count):
-            held.append(sum(2 * layer.k.nbytes + layer.v.nbytes for layer in state.context.layers))
-            del state
+            layers = state.context.layers
+            room = 2 * 3 * state.context.tokens_per_frame / layers[0].k.shape[1]
+            held.append(sum((2 + room) * layer.k.nbytes + layer.v.nbytes for layer in layers))
+            del state, layers
     return (live.peak - alone.peak) / held[-2]
 
 

@@ -6,8 +6,6 @@ from typing import Any
 import lightning as L  # noqa: N812  (its usual name)
 import torch
 
-from cf.modules.base import VideoModule
-
 
 class Throughput(L.Callback):
     """Logs seconds per step, frames of clips or rollouts trained on per second, peak GPU memory.
@@ -21,15 +19,15 @@ class Throughput(L.Callback):
         self._since = 0.0
         self._step = self._frames = 0
 
-    def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+    def on_train_start(self, trainer: L.Trainer, module: Any) -> None:
         """Start the clock."""
         self._since, self._step = time.perf_counter(), trainer.global_step
-        self._frames = _frames(module)
+        self._frames = module.seen_frames
 
     def on_train_batch_end(
         self,
         trainer: L.Trainer,
-        module: L.LightningModule,
+        module: Any,
         outputs: Any,
         batch: Any,
         batch_idx: int,
@@ -41,7 +39,7 @@ class Throughput(L.Callback):
         seconds = time.perf_counter() - self._since
         values = {
             "speed/seconds_per_step": seconds / steps,
-            "speed/frames_per_second": (_frames(module) - self._frames)
+            "speed/frames_per_second": (module.seen_frames - self._frames)
             * trainer.world_size
             / seconds,
         }
@@ -50,8 +48,3 @@ class Throughput(L.Callback):
         for logger in trainer.loggers:
             logger.log_metrics(values, trainer.global_step - 1)
         self.on_train_start(trainer, module)
-
-
-def _frames(module: L.LightningModule) -> int:
-    assert isinstance(module, VideoModule)
-    return module.seen_frames

@@ -48,6 +48,11 @@ class Memory(ABC):
     def max_frames(self) -> int | None:
         """The most latent frames that are attended, the coming block included; None: no bound."""
 
+    @property
+    def remembers_noisy(self) -> bool:
+        """Whether `noisy` changes anything."""
+        return False
+
     @abstractmethod
     def update(self, context: Context, block: Block) -> Context:
         """The context after a finished block."""

@@ -120,6 +120,11 @@ class Participative(Memory):
             state=tuple(state),
         )
 
+    @property
+    def remembers_noisy(self) -> bool:
+        """As released, it does."""
+        return self.faithful
+
     def noisy(self, context: Context, block: Block) -> Context:
         """As released, compress in the first pass of a block, and ask with every pass."""
         if not self.faithful:

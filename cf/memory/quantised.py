@@ -47,6 +47,8 @@ class Quantised(Wrapper):
 
     def noisy(self, context: Context, block: Block) -> Context:
         """Whatever the memory within makes of it."""
+        if not self.remembers_noisy:
+            return context
         wide = self._wide(intact(context))
         after = self.memory.noisy(wide, block)
         return context if after is wide else self._packed(after)

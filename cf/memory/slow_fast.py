@@ -153,6 +153,11 @@ class SlowFast(Memory):
         frames = (*range(context.first, context.first + sink), *fast[plan.leave :])
         return Context(layers, stop, frames, block.grid, state, context.first)
 
+    @property
+    def remembers_noisy(self) -> bool:
+        """As released, it does."""
+        return self.faithful
+
     def noisy(self, context: Context, block: Block) -> Context:
         """As released, every pass may promote."""
         return self._released.noisy(context, block) if self.faithful else context

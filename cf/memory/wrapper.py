@@ -26,6 +26,11 @@ class Wrapper(Memory):
         """As the memory within."""
         return self.memory.max_frames
 
+    @property
+    def remembers_noisy(self) -> bool:
+        """As the memory within."""
+        return self.memory.remembers_noisy
+
     def update(self, context: Context, block: Block) -> Context:
         """As the memory within."""
         return self.memory.update(context, block)

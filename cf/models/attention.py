@@ -14,15 +14,32 @@ from cf.models.masks import Mask, block_sparse, dense
 from cf.models.rope import Rotation, rotate
 
 Heads = Float[Tensor, "b n heads d"]
+AllHeads = Float[Tensor, "b all heads d"]
 TextHeads = Float[Tensor, "b s heads d"]
 
 
 class Remembered(NamedTuple):
-    """What one layer reads of the past: rotated keys, values and their attention mask, if any."""
+    """What one layer reads of the past: rotated keys, values and their attention mask, if any.
+
+    Attributes:
+        room: last tokens of `k` and `v` that are free for the block's own.
+    """
 
     k: Heads
     v: Heads
     mask: Tensor | None = None
+    room: int = 0
+
+    def followed_by(self, k: Heads, v: Heads) -> tuple[AllHeads, AllHeads]:
+        """Past and block: copied together, or the block written where there is room for it."""
+        alike = self.k.dtype == k.dtype and self.v.dtype == v.dtype
+        if k.shape[1] > self.room or not alike:
+            past_k, past_v = (x[:, : x.shape[1] - self.room] for x in (self.k, self.v))
+            return torch.cat((past_k.to(k.dtype), k), 1), torch.cat((past_v.to(v.dtype), v), 1)
+        stop = self.k.shape[1] - self.room + k.shape[1]
+        for whole, own in ((self.k, k), (self.v, v)):
+            whole[:, stop - k.shape[1] : stop] = own
+        return self.k[:, :stop], self.v[:, :stop]
 
 
 Reading = Callable[[Heads, Heads, Heads], Remembered]
@@ -57,6 +74,12 @@ def mask_for(
     if mask is None:
         return None
     return (block_sparse if device.type == "cuda" else dense)(mask, rows, tokens, device)
+
+
+def with_room(x: Float[Tensor, "b n heads d"], room: int) -> Float[Tensor, "b n heads d"]:
+    """A copy of `x` with free storage for `room` more tokens behind it."""
+    storage = x.new_empty(len(x), x.shape[1] + room, *x.shape[2:])
+    return storage[:, : x.shape[1]].copy_(x)
 
 
 class QKNorm(nn.Module):
@@ -111,8 +134,7 @@ class SelfAttention(Attention):
         all_k, all_v = rotate(k, place[1]), v
         if past is not None:
             past = past if isinstance(past, Remembered) else past(q, k, v)
-            all_k = torch.cat((past.k.to(k.dtype), all_k), 1)
-            all_v = torch.cat((past.v.to(v.dtype), all_v), 1)
+            all_k, all_v = past.followed_by(all_k, all_v)
             mask = _with_own(past.mask, x.shape[1])
         return self.o(attend(rotate(q, place[0]), all_k, all_v, mask)), q, k, v
 

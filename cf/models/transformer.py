@@ -11,7 +11,14 @@ from torch import Tensor, nn
 from torch.nn.attention.flex_attention import BlockMask
 from torch.utils.checkpoint import checkpoint
 
-from cf.models.attention import CrossAttention, Reading, Remembered, SelfAttention, mask_for
+from cf.models.attention import (
+    CrossAttention,
+    Reading,
+    Remembered,
+    SelfAttention,
+    mask_for,
+    with_room,
+)
 from cf.models.base import NOTHING, Backbone, Prepared
 from cf.models.compressor import Compressor
 from cf.models.masks import Mask
@@ -207,7 +214,7 @@ class VideoTransformer(Backbone):
             if place is None or layer.ids is not placed:
                 place = None  # not kept: with positions per layer they would add up to many keys
                 placed, place = layer.ids, self._rotation(layer.ids)
-            layers.append(_remembered(layer, place, past.bias))
+            layers.append(_remembered(layer, place, past.bias, past.room))
         text = self._project_text(cond)
         return Prepared(tuple(layers), past.start, text, past.query_start, past.live)
 
@@ -372,14 +379,21 @@ class VideoTransformer(Backbone):
         return (x_t - out) / t.to(out).clamp(min=self.min_time)[..., None, None, None]
 
 
-def _remembered(layer: LayerKV, place: Rotation, bias: Float[Tensor, "b n"] | None) -> Remembered:
+def _remembered(
+    layer: LayerKV, place: Rotation, bias: Float[Tensor, "b n"] | None, room: int = 0
+) -> Remembered:
     k, v, _, valid = layer
     mask = valid if bias is None else bias
     if valid is not None and bias is not None:
         mask = bias.masked_fill(~valid, -torch.inf)
     if mask is not None and mask.dtype != torch.bool:
         mask = mask.to(k.dtype)
-    return Remembered(rotate(k, place), v, None if mask is None else mask[:, None, None])
+    k, mask = rotate(k, place), None if mask is None else mask[:, None, None]
+    if room:
+        k = with_room(k, room)
+        shape = (len(v), v.shape[1] + room, *v.shape[2:])
+        k, v = (x.as_strided(shape, x.stride(), x.storage_offset()) for x in (k, v))
+    return Remembered(k, v, mask, room)
 
 
 def _mlp(width: int, dim: int, activation: nn.Module) -> nn.Sequential:
