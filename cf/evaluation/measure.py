@@ -61,8 +61,6 @@ def measured(
         log.info("%d of %d videos have been measured before", len(videos) - len(todo), len(videos))
     total = round(sum(map(seconds_of, todo)), 1)
     form = "{percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s of video [{elapsed}<{remaining}]"
-        "{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s of video [{elapsed}<{remaining}]"
-    )
     with tqdm(total=total, bar_format=form, disable=not todo) as bar:
         for item in decoded(todo, piece_bytes, size):
             if isinstance(item, Piece):

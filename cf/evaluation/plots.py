@@ -54,6 +54,8 @@ def _cycle() -> list[str]:
 def _draw(panel: Axes, result: Result, contestant: str, colour: str, alone: bool) -> None:
     at: dict[float, list[float]] = defaultdict(list)
     for video, curve in result.per_window.items():
+        if not len(curve):
+            continue
         seconds = result.windows[video].double().numpy()
         values = curve.double().reshape(len(curve), -1).mean(1).numpy()
         if alone and len(result.per_window) <= _FEW:
