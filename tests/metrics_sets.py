@@ -30,8 +30,7 @@ class Shrunken(Extractor):
 
     def __init__(self, width: int = 12, signed: bool = True) -> None:
         random = torch.Generator().manual_seed(0)
-        draw = torch.randn if signed else torch.rand
-        self.matrix = draw(3 * 64, width, generator=random)
+        self.matrix = torch.randn(3 * 64, width, generator=random)
         self.signed = signed
 
     @property
@@ -40,8 +39,8 @@ class Shrunken(Extractor):
 
     def __call__(self, frames: Tensor) -> Tensor:
         small = torch.nn.functional.adaptive_avg_pool2d(frames, 8).flatten(1)
-        centred = small - 0.5 if self.signed else small
-        return torch.stack([one @ self.matrix for one in centred])
+        features = torch.stack([one @ self.matrix for one in small - 0.5])
+        return features if self.signed else features.abs()
 
     def encode_text(self, texts: list[str]) -> Tensor:
         """Another direction for each text."""
