@@ -4,8 +4,8 @@ import math
 
 import torch
 
+from cf.metrics.anchor_drift import Drift
 from cf.metrics.bootstrap import interval, resampled
-from cf.metrics.drift import Drift
 from cf.metrics.grid import Grid
 from cf.metrics.result import Result
 from cf.metrics.set_metric import SetMetric

@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from cf.metrics.drift import IDENTIFIABLE_ALONE, Drift
+from cf.metrics.anchor_drift import IDENTIFIABLE_ALONE, Drift
 from cf.metrics.extractors.base import Extractor
 from cf.metrics.grid import Grid
 from cf.metrics.result import Result
