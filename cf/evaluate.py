@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from cf.entry import Settings, build, plain, told
 from cf.paths import CONFIG_DIR
 
 if TYPE_CHECKING:
+    from cf.evaluation.videos import Listed
     from cf.metrics.base import VideoMetric
 
 log = logging.getLogger("cf.evaluate")
@@ -34,8 +36,8 @@ def evaluate(settings: Settings, folder: Path) -> None:
     from cf.evaluation.videos import listed
 
     _refuse(settings, folder)
-    metrics, unavailable = metrics_of(settings["metrics"])
     videos = listed(settings["videos"], settings["pattern"])
+    metrics, unavailable = metrics_of(settings["metrics"], videos)
     log.info("%d videos; if stopped, go on with: resume=%s", len(videos), folder)
     try:
         done = measured(
@@ -55,8 +57,12 @@ def evaluate(settings: Settings, folder: Path) -> None:
     report(replace(done, unavailable=unavailable), folder)
 
 
-def metrics_of(settings: Settings) -> tuple[list[VideoMetric], dict[str, str]]:
+def metrics_of(
+    settings: Settings, videos: Sequence[Listed]
+) -> tuple[list[VideoMetric], dict[str, str]]:
     """The metrics that can be made, and why the others cannot: their weights are not here.
+
+    A metric whose setting `texts` is null is given the prompts of the videos.
 
     Raises:
         FileNotFoundError: if none can.
@@ -67,8 +73,11 @@ def metrics_of(settings: Settings) -> tuple[list[VideoMetric], dict[str, str]]:
     for name, one in settings.items():
         if one is None:
             continue
+        more = {}
+        if "texts" in one and one["texts"] is None:
+            more["texts"] = {video.prompt_id: video.text for video in videos}
         try:
-            made.append(build(one, f"metrics.{name}"))
+            made.append(build({**one, **more}, f"metrics.{name}"))
         except FileNotFoundError as error:
             unavailable[name] = str(error)
             log.warning("%s is unavailable: %s", name, error)

@@ -31,6 +31,7 @@ from cf.video.probe import is_steady
 from cf.video.writer import VideoWriter
 
 NAME = "vbench_temporal_flickering"
+FLICKERING = "+metrics.flickering._target_=cf.metrics.flickering.TemporalFlickeringVBench"
 
 
 class Error(FrameDifference):
@@ -89,6 +90,8 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def evaluate(*settings: str, folder: Path) -> dict[str, Any]:
+    if not any(one.startswith("metrics=") for one in settings):
+        settings = ("metrics=none", FLICKERING, *settings)
     give("cf.evaluate", *settings, f"hydra.run.dir='{folder}'")
     summary: dict[str, Any] = json.loads((folder / "summary.json").read_text())
     return summary
@@ -201,7 +204,7 @@ def test_a_csv_brings_prompts_seeds_references_and_boundaries(tmp_path: Path) ->
 def test_a_stopped_evaluation_goes_on_where_it_was(
     two: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = (f"videos='{two}/calm'", "piece_megabytes=0.02")
+    settings = ("metrics=none", FLICKERING, f"videos='{two}/calm'", "piece_megabytes=0.02")
     uninterrupted = evaluate(*settings, folder=tmp_path / "whole")
     opened: list[str] = []
     read = decoding._read

@@ -43,6 +43,12 @@ class Listed:
         """Equal for all contestants."""
         return number(self.prompt)
 
+    @property
+    def text(self) -> str:
+        """What the video was to show: a .txt file beside it, of the same name, else its prompt."""
+        beside = self.path.with_suffix(".txt")
+        return beside.read_text("utf-8").strip() if beside.is_file() else self.prompt
+
 
 def number(text: str) -> int:
     """A whole number that follows from a text, below 2^62."""
