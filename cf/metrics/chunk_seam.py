@@ -13,6 +13,8 @@ from cf.metrics.result import Result
 from cf.metrics.scored import Scored
 
 DRAWS = 999
+NOTHING = 1e-5
+"""Residual, as a share of full range, that is rounding."""
 
 
 class ChunkSeam(MotionMetric):
@@ -71,7 +73,7 @@ class ChunkSeam(MotionMetric):
             reason = "no boundaries were given: pass update(..., boundaries=[...])"
         elif not 0 < len(seams) < len(motion.pairs):
             reason = "its pairs of frames lie all across boundaries, or none does"
-        elif not _elsewhere(_residual(motion), seams):
+        elif _elsewhere(_residual(motion), seams) < NOTHING:
             reason = "nothing changes but at boundaries"
         if reason:
             return Reading(reason=reason, curve=curve, seconds=seconds)

@@ -27,6 +27,7 @@ FLOORS = {
 }
 """Measure -> what is added to both sides of a ratio, so that nothing over nothing is 1."""
 MEASURES = tuple(FLOORS)
+_STEP = 0.1  # levels, so that a flat frame has no blocks
 _NOISE = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float64)
 
 
@@ -145,6 +146,6 @@ def _blockiness(levels: Float[np.ndarray, "h w"]) -> float:
         border = np.arange(1, len(steps) + 1) % 8 == 0
         at += list(steps[border])
         elsewhere += list(steps[~border])
-    if not at or not elsewhere or np.mean(elsewhere) < 1e-6:
+    if not at or not elsewhere:
         return 1.0
-    return float(np.mean(at) / np.mean(elsewhere))
+    return float((np.mean(at) + _STEP) / (np.mean(elsewhere) + _STEP))

@@ -38,7 +38,11 @@ class Flow(ABC):
 
 @dataclass(frozen=True)
 class Dis(Flow):
-    """Dense inverse search (Kroeger et al. 2016, arXiv 1603.03590), OpenCV's fast preset."""
+    """Dense inverse search (Kroeger et al. 2016, arXiv 1603.03590), OpenCV's medium preset.
+
+    The fast preset takes two thirds of its time, but the residual along its flow is twice as large,
+    and J of a mirrored video differs by 4 % (here by .5 %).
+    """
 
     name = "dis"
 
@@ -50,7 +54,7 @@ class Dis(Flow):
 
     def provenance(self) -> dict[str, Any]:
         """See `Flow`."""
-        return {"flow": "DIS, fast preset", "opencv": cv2.__version__}
+        return {"flow": "DIS, medium preset", "opencv": cv2.__version__}
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,7 @@ def luma(picture: Picture) -> UInt8[np.ndarray, "h w"]:
 
 @cache
 def _dis() -> cv2.DISOpticalFlow:
-    return cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    return cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
 
 
 @contextmanager

@@ -135,9 +135,10 @@ def _triple(first: Float[Tensor, "2 h w"], second: Float[Tensor, "2 h w"]) -> li
     unit = UNIT / min(first.shape[1:])
     second = followed(second, first)
     jerk, *lengths = (
-        torch.linalg.vector_norm(flow, dim=0) for flow in (second - first, first, second)
+        _mean(torch.linalg.vector_norm(flow, dim=0)) for flow in (second - first, first, second)
     )
-    return [_mean(jerk) * unit, _mean(lengths[0] + lengths[1]) * unit]
+    travel = sum(lengths) * unit
+    return [min(jerk * unit, travel), travel]  # more is rounding
 
 
 def _affine(field: Field, points: int = 24) -> tuple[float, float]:

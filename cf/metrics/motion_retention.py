@@ -10,7 +10,8 @@ class MotionRetention(MotionMetric):
 
     .. math:: \frac{\text{mean}_{t \ge 3T/4} |v_t|}{\text{mean}_{t < \min(5 s, T/2)} |v_t|}
 
-    the mean over prompts; the curve is the mean flow per window, in pixels of a picture with a
+    over pairs of frames that begin in the first part, or end in the last; the mean over
+    prompts. The curve is the mean flow per window, in pixels of a picture with a
     short side of 256 per sampled frame. Neither direction is better: below .5 a video falls
     asleep, above 2 it breaks loose. NaN where the beginning stands still (mean flow below .15
     pixels of 96). Cuts do not count.
@@ -33,7 +34,7 @@ class MotionRetention(MotionMetric):
         length, whole = motion["magnitude"], ~motion.cut
         curve, seconds = motion.curve(length.where(whole, float("nan")), self.curve_window)
         first = whole & (motion.seconds < min(5.0, motion.duration / 2))
-        last = whole & (motion.seconds >= 0.75 * motion.duration)
+        last = whole & (motion.seconds + 1 / motion.rate >= 0.75 * motion.duration)
         extras = {"magnitude": float(length[whole].mean())} if whole.any() else {}
         if not first.any() or not last.any():
             reason = "its beginning or its last quarter has no pair of frames without a cut"

@@ -26,7 +26,8 @@ def inside(flow: Float[Tensor, "2 h w"]) -> Bool[Tensor, "h w"]:
     """Which pixels the flow keeps in the picture."""
     height, width = flow.shape[1:]
     x, y = _places(flow)
-    return (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
+    within: Tensor = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
+    return within
 
 
 def _places(flow: Float[Tensor, "2 h w"]) -> Float[Tensor, "2 h w"]:
