@@ -20,7 +20,9 @@ class Duty:
     Attributes:
         metric: a new one.
         charge: distortions with which it must rise (1) or fall (-1), strictly, at every step.
-        also: distortions that it feels without being in charge; all others must leave it.
+        also: distortions that it feels without being in charge.
+        fooled: distortions at whose full strength it must call the video better. All distortions
+            that are in none of the three must leave it.
         tolerance: change within which it counts as left.
         scale: change that a picture shows in full colour.
         scenes: that it needs; metrics of sets compare several.
@@ -30,6 +32,7 @@ class Duty:
     metric: Callable[[], VideoMetric]
     charge: Mapping[str, int]
     also: frozenset[str] = frozenset()
+    fooled: frozenset[str] = frozenset()
     tolerance: float = 0.05
     scale: float = 1.0
     scenes: int = 2
@@ -73,12 +76,15 @@ class Matrix:
         wanted = [n for n in names if (n, *_point(distortion, strength)) not in self.values]
         if not wanted:
             return
-        metrics = {name: self.duties[name].metric() for name in wanted}
+        made = {name: self.duties[name].metric() for name in wanted}
+        metrics = {
+            name: next(o for o in made.values() if o.name == m.name) for name, m in made.items()
+        }
         most = max(self.duties[name].scenes for name in wanted)
         for number, scene in enumerate(self.shown[:most]):
             video = distorted(distortion, scene, strength, seed=number)
-            mine = [m for name, m in metrics.items() if number < self.duties[name].scenes]
-            together(mine).update(video, number, fps=scene.fps, prompt_id=number)
+            mine = {id(m): m for n, m in metrics.items() if number < self.duties[n].scenes}
+            together([*mine.values()]).update(video, number, fps=scene.fps, prompt_id=number)
         for name, metric in metrics.items():
             value = self.duties[name].value(metric)
             self.values[name, *_point(distortion, strength)] = value

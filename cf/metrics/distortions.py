@@ -168,10 +168,10 @@ def cut(scene: Scene, strength: float, random: torch.Generator) -> Video:
 
 
 def loop(scene: Scene, strength: float, random: torch.Generator) -> Video:
-    """A share of the video, at its end, repeats its first three seconds over and over."""
+    """The first three seconds come again and again, in a share of what follows them, at its end."""
     frames = torch.arange(len(scene.video))
     period = min(3 * scene.second, len(frames))
-    first = max(period, math.ceil((1 - strength) * len(frames)))
+    first = len(frames) - round(strength * (len(frames) - period))
     return scene.video[torch.where(frames < first, frames, (frames - first) % period)]
 
 
