@@ -23,7 +23,7 @@ from torch.nn.functional import normalize
 from cf.data.shapes import draw_clips
 from cf.data.world.rooms import Rooms
 from cf.data.world.walk import Walk
-from cf.metrics.extractors.handcrafted import raw
+from cf.metrics.extractors.handcrafted import MIRRORED, raw
 from cf.video.reader import read_video
 
 PACKAGED = Path(__file__).parent.parent / "cf/metrics/extractors/handcrafted_v2.json"
@@ -41,6 +41,7 @@ def main() -> None:
     kinds = {name: list(videos) for name, videos in sources(given.clips)}
     fitted = [video for videos in kinds.values() for video in videos[::2]]
     mean = torch.stack([torch.cat(videos[::2]).mean(0) for videos in kinds.values()]).mean(0)
+    mean = (mean + mean[MIRRORED]) / 2  # from nearly to exactly without a left or right
     numbers = [round(float(x), 7) for x in mean]
     chances = {name: chance(videos[1::2], torch.tensor(numbers)) for name, videos in kinds.items()}
     made = {
@@ -71,7 +72,7 @@ def sources(folder: Path) -> Iterator[tuple[str, Iterator[Tensor]]]:
             ),
         )
     with tempfile.TemporaryDirectory() as drawn:
-        paths = draw_clips(drawn, count=WORLDS, seed=7)
+        paths = draw_clips(drawn, count=WORLDS, fps=4, seed=7)
         yield "shapes", (described(read_video(path, fps=4)) for path in paths)
     yield "clips", (described(read_video(path, fps=4)) for path in clips(folder))
 

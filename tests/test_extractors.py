@@ -9,19 +9,24 @@ from typing import Any
 import pytest
 import tiny_weights
 import torch
+from metrics import cut, moving
 from torch import Tensor
 from torch.nn.functional import interpolate
 from torchvision.transforms import Compose, Normalize, Resize
 from torchvision.transforms.functional import InterpolationMode
 
+from cf.metrics.base import VideoMetric
 from cf.metrics.extractors.base import Extractor
 from cf.metrics.extractors.clip import ClipExtractor
 from cf.metrics.extractors.dino import Dino
 from cf.metrics.extractors.files import read_state
+from cf.metrics.extractors.handcrafted import Handcrafted
 from cf.metrics.extractors.names import clip_names, dino_names
-from cf.metrics.extractors.towers import Clip
+from cf.metrics.extractors.towers import Clip, ImageTower
 from cf.metrics.extractors.vision_transformer import VisionTransformer
 from cf.metrics.features import Features
+from cf.metrics.result import Result
+from cf.metrics.scored import Scored
 
 transformers = pytest.importorskip("transformers")
 
@@ -223,6 +228,37 @@ def test_positions_are_interpolated_as_released(rows: int, columns: int) -> None
     assert 1e-4 < (plain - expected).abs().max() < 0.3
 
 
+@pytest.mark.parametrize(
+    ("shape", "parameters"),
+    [
+        ({"width": 768, "depth": 12, "patch": 16, "grid": 14, "second": False}, 85_798_656),
+        ({"width": 384, "depth": 12, "patch": 14, "grid": 37, "second": True}, 22_056_576),
+        ({"width": 768, "depth": 12, "patch": 14, "grid": 37, "second": True}, 86_580_480),
+    ],
+)
+def test_published_sizes_have_the_published_number_of_parameters(
+    shape: dict[str, Any], parameters: int
+) -> None:
+    with torch.device("meta"):
+        network = VisionTransformer(**shape)
+    assert sum(weight.numel() for weight in network.parameters()) == parameters
+
+
+@pytest.mark.parametrize(
+    ("image", "text", "parameters"),
+    [
+        ((768, 12, 32, 7, 512), (512, 12, 77, 49408), 151_277_313),
+        ((1024, 24, 14, 16, 768), (768, 12, 77, 49408), 427_616_513),
+    ],
+)
+def test_clip_has_the_number_of_parameters_that_its_authors_print(
+    image: tuple[int, ...], text: tuple[int, ...], parameters: int
+) -> None:
+    with torch.device("meta"):
+        network = Clip(ImageTower(*image), *text)
+    assert sum(weight.numel() for weight in network.parameters()) == parameters
+
+
 def test_weights_of_another_network_are_refused() -> None:
     state = tiny_weights.dino()
     with pytest.raises(ValueError, match=r"(?s)not the weights of DINO.*blocks.1.norm1.bias"):
@@ -310,10 +346,34 @@ def test_results_say_what_made_them(dino: Path) -> None:
     assert seen["weights"]["verified"] is False
     assert seen["preprocessing"]["short side"] == 224
     assert seen["versions"]["torch"] == torch.__version__
-    other = tiny_weights.saved({**tiny_weights.dino(), "cls_token": torch.ones(1, 1, 128)}, dino)
-    assert Features(Dino("tiny-dino", other)).digest() != Features(
-        Dino("tiny-dino", dino)
-    ).digest() or (Features(Dino("tiny-dino", other)).provenance() != seen)
+    first = Features(Dino("tiny-dino", dino)).digest()
+    tiny_weights.saved({**tiny_weights.dino(), "cls_token": torch.ones(1, 1, 128)}, dino)
+    assert Features(Dino("tiny-dino", dino)).digest() != first
+
+
+class Likeness(VideoMetric):
+    """Mean length of the mean feature vector of a second: enough to see a change of features."""
+
+    def score(self, videos: list[Scored]) -> Result:
+        lengths = {
+            one.video: float((one.sums / one.count[:, None]).norm(dim=1).mean()) for one in videos
+        }
+        windows = {one.video: one.sums.sum(1) for one in videos}
+        return self.answer(sum(lengths.values()), lengths, per_window=windows)
+
+
+@pytest.mark.parametrize("name", ["handcrafted-v2", "tiny-dino"])
+def test_chunks_leave_no_trace_in_a_metric_of_features(name: str, dino: Path) -> None:
+    made = Handcrafted() if name == "handcrafted-v2" else Dino("tiny-dino", dino)
+    one, other = (Likeness(Features(made, rate=4.0)) for _ in range(2))
+    for video in moving(2, 12):
+        video.give(one)
+        for piece in reversed(list(cut(video, 1, 2, 5, 9))):
+            piece.give(other)
+    assert one.result().name == f"Likeness[{name}]"
+    assert abs(one.result().value - other.result().value) < 1e-9
+    for video, row in one.result().per_window.items():
+        near(row, other.result().per_window[video], 1e-9)
 
 
 def test_a_file_of_another_width_is_refused(

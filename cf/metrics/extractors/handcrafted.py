@@ -22,14 +22,20 @@ _COLOURS = len(_LIGHT) * len(_CHROMA) ** 2
 _SCALES = 5
 _ORIENTATIONS = 8
 WIDTH = _COLOURS + _SCALES * _ORIENTATIONS
+MIRRORED = [
+    *range(_COLOURS),
+    *(_COLOURS + i - i % _ORIENTATIONS + -i % _ORIENTATIONS for i in range(WIDTH - _COLOURS)),
+]
+"""Where each number goes when a picture is mirrored."""
 
 _FLOOR = 1e-5
 """Mean strength of edges below which their orientations are noise."""
 
+_ANGLE = np.float32(_ORIENTATIONS / np.pi)
 _EDGE_WEIGHT = 3.0
 """With which both halves vary about equally over varied pictures."""
 
-Values = np.ndarray[Any, Any]
+Values = Float[np.ndarray, "..."]
 
 
 class Handcrafted(Extractor):
@@ -125,7 +131,7 @@ def _edges(light: Values) -> Values:
         across = cv2.Sobel(light, cv2.CV_32F, 1, 0, scale=0.125, borderType=cv2.BORDER_REPLICATE)
         down = cv2.Sobel(light, cv2.CV_32F, 0, 1, scale=0.125, borderType=cv2.BORDER_REPLICATE)
         strength, angle = (plane.ravel() for plane in cv2.cartToPolar(across, down))
-        place = angle * np.float32(_ORIENTATIONS / np.pi)
+        place = angle * _ANGLE
         low = place.astype(np.int32)
         part = strength * (place - low)
         bins = 2 * _ORIENTATIONS + 1  # a full turn, of which opposite directions are one
@@ -135,6 +141,7 @@ def _edges(light: Values) -> Values:
         folded = votes[:_ORIENTATIONS] + votes[_ORIENTATIONS:-1]
         folded[0] += votes[-1]
         counts.append(folded / strength.size / 2**scale)  # a sharp edge counts alike at all scales
-        light = cv2.pyrDown(light, borderType=cv2.BORDER_REPLICATE)
+        half = (light.shape[1] // 2, light.shape[0] // 2)
+        light = cv2.resize(light, half, interpolation=cv2.INTER_AREA)  # has no left or right
     joined = np.concatenate(counts) + _FLOOR
     return np.asarray(joined / joined.sum(), np.float32)

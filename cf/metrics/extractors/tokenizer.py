@@ -58,6 +58,9 @@ class Tokenizer:
         letters = _byte_letters()
         numbers = []
         for word in words(clean(text)):
+            if word in (_START, _END):
+                numbers.append(self.vocabulary[word])
+                continue
             spelt = "".join(letters[byte] for byte in word.encode())
             numbers += [self.vocabulary[token] for token in self._merged(spelt)]
         return numbers
