@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from metrics_motion import MOTION
+from metrics_sets import SETS
 from torch import Tensor
 
 from cf.metrics.base import VideoMetric
@@ -42,6 +44,8 @@ METRICS: dict[str, Callable[[], VideoMetric]] = {
     "temporal_flickering": TemporalFlickeringVBench,
 }
 """Name in tests -> a metric that gives a number on `moving()`."""
+METRICS |= MOTION
+METRICS |= SETS
 
 
 @dataclass(frozen=True)

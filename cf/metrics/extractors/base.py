@@ -1,6 +1,7 @@
 """The contract of extractors."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 from jaxtyping import Float
@@ -13,10 +14,12 @@ class Extractor(ABC):
     Attributes:
         name: by which it is chosen and printed.
         semantic: whether features tell what is shown; else they tell how it looks.
+        kappa: mean cosine of frames of unrelated videos; None where nobody has measured it.
     """
 
     name: str
     semantic: bool
+    kappa: float | None = None
 
     @property
     @abstractmethod
@@ -30,3 +33,11 @@ class Extractor(ABC):
     @abstractmethod
     def provenance(self) -> dict[str, Any]:
         """Name, weights and their hash, preprocessing."""
+
+
+class TextExtractor(Extractor):
+    """An extractor that puts texts into the space of its frames."""
+
+    @abstractmethod
+    def encode_text(self, texts: Sequence[str]) -> Float[Tensor, "n d"]:
+        """Features of each text, not normalised."""

@@ -1,0 +1,82 @@
+"""Draws the responsibility matrix: what each metric makes of each graded distortion."""
+
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from tqdm import tqdm
+
+from cf.evaluation.duties import DUTIES, SCENES
+from cf.evaluation.responsibility import STRENGTHS, Matrix, scenes
+from cf.metrics.distortions import DISTORTIONS
+
+PICTURE = Path(__file__).resolve().parents[1] / "docs" / "pictures" / "responsibility.png"
+_BETTER, _WORSE = "#E08214", "#2166AC"
+_COLOURS = LinearSegmentedColormap.from_list("judged", [_BETTER, "#FFFFFF", _WORSE])
+
+
+def main() -> None:
+    """Measure all distortions at all strengths, and draw; another picture may be named."""
+    path = Path(sys.argv[1]) if len(sys.argv) > 1 else PICTURE
+    matrix = Matrix(DUTIES, scenes(SCENES))
+    for distortion in tqdm(DISTORTIONS, unit="distortion"):
+        for strength in STRENGTHS:
+            matrix.measure(DUTIES, distortion, strength)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    drawn(matrix).savefig(path, dpi=120)
+
+
+def drawn(matrix: Matrix) -> Figure:
+    """A cell per metric and distortion: its values over the strengths, its verdict as colour."""
+    figure = Figure(figsize=(13.6, 0.56 * len(DUTIES) + 2.3), layout="constrained")
+    axes = figure.subplots()
+    for row, name in enumerate(DUTIES):
+        for column, distortion in enumerate(DISTORTIONS):
+            _cell(axes, matrix, name, distortion, (column, row))
+    axes.set(xlim=(-0.5, len(DISTORTIONS) - 0.5), ylim=(len(DUTIES) - 0.5, -0.5))
+    names = [name.replace("_", " ") for name in DISTORTIONS]
+    axes.set_xticks(range(len(names)), names, rotation=38, ha="left", rotation_mode="anchor")
+    axes.set_yticks(range(len(DUTIES)), list(DUTIES))
+    axes.xaxis.tick_top()
+    axes.tick_params(length=0, labelsize=10)
+    axes.spines[:].set_visible(False)
+    text = (
+        "Each line: the metric at strengths 0, ¼, ½, ¾, 1 of the distortion, six videos of WALK. "
+        "Blue: it judges the distorted video worse; orange: better;\nwhite: it does not notice. "
+        "Framed: it is in charge, and must move at every step. Star: a known weakness, asserted in "
+        "the tests. Hatched: it gives no number."
+    )
+    axes.set_xlabel(text, fontsize=9, loc="left", labelpad=10)
+    return figure
+
+
+def _cell(axes: Axes, matrix: Matrix, name: str, distortion: str, place: tuple[int, int]) -> None:
+    duty, (x, y) = DUTIES[name], place
+    values = np.array([matrix.value(name, distortion, strength) for strength in STRENGTHS])
+    change = (values - values[0]) / duty.scale
+    judged = -1.0 if duty.metric().higher_is_better else 1.0
+    missing = math.isnan(change[-1])
+    colour = (
+        "#EEEEEE" if missing else _COLOURS(0.5 + 0.5 * float(np.clip(judged * change[-1], -1, 1)))
+    )
+    corner = (x - 0.47, y - 0.44)
+    hatch = "////" if missing else None
+    axes.add_patch(Rectangle(corner, 0.94, 0.88, fc=colour, ec="#CCCCCC", lw=0.5, hatch=hatch))
+    height = y - 0.32 * np.clip(change, -1, 1)
+    dark = not missing and abs(change[-1]) > 0.6
+    axes.plot(
+        x + np.linspace(-0.38, 0.38, len(STRENGTHS)), height, lw=1.4, color="w" if dark else "k"
+    )
+    if distortion in duty.charge:
+        axes.add_patch(Rectangle(corner, 0.94, 0.88, fill=False, ec="k", lw=2, zorder=3))
+    if distortion in duty.fooled:
+        axes.text(x + 0.42, y - 0.2, "★", fontsize=10, ha="right", va="center")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""Who is in charge of what: the rows of the responsibility matrix, all without weights."""
+
+from collections.abc import Callable
+from typing import Any
+
+from cf.evaluation.responsibility import Duty
+from cf.metrics.base import VideoMetric
+from cf.metrics.classical_quality import ClassicalQuality
+from cf.metrics.extractors.handcrafted import Handcrafted
+from cf.metrics.flickering import TemporalFlickeringVBench
+from cf.metrics.loop_rate import LoopRate
+from cf.metrics.motion_smoothness import MotionSmoothness
+from cf.metrics.semantic_drift import SemanticDrift
+from cf.metrics.sink_reset import SinkReset
+from cf.metrics.static_fraction import StaticFraction
+from cf.metrics.temporal_consistency import TemporalConsistency
+from cf.metrics.temporal_flicker import TemporalFlicker
+from cf.metrics.vbench_consistency import SubjectConsistencyVBench
+
+SCENES = 6
+"""As many as the hungriest needs."""
+_DRIFTS = ("blur", "colour_drift", "over_exposure", "grey_out", "cross_fade")
+
+
+class _OfFew(TemporalConsistency):
+    """Of fewer prompts than models are compared with: here all values are of the same scenes."""
+
+    least_prompts = SCENES
+
+
+def _by_looks(metric: Callable[..., VideoMetric], **settings: Any) -> Callable[[], VideoMetric]:
+    return lambda: metric(Handcrafted(), **settings)
+
+
+def _by_flow(metric: Callable[..., VideoMetric]) -> Callable[[], VideoMetric]:
+    return lambda: metric(side=128)
+
+
+DUTIES: dict[str, Duty] = {
+    "TemporalConsistency": Duty(
+        _by_looks(_OfFew, rate=2.0),
+        charge=dict.fromkeys((*_DRIFTS, "flicker", "cut"), -1),
+        also=frozenset(),
+        fooled=frozenset({"freeze"}),
+        scale=0.3,
+        scenes=SCENES,
+    ),
+    "SemanticDrift": Duty(
+        _by_looks(SemanticDrift, rate=2.0),
+        charge=dict.fromkeys(_DRIFTS, 1),
+        also=frozenset({"cut", "loop"}),
+        fooled=frozenset({"freeze"}),
+        tolerance=0.08,
+        scenes=SCENES,
+    ),
+    "MotionSmoothness": Duty(
+        _by_flow(MotionSmoothness),
+        charge=dict.fromkeys(("jitter", "stutter", "shuffle"), 1),
+        also=frozenset({"freeze", "flicker", "noise", "blur", "cross_fade"}),
+        scenes=1,
+    ),
+    "TemporalFlicker": Duty(
+        _by_flow(TemporalFlicker),
+        charge=dict.fromkeys(("flicker", "noise"), 1),
+        tolerance=0.01,
+        scale=0.05,
+        scenes=1,
+    ),
+    "StaticFraction": Duty(
+        _by_flow(StaticFraction), charge={"freeze": 1}, also=frozenset({"stutter"}), scenes=1
+    ),
+    "cut rate": Duty(
+        _by_flow(MotionSmoothness),
+        charge={"cut": 1},
+        also=frozenset({"shuffle", "loop", "sink_reset"}),
+        tolerance=1.0,
+        scale=40.0,
+        scenes=1,
+        read="cut_rate",
+    ),
+    "LoopRate": Duty(LoopRate, charge={"loop": 1}, also=frozenset({"sink_reset"})),
+    "SinkReset": Duty(
+        SinkReset,
+        charge={"sink_reset": 1},
+        also=frozenset({"jitter", "shuffle", "loop"}),
+        tolerance=1.0,
+        scale=20.0,
+    ),
+    "ClassicalQuality": Duty(
+        ClassicalQuality,
+        charge=dict.fromkeys(("over_exposure", "grey_out"), 1),
+        also=frozenset({"blur", "cross_fade", "cut", "flicker", "freeze"}),
+        tolerance=0.1,
+        scale=2.0,
+    ),
+    "VBench temporal flickering": Duty(
+        TemporalFlickeringVBench,
+        charge=dict.fromkeys(("flicker", "noise"), -1),
+        also=frozenset({"jitter", "shuffle", "stutter", "cut", "sink_reset"}),
+        fooled=frozenset({"freeze", "blur", "grey_out"}),
+        tolerance=0.01,
+        scale=0.1,
+    ),
+    "VBench subject consistency": Duty(
+        _by_looks(SubjectConsistencyVBench, rate=4.0),
+        charge={},
+        also=frozenset({*_DRIFTS, "flicker", "cut"}),
+        fooled=frozenset({"freeze", "noise"}),
+        scale=0.3,
+    ),
+}
+"""By row; what a metric is not said to feel, it must leave."""

@@ -1,0 +1,78 @@
+"""Downloads of published weights, on demand only: whole and checked, or not there at all."""
+
+import hashlib
+import os
+import tempfile
+import urllib.error
+import urllib.request
+from http.client import HTTPException
+from pathlib import Path
+from typing import BinaryIO
+
+from tqdm import tqdm
+
+from cf.metrics.extractors.lookup import ROOT, published, root, sha256
+from cf.metrics.extractors.registry import Entry, entry
+
+_CHUNK = 1 << 20
+
+
+class FetchError(OSError):
+    """Weights could not be fetched; nothing was left behind."""
+
+
+def fetch(name: str, timeout: float = 30.0) -> Path:
+    """Bring the weights of that name into the folder of weights, unless they are there.
+
+    They come into a partial file, which gets its name only when all of it has come and its hash is
+    the published one, where that is known.
+
+    Raises:
+        FetchError: if the transfer breaks, the hash is wrong, or the folder cannot be written to.
+    """
+    one = entry(name)
+    target = root() / name / one.file
+    if target.is_file() and (one.sha256 is None or published(one, sha256(target))):
+        return target
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, partial = tempfile.mkstemp(".part", f"{one.file}.", target.parent)
+    except OSError as error:
+        raise FetchError(
+            f"{target.parent} cannot be written to ({error}); set ${ROOT} to a folder that can"
+        ) from error
+    try:
+        with os.fdopen(handle, "wb") as file:
+            digest = _transfer(one, file, timeout)
+        if one.sha256 is not None and not published(one, digest):
+            raise FetchError(
+                f"{one.url} sent a file whose SHA-256 is {digest}, not {one.sha256}; it was thrown "
+                "away. Try again, or get the file elsewhere"
+            )
+        Path(partial).chmod(0o644)
+        Path(partial).replace(target)
+    finally:
+        Path(partial).unlink(missing_ok=True)
+    return target
+
+
+def _transfer(one: Entry, file: BinaryIO, timeout: float) -> str:
+    digest = hashlib.sha256()
+    came = 0
+    try:
+        with urllib.request.urlopen(one.url, timeout=timeout) as answer:
+            size = int(answer.headers.get("Content-Length") or 0)
+            bar = tqdm(total=size or None, desc=one.file, unit="B", unit_scale=True, leave=False)
+            with bar:
+                while chunk := answer.read(_CHUNK):
+                    file.write(chunk)
+                    digest.update(chunk)
+                    came += len(chunk)
+                    bar.update(len(chunk))
+    except (urllib.error.URLError, HTTPException, TimeoutError, ConnectionError) as error:
+        raise FetchError(f"{one.url} could not be fetched ({error}); try again") from error
+    except OSError as error:
+        raise FetchError(f"{one.file} could not be written ({error})") from error
+    if size and came != size:
+        raise FetchError(f"{one.url} broke off after {came} of {size} bytes; try again")
+    return digest.hexdigest()

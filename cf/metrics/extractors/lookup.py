@@ -1,0 +1,144 @@
+"""Where published weights may lie on this machine; nothing here reaches for the network."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+from cf.metrics.extractors.registry import Entry, entry
+
+ROOT = "CF_WEIGHTS"
+"""The environment variable that names the folder of weights."""
+
+
+class MissingWeightsError(FileNotFoundError, ValueError):
+    """Published weights are not on this machine; says where they were looked for, and the remedy.
+
+    Attributes:
+        name: of the weights.
+    """
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(message)
+        self.name = name
+
+
+class Place(NamedTuple):
+    """A file that may be there."""
+
+    kind: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file of weights on this machine.
+
+    Attributes:
+        kind: of the place where it was found.
+        sha256: of its content.
+        verified: whether this is known to be the published file.
+    """
+
+    entry: Entry
+    path: Path
+    kind: str
+    sha256: str
+    verified: bool
+
+
+def root() -> Path:
+    """The folder of weights: $CF_WEIGHTS, or one in the user's cache."""
+    return Path(os.environ.get(ROOT) or Path.home() / ".cache" / "cf").expanduser()
+
+
+def places(name: str) -> Iterator[Place]:
+    """Every file that would do, best first."""
+    one = entry(name)
+    for file in one.files:
+        yield Place(f"${ROOT}" if os.environ.get(ROOT) else "cf cache", root() / name / file)
+    if one.hugging_face is not None:
+        for folder in _snapshots(one.hugging_face):
+            for file in one.hugging_face_files:
+                yield Place("Hugging Face cache", folder / file)
+    torch_home = os.environ.get("TORCH_HOME") or _cache() / "torch"
+    yield Place("torch hub", Path(torch_home).expanduser() / "hub" / "checkpoints" / one.file)
+    if name.startswith("clip"):
+        yield Place("clip cache", Path.home() / ".cache" / "clip" / one.file)
+    if one.vbench is not None:
+        vbench = os.environ.get("VBENCH_CACHE_DIR") or Path.home() / ".cache" / "vbench"
+        yield Place("VBench cache", Path(vbench).expanduser() / one.vbench)
+
+
+def find(name: str, weights: str | Path | None = None) -> Found:
+    """The file of that name on this machine.
+
+    Args:
+        name: of an entry of the registry.
+        weights: the file itself, or its folder; then nowhere else is looked.
+
+    Raises:
+        MissingWeightsError: if it is nowhere.
+        ValueError: if a file of the published name is not the published file.
+    """
+    one = entry(name)
+    candidates = list(places(name)) if weights is None else _given(one, Path(weights).expanduser())
+    for kind, path in candidates:
+        if path.is_file():
+            digest = sha256(path)
+            verified = published(one, digest)
+            if not verified and weights is None and path.name == one.file and one.sha256:
+                raise ValueError(
+                    f"{path} is not the published {one.file}: its SHA-256 is {digest}, not "
+                    f"{one.sha256}; delete it and run `python -m cf.weights fetch {name}`, or give "
+                    "it as weights= to use it all the same"
+                )
+            return Found(one, path, kind, digest, verified)
+    looked = "\n  ".join(str(path) for _, path in candidates)
+    raise MissingWeightsError(
+        name,
+        f"the weights {name} ({one.source}) are not on this machine. Looked for\n  {looked}\n"
+        f"Run `python -m cf.weights fetch {name}`, or set ${ROOT}, or give weights=<file>.",
+    )
+
+
+def published(one: Entry, digest: str) -> bool:
+    """Whether a hash is that of the published file, as far as it is known."""
+    return one.sha256 is not None and digest.startswith(one.sha256)
+
+
+def sha256(path: Path) -> str:
+    """Of a file, remembered while its size and time stay the same."""
+    state = path.stat()
+    return _sha256(str(path), state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _sha256(path: str, size: int, time: int) -> str:
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _given(one: Entry, path: Path) -> list[Place]:
+    if path.is_dir():
+        return [Place("given", path / file) for file in one.files]
+    return [Place("given", path)]
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").expanduser()
+
+
+def _snapshots(repository: str) -> list[Path]:
+    """Of a Hugging Face repository: that of its main branch, or the only one."""
+    home = Path(os.environ.get("HF_HOME") or _cache() / "huggingface").expanduser()
+    hub = Path(os.environ.get("HF_HUB_CACHE") or home / "hub").expanduser()
+    folder = hub / f"models--{repository.replace('/', '--')}"
+    main = folder / "refs" / "main"
+    if main.is_file():
+        return [folder / "snapshots" / main.read_text().strip()]
+    there = sorted((folder / "snapshots").glob("*"))
+    return there if len(there) == 1 else [folder / "snapshots" / "main"]

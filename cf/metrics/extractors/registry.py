@@ -1,0 +1,145 @@
+"""The published weights that metrics can use: what each file is, whose, and under which licence."""
+
+from dataclasses import dataclass
+
+_DINO = "https://dl.fbaipublicfiles.com/dino"
+_CLIP = "https://openaipublic.azureedge.net/clip/models"
+_CLIP_B32 = "40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af"
+_CLIP_L14 = "b8cca3fd41ae0c99ba7e8951adf17d267cdb84cd88be6f7c2e0eca1737a03836"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One published file of weights.
+
+    Attributes:
+        name: by which it is chosen; also that of the extractor.
+        file: as its authors named it.
+        url: where its authors published it.
+        sha256: of the file, or the first digits where no more is known with certainty; None where
+            nothing is.
+        licence: under which its authors published it.
+        source: the project that it comes from, in words.
+        width: of its features; 0 for what is no extractor.
+        text: whether it embeds texts too.
+        semantic: whether its features tell what is shown.
+        hugging_face: the repository with the same weights in the Hugging Face layout.
+        hugging_face_files: to look for there, best first.
+        vbench: where VBench keeps the file, in its cache.
+    """
+
+    name: str
+    file: str
+    url: str
+    sha256: str | None
+    licence: str
+    source: str
+    width: int
+    text: bool = False
+    semantic: bool = True
+    hugging_face: str | None = None
+    hugging_face_files: tuple[str, ...] = ("model.safetensors", "pytorch_model.bin")
+    vbench: str | None = None
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Names that its file may have, best first."""
+        return (self.file, *(self.hugging_face_files if self.hugging_face else ()))
+
+
+_ALL = (
+    Entry(
+        "dino-vitb16",
+        "dino_vitbase16_pretrain.pth",
+        f"{_DINO}/dino_vitbase16_pretrain/dino_vitbase16_pretrain.pth",
+        None,
+        "Apache-2.0",
+        "DINO (Caron et al. 2021), ViT-B/16",
+        768,
+        hugging_face="facebook/dino-vitb16",
+        vbench="dino_model/dino_vitbase16_pretrain.pth",
+    ),
+    Entry(
+        "dinov2-vits14",
+        "dinov2_vits14_pretrain.pth",
+        f"{_DINO}v2/dinov2_vits14/dinov2_vits14_pretrain.pth",
+        "b938bf1bc15cd2ec0feacfe3a1bb553fe8ea9ca46a7e1d8d00217f29aef60cd9",
+        "Apache-2.0",
+        "DINOv2 (Oquab et al. 2023), ViT-S/14 without registers",
+        384,
+        hugging_face="facebook/dinov2-small",
+    ),
+    Entry(
+        "dinov2-vitb14",
+        "dinov2_vitb14_pretrain.pth",
+        f"{_DINO}v2/dinov2_vitb14/dinov2_vitb14_pretrain.pth",
+        "0b8b82f85de91b424aded121c7e1dcc2b7bc6d0adeea651bf73a13307fad8c73",
+        "Apache-2.0",
+        "DINOv2 (Oquab et al. 2023), ViT-B/14 without registers",
+        768,
+        hugging_face="facebook/dinov2-base",
+    ),
+    Entry(
+        "clip-vit-b32",
+        "ViT-B-32.pt",
+        f"{_CLIP}/{_CLIP_B32}/ViT-B-32.pt",
+        _CLIP_B32,
+        "MIT",
+        "CLIP (Radford et al. 2021), ViT-B/32",
+        512,
+        text=True,
+        hugging_face="openai/clip-vit-base-patch32",
+        vbench="clip_model/ViT-B-32.pt",
+    ),
+    Entry(
+        "clip-vit-l14",
+        "ViT-L-14.pt",
+        f"{_CLIP}/{_CLIP_L14}/ViT-L-14.pt",
+        _CLIP_L14,
+        "MIT",
+        "CLIP (Radford et al. 2021), ViT-L/14",
+        768,
+        text=True,
+        hugging_face="openai/clip-vit-large-patch14",
+        vbench="clip_model/ViT-L-14.pt",
+    ),
+    Entry(
+        "clip-bpe",
+        "bpe_simple_vocab_16e6.txt.gz",
+        "https://github.com/openai/CLIP/raw/main/clip/bpe_simple_vocab_16e6.txt.gz",
+        "924691ac288e54409236115652ad4aa250f48203de50a9e4722a6ecd48d6804a",
+        "MIT",
+        "CLIP's vocabulary, for all its sizes",
+        0,
+        semantic=False,
+        hugging_face="openai/clip-vit-large-patch14",
+        hugging_face_files=("merges.txt",),
+    ),
+    Entry(
+        "lpips-alex",
+        "alexnet-owt-7be5be79.pth",
+        "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
+        "7be5be79",
+        "BSD-3-Clause",
+        "AlexNet of torchvision, on which LPIPS rests",
+        0,
+        semantic=False,
+    ),
+)
+
+ENTRIES: dict[str, Entry] = {entry.name: entry for entry in _ALL}
+"""By name."""
+
+
+def entry(name: str) -> Entry:
+    """The weights of that name.
+
+    Raises:
+        ValueError: if there are none.
+
+    >>> entry("clip-vit-b32").width
+    512
+    """
+    if name not in ENTRIES:
+        raise ValueError(f"no weights are named {name!r}; there are {', '.join(ENTRIES)}")
+    return ENTRIES[name]

@@ -1,0 +1,182 @@
+"""A measure of a set of videos that are compared with one another, or why they cannot be."""
+
+import math
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from cf.metrics.base import VideoMetric
+from cf.metrics.extractors.base import Extractor
+from cf.metrics.features import Features
+from cf.metrics.grid import Grid, Part, parts_of
+from cf.metrics.measurement import digest
+from cf.metrics.result import Result
+from cf.metrics.scored import Scored
+
+
+class SetMetric(VideoMetric):
+    """A measure of likeness that needs videos of equal duration.
+
+    A video whose prompt changes is cut there, and each part is scored as a video of its own. The
+    prompts of the set are part of the provenance (`prompts`): scores of other sets are others.
+
+    Attributes:
+        seconds: of each part that are compared, from its beginning; None for all, which must then
+            be of equal duration.
+        least_prompts: fewer are refused.
+        least_windows: shorter parts are refused.
+    """
+
+    least_prompts = 1
+    least_windows = 1
+
+    def __init__(
+        self,
+        extractor: Extractor,
+        *,
+        seconds: float | None = None,
+        rate: float = 4.0,
+        window: float = 1.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(Features(extractor, rate), window, **kwargs)
+        self.seconds = seconds
+        self.step = window
+        if seconds is not None and seconds < window:
+            raise ValueError(f"seconds={seconds} must be at least one window of {window} s")
+
+    @property
+    def extractor(self) -> Extractor:
+        """What makes the features."""
+        assert isinstance(self.measurement, Features)
+        return self.measurement.extractor
+
+    @abstractmethod
+    def compare(self, grid: Grid) -> Result:
+        """Make something of videos of equal duration."""
+
+    def score(self, videos: list[Scored]) -> Result:
+        """See `VideoMetric`."""
+        parts: list[Part] = []
+        short: dict[int | None, str] = {}
+        for one in videos:
+            try:
+                mine = self._cut(parts_of(one))
+            except ValueError as problem:
+                short[one.video] = str(problem)
+            else:
+                parts += mine
+        refusal = self._refusal(parts)
+        if refusal:
+            result = self.refused({part.video for part in parts}, refusal)
+        else:
+            result = self.compare(Grid.of(parts, self.step))
+        described = {"prompts": digest({"prompts": sorted({part.prompt for part in parts})})}
+        return replace(
+            result,
+            per_video={**result.per_video, **{one: math.nan for one in short if one is not None}},
+            reasons={**result.reasons, **short},
+            provenance={**result.provenance, **described},
+        )
+
+    def refused(self, videos: set[int], reason: str, **parts: Any) -> Result:
+        """No number, for that reason."""
+        reasons: dict[int | None, str] = {None: reason}
+        for video in sorted(videos):
+            reasons[video] = reason
+        nothing = dict.fromkeys(sorted(videos), math.nan)
+        return self.answer(math.nan, nothing, reasons=reasons, **parts)
+
+    def provenance(self) -> dict[str, Any]:
+        """See `VideoMetric`."""
+        return {**super().provenance(), "seconds": self.seconds}
+
+    def _cut(self, parts: list[Part]) -> list[Part]:
+        """The first `seconds` of each part."""
+        if self.seconds is None:
+            return parts
+        windows = math.floor(self.seconds / self.step + 1e-9)
+        for part in parts:
+            if len(part.count) < windows:
+                raise ValueError(
+                    f"it has {len(part.count) * self.step:g} s under one prompt, seconds="
+                    f"{self.seconds:g} are compared"
+                )
+        return [
+            replace(
+                part,
+                means=part.means[:windows],
+                count=part.count[:windows],
+                seconds=part.seconds[:windows],
+            )
+            for part in parts
+        ]
+
+    def _refusal(self, parts: list[Part]) -> str:
+        if not parts:
+            return "there is no video to score"
+        prompts = len({part.prompt for part in parts})
+        if prompts < self.least_prompts:
+            return (
+                f"{prompts} prompt{'s' * (prompts != 1)}, and chance likeness within the set needs "
+                f"{self.least_prompts} or more; use its namesake with Absolute for fewer"
+            )
+        durations = sorted({len(part.count) for part in parts})
+        if len(durations) > 1:
+            least, most = durations[0] * self.step, durations[-1] * self.step
+            return (
+                f"durations differ, {least:g} to {most:g} s; give seconds={least:g} or less to "
+                f"compare the beginnings"
+            )
+        if durations[0] < self.least_windows:
+            return (
+                f"videos of {durations[0] * self.step:g} s are too short; "
+                f"{self.least_windows * self.step:g} s are needed"
+            )
+        return ""
+
+
+class AloneMetric(SetMetric):
+    """A `SetMetric` that gives every video its number, whatever the others' duration."""
+
+    def score(self, videos: list[Scored]) -> Result:
+        """See `VideoMetric`."""
+        result = super().score(videos)
+        if not math.isnan(result.value):
+            return result
+        alone = {one.video: super(AloneMetric, self).score([one]) for one in videos}
+        reasons: dict[int | None, str] = {
+            video: one.reasons[video] for video, one in alone.items() if video in one.reasons
+        }
+        curves = {v: curve for one in alone.values() for v, curve in one.per_window.items()}
+        seconds = {v: curve for one in alone.values() for v, curve in one.windows.items()}
+        return replace(
+            result,
+            per_video={video: one.per_video[video] for video, one in alone.items()},
+            reasons={None: result.reasons[None], **reasons},
+            per_window=curves,
+            windows=seconds,
+        )
+
+
+def unknown(values: Mapping[int, float], reason: str) -> dict[int | None, str]:
+    """That reason for every video without a number."""
+    return {video: reason for video, value in values.items() if math.isnan(value)}
+
+
+def chance_of(extractor: Extractor, kappa: float | None) -> float:
+    """Chance likeness: as given, or as shipped with the extractor.
+
+    Raises:
+        ValueError: if neither is known, or it is no likeness.
+    """
+    known = getattr(extractor, "kappa", None) if kappa is None else kappa
+    if known is None:
+        raise ValueError(
+            f"{extractor.name} ships no chance likeness; give kappa=, the mean cosine of its "
+            f"features of unrelated videos"
+        )
+    if not -1 <= known < 1:
+        raise ValueError(f"kappa={known} must be a cosine below 1")
+    return float(known)

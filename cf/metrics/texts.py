@@ -1,0 +1,56 @@
+"""Texts of prompts as unit vectors next to which frames are read."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from cf.metrics.extractors.base import Extractor
+from cf.metrics.measurement import digest
+
+
+@dataclass(frozen=True)
+class Texts:
+    """The text of each prompt, and its feature vector of length 1."""
+
+    texts: Mapping[int, str]
+    vectors: Mapping[int, Float[Tensor, " d"]]
+
+    @staticmethod
+    def of(extractor: Extractor, texts: Mapping[int, str]) -> "Texts":
+        """By the extractor's text tower.
+
+        Raises:
+            ValueError: if it has none, or no text is given.
+        """
+        encode: Callable[[list[str]], Tensor] | None = getattr(extractor, "encode_text", None)
+        if encode is None:
+            raise ValueError(
+                f"{extractor.name} has no text tower; choose an extractor with encode_text, as "
+                f"clip-vit-b32 is"
+            )
+        if not texts:
+            raise ValueError("texts={} must give the text of each prompt_id")
+        with torch.no_grad():  # one by one, so that a text's vector never depends on others
+            raw = {prompt: encode([text])[0].double().cpu() for prompt, text in texts.items()}
+        unit = torch.nn.functional.normalize
+        return Texts(dict(texts), {prompt: unit(row, dim=0) for prompt, row in raw.items()})
+
+    def likeness(self, prompt: int | None, rows: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
+        """Of features to the text of their prompt, times 100.
+
+        Raises:
+            ValueError: if there is no text for it.
+        """
+        if prompt is None:
+            raise ValueError("it has no prompt_id, by which its text is found")
+        if prompt not in self.vectors:
+            raise ValueError(f"texts= has none for its prompt_id={prompt}")
+        return 100 * (rows @ self.vectors[prompt])
+
+    def provenance(self) -> dict[str, Any]:
+        """The texts, as a digest."""
+        return {"texts": digest({str(prompt): text for prompt, text in self.texts.items()})}

@@ -1,0 +1,107 @@
+"""The responsibility matrix: who is in charge answers at every step, all others keep still."""
+
+import math
+
+import pytest
+import torch
+
+from cf.evaluation.duties import DUTIES, SCENES
+from cf.evaluation.responsibility import STRENGTHS, Matrix, scenes
+from cf.metrics.distortions import DISTORTIONS, Scene, distorted
+
+WITHOUT = {"identity_swap"}
+"""Distortions that nobody notices: global looks do not tell one small thing from another."""
+
+
+@pytest.fixture(scope="module")
+def matrix() -> Matrix:
+    return Matrix(DUTIES, scenes(SCENES))
+
+
+@pytest.fixture(scope="module")
+def scene() -> Scene:
+    return scenes(1, seconds=8)[0]
+
+
+def test_every_distortion_is_somebody_s_charge_or_an_expected_miss() -> None:
+    charged = {distortion for duty in DUTIES.values() for distortion in duty.charge}
+    assert charged | WITHOUT == set(DISTORTIONS)
+    assert not charged & WITHOUT
+    for duty in DUTIES.values():
+        groups = (set(duty.charge), set(duty.also), set(duty.fooled))
+        assert set.union(*groups) <= set(DISTORTIONS)
+        assert sum(map(len, groups)) == len(set.union(*groups)), "a distortion has one role"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("distortion", DISTORTIONS)
+def test_the_metric_in_charge_answers_and_the_others_keep_still(
+    distortion: str, matrix: Matrix
+) -> None:
+    in_charge = [name for name, duty in DUTIES.items() if distortion in duty.charge]
+    matrix.measure(DUTIES, distortion, 0.0)
+    for strength in STRENGTHS[1:-1]:
+        matrix.measure(in_charge, distortion, strength)
+    matrix.measure(DUTIES, distortion, 1.0)
+    wrong = []
+    for name, duty in DUTIES.items():
+        change = matrix.change(name, distortion)
+        if distortion in duty.charge:
+            steps = matrix.steps(name, distortion)
+            if not all(duty.charge[distortion] * step > 0 for step in steps):
+                wrong.append(f"{name} must move at every step, and moves {steps}")
+            if abs(change) <= duty.tolerance:
+                wrong.append(f"{name} must move, and moves by {change}")
+        elif distortion in duty.fooled:
+            better = 1 if duty.metric().higher_is_better else -1
+            if not better * change > duty.tolerance:
+                wrong.append(f"{name} is known to be fooled, and moves by {change}")
+        elif distortion not in duty.also and not abs(change) <= duty.tolerance:
+            wrong.append(f"{name} must keep still, and moves by {change}")
+    assert not wrong
+
+
+@pytest.mark.slow
+def test_smoothness_of_what_stands_still_is_not_ranked(matrix: Matrix) -> None:
+    assert math.isnan(matrix.value("MotionSmoothness", "freeze", 1.0))
+
+
+@pytest.mark.parametrize("name", DISTORTIONS)
+def test_distortions_are_graded_and_drawn_from_the_seed(name: str, scene: Scene) -> None:
+    made = [distorted(name, scene, strength, seed=3) for strength in STRENGTHS]
+    torch.testing.assert_close(made[0], scene.video, atol=1e-6, rtol=0)
+    changed = [float((one - scene.video).abs().mean()) for one in made]
+    assert changed[-1] > 0
+    assert changed[-1] >= 0.8 * max(changed), "the strongest does not change least"
+    assert torch.equal(made[2], distorted(name, scene, STRENGTHS[2], seed=3))
+    for one in made:
+        assert one.shape == scene.video.shape
+        assert one.dtype == scene.video.dtype
+        assert 0 <= one.min() <= one.max() <= 1
+
+
+def test_what_strong_distortions_keep_weak_ones_keep(scene: Scene) -> None:
+    """Draws are nested: a frame that stutters weakly stutters strongly as well."""
+    for name in ("stutter", "freeze", "loop", "shuffle"):
+        changed = [
+            (distorted(name, scene, s, seed=1) != scene.video).flatten(1).any(1) for s in (0.3, 0.7)
+        ]
+        if name in ("stutter", "freeze"):
+            assert not (changed[0] & ~changed[1]).any()
+        assert changed[0].sum() <= changed[1].sum()
+
+
+def test_one_thing_changes_its_colours_and_nothing_else(scene: Scene) -> None:
+    made = distorted("identity_swap", scene, 1.0)
+    differs = (made != scene.video).any(1)
+    assert differs.any()
+    assert not (differs & ~scene.thing).any()
+    assert not differs[: len(made) // 2].any()
+
+
+@pytest.mark.parametrize(("name", "strength"), [("blurr", 0.5), ("blur", 1.5), ("blur", -0.1)])
+def test_unknown_distortions_and_strengths_are_refused(
+    name: str, strength: float, scene: Scene
+) -> None:
+    with pytest.raises(ValueError, match=r"blurr|strength"):
+        distorted(name, scene, strength)
