@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import ClassVar, Literal
 
+import cv2
 import torch
 
 from cf.bench.asked import Take, Terms
@@ -74,7 +75,8 @@ class Spoilt(Contestant):
         of: settings of the other contestant.
         how: "freeze" after `seconds`; "loop" over the first `seconds`; "reset" to the first second
             every `seconds`; "blur" and "noise" from the beginning.
-        strength: of blur, in hundredths of the shorter side; of noise, its standard deviation.
+        strength: of blur, its standard deviation as a share of the shorter side; of noise, that of
+            pixels in [0, 1].
     """
 
     of: Settings | None = None
@@ -82,7 +84,6 @@ class Spoilt(Contestant):
     seconds: float = 1.0
     strength: float = 0.1
 
-    control: ClassVar[bool] = True
     in_blocks: ClassVar[bool] = False
 
     def _other(self) -> Contestant:
@@ -139,9 +140,6 @@ def _frames(pieces: Iterator[Piece]) -> Iterator[torch.Tensor]:
 
 
 def _blurred(picture: torch.Tensor, strength: float) -> torch.Tensor:
-    from torchvision.transforms.functional import gaussian_blur
-
-    sigma = max(strength * min(picture.shape[-2:]) / 10, 0.1)
-    reach = min(2 * int(3 * sigma) + 1, 2 * (min(picture.shape[-2:]) // 2) - 1)
-    blurred: torch.Tensor = gaussian_blur(picture, [reach, reach], [sigma, sigma])
-    return blurred
+    sigma = strength * min(picture.shape[-2:])
+    pixels = picture.permute(1, 2, 0).contiguous().numpy()
+    return torch.from_numpy(cv2.GaussianBlur(pixels, (0, 0), sigma)).permute(2, 0, 1)

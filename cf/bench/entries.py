@@ -44,7 +44,7 @@ def entries(settings: Settings, asked: Asked) -> list[Entry]:
     """
     named = {name: one for name, one in (settings["contestants"] or {}).items() if one}
     for name, path in (settings["networks"] or {}).items():
-        for memory, choice in (settings["memories"] or {"": None}).items():
+        for memory, choice in (settings.get("memories") or {"": None}).items():
             label = f"{name}, {memory}" if memory else name
             own = {"_target_": _NETWORK, "checkpoint": str(path), "memory": choice}
             named[label] = {**own, "source": str(path), "how": "give the folder of a run"}
@@ -98,7 +98,7 @@ def agreed(entered: list[Entry], asked: Terms | None, unequal: str) -> list[Entr
         told = {"what is asked for": asked, **told}
     kinds: dict[tuple[float, tuple[int, int]], list[str]] = {}
     for name, terms in told.items():
-        kinds.setdefault((round(terms.fps, 3), tuple(terms.size)), []).append(name)
+        kinds.setdefault((round(terms.fps, 3), terms.size), []).append(name)
     if len(kinds) > 1 and unequal == "refuse":
         lines = [
             f"{fps:g} frames/s, {size[0]} x {size[1]}: {', '.join(names)}"

@@ -1,4 +1,4 @@
-"""Videos that were made elsewhere, as a contestant; and ours under the names that VBench expects."""
+"""Videos that were made elsewhere, as a contestant; and ours under the names VBench expects."""
 
 from __future__ import annotations
 

@@ -151,9 +151,7 @@ def bury(job: Job, store: Store, reason: str, provenance: Mapping[str, Any]) -> 
         _write(folder, making, "failed", reason, {"prefix_valid": None, "cost": {}, **provenance})
 
 
-def _write(
-    folder: Path, making: Making, status: str, reason: str, told: Mapping[str, Any]
-) -> None:
+def _write(folder: Path, making: Making, status: str, reason: str, told: Mapping[str, Any]) -> None:
     job, fps = making.job, making.job.terms.fps
     row = {
         "contestant": job.contestant,

@@ -16,7 +16,7 @@ from cf.metrics.base import VideoMetric
 from cf.metrics.scored import Fault
 
 States = dict[str, Tensor]
-"""Of all metrics, by names that tell their measurements; metrics that share one share its states."""
+"""Of all metrics, by names that tell their measurements: who shares one shares its states."""
 
 
 def build_metrics(settings: Mapping[str, Settings]) -> dict[str, VideoMetric]:

@@ -87,8 +87,7 @@ class Network(Contestant):
         stride = build(self.codec or config["codec"], "codec").time_stride if self._light() else 4
         blocks = self.sampling.get("block_frames") or rollout.get("block_frames")
         memory = build(self._memory(rollout), "memory")
-        terms = Terms(float(fps), (size[0], size[1]), blocks and blocks * stride, memory.max_frames)
-        return terms
+        return Terms(float(fps), (size[0], size[1]), blocks and blocks * stride, memory.max_frames)
 
     def play(self, take: Take, device: str) -> Iterator[Piece]:
         """Blocks, decoded as they are made."""
@@ -111,7 +110,7 @@ class Network(Contestant):
         """As `cf.generator.load` takes it."""
         rollout = self.rollout
         memory = None if self.commit_reads is None and self.memory is None else self._memory()
-        given = {
+        return {
             "checkpoint": self.checkpoint,
             "model": self.model,
             "codec": self.codec,
@@ -126,7 +125,6 @@ class Network(Contestant):
             "device": device,
             "dtype": self.dtype,
         }
-        return given
 
     def _memory(self, rollout: Settings | None = None) -> Settings:
         rollout = rollout or self.rollout or self._config().get("rollout") or {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import itertools
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -92,9 +93,7 @@ def read_prompts(file: str | Path) -> dict[str, Script]:
     for name, script in named:
         if not script or not all(text for _, text in script):
             continue
-        if script[0][0] != 0 or any(
-            a >= b for (a, _), (b, _) in zip(script, script[1:], strict=False)
-        ):
+        if script[0][0] != 0 or any(a >= b for (a, _), (b, _) in itertools.pairwise(script)):
             raise ValueError(f"{path}: segments must begin at 0 and at rising seconds: {script}")
         scripts.setdefault(name or name_of(script), script)
     if not scripts:
