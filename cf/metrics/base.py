@@ -133,6 +133,15 @@ class VideoMetric(Metric):
         self._update_count += 1
         self._computed = None
 
+    def settle(self) -> None:
+        """Let go of what only further frames would need, once no video seen so far goes on.
+
+        Keeps states of many finished videos small: a row per window, and no picture.
+        """
+        table = self._table().coalesced(self._stream.stitch)
+        runs = [run._replace(head=run.head[:0], tail=run.tail[:0]) for run in table.unpacked()]
+        self._replace(table.with_runs(runs))
+
     def compute(self) -> Float[Tensor, ""]:
         """The headline over all videos; NaN where it cannot be given (`result` says why)."""
         return torch.tensor(self._result().value, dtype=torch.float64)
@@ -210,9 +219,11 @@ class VideoMetric(Metric):
 
     def _tighten(self) -> None:
         if len(getattr(self, self._states["keys"])) > _LOOSE:
-            table = self._table().coalesced(self._stream.stitch)
-            for name, state in self._states.items():
-                setattr(self, state, [getattr(table, name).to(self.device)])
+            self._replace(self._table().coalesced(self._stream.stitch))
+
+    def _replace(self, table: Table) -> None:
+        for name, state in self._states.items():
+            setattr(self, state, [getattr(table, name).to(self.device)])
 
     def _result(self) -> Result:
         table = self._table().coalesced(self._stream.stitch)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,19 @@ def probe(path: str | Path) -> VideoInfo:
             height,
             width,
         )
+
+
+def is_steady(path: str | Path) -> bool:
+    """Whether frames are shown equally long each; costs a pass over the packets of the file.
+
+    Raises:
+        UnreadableVideo: the file cannot be read.
+    """
+    with opened(path) as (container, stream):
+        stamps = sorted(p.pts for p in container.demux(stream) if p.pts is not None)
+        gaps = [later - earlier for earlier, later in pairwise(stamps)]
+        rounding = 2 + 0.1 * sum(gaps) / max(len(gaps), 1)  # ticks
+        return not gaps or max(gaps) - min(gaps) <= rounding
 
 
 @contextmanager

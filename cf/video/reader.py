@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 
 import av
@@ -32,6 +32,7 @@ __all__ = [
     "UnreadableVideo",
     "VideoInfo",
     "probe",
+    "read_chunks",
     "read_clip",
     "read_frames",
     "read_image",
@@ -74,6 +75,21 @@ def read_video(
     if not pictures:
         raise UnreadableVideo(path, "not one frame can be decoded")
     return _tensor(pictures).float() / 255
+
+
+def read_chunks(
+    path: str | Path, frames: int, fps: float | None = None, size: Sequence[int] | None = None
+) -> Iterator[UInt8[Tensor, "t 3 h w"]]:
+    """A whole video in bytes, `frames` pictures at a time, so that an hour of it fits in memory.
+
+    Raises:
+        UnreadableVideo: the file cannot be decoded, or not to its end; what came before stands.
+    """
+    with opened(path) as (container, stream):
+        rate = frame_rate(stream) if fps is None else fps
+        pictures = _pictures(container, stream, 0.0, rate, size, None)
+        while batch := list(islice(pictures, frames)):
+            yield _tensor(batch)
 
 
 def read_frames(

@@ -1,0 +1,93 @@
+"""`python -m cf.evaluate`: metrics of videos that anybody made."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from cf.entry import Settings, build, plain, told
+from cf.paths import CONFIG_DIR
+
+if TYPE_CHECKING:
+    from cf.metrics.base import VideoMetric
+
+log = logging.getLogger("cf.evaluate")
+
+
+@hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name="evaluate")
+def main(cfg: DictConfig) -> None:
+    """Evaluate as `cfg` says."""
+    with told("cf.evaluate"):
+        evaluate(plain(cfg), Path(HydraConfig.get().runtime.output_dir))
+
+
+def evaluate(settings: Settings, folder: Path) -> None:
+    """Measure the videos in one pass and leave tables and plots in `folder`."""
+    from cf.evaluation.measure import measured
+    from cf.evaluation.report import report
+    from cf.evaluation.videos import listed
+
+    _refuse(settings, folder)
+    metrics, unavailable = metrics_of(settings["metrics"])
+    videos = listed(settings["videos"], settings["pattern"])
+    log.info("%d videos; if stopped, go on with: resume=%s", len(videos), folder)
+    try:
+        done = measured(
+            videos,
+            metrics,
+            folder / "states",
+            piece_bytes=round(settings["piece_megabytes"] * 2**20),
+            size=settings["size"],
+            device=settings["device"],
+        )
+    except KeyboardInterrupt:
+        log.info("interrupted; go on with the same settings and resume=%s", folder)
+        raise SystemExit(130) from None
+    if not done.facts:
+        first = next(iter(done.failures.values()))
+        raise ValueError(f"none of {len(videos)} videos can be decoded; the first: {first}")
+    report(replace(done, unavailable=unavailable), folder)
+
+
+def metrics_of(settings: Settings) -> tuple[list[VideoMetric], dict[str, str]]:
+    """The metrics that can be made, and why the others cannot: their weights are not here.
+
+    Raises:
+        FileNotFoundError: if none can.
+        ValueError: if a setting is wrong, or none is given.
+    """
+    made: list[VideoMetric] = []
+    unavailable: dict[str, str] = {}
+    for name, one in settings.items():
+        if one is None:
+            continue
+        try:
+            made.append(build(one, f"metrics.{name}"))
+        except FileNotFoundError as error:
+            unavailable[name] = str(error)
+            log.warning("%s is unavailable: %s", name, error)
+            missing = error
+    if not made and unavailable:
+        raise missing
+    if not made:
+        raise ValueError("metrics must name at least one metric: metrics=default")
+    return made, unavailable
+
+
+def _refuse(settings: Settings, folder: Path) -> None:
+    if settings["videos"] == "???":
+        raise ValueError("videos must be given: videos=my_clips")
+    if settings["piece_megabytes"] <= 0:
+        raise ValueError(f"piece_megabytes={settings['piece_megabytes']} must be positive")
+    if settings["resume"] != "???" and not (folder / "states").is_dir():
+        raise ValueError(f"resume={folder} is not the folder of an evaluation (it has no states)")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Measuring video files, whoever made them."""

@@ -1,0 +1,179 @@
+"""One pass over video files for all metrics, each video's states kept as soon as it is done."""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from tqdm import tqdm
+
+from cf.evaluation.decoding import Ended, Piece, decoded, seconds_of
+from cf.evaluation.store import Facts, Store
+from cf.evaluation.videos import Listed
+from cf.metrics.base import VideoMetric
+from cf.metrics.result import Result
+
+log = logging.getLogger("cf.evaluate")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What came out.
+
+    Attributes:
+        facts: of each video that could be decoded to its end, by its id.
+        failures: why the others could not.
+        results: contestant -> metric's name -> result.
+        unavailable: metrics that could not be made, and why.
+    """
+
+    videos: Sequence[Listed]
+    facts: Mapping[int, Facts]
+    failures: Mapping[int, str]
+    results: Mapping[str, Mapping[str, Result]]
+    unavailable: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def contestants(self) -> list[str]:
+        """In the order given."""
+        return list(self.results)
+
+
+def measured(
+    videos: Sequence[Listed],
+    metrics: Sequence[VideoMetric],
+    folder: Path,
+    piece_bytes: int = 2**25,
+    size: Sequence[int] | None = None,
+    device: str = "cpu",
+) -> Measured:
+    """Measure every video that `folder` does not yet know, and score all of them.
+
+    Attributes:
+        folder: where states are kept.
+        piece_bytes: of decoded frames that are handled at a time.
+        size: height and width that videos are scaled to cover; None leaves them.
+    """
+    _refuse_unanswerable(metrics)
+    one_pass = _Pass(videos, metrics, Store(folder, size), device)
+    todo = one_pass.pending()
+    if len(todo) < len(videos):
+        log.info("%d of %d videos have been measured before", len(videos) - len(todo), len(videos))
+    total = round(sum(map(seconds_of, todo)), 1)
+    form = "{percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s of video [{elapsed}<{remaining}]"
+    with tqdm(total=total, bar_format=form, disable=not todo) as bar:
+        for item in decoded(todo, piece_bytes, size):
+            if isinstance(item, Piece):
+                bar.set_postfix_str(item.video.name, refresh=False)
+                one_pass.take(item)
+                bar.update(min(len(item.frames) / item.fps, max(total - bar.n, 0)))
+            else:
+                one_pass.end(item)
+    return one_pass.scored()
+
+
+def _refuse_unanswerable(metrics: Sequence[VideoMetric]) -> None:
+    seen: set[str] = set()
+    for metric in metrics:
+        unknown = [need for need in metric.measurement.needs if need != "reference"]
+        if unknown:
+            raise ValueError(
+                f"{metric.name} needs to know {', '.join(unknown)} of every frame, which video "
+                f"files do not tell; leave it out"
+            )
+        if metric.name in seen:
+            raise ValueError(f"two metrics are named {metric.name}; give each once")
+        seen.add(metric.name)
+
+
+@dataclass
+class _Pass:
+    """All videos under all metrics, those of equal measurements updated as one."""
+
+    videos: Sequence[Listed]
+    metrics: Sequence[VideoMetric]
+    store: Store
+    device: str
+    failures: dict[int, str] = field(default_factory=dict)
+    refused: dict[tuple[int, tuple[str, ...]], str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.leaders = {tuple(metric.metric_state): metric for metric in reversed(self.metrics)}
+
+    def pending(self) -> list[Listed]:
+        """Videos of which something is not known."""
+        return [
+            video
+            for video in self.videos
+            if self.store.facts(video) is None or any(self._active(video))
+        ]
+
+    def _active(self, video: Listed) -> Iterator[tuple[tuple[str, ...], VideoMetric]]:
+        """Measurements that the video still needs and does not defy."""
+        for key, metric in self.leaders.items():
+            if "reference" in metric.measurement.needs and video.reference is None:
+                self.refused[video.video_id, key] = "no reference was given"
+            elif (video.video_id, key) not in self.refused and not self.store.has(video, metric):
+                yield key, metric
+
+    def take(self, piece: Piece) -> None:
+        """Hand over the next frames of a video; what a metric refuses is noted for that video."""
+        video = piece.video
+        frames = piece.frames.to(self.device)
+        reference = None if piece.reference is None else piece.reference.to(self.device)
+        for key, metric in self._active(video):
+            if not piece.start:
+                metric.reset()
+            try:
+                metric.update(
+                    frames,
+                    video.video_id,
+                    piece.start,
+                    fps=piece.fps,
+                    prompt_id=video.prompt_id,
+                    seed=video.seed,
+                    boundaries=video.boundaries,
+                    reference=reference,
+                )
+            except ValueError as error:
+                self.refused[video.video_id, key] = str(error)
+
+    def end(self, ended: Ended) -> None:
+        """Keep what is known of a video, if all of it was had."""
+        video = ended.video
+        if ended.failure:
+            self.failures[video.video_id] = ended.failure
+            log.warning("%s: %s", video.path, ended.failure)
+            return
+        for _, metric in self._active(video):
+            metric.settle()
+            self.store.keep(video, metric)
+        self.store.keep_facts(video, Facts(ended.frames, ended.fps, *ended.size, ended.note))
+
+    def scored(self) -> Measured:
+        """Every metric over every contestant's videos."""
+        results: dict[str, dict[str, Result]] = {}
+        for contestant in dict.fromkeys(video.contestant for video in self.videos):
+            mine = [video for video in self.videos if video.contestant == contestant]
+            results[contestant] = {one.name: self._result(one, mine) for one in self.metrics}
+        facts = {video.video_id: self.store.facts(video) for video in self.videos}
+        known = {one: fact for one, fact in facts.items() if fact and one not in self.failures}
+        return Measured(self.videos, known, self.failures, results)
+
+    def _result(self, metric: VideoMetric, videos: Sequence[Listed]) -> Result:
+        metric.reset()
+        key = tuple(metric.metric_state)
+        reasons: dict[int | None, str] = {}
+        states: dict[str, list[object]] = {name: [] for name in key}
+        for video in videos:
+            failure = self.failures.get(video.video_id) or self.refused.get((video.video_id, key))
+            if failure:
+                reasons[video.video_id] = failure
+                metric.fail(video.video_id)
+                continue
+            for name, rows in self.store.state(video, metric).items():
+                states[name].append(rows.to(metric.device))
+        metric.merge_state(states)
+        result = metric.result()
+        metric.reset()
+        return replace(result, reasons={**result.reasons, **reasons})

@@ -1,0 +1,38 @@
+"""With what numbers were made: versions of this project and of the libraries that matter."""
+
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+import cf
+
+_LIBRARIES = ("av", "numpy", "opencv-python", "scipy", "torch", "torchmetrics", "torchvision")
+
+
+def versions() -> dict[str, str]:
+    """Name -> version; `commit` only in a checkout."""
+    told = {"context-forcing": cf.__version__, "python": platform.python_version()}
+    told |= {name: version(name) for name in _LIBRARIES}
+    commit = _commit(Path(cf.__file__).parent)
+    return told | ({"commit": commit} if commit else {})
+
+
+def _commit(folder: Path) -> str:
+    """Of the checkout that holds the package, marked if files differ from it; empty without."""
+    git = ("git", "-C", str(folder))
+    try:
+        place = subprocess.run(
+            [*git, "ls-files", "--error-unmatch", "__init__.py"], capture_output=True, check=False
+        )
+        if place.returncode:
+            return ""
+        told = subprocess.run(
+            [*git, "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except OSError:  # no git here
+        return ""
+    return told.stdout.strip()

@@ -1,0 +1,158 @@
+"""What an evaluation leaves behind: tables of videos and windows, a summary, plots over time."""
+
+import json
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from cf.evaluation.contest import Contest, contest, digests, per_prompt
+from cf.evaluation.measure import Measured
+from cf.evaluation.plots import over_time
+from cf.evaluation.provenance import versions
+from cf.evaluation.store import whole, written
+from cf.evaluation.summary import summary
+from cf.metrics.result import Result
+from cf.statistics import interval
+
+log = logging.getLogger("cf.evaluate")
+
+
+def report(measured: Measured, folder: Path) -> None:
+    """Write everything, each file wholly or not at all, and print the summary."""
+    compared = contest(measured)
+    told = versions()
+    videos, windows = per_video(measured), per_window(measured)
+    whole(folder / "per_video.csv", lambda path: videos.to_csv(path, index=False))
+    whole(folder / "per_window.csv", lambda path: windows.to_csv(path, index=False))
+    text = summary(measured, compared, told)
+    written(folder / "summary.md", text)
+    written(folder / "summary.json", _json(as_json(measured, compared, told)))
+    log.info("%s", text)
+    figure = over_time(measured)
+    if figure is not None:
+        whole(folder / "over_time.png", lambda p: figure.savefig(p, dpi=130, format="png"))
+        whole(folder / "over_time.svg", lambda p: figure.savefig(p, format="svg"))
+    for what, name in (
+        ("summary", "summary.md"),
+        ("numbers", "summary.json"),
+        ("videos", "per_video.csv"),
+        ("windows", "per_window.csv"),
+        ("plot", "over_time.png"),
+    ):
+        if (folder / name).exists():
+            log.info("%s: %s", what, folder / name)
+
+
+def columns(measured: Measured, metric: str) -> dict[str, str]:
+    """The column of each contestant: values of different provenance never share one."""
+    told = digests(measured, metric)
+    same = len(set(told.values())) == 1
+    return {one: metric if same else f"{metric}@{code}" for one, code in told.items()}
+
+
+def per_video(measured: Measured) -> pd.DataFrame:
+    """A line per video; why a number is missing stands in `reasons`."""
+    lines = []
+    names = list(measured.results[measured.contestants[0]])
+    headings = {name: columns(measured, name) for name in names}
+    for video in measured.videos:
+        facts, own = measured.facts.get(video.video_id), measured.results[video.contestant]
+        line: dict[str, Any] = {
+            "contestant": video.contestant,
+            "video": video.name,
+            "video_id": video.video_id,
+            "prompt": video.prompt,
+            "seed": video.seed,
+            "frames": facts.frames if facts else None,
+            "fps": facts.fps if facts else None,
+            "seconds": facts.frames / facts.fps if facts else None,
+            "height": facts.height if facts else None,
+            "width": facts.width if facts else None,
+        }
+        reasons = []
+        for name, result in own.items():
+            line[headings[name][video.contestant]] = result.per_video.get(video.video_id, math.nan)
+            if video.video_id in result.reasons:
+                reasons.append(f"{name}: {result.reasons[video.video_id]}")
+        failure = measured.failures.get(video.video_id)
+        line["reasons"] = failure if failure else "; ".join(reasons)
+        line["note"] = facts.note if facts else ""
+        lines.append(line)
+    return pd.DataFrame(lines).astype(dict.fromkeys(("frames", "height", "width", "seed"), "Int64"))
+
+
+def per_window(measured: Measured) -> pd.DataFrame:
+    """A line per video, metric and window of time."""
+    named = {video.video_id: video for video in measured.videos}
+    frames = [
+        pd.DataFrame(
+            {
+                "contestant": contestant,
+                "video": named[video].name,
+                "metric": columns(measured, metric)[contestant],
+                "seconds": result.windows[video].double().numpy(),
+                "value": curve.double().reshape(len(curve), -1).mean(1).numpy(),
+            }
+        )
+        for contestant, results in measured.results.items()
+        for metric, result in results.items()
+        for video, curve in result.per_window.items()
+        if video in named and video in result.windows and len(curve)
+    ]
+    heading = ["contestant", "video", "metric", "seconds", "value"]
+    return pd.concat(frames) if frames else pd.DataFrame(columns=heading)
+
+
+def as_json(measured: Measured, compared: Contest, told: Mapping[str, Any]) -> dict[str, Any]:
+    """All numbers over whole sets of videos, with what they depend on."""
+    return {
+        "versions": dict(told),
+        "videos": len(measured.videos),
+        "failures": {
+            f"{video.contestant}/{video.name}": measured.failures[video.video_id]
+            for video in measured.videos
+            if video.video_id in measured.failures
+        },
+        "unavailable": dict(measured.unavailable),
+        "contestants": {
+            contestant: {
+                name: _described(measured, contestant, name, result)
+                for name, result in results.items()
+            }
+            for contestant, results in measured.results.items()
+        },
+        "duels": [asdict(duel) for duel in compared.duels],
+        "places": {name: [asdict(one) for one in all_] for name, all_ in compared.places.items()},
+        "not_compared": dict(compared.refused),
+    }
+
+
+def _described(measured: Measured, contestant: str, name: str, result: Result) -> dict[str, Any]:
+    return {
+        "value": result.value,
+        "higher_is_better": result.higher_is_better,
+        "over_prompts": asdict(interval([*per_prompt(measured, contestant, name).values()])),
+        "why_missing": result.reasons.get(None),
+        "extras": {key: float(value) for key, value in result.extras.items()},
+        "curves": {key: curve.tolist() for key, curve in result.curves.items()},
+        "provenance": dict(result.provenance),
+        "provenance_digest": digests(measured, name)[contestant],
+    }
+
+
+def _json(tree: Any) -> str:
+    """With null for what is not a number, which JSON lacks."""
+    return json.dumps(_plain(tree), indent=2, default=str, allow_nan=False) + "\n"
+
+
+def _plain(tree: Any) -> Any:
+    if isinstance(tree, dict):
+        return {str(key): _plain(value) for key, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [_plain(value) for value in tree]
+    return None if isinstance(tree, float) and not math.isfinite(tree) else tree

@@ -1,0 +1,100 @@
+"""What has been measured of each video, kept on disk, so that a killed evaluation goes on."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cf.evaluation.videos import Listed
+from cf.metrics.base import VideoMetric
+
+State = dict[str, list[Tensor]]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a video once it has been decoded to its end."""
+
+    frames: int
+    fps: float
+    height: int
+    width: int
+    note: str
+
+
+@dataclass(frozen=True)
+class Store:
+    """A folder with a file per video and measurement, named by all that its content depends on.
+
+    Attributes:
+        size: height and width that videos are scaled to; None: their own.
+    """
+
+    folder: Path
+    size: Sequence[int] | None = None
+
+    def facts(self, video: Listed) -> Facts | None:
+        """None unless the video has been decoded to its end."""
+        path = self._file(video, "facts.json")
+        return Facts(**json.loads(path.read_text())) if path.is_file() else None
+
+    def keep_facts(self, video: Listed, facts: Facts) -> None:
+        """Note that a video has been decoded to its end."""
+        written(self._file(video, "facts.json"), json.dumps(asdict(facts)))
+
+    def has(self, video: Listed, metric: VideoMetric) -> bool:
+        """Whether the video has been measured."""
+        return self._states(video, metric).is_file()
+
+    def keep(self, video: Listed, metric: VideoMetric) -> None:
+        """Write down what a metric has seen, which is this video."""
+        state = {name: torch.cat(list(rows)) for name, rows in metric.metric_state.items()}
+        whole(self._states(video, metric), lambda path: torch.save(state, path))
+
+    def state(self, video: Listed, metric: VideoMetric) -> dict[str, Tensor]:
+        """What was kept."""
+        kept: dict[str, Tensor] = torch.load(self._states(video, metric), weights_only=True)
+        return kept
+
+    def _states(self, video: Listed, metric: VideoMetric) -> Path:
+        return self._file(video, f"{_digest(sorted(metric.metric_state))}.pt")
+
+    def _file(self, video: Listed, kind: str) -> Path:
+        files = [_stamp(path) for path in (video.path, video.reference) if path is not None]
+        size = None if self.size is None else list(self.size)
+        told = [video.contestant, video.name, video.prompt, video.seed, video.boundaries]
+        return self.folder / f"{_digest([files, size, told])}.{kind}"
+
+
+def _digest(description: Any) -> str:
+    return hashlib.sha256(json.dumps(description).encode()).hexdigest()[:16]
+
+
+def _stamp(path: Path) -> list[str | int]:
+    """Tells a file from what was at its place before."""
+    if not path.is_file():
+        return [str(path.resolve())]
+    state = path.stat()
+    return [str(path.resolve()), state.st_size, state.st_mtime_ns]
+
+
+def written(path: Path, text: str) -> None:
+    """A text file that is there wholly or not at all."""
+    whole(path, lambda partial: partial.write_text(text, "utf-8"))
+
+
+def whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Make a file so that it is there wholly or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        write(partial)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

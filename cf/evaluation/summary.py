@@ -1,0 +1,142 @@
+"""The summary of an evaluation as one markdown page."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cf.evaluation.contest import Contest, Duel, digests, per_prompt
+from cf.evaluation.measure import Measured
+from cf.metrics.result import Result
+from cf.statistics import Interval, Standing, interval
+
+ARROWS = {True: "↑", False: "↓", None: ""}
+_MOST = 20  # failures that are listed
+
+
+def summary(measured: Measured, compared: Contest, told: Mapping[str, Any]) -> str:
+    """Headlines, comparisons, what is missing and why, and what the numbers depend on."""
+    parts = ["# Evaluation", _counted(measured), _headlines(measured)]
+    if len(measured.contestants) > 1:
+        parts += _compared(compared)
+    parts += _missing(measured)
+    names = list(measured.results[measured.contestants[0]])
+    codes = ", ".join(f"{n} {'/'.join(sorted({*digests(measured, n).values()}))}" for n in names)
+    parts += ["## Provenance", f"Digests: {codes}.", ", ".join(f"{k} {v}" for k, v in told.items())]
+    return "\n\n".join(parts) + "\n"
+
+
+def _counted(measured: Measured) -> str:
+    seconds = [facts.frames / facts.fps for facts in measured.facts.values()]
+    prompts = len({video.prompt for video in measured.videos})
+    lengths = f"of {min(seconds):.3g} to {max(seconds):.3g} s" if seconds else "none decoded"
+    text = (
+        f"{len(measured.videos)} videos {lengths}, {prompts} prompts. Headline of each metric, "
+        f"with the 95 % bootstrap interval of its mean over prompts (seeds averaged within them)."
+    )
+    if seconds and max(seconds) > 1.05 * min(seconds):
+        text += " **Videos differ in length**: likeness falls with time, so compare equal lengths."
+    return text
+
+
+def _headlines(measured: Measured) -> str:
+    names = measured.contestants
+    rows = [["metric", *names, "prompts without a value"]]
+    for metric, first in measured.results[names[0]].items():
+        over = [interval([*per_prompt(measured, name, metric).values()]) for name in names]
+        cells = [
+            _headline(measured.results[name][metric], one)
+            for name, one in zip(names, over, strict=True)
+        ]
+        missing = " / ".join(f"{one.missing} of {one.missing + one.units}" for one in over)
+        rows.append([f"{metric} {ARROWS[first.higher_is_better]}".strip(), *cells, missing])
+    return table(rows)
+
+
+def _headline(result: Result, over: Interval) -> str:
+    """The value with its interval; where it is no mean over prompts, that mean too."""
+    if math.isnan(result.value):
+        why = result.reasons.get(None)
+        return f"none ({why})" if why else "none"
+    bounds = "" if math.isnan(over.low) else f" [{shown(over.low)}, {shown(over.high)}]"
+    if math.isclose(result.value, over.value, rel_tol=1e-6, abs_tol=1e-9):
+        return f"{shown(result.value)}{bounds}"
+    if math.isnan(over.value):
+        return shown(result.value)
+    return f"{shown(result.value)}; prompts {shown(over.value)}{bounds}"
+
+
+def _compared(compared: Contest) -> list[str]:
+    head = ["metric", "difference", "mean [95 %]", "p", "p (Holm)", "effect d_z", "wins"]
+    rows = [[*head, "detectable", "pairs", "dropped"]]
+    rows += [_duel(duel) for duel in compared.duels]
+    text = (
+        "Paired by prompt; two-sided sign-flip permutation test; Holm over all lines; wins count "
+        "a prompt without a value as lost; detectable: what so many pairs would show in four of "
+        "five repetitions."
+    )
+    parts = ["## Compared", text, table(rows)] if compared.duels else ["## Compared"]
+    notes = {duel.comparison.note for duel in compared.duels} - {""}
+    parts += [f"**Note:** {note}." for note in sorted(notes)]
+    parts += [f"**Not compared:** {name}: {why}." for name, why in compared.refused.items()]
+    if compared.places:
+        rows = [["metric", "place"]]
+        rows += [[name, _places(places)] for name, places in compared.places.items()]
+        text = "Prompts without a value count as the worst value that anyone had."
+        parts += ["## Places", text, table(rows)]
+    return parts
+
+
+def _duel(duel: Duel) -> list[str]:
+    one = duel.comparison
+    d = one.difference
+    bounds = "" if math.isnan(d.low) else f" [{shown(d.low)}, {shown(d.high)}]"
+    numbers = (one.p, duel.corrected_p, one.effect, one.win_rate, one.detectable)
+    return [
+        duel.metric,
+        f"{duel.first} - {duel.second}",
+        f"{shown(d.value)}{bounds}",
+        *(shown(x) for x in numbers),
+        str(d.units),
+        str(len(one.dropped)),
+    ]
+
+
+def _places(places: Sequence[Standing]) -> str:
+    return ", ".join(f"{one.place}. {one.name} ({shown(one.ranked)})" for one in places)
+
+
+def _missing(measured: Measured) -> list[str]:
+    lines = [
+        f"- {name}: unavailable: {' '.join(why.split())}"
+        for name, why in measured.unavailable.items()
+    ]
+    found = [
+        f"- {video.contestant}/{video.name}: {measured.failures[video.video_id]}"
+        for video in measured.videos
+        if video.video_id in measured.failures
+    ]
+    notes = [
+        f"- {video.contestant}/{video.name}: {facts.note}"
+        for video in measured.videos
+        if (facts := measured.facts.get(video.video_id)) and facts.note
+    ]
+    for some in (found, notes):
+        lines += some[:_MOST]
+        if len(some) > _MOST:
+            lines.append(f"- and {len(some) - _MOST} more, see per_video.csv")
+    return ["## Missing and noteworthy", "\n".join(lines)] if lines else []
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Markdown, the first row its heading; columns aligned for reading as text."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = [
+        "| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) + " |"
+        for row in [rows[0], ["-" * w for w in widths], *rows[1:]]
+    ]
+    return "\n".join(lines)
+
+
+def shown(value: float) -> str:
+    """Four digits."""
+    return "-" if math.isnan(value) else f"{value:.4g}"
