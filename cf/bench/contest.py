@@ -18,7 +18,7 @@ from cf.bench.asked import SLACK, Asked
 from cf.bench.entries import Entry, agreed, entries
 from cf.bench.job import Job
 from cf.bench.measures import build_metrics, usable
-from cf.bench.ranking import Gate, Headline, headline
+from cf.bench.ranking import Cell, Gate, Headline, headline
 from cf.bench.results import Made, collect, conflicts
 from cf.bench.runner import run, stopped
 from cf.bench.store import DiskFullError, Store
@@ -48,6 +48,11 @@ class Contest:
     unavailable: Mapping[str, str]
     provenance: Mapping[str, Any]
     notes: list[str] = field(default_factory=list)
+
+    def cells(self, seconds: float, metric: str) -> dict[str, Cell]:
+        """Any metric at a duration as a headline has it, in the places of none."""
+        found = headline(self.made, seconds, [metric], [], list(self.made))
+        return {name: cells[metric] for name, cells in found.cells.items()}
 
 
 def hold(settings: Settings, folder: Path) -> Contest:
