@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from PIL import Image
@@ -34,9 +34,9 @@ def write_board(contest: Contest, folder: Path) -> Path:
         mine = curves[curves["contestant"] == name]
         means = mine.groupby(["metric", "second"])["value"].mean()
         for key, value in means.items():
-            metric, second = key  # type: ignore[misc]  # a pair, by which it was grouped
+            metric, second = cast(tuple[str, float], key)
             if math.isfinite(value):
-                writer.add_scalar(f"over_time/{metric}", value, round(float(second) * 10))
+                writer.add_scalar(f"over_time/{metric}", value, round(second * 10))
         _headlines(writer, contest, name)
         _pictures(writer, contest, Store(folder), name)
         writer.close()

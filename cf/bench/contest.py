@@ -134,17 +134,20 @@ def judged(
     """Headlines of every duration, if what they need was measured."""
     names = dict(zip(metrics, build_metrics(metrics), strict=True))
     wanted = [names[key] for key in settings["headline"] if key in names]
-    gates, notes = [], []
+    gates, lacking = [], []
     for key, bounds in settings["gates"].items():
         if bounds is None:
             continue
         if key in names:
             gates.append(Gate(names[key], *bounds))
         else:
-            notes.append(
-                f"the gate {key} could not be applied ({unavailable.get(key, 'not measured')}), so "
-                f"nobody is ranked"
-            )
+            lacking.append(key)
+    notes = []
+    if lacking:
+        notes.append(
+            f"Nobody is ranked: {', '.join(lacking)}, by which stills and loops are told, were not "
+            f"measured."
+        )
     for name in conflicts(made):
         notes.append(f"{name} was not measured alike for everyone and is left out")
         wanted = [one for one in wanted if one != name]

@@ -61,12 +61,15 @@ def write_report(contest: Contest, folder: Path) -> Path:
         entered=[_who(one) for one in contest.entered],
         provenance=contest.provenance,
         settings=OmegaConf.to_yaml(OmegaConf.create(contest.settings)),
-        published=list(
-            csv.DictReader((files("cf.bench") / "published.csv").read_text().splitlines())
-        ),
+        published=_published(),
     )
     write(folder / "index.html", page)
     return folder / "index.html"
+
+
+def _published() -> list[dict[str, str]]:
+    """What papers say of themselves."""
+    return list(csv.DictReader((files("cf.bench") / "published.csv").read_text().splitlines()))
 
 
 def _embedded(file: Path) -> str:
@@ -168,8 +171,8 @@ def _pareto(contest: Contest, look: Mapping[str, Look]) -> dict[str, Any]:
         reason = f"Not drawn: {' and '.join(lacking)} not measured."
         return {"pareto": None, "pareto_reason": reason}
     seconds = max(contest.headlines)
-    cells = [contest.cells(seconds, str(name)) for name in named]
-    return {"pareto": against(*cells, look, " | ".join(map(str, named))), "pareto_reason": ""}
+    across, up = (contest.cells(seconds, str(name)) for name in named)
+    return {"pareto": against(across, up, look, " | ".join(map(str, named))), "pareto_reason": ""}
 
 
 def _worst(contest: Contest, store: Store, look: Mapping[str, Look], link: Link) -> dict[str, Any]:
@@ -202,7 +205,7 @@ def _who(one: Any) -> dict[str, str]:
     terms = "-"
     if one.terms is not None:
         height, width = one.terms.size
-        terms = f"{one.terms.fps:g} frames/s, {height} × {width}"
+        terms = f"{one.terms.fps:g} frames/s, {height} x {width}"
         if one.terms.block_frames:
             terms += f", blocks of {one.terms.block_frames}"
         if one.terms.attended:
