@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from metrics_motion import MOTION
 from torch import Tensor
 
 from cf.metrics.base import VideoMetric
@@ -42,6 +43,7 @@ METRICS: dict[str, Callable[[], VideoMetric]] = {
     "temporal_flickering": TemporalFlickeringVBench,
 }
 """Name in tests -> a metric that gives a number on `moving()`."""
+METRICS |= MOTION
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,118 @@
+"""Whether one can see where a generator's blocks begin."""
+
+import math
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from cf.metrics.motion import Motion, MotionMetric
+from cf.metrics.readings import Reading, collected, over_prompts
+from cf.metrics.result import Result
+from cf.metrics.scored import Scored
+
+DRAWS = 999
+
+
+class ChunkSeam(MotionMetric):
+    r"""Change that motion does not explain at seams over that elsewhere; down, 1 is invisible.
+
+    .. math:: \frac{\text{mean}_{t \in B}\ r_t}{\text{mean}_{t \notin B}\ r_t}
+
+    where r is the residual of `TemporalFlicker` per pair of frames and B the pairs across the
+    `boundaries` given to `update`; the mean over prompts, from 0 up. A pair that is a cut counts in
+    full: its residual is then the jump of the mean luma if that is larger. Extras: `p`, how often
+    boundaries that are each moved at random to any place in their block give as much (one-sided,
+    999 draws of a fixed seed), over the set; `jump`, the same ratio of the mean luma's jumps.
+
+    Ours; Forcing-KV's chunk discontinuity guesses where the seams are. Blind spots: at a lower
+    `rate` than the video's own, pairs span more than the seam, which dulls it: use `rate=None`
+    where it matters. NaN without boundaries.
+
+    >>> import torch
+    >>> metric = ChunkSeam()
+    >>> metric.update(torch.rand(8, 3, 32, 32), video_id=0, fps=8)
+    >>> metric.result().reasons[0]
+    'no boundaries were given: pass update(..., boundaries=[...])'
+    """
+
+    higher_is_better = False
+    plot_upper_bound = 4.0
+
+    def score(self, videos: list[Scored]) -> Result:
+        """See `VideoMetric`."""
+        drawn = {one.video: self._drawn(one) for one in videos}
+        result = collected(self, videos, self._read)
+        known = [one for one in videos if len(drawn[one.video])]
+        if not known:
+            return result
+        seen = over_prompts(known, {one.video: result.per_video[one.video] for one in known})
+        as_much = sum(
+            over_prompts(known, {one.video: float(drawn[one.video][draw]) for one in known})
+            >= seen * (1 - 1e-9)
+            for draw in range(DRAWS)
+        )
+        return self.answer(
+            result.value,
+            result.per_video,
+            reasons=result.reasons,
+            per_window=result.per_window,
+            windows=result.windows,
+            extras={**result.extras, "p": (1 + as_much) / (1 + DRAWS)},
+        )
+
+    def read(self, motion: Motion, one: Scored) -> Reading:
+        """See `MotionMetric`."""
+        curve, seconds = motion.curve(_residual(motion), self.curve_window)
+        seams = _seams(motion, one)
+        reason = ""
+        if not len(one.marks):
+            reason = "no boundaries were given: pass update(..., boundaries=[...])"
+        elif not 0 < len(seams) < len(motion.pairs):
+            reason = "its pairs of frames lie all across boundaries, or none does"
+        elif not _elsewhere(_residual(motion), seams):
+            reason = "nothing changes but at boundaries"
+        if reason:
+            return Reading(reason=reason, curve=curve, seconds=seconds)
+        jump = _ratio(motion["jump"], seams)
+        value = _ratio(_residual(motion), seams)
+        return Reading(value, "", curve, seconds, {"jump": jump})
+
+    def _drawn(self, one: Scored) -> Float[np.ndarray, " draws"]:
+        """The ratio with boundaries moved at random; none where it has no ratio itself."""
+        if not len(one.sums) or math.isnan(self._read(one).value):
+            return np.zeros(0)
+        motion = Motion.of(one)
+        residual, seams = _residual(motion).numpy(), _seams(motion, one).numpy()
+        middles = (seams[1:] + seams[:-1] + 1) // 2
+        first = np.concatenate(([0], middles))
+        last = np.concatenate((middles, [len(residual)]))
+        random = np.random.default_rng(0)
+        places = random.integers(first, last, (DRAWS, len(seams)))
+        there = residual[places].sum(1)
+        elsewhere = (residual.sum() - there) / (len(residual) - len(seams))
+        drawn: np.ndarray = there / len(seams) / np.maximum(elsewhere, 1e-12)
+        return drawn
+
+
+def _residual(motion: Motion) -> Float[Tensor, " n"]:
+    residual = motion["residual"]
+    return torch.where(motion.cut, torch.maximum(residual, motion["jump"]), residual)
+
+
+def _seams(motion: Motion, one: Scored) -> Int[Tensor, " m"]:
+    """The pairs of sampled frames between which a block begins."""
+    pairs: Tensor = torch.unique((one.marks[one.marks > 0] - 1) // motion.clock.stride)
+    return pairs[pairs < len(motion.pairs)]
+
+
+def _elsewhere(values: Float[Tensor, " n"], seams: Int[Tensor, " m"]) -> float:
+    others = torch.ones(len(values), dtype=torch.bool)
+    others[seams] = False
+    return float(values[others].mean())
+
+
+def _ratio(values: Float[Tensor, " n"], seams: Int[Tensor, " m"]) -> float:
+    elsewhere = _elsewhere(values, seams)
+    return float(values[seams].mean()) / elsewhere if elsewhere else math.nan

@@ -1,0 +1,79 @@
+"""Perceptual hashes of frames, and how the hashes of one video differ."""
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from scipy.fft import dctn
+from torch import Tensor
+
+from cf.metrics.measurement import Measurement, Seen
+
+BITS = 63
+_HALF = 32  # bits per column: a float64 holds whole numbers of 53 bits
+
+
+@dataclass(frozen=True)
+class FrameHash(Measurement):
+    """The 63-bit perceptual hash of each frame.
+
+    The luma is shrunk to 32 x 32 (areas averaged); of its discrete cosine transform, the 8 x 8
+    lowest frequencies but the mean are compared with their median. Kept as two whole numbers, of
+    the first 32 bits and of the other 31.
+
+    Attributes:
+        rate: frames per second that are looked at.
+    """
+
+    rate: float | None = 4.0
+    kept = torch.float64
+
+    @property
+    def width(self) -> int:
+        """See `Measurement`."""
+        return 2
+
+    def see(self, seen: Seen) -> Float[Tensor, "t 2"]:
+        """See `Measurement`."""
+        rows = [_hash(frame.permute(1, 2, 0).cpu().contiguous().numpy()) for frame in seen.frames]
+        return torch.tensor(rows, dtype=torch.float64).view(-1, 2)
+
+    def measure(self, kept: Float[Tensor, "t 2"]) -> Float[Tensor, "n 2"]:
+        """See `Measurement`."""
+        return kept
+
+    def provenance(self) -> dict[str, Any]:
+        """See `Measurement`."""
+        return {"measured": "63-bit DCT hash of 32 x 32 luma", "rate": self.rate}
+
+
+def bits_of(hashes: Float[Tensor, "n 2"]) -> Float[Tensor, "n 63"]:
+    """The bits of hashes as -1 and 1."""
+    whole = hashes.long()
+    places = torch.arange(BITS)
+    shown = whole[:, places // _HALF] >> (places % _HALF) & 1
+    return shown.float() * 2 - 1
+
+
+def distances(one: Float[Tensor, "n 63"], other: Float[Tensor, "m 63"]) -> Int[Tensor, "n m"]:
+    """Bits in which each of `one` differs from each of `other`."""
+    return ((BITS - one @ other.T) / 2).round().int()
+
+
+def _hash(picture: np.ndarray) -> tuple[int, int]:
+    grey = np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.float64)
+    small = cv2.resize(grey, (32, 32), interpolation=cv2.INTER_AREA)
+    # Rounded, lest a flat frame's bits are those of rounding errors.
+    low = dctn(small * 255, norm="ortho")[:8, :8].round(3).ravel()[1:]
+    bits = low > np.median(low)
+    weights = _weights()
+    return int(bits[:_HALF] @ weights), int(bits[_HALF:] @ weights[: BITS - _HALF])
+
+
+@cache
+def _weights() -> np.ndarray:
+    return np.left_shift(np.int64(1), np.arange(_HALF, dtype=np.int64))

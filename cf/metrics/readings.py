@@ -1,0 +1,67 @@
+"""From one reading per video to a result over the set: means over prompts, reasons, curves."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cf.metrics.base import VideoMetric
+from cf.metrics.result import Result, mean
+from cf.metrics.scored import Scored
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a metric makes of one video.
+
+    Attributes:
+        value: NaN where it cannot be given.
+        reason: why it is NaN.
+        curve, seconds: a number per window, and when each window begins.
+        extras: further numbers of this video.
+    """
+
+    value: float = math.nan
+    reason: str = ""
+    curve: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
+    seconds: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
+    extras: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        assert bool(self.reason) == math.isnan(self.value), (self.value, self.reason)
+
+
+def collected(
+    metric: VideoMetric,
+    videos: Sequence[Scored],
+    read: Callable[[Scored], Reading],
+    **parts: Any,
+) -> Result:
+    """The result of reading every video: value and extras are means over prompts."""
+    readings = {one.video: read(one) for one in videos}
+    names = {name: None for reading in readings.values() for name in reading.extras}
+    extras = {
+        name: over_prompts(videos, {v: r.extras.get(name, math.nan) for v, r in readings.items()})
+        for name in names
+    }
+    per_video = {video: reading.value for video, reading in readings.items()}
+    return metric.answer(
+        over_prompts(videos, per_video),
+        per_video,
+        reasons={video: reading.reason for video, reading in readings.items() if reading.reason},
+        per_window={video: reading.curve for video, reading in readings.items()},
+        windows={video: reading.seconds for video, reading in readings.items()},
+        extras={**extras, **parts.pop("extras", {})},
+        **parts,
+    )
+
+
+def over_prompts(videos: Iterable[Scored], values: dict[int, float]) -> float:
+    """Mean over prompts of the mean over each prompt's videos, of those that are numbers."""
+    prompts: dict[int, list[float]] = {}
+    for one in videos:
+        prompts.setdefault(one.prompt, []).append(values[one.video])
+    return mean(mean(of_one) for of_one in prompts.values())
