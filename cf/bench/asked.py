@@ -7,7 +7,6 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -122,8 +121,3 @@ class Asked(ABC):
 def number(name: str) -> int:
     """A whole number below 2**62 that stands for a name."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") >> 2
-
-
-def given_rows(frames: int, given: int) -> Tensor:
-    """Which frames were given, a row per frame."""
-    return torch.arange(frames) < given

@@ -103,13 +103,11 @@ def by_lag(
     with rc_context(_STYLE):
         figure = Figure(figsize=(4.4, 2.8), layout="constrained")
         axes = figure.subplots()
+        ticks = sorted({lag for lags, _ in curves.values() for lag in lags})
         for name, (lags, values) in curves.items():
-            style = look[name]
-            axes.plot(lags, values, color=style.colour, ls=style.dashes, marker="o", ms=3.5, lw=1.6)
-        if all(min(lags, default=0) > 0 for lags, _ in curves.values()):
-            axes.set_xscale("log", base=2)
-            ticks = sorted({lag for lags, _ in curves.values() for lag in lags})
-            axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+            style, at = look[name], [ticks.index(lag) for lag in lags]
+            axes.plot(at, values, color=style.colour, ls=style.dashes, marker="o", ms=3.5, lw=1.6)
+        axes.set_xticks(range(len(ticks)), [f"{tick:g}+" for tick in ticks])
         axes.set(xlabel="seconds since it was last in view", ylabel=label)
         return _svg(figure)
 

@@ -15,6 +15,7 @@ import numpy as np
 
 import cf
 from cf.bench.asked import SLACK, Asked
+from cf.bench.controls import Truth
 from cf.bench.entries import Entry, agreed, entries
 from cf.bench.job import Job
 from cf.bench.measures import build_metrics, usable
@@ -63,6 +64,7 @@ def hold(settings: Settings, folder: Path) -> Contest:
     """
     asked: Asked = build(settings["asked"], "asked")
     entered = agreed(entries(settings, asked), asked.terms(), settings["unequal"])
+    _truth(settings, entered)
     fit, unavailable = usable(settings["metrics"], _given(asked))
     for name, reason in unavailable.items():
         log.warning("%s is not measured: %s", name, reason)
@@ -134,12 +136,12 @@ def judged(
     """Headlines of every duration, if what they need was measured."""
     names = dict(zip(metrics, build_metrics(metrics), strict=True))
     wanted = [names[key] for key in settings["headline"] if key in names]
-    gates, lacking = [], []
+    gates, lacking, truth = [], [], _truth(settings, entered)
     for key, bounds in settings["gates"].items():
         if bounds is None:
             continue
         if key in names:
-            gates.append(Gate(names[key], *bounds))
+            gates.append(Gate(names[key], *bounds, truth))
         else:
             lacking.append(key)
     notes = []
@@ -159,6 +161,20 @@ def judged(
     if len(commits) > 1:
         notes.append(f"rows come from several commits: {', '.join(sorted(map(str, commits)))}")
     return Contest(settings, entered, jobs, made, headlines, names, unavailable, dict(seen), notes)
+
+
+def _truth(settings: Settings, entered: list[Entry]) -> str | None:
+    """The contestant with which gates compare."""
+    if not settings["gates_beyond_truth"]:
+        return None
+    found = (one.files for one in entered if isinstance(one.contestant, Truth))
+    name = next(found, None)
+    if name is None:
+        raise ValueError(
+            "gates compare with the truth, which does not take part; add "
+            "+contestant@contestants.truth=truth, or give gates_beyond_truth=false"
+        )
+    return name
 
 
 def devices(settings: Settings) -> list[str]:

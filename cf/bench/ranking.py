@@ -13,11 +13,17 @@ from cf.statistics import Comparison, Interval, compare, holm, interval, standin
 
 @dataclass(frozen=True)
 class Gate:
-    """A metric whose value must lie within bounds for a video to be ranked; None: no bound."""
+    """A metric whose value must lie within bounds for a video to be ranked; None: no bound.
+
+    Attributes:
+        truth: a contestant's name; bounds then are of the difference from its value of the prompt,
+            for a world may stand still, return and be cut by itself.
+    """
 
     metric: str
     low: float | None
     high: float | None
+    truth: str | None = None
 
     def holds(self, value: float) -> bool:
         """A value that cannot be given does not pass."""
@@ -27,7 +33,8 @@ class Gate:
     def __str__(self) -> str:
         low = "" if self.low is None else f"{self.low:g} ≤ "
         high = "" if self.high is None else f" ≤ {self.high:g}"
-        return f"{low}{self.metric}{high}"
+        beyond = "" if self.truth is None else f" - {self.truth}'s"
+        return f"{low}{self.metric}{beyond}{high}"
 
 
 @dataclass(frozen=True)
@@ -85,7 +92,7 @@ def headline(
     passing, removed = {}, {}
     prompts = 0
     for name, one in there.items():
-        passing[name], removed[name], total = _passing(one, seconds, gates)
+        passing[name], removed[name], total = _passing(one, there, seconds, gates)
         prompts = max(prompts, total)
     least = {name: len(kept) * 2 >= prompts for name, kept in passing.items()}
     fit = [name for name in there if least[name] and name not in unranked]
@@ -117,14 +124,16 @@ def headline(
 
 
 def _passing(
-    one: Made, seconds: float, gates: Sequence[Gate]
+    one: Made, made: Mapping[str, Made], seconds: float, gates: Sequence[Gate]
 ) -> tuple[set[Any], dict[str, int], int]:
     """Prompts that pass every gate, how many fail each, and how many there are."""
     prompts = list(dict.fromkeys(job.item.prompt for job in one.jobs))
     kept, removed = set(prompts), {}
     for gate in gates:
         values = one.per_prompt(seconds, gate.metric)
-        failing = {prompt for prompt in prompts if not gate.holds(values.get(prompt, math.nan))}
+        truth = {} if gate.truth is None else made[gate.truth].per_prompt(seconds, gate.metric)
+        beyond = {p: values.get(p, math.nan) - truth.get(p, 0.0) for p in prompts}
+        failing = {prompt for prompt in prompts if not gate.holds(beyond[prompt])}
         removed[str(gate)] = len(failing)
         kept -= failing
     return kept, removed, len(prompts)

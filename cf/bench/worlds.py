@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
-import torch
-
-from cf.bench.asked import Asked, Item, Known, Terms, given_rows
+from cf.bench.asked import Asked, Item, Known, Terms
 from cf.data.world.base import Drawn
+from cf.data.world.known import known
 from cf.data.world.module import WorldData
 
 
@@ -61,18 +59,8 @@ class Worlds(Asked):
         return self.data.world.draw(self.seed, [item.world], frames)
 
     def known(self, drawn: Drawn | None, frames: int, given: int) -> Known:
-        """The true frames, and what they show.
-
-        Besides the fields of `cf.data.world.base.Truth` that have a row for each frame: `given`,
-        and what `Drawn.scene` says of the whole video, once more for each frame.
-        """
+        """The true frames, and what they show (`cf.data.world.known`)."""
         assert drawn is not None
-        per_frame: dict[str, Any] = {
-            name: getattr(drawn.truth, name)[0, :frames]
-            for name in ("place", "camera", "fresh", "identity", "instance")
-        }
-        scene = {
-            name: rows[:1].expand(frames, *rows.shape[1:]) for name, rows in drawn.scene.items()
-        }
-        truth = {**scene, **per_frame, "given": given_rows(frames, given)}
-        return Known(drawn.video[0, :frames], {k: torch.as_tensor(v) for k, v in truth.items()})
+        part = replace(drawn, video=drawn.video[:, :frames])
+        rows = known(part, 0, given)
+        return Known(part.video[0], {name: row[:frames] for name, row in rows.items()})
