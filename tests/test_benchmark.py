@@ -28,6 +28,9 @@ SMALL = (
     "shown=1",
     "workers=0",
     "devices=cpu",
+    "metrics=default",
+    "headline=[temporal_flickering]",
+    "gates_beyond_truth=false",
 )
 FEW = (
     "~contestants.looping",
@@ -244,3 +247,56 @@ def test_the_command_writes_its_tables(tmp_path: Path) -> None:
     table = pd.read_csv(tmp_path / "out" / "headline.csv")
     assert set(table["contestant"]) == {"truth", "copy_last_frame", "frozen", "untrained"}
     assert "untrained" in (tmp_path / "out" / "results.md").read_text()
+
+
+@pytest.mark.slow
+def test_nobody_who_is_spoilt_wins(tmp_path: Path) -> None:
+    """A frozen, a looping, a resetting, a blurred and a noisy video against their original."""
+    original = (
+        "+contestants.original={_target_:cf.bench.controls.Spoilt,how:noise,seconds:1,strength:0.0}"
+    )
+    walking = ("suite=world", "contestants=controls", "asked.worlds=3", "durations=[10]", original)
+    metrics = ("metrics=video", "headline=[motion_smoothness,temporal_flicker]")
+    beyond = "gates_beyond_truth=true"
+    chosen = [one for one in SMALL if not one.startswith(("suite", "asked.worlds", "durations"))]
+    with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
+        cfg = compose("benchmark", [*walking, *chosen, *metrics, beyond, "~metrics.chunk_seam"])
+    table = hold(plain(cfg), tmp_path).headlines[10.0]
+    for cells in table.cells["original"].values():
+        assert cells.place == 1
+    for name in ("frozen", "looping", "resetting", "blurred", "noisy"):
+        assert all(cell.place is None for cell in table.cells[name].values()), name
+        assert sum(table.removed[name].values()) >= 2
+
+
+def test_places_follow_values_and_gates_cost_them() -> None:
+    from types import SimpleNamespace
+
+    from cf.bench.ranking import Gate, headline
+    from cf.bench.results import Made
+    from cf.metrics.result import Result
+
+    def made(name: str, good: list[float], still: list[float]) -> Made:
+        item = [SimpleNamespace(item=SimpleNamespace(video_id=i, prompt=i)) for i in range(4)]
+        results = {
+            "good": Result("good", 0.0, True, dict(enumerate(good))),
+            "still": Result("still", 0.0, False, dict(enumerate(still))),
+        }
+        return Made(name, [{}], {5.0: results}, item)  # type: ignore[arg-type]
+
+    nan = float("nan")
+    everyone = {
+        "fine": made("fine", [0.5, 0.6, 0.5, 0.6], [0.0] * 4),
+        "better": made("better", [0.7, 0.8, 0.7, 0.8], [0.1] * 4),
+        "stopping": made("stopping", [0.9] * 4, [0.0, 0.0, 0.9, 0.9]),
+        "frozen": made("frozen", [1.0] * 4, [1.0, 1.0, 1.0, 0.0]),
+        "unknown": made("unknown", [1.0] * 4, [nan] * 4),
+    }
+    table = headline(everyone, 5.0, ["good"], [Gate("still", None, 0.5)])
+    place = {name: cells["good"].place for name, cells in table.cells.items()}
+    assert place == {"better": 1, "stopping": 2, "fine": 3, "frozen": None, "unknown": None}
+    # Two of four prompts count as the worst value among the ranked.
+    assert table.cells["stopping"]["good"].ranked == pytest.approx((0.9 * 2 + 0.5 * 2) / 4)
+    assert table.removed["frozen"] == {"still ≤ 0.5": 3}
+    against = headline(everyone, 5.0, ["good"], [Gate("still", None, 0.5, truth="frozen")])
+    assert against.cells["frozen"]["good"].place == 1

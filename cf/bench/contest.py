@@ -141,7 +141,7 @@ def judged(
         if bounds is None:
             continue
         if key in names:
-            gates.append(Gate(names[key], *bounds, truth))
+            gates.append(Gate(names[key], bounds[0], bounds[1], truth))
         else:
             lacking.append(key)
     notes = []

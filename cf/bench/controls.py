@@ -109,11 +109,12 @@ class Spoilt(Contestant):
     def play(self, take: Take, device: str) -> Iterator[Piece]:
         """Frame by frame."""
         frames = _frames(self._other().play(take, device))
-        if take.given:
-            yield torch.stack(list(islice(frames, take.given)))
+        given = list(islice(frames, take.given))
+        if given:
+            yield torch.stack(given)
         span = max(round(self.seconds * take.terms.fps), 1)
         first = max(round(take.terms.fps), 1)
-        held: list[torch.Tensor] = []
+        held = given[:first] if self.how == "reset" else []
         for frame, picture in enumerate(frames):
             if self.how == "blur":
                 yield _blurred(picture, self.strength)[None]
@@ -122,8 +123,8 @@ class Spoilt(Contestant):
                 noise = torch.randn(picture.shape, generator=random)
                 yield (picture + self.strength * noise).clamp(0, 1)[None]
             elif self.how == "reset":
-                held += [picture] if frame < first else []
-                since = frame % max(span, first + 1)
+                held += [picture] if len(held) < first else []
+                since = (len(given) + frame) % max(span, first + 1)
                 yield (held[since] if since < len(held) else picture)[None]
             else:
                 held.append(picture)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from cf.bench.asked import Asked, Item, Known, Terms
 from cf.data.world.base import Drawn
@@ -61,6 +61,5 @@ class Worlds(Asked):
     def known(self, drawn: Drawn | None, frames: int, given: int) -> Known:
         """The true frames, and what they show (`cf.data.world.known`)."""
         assert drawn is not None
-        part = replace(drawn, video=drawn.video[:, :frames])
-        rows = known(part, 0, given)
-        return Known(part.video[0], {name: row[:frames] for name, row in rows.items()})
+        rows = known(drawn, 0, given)
+        return Known(drawn.video[0, :frames], {name: row[:frames] for name, row in rows.items()})
