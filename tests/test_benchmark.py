@@ -270,19 +270,21 @@ def test_nobody_who_is_spoilt_wins(tmp_path: Path) -> None:
 
 
 def test_places_follow_values_and_gates_cost_them() -> None:
-    from types import SimpleNamespace
-
+    from cf.bench.asked import Item, Terms
     from cf.bench.ranking import Gate, headline
     from cf.bench.results import Made
     from cf.metrics.result import Result
 
     def made(name: str, good: list[float], still: list[float]) -> Made:
-        item = [SimpleNamespace(item=SimpleNamespace(video_id=i, prompt=i)) for i in range(4)]
+        items = [Item(f"{i}", f"{i}", 0, ((0.0, ""),)) for i in range(4)]
+        terms = Terms(8.0, (32, 32))
+        mine = [jobs.Job(name, {}, "", {}, item, terms, (5.0,), {}) for item in items]
+        ids = [item.video_id for item in items]
         results = {
-            "good": Result("good", 0.0, True, dict(enumerate(good))),
-            "still": Result("still", 0.0, False, dict(enumerate(still))),
+            "good": Result("good", 0.0, True, dict(zip(ids, good, strict=True))),
+            "still": Result("still", 0.0, False, dict(zip(ids, still, strict=True))),
         }
-        return Made(name, [{}], {5.0: results}, item)  # type: ignore[arg-type]
+        return Made(name, [{}], {5.0: results}, mine)
 
     nan = float("nan")
     everyone = {
