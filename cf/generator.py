@@ -79,18 +79,38 @@ class Generator:
 
     def follow(self, drawn: Drawn, given: int, seed: int, numbers: Sequence[int]) -> Video:
         """Drawn videos continued after their first `given` frames, under their own control."""
-        from dataclasses import replace
-
-        device = self.network.device
-        told = self.text.dim is not None
-        cond = self.conditioning([prompt if told else "" for prompt in drawn.prompt])
-        cond = replace(cond, control=drawn.control.to(device), origin=drawn.origin.to(device))
-        latents = self.codec.encode(drawn.video[:, :given].to(device))
+        cond = self._told(drawn)
+        latents = self.codec.encode(drawn.video[:, :given].to(self.network.device))
         noise = self.rollout.noise(self.network, seed, numbers)
         frames = self.codec.covering(drawn.video.shape[1])
         made = self.rollout.extend(self.network, latents, noise, cond, frames)
         video: Video = self.codec.decode(made).float().cpu()
         return video
+
+    def following(
+        self, drawn: Drawn, given: int, seed: int, numbers: Sequence[int]
+    ) -> Iterator[Video]:
+        """As `follow`, in memory that does not grow: the given frames, then block after block.
+
+        Raises:
+            ValueError: when more blocks are asked for than the drawn control covers.
+        """
+        cond, decode = self._told(drawn), self.codec.decoder()
+        noise = self.rollout.noise(self.network, seed, numbers)
+        seen = self.codec.encode(drawn.video[:, :given].to(self.network.device))
+        yield decode(seen)
+        state = self.rollout.remember(self.network, seen, noise, cond)
+        for latents, _ in self.rollout.stream(self.network, noise, cond, state):
+            yield decode(latents)
+
+    def _told(self, drawn: Drawn) -> Conditioning:
+        """What a network is told of drawn videos."""
+        from dataclasses import replace
+
+        device = self.network.device
+        told = self.text.dim is not None
+        cond = self.conditioning([prompt if told else "" for prompt in drawn.prompt])
+        return replace(cond, control=drawn.control.to(device), origin=drawn.origin.to(device))
 
 
 def load(settings: Settings) -> Generator:

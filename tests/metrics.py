@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from metrics_motion import MOTION
+from metrics_recall import RECALL, truths
 from metrics_sets import SETS
 from torch import Tensor
 
@@ -46,6 +47,7 @@ METRICS: dict[str, Callable[[], VideoMetric]] = {
 """Name in tests -> a metric that gives a number on `moving()`."""
 METRICS |= MOTION
 METRICS |= SETS
+METRICS |= RECALL
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,8 @@ def moving(videos: int = 18, frames: int = 40, size: int = 24, fps: float = 8.0)
             "prompt_id": number // 2 if number < 2 else number,  # two videos of one prompt
             "boundaries": range(0, frames, 8),
         }
-        made.append(Piece(torch.stack(pictures), number, 0, more))
+        whole = torch.stack(pictures)
+        made.append(Piece(whole, number, 0, {**more, **truths(whole, number)}))
     return made
 
 

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from cf.data.world.base import Drawn, Truth, World, generators, one_hot
-from cf.data.world.tiles import Tiles, names, tiles
+from cf.data.world.tiles import Tiles, attributes, names, tiles
 from cf.types import Video
 
 ROWS = 2
@@ -84,6 +84,10 @@ class Rooms(World):
     def tiles(self) -> tuple[Tiles, Tiles]:
         """Pictures of all identities of each row of cells."""
         return tiles(*self.cell)
+
+    def rows(self) -> dict[str, dict[str, list[int]]]:
+        """Of each row of cells, what each identity is like; -1 where it is not like anything."""
+        return attributes()
 
     def draw(self, seed: int, numbers: Sequence[int], frames: int) -> Drawn:
         """See `World.draw`."""

@@ -44,6 +44,26 @@ def names() -> tuple[list[str], list[str]]:
     return sky, [f"{colour} {kind}" for kind in HOUSES for colour in COLOURS]
 
 
+def attributes() -> dict[str, dict[str, list[int]]]:
+    """What each identity of a row is like, numbered; -1 where nothing stands.
+
+    >>> attributes()["ground"]["height"][-1], attributes()["sky"]["colour"][:3]
+    (2, [-1, 0, 1])
+    """
+    colours = len(COLOURS)
+    sky, houses = range(len(SKY) * colours), range(len(HOUSES) * colours)
+    return {
+        "sky": {
+            "colour": [-1, *(i % colours for i in sky)],
+            "shape": [-1, *(i // colours for i in sky)],
+        },
+        "ground": {
+            "colour": [i % colours for i in houses],
+            "height": [i // colours for i in houses],
+        },
+    }
+
+
 @lru_cache(maxsize=8)
 def tiles(height: int, width: int) -> tuple[Tiles, Tiles]:
     """The tiles of sky and ground for cells of that many pixels."""

@@ -1,0 +1,123 @@
+"""What is asked of every contestant: the same videos, told by numbers or by prompts."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from cf.data.world.base import Drawn
+
+SLACK = 32
+"""Frames for which control is drawn beyond the last, so that the end is as any other place."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """A video that every contestant makes.
+
+    Attributes:
+        key: its name in files and tables; never a prompt, which may be too long for a file.
+        prompt: which prompt or world; the unit of statistics. Seeds of one are averaged.
+        script: seconds and the text that holds from then on; the first is 0.
+        world: number of the drawn world, None if the text is all there is.
+    """
+
+    key: str
+    prompt: str
+    seed: int
+    script: tuple[tuple[float, str], ...]
+    world: int | None = None
+
+    @property
+    def video_id(self) -> int:
+        """A whole number for metrics, the same for all contestants."""
+        return number(self.key)
+
+    @property
+    def prompt_id(self) -> int:
+        """Likewise, of the prompt."""
+        return number(self.prompt)
+
+
+@dataclass(frozen=True)
+class Terms:
+    """On what terms a video is made; contestants are compared on equal ones.
+
+    Attributes:
+        block_frames: pixel frames that come at once; None: not known.
+        attended: latent frames that are attended, the own block included; None: not known, or all.
+    """
+
+    fps: float
+    size: tuple[int, int]
+    block_frames: int | None = None
+    attended: int | None = None
+
+
+@dataclass(frozen=True)
+class Take:
+    """One video to be made, with all that a contestant may know.
+
+    Attributes:
+        frames: in all, the given ones included.
+        given: real frames at the beginning.
+        drawn: the world as it really is, for its control and its first frames; contestants that
+            are no oracle look at nothing else of it.
+    """
+
+    item: Item
+    terms: Terms
+    frames: int
+    given: int = 0
+    drawn: Drawn | None = None
+
+    def script(self) -> list[tuple[int, str]]:
+        """The texts and the frames from which they hold."""
+        return [(round(seconds * self.terms.fps), text) for seconds, text in self.item.script]
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of the frames of a take: for metrics that compare with the truth."""
+
+    reference: Tensor | None = None
+    truth: dict[str, Tensor] = field(default_factory=dict)
+
+    def part(self, start: int, stop: int) -> Known:
+        """Of some frames."""
+        reference = None if self.reference is None else self.reference[start:stop]
+        return Known(reference, {name: rows[start:stop] for name, rows in self.truth.items()})
+
+
+class Asked(ABC):
+    """Which videos are asked for."""
+
+    @abstractmethod
+    def items(self) -> list[Item]:
+        """All of them, in order."""
+
+    def terms(self) -> Terms | None:
+        """Frame rate and size that are asked for; None leaves them to the contestants."""
+        return None
+
+    def given_frames(self, fps: float) -> int:
+        """Real frames at the beginning of each video."""
+        return 0
+
+    def drawn(self, item: Item, frames: int) -> Drawn | None:
+        """The true video and its control, if there is one."""
+        return None
+
+    def known(self, drawn: Drawn | None, frames: int, given: int) -> Known:
+        """What is known of a take."""
+        return Known()
+
+
+def number(name: str) -> int:
+    """A whole number below 2**62 that stands for a name."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") >> 2

@@ -1,0 +1,157 @@
+"""Pictures of a report, as SVG: curves over time, recall by lag, consistency against motion."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from cf.bench.ranking import Cell
+
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5195", "#6B6B00")
+"""Colours that colour-blind people tell apart (Okabe and Ito), and two more."""
+_GREY = "#8a8a8a"
+_DASHES = ("-", "--", "-.", ":")
+_STYLE: Any = {
+    "svg.fonttype": "none",  # text stays text: searchable, small, in the page's own face
+    "svg.hashsalt": "cf",
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#999999",
+    "axes.grid": True,
+    "grid.color": "#e8e8e8",
+    "grid.linewidth": 0.8,
+    "xtick.color": "#555555",
+    "ytick.color": "#555555",
+}
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a contestant is drawn, everywhere alike."""
+
+    colour: str
+    dashes: str
+
+
+def looks(names: Sequence[str], controls: Sequence[str]) -> dict[str, Look]:
+    """A colour for each contestant; those that everything is compared with are grey."""
+    found, taken = {}, 0
+    for name in names:
+        if name in controls:
+            place = list(controls).index(name)
+            found[name] = Look(_GREY, _DASHES[1 + place % 3])
+        else:
+            around, place = divmod(taken, len(PALETTE))
+            found[name] = Look(PALETTE[place], _DASHES[around % 4])
+            taken += 1
+    return found
+
+
+def over_time(table: pd.DataFrame, look: Mapping[str, Look], given: float) -> str | None:
+    """A metric over the seconds of video, mean over prompts with its 95 % interval."""
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(4.4, 2.5), layout="constrained")
+        axes = figure.subplots()
+        drawn = 0
+        for name, style in look.items():
+            drawn += _curve(axes, table[table["contestant"] == name], style)
+        if not drawn:
+            return None
+        if given > 0:
+            axes.axvspan(0, given, color="#f1efe8", lw=0)
+        axes.set_xlabel("seconds of video")
+        axes.set_xlim(left=0)
+        return _svg(figure)
+
+
+def _curve(axes: Axes, table: pd.DataFrame, style: Look) -> bool:
+    if table.empty:
+        return False
+    second = np.floor(table["second"] + 1e-9).rename("at")
+    grid = table.groupby(["prompt", second])["value"].mean().unstack("at")
+    times, values = grid.columns.to_numpy(float), grid.to_numpy(float)
+    if not np.isfinite(values).any():
+        return False
+    known = np.isfinite(values).any(0)
+    times, values = times[known], values[:, known]
+    axes.plot(times, np.nanmean(values, 0), color=style.colour, ls=style.dashes, lw=1.6)
+    if len(values) > 2 and np.isfinite(values).all():
+        draws = np.random.default_rng(0).integers(0, len(values), (1000, len(values)))
+        low, high = np.quantile(values[draws].mean(1), (0.025, 0.975), axis=0)
+        axes.fill_between(times, low, high, color=style.colour, alpha=0.13, lw=0)
+    return True
+
+
+def by_lag(
+    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    look: Mapping[str, Look],
+    label: str,
+) -> str:
+    """What is remembered after so many seconds: a curve (lags, values) per contestant."""
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(4.4, 2.8), layout="constrained")
+        axes = figure.subplots()
+        ticks = sorted({lag for lags, _ in curves.values() for lag in lags})
+        for name, (lags, values) in curves.items():
+            style, at = look[name], [ticks.index(lag) for lag in lags]
+            axes.plot(at, values, color=style.colour, ls=style.dashes, marker="o", ms=3.5, lw=1.6)
+        axes.set_xticks(range(len(ticks)), [f"{tick:g}+" for tick in ticks])
+        axes.set(xlabel="seconds since it was last in view", ylabel=label)
+        return _svg(figure)
+
+
+def against(
+    across: Mapping[str, Cell], up: Mapping[str, Cell], look: Mapping[str, Look], label: str
+) -> str:
+    """One headline against another; what nobody beats in both is joined by a line."""
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(4.6, 3.2), layout="constrained")
+        axes = figure.subplots()
+        for name in across:
+            x, y = across[name].mean, up[name].mean
+            if not (math.isfinite(x.value) and math.isfinite(y.value)):
+                continue
+            colour = look[name].colour
+            axes.errorbar(
+                x.value,
+                y.value,
+                xerr=_bars(x.value, x.low, x.high),
+                yerr=_bars(y.value, y.low, y.high),
+                fmt="o" if across[name].place or up[name].place else "x",
+                color=colour,
+                ms=6,
+                lw=1,
+            )
+            axes.annotate(
+                name, (x.value, y.value), xytext=(6, 5), textcoords="offset points", fontsize=8
+            )
+        first, second = label.split(" | ")
+        axes.set(xlabel=first, ylabel=second)
+        return _svg(figure)
+
+
+def _bars(value: float, low: float, high: float) -> list[list[float]] | None:
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return None
+    return [[max(value - low, 0)], [max(high - value, 0)]]
+
+
+def _svg(figure: Figure) -> str:
+    """The drawing alone, to stand within a page, as wide as there is room."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    return re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', 'width="100%"', text, count=1)

@@ -1,0 +1,238 @@
+"""A whole benchmark: who takes part, all videos, all numbers, and what is made of them."""
+
+from __future__ import annotations
+
+import logging
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import cf
+from cf.bench.asked import SLACK, Asked
+from cf.bench.controls import Truth
+from cf.bench.entries import Entry, agreed, entries
+from cf.bench.job import Job
+from cf.bench.measures import build_metrics, usable
+from cf.bench.ranking import Cell, Gate, Headline, headline
+from cf.bench.results import Made, collect, conflicts
+from cf.bench.runner import run, stopped
+from cf.bench.store import DiskFullError, Store
+from cf.entry import Settings, build
+
+log = logging.getLogger("cf.benchmark")
+
+_LIBRARIES = ("torch", "torchmetrics", "numpy", "scipy", "opencv-python", "av")
+
+
+@dataclass(frozen=True)
+class Contest:
+    """What a benchmark comes down to.
+
+    Attributes:
+        names: of metrics, by their names in the settings.
+        unavailable: metrics that could not be had, with the reason.
+        conflicts: metrics that were not measured alike for everyone.
+    """
+
+    settings: Settings
+    entered: list[Entry]
+    jobs: list[Job]
+    made: Mapping[str, Made]
+    headlines: Mapping[float, Headline]
+    names: Mapping[str, str]
+    unavailable: Mapping[str, str]
+    provenance: Mapping[str, Any]
+    notes: list[str] = field(default_factory=list)
+
+    def cells(self, seconds: float, metric: str) -> dict[str, Cell]:
+        """Any metric at a duration as a headline has it, in the places of none."""
+        found = headline(self.made, seconds, [metric], [], list(self.made))
+        return {name: cells[metric] for name, cells in found.cells.items()}
+
+
+def hold(settings: Settings, folder: Path) -> Contest:
+    """Make and measure all videos that are not there yet, and put everything together.
+
+    Raises:
+        ValueError: if contestants differ in their terms, or settings cannot be used.
+    """
+    asked: Asked = build(settings["asked"], "asked")
+    entered = agreed(entries(settings, asked), asked.terms(), settings["unequal"])
+    _truth(settings, entered)
+    fit, unavailable = usable(settings["metrics"], _given(asked))
+    for name, reason in unavailable.items():
+        log.warning("%s is not measured: %s", name, reason)
+    for one in entered:
+        if one.missing:
+            log.warning("%s does not take part: %s", one.name, one.missing)
+    jobs = plan(settings, entered, asked, fit)
+    store, seen = Store(folder), provenance()
+    with store.locked():
+        store.tidy()
+        try:
+            run(jobs, store, devices(settings), seen, settings["workers"])
+        except (KeyboardInterrupt, DiskFullError) as error:
+            log.error("%s", stopped(error, jobs, store))
+            raise
+        made = collect(jobs, store)
+    return judged(settings, entered, jobs, made, fit, unavailable, seen)
+
+
+def plan(
+    settings: Settings, entered: Sequence[Entry], asked: Asked, metrics: Mapping[str, Settings]
+) -> list[Job]:
+    """Everyone who is there makes every video.
+
+    Raises:
+        ValueError: if durations are not rising, or nobody is there.
+    """
+    durations = tuple(float(seconds) for seconds in settings["durations"])
+    if not durations or any(a >= b for a, b in zip((0.0, *durations), durations, strict=False)):
+        raise ValueError(f"durations={list(durations)} must be rising seconds above 0")
+    items = asked.items()
+    keys = [item.key for item in items]
+    if len(set(keys)) < len(keys):
+        raise ValueError("two videos have one name; give every prompt and seed once")
+    jobs = [
+        Job(
+            one.files,
+            one.settings,
+            one.fingerprint,
+            settings["asked"],
+            item,
+            one.terms,
+            durations,
+            metrics,
+            keep_video=i < settings["shown"],
+            chunk_frames=settings["chunk_frames"],
+        )
+        for one in entered
+        if one.terms is not None
+        for i, item in enumerate(items)
+    ]
+    if not jobs:
+        raise ValueError(
+            "nobody who is named is at hand:\n  "
+            + "\n  ".join(f"{one.name}: {one.missing}" for one in entered)
+        )
+    return jobs
+
+
+def judged(
+    settings: Settings,
+    entered: list[Entry],
+    jobs: list[Job],
+    made: Mapping[str, Made],
+    metrics: Mapping[str, Settings],
+    unavailable: Mapping[str, str],
+    seen: Mapping[str, Any],
+) -> Contest:
+    """Headlines of every duration, if what they need was measured."""
+    names = dict(zip(metrics, build_metrics(metrics), strict=True))
+    wanted = [names[key] for key in settings["headline"] if key in names]
+    gates, lacking, truth = [], [], _truth(settings, entered)
+    for key, bounds in settings["gates"].items():
+        if bounds is None:
+            continue
+        if key in names:
+            gates.append(Gate(names[key], bounds[0], bounds[1], truth))
+        else:
+            lacking.append(key)
+    notes = []
+    if lacking:
+        notes.append(
+            f"Nobody is ranked: {', '.join(lacking)}, by which stills and loops are told, were not "
+            f"measured."
+        )
+    for name in conflicts(made):
+        notes.append(f"{name} was not measured alike for everyone and is left out")
+        wanted = [one for one in wanted if one != name]
+    kinds = {one.files: type(one.contestant) for one in entered}
+    unranked = [name for name in made if notes or kinds[name].control]
+    first = jobs[0].durations
+    headlines = {at: headline(made, at, wanted, gates, unranked) for at in first}
+    commits = {row["commit"] for one in made.values() for row in one.rows}
+    if len(commits) > 1:
+        notes.append(f"rows come from several commits: {', '.join(sorted(map(str, commits)))}")
+    return Contest(settings, entered, jobs, made, headlines, names, unavailable, dict(seen), notes)
+
+
+def _truth(settings: Settings, entered: list[Entry]) -> str | None:
+    """The contestant with which gates compare."""
+    if not settings["gates_beyond_truth"]:
+        return None
+    found = (one.files for one in entered if isinstance(one.contestant, Truth))
+    name = next(found, None)
+    if name is None:
+        raise ValueError(
+            "gates compare with the truth, which does not take part; add "
+            "+contestant@contestants.truth=truth, or give gates_beyond_truth=false"
+        )
+    return name
+
+
+def devices(settings: Settings) -> list[str]:
+    """Where networks run: one name for each process, in turn."""
+    import torch
+
+    chosen = settings["devices"]
+    if chosen != "auto":
+        return [chosen] if isinstance(chosen, str) else list(chosen)
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return [f"cuda:{i}" for i in range(count)] or ["cpu"]
+
+
+def provenance() -> dict[str, Any]:
+    """Which code, libraries and machine made the rows."""
+    import torch
+
+    found: dict[str, Any] = {"version": cf.__version__, "commit": _commit()}
+    for name in _LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = None
+    cuda = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    found["device"] = cuda or platform.processor() or platform.machine()
+    found["python"] = platform.python_version()
+    return found
+
+
+def _commit() -> str:
+    """Of the code that runs, if it is a checkout; marked if files differ from it."""
+    root = Path(cf.__file__).resolve().parents[1]
+    try:
+        told = subprocess.run(
+            ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=20,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return told.stdout.strip()
+
+
+def _given(asked: Asked) -> list[str]:
+    """What is known of each frame: the truths' names, and the true frames if they are known."""
+    first = asked.items()[0]
+    known = asked.known(asked.drawn(first, 1 + SLACK), 1, 1)
+    return [*known.truth, *(["reference"] if known.reference is not None else [])]
+
+
+def tidy(value: Any) -> Any:
+    """What JSON can hold: numbers that are none become null."""
+    if isinstance(value, dict):
+        return {str(key): tidy(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [tidy(one) for one in value]
+    if isinstance(value, float | np.floating):
+        return float(value) if np.isfinite(value) else None
+    return value

@@ -1,0 +1,112 @@
+"""From settings to who takes part: named contestants, and networks under every memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from cf.bench.asked import Asked, Terms
+from cf.bench.contestant import Contestant
+from cf.bench.network import Network, with_commit_reads
+from cf.entry import Settings, build
+
+_NETWORK = "cf.bench.network.Network"
+_UNSAFE = set('/\\:*?"<>|\0')
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A contestant that is at hand, or why it is not.
+
+    Attributes:
+        settings: how it is built anew, in another process.
+        missing: what is not at hand; empty if it takes part.
+    """
+
+    name: str
+    settings: Settings
+    contestant: Contestant
+    terms: Terms | None
+    fingerprint: str
+    missing: str = ""
+
+    @property
+    def files(self) -> str:
+        """Its name as a folder's."""
+        return "".join("_" if c in _UNSAFE else c for c in self.name).replace(" ", "_")
+
+
+def entries(settings: Settings, asked: Asked) -> list[Entry]:
+    """Everyone who is named, in order.
+
+    Raises:
+        ValueError: if nobody is, or two have one name.
+    """
+    named = {name: one for name, one in (settings["contestants"] or {}).items() if one}
+    for name, path in (settings["networks"] or {}).items():
+        for memory, choice in (settings.get("memories") or {"": None}).items():
+            label = f"{name}, {memory}" if memory else name
+            own = {"_target_": _NETWORK, "checkpoint": str(path), "memory": choice}
+            named[label] = {**own, "source": str(path), "how": "give the folder of a run"}
+    made = []
+    for name, one in named.items():
+        contestant: Contestant = build({**one, "_recursive_": False}, f"contestants.{name}")
+        made.append((name, one, contestant))
+        more = _restricted(contestant) if settings["commit_reads"] else None
+        if more is not None:
+            made.append((f"{name} + commit reads", {**one, "commit_reads": {}}, more))
+    if not made:
+        raise ValueError("nobody takes part: give networks='{name: RUN}' or contestants=smoke")
+    entered = [_entry(*one, asked) for one in made]
+    folders = [one.files for one in entered]
+    for i, folder in enumerate(folders):
+        if folder in folders[:i]:
+            raise ValueError(f"two contestants would share the folder {folder}; rename one")
+    return entered
+
+
+def _restricted(contestant: Contestant) -> Network | None:
+    if not isinstance(contestant, Network) or contestant.missing():
+        return None
+    return with_commit_reads(contestant)
+
+
+def _entry(name: str, settings: Settings, contestant: Contestant, asked: Asked) -> Entry:
+    settings = {**settings, "_recursive_": False}
+    lacking = contestant.missing()
+    if lacking:
+        return Entry(name, settings, contestant, None, "", lacking)
+    try:
+        terms = contestant.terms(asked.terms())
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
+    return Entry(name, settings, contestant, terms, contestant.fingerprint())
+
+
+def agreed(entered: list[Entry], asked: Terms | None, unequal: str) -> list[Entry]:
+    """The same, once sure that all make videos of one size and rate.
+
+    Attributes:
+        unequal: "refuse" those who differ, or "show" it in the report.
+
+    Raises:
+        ValueError: naming who differs in what.
+    """
+    there = [one for one in entered if one.terms is not None]
+    told: Mapping[str, Terms] = {one.name: one.terms for one in there if one.terms}
+    if asked is not None:
+        told = {"what is asked for": asked, **told}
+    kinds: dict[tuple[float, tuple[int, int]], list[str]] = {}
+    for name, terms in told.items():
+        kinds.setdefault((round(terms.fps, 3), terms.size), []).append(name)
+    if len(kinds) > 1 and unequal == "refuse":
+        lines = [
+            f"{fps:g} frames/s, {size[0]} x {size[1]}: {', '.join(names)}"
+            for (fps, size), names in kinds.items()
+        ]
+        raise ValueError(
+            "contestants differ in frame rate or size:\n  "
+            + "\n  ".join(lines)
+            + "\nmake them equal, or compare unequals with unequal=show, which the report says"
+        )
+    return [replace(one) for one in entered]

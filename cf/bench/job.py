@@ -1,0 +1,280 @@
+"""One contestant makes one video, and all that is to be known of it is written down."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cf.bench.asked import SLACK, Asked, Item, Take, Terms
+from cf.bench.contestant import Contestant, Piece
+from cf.bench.cost import Stopwatch
+from cf.bench.measures import Panel, States, build_metrics
+from cf.bench.store import ROW, SHEET, STATES, VIDEO, Store, full
+from cf.entry import Settings, build
+from cf.metrics.measurement import digest
+from cf.metrics.scored import Fault
+from cf.video.sheet import contact_sheet
+from cf.video.writer import VideoWriter
+
+_SHOWN = 12  # frames of a contact sheet
+
+
+@dataclass(frozen=True)
+class Job:
+    """A contestant and a video.
+
+    Attributes:
+        contestant: its name; `settings` are how it is built.
+        fingerprint: of its weights or files.
+        durations: seconds at which metrics are read, rising.
+        keep_video: whether it is written as a file too.
+        chunk_frames: frames that metrics are fed at once; changes rounding at most.
+    """
+
+    contestant: str
+    settings: Settings
+    fingerprint: str
+    asked: Settings
+    item: Item
+    terms: Terms
+    durations: tuple[float, ...]
+    metrics: Mapping[str, Settings]
+    keep_video: bool = False
+    chunk_frames: int = 24
+
+    def digest(self) -> str:
+        """Tells jobs apart whose rows may differ."""
+        return digest(asdict(self))
+
+
+@dataclass
+class Making:
+    """A video in the making.
+
+    Attributes:
+        read: of each duration that was reached: its frames, their hash, and the metrics' states.
+    """
+
+    job: Job
+    take: Take
+    panel: Panel
+    sha: Any = field(default_factory=hashlib.sha256)
+    done: int = 0
+    read: dict[float, dict[str, Any]] = field(default_factory=dict)
+    states: dict[float, States] = field(default_factory=dict)
+    sheet: list[torch.Tensor] = field(default_factory=list)
+
+    def take_in(self, frames: Piece, marks: Sequence[int] | None) -> None:
+        """Feed the metrics, and read them wherever a duration ends."""
+        for seconds, stop in self.stops().items():
+            if seconds in self.read or self.done >= stop:
+                continue
+            part, frames = frames[: stop - self.done], frames[stop - self.done :]
+            self._feed(part, marks)
+            if self.done == stop:
+                self._snapshot(seconds, "done", "")
+            if not len(frames):
+                return
+
+    def give_up(self, status: str, reason: str, fault: Fault) -> None:
+        """Durations that were not reached are failures, with the reason."""
+        self.panel.fail(self.done, fault)
+        for seconds in self.stops():
+            if seconds not in self.read:
+                self._snapshot(seconds, status, reason)
+
+    def stops(self) -> dict[float, int]:
+        """The frame at which each duration ends."""
+        fps = self.take.terms.fps
+        return {seconds: max(round(seconds * fps), 1) for seconds in self.job.durations}
+
+    def _feed(self, frames: Piece, marks: Sequence[int] | None) -> None:
+        if not len(frames):
+            return
+        # What people see and what is hashed is bytes; what is measured is what was made.
+        pixels = (frames.nan_to_num(0).clamp(0, 1) * 255).round().to(torch.uint8)
+        self.sha.update(pixels.numpy().tobytes())
+        frames = torch.where(frames.isfinite(), frames.clamp(0, 1), frames)
+        self.panel.update(frames, self.done, marks)
+        last = self.take.frames - 1
+        shown = {round(i * last / (_SHOWN - 1)) for i in range(_SHOWN)}
+        self.sheet += [p for i, p in enumerate(pixels, self.done) if i in shown]
+        self.done += len(frames)
+
+    def _snapshot(self, seconds: float, status: str, reason: str) -> None:
+        self.read[seconds] = {
+            "frames": self.done,
+            "frames_sha256": self.sha.hexdigest(),
+            "status": status,
+            "reason": reason,
+        }
+        self.states[seconds] = self.panel.states()
+
+
+def work(job: Job, store: Store, device: str, provenance: Mapping[str, Any]) -> str:
+    """Do a job and write down what came of it; its status.
+
+    Raises:
+        DiskFullError: no space is left.
+    """
+    if device == "cpu":  # sums differ with the number of threads
+        torch.set_num_threads(1)
+    contestant, asked = _built(json.dumps(job.settings)), _asked(json.dumps(job.asked))
+    with store.writing(job.contestant, job.item.key) as folder, ExitStack() as stack:
+        watch, making, writer = Stopwatch(device), _start(job, asked), None
+        if job.keep_video:
+            scale = max(256 // max(job.terms.size), 1)
+            writer = VideoWriter(folder / VIDEO, job.terms.fps, job.terms.size, scale)
+            stack.callback(_close, writer)
+        status, reason = _make(job, contestant, making, watch, writer, device)
+        if writer is not None and making.done:
+            writer.close()
+        told = {"prefix_valid": contestant.causal, "cost": watch.report(), **provenance}
+        _write(folder, making, status, reason, told)
+    return status
+
+
+def bury(job: Job, store: Store, reason: str, provenance: Mapping[str, Any]) -> None:
+    """Write down that a job cannot be done: a row without a frame."""
+    with store.writing(job.contestant, job.item.key) as folder:
+        making = _start(job, _asked(json.dumps(job.asked)))
+        making.give_up("failed", reason, Fault.NOT_GENERATED)
+        _write(folder, making, "failed", reason, {"prefix_valid": None, "cost": {}, **provenance})
+
+
+def _write(folder: Path, making: Making, status: str, reason: str, told: Mapping[str, Any]) -> None:
+    job, fps = making.job, making.job.terms.fps
+    row = {
+        "contestant": job.contestant,
+        "item": job.item.key,
+        "prompt": job.item.prompt,
+        "seed": job.item.seed,
+        "script": job.item.script,
+        "status": status,
+        "reason": reason,
+        "digest": job.digest(),
+        "fps": fps,
+        "size": list(job.terms.size),
+        "given_frames": making.take.given,
+        "durations": {f"{seconds:g}": read for seconds, read in making.read.items()},
+        "weights_sha256": job.fingerprint,
+        **told,
+    }
+    if making.sheet:
+        frames = torch.stack(making.sheet).float() / 255
+        last = making.take.frames - 1
+        marks = sorted({round(i * last / (_SHOWN - 1)) for i in range(_SHOWN)})[: len(frames)]
+        labels = [f"{mark / fps:.1f} s" for mark in marks]
+        contact_sheet(frames, folder / SHEET, columns=_SHOWN, labels=labels, most_width=160)
+    torch.save(making.states, folder / STATES)
+    (folder / ROW).write_text(json.dumps(row, indent=1) + "\n")
+
+
+def _start(job: Job, asked: Asked) -> Making:
+    fps = job.terms.fps
+    frames = max(round(max(job.durations) * fps), 1)
+    given = min(asked.given_frames(fps), frames)
+    drawn = asked.drawn(job.item, frames + SLACK)
+    take = Take(job.item, job.terms, frames, given, drawn)
+    panel = Panel(build_metrics(job.metrics), job.item, fps, asked.known(drawn, frames, given))
+    return Making(job, take, panel)
+
+
+def _make(
+    job: Job,
+    contestant: Contestant,
+    making: Making,
+    watch: Stopwatch,
+    writer: VideoWriter | None,
+    device: str,
+) -> tuple[str, str]:
+    """Play to the end, or as far as it goes: the status and the reason."""
+    take = making.take
+    try:
+        lacking = contestant.available(take)
+        if lacking:
+            making.give_up("missing", lacking, Fault.NOT_GENERATED)
+            return "missing", lacking
+        for frames, marks in _chunks(contestant, take, watch, device, job.chunk_frames):
+            if tuple(frames.shape[-2:]) != tuple(take.terms.size):
+                raise ValueError(
+                    f"frames are {tuple(frames.shape[-2:])} pixels, the terms say {take.terms.size}"
+                )
+            making.take_in(frames, marks)
+            if writer is not None:
+                writer.write(frames.nan_to_num(0))
+    except Exception as error:
+        if full(error):
+            raise
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        making.give_up("failed", reason, Fault.NOT_GENERATED)
+        return "failed", reason
+    if making.done < take.frames:
+        reason = f"it ends after {making.done / take.terms.fps:.2f} s"
+        making.give_up("short", reason, Fault.NOT_GENERATED)
+        return "short", reason
+    return "done", ""
+
+
+def _chunks(
+    contestant: Contestant, take: Take, watch: Stopwatch, device: str, size: int
+) -> Iterator[tuple[Piece, list[int] | None]]:
+    """Pieces joined to whole chunks, with the frames at which blocks begin; no more than asked."""
+    held: list[Piece] = []
+    marks: list[int] = []
+    done, error = 0, None
+    playing = contestant.play(take, device)
+    while done < take.frames:
+        try:
+            piece = watch.next(playing, given=done < take.given)
+        except Exception as raised:  # told once what came before it is handed over
+            error = raised
+            break
+        if piece is None:
+            break
+        marks.append(done)
+        piece = piece[: take.frames - done].to("cpu", torch.float32)
+        held.append(piece)
+        done += len(piece)
+        if sum(map(len, held)) >= size:
+            yield torch.cat(held), marks if contestant.in_blocks else None
+            held, marks = [], []
+    if held:
+        yield torch.cat(held), marks if contestant.in_blocks else None
+    if error is not None:
+        raise error
+
+
+def _close(writer: VideoWriter) -> None:
+    try:
+        writer.close()
+    except ValueError:  # it holds no frame, and is gone
+        return
+
+
+@lru_cache(2)
+def _built(settings: str) -> Contestant:
+    made: Contestant = build(json.loads(settings), "contestant")
+    return made
+
+
+@lru_cache(2)
+def _asked(settings: str) -> Asked:
+    made: Asked = build(json.loads(settings), "asked")
+    return made
+
+
+def load_states(folder: Path) -> dict[float, States]:
+    """The metrics' states of a finished job, by seconds."""
+    states: dict[float, States] = torch.load(folder / STATES, weights_only=True)
+    assert all(math.isfinite(seconds) for seconds in states)
+    return states

@@ -1,0 +1,114 @@
+"""The metrics of a benchmark: fed together, kept as states, and read again when all is done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+from torchmetrics.utilities import dim_zero_cat
+
+from cf.bench.asked import Item, Known
+from cf.bench.contestant import Piece
+from cf.entry import Settings, build
+from cf.metrics.base import VideoMetric
+from cf.metrics.scored import Fault
+
+States = dict[str, Tensor]
+"""Of all metrics, by names that tell their measurements: who shares one shares its states."""
+
+
+def build_metrics(settings: Mapping[str, Settings]) -> dict[str, VideoMetric]:
+    """The metrics by their own names.
+
+    Raises:
+        ValueError: if two have one name, or one's weights are missing.
+    """
+    named: dict[str, VideoMetric] = {}
+    for key, one in settings.items():
+        metric: VideoMetric = build(one, f"metrics.{key}")
+        if metric.name in named:
+            raise ValueError(f"two metrics are named {metric.name}; give each once")
+        named[metric.name] = metric
+    return named
+
+
+def usable(
+    settings: Mapping[str, Settings], given: Sequence[str]
+) -> tuple[dict[str, Settings], dict[str, str]]:
+    """Those that can be had, and why the others cannot.
+
+    Attributes:
+        given: what is known of each frame: "reference" and names of truths.
+    """
+    fit: dict[str, Settings] = {}
+    reasons: dict[str, str] = {}
+    for key, one in settings.items():
+        if one is None:
+            continue
+        try:
+            metric: VideoMetric = build(one, f"metrics.{key}")
+        except (ValueError, OSError, ImportError) as error:
+            reasons[key] = str(error)
+            continue
+        lacking = [need for need in metric.measurement.needs if need not in given]
+        if lacking:
+            reasons[metric.name] = f"needs {', '.join(lacking)}, which nobody knows here"
+        else:
+            fit[key] = one
+    return fit, reasons
+
+
+@dataclass
+class Panel:
+    """All metrics over one video, whose frames come once and in order."""
+
+    metrics: Mapping[str, VideoMetric]
+    item: Item
+    fps: float
+    known: Known
+    _leaders: list[VideoMetric] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        shared = {tuple(sorted(one.metric_state)): one for one in self.metrics.values()}
+        self._leaders = list(shared.values())
+
+    def update(self, frames: Piece, start: int, boundaries: Sequence[int] | None) -> None:
+        """The next frames."""
+        known = self.known.part(start, start + len(frames))
+        for metric in self._leaders:
+            metric.update(
+                frames,
+                self.item.video_id,
+                start,
+                fps=self.fps,
+                prompt_id=self.item.prompt_id,
+                seed=self.item.seed,
+                boundaries=boundaries,
+                reference=known.reference,
+                truth=known.truth,
+            )
+
+    def fail(self, frame: int, fault: Fault) -> None:
+        """No more frames will come."""
+        for metric in self._leaders:
+            metric.fail(self.item.video_id, frame, fault)
+
+    def states(self) -> States:
+        """As they are now; what comes later leaves them alone."""
+        return {
+            name: dim_zero_cat(value).clone()
+            for metric in self._leaders
+            for name, value in metric.metric_state.items()
+        }
+
+
+def restored(settings: Mapping[str, Settings], states: Sequence[States]) -> dict[str, VideoMetric]:
+    """Metrics that have seen all the videos whose states are given, in that order."""
+    metrics = build_metrics(settings)
+    for metric in metrics.values():
+        for one in states:
+            mine: dict[str, Any] = {name: [one[name]] for name in metric.metric_state}
+            metric.merge_state(mine)
+    return metrics

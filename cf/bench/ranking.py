@@ -1,0 +1,187 @@
+"""Who is better: headlines with intervals, behind gates that no frozen or looping video passes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from cf.bench.results import Made
+from cf.statistics import Comparison, Interval, compare, holm, interval, standings
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A metric whose value must lie within bounds for a video to be ranked; None: no bound.
+
+    Attributes:
+        truth: a contestant's name; bounds then are of the difference from its value of the prompt,
+            for a world may stand still, return and be cut by itself.
+    """
+
+    metric: str
+    low: float | None
+    high: float | None
+    truth: str | None = None
+
+    def holds(self, value: float) -> bool:
+        """A value that cannot be given does not pass."""
+        above = self.low is None or value >= self.low
+        return not math.isnan(value) and above and (self.high is None or value <= self.high)
+
+    def __str__(self) -> str:
+        low = "" if self.low is None else f"{self.low:g} ≤ "
+        high = "" if self.high is None else f" ≤ {self.high:g}"
+        beyond = "" if self.truth is None else f" - {self.truth}'s"
+        return f"{low}{self.metric}{beyond}{high}"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A contestant's headline.
+
+    Attributes:
+        value: as the metric says over all its videos, gates or not.
+        mean: over prompts, with its interval.
+        ranked: mean in which prompts that fail a gate, or have no value, count as the worst.
+        place: 1 is best; None: it is not ranked.
+        note: why not, or what else must be known.
+    """
+
+    metric: str
+    value: float
+    mean: Interval
+    ranked: float
+    place: int | None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Headline:
+    """A duration's table.
+
+    Attributes:
+        removed: prompts of each contestant that fail a gate, by gate.
+        prompts: asked of everyone.
+    """
+
+    seconds: float
+    metrics: Mapping[str, bool | None]
+    cells: Mapping[str, Mapping[str, Cell]]
+    removed: Mapping[str, Mapping[str, int]]
+    prompts: int
+    gates: Sequence[Gate] = ()
+    versus: list[dict[str, Any]] = field(default_factory=list)
+
+
+def headline(
+    made: Mapping[str, Made],
+    seconds: float,
+    names: Sequence[str],
+    gates: Sequence[Gate],
+    unranked: Sequence[str] = (),
+) -> Headline:
+    """The table of one duration.
+
+    A contestant of whose prompts fewer than half pass all gates is not ranked: what it is good at
+    is not making video. In everyone else's ranking a prompt that fails a gate counts as the worst
+    value that anyone had, for such values are not missing at random.
+    """
+    there = {name: one for name, one in made.items() if seconds in one.results and one.rows}
+    passing, removed = {}, {}
+    prompts = 0
+    for name, one in there.items():
+        passing[name], removed[name], total = _passing(one, there, seconds, gates)
+        prompts = max(prompts, total)
+    least = {name: len(kept) * 2 >= prompts for name, kept in passing.items()}
+    fit = [name for name in there if least[name] and name not in unranked]
+    metrics = {
+        metric: next(iter(there.values())).results[seconds][metric].higher_is_better
+        for metric in names
+        if all(metric in one.results[seconds] for one in there.values())
+    }
+    cells: dict[str, dict[str, Cell]] = {name: {} for name in there}
+    for metric, better in metrics.items():
+        values = {name: one.per_prompt(seconds, metric) for name, one in there.items()}
+        kept = {
+            name: {p: v if p in passing[name] else math.nan for p, v in values[name].items()}
+            for name in fit
+        }
+        places = {} if better is None or not fit else _places(kept, better)
+        for name, one in there.items():
+            result = one.results[seconds][metric]
+            place, ranked, note = places.get(name, (None, math.nan, ""))
+            if name in unranked:
+                note = "shown to compare with, not ranked"
+            elif not least[name]:
+                note = "fails the gates"
+            note = note or result.reasons.get(None, "")
+            mean = interval(list(values[name].values()))
+            cells[name][metric] = Cell(metric, result.value, mean, ranked, place, note)
+    versus = _versus(there, fit, seconds, metrics)
+    return Headline(seconds, metrics, cells, removed, prompts, gates, versus)
+
+
+def _passing(
+    one: Made, made: Mapping[str, Made], seconds: float, gates: Sequence[Gate]
+) -> tuple[set[Any], dict[str, int], int]:
+    """Prompts that pass every gate, how many fail each, and how many there are."""
+    prompts = list(dict.fromkeys(job.item.prompt for job in one.jobs))
+    kept, removed = set(prompts), {}
+    for gate in gates:
+        values = one.per_prompt(seconds, gate.metric)
+        truth = {} if gate.truth is None else made[gate.truth].per_prompt(seconds, gate.metric)
+        beyond = {p: values.get(p, math.nan) - truth.get(p, 0.0) for p in prompts}
+        failing = {prompt for prompt in prompts if not gate.holds(beyond[prompt])}
+        removed[str(gate)] = len(failing)
+        kept -= failing
+    return kept, removed, len(prompts)
+
+
+def _places(
+    values: Mapping[str, Mapping[Any, float]], better: bool
+) -> dict[str, tuple[int | None, float, str]]:
+    return {
+        one.name: (one.place, one.ranked, "")
+        if one.mean.units
+        else (None, math.nan, "no prompt has a value")
+        for one in standings(values, better)
+    }
+
+
+def _versus(
+    made: Mapping[str, Made],
+    fit: Sequence[str],
+    seconds: float,
+    metrics: Mapping[str, bool | None],
+) -> list[dict[str, Any]]:
+    """Every two ranked contestants on every headline, paired by prompt, corrected together."""
+    found: list[tuple[str, str, str, Comparison]] = []
+    for metric, better in metrics.items():
+        values = {name: made[name].per_prompt(seconds, metric) for name in fit}
+        for i, first in enumerate(fit):
+            found += [
+                (metric, first, second, compare(values[first], values[second], better))
+                for second in fit[i + 1 :]
+            ]
+    corrected = holm([one.p for *_, one in found])
+    return [
+        {
+            "seconds": seconds,
+            "metric": metric,
+            "first": first,
+            "second": second,
+            "difference": one.difference.value,
+            "low": one.difference.low,
+            "high": one.difference.high,
+            "p": one.p,
+            "p_holm": p,
+            "effect": one.effect,
+            "win_rate": one.win_rate,
+            "detectable": one.detectable,
+            "pairs": one.difference.units,
+            "note": one.note,
+        }
+        for (metric, first, second, one), p in zip(found, corrected, strict=True)
+    ]

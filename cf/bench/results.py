@@ -1,0 +1,168 @@
+"""From the states that jobs left to results: of every contestant, at every duration."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from cf.bench.job import Job, load_states
+from cf.bench.measures import restored
+from cf.bench.runner import rows_of
+from cf.bench.store import Store
+from cf.entry import Settings
+from cf.metrics.measurement import digest
+from cf.metrics.result import Result
+from cf.statistics import averaged
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a contestant made.
+
+    Attributes:
+        rows: of its finished jobs.
+        results: of every metric, by seconds of video.
+        jobs: how many videos were asked of it.
+    """
+
+    contestant: str
+    rows: list[dict[str, Any]]
+    results: Mapping[float, Mapping[str, Result]]
+    jobs: list[Job] = field(default_factory=list)
+
+    def per_prompt(self, seconds: float, metric: str) -> dict[Any, float]:
+        """A metric's value of each prompt, seeds averaged; NaN where it has none."""
+        result = self.results[seconds][metric]
+        values = [result.per_video.get(job.item.video_id, math.nan) for job in self.jobs]
+        return averaged([job.item.prompt for job in self.jobs], values)
+
+
+def collect(jobs: Sequence[Job], store: Store) -> dict[str, Made]:
+    """Every contestant's results, by name.
+
+    States are joined in the order of `jobs`, so that it does not matter which process did which.
+    """
+    made: dict[str, Made] = {}
+    for name in dict.fromkeys(job.contestant for job in jobs):
+        mine = [job for job in jobs if job.contestant == name]
+        there = list(rows_of(mine, store))
+        states = [load_states(store.job(job.contestant, job.item.key)) for job, _ in there]
+        metrics: Mapping[str, Settings] = mine[0].metrics
+        results = {
+            seconds: {
+                key: metric.result()
+                for key, metric in restored(metrics, [one[seconds] for one in states]).items()
+            }
+            for seconds in mine[0].durations
+        }
+        made[name] = Made(name, [row for _, row in there], results, mine)
+    return made
+
+
+def per_video(made: Mapping[str, Made]) -> pd.DataFrame:
+    """A line per contestant, video, duration and metric."""
+    return pd.DataFrame(list(_lines(made)))
+
+
+def _lines(made: Mapping[str, Made]) -> Iterator[dict[str, Any]]:
+    for one in made.values():
+        jobs = {job.item.key: job for job in one.jobs}
+        for row in one.rows:
+            job = jobs[row["item"]]
+            for seconds, results in one.results.items():
+                read = row["durations"][f"{seconds:g}"]
+                for name, result in results.items():
+                    video = job.item.video_id
+                    yield {
+                        "contestant": one.contestant,
+                        "video": row["item"],
+                        "prompt": row["prompt"],
+                        "seed": row["seed"],
+                        "seconds": seconds,
+                        "metric": name,
+                        "value": result.per_video.get(video, math.nan),
+                        "reason": read["reason"] or result.reasons.get(video, ""),
+                        "status": read["status"],
+                        "prefix_valid": row["prefix_valid"],
+                        "frames": read["frames"],
+                        "frames_sha256": read["frames_sha256"],
+                        "measured_as": digest(dict(result.provenance)),
+                        "weights_sha256": row["weights_sha256"],
+                        "settings": row["digest"],
+                        "commit": row["commit"],
+                        "version": row["version"],
+                    }
+
+
+def per_window(made: Mapping[str, Made]) -> pd.DataFrame:
+    """A line per contestant, video, metric and window of time, of the longest duration."""
+    lines = []
+    for one in made.values():
+        results = one.results[max(one.results)]
+        for name, result in results.items():
+            for job in one.jobs:
+                curve = result.per_window.get(job.item.video_id)
+                if curve is None:
+                    continue
+                times = result.windows[job.item.video_id].tolist()
+                lines += [
+                    {
+                        "contestant": one.contestant,
+                        "video": job.item.key,
+                        "prompt": job.item.prompt,
+                        "metric": name,
+                        "second": second,
+                        "value": value,
+                    }
+                    for second, value in zip(times, curve.tolist(), strict=True)
+                ]
+    columns = ["contestant", "video", "prompt", "metric", "second", "value"]
+    return pd.DataFrame(lines, columns=columns)
+
+
+def costs(made: Mapping[str, Made]) -> pd.DataFrame:
+    """A line per contestant: medians over its videos; the only columns that a rerun may change."""
+    lines = []
+    for one in made.values():
+        table = pd.DataFrame([row["cost"] for row in one.rows])
+        line: dict[str, Any] = {"contestant": one.contestant}
+        for name in table.columns:
+            worst = name == "peak_bytes"
+            column = pd.to_numeric(table[name])
+            line[name] = column.max() if worst else column.median()
+        line["device"] = "; ".join(dict.fromkeys(str(row.get("device")) for row in one.rows))
+        lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def failures(made: Mapping[str, Made]) -> pd.DataFrame:
+    """A line per video that is not whole, with the reason."""
+    lines = [
+        {
+            "contestant": one.contestant,
+            "video": row["item"],
+            "status": row["status"],
+            "reason": row["reason"],
+        }
+        for one in made.values()
+        for row in one.rows
+        if row["status"] != "done"
+    ]
+    return pd.DataFrame(lines, columns=["contestant", "video", "status", "reason"])
+
+
+def conflicts(made: Mapping[str, Made]) -> list[str]:
+    """Metrics that were not measured alike for everyone; these share no column."""
+    found = []
+    seconds = next(iter(made.values())).results if made else {}
+    for name in next(iter(seconds.values()), {}):
+        alike = all(
+            len({digest(dict(one.results[at][name].provenance)) for one in made.values()}) == 1
+            for at in seconds
+        )
+        found += [] if alike else [name]
+    return found

@@ -1,0 +1,133 @@
+"""Results as files that people and programs read: csv and markdown, generated, never typed."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from cf.bench.contest import Contest, tidy
+from cf.bench.ranking import Cell
+from cf.bench.results import costs, failures, per_video, per_window
+from cf.bench.store import write
+
+ARROWS = {True: "↑", False: "↓", None: ""}
+
+
+def write_tables(contest: Contest, folder: Path) -> None:
+    """Everything that was measured."""
+    made = contest.made
+    tables = {
+        "per_video": per_video(made),
+        "per_window": per_window(made),
+        "headline": headline_table(contest),
+        "versus": versus_table(contest),
+        "costs": costs(made),
+        "failures": failures(made),
+    }
+    for name, table in tables.items():
+        write(folder / f"{name}.csv", table.to_csv(index=False))
+    write(folder / "results.md", markdown(contest))
+    summary = {
+        "settings": contest.settings,
+        "provenance": contest.provenance,
+        "unavailable_metrics": contest.unavailable,
+        "unavailable": {one.name: one.missing for one in contest.entered if one.missing},
+        "notes": contest.notes,
+        "results": {
+            name: {
+                f"{seconds:g}": {key: _result(result) for key, result in results.items()}
+                for seconds, results in one.results.items()
+            }
+            for name, one in made.items()
+        },
+    }
+    write(folder / "results.json", json.dumps(tidy(summary), indent=1, default=str) + "\n")
+
+
+def headline_table(contest: Contest) -> pd.DataFrame:
+    """A line per duration, contestant and headline."""
+    lines = [
+        {
+            "seconds": seconds,
+            "contestant": name,
+            "metric": metric,
+            "value": cell.value,
+            "mean": cell.mean.value,
+            "low": cell.mean.low,
+            "high": cell.mean.high,
+            "prompts": cell.mean.units,
+            "without_value": cell.mean.missing,
+            "ranked_as": cell.ranked,
+            "place": cell.place,
+            "note": cell.note,
+        }
+        for seconds, table in contest.headlines.items()
+        for name, cells in table.cells.items()
+        for metric, cell in cells.items()
+    ]
+    frame = pd.DataFrame(lines)
+    return frame.astype({"place": "Int64"}) if len(frame) else frame
+
+
+def versus_table(contest: Contest) -> pd.DataFrame:
+    """A line per duration, headline and two contestants that are ranked."""
+    return pd.DataFrame([line for one in contest.headlines.values() for line in one.versus])
+
+
+def markdown(contest: Contest) -> str:
+    """The headlines for a README or a paper's draft."""
+    parts = ["# Results", ""]
+    for seconds, table in contest.headlines.items():
+        head = [f"{metric} {ARROWS[better]}" for metric, better in table.metrics.items()]
+        parts += [f"## {seconds:g} s, {table.prompts} prompts", ""]
+        parts.append("| contestant | " + " | ".join(head) + " | fail a gate |")
+        parts.append("|" + " --- |" * (len(head) + 2))
+        for name, cells in table.cells.items():
+            shown = [_shown(cells[metric]) for metric in table.metrics]
+            removed = sum(table.removed[name].values())
+            parts.append(f"| {name} | " + " | ".join(shown) + f" | {removed} |")
+        parts.append("")
+        parts += [f"Gates: {', '.join(map(str, table.gates)) or 'none'}.", ""]
+    away = [f"- {one.name}: {one.missing}" for one in contest.entered if one.missing]
+    parts += ["Not at hand:", "", *away, ""] if away else []
+    lacking = [f"- {name}: {reason}" for name, reason in contest.unavailable.items()]
+    parts += ["Not measured:", "", *lacking, ""] if lacking else []
+    parts += [f"- {note}" for note in contest.notes]
+    parts.append(f"\nMeans over prompts with 95 % bootstrap intervals. {_code(contest)}")
+    return "\n".join(parts) + "\n"
+
+
+def number(value: float, digits: int = 3) -> str:
+    """Short, and a dash for what is none.
+
+    >>> number(0.12345), number(float("nan")), number(1234.5)
+    ('0.123', '-', '1,234')
+    """
+    if not math.isfinite(value):
+        return "-"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.{digits}f}"
+
+
+def _shown(cell: Cell) -> str:
+    place = f" (#{cell.place})" if cell.place else ""
+    low, high = number(cell.mean.low), number(cell.mean.high)
+    bounds = f" [{low}, {high}]" if math.isfinite(cell.mean.low) else ""
+    return f"{number(cell.value)}{bounds}{place}"
+
+
+def _code(contest: Contest) -> str:
+    return f"Code {contest.provenance['version']}, commit {contest.provenance['commit']}."
+
+
+def _result(result: Any) -> dict[str, Any]:
+    return {
+        "value": result.value,
+        "extras": dict(result.extras),
+        "curves": {name: curve.tolist() for name, curve in result.curves.items()},
+        "reasons": {str(key): reason for key, reason in result.reasons.items()},
+        "provenance": dict(result.provenance),
+    }

@@ -1,0 +1,39 @@
+"""`python -m cf.benchmark`: contestants make the same long videos, measured as they are made."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from cf.entry import plain, told
+from cf.paths import CONFIG_DIR
+
+log = logging.getLogger("cf.benchmark")
+
+
+@hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name="benchmark")
+def main(cfg: DictConfig) -> None:
+    """Compare as `cfg` says."""
+    with told("cf.benchmark"):
+        from cf.bench.contest import hold
+        from cf.bench.tables import write_tables
+
+        settings, folder = plain(cfg), Path(HydraConfig.get().runtime.output_dir)
+        contest = hold(settings, folder)
+        write_tables(contest, folder)
+        if settings["report"]:
+            from cf.bench.report import write_report
+
+            log.info("report: %s", write_report(contest, folder))
+        if settings["tensorboard"]:
+            from cf.bench.board import write_board
+
+            log.info("tensorboard --logdir %s", write_board(contest, folder))
+
+
+if __name__ == "__main__":
+    main()

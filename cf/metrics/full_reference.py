@@ -1,0 +1,191 @@
+"""Likeness to a video that is known to be right, frame by frame: PSNR and SSIM."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torchmetrics.functional.image import structural_similarity_index_measure
+
+from cf.metrics.base import VideoMetric
+from cf.metrics.measurement import Measurement, Seen
+from cf.metrics.result import Result, mean
+from cf.metrics.scored import Scored
+
+_LEAST_ERROR = 1e-10
+
+
+@runtime_checkable
+class Comparison(Protocol):
+    """How alike two frames are, a number for each pair.
+
+    Attributes:
+        name: what is compared, and by which network if by one.
+        higher_is_better: whether more of it is more alike.
+    """
+
+    @property
+    def name(self) -> str:
+        """See the class."""
+
+    @property
+    def higher_is_better(self) -> bool:
+        """See the class."""
+
+    def __call__(
+        self, frames: Float[Tensor, "t 3 h w"], true: Float[Tensor, "t 3 h w"]
+    ) -> Float[Tensor, " t"]:
+        """The number of each pair, in float64; it does not depend on the other pairs."""
+
+    def provenance(self) -> dict[str, Any]:
+        """All that the number depends on."""
+
+
+@dataclass(frozen=True)
+class Decibels:
+    """Peak signal-to-noise ratio of each frame, the peak being 1."""
+
+    name: str = "psnr"
+    higher_is_better: bool = True
+
+    def __call__(
+        self, frames: Float[Tensor, "t 3 h w"], true: Float[Tensor, "t 3 h w"]
+    ) -> Float[Tensor, " t"]:
+        """See `Comparison`."""
+        error = (frames.double() - true.double()).square().flatten(1).mean(1)
+        return -10 * error.clamp(min=_LEAST_ERROR).log10()
+
+    def provenance(self) -> dict[str, Any]:
+        """See `Comparison`."""
+        return {"compared": "psnr", "peak": 1.0, "most": 100.0}
+
+
+@dataclass(frozen=True)
+class Structure:
+    """Structural similarity of each frame under a Gaussian of 11 pixels, sigma 1.5."""
+
+    name: str = "ssim"
+    higher_is_better: bool = True
+
+    def __call__(
+        self, frames: Float[Tensor, "t 3 h w"], true: Float[Tensor, "t 3 h w"]
+    ) -> Float[Tensor, " t"]:
+        """See `Comparison`."""
+        if min(frames.shape[-2:]) < 11:
+            raise ValueError(
+                f"frames of {tuple(frames.shape[-2:])} pixels are smaller than SSIM's window of "
+                f"11 pixels; compare larger ones"
+            )
+        found = [
+            structural_similarity_index_measure(one, other, data_range=1.0, reduction="none")
+            for one, other in zip(frames.double().split(1), true.double().split(1), strict=True)
+        ]
+        return torch.stack([torch.as_tensor(one).reshape(()) for one in found])
+
+    def provenance(self) -> dict[str, Any]:
+        """See `Comparison`."""
+        return {"compared": "ssim", "data_range": 1.0, "sigma": 1.5, "k1": 0.01, "k2": 0.03}
+
+
+@dataclass(frozen=True)
+class Against(Measurement):
+    """How alike each frame and its reference are.
+
+    Attributes:
+        comparison: what makes a number of a pair.
+        rate: frames per second that are compared; None for all.
+    """
+
+    comparison: Comparison
+    rate: float | None = None
+    kept = torch.float64
+    needs = ("reference",)
+
+    @property
+    def width(self) -> int:
+        """See `Measurement`."""
+        return 1
+
+    def see(self, seen: Seen) -> Float[Tensor, "t 1"]:
+        """See `Measurement`."""
+        assert seen.reference is not None
+        if not len(seen.frames):
+            return torch.zeros(0, 1, dtype=torch.float64)
+        return self.comparison(seen.frames, seen.reference.nan_to_num(0, 0, 0))[:, None]
+
+    def measure(self, kept: Tensor) -> Float[Tensor, "n 1"]:
+        """See `Measurement`."""
+        return kept
+
+    def provenance(self) -> dict[str, Any]:
+        """See `Measurement`."""
+        return {"rate": self.rate, **self.comparison.provenance()}
+
+
+class FullReference(VideoMetric):
+    """Mean over a video's frames of a comparison with the reference, then over videos."""
+
+    def __init__(
+        self,
+        comparison: Comparison,
+        window: float | None = 1.0,
+        rate: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(Against(comparison, rate), window, **kwargs)
+
+    def score(self, videos: list[Scored]) -> Result:
+        """See `VideoMetric`."""
+        values = {one.video: float(one.sums.sum() / one.count.sum()) for one in videos}
+        return self.answer(
+            mean(values.values()),
+            values,
+            per_window={one.video: one.sums[:, 0] / one.count for one in videos},
+            windows={one.video: one.seconds for one in videos},
+        )
+
+
+class PSNR(FullReference):
+    r"""Peak signal-to-noise ratio against a reference; up, in dB.
+
+    .. math:: \text{mean}_t \; {-10} \log_{10} \text{mean}(x_t - y_t)^2
+
+    Pixels lie in [0, 1], so the peak is 1. It is the mean of decibels, not the decibels of the
+    mean error; an identical frame counts as 100 dB. Blind to structure: a shift by a pixel costs
+    more than blur.
+
+    >>> import torch
+    >>> metric = PSNR()
+    >>> metric.update(torch.zeros(2, 3, 8, 8), 0, fps=8, reference=torch.full((2, 3, 8, 8), 0.1))
+    >>> round(float(metric.compute()), 3)
+    20.0
+    """
+
+    higher_is_better = True
+    plot_upper_bound = 100.0
+
+    def __init__(self, window: float | None = 1.0, rate: float | None = None, **kw: Any) -> None:
+        super().__init__(Decibels(), window, rate, **kw)
+
+
+class SSIM(FullReference):
+    """Structural similarity to a reference; up, at most 1, no unit.
+
+    Mean over frames of Wang et al. 2004 (10.1109/TIP.2003.819861) with a Gaussian window of 11
+    pixels (sigma 1.5), constants .01 and .03, and a data range fixed at 1, without which the
+    number would depend on which frames come along. Blind to colour casts that leave structure.
+
+    >>> import torch
+    >>> metric = SSIM()
+    >>> frames = torch.rand(2, 3, 16, 16)
+    >>> metric.update(frames, 0, fps=8, reference=frames)
+    >>> round(float(metric.compute()), 6)
+    1.0
+    """
+
+    higher_is_better = True
+    plot_lower_bound = -1.0
+
+    def __init__(self, window: float | None = 1.0, rate: float | None = None, **kw: Any) -> None:
+        super().__init__(Structure(), window, rate, **kw)

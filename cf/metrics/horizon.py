@@ -1,0 +1,152 @@
+"""Usable context in seconds: what is configured, and the lag at which half of recall is gone."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.optimize import isotonic_regression
+from scipy.stats import binomtest
+
+ENOUGH_PROBES = 64
+"""Per lag: with fewer the interval is wider than half an octave."""
+_TINY = 1e-12
+
+
+def configured_context_seconds(max_frames: int | None, temporal_stride: int, fps: float) -> float:
+    """The context that a memory is configured for, in seconds: a fact, not a measurement.
+
+    Attributes:
+        max_frames: latent frames attended, the coming block included (`Memory.max_frames`); None:
+            no bound.
+        temporal_stride: pixel frames per latent frame.
+        fps: pixel frames per second.
+
+    >>> configured_context_seconds(12, temporal_stride=4, fps=16)  # LongLive
+    3.0
+    """
+    if temporal_stride < 1 or not fps > 0:
+        raise ValueError(f"temporal_stride={temporal_stride} and fps={fps} must be positive")
+    return math.inf if max_frames is None else max_frames * temporal_stride / fps
+
+
+@dataclass(frozen=True)
+class Horizon:
+    """Where recall has fallen half way to chance.
+
+    Attributes:
+        seconds: NaN if the gate is not passed; the last lag if it lies beyond, the first if
+            it lies before.
+        censored: 1 beyond the last lag, -1 before the first, else 0.
+        low, high: bounds of its interval; infinity and 0 where a bound is censored.
+        gate: p of guessing as well as at the shortest lag.
+        fitted: falling fit of accuracy at each lag.
+        thin: lags with fewer probes than ENOUGH_PROBES.
+    """
+
+    seconds: float
+    censored: int
+    low: float
+    high: float
+    gate: float
+    fitted: Float[np.ndarray, " lags"]
+    thin: tuple[float, ...]
+
+    def __str__(self) -> str:
+        if math.isnan(self.seconds):
+            return "none"
+        sign = {1: ">", -1: "<", 0: ""}[self.censored]
+        return f"{sign}{self.seconds:g} s"
+
+
+def recall_horizon(
+    lags: Float[np.ndarray, " lags"],
+    right: Int[np.ndarray, "worlds lags"],
+    asked: Int[np.ndarray, "worlds lags"],
+    chance: float,
+    *,
+    significance: float = 0.01,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Horizon:
+    """L50: the lag at which accuracy crosses chance + (accuracy at the shortest lag - chance) / 2.
+
+    A falling isotonic fit weighted by probes, read off linearly in the logarithm of the lag. The
+    interval is a percentile bootstrap over worlds.
+
+    Attributes:
+        lags: rising seconds.
+        right, asked: probes of each world at each lag.
+        significance: of the binomial test at the shortest lag without which there is no horizon.
+    """
+    lags = np.asarray(lags, np.float64)
+    if len(lags) < 2 or (np.diff(lags) <= 0).any() or lags[0] <= 0:
+        raise ValueError(f"lags={lags.tolist()} must be two or more rising, positive seconds")
+    if not 0 <= chance < 1:
+        raise ValueError(f"chance={chance} must lie in [0, 1)")
+    hits, probes = right.sum(0), asked.sum(0)
+    thin = tuple(float(lag) for lag, n in zip(lags, probes, strict=True) if n < ENOUGH_PROBES)
+    fitted = falling(hits, probes)
+    gate = 1.0
+    if probes[0]:
+        gate = float(binomtest(int(hits[0]), int(probes[0]), chance, alternative="greater").pvalue)
+    if not gate < significance:
+        return Horizon(math.nan, 0, math.nan, math.nan, gate, fitted, thin)
+    where = crossing(lags, fitted, chance)
+    low, high = _interval(lags, right, asked, chance, resamples, seed)
+    censored = int(where == math.inf) - int(where == 0)
+    seconds = float(np.clip(where, lags[0], lags[-1]))
+    return Horizon(seconds, censored, low, high, gate, fitted, thin)
+
+
+def falling(
+    hits: Int[np.ndarray, " lags"], probes: Int[np.ndarray, " lags"]
+) -> Float[np.ndarray, " lags"]:
+    """Accuracy as a falling curve, each lag weighted by its probes; lags without any follow."""
+    asked = probes > 0
+    fitted = np.full(len(probes), math.nan)
+    if asked.any():
+        share = hits[asked] / probes[asked]
+        fit = isotonic_regression(share, weights=probes[asked].astype(float), increasing=False)
+        fitted[asked] = fit.x
+    return fitted
+
+
+def crossing(
+    lags: Float[np.ndarray, " lags"], fitted: Float[np.ndarray, " lags"], chance: float
+) -> float:
+    """Seconds at which a falling curve crosses half way to chance; infinity if it never does.
+
+    0 if the curve starts at chance or below, so that there is nothing to lose.
+    """
+    known = ~np.isnan(fitted)
+    lags, fitted = lags[known], fitted[known]
+    if not len(fitted) or fitted[0] <= chance + _TINY:
+        return 0.0
+    level = chance + (fitted[0] - chance) / 2
+    below = np.flatnonzero(fitted <= level)
+    if not len(below):
+        return math.inf
+    after = int(below[0])
+    high, low = fitted[after - 1], fitted[after]
+    part = (high - level) / (high - low)
+    return float(math.exp((1 - part) * math.log(lags[after - 1]) + part * math.log(lags[after])))
+
+
+def _interval(
+    lags: Float[np.ndarray, " lags"],
+    right: Int[np.ndarray, "worlds lags"],
+    asked: Int[np.ndarray, "worlds lags"],
+    chance: float,
+    resamples: int,
+    seed: int,
+) -> tuple[float, float]:
+    """Percentiles of the crossing over worlds drawn with replacement."""
+    worlds = len(right)
+    weights = np.random.default_rng(seed).multinomial(
+        worlds, np.full(worlds, 1 / worlds), resamples
+    )
+    hits, probes = weights @ right, weights @ asked
+    found = [crossing(lags, falling(h, p), chance) for h, p in zip(hits, probes, strict=True)]
+    low, high = np.quantile(found, (0.025, 0.975), method="inverted_cdf")
+    return float(low), float(high)

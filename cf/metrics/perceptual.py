@@ -1,0 +1,163 @@
+"""Learned perceptual distance (LPIPS) to a reference, its weights found on this machine alone."""
+
+import hashlib
+import os
+import warnings
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import lpips
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from cf.metrics.full_reference import FullReference
+
+Net = Literal["alex", "vgg", "squeeze"]
+_FILES: dict[str, str] = {
+    "alex": "alexnet-owt-7be5be79.pth",
+    "vgg": "vgg16-397923af.pth",
+    "squeeze": "squeezenet1_1-b8a52dc0.pth",
+}
+"""As torchvision names them; the part before .pth begins their SHA-256."""
+_BATCH = 8
+
+
+def find_backbone(net: str, path: str | Path | None = None) -> Path:
+    """Where the backbone's file lies: `path`, else $CF_WEIGHTS, else torch hub's folder.
+
+    Raises:
+        FileNotFoundError: if it lies nowhere; nothing is downloaded.
+    """
+    if net not in _FILES:
+        raise ValueError(f"net={net!r} must be one of {', '.join(_FILES)}")
+    name = _FILES[net]
+    looked = [Path(path)] if path is not None else _folders(net, name)
+    for place in looked:
+        if place.is_file():
+            return place
+    raise FileNotFoundError(
+        f"no weights for lpips-{net} ({name}): looked in {', '.join(map(str, looked))}; "
+        f"run `python -m cf.weights fetch lpips-{net}`, or give weights=<file>"
+    )
+
+
+def _folders(net: str, name: str) -> Sequence[Path]:
+    own = os.environ.get("CF_WEIGHTS")
+    places = [Path(own) / f"lpips-{net}" / name] if own else []
+    return [*places, Path(torch.hub.get_dir()) / "checkpoints" / name]
+
+
+class Perceptual:
+    """LPIPS of each pair of frames, as the `lpips` package computes it (version 0.1, normalised).
+
+    Attributes:
+        net: the backbone; linear heads come with the package.
+        weights: torchvision's file of the backbone; None looks where `find_backbone` says.
+        random: a seed gives a random backbone instead: a stub for tests, no evidence of anything.
+        device: on which it runs.
+    """
+
+    higher_is_better = False
+
+    def __init__(
+        self,
+        net: Net = "alex",
+        weights: str | Path | None = None,
+        random: int | None = None,
+        device: str = "cpu",
+    ) -> None:
+        if random is not None and weights is not None:
+            raise ValueError(f"give weights={str(weights)!r} or random={random}, not both")
+        self.net, self.random, self.device = net, random, device
+        self.file = find_backbone(net, weights) if random is None else None
+
+    @property
+    def name(self) -> str:
+        """Of the backbone; a random one says so."""
+        return f"lpips-{self.net}" + ("" if self.random is None else "-random")
+
+    @cached_property
+    def network(self) -> nn.Module:
+        """The package's own, with the backbone read from the file."""
+        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+            # The package asks torchvision in a way that newer versions of it deprecate.
+            warnings.simplefilter("ignore")
+            torch.manual_seed(self.random or 0)
+            network: nn.Module = lpips.LPIPS(net=self.net, pnet_rand=True, verbose=False)
+        if self.file is not None:
+            _fill(network.net, torch.load(self.file, map_location="cpu", weights_only=True))
+        return network.eval().requires_grad_(False).to(self.device)
+
+    def __call__(
+        self, frames: Float[Tensor, "t 3 h w"], true: Float[Tensor, "t 3 h w"]
+    ) -> Float[Tensor, " t"]:
+        """See `Comparison`; batches are of one size, so that rounding never depends on them."""
+        found = []
+        for one, other in zip(frames.split(_BATCH), true.split(_BATCH), strict=True):
+            count = len(one)
+            pair = [
+                torch.cat((part, part[:1].expand(_BATCH - count, -1, -1, -1))).to(self.device)
+                for part in (one.float(), other.float())
+            ]
+            with torch.no_grad():
+                found.append(self.network(*pair, normalize=True).reshape(-1)[:count].cpu().double())
+        return torch.cat(found)
+
+    @cached_property
+    def sha256(self) -> str | None:
+        """Of the backbone's file."""
+        return None if self.file is None else hashlib.sha256(self.file.read_bytes()).hexdigest()
+
+    def provenance(self) -> dict[str, Any]:
+        """See `Comparison`."""
+        made = {"random": self.random} if self.file is None else {"sha256": self.sha256}
+        return {"by": self.name, "compared": "lpips", "version": "0.1", "net": self.net, **made}
+
+
+def _fill(backbone: nn.Module, state: dict[str, Tensor]) -> None:
+    """Weights of torchvision's `features.<n>.*`, whichever slice holds layer n."""
+    own = backbone.state_dict()
+    wanted = {name: "features." + name.split(".", 1)[1] for name in own}
+    missing = sorted(set(wanted.values()) - state.keys())
+    if missing:
+        raise ValueError(
+            f"the file lacks {', '.join(missing[:3])}; give torchvision's own for this net"
+        )
+    backbone.load_state_dict({name: state[source] for name, source in wanted.items()})
+
+
+class LPIPS(FullReference):
+    """Learned perceptual distance to a reference; down, 0 for equal frames, no unit.
+
+    Mean over frames of Zhang et al. 2018 (arXiv 1801.03924), version 0.1, computed by the `lpips`
+    package with its own linear heads; the backbone's weights are read from a local file and never
+    downloaded. Trained on patches of 64 pixels: blind to long-range layout, and its size depends
+    on that of the frames. Different backbones are different metrics, as the name says.
+
+    Attributes:
+        net, weights, random, device: see `Perceptual`.
+
+    >>> import torch
+    >>> metric = LPIPS("squeeze", random=0)
+    >>> frames = torch.rand(2, 3, 32, 32)
+    >>> metric.update(frames, 0, fps=8, reference=frames)
+    >>> metric.name, float(metric.compute())
+    ('LPIPS[lpips-squeeze-random]', 0.0)
+    """
+
+    higher_is_better = False
+
+    def __init__(
+        self,
+        net: Net = "alex",
+        weights: str | Path | None = None,
+        random: int | None = None,
+        device: str = "cpu",
+        window: float | None = 1.0,
+        rate: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(Perceptual(net, weights, random, device), window, rate, **kwargs)

@@ -1,0 +1,304 @@
+"""`cf.benchmark`: the same rows whatever happens to the processes; nobody spoilt wins."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from commands import Command, give
+from hydra import compose, initialize_config_dir
+
+from cf.bench import job as jobs
+from cf.bench.contest import Contest, hold
+from cf.bench.prompts import Prompts, read_prompts
+from cf.bench.results import per_video, per_window
+from cf.bench.store import Store
+from cf.bench.tables import write_tables
+from cf.entry import Settings, plain
+from cf.paths import CONFIG_DIR
+
+SMALL = (
+    "suite=smoke",
+    "asked.worlds=2",
+    "durations=[2,3]",
+    "asked.given_seconds=1",
+    "shown=1",
+    "workers=0",
+    "devices=cpu",
+    "metrics=default",
+    "headline=[temporal_flickering]",
+    "gates_beyond_truth=false",
+)
+FEW = (
+    "~contestants.looping",
+    "~contestants.resetting",
+    "~contestants.blurred",
+    "~contestants.noisy",
+)
+
+
+def settings(*overrides: str) -> Settings:
+    with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
+        return plain(compose("benchmark", [*SMALL, *overrides]))
+
+
+def same(one: Contest, other: Contest) -> None:
+    pd.testing.assert_frame_equal(per_video(one.made), per_video(other.made), check_exact=True)
+    pd.testing.assert_frame_equal(per_window(one.made), per_window(other.made), check_exact=True)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Contest, Path]:
+    folder = tmp_path_factory.mktemp("whole")
+    return hold(settings(*FEW), folder), folder
+
+
+def test_rows_say_what_was_made_by_what_and_how(whole: tuple[Contest, Path]) -> None:
+    table = per_video(whole[0].made)
+    assert set(table["contestant"]) == {"truth", "copy_last_frame", "frozen", "untrained"}
+    assert len(table) == 4 * 2 * 2
+    assert set(table["seconds"]) == {2, 3}
+    assert (table["frames"] == table["seconds"] * 8).all()
+    assert table["value"].between(0, 1).all()
+    assert (table["status"] == "done").all()
+    for column in ("frames_sha256", "settings", "commit", "version", "measured_as"):
+        assert (table[column].str.len() > 0).all()
+    truth = table[table["contestant"] == "truth"]
+    assert truth["frames_sha256"].nunique() == 4
+
+
+def test_a_shorter_duration_is_the_beginning_of_a_longer_one(
+    whole: tuple[Contest, Path], tmp_path: Path
+) -> None:
+    short = per_video(hold(settings(*FEW, "durations=[2]"), tmp_path).made)
+    long = per_video(whole[0].made)
+    first = long[long["seconds"] == 2].reset_index(drop=True)
+    pd.testing.assert_frame_equal(
+        short.drop(columns="settings"), first.drop(columns="settings"), check_exact=True
+    )
+
+
+@pytest.mark.slow
+def test_processes_change_nothing(whole: tuple[Contest, Path], tmp_path: Path) -> None:
+    same(hold(settings(*FEW, "workers=2"), tmp_path), whole[0])
+
+
+def test_a_killed_run_goes_on_and_ends_the_same(
+    whole: tuple[Contest, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = []
+    real = jobs._write
+
+    def dying(folder: Path, making: Any, *rest: Any) -> None:
+        if len(done) == 3:
+            raise KeyboardInterrupt
+        done.append(making.job.item.key)
+        real(folder, making, *rest)
+
+    monkeypatch.setattr(jobs, "_write", dying)
+    with pytest.raises(KeyboardInterrupt):
+        hold(settings(*FEW), tmp_path)
+    assert len(list(tmp_path.glob("videos/*/*/row.json"))) == 3
+    # As if it had been killed while it wrote.
+    kept = {file: file.stat().st_mtime_ns for file in tmp_path.glob("videos/*/*/row.json")}
+    half = tmp_path / "videos" / "truth" / ".partial-world0001-0-1"
+    half.mkdir(parents=True)
+    (half / "row.json").write_text("{")
+    monkeypatch.setattr(jobs, "_write", real)
+    same(hold(settings(*FEW), tmp_path), whole[0])
+    assert all(file.stat().st_mtime_ns == time for file, time in kept.items())
+    assert not half.exists()
+
+
+def test_what_is_finished_is_not_made_again_and_other_settings_are(
+    whole: tuple[Contest, Path], tmp_path: Path
+) -> None:
+    shutil.copytree(whole[1], tmp_path / "copy")
+    files = sorted((tmp_path / "copy").glob("videos/*/*/row.json"))
+    before = [file.stat().st_mtime_ns for file in files]
+    hold(settings(*FEW), tmp_path / "copy")
+    assert [file.stat().st_mtime_ns for file in files] == before
+    hold(settings(*FEW, "contestants.frozen.seconds=0.5"), tmp_path / "copy")
+    after = [file.stat().st_mtime_ns for file in files]
+    changed = [file.parts[-3] for file, a, b in zip(files, before, after, strict=True) if a != b]
+    assert changed == ["frozen", "frozen"]
+
+
+def test_a_contestant_that_breaks_is_a_row_and_its_beginning_stands(
+    whole: tuple[Contest, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cf.bench.controls import Truth
+
+    real = Truth.play
+
+    def breaking(self: Truth, take: Any, device: str) -> Any:
+        for i, piece in enumerate(real(self, take, device)):
+            if i == 2:  # 8 given and 8 more
+                raise RuntimeError("out of something")
+            yield piece
+
+    monkeypatch.setattr(Truth, "play", breaking)
+    table = per_video(hold(settings(*FEW), tmp_path).made)
+    truth = table[table["contestant"] == "truth"]
+    early, late = (truth[truth["seconds"] == seconds] for seconds in (2, 3))
+    before = per_video(whole[0].made)
+    before = before[(before["contestant"] == "truth") & (before["seconds"] == 2)]
+    assert early["value"].tolist() == before["value"].tolist()
+    assert (early["status"] == "done").all()
+    assert late["value"].isna().all()
+    assert set(late["reason"]) == {"RuntimeError: out of something"}
+    rest = table[table["contestant"] == "copy_last_frame"]
+    assert rest["value"].notna().all()
+    again = hold(settings(*FEW), tmp_path)  # failures are tried again
+    assert set(per_video(again.made)["status"]) == {"done", "failed"}
+
+
+def test_a_full_disk_keeps_what_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = []
+    real = torch.save
+
+    def saving(*arguments: Any, **more: Any) -> None:
+        if len(written) == 2:
+            raise OSError(28, "No space left on device")
+        written.append(1)
+        real(*arguments, **more)
+
+    monkeypatch.setattr(torch, "save", saving)
+    with pytest.raises(OSError, match="no space is left"):
+        hold(settings(*FEW), tmp_path)
+    assert len(list(tmp_path.glob("videos/*/*/row.json"))) == 2
+    assert not list(tmp_path.glob("videos/*/.partial*"))
+
+
+def test_two_runs_do_not_share_a_folder(tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    code = (
+        "import sys; from pathlib import Path; from cf.bench.store import Store\n"
+        f"with Store(Path({str(tmp_path)!r})).locked(): print('held', flush=True); input()"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    with pytest.raises(ValueError, match="another benchmark is running"), Store(tmp_path).locked():
+        pass
+    holder.communicate("\n")
+
+
+def test_whoever_is_not_at_hand_is_listed_and_not_replaced(tmp_path: Path) -> None:
+    contest = hold(
+        settings(*FEW, "~contestants.untrained", "networks={mine: nowhere/run}"), tmp_path
+    )
+    (away,) = (one for one in contest.entered if one.missing)
+    assert away.name == "mine"
+    assert "nowhere/run not found" in away.missing
+    assert "mine" not in set(per_video(contest.made)["contestant"])
+    write_tables(contest, tmp_path)
+    assert "mine: nowhere/run not found" in (tmp_path / "results.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "named"),
+    [
+        (["durations=[3,2]"], "durations=[3.0, 2.0]"),
+        (["contestants.untrained.fps=16"], "16 frames/s, 32 x 32: untrained"),
+        (["asked.seeds=[0,0]"], "names one twice"),
+        (["asked.worlds=0"], "worlds=0"),
+    ],
+)
+def test_it_refuses_in_one_message(overrides: list[str], named: str, refused: Command) -> None:
+    told = refused("cf.benchmark", *SMALL, *overrides)
+    assert named in told.replace("[3, 2]", "[3.0, 2.0]")
+
+
+def test_prompts_are_read_from_every_kind_of_list(tmp_path: Path) -> None:
+    texts = ["a red fox", "it snows, softly"]
+    (tmp_path / "a.txt").write_text("a red fox\n\nit snows, softly\na red fox\n")
+    entries = [{"prompt_en": text, "dimension": ["x"]} for text in texts]
+    (tmp_path / "a.json").write_text(json.dumps(entries))
+    (tmp_path / "a.csv").write_text('prompt\na red fox\n"it snows, softly"\n')
+    lines = [json.dumps({"text": text}) for text in texts]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    lists = [read_prompts(tmp_path / f"a.{kind}") for kind in ("txt", "json", "csv", "jsonl")]
+    assert all(one == lists[0] for one in lists)
+    assert [script[0][1] for script in lists[0].values()] == texts
+    switching = tmp_path / "b.jsonl"
+    switching.write_text('{"prompt_id": "day", "segments": [[0, "dawn"], [10, "dusk"]]}')
+    assert read_prompts(switching) == {"day": ((0.0, "dawn"), (10.0, "dusk"))}
+    drawn = Prompts(str(tmp_path / "a.txt"), count=1, seeds=[0, 1]).items()
+    assert [item.seed for item in drawn] == [0, 1]
+    assert drawn[0].prompt == drawn[1].prompt
+    with pytest.raises(ValueError, match="count=3"):
+        Prompts(str(tmp_path / "a.txt"), count=3).items()
+    with pytest.raises(ValueError, match="no prompt list"):
+        read_prompts(tmp_path / "missing.txt")
+
+
+@pytest.mark.slow
+def test_the_command_writes_its_tables(tmp_path: Path) -> None:
+    folder = f"hydra.run.dir='{tmp_path / 'out'}'"
+    give("cf.benchmark", *SMALL, *FEW, folder, "report=false", "tensorboard=false")
+    table = pd.read_csv(tmp_path / "out" / "headline.csv")
+    assert set(table["contestant"]) == {"truth", "copy_last_frame", "frozen", "untrained"}
+    assert "untrained" in (tmp_path / "out" / "results.md").read_text()
+
+
+@pytest.mark.slow
+def test_nobody_who_is_spoilt_wins(tmp_path: Path) -> None:
+    """A frozen, a looping, a resetting, a blurred and a noisy video against their original."""
+    original = (
+        "+contestants.original={_target_:cf.bench.controls.Spoilt,how:noise,seconds:1,strength:0.0}"
+    )
+    walking = ("suite=world", "contestants=controls", "asked.worlds=3", "durations=[10]", original)
+    metrics = ("metrics=video", "headline=[motion_smoothness,temporal_flicker]")
+    beyond = "gates_beyond_truth=true"
+    chosen = [one for one in SMALL if not one.startswith(("suite", "asked.worlds", "durations"))]
+    with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
+        cfg = compose("benchmark", [*walking, *chosen, *metrics, beyond, "~metrics.chunk_seam"])
+    table = hold(plain(cfg), tmp_path).headlines[10.0]
+    for cells in table.cells["original"].values():
+        assert cells.place == 1
+    for name in ("frozen", "looping", "resetting", "blurred", "noisy"):
+        assert all(cell.place is None for cell in table.cells[name].values()), name
+        assert sum(table.removed[name].values()) >= 2
+
+
+def test_places_follow_values_and_gates_cost_them() -> None:
+    from cf.bench.asked import Item, Terms
+    from cf.bench.ranking import Gate, headline
+    from cf.bench.results import Made
+    from cf.metrics.result import Result
+
+    def made(name: str, good: list[float], still: list[float]) -> Made:
+        items = [Item(f"{i}", f"{i}", 0, ((0.0, ""),)) for i in range(4)]
+        terms = Terms(8.0, (32, 32))
+        mine = [jobs.Job(name, {}, "", {}, item, terms, (5.0,), {}) for item in items]
+        ids = [item.video_id for item in items]
+        results = {
+            "good": Result("good", 0.0, True, dict(zip(ids, good, strict=True))),
+            "still": Result("still", 0.0, False, dict(zip(ids, still, strict=True))),
+        }
+        return Made(name, [{}], {5.0: results}, mine)
+
+    nan = float("nan")
+    everyone = {
+        "fine": made("fine", [0.5, 0.6, 0.5, 0.6], [0.0] * 4),
+        "better": made("better", [0.7, 0.8, 0.7, 0.8], [0.1] * 4),
+        "stopping": made("stopping", [0.9] * 4, [0.0, 0.0, 0.9, 0.9]),
+        "frozen": made("frozen", [1.0] * 4, [1.0, 1.0, 1.0, 0.0]),
+        "unknown": made("unknown", [1.0] * 4, [nan] * 4),
+    }
+    table = headline(everyone, 5.0, ["good"], [Gate("still", None, 0.5)])
+    place = {name: cells["good"].place for name, cells in table.cells.items()}
+    assert place == {"better": 1, "stopping": 2, "fine": 3, "frozen": None, "unknown": None}
+    # Two of four prompts count as the worst value among the ranked.
+    assert table.cells["stopping"]["good"].ranked == pytest.approx((0.9 * 2 + 0.5 * 2) / 4)
+    assert table.removed["frozen"] == {"still ≤ 0.5": 3}
+    against = headline(everyone, 5.0, ["good"], [Gate("still", None, 0.5, truth="frozen")])
+    assert against.cells["frozen"]["good"].place == 1

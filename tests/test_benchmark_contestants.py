@@ -1,0 +1,200 @@
+"""Who takes part in the benchmark: networks, imported videos, what is released."""
+
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import torch
+from commands import ROOMS, Command, fit
+from hydra import compose, initialize_config_dir
+from test_benchmark import SMALL, settings
+
+from cf.bench.asked import Item, Take, Terms
+from cf.bench.contest import hold
+from cf.bench.controls import Spoilt, Truth
+from cf.bench.entries import entries
+from cf.bench.imported import Imported, export_vbench
+from cf.bench.network import Network, with_commit_reads
+from cf.bench.prompts import Prompts
+from cf.bench.results import per_video
+from cf.bench.worlds import Worlds
+from cf.data.world.module import WorldData
+from cf.data.world.rooms import Rooms
+from cf.entry import build, plain
+from cf.generator import load
+from cf.paths import CONFIG_DIR
+from cf.video.writer import VideoWriter
+
+TERMS = Terms(8.0, (32, 32))
+RELEASED = (
+    "self_forcing",
+    "self_forcing_full",
+    "self_forcing_no_memory",
+    "causvid",
+    "causal_forcing",
+    "longlive",
+    "infinity_rope",
+    "rolling_forcing",
+    "deep_forcing",
+    "reward_forcing",
+    "memrope",
+    "rolling_sink",
+    "sgf",
+    "context_forcing",
+    "context_forcing_released",
+)
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return fit(tmp_path_factory.mktemp("network") / "run", *ROOMS, "trainer.max_steps=1")
+
+
+def worlds(size: int = 32, cells: int = 4) -> Worlds:
+    from functools import partial
+
+    world = partial(Rooms, view_cells=cells, room_cells=cells + 1, token=(8, 8))
+    return Worlds(WorldData(world, size=(size, size)), worlds=2, given_seconds=1)
+
+
+def take(asked: Worlds, frames: int = 24) -> Take:
+    item = asked.items()[1]
+    terms = asked.terms()
+    return Take(item, terms, frames, asked.given_frames(8.0), asked.drawn(item, frames + 32))
+
+
+@pytest.mark.slow
+def test_a_network_streams_what_it_makes_at_once(network: Path) -> None:
+    asked = worlds(16, 2)
+    what = take(asked)
+    one = Network(checkpoint=str(network))
+    assert one.terms(asked.terms()).size == (16, 16)
+    pieces = list(islice(one.play(what, "cpu"), 7))
+    assert [len(piece) for piece in pieces] == [8, 3, 3, 3, 3, 3, 3]
+    generator = load(one._loading("cpu"))
+    drawn = asked.drawn(what.item, 8 + 18)
+    with torch.inference_mode():
+        whole = generator.follow(drawn, 8, what.item.seed, [1])
+    assert torch.equal(torch.cat(pieces), whole[0])
+
+
+@pytest.mark.slow
+def test_networks_take_part_under_every_memory_and_with_restricted_commit_reads(
+    network: Path, tmp_path: Path
+) -> None:
+    world = (
+        "asked.data.size=[16,16]",
+        "asked.data.world.view_cells=2",
+        "asked.data.world.room_cells=3",
+        "model.patch_size=[8,8]",
+    )
+    window = "{_target_:cf.memory.sliding.Sliding,sink_frames:0,window_frames:6}"
+    more = ("contestants=none", f"+memories={{window:{window},full:null}}", "commit_reads=true")
+    chosen = settings(*world, *more, f"networks={{mine: '{network}'}}")
+    contest = hold(chosen, tmp_path)
+    assert list(contest.made) == [
+        "mine,_window",
+        "mine,_window_+_commit_reads",
+        "mine,_full",
+        "mine,_full_+_commit_reads",
+    ]
+    table = per_video(contest.made)
+    assert (table["status"] == "done").all()
+    assert table.groupby("contestant")["frames_sha256"].nunique().eq(4).all()
+    assert table["weights_sha256"].nunique() == 1
+    attended = {one.files: one.terms.attended for one in contest.entered if one.terms}
+    assert attended["mine,_window"] == 6
+    assert attended["mine,_full"] is None
+
+
+def test_everyone_who_is_released_is_named_and_says_what_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "prompts.txt").write_text("a red fox\n")
+    file = f"asked.file={tmp_path / 'prompts.txt'}"
+    with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
+        chosen = plain(compose("benchmark", ["suite=vbench", file]))
+    entered = entries(chosen, Prompts(str(tmp_path / "prompts.txt")))
+    assert tuple(one.name for one in entered) == RELEASED
+    for one in entered:
+        contestant = one.contestant
+        assert isinstance(contestant, Network)
+        assert "not found" in one.missing
+        assert contestant.source
+        terms = contestant.terms(None)
+        assert (terms.fps, terms.size, terms.block_frames) == (16.0, (480, 832), 12)
+        assert contestant.rollout is not None
+        rollout = build({**contestant.rollout, "memory": contestant._memory()}, one.name)
+        steps = {"rolling_forcing": 5, "causvid": 3}.get(one.name, 4)
+        assert len(rollout.times) == steps
+        assert with_commit_reads(contestant) is not None
+    attended = {one.name: one.contestant.terms(None).attended for one in entered}
+    assert attended["self_forcing_full"] is None
+    assert attended["longlive"] == 12
+    assert attended["infinity_rope"] == 6
+    assert attended["context_forcing"] == 21
+
+
+def test_nothing_is_run_if_nobody_is_at_hand(tmp_path: Path, refused: Command) -> None:
+    (tmp_path / "prompts.txt").write_text("a red fox\n")
+    told = refused("cf.benchmark", "suite=moviegen", f"asked.file={tmp_path / 'prompts.txt'}")
+    assert "nobody who is named is at hand" in told
+    assert "self_forcing_dmd.pt" in told
+
+
+def test_videos_made_elsewhere_take_part(tmp_path: Path) -> None:
+    folder = tmp_path / "theirs"
+    asked = worlds()
+    for item, seconds in zip(asked.items(), (3, 2), strict=True):
+        drawn = asked.drawn(item, seconds * 8)
+        with VideoWriter(folder / f"{item.key}.mp4", 8.0, (32, 32)) as writer:
+            writer.write(drawn.video[0])
+    (folder / "broken-0.mp4").write_bytes(b"not a video")
+    theirs = f"+contestants.theirs={{_target_:cf.bench.imported.Imported,folder:'{folder}'}}"
+    chosen = settings("contestants=none", theirs)
+    contest = hold(chosen, tmp_path / "out")
+    table = per_video(contest.made).set_index(["video", "seconds"])
+    assert table.loc[("world0000-0", 3.0), "status"] == "done"
+    assert table.loc[("world0001-0", 2.0), "value"] > 0
+    assert table.loc[("world0001-0", 3.0), "status"] == "short"
+    assert table.loc[("world0001-0", 3.0), "reason"] == "it ends after 2.00 s"
+    assert table["prefix_valid"].isna().all()
+
+
+def test_our_videos_get_the_names_that_vbench_looks_for(tmp_path: Path) -> None:
+    video = tmp_path / "video.mp4"
+    video.write_bytes(b"x")
+    long = "a very long prompt " * 20
+    items = [Item("a-3", "a", 3, ((0.0, "a red fox"),)), Item("b-0", "b", 0, ((0.0, long),))]
+    assert export_vbench(dict.fromkeys(items, video), tmp_path / "out") == 2
+    assert (tmp_path / "out" / "a red fox-3.mp4").resolve() == video.resolve()
+    imported = Imported(folder=str(tmp_path / "out"))
+    assert imported._file(items[0]) is not None
+
+
+def test_a_spoilt_video_is_spoilt_as_it_says() -> None:
+    what = take(worlds(), frames=48)
+    truth = torch.cat(list(Truth().play(what, "cpu")))
+    assert what.drawn is not None
+
+    def spoilt(how: str, **more: float) -> torch.Tensor:
+        pieces, made = Spoilt(how=how, **more).play(what, "cpu"), []  # type: ignore[arg-type]
+        while sum(map(len, made)) < 48:
+            made.append(next(pieces))
+        return torch.cat(made)[:48]
+
+    for how in ("freeze", "loop", "reset", "blur", "noise"):
+        assert torch.equal(spoilt(how)[:8], truth[:8]), how
+    assert torch.equal(spoilt("freeze", seconds=1)[16:], truth[15:16].expand(32, -1, -1, -1))
+    assert torch.equal(spoilt("loop", seconds=2)[24:40], truth[8:24])
+    assert torch.equal(spoilt("reset", seconds=3)[24:32], truth[:8])
+    assert torch.equal(spoilt("reset", seconds=3)[32:48], truth[32:48])
+    noise = spoilt("noise", strength=0.1)
+    assert torch.equal(noise, spoilt("noise", strength=0.1))
+    assert 0.03 < float((noise[8:] - truth[8:48]).std()) < 0.1
+    assert float(spoilt("blur", strength=0.1)[8:].std()) < float(truth[8:48].std())
+
+
+def test_unequal_terms_are_refused_or_shown(tmp_path: Path) -> None:
+    other = "contestants.untrained.size=[32,40]"
+    with pytest.raises(ValueError, match="32 x 40: untrained"):
+        hold(settings(other), tmp_path)
+    assert SMALL

@@ -1,0 +1,121 @@
+"""The benchmark's page in a real browser, its tables as files, and TensorBoard's folder."""
+
+import html.parser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from browser import BROWSER, ask
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from test_benchmark import FEW, settings
+
+from cf.bench.board import write_board
+from cf.bench.contest import Contest, hold
+from cf.bench.report import write_report
+from cf.bench.tables import write_tables
+
+USED = """
+const videos = [...document.querySelectorAll('.players.shown video')];
+await Promise.all(videos.map((video) => video.readyState >= 2 ? 0
+  : new Promise((done) => video.addEventListener('loadeddata', done))));
+document.getElementById('play').click();
+await new Promise((done) => setTimeout(done, 1500));
+const times = videos.map((video) => video.currentTime);
+document.getElementById('play').click();
+const seek = document.getElementById('seek');
+seek.value = 500; seek.dispatchEvent(new Event('input'));
+await new Promise((done) => setTimeout(done, 300));
+const half = videos.map((video) => video.currentTime / video.duration);
+const rows = () => [...document.querySelectorAll('.tab.shown tbody th')];
+const names = () => rows().map((th) => th.textContent);
+const heads = document.querySelectorAll('.tab.shown thead button');
+heads[1].click(); const falling = names();
+heads[1].click(); const rising = names();
+const tab = document.querySelector('.tabs button'); tab.click();
+return {times, half, falling, rising, tab: document.querySelector('.tab.shown').dataset.tab,
+  wide: document.documentElement.scrollWidth <= window.innerWidth,
+  resources: performance.getEntriesByType('resource').map((one) => one.name)};
+"""
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory: pytest.TempPathFactory) -> tuple[Contest, Path]:
+    folder = tmp_path_factory.mktemp("report")
+    more = ("metrics=default", "headline=[temporal_flickering]", "single_file=false")
+    contest = hold(settings(*FEW, *more, "networks={away: nowhere}"), folder)
+    write_tables(contest, folder)
+    write_report(contest, folder)
+    return contest, folder
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(BROWSER is None, reason="no chromium on this machine")
+def test_players_run_in_step_tables_sort_and_nothing_is_fetched(
+    shown: tuple[Contest, Path],
+) -> None:
+    pytest.importorskip("aiohttp")
+    page = shown[1] / "index.html"
+    found, errors, asked = ask(page, USED)
+    assert errors == []
+    assert all(address.startswith(("file:", "data:")) for address in asked + found["resources"])
+    assert len(found["times"]) == 4
+    assert min(found["times"]) > 0.3
+    assert max(found["times"]) - min(found["times"]) < 0.3
+    assert all(abs(half - 0.5) < 0.05 for half in found["half"])
+    assert sorted(found["falling"]) == sorted(found["rising"])
+    table = pd.read_csv(shown[1] / "headline.csv")
+    values = table[table["seconds"] == 3].set_index("contestant")["value"]
+    for names, falling in ((found["falling"], True), (found["rising"], False)):
+        ordered = [values[name] for name in names]
+        assert ordered == sorted(ordered, reverse=falling)
+    assert found["tab"] == "2"
+    assert found["wide"]
+
+
+class Links(html.parser.HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found += [v for k, v in attrs if k in ("src", "href") and v and tag != "a"]
+
+
+def test_the_page_names_nothing_outside_its_folder(shown: tuple[Contest, Path]) -> None:
+    text = (shown[1] / "index.html").read_text()
+    links = Links()
+    links.feed(text)
+    files = [link for link in links.found if not link.startswith("data:")]
+    assert any(link.endswith(".mp4") for link in files)
+    assert any(link.endswith(".png") for link in files)
+    assert all((shown[1] / link).is_file() for link in files)
+    assert "nowhere not found" in text
+    assert "not comparable" in text
+    assert "Nobody is ranked" in text  # the gates' metrics were not measured
+
+
+def test_one_file_holds_all(shown: tuple[Contest, Path], tmp_path: Path) -> None:
+    contest, folder = shown
+    contest.settings["single_file"] = True
+    try:
+        page = write_report(contest, folder)
+    finally:
+        contest.settings["single_file"] = False
+    links = Links()
+    links.feed(page.read_text())
+    assert all(link.startswith("data:") for link in links.found)
+
+
+def test_tensorboard_shows_contestants_side_by_side(shown: tuple[Contest, Path]) -> None:
+    contest, folder = shown
+    root = write_board(contest, folder)
+    assert {path.name for path in root.iterdir()} == set(contest.made)
+    events = EventAccumulator(str(root / "truth"))
+    events.Reload()
+    tags = events.Tags()
+    curve = next(tag for tag in tags["scalars"] if tag.startswith("over_time/"))
+    assert [one.step for one in events.Scalars(curve)] == [0, 10, 20]
+    assert any(tag.startswith("videos/") for tag in tags["images"])
+    picture = next(tag for tag in tags["images"] if tag.startswith("videos/"))
+    assert events.Images(picture)[0].encoded_image_string.startswith(b"GIF8")
+    assert any(tag.startswith("headline/") for tag in tags["scalars"])
