@@ -339,12 +339,33 @@ def test_bytes_and_floats_are_seen_alike_and_an_extractor_pickles(extractor: Ext
     assert again.provenance() == extractor.provenance()
 
 
+def test_features_do_not_depend_on_the_precision_that_others_set(
+    dino: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def look(*_: Any) -> None:
+        seen.append((torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32))
+
+    made = Dino("tiny-dino", dino)
+    made.network.register_forward_hook(look)
+    torch.set_float32_matmul_precision("medium")
+    try:
+        made(torch.rand(1, 3, 20, 20))
+        look()
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    assert seen == [("highest", False), ("medium", True)]
+
+
 def test_results_say_what_made_them(dino: Path) -> None:
     seen = Features(Dino("tiny-dino", dino)).provenance()
     assert seen["by"] == seen["extractor"] == "tiny-dino"
     assert len(seen["weights"]["sha256"]) == 64
     assert seen["weights"]["verified"] is False
     assert seen["preprocessing"]["short side"] == 224
+    assert seen["tolerance"] == 0
+    assert Dino("tiny-dino", dino, batch=2).provenance()["tolerance"] == 1e-4
     assert seen["versions"]["torch"] == torch.__version__
     first = Features(Dino("tiny-dino", dino)).digest()
     tiny_weights.saved({**tiny_weights.dino(), "cls_token": torch.ones(1, 1, 128)}, dino)
