@@ -27,7 +27,7 @@ _VOCABULARY = "clip-bpe"
 
 
 class ClipExtractor(Network, TextExtractor):
-    """CLIP ViT-B/32 or ViT-L/14.
+    """CLIP ViT-B/32 or ViT-L/14 (arXiv 2103.00020), in float32 whatever the file's precision.
 
     Frames are resized to a short side of 224 pixels, bicubically on floats and without
     antialiasing, what overshoots [0, 1] is kept, and the middle square is cropped: the
