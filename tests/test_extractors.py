@@ -14,6 +14,7 @@ from torchvision.transforms import Compose, Normalize, Resize
 from torchvision.transforms.functional import InterpolationMode
 
 from cf.metrics.base import VideoMetric
+from cf.metrics.extractors import choose
 from cf.metrics.extractors.base import Extractor
 from cf.metrics.extractors.clip import ClipExtractor
 from cf.metrics.extractors.dino import Dino
@@ -113,6 +114,16 @@ def test_features_do_not_depend_on_the_precision_that_others_set(
     finally:
         torch.set_float32_matmul_precision("highest")
     assert seen == [("highest", False), ("medium", True)]
+
+
+def test_a_name_makes_the_same_as_its_class(
+    dino: Path, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choose, "NAMES", ("tiny-dino", "tiny-clip"))
+    for name, path, kind in (("tiny-dino", dino, Dino), ("tiny-clip", clip, ClipExtractor)):
+        made = choose.extractor(name, weights=path, batch=2)
+        assert isinstance(made, kind)
+        assert made.provenance() == kind(name, path, batch=2).provenance()
 
 
 def test_results_say_what_made_them(dino: Path) -> None:
