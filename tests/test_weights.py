@@ -15,6 +15,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
 from cf.metrics.extractors import fetch as fetching
+from cf.metrics.extractors.choose import NAMES, extractor
 from cf.metrics.extractors.fetch import FetchError, fetch
 from cf.metrics.extractors.lookup import MissingWeightsError, find, places, root
 from cf.metrics.extractors.registry import ENTRIES
@@ -280,3 +281,15 @@ def test_every_config_makes_its_extractor_or_says_what_it_lacks(name: str, home:
     with pytest.raises(Exception, match=f"cf.weights fetch {name}") as error:
         instantiate(config)
     assert isinstance(error.value.__cause__ or error.value, MissingWeightsError)
+
+
+def test_extractors_are_chosen_by_name_and_none_stands_in_for_another(home: Path) -> None:
+    assert {x.stem for x in Path(CONFIG_DIR, "extractor").iterdir()} == set(NAMES)
+    assert extractor("handcrafted-v2").name == "handcrafted-v2"
+    for name in NAMES[1:]:
+        with pytest.raises(MissingWeightsError) as error:
+            extractor(name)
+        assert error.value.name == name
+    for name in ("auto", "lpips-alex"):
+        with pytest.raises(ValueError, match=f"no extractor is named '{name}'.*dino-vitb16"):
+            extractor(name)

@@ -17,7 +17,7 @@ from torchvision.transforms.functional import (
 from cf.metrics.extractors.base import TextExtractor
 from cf.metrics.extractors.lookup import find
 from cf.metrics.extractors.names import clip_names
-from cf.metrics.extractors.network import Network
+from cf.metrics.extractors.network import Network, full_precision
 from cf.metrics.extractors.tokenizer import Tokenizer
 from cf.metrics.extractors.towers import Clip
 
@@ -27,7 +27,7 @@ _VOCABULARY = "clip-bpe"
 
 
 class ClipExtractor(Network, TextExtractor):
-    """CLIP ViT-B/32 or ViT-L/14.
+    """CLIP ViT-B/32 or ViT-L/14 (arXiv 2103.00020), in float32 whatever the file's precision.
 
     Frames are resized to a short side of 224 pixels, bicubically on floats and without
     antialiasing, what overshoots [0, 1] is kept, and the middle square is cropped: the
@@ -75,6 +75,7 @@ class ClipExtractor(Network, TextExtractor):
         return features
 
     @torch.no_grad()
+    @full_precision()
     def encode_text(self, texts: Sequence[str]) -> Float[Tensor, "n d"]:
         """Features of each text, not normalised; CLIP reads the first 75 tokens of a text.
 

@@ -15,13 +15,14 @@ _STD = [0.229, 0.224, 0.225]
 
 
 class Dino(Network):
-    """The class token of DINO ViT-B/16 or of DINOv2 ViT-S/14 or ViT-B/14.
+    """The class token of DINO ViT-B/16 (arXiv 2104.14294) or DINOv2 ViT-S/14 or B/14 (2304.07193).
 
     Frames are resized to a short side of 224 pixels, bilinearly and without antialiasing, and are
     not cropped: the preprocessing of VBench's subject consistency, used for DINOv2 as well.
 
     Blind to where things are, mostly: the class token summarises the picture. Small objects count
-    for little.
+    for little, and rows and columns of pixels that fill no patch at the right and at the bottom for
+    nothing.
     """
 
     network: VisionTransformer

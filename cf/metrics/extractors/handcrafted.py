@@ -50,6 +50,10 @@ class Handcrafted(Extractor):
     It tells colour, exposure, blur and scene apart, hardly minds where things are, and gives a
     mirrored video the same likenesses. Blind to identity and to meaning: whoever swaps an object
     for another of like colours is not noticed.
+
+    >>> seen = Handcrafted()
+    >>> seen(torch.rand(2, 3, 36, 64)).shape, seen.semantic
+    (torch.Size([2, 104]), False)
     """
 
     name = "handcrafted-v2"

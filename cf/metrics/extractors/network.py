@@ -1,6 +1,8 @@
 """Extractors that are networks: frames go through in batches of one constant size."""
 
 from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,19 @@ from cf.metrics.extractors.base import Extractor
 from cf.metrics.extractors.files import read_state
 from cf.metrics.extractors.lookup import Found, find
 from cf.metrics.extractors.registry import entry
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """No TensorFloat-32 and no choice of algorithms by speed for a while, whoever set them."""
+    before = torch.get_float32_matmul_precision()
+    exact = {"enabled": True, "benchmark": False, "deterministic": True, "allow_tf32": False}
+    with torch.backends.cudnn.flags(**exact):
+        torch.set_float32_matmul_precision("highest")
+        try:
+            yield
+        finally:
+            torch.set_float32_matmul_precision(before)
 
 
 class Network(Extractor):
@@ -70,6 +85,7 @@ class Network(Extractor):
         return features
 
     @torch.no_grad()
+    @full_precision()
     def __call__(self, frames: Float[Tensor, "t 3 h w"]) -> Float[Tensor, "t d"]:
         """See `Extractor`."""
         features = [torch.zeros(0, self.width, device=self.device)]
@@ -90,6 +106,7 @@ class Network(Extractor):
             "device": self.device.type,
             "dtype": "float32",
             "batch": self.batch,
+            "tolerance": 0.0 if self.device.type == "cpu" and self.batch == 1 else 1e-4,
             "versions": {"torch": torch.__version__, "torchvision": torchvision.__version__},
         }
 

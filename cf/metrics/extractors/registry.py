@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 _DINO = "https://dl.fbaipublicfiles.com/dino"
 _CLIP = "https://openaipublic.azureedge.net/clip/models"
+_TORCHVISION = "https://download.pytorch.org/models"
+_LPIPS = "of torchvision, on which LPIPS rests; its linear heads come with the package `lpips`"
 _CLIP_B32 = "40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af"
 _CLIP_L14 = "b8cca3fd41ae0c99ba7e8951adf17d267cdb84cd88be6f7c2e0eca1737a03836"
 
@@ -115,15 +117,29 @@ _ALL = (
         hugging_face="openai/clip-vit-large-patch14",
         hugging_face_files=("merges.txt",),
     ),
-    Entry(
-        "lpips-alex",
-        "alexnet-owt-7be5be79.pth",
-        "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
-        "7be5be79",
-        "BSD-3-Clause",
-        "AlexNet of torchvision, on which LPIPS rests",
-        0,
-        semantic=False,
+    *(
+        Entry(
+            name,
+            file,
+            f"{_TORCHVISION}/{file}",
+            file.removesuffix(".pth").rsplit("-", 1)[1],  # torchvision names files by their hash
+            "BSD-3-Clause",
+            source,
+            0,
+            semantic=False,
+            vbench=vbench,
+        )
+        for name, file, source, vbench in (
+            ("lpips-alex", "alexnet-owt-7be5be79.pth", f"AlexNet {_LPIPS}", None),
+            ("lpips-vgg", "vgg16-397923af.pth", f"VGG-16 {_LPIPS}", None),
+            ("lpips-squeeze", "squeezenet1_1-b8a52dc0.pth", f"SqueezeNet 1.1 {_LPIPS}", None),
+            (
+                "raft-things",
+                "raft_large_C_T_V1-22a6c225.pth",
+                "torchvision's port of RAFT (Teed and Deng 2020), trained on chairs and things",
+                "raft_model/models/raft-things.pth",
+            ),
+        )
     ),
 )
 
