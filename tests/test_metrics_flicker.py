@@ -1,5 +1,8 @@
 """Flicker, seams and the guards of motion: each sees its own fault."""
 
+from dataclasses import replace
+from fractions import Fraction
+
 import cv2
 import pytest
 import torch
@@ -9,14 +12,33 @@ from cf.metrics.camera_vs_object import CameraVsObject
 from cf.metrics.chunk_seam import ChunkSeam
 from cf.metrics.dynamic_degree import DynamicDegree
 from cf.metrics.flickering import TemporalFlickeringVBench
+from cf.metrics.measurement import clock
+from cf.metrics.motion_field import PAIR
 from cf.metrics.motion_retention import MotionRetention
+from cf.metrics.scored import Scored
 from cf.metrics.static_fraction import StaticFraction
 from cf.metrics.temporal_flicker import TemporalFlicker
 from cf.metrics.warping_error import WarpingError
 
+BLANK = Scored(
+    video=0,
+    prompt=0,
+    seed=None,
+    clock=clock(Fraction(FPS), 8.0, None),
+    window=torch.arange(60),
+    count=torch.ones(60, dtype=torch.long),
+    sums=torch.zeros(60, 1, dtype=torch.float64),
+    seconds=torch.arange(60).double() / FPS,
+    segments=(),
+    marks=torch.zeros(0, dtype=torch.long),
+    frames=62,
+    size=(HIGH, WIDE),
+    reason="",
+)
+
 
 def test_flicker_rises_with_flicker_and_noise_and_not_with_motion() -> None:
-    frames = walk()
+    frames = walk(3)
     for change, strengths in (
         (with_flicker, (0, 0.02, 0.04, 0.08)),
         (with_noise, (0, 0.01, 0.02, 0.04)),
@@ -26,8 +48,8 @@ def test_flicker_rises_with_flicker_and_noise_and_not_with_motion() -> None:
         assert values[-1] > 3 * values[0]
         squares = [result(WarpingError(), change(frames, s)).value for s in strengths]
         assert squares == sorted(squares)
-    slow, fast = (result(TemporalFlicker(), walk(speed=speed)).value for speed in (0.75, 3))
-    naive = [result(TemporalFlickeringVBench(), walk(speed=speed)).value for speed in (0.75, 3)]
+    slow, fast = (result(TemporalFlicker(), walk(3, speed=speed)).value for speed in (0.75, 3))
+    naive = [result(TemporalFlickeringVBench(), walk(3, speed=speed)).value for speed in (0.75, 3)]
     assert fast < 2 * slow
     assert 1 - naive[1] > 2 * (1 - naive[0])
 
@@ -49,6 +71,24 @@ def test_a_seam_is_seen_where_it_is() -> None:
     assert seen.extras["jump"] > 3
     assert missed.value < 1
     assert missed.extras["p"] > 0.05
+
+
+def test_chance_of_seams_is_even_where_there_are_none() -> None:
+    """Over sets of three videos without seams, p is below a fifth in a fifth of them."""
+    random = torch.Generator().manual_seed(0)
+    metric = ChunkSeam()
+    small = 0
+    for number in range(100):
+        videos = []
+        for video in range(3 * number, 3 * number + 3):
+            sums = torch.zeros(60, metric.measurement.width, dtype=torch.float64)
+            residual = torch.rand(61, generator=random, dtype=torch.float64) ** 2
+            sums[:, PAIR.index("residual")] = residual[:-1]
+            sums[-1, len(PAIR) + PAIR.index("residual")] = residual[-1]
+            made = {"video": video, "prompt": video, "sums": sums, "marks": torch.arange(0, 62, 8)}
+            videos.append(replace(BLANK, **made))
+        small += metric.score(videos).extras["p"] < 0.2
+    assert 10 <= small <= 30
 
 
 def test_seams_need_boundaries_that_leave_something_between() -> None:

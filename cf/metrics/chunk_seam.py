@@ -87,7 +87,9 @@ def _drawn(one: Scored) -> Float[np.ndarray, " draws"]:
     middles = (seams[1:] + seams[:-1] + 1) // 2
     first = np.concatenate(([0], middles))
     last = np.concatenate((middles, [len(residual)]))
-    places = np.random.default_rng(0).integers(first, last, (DRAWS, len(seams)))
+    # Each video draws for itself: moved alike, videos with the same blocks would not average out.
+    random = np.random.default_rng([0, one.video & (2**63 - 1)])
+    places = random.integers(first, last, (DRAWS, len(seams)))
     there = residual[places].sum(1)
     elsewhere = (residual.sum() - there) / (len(residual) - len(seams))
     drawn: np.ndarray = there / len(seams) / np.maximum(elsewhere, 1e-12)
