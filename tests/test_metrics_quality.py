@@ -69,6 +69,9 @@ def test_loops_resets_and_neither() -> None:
     cut = torch.cat((lone[:80], walk(10, seed=9)))
     assert result(SinkReset(), cut).value == 0
     assert result(SinkReset(), cut).extras["largest_step"] >= 24
+    early = torch.cat((walk(10, seed=9)[:4], lone))
+    assert result(SinkReset(), early).value == 0  # a cut within the anchor is no return to it
+    assert result(SinkReset(), early).extras["largest_step"] >= 24
 
 
 def test_flat_frames_of_any_light_have_one_hash() -> None:
