@@ -108,8 +108,8 @@ class VideoMetric(Metric):
         seen = seen_of(self.name, self.measurement, pixels, reference, truth or {})
         prompt, own = (NO_PROMPT if x is None else x for x in (prompt_id, seed))
         faults = []
-        finite = torch.isfinite(pixels).flatten(1).all(1)
-        if not finite.all():
+        finite = torch.isfinite(frames).flatten(1).all(1) if frames.is_floating_point() else None
+        if finite is not None and not finite.all():
             frame = start_frame + int((~finite).nonzero()[0])
             faults = [[video_id, frame, int(Fault.NOT_FINITE)]]
             seen = replace(seen, frames=pixels.nan_to_num(0, 0, 0))

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from cf.metrics.motion import Motion, MotionMetric
-from cf.metrics.readings import Reading, collected, over_prompts
+from cf.metrics.readings import Reading, collected
 from cf.metrics.result import Result
 from cf.metrics.scored import Scored
 
@@ -44,17 +44,15 @@ class ChunkSeam(MotionMetric):
 
     def score(self, videos: list[Scored]) -> Result:
         """See `VideoMetric`."""
-        drawn = {one.video: self._drawn(one) for one in videos}
         result = collected(self, videos, self._read)
-        known = [one for one in videos if len(drawn[one.video])]
-        if not known:
+        prompts: dict[int, list[np.ndarray]] = {}
+        for one in videos:
+            if not math.isnan(result.per_video[one.video]):
+                prompts.setdefault(one.prompt, []).append(_drawn(one))
+        if not prompts:
             return result
-        seen = over_prompts(known, {one.video: result.per_video[one.video] for one in known})
-        as_much = sum(
-            over_prompts(known, {one.video: float(drawn[one.video][draw]) for one in known})
-            >= seen * (1 - 1e-9)
-            for draw in range(DRAWS)
-        )
+        drawn = np.mean([np.mean(of_one, axis=0) for of_one in prompts.values()], axis=0)
+        as_much = int((drawn >= result.value * (1 - 1e-9)).sum())
         return self.answer(
             result.value,
             result.per_video,
@@ -81,21 +79,21 @@ class ChunkSeam(MotionMetric):
         value = _ratio(_residual(motion), seams)
         return Reading(value, "", curve, seconds, {"jump": jump})
 
-    def _drawn(self, one: Scored) -> Float[np.ndarray, " draws"]:
-        """The ratio with boundaries moved at random; none where it has no ratio itself."""
-        if not len(one.sums) or math.isnan(self._read(one).value):
-            return np.zeros(0)
-        motion = Motion.of(one)
-        residual, seams = _residual(motion).numpy(), _seams(motion, one).numpy()
-        middles = (seams[1:] + seams[:-1] + 1) // 2
-        first = np.concatenate(([0], middles))
-        last = np.concatenate((middles, [len(residual)]))
-        random = np.random.default_rng(0)
-        places = random.integers(first, last, (DRAWS, len(seams)))
-        there = residual[places].sum(1)
-        elsewhere = (residual.sum() - there) / (len(residual) - len(seams))
-        drawn: np.ndarray = there / len(seams) / np.maximum(elsewhere, 1e-12)
-        return drawn
+
+def _drawn(one: Scored) -> Float[np.ndarray, " draws"]:
+    """The ratio with boundaries moved at random, many times."""
+    motion = Motion.of(one)
+    residual, seams = _residual(motion).numpy(), _seams(motion, one).numpy()
+    middles = (seams[1:] + seams[:-1] + 1) // 2
+    first = np.concatenate(([0], middles))
+    last = np.concatenate((middles, [len(residual)]))
+    # Each video draws for itself: moved alike, videos with the same blocks would not average out.
+    random = np.random.default_rng([0, one.video & (2**63 - 1)])
+    places = random.integers(first, last, (DRAWS, len(seams)))
+    there = residual[places].sum(1)
+    elsewhere = (residual.sum() - there) / (len(residual) - len(seams))
+    drawn: np.ndarray = there / len(seams) / np.maximum(elsewhere, 1e-12)
+    return drawn
 
 
 def _residual(motion: Motion) -> Float[Tensor, " n"]:

@@ -116,8 +116,10 @@ class ClassicalMeasure(VideoMetric):
 def _measures(picture: Float32[np.ndarray, "h w 3"]) -> list[float]:
     grey = np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.float64)
     levels = grey * 255
-    brightest = picture.max(-1)
-    colourful = (brightest - picture.min(-1)) / np.maximum(brightest, 1e-6)
+    red, green, blue = cv2.split(picture)
+    brightest = cv2.max(cv2.max(red, green), blue)
+    darkest = cv2.min(cv2.min(red, green), blue)
+    colourful = (brightest - darkest) / np.maximum(brightest, 1e-6)
     bright = float((levels > 252.5).mean())
     values = {
         "sharpness": float(cv2.Laplacian(levels, cv2.CV_64F).var()),

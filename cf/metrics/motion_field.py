@@ -96,7 +96,7 @@ class MotionField(Measurement):
         field = self.flow(one, other)
         forth, back = (planes(f) for f in (field, self.flow(other, one)))
         unit = UNIT / min(forth.shape[1:])
-        length = torch.linalg.vector_norm(forth, dim=0)
+        length = _length(forth)
         longest = length.flatten().topk(max(1, int(0.05 * length.numel()))).values
         camera, left = _affine(field)
         there = followed(torch.cat((back, planes(other))), forth)
@@ -134,9 +134,7 @@ def _triple(first: Float[Tensor, "2 h w"], second: Float[Tensor, "2 h w"]) -> li
     """Jerk and travel of two flows that follow one another."""
     unit = UNIT / min(first.shape[1:])
     second = followed(second, first)
-    jerk, *lengths = (
-        _mean(torch.linalg.vector_norm(flow, dim=0)) for flow in (second - first, first, second)
-    )
+    jerk, *lengths = (_mean(_length(flow)) for flow in (second - first, first, second))
     travel = sum(lengths) * unit
     return [min(jerk * unit, travel), travel]  # more is rounding
 
@@ -154,8 +152,14 @@ def _affine(field: Field, points: int = 24) -> tuple[float, float]:
         start, start + moved, method=cv2.RANSAC, ransacReprojThreshold=0.5, maxIters=500
     )
     if fit is None:
-        return 0.0, float(np.linalg.norm(field.astype(np.float64), axis=-1).mean())
-    y, x = np.mgrid[:height, :width]
-    affine = np.stack((x, y, np.ones_like(x)), -1) @ fit.T - np.stack((x, y), -1)
-    left = np.linalg.norm(field - affine, axis=-1)
-    return float(np.linalg.norm(affine, axis=-1).mean()), float(left.mean())
+        return 0.0, float(np.hypot(field[..., 0], field[..., 1]).mean(dtype=np.float64))
+    across, down = np.arange(width), np.arange(height)[:, None]
+    moves = [line[0] * across + line[1] * down + line[2] for line in fit]
+    affine = moves[0] - across, moves[1] - down
+    left = field[..., 0] - affine[0], field[..., 1] - affine[1]
+    camera, rest = (float(np.hypot(*part).mean()) for part in (affine, left))
+    return camera, rest
+
+
+def _length(flow: Float[Tensor, "2 h w"]) -> Float[Tensor, "h w"]:
+    return torch.hypot(flow[0], flow[1])

@@ -15,7 +15,8 @@ STEP, LANDING, ANCHOR = 24, 6, 1.0
 class SinkReset(VideoMetric):
     r"""Abrupt returns to the beginning per minute; down, from 0 up.
 
-    .. math:: \frac{60 s}{T} \sum_{t}\ [d(t-1, t) \ge 24\ \wedge\ \min_{a < 1s} d(a, t) \le 6]
+    .. math:: \frac{60 s}{T} \sum_{t \ge 1s}
+              [d(t-1, t) \ge 24\ \wedge\ \min_{a < 1s} d(a, t) \le 6]
 
     at 4 frames per second, d being the bits in which the 63-bit perceptual hashes of two frames
     differ and the anchor a the first second; then over prompts. The curve is the step d(t-1, t)
@@ -49,7 +50,7 @@ class SinkReset(VideoMetric):
             return Reading(reason=f"it is {one.duration:.3g} seconds long, {ANCHOR:g} is needed")
         step = (bits[1:] != bits[:-1]).sum(1)
         back = distances(anchor, bits[1:]).amin(0) <= LANDING
-        resets = int(((step >= STEP) & back).sum())
+        resets = int(((step >= STEP) & back & (one.seconds[1:] >= ANCHOR)).sum())
         value = 60 * resets / one.duration
         extras = {"largest_step": float(step.max())}
         return Reading(value, "", step.double(), one.seconds[1:], extras)

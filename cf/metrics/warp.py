@@ -8,7 +8,7 @@ from torch import Tensor
 
 def planes(picture: np.ndarray) -> Float[Tensor, "c h w"]:
     """A picture or flow with its channels first."""
-    return torch.from_numpy(picture).permute(2, 0, 1).float()
+    return torch.from_numpy(picture).permute(2, 0, 1).float().contiguous()
 
 
 def followed(moved: Float[Tensor, "c h w"], flow: Float[Tensor, "2 h w"]) -> Tensor:
