@@ -168,6 +168,11 @@ class Moments:
         centred = rows - rows.mean(0)
         return cls(rows.mean(0), centred.T @ centred / (len(rows) - 1), len(rows))
 
+    def digest(self) -> str:
+        """How many vectors they are of, and 16 hex digits of them."""
+        numbers = torch.cat((self.mean[None], self.covariance)).double().cpu().numpy()
+        return f"{self.count} clips, {hashlib.sha256(numbers.tobytes()).hexdigest()[:16]}"
+
 
 def frechet_distance(one: Moments, other: Moments) -> float:
     """Squared Fréchet distance of two Gaussians.
@@ -278,6 +283,6 @@ class FVD(VideoMetric):
 
     def provenance(self) -> dict[str, Any]:
         """See `VideoMetric`."""
-        known = None if self.reference is None else self.reference.count
+        known = None if self.reference is None else self.reference.digest()
         settings = {"bin_seconds": self.bin_seconds, "least": self.least, "reference": known}
         return {**super().provenance(), **settings}

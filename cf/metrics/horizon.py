@@ -13,9 +13,7 @@ ENOUGH_PROBES = 64
 _TINY = 1e-12
 
 
-def configured_context_seconds(
-    max_frames: int | None, temporal_stride: int, fps: float
-) -> float:
+def configured_context_seconds(max_frames: int | None, temporal_stride: int, fps: float) -> float:
     """The context that a memory is configured for, in seconds: a fact, not a measurement.
 
     Attributes:

@@ -88,7 +88,8 @@ class Perceptual:
             torch.manual_seed(self.random or 0)
             network: nn.Module = lpips.LPIPS(net=self.net, pnet_rand=True, verbose=False)
         if self.file is not None:
-            _fill(network.net, torch.load(self.file, map_location="cpu", weights_only=True))
+            backbone: Any = network.net
+            _fill(backbone, torch.load(self.file, map_location="cpu", weights_only=True))
         return network.eval().requires_grad_(False).to(self.device)
 
     def __call__(

@@ -171,7 +171,9 @@ class CrossRoomMatch(CellMetric):
             counts[one.video] = (*alike(watched, self.world), *alike(drawn, self.world))
         rows = torch.tensor(list(counts.values()), dtype=torch.float64).view(-1, 4)
         total = rows.sum(0)
-        per_video = {v: hits / seen if seen else float("nan") for v, (hits, seen, *_) in counts.items()}
+        per_video = {
+            v: hits / seen if seen else float("nan") for v, (hits, seen, *_) in counts.items()
+        }
         alone = "fewer than two places were generated in one column"
         reasons: dict[int | None, str] = {v: alone for v, x in per_video.items() if x != x}
         value = float(share(total[0], total[1]))

@@ -102,9 +102,7 @@ class RecallHorizon(CellMetric):
             "fitted": torch.from_numpy(found.fitted),
             "probes": torch.from_numpy(asked.sum(0)[used]).double(),
         }
-        return self.answer(
-            found.seconds, per_video, reasons=reasons, extras=extras, curves=curves
-        )
+        return self.answer(found.seconds, per_video, reasons=reasons, extras=extras, curves=curves)
 
     def _note(self, found: Horizon) -> str:
         parts = []
