@@ -1,6 +1,7 @@
 """Fréchet video distance between sets of clips, for each stretch of time."""
 
 import hashlib
+import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
@@ -67,8 +68,10 @@ class I3D(ClipExtractor):
 
     @cached_property
     def network(self) -> Any:
-        """As it was scripted."""
-        return torch.jit.load(str(self.path), map_location=self.device).eval()
+        """As it was scripted; the file is published in no other form, whatever torch thinks of it."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return torch.jit.load(str(self.path), map_location=self.device).eval()
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the network, which is read again."""

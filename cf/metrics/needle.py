@@ -40,6 +40,10 @@ class NeedleCells(Cells):
             return cells
         return torch.cat((cells, seen.truth["needle"].double()[:, None]), 1)
 
+    def provenance(self) -> dict[str, Any]:
+        """See `Measurement`."""
+        return {**super().provenance(), "needle": True}
+
 
 class NeedleInVideo(VideoMetric):
     r"""Cells of a needle painted right when it is asked for, corrected for chance; up, at most 1.
