@@ -79,6 +79,19 @@ class ColourRecall(VideoMetric):
     true one. `extras`: `accuracy`, and `legible`, the accuracy of the same reading on the second
     before, which bounds what can be read. Blind to shape, and to colours within one palette entry.
 
+    >>> import torch
+    >>> mask = torch.zeros(30, 8, 8, dtype=torch.long)
+    >>> mask[:, :3, :3], mask[:, 5:, 5:] = 1, 2
+    >>> mask[10:20] = 0  # hidden
+    >>> frames = torch.zeros(30, 3, 8, 8)
+    >>> frames[:, 0, :3, :3], frames[:, 2, 5:, 5:] = 1, 1
+    >>> truth = {"instance": mask, "given": torch.arange(30) < 5}
+    >>> truth["colour"] = torch.tensor([[0, 1]] * 30)
+    >>> metric = ColourRecall([(1, 0, 0), (0, 0, 1)], 2)
+    >>> metric.update(frames, 0, fps=8, truth=truth)
+    >>> round(float(metric.compute()), 4)
+    1.0
+
     Attributes:
         palette: the world's colours, in the order in which `truth["colour"]` counts them.
         things: that are looked at: instances 1 to this.

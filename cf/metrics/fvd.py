@@ -68,7 +68,7 @@ class I3D(ClipExtractor):
 
     @cached_property
     def network(self) -> Any:
-        """As it was scripted; the file is published in no other form, whatever torch thinks of it."""
+        """As it was scripted, which torch deprecates but which is how the file is published."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return torch.jit.load(str(self.path), map_location=self.device).eval()
@@ -208,6 +208,22 @@ class FVD(VideoMetric):
 
     Blind spots: I3D mostly judges single frames; the estimate is biased upwards with few clips:
     2048 are usual, and below `least` of either set there is NaN with its reason.
+
+    >>> import torch
+    >>> class Mean(ClipExtractor):
+    ...     name, width = "mean", 3
+    ...
+    ...     def __call__(self, clips):
+    ...         return clips.mean((1, 3, 4))
+    ...
+    ...     def provenance(self):
+    ...         return {"extractor": self.name}
+    >>> metric = FVD(Mean(), least=4)
+    >>> for video in range(4):
+    ...     frames = torch.rand(16, 3, 8, 8)
+    ...     metric.update(frames, video, fps=8, reference=frames)
+    >>> metric.name, abs(round(float(metric.compute()), 6))
+    ('FVD[mean]', 0.0)
 
     Attributes:
         extractor: what makes features of clips, by name in the result.

@@ -84,6 +84,26 @@ class IdentityPersistence(VideoMetric):
     handcrafted features: two things of one colour cast are nearly alike; reading attributes
     (`ColourRecall`, `AttributeRecall`) says more. Needs two things that are hidden, for kappa.
 
+    >>> import torch
+    >>> class Mean(Extractor):
+    ...     name, semantic, width = "mean", False, 3
+    ...
+    ...     def __call__(self, frames):
+    ...         return frames.mean((2, 3))
+    ...
+    ...     def provenance(self):
+    ...         return {"extractor": self.name}
+    >>> mask = torch.zeros(30, 8, 8, dtype=torch.long)
+    >>> mask[:, :3, :3], mask[:, 5:, 5:] = 1, 2
+    >>> mask[10:20] = 0  # hidden
+    >>> frames = torch.zeros(30, 3, 8, 8)
+    >>> frames[:, 0, :3, :3], frames[:, 2, 5:, 5:] = 1, 1
+    >>> truth = {"instance": mask, "given": torch.arange(30) < 5}
+    >>> metric = IdentityPersistence(Mean(), 2, border=1)
+    >>> metric.update(frames, 0, fps=8, truth=truth)
+    >>> round(float(metric.compute()), 4)
+    1.0
+
     Attributes:
         extractor: of features.
         things, border, rate: see `Crops`.

@@ -69,6 +69,13 @@ class MirrorConsistency(VideoMetric):
     point (above 40 dB) never left: NaN. Blind to a world that is wrong in the same way both times.
     Memory is a thumbnail per frame: 28 kB.
 
+    >>> import torch
+    >>> out = torch.rand(12, 3, 36, 64)
+    >>> metric = MirrorConsistency()
+    >>> metric.update(torch.cat((out, out.flip(0)[1:])), 0, fps=8)
+    >>> float(metric.compute())
+    100.0
+
     Attributes:
         lag: seconds between the two frames of a pair at the least.
         extractor: for `cosine`; None for none.

@@ -59,6 +59,16 @@ class NeedleInVideo(VideoMetric):
     question. `truth` has, besides that of `Cells`, `needle`: 1 while it is shown, 2 where it is
     asked for, else 0 (`cf.data.world.needle.Needle` draws such videos).
 
+    >>> from cf.data.world.known import known
+    >>> from cf.data.world.needle import Needle
+    >>> world = Needle(past_frames=24, shown_frames=6, depth=0.5)
+    >>> drawn = world.draw(0, [0], 30)
+    >>> metric = NeedleInVideo(world)
+    >>> truth = {**known(drawn, 0, given=24), "needle": world.role(30)}
+    >>> metric.update(drawn.video[0], 0, fps=8, truth=truth)
+    >>> float(metric.compute()), metric.result().curves["accuracy"].shape
+    (1.0, torch.Size([5, 6]))
+
     Attributes:
         depths: edges of the fields of depth.
         lengths: edges of those of length, in seconds; other lengths are not in the map.

@@ -109,7 +109,17 @@ class Revisit(VideoMetric):
 
 
 class RevisitPSNR(Revisit):
-    """PSNR of revisited views against the truth; up, in dB (see `Revisit` and `PSNR`)."""
+    """PSNR of revisited views against the truth; up, in dB (see `Revisit` and `PSNR`).
+
+    >>> from cf.data.world.known import known
+    >>> from cf.data.world.rooms import Rooms
+    >>> drawn = Rooms(stay_blocks=4).draw(0, [0], 60)
+    >>> metric = RevisitPSNR()
+    >>> frames, truth = drawn.video[0], known(drawn, 0, given=36)
+    >>> metric.update(frames, 0, fps=8, truth=truth, reference=frames)
+    >>> round(float(metric.compute()), 6)
+    100.0
+    """
 
     higher_is_better = True
     plot_upper_bound = 100.0
@@ -121,7 +131,17 @@ class RevisitPSNR(Revisit):
 
 
 class RevisitSSIM(Revisit):
-    """SSIM of revisited views against the truth; up, at most 1 (see `Revisit` and `SSIM`)."""
+    """SSIM of revisited views against the truth; up, at most 1 (see `Revisit` and `SSIM`).
+
+    >>> from cf.data.world.known import known
+    >>> from cf.data.world.rooms import Rooms
+    >>> drawn = Rooms(stay_blocks=4).draw(0, [0], 60)
+    >>> metric = RevisitSSIM()
+    >>> frames, truth = drawn.video[0], known(drawn, 0, given=36)
+    >>> metric.update(frames, 0, fps=8, truth=truth, reference=frames)
+    >>> round(float(metric.compute()), 6)
+    1.0
+    """
 
     higher_is_better = True
     plot_lower_bound = -1.0
@@ -133,7 +153,17 @@ class RevisitSSIM(Revisit):
 
 
 class RevisitLPIPS(Revisit):
-    """LPIPS of revisited views from the truth; down, from 0 (see `Revisit` and `LPIPS`)."""
+    """LPIPS of revisited views from the truth; down, from 0 (see `Revisit` and `LPIPS`).
+
+    >>> from cf.data.world.known import known
+    >>> from cf.data.world.rooms import Rooms
+    >>> drawn = Rooms(stay_blocks=4).draw(0, [0], 60)
+    >>> metric = RevisitLPIPS("squeeze", random=0)
+    >>> frames, truth = drawn.video[0], known(drawn, 0, given=36)
+    >>> metric.update(frames, 0, fps=8, truth=truth, reference=frames)
+    >>> round(float(metric.compute()), 6)
+    0.0
+    """
 
     higher_is_better = False
 
