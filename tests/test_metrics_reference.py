@@ -17,8 +17,9 @@ from torchmetrics.functional.image import (
     structural_similarity_index_measure,
 )
 
+from cf.metrics.frechet import Moments, frechet_distance
 from cf.metrics.full_reference import PSNR, SSIM
-from cf.metrics.fvd import FVD, I3D, Moments, frechet_distance
+from cf.metrics.fvd import FVD, I3D
 from cf.metrics.perceptual import LPIPS, Net, Perceptual, find_backbone
 from cf.metrics.revisit import RevisitLPIPS
 
