@@ -6,20 +6,68 @@ from typing import Any
 
 from torch import Tensor
 
+import torch
+
 from cf.data.world.known import known
+from cf.data.world.needle import Needle
 from cf.data.world.rooms import Rooms
 from cf.metrics.attribute_recall import AttributeRecall
 from cf.metrics.base import VideoMetric
+from cf.metrics.colour_recall import ColourRecall
+from cf.metrics.extractors.base import Extractor
 from cf.metrics.full_reference import PSNR, SSIM
+from cf.metrics.fvd import FVD, ClipExtractor
+from cf.metrics.identity import IdentityPersistence
+from cf.metrics.mirror import MirrorConsistency
+from cf.metrics.needle import NeedleInVideo
 from cf.metrics.perceptual import LPIPS
 from cf.metrics.recall import CrossRoomMatch, SelfRevisit, TriggerGate
+from cf.metrics.recall_horizon import RecallHorizon
+from cf.metrics.revisit import RevisitPSNR
 
 WORLD = Rooms(size=(24, 24), num_places=2, stay_blocks=2, token=(12, 6))
+NEEDLE = Needle(size=(24, 24), token=(12, 6), past_frames=24, shown_frames=3, away_frames=3)
+PALETTE = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+
+
+class MeanColour(Extractor):
+    """The mean colour of a frame: a stub for laws, no evidence of anything."""
+
+    name = "mean-colour"
+    semantic = False
+    width = 3
+
+    def __call__(self, frames: Tensor) -> Tensor:
+        return frames.double().mean((2, 3)).float()
+
+    def provenance(self) -> dict[str, Any]:
+        return {"extractor": self.name}
+
+
+class Moving(ClipExtractor):
+    """Mean colour and mean change of a clip: a stub for laws, no evidence of anything."""
+
+    name = "moving"
+    width = 4
+
+    def __call__(self, clips: Tensor) -> Tensor:
+        clips = clips.double()
+        change = clips.diff(dim=1).abs().mean((1, 2, 3, 4))
+        return torch.cat((clips.mean((1, 3, 4)), change[:, None]), 1)
+
+    def provenance(self) -> dict[str, Any]:
+        return {"extractor": self.name}
 
 
 @cache
 def _rows(number: int, frames: int) -> dict[str, Tensor]:
-    return known(WORLD.draw(0, [number], frames), 0, given=frames // 2)
+    """Rooms that come again and a needle; two things, hidden from frame 12 to frame 23."""
+    rows = known(WORLD.draw(0, [number], frames), 0, given=frames // 2)
+    rows["needle"] = NEEDLE.role(frames)
+    instance = torch.zeros(frames, 24, 24, dtype=torch.long)
+    instance[:, 2:12, 2:12], instance[:, 14:20, 10:22] = 1, 2
+    instance[12:24] = 0
+    return {**rows, "instance": instance, "colour": torch.tensor([0, 2]).expand(frames, 2)}
 
 
 def truths(frames: Tensor, number: int) -> dict[str, Any]:
@@ -29,10 +77,19 @@ def truths(frames: Tensor, number: int) -> dict[str, Any]:
 
 RECALL: dict[str, Callable[[], VideoMetric]] = {
     "psnr": PSNR,
-    "ssim": lambda: SSIM(rate=2),
+    "ssim": lambda: SSIM(rate=1),
     "lpips": lambda: LPIPS("squeeze", random=0, rate=0.5, window=None),
+    "fvd": lambda: FVD(Moving(), bin_seconds=2.0, least=6),
     "attribute_recall": lambda: AttributeRecall(WORLD, gate=False),
     "self_revisit": lambda: SelfRevisit(WORLD, gate=False),
     "cross_room_match": lambda: CrossRoomMatch(WORLD),
     "trigger_gate": lambda: TriggerGate(WORLD),
+    "recall_horizon": lambda: RecallHorizon(
+        WORLD, (0.0, 0.5, 1.0, 4.0), gate=False, significance=None, resamples=20
+    ),
+    "needle": lambda: NeedleInVideo(WORLD, scene=("sky",)),
+    "revisit_psnr": RevisitPSNR,
+    "mirror_consistency": lambda: MirrorConsistency(MeanColour(), size=(6, 6)),
+    "identity_persistence": lambda: IdentityPersistence(MeanColour(), 2, border=2),
+    "colour_recall": lambda: ColourRecall(PALETTE, 2),
 }

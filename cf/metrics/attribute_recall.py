@@ -30,6 +30,15 @@ class AttributeRecall(CellMetric):
     Blind to what a cell looks like beyond its nearest identity: blur that is still nearest counts
     as right (`RevisitPSNR` does not). The sky is empty in a quarter of the cells, so that painting
     nothing gets a quarter of `sky/identity`; attributes do not reward that.
+
+    >>> from cf.data.world.known import known
+    >>> from cf.data.world.rooms import Rooms
+    >>> world = Rooms(stay_blocks=4)
+    >>> drawn = world.draw(0, [0], 60)
+    >>> metric = AttributeRecall(world)
+    >>> metric.update(drawn.video[0], 0, fps=8, truth=known(drawn, 0, given=36))
+    >>> float(metric.compute())
+    1.0
     """
 
     higher_is_better = True

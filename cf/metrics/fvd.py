@@ -1,6 +1,7 @@
 """Fréchet video distance between sets of clips, for each stretch of time."""
 
 import hashlib
+import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cf.metrics.base import VideoMetric
+from cf.metrics.frechet import Moments, frechet_distance
 from cf.metrics.measurement import Measurement, Seen
 from cf.metrics.result import Result, mean
 from cf.metrics.scored import Scored
@@ -67,8 +69,10 @@ class I3D(ClipExtractor):
 
     @cached_property
     def network(self) -> Any:
-        """As it was scripted."""
-        return torch.jit.load(str(self.path), map_location=self.device).eval()
+        """As it was scripted, which torch deprecates but which is how the file is published."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return torch.jit.load(str(self.path), map_location=self.device).eval()
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the network, which is read again."""
@@ -151,43 +155,6 @@ class Clips(Measurement):
         return {"by": self.extractor.name, **clip, **described}
 
 
-@dataclass(frozen=True)
-class Moments:
-    """Mean and unbiased covariance of feature vectors, in float64."""
-
-    mean: Float[Tensor, " d"]
-    covariance: Float[Tensor, "d d"]
-    count: int
-
-    @classmethod
-    def of(cls, features: Float[Tensor, "n d"]) -> "Moments":
-        """Those of two vectors or more."""
-        if len(features) < 2:
-            raise ValueError(f"{len(features)} feature vectors have no covariance; give two")
-        rows = features.double()
-        centred = rows - rows.mean(0)
-        return cls(rows.mean(0), centred.T @ centred / (len(rows) - 1), len(rows))
-
-
-def frechet_distance(one: Moments, other: Moments) -> float:
-    """Squared Fréchet distance of two Gaussians.
-
-    The trace of the root of a product is taken of the symmetric root(S1) S2 root(S1), which has
-    the same eigenvalues and needs no complex numbers.
-
-    >>> import torch
-    >>> gaussian = Moments.of(torch.tensor([[0.0, 1.0], [2.0, 0.0], [1.0, 3.0]]))
-    >>> abs(round(frechet_distance(gaussian, gaussian), 9))
-    0.0
-    """
-    apart = (one.mean - other.mean).square().sum()
-    values, vectors = torch.linalg.eigh(one.covariance)
-    root = (vectors * values.clamp(min=0).sqrt()) @ vectors.T
-    product = root @ other.covariance @ root
-    crossed = torch.linalg.eigvalsh((product + product.T) / 2).clamp(min=0).sqrt().sum()
-    return float(apart + one.covariance.trace() + other.covariance.trace() - 2 * crossed)
-
-
 class FVD(VideoMetric):
     r"""Fréchet video distance to a reference set, a mean over stretches of time; down, from 0.
 
@@ -200,6 +167,22 @@ class FVD(VideoMetric):
 
     Blind spots: I3D mostly judges single frames; the estimate is biased upwards with few clips:
     2048 are usual, and below `least` of either set there is NaN with its reason.
+
+    >>> import torch
+    >>> class Mean(ClipExtractor):
+    ...     name, width = "mean", 3
+    ...
+    ...     def __call__(self, clips):
+    ...         return clips.mean((1, 3, 4))
+    ...
+    ...     def provenance(self):
+    ...         return {"extractor": self.name}
+    >>> metric = FVD(Mean(), least=4)
+    >>> for video in range(4):
+    ...     frames = torch.rand(16, 3, 8, 8)
+    ...     metric.update(frames, video, fps=8, reference=frames)
+    >>> metric.name, abs(round(float(metric.compute()), 6))
+    ('FVD[mean]', 0.0)
 
     Attributes:
         extractor: what makes features of clips, by name in the result.
@@ -278,6 +261,6 @@ class FVD(VideoMetric):
 
     def provenance(self) -> dict[str, Any]:
         """See `VideoMetric`."""
-        known = None if self.reference is None else self.reference.count
+        known = None if self.reference is None else self.reference.digest()
         settings = {"bin_seconds": self.bin_seconds, "least": self.least, "reference": known}
         return {**super().provenance(), **settings}

@@ -56,7 +56,7 @@ class Horizon:
         if math.isnan(self.seconds):
             return "none"
         sign = {1: ">", -1: "<", 0: ""}[self.censored]
-        return f"{sign}{self.seconds:g} s"
+        return f"{sign}{self.seconds:.3g} s"
 
 
 def recall_horizon(

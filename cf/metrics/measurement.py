@@ -81,7 +81,7 @@ class Measurement(ABC):
 
     def digest(self) -> str:
         """Eight hex digits that tell measurements apart."""
-        return digest(self.provenance())
+        return digest({"measurement": type(self).__name__, **self.provenance()})
 
 
 def digest(provenance: dict[str, Any]) -> str:

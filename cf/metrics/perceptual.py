@@ -1,53 +1,20 @@
 """Learned perceptual distance (LPIPS) to a reference, its weights found on this machine alone."""
 
-import hashlib
-import os
 import warnings
-from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import lpips
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from cf.metrics.extractors.lookup import find
 from cf.metrics.full_reference import FullReference
 
 Net = Literal["alex", "vgg", "squeeze"]
-_FILES: dict[str, str] = {
-    "alex": "alexnet-owt-7be5be79.pth",
-    "vgg": "vgg16-397923af.pth",
-    "squeeze": "squeezenet1_1-b8a52dc0.pth",
-}
-"""As torchvision names them; the part before .pth begins their SHA-256."""
 _BATCH = 8
-
-
-def find_backbone(net: str, path: str | Path | None = None) -> Path:
-    """Where the backbone's file lies: `path`, else $CF_WEIGHTS, else torch hub's folder.
-
-    Raises:
-        FileNotFoundError: if it lies nowhere; nothing is downloaded.
-    """
-    if net not in _FILES:
-        raise ValueError(f"net={net!r} must be one of {', '.join(_FILES)}")
-    name = _FILES[net]
-    looked = [Path(path)] if path is not None else _folders(net, name)
-    for place in looked:
-        if place.is_file():
-            return place
-    raise FileNotFoundError(
-        f"no weights for lpips-{net} ({name}): looked in {', '.join(map(str, looked))}; "
-        f"run `python -m cf.weights fetch lpips-{net}`, or give weights=<file>"
-    )
-
-
-def _folders(net: str, name: str) -> Sequence[Path]:
-    own = os.environ.get("CF_WEIGHTS")
-    places = [Path(own) / f"lpips-{net}" / name] if own else []
-    return [*places, Path(torch.hub.get_dir()) / "checkpoints" / name]
 
 
 class Perceptual:
@@ -55,7 +22,7 @@ class Perceptual:
 
     Attributes:
         net: the backbone; linear heads come with the package.
-        weights: torchvision's file of the backbone; None looks where `find_backbone` says.
+        weights: torchvision's file of the backbone; None looks where published weights may lie.
         random: a seed gives a random backbone instead: a stub for tests, no evidence of anything.
         device: on which it runs.
     """
@@ -72,7 +39,9 @@ class Perceptual:
         if random is not None and weights is not None:
             raise ValueError(f"give weights={str(weights)!r} or random={random}, not both")
         self.net, self.random, self.device = net, random, device
-        self.file = find_backbone(net, weights) if random is None else None
+        if net not in get_args(Net):
+            raise ValueError(f"net={net!r} must be one of {', '.join(get_args(Net))}")
+        self.file = find(f"lpips-{net}", weights) if random is None else None
 
     @property
     def name(self) -> str:
@@ -88,7 +57,8 @@ class Perceptual:
             torch.manual_seed(self.random or 0)
             network: nn.Module = lpips.LPIPS(net=self.net, pnet_rand=True, verbose=False)
         if self.file is not None:
-            _fill(network.net, torch.load(self.file, map_location="cpu", weights_only=True))
+            backbone: Any = network.net
+            _fill(backbone, torch.load(self.file.path, map_location="cpu", weights_only=True))
         return network.eval().requires_grad_(False).to(self.device)
 
     def __call__(
@@ -106,14 +76,9 @@ class Perceptual:
                 found.append(self.network(*pair, normalize=True).reshape(-1)[:count].cpu().double())
         return torch.cat(found)
 
-    @cached_property
-    def sha256(self) -> str | None:
-        """Of the backbone's file."""
-        return None if self.file is None else hashlib.sha256(self.file.read_bytes()).hexdigest()
-
     def provenance(self) -> dict[str, Any]:
         """See `Comparison`."""
-        made = {"random": self.random} if self.file is None else {"sha256": self.sha256}
+        made = {"random": self.random} if self.file is None else {"sha256": self.file.sha256}
         return {"by": self.name, "compared": "lpips", "version": "0.1", "net": self.net, **made}
 
 

@@ -100,6 +100,15 @@ class TriggerGate(CellMetric):
     Blind to a model that returns to a wrong place; that is what recall counts.
 
     `extras`: `left`, `returned` and `long_enough`, shares of all trials, and `trials`.
+
+    >>> from cf.data.world.known import known
+    >>> from cf.data.world.rooms import Rooms
+    >>> world = Rooms(stay_blocks=4)
+    >>> drawn = world.draw(0, [0], 60)
+    >>> metric = TriggerGate(world)
+    >>> metric.update(drawn.video[0], 0, fps=8, truth=known(drawn, 0, given=36))
+    >>> metric.result().value, metric.result().extras["trials"]
+    (1.0, 2.0)
     """
 
     higher_is_better = True
@@ -135,6 +144,15 @@ class SelfRevisit(CellMetric):
     Pooled over cells of all videos; by lag in `curves`. Beside `AttributeRecall` it tells a wrong
     world from a forgotten one. Blind to the truth: a model that paints every place alike has 1,
     which is why `CrossRoomMatch` belongs beside it.
+
+    >>> from cf.data.world.known import known
+    >>> from cf.data.world.rooms import Rooms
+    >>> world = Rooms(stay_blocks=4)
+    >>> drawn = world.draw(0, [0], 60)
+    >>> metric = SelfRevisit(world)
+    >>> metric.update(drawn.video[0], 0, fps=8, truth=known(drawn, 0, given=6))
+    >>> float(metric.compute())
+    1.0
     """
 
     higher_is_better = True
@@ -158,6 +176,15 @@ class CrossRoomMatch(CellMetric):
     Of every two places, the columns that both generated, by what was painted there last. 1 is
     collapse: every place is painted the same, which makes `SelfRevisit` worthless. The truth's own
     is in `extras` (`truth`), about .1 in ROOMS.
+
+    >>> from cf.data.world.known import known
+    >>> from cf.data.world.rooms import Rooms
+    >>> world = Rooms(stay_blocks=4)
+    >>> drawn = world.draw(0, [0], 60)
+    >>> metric = CrossRoomMatch(world)
+    >>> metric.update(drawn.video[0], 0, fps=8, truth=known(drawn, 0, given=6))
+    >>> metric.result().value == metric.result().extras["truth"] < 0.4
+    True
     """
 
     higher_is_better = False

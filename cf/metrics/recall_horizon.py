@@ -35,6 +35,16 @@ class RecallHorizon(CellMetric):
     (`configured_context_seconds`). Definition: this project's; blind to any lag that the worlds do
     not ask for.
 
+    >>> from cf.data.world.known import known
+    >>> from cf.data.world.rooms import Rooms
+    >>> world = Rooms()
+    >>> drawn = world.draw(0, [0, 1], 72)
+    >>> metric = RecallHorizon(world, gate=False, resamples=10)
+    >>> for i in range(2):
+    ...     metric.update(drawn.video[i], i, fps=8, truth=known(drawn, i, given=36))
+    >>> metric.result().reasons[None].split(";")[0]  # the truth forgets nothing
+    'censored: >8.49 s'
+
     Attributes:
         significance: of the gate; None leaves it out, for tests of other things.
         resamples: of the bootstrap.
