@@ -449,6 +449,23 @@ def test_parts_under_several_prompts_have_anchors_of_their_own() -> None:
     assert len(result.per_window[0]) == 10
 
 
+def test_prompts_that_change_in_mid_window_leave_it_out() -> None:
+    """A cut at 2.5 s: two whole seconds before it, two after it, and the likeness across apart."""
+    metric = TemporalConsistencyAbsolute(Pixels(), kappa=0.0)
+    metric.update(turning(0, torch.zeros(3))[:10], 0, 0, fps=FPS, prompt_id=0)
+    turned = turning(0, torch.full((3,), math.pi / 3))
+    metric.update(turned[:10], 0, 10, fps=FPS, prompt_id=1)
+    result = metric.result()
+    assert result.value == pytest.approx(1, abs=1e-6)
+    assert result.windows[0].tolist() == [0, 1, 3, 4]
+    assert result.extras["across_prompts"] == pytest.approx(0.5, abs=1e-6)
+
+    hasty = TemporalConsistencyAbsolute(Pixels(), kappa=0.0)
+    for piece in range(8):
+        hasty.update(turning(0, torch.zeros(1))[:2], 0, 2 * piece, fps=FPS, prompt_id=piece)
+    assert "its prompt changes within every window of 1 s" in hasty.result().reasons[0]
+
+
 def test_features_are_made_once_for_all_measures_of_a_set() -> None:
     extractor = Pixels()
     kinds = (TemporalConsistency, SemanticDrift, OwnAnchorAUC, CrossPromptCollapse)
@@ -530,6 +547,11 @@ def test_the_horizon_of_videos_that_turn_away_at_known_times() -> None:
     assert result.extras["num_censored"] == 2
     assert result.extras["low"] < 7 < result.extras["high"] <= 12
     assert result.curves["time"].tolist() == [3, 5, 7, 9]
+    late = answer(ConsistencyHorizon(Pixels()), [videos[i] for i in (0, 0, 0, 3, 3, 3)])
+    by_prompt = answer(
+        ConsistencyHorizon(Pixels()), [videos[i] for i in (0, 0, 0, 3, 4, 5)], [0, 0, 0, 3, 4, 5]
+    )
+    assert (late.value, by_prompt.value) == (3, 9), "seeds of one prompt weigh as one"
     mostly = answer(ConsistencyHorizon(Pixels()), [*videos, *videos[4:], *videos[4:]])
     assert mostly.value == 12
     assert "> 12 s" in mostly.reasons[None]
