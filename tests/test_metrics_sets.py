@@ -309,6 +309,13 @@ def test_semantic_drift_of_videos_that_turn_away_is_known() -> None:
     assert math.isnan(alone.extras["low"])
 
 
+def test_the_slope_of_a_long_video_is_that_of_windows_evenly_spaced() -> None:
+    angles = torch.acos(1 - torch.arange(1300, dtype=torch.double) / 1300)
+    long = [turning(0, angles, WIDTH // 2)]
+    result = answer(SemanticDriftAbsolute(Pixels(), kappa=0.0), long)
+    assert result.extras["slope_per_10s"] == pytest.approx(10 / 1300, abs=1e-6)
+
+
 def test_semantic_drift_is_a_ratio_of_sums() -> None:
     features = clouds(8, 8, seed=3)
     prompts = [0, 0, 1, 2, 3, 4, 5, 6]
