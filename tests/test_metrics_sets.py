@@ -309,6 +309,13 @@ def test_semantic_drift_of_videos_that_turn_away_is_known() -> None:
     assert math.isnan(alone.extras["low"])
 
 
+def test_the_slope_of_a_long_video_is_that_of_windows_evenly_spaced() -> None:
+    angles = torch.acos(1 - torch.arange(1300, dtype=torch.double) / 1300)
+    long = [turning(0, angles, WIDTH // 2)]
+    result = answer(SemanticDriftAbsolute(Pixels(), kappa=0.0), long)
+    assert result.extras["slope_per_10s"] == pytest.approx(10 / 1300, abs=1e-6)
+
+
 def test_semantic_drift_is_a_ratio_of_sums() -> None:
     features = clouds(8, 8, seed=3)
     prompts = [0, 0, 1, 2, 3, 4, 5, 6]
@@ -386,9 +393,10 @@ def test_anchors_that_are_not_told_apart_are_a_failure_with_its_reason() -> None
     assert mixed.value == mixed.value
     assert math.isnan(mixed.per_video[9])
     assert "0.2 is needed" in mixed.reasons[9]
-    assert answer(ConsistencyHorizon(Pixels()), [*told, flickering[0]]).extras[
-        "num_unidentified"
-    ] == pytest.approx(1)
+    horizon = answer(ConsistencyHorizon(Pixels()), [*told, flickering[0]])
+    assert horizon.extras["num_unidentified"] == 1
+    assert horizon.extras["num_censored"] == 9
+    assert horizon.per_video[9] == 1, "lost in the first window, not left out"
 
 
 def test_a_video_that_comes_closer_to_its_start_than_it_was_is_flagged() -> None:
@@ -447,6 +455,23 @@ def test_parts_under_several_prompts_have_anchors_of_their_own() -> None:
     assert result.extras["num_prompts"] == 6
     assert result.windows[0].tolist() == list(range(10))
     assert len(result.per_window[0]) == 10
+
+
+def test_prompts_that_change_in_mid_window_leave_it_out() -> None:
+    """A cut at 2.5 s: two whole seconds before it, two after it, and the likeness across apart."""
+    metric = TemporalConsistencyAbsolute(Pixels(), kappa=0.0)
+    metric.update(turning(0, torch.zeros(3))[:10], 0, 0, fps=FPS, prompt_id=0)
+    turned = turning(0, torch.full((3,), math.pi / 3))
+    metric.update(turned[:10], 0, 10, fps=FPS, prompt_id=1)
+    result = metric.result()
+    assert result.value == pytest.approx(1, abs=1e-6)
+    assert result.windows[0].tolist() == [0, 1, 3, 4]
+    assert result.extras["across_prompts"] == pytest.approx(0.5, abs=1e-6)
+
+    hasty = TemporalConsistencyAbsolute(Pixels(), kappa=0.0)
+    for piece in range(8):
+        hasty.update(turning(0, torch.zeros(1))[:2], 0, 2 * piece, fps=FPS, prompt_id=piece)
+    assert "its prompt changes within every window of 1 s" in hasty.result().reasons[0]
 
 
 def test_features_are_made_once_for_all_measures_of_a_set() -> None:
@@ -530,6 +555,11 @@ def test_the_horizon_of_videos_that_turn_away_at_known_times() -> None:
     assert result.extras["num_censored"] == 2
     assert result.extras["low"] < 7 < result.extras["high"] <= 12
     assert result.curves["time"].tolist() == [3, 5, 7, 9]
+    late = answer(ConsistencyHorizon(Pixels()), [videos[i] for i in (0, 0, 0, 3, 3, 3)])
+    by_prompt = answer(
+        ConsistencyHorizon(Pixels()), [videos[i] for i in (0, 0, 0, 3, 4, 5)], [0, 0, 0, 3, 4, 5]
+    )
+    assert (late.value, by_prompt.value) == (3, 9), "seeds of one prompt weigh as one"
     mostly = answer(ConsistencyHorizon(Pixels()), [*videos, *videos[4:], *videos[4:]])
     assert mostly.value == 12
     assert "> 12 s" in mostly.reasons[None]

@@ -35,11 +35,11 @@ class Part:
 def parts_of(one: Scored) -> list[Part]:
     """A video cut where its prompt changes.
 
-    Windows that lie across a change are left out. The last window of a video counts if the video
-    fills half of it; a video that is shorter has one window.
+    Windows that lie across a change are left out, and so are prompts that fill no window. The last
+    window of a video counts if the video fills half of it; a video that is shorter has one window.
 
     Raises:
-        ValueError: if no frame is looked at in some window.
+        ValueError: if no frame is looked at in some window, or no prompt fills one.
     """
     assert one.clock.window is not None
     row = {window: number for number, window in enumerate(one.window.tolist())}
@@ -60,6 +60,11 @@ def parts_of(one: Scored) -> list[Part]:
             parts.append(
                 Part(one.video, one.prompt, means, count, one.seconds[rows], segment.prompt)
             )
+    if not parts:
+        raise ValueError(
+            f"its prompt changes within every window of {float(one.clock.window):g} s; take "
+            f"shorter ones"
+        )
     return parts
 
 
@@ -145,6 +150,13 @@ class Grid:
         by = self.by_prompt(self.means)
         others = by.sum(0) - by[self.prompt]
         return (self.means * others).sum(-1) / (self.prompts - 1)
+
+    def across(self) -> float:
+        """Mean likeness of parts of one video whose prompts follow each other; NaN without."""
+        pairs = [n for n in range(1, len(self.videos)) if self.videos[n] == self.videos[n - 1]]
+        whole = self.means.mean(1)
+        likeness = [float(whole[n] @ whole[n - 1]) for n in pairs]
+        return math.fsum(likeness) / len(likeness) if likeness else math.nan
 
     def unrelated(self) -> Bool[Tensor, "v v"]:
         """Which parts are of different prompts."""

@@ -89,9 +89,10 @@ class TemporalConsistency(SetMetric):
 
     Needs 16 prompts of equal duration. Its value depends on all videos of the set: models are
     compared on equal prompts, `seconds` and extractor only. `extras` has `TC_short` (lags up to
-    1 s), `TC_long` (from 8 s), `CrossPromptCollapse`, `kappa` and the number of prompts; `curves`
-    has C, kappa and c over the lags in `lag` (seconds). `per_window` is the likeness of each window
-    to those before it, above chance.
+    1 s), `TC_long` (from 8 s), `CrossPromptCollapse`, `kappa`, the number of prompts and, where
+    prompts change in mid-video, `across_prompts`, the mean cosine of neighbouring parts, which is
+    in no other number; `curves` has C, kappa and c over the lags in `lag` (seconds). `per_window`
+    is the likeness of each window to itself and to those before it, above chance.
 
     Blind spots: highest for a frozen video, blind to loops and to resets to the beginning; it is
     read with motion, loop rate and sink resets.
@@ -135,6 +136,8 @@ def _consistency(
     per_video = grid.by_video(above.mean(1))
     per_window, windows = grid.over_time(_before(grid, lags, chance))
     seconds = torch.tensor(lags, dtype=torch.double) * grid.window
+    across = grid.across()
+    more = more if math.isnan(across) else {**more, "across_prompts": across}
     extras = {
         "TC_short": float(curve[seconds <= 1].mean()),
         "TC_long": float(curve[seconds >= 8].mean()),
