@@ -4,9 +4,8 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from torch import Tensor
-
 import torch
+from torch import Tensor
 
 from cf.data.world.known import known
 from cf.data.world.needle import Needle
