@@ -1,6 +1,5 @@
 """`cf.benchmark`: the same rows whatever happens to the processes; nobody spoilt wins."""
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ from hydra import compose, initialize_config_dir
 
 from cf.bench import job as jobs
 from cf.bench.contest import Contest, hold
-from cf.bench.prompts import Prompts, read_prompts
 from cf.bench.results import per_video, per_window
 from cf.bench.store import Store
 from cf.bench.tables import write_tables
@@ -215,29 +213,6 @@ def test_whoever_is_not_at_hand_is_listed_and_not_replaced(tmp_path: Path) -> No
 def test_it_refuses_in_one_message(overrides: list[str], named: str, refused: Command) -> None:
     told = refused("cf.benchmark", *SMALL, *overrides)
     assert named in told.replace("[3, 2]", "[3.0, 2.0]")
-
-
-def test_prompts_are_read_from_every_kind_of_list(tmp_path: Path) -> None:
-    texts = ["a red fox", "it snows, softly"]
-    (tmp_path / "a.txt").write_text("a red fox\n\nit snows, softly\na red fox\n")
-    entries = [{"prompt_en": text, "dimension": ["x"]} for text in texts]
-    (tmp_path / "a.json").write_text(json.dumps(entries))
-    (tmp_path / "a.csv").write_text('prompt\na red fox\n"it snows, softly"\n')
-    lines = [json.dumps({"text": text}) for text in texts]
-    (tmp_path / "a.jsonl").write_text("\n".join(lines))
-    lists = [read_prompts(tmp_path / f"a.{kind}") for kind in ("txt", "json", "csv", "jsonl")]
-    assert all(one == lists[0] for one in lists)
-    assert [script[0][1] for script in lists[0].values()] == texts
-    switching = tmp_path / "b.jsonl"
-    switching.write_text('{"prompt_id": "day", "segments": [[0, "dawn"], [10, "dusk"]]}')
-    assert read_prompts(switching) == {"day": ((0.0, "dawn"), (10.0, "dusk"))}
-    drawn = Prompts(str(tmp_path / "a.txt"), count=1, seeds=[0, 1]).items()
-    assert [item.seed for item in drawn] == [0, 1]
-    assert drawn[0].prompt == drawn[1].prompt
-    with pytest.raises(ValueError, match="count=3"):
-        Prompts(str(tmp_path / "a.txt"), count=3).items()
-    with pytest.raises(ValueError, match="no prompt list"):
-        read_prompts(tmp_path / "missing.txt")
 
 
 @pytest.mark.slow

@@ -140,7 +140,7 @@ def pairs(sides: Sequence[Scores]) -> pd.DataFrame:
     if not lines:
         raise ValueError("nothing to compare: give two or more sides that share a metric")
     table = pd.DataFrame(lines)
-    table.insert(table.columns.get_loc("p") + 1, "p_holm", holm(table["p"].tolist()))
+    table.insert(list(table.columns).index("p") + 1, "p_holm", holm(table["p"].tolist()))
     return table
 
 
