@@ -13,7 +13,7 @@ COMMANDS = {
     "recall": ("count what networks remember of drawn worlds", "students='{mine: outputs/run}'"),
     "evaluate": ("measure videos, whoever made them", "videos=my_clips"),
     "memory_map": ("draw what each memory shows of the past", "memories=[sliding,pooled]"),
-    "benchmark": ("compare models and memories over long videos", "benchmark=smoke"),
+    "benchmark": ("compare models and memories over long videos", "suite=smoke"),
     "compare": ("lay two runs side by side", "runs=[outputs/a,outputs/b]"),
     "weights": ("show which published weights are here", "status"),
 }

@@ -29,6 +29,13 @@ def main(cfg: DictConfig) -> None:
             from cf.bench.report import write_report
 
             log.info("report: %s", write_report(contest, folder))
+        if settings["export_vbench"]:
+            from cf.bench.imported import export_vbench
+            from cf.bench.results import files_of
+
+            for name, videos in files_of(contest.jobs, folder).items():
+                count = export_vbench(videos, Path(settings["export_vbench"]) / name)
+                log.info("%d videos of %s under VBench's names", count, name)
         if settings["tensorboard"]:
             from cf.bench.board import write_board
 

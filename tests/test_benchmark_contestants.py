@@ -1,5 +1,6 @@
 """Who takes part in the benchmark: networks, imported videos, what is released."""
 
+import json
 from itertools import islice
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 import torch
 from commands import ROOMS, Command, fit
 from hydra import compose, initialize_config_dir
-from test_benchmark import SMALL, settings
+from test_benchmark import settings
 
 from cf.bench.asked import Item, Take, Terms
 from cf.bench.contest import hold
@@ -15,7 +16,7 @@ from cf.bench.controls import Spoilt, Truth
 from cf.bench.entries import entries
 from cf.bench.imported import Imported, export_vbench
 from cf.bench.network import Network, with_commit_reads
-from cf.bench.prompts import Prompts
+from cf.bench.prompts import Prompts, read_prompts
 from cf.bench.results import per_video
 from cf.bench.worlds import Worlds
 from cf.data.world.module import WorldData
@@ -197,4 +198,26 @@ def test_unequal_terms_are_refused_or_shown(tmp_path: Path) -> None:
     other = "contestants.untrained.size=[32,40]"
     with pytest.raises(ValueError, match="32 x 40: untrained"):
         hold(settings(other), tmp_path)
-    assert SMALL
+
+
+def test_prompts_are_read_from_every_kind_of_list(tmp_path: Path) -> None:
+    texts = ["a red fox", "it snows, softly"]
+    (tmp_path / "a.txt").write_text("a red fox\n\nit snows, softly\na red fox\n")
+    entries = [{"prompt_en": text, "dimension": ["x"]} for text in texts]
+    (tmp_path / "a.json").write_text(json.dumps(entries))
+    (tmp_path / "a.csv").write_text('prompt\na red fox\n"it snows, softly"\n')
+    lines = [json.dumps({"text": text}) for text in texts]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    lists = [read_prompts(tmp_path / f"a.{kind}") for kind in ("txt", "json", "csv", "jsonl")]
+    assert all(one == lists[0] for one in lists)
+    assert [script[0][1] for script in lists[0].values()] == texts
+    switching = tmp_path / "b.jsonl"
+    switching.write_text('{"prompt_id": "day", "segments": [[0, "dawn"], [10, "dusk"]]}')
+    assert read_prompts(switching) == {"day": ((0.0, "dawn"), (10.0, "dusk"))}
+    drawn = Prompts(str(tmp_path / "a.txt"), count=1, seeds=[0, 1]).items()
+    assert [item.seed for item in drawn] == [0, 1]
+    assert drawn[0].prompt == drawn[1].prompt
+    with pytest.raises(ValueError, match="count=3"):
+        Prompts(str(tmp_path / "a.txt"), count=3).items()
+    with pytest.raises(ValueError, match="no prompt list"):
+        read_prompts(tmp_path / "missing.txt")

@@ -154,7 +154,8 @@ def judged(
         notes.append(f"{name} was not measured alike for everyone and is left out")
         wanted = [one for one in wanted if one != name]
     kinds = {one.files: type(one.contestant) for one in entered}
-    unranked = [name for name in made if notes or kinds[name].control]
+    aside = set(settings["unranked"])
+    unranked = [name for name in made if notes or kinds[name].control or name in aside]
     first = jobs[0].durations
     headlines = {at: headline(made, at, wanted, gates, unranked) for at in first}
     commits = {row["commit"] for one in made.values() for row in one.rows}

@@ -63,6 +63,7 @@ class Headline:
 
     Attributes:
         removed: prompts of each contestant that fail a gate, by gate.
+        failing: prompts of each contestant that fail any.
         prompts: asked of everyone.
     """
 
@@ -70,6 +71,7 @@ class Headline:
     metrics: Mapping[str, bool | None]
     cells: Mapping[str, Mapping[str, Cell]]
     removed: Mapping[str, Mapping[str, int]]
+    failing: Mapping[str, int]
     prompts: int
     gates: Sequence[Gate] = ()
     versus: list[dict[str, Any]] = field(default_factory=list)
@@ -120,7 +122,8 @@ def headline(
             mean = interval(list(values[name].values()))
             cells[name][metric] = Cell(metric, result.value, mean, ranked, place, note)
     versus = _versus(there, fit, seconds, metrics)
-    return Headline(seconds, metrics, cells, removed, prompts, gates, versus)
+    failing = {name: prompts - len(kept) for name, kept in passing.items()}
+    return Headline(seconds, metrics, cells, removed, failing, prompts, gates, versus)
 
 
 def _passing(

@@ -39,7 +39,7 @@ def duration(table: Headline, look: Mapping[str, Look], controls: Sequence[str])
                 "colour": look[name].colour,
                 "swatch": swatch(look[name]),
                 "cells": [_cell(cells[metric], spans[metric]) for metric in table.metrics],
-                "removed": max(table.removed[name].values(), default=0),
+                "removed": table.failing[name],
                 "gates": "; ".join(f"{g}: {n}" for g, n in table.removed[name].items() if n),
             }
             for name, cells in table.cells.items()

@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from cf.bench.asked import Item
 from cf.bench.job import Job, load_states
 from cf.bench.measures import restored
 from cf.bench.runner import rows_of
-from cf.bench.store import Store
+from cf.bench.store import VIDEO, Store
 from cf.entry import Settings
 from cf.metrics.measurement import digest
 from cf.metrics.result import Result
@@ -61,6 +63,16 @@ def collect(jobs: Sequence[Job], store: Store) -> dict[str, Made]:
         }
         made[name] = Made(name, [row for _, row in there], results, mine)
     return made
+
+
+def files_of(jobs: Sequence[Job], folder: Path) -> dict[str, dict[Item, Path]]:
+    """The video files that were kept, by contestant."""
+    found: dict[str, dict[Item, Path]] = {}
+    for job in jobs:
+        file = Store(folder).job(job.contestant, job.item.key) / VIDEO
+        if file.is_file():
+            found.setdefault(job.contestant, {})[job.item] = file
+    return found
 
 
 def per_video(made: Mapping[str, Made]) -> pd.DataFrame:

@@ -88,8 +88,7 @@ def markdown(contest: Contest) -> str:
         parts.append("|" + " --- |" * (len(head) + 2))
         for name, cells in table.cells.items():
             shown = [_shown(cells[metric]) for metric in table.metrics]
-            removed = sum(table.removed[name].values())
-            parts.append(f"| {name} | " + " | ".join(shown) + f" | {removed} |")
+            parts.append(f"| {name} | " + " | ".join(shown) + f" | {table.failing[name]} |")
         parts.append("")
         parts += [f"Gates: {', '.join(map(str, table.gates)) or 'none'}.", ""]
     away = [f"- {one.name}: {one.missing}" for one in contest.entered if one.missing]
