@@ -33,9 +33,9 @@ Generated: the tables of the last run of
 
 on {device}, one thread, torch {torch}, commit {commit}, {date}; rows in `metrics.jsonl`. A video of
 {seconds:g} s at {fps:g} frames per second, {height} x {width} pixels, in pieces of {piece} frames.
-Ratios are to VBench's formula of subject consistency, frame by frame on the same extractor, in the same
-rounds: median (least to greatest); above 1 is slower. Metrics that look at the same thing share it, so
-all of them together take less than their sum.
+Ratios are to VBench's formula of subject consistency, frame by frame on the same extractor, in the
+same rounds: median (least to greatest); above 1 is slower. Metrics that look at the same thing
+share it, so all of them together take less than their sum.
 """
 
 
@@ -157,7 +157,9 @@ def page(rows: list[Row], about: Row, settings: Settings, command: list[str]) ->
     timed = [row for row in rows if row["what"] == "speed"]
     cells = []
     for row in timed:
-        against = [mine / base for mine, base in zip(row["rounds"], timed[0]["rounds"], strict=True)]
+        against = [
+            mine / base for mine, base in zip(row["rounds"], timed[0]["rounds"], strict=True)
+        ]
         rate = row["frames"] / spread(row["rounds"])["median"]
         cells.append([row["metric"], shown(spread(against)), f"{rate:.0f}"])
     lines = [text, *markdown(["metric", "time / vbench formula", "frames/s"], cells)]
