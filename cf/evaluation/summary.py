@@ -1,6 +1,7 @@
 """The summary of an evaluation as one markdown page."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -120,11 +121,25 @@ def _missing(measured: Measured) -> list[str]:
         for video in measured.videos
         if (facts := measured.facts.get(video.video_id)) and facts.note
     ]
-    for some in (found, notes):
+    for some in (found, notes, _reasons(measured)):
         lines += some[:_MOST]
         if len(some) > _MOST:
             lines.append(f"- and {len(some) - _MOST} more, see per_video.csv")
     return ["## Missing and noteworthy", "\n".join(lines)] if lines else []
+
+
+def _reasons(measured: Measured) -> list[str]:
+    """Why metrics have no number for videos that can be decoded, alike reasons counted."""
+    counts: Counter[tuple[str, str, str]] = Counter()
+    for contestant, results in measured.results.items():
+        for metric, result in results.items():
+            for video, why in result.reasons.items():
+                if video is not None and video not in measured.failures:
+                    counts[contestant, metric, why] += 1
+    return [
+        f"- {contestant}, {metric}, {count} video{'s' * (count > 1)}: {why}"
+        for (contestant, metric, why), count in counts.most_common()
+    ]
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
