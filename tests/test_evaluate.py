@@ -312,6 +312,23 @@ def test_values_of_different_provenance_never_share_a_column(two: Path, tmp_path
     assert sum(column.startswith(f"{NAME}@") for column in table) == 2
 
 
+def test_metrics_of_sets_are_compared_on_the_prompts_of_all(two: Path, tmp_path: Path) -> None:
+    told = evaluate(
+        f"videos=['{two}/calm','{two}/wild']",
+        "metrics=quick",
+        "extractor._target_=metrics_sets.Shrunken",
+        folder=tmp_path,
+    )
+    (name,) = told["compared_on_common_prompts"]
+    assert "Drift" in name
+    assert not told["not_compared"]
+    duel = next(duel for duel in told["duels"] if duel["metric"] == name)
+    assert duel["comparison"]["difference"]["units"] == 5
+    whole = told["contestants"]["calm"][name]["provenance_digest"]
+    assert whole != told["contestants"]["wild"][name]["provenance_digest"]
+    assert "On the prompts of all contestants only" in (tmp_path / "summary.md").read_text()
+
+
 def test_a_file_is_there_wholly_or_not_at_all(tmp_path: Path) -> None:
     def breaks(path: Path) -> None:
         path.write_text("half")

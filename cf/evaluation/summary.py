@@ -79,6 +79,12 @@ def _compared(compared: Contest) -> list[str]:
     notes = {duel.comparison.note for duel in compared.duels} - {""}
     parts += [f"**Note:** {note}." for note in sorted(notes)]
     parts += [f"**Not compared:** {name}: {why}." for name, why in compared.refused.items()]
+    if compared.shared:
+        parts.append(
+            f"**On the prompts of all contestants only**, because a value depends on the whole set "
+            f"and a contestant lacks some: {', '.join(compared.shared)}. Here a missing prompt "
+            f"costs no place."
+        )
     if compared.places:
         rows = [["metric", "place"]]
         rows += [[name, _places(places)] for name, places in compared.places.items()]
