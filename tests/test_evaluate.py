@@ -367,11 +367,11 @@ def test_contestants_get_names_that_tell_them_apart(tmp_path: Path) -> None:
         (["videos=nowhere"], "nowhere is neither a folder"),
         (["videos=."], "holds no video"),
         (["videos=[missing.mp4]"], "none of 1 videos can be decoded"),
-        (["videos=.", "metrics=none"], "at least one metric"),
+        (["videos=clip.mp4", "metrics=none"], "at least one metric"),
         (["videos=.", "pattern='('"], "no regular expression"),
         (["videos=.", "pattern='.*'"], "needs a group"),
-        (["videos=.", "metrics.temporal_flickering.window=0"], "window=0"),
-        (["videos=.", "+metrics.temporal_flickering.widow=1"], "widow"),
+        (["videos=clip.mp4", "+metrics.temporal_flickering.window=0"], "must be a positive"),
+        (["videos=clip.mp4", "+metrics.temporal_flickering.widow=1"], "widow"),
         (["videos=.", "resume=somewhere"], "not the folder of an evaluation"),
         (["videos=list.csv"], "columns file"),
     ],
@@ -380,4 +380,5 @@ def test_evaluate_refuses_in_one_message(
     settings: list[str], named: str, refused: Command, tmp_path: Path
 ) -> None:
     (tmp_path / "list.csv").write_text("file\na.mp4\n")
+    (tmp_path / "clip.mp4").touch()
     assert named in refused("cf.evaluate", *settings)
