@@ -365,7 +365,7 @@ def test_contestants_get_names_that_tell_them_apart(tmp_path: Path) -> None:
     [
         ([], "videos must be given"),
         (["videos=nowhere"], "nowhere is neither a folder"),
-        (["videos=."], "holds no video"),
+        (["videos=nothing"], "holds no video"),
         (["videos=[missing.mp4]"], "none of 1 videos can be decoded"),
         (["videos=clip.mp4", "metrics=none"], "at least one metric"),
         (["videos=.", "pattern='('"], "no regular expression"),
@@ -381,4 +381,5 @@ def test_evaluate_refuses_in_one_message(
 ) -> None:
     (tmp_path / "list.csv").write_text("file\na.mp4\n")
     (tmp_path / "clip.mp4").touch()
+    (tmp_path / "nothing").mkdir()
     assert named in refused("cf.evaluate", *settings)
