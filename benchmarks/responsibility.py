@@ -46,7 +46,7 @@ def drawn(matrix: Matrix) -> Figure:
     axes.tick_params(length=0, labelsize=10)
     axes.spines[:].set_visible(False)
     text = (
-        "Each line: the metric at strengths 0, ¼, ½, ¾, 1 of the distortion, up to six videos of WALK. "
+        "Each line: the metric at strengths 0, ¼, ½, ¾, 1 of the distortion, on videos of WALK. "
         "Blue: it judges the distorted video worse; orange: better;\nwhite: it does not notice. "
         "Framed: it is in charge, and must move at every step. Star: a known weakness, asserted in "
         "the tests. Hatched: it gives no number."
