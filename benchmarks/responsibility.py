@@ -46,7 +46,7 @@ def drawn(matrix: Matrix) -> Figure:
     axes.tick_params(length=0, labelsize=10)
     axes.spines[:].set_visible(False)
     text = (
-        "Each line: the metric at strengths 0, ¼, ½, ¾, 1 of the distortion, six videos of WALK. "
+        "Each line: the metric at strengths 0, ¼, ½, ¾, 1 of the distortion, on videos of WALK. "
         "Blue: it judges the distorted video worse; orange: better;\nwhite: it does not notice. "
         "Framed: it is in charge, and must move at every step. Star: a known weakness, asserted in "
         "the tests. Hatched: it gives no number."
@@ -59,19 +59,15 @@ def _cell(axes: Axes, matrix: Matrix, name: str, distortion: str, place: tuple[i
     duty, (x, y) = DUTIES[name], place
     values = np.array([matrix.value(name, distortion, strength) for strength in STRENGTHS])
     change = (values - values[0]) / duty.scale
-    judged = -1.0 if duty.metric().higher_is_better else 1.0
+    worse = -1.0 if duty.metric().higher_is_better else 1.0
     missing = math.isnan(change[-1])
-    colour = (
-        "#EEEEEE" if missing else _COLOURS(0.5 + 0.5 * float(np.clip(judged * change[-1], -1, 1)))
-    )
-    corner = (x - 0.47, y - 0.44)
-    hatch = "////" if missing else None
-    axes.add_patch(Rectangle(corner, 0.94, 0.88, fc=colour, ec="#CCCCCC", lw=0.5, hatch=hatch))
+    verdict = 0.0 if missing else float(np.clip(worse * change[-1], -1, 1))
+    ground = "#EEEEEE" if missing else _COLOURS(0.5 + 0.5 * verdict)
+    corner, hatch = (x - 0.47, y - 0.44), "////" if missing else None
+    axes.add_patch(Rectangle(corner, 0.94, 0.88, fc=ground, ec="#CCCCCC", lw=0.5, hatch=hatch))
+    across = x + np.linspace(-0.38, 0.38, len(STRENGTHS))
     height = y - 0.32 * np.clip(change, -1, 1)
-    dark = not missing and abs(change[-1]) > 0.6
-    axes.plot(
-        x + np.linspace(-0.38, 0.38, len(STRENGTHS)), height, lw=1.4, color="w" if dark else "k"
-    )
+    axes.plot(across, height, lw=1.4, color="w" if abs(verdict) > 0.6 else "k")
     if distortion in duty.charge:
         axes.add_patch(Rectangle(corner, 0.94, 0.88, fill=False, ec="k", lw=2, zorder=3))
     if distortion in duty.fooled:

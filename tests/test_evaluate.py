@@ -312,6 +312,23 @@ def test_values_of_different_provenance_never_share_a_column(two: Path, tmp_path
     assert sum(column.startswith(f"{NAME}@") for column in table) == 2
 
 
+def test_metrics_of_sets_are_compared_on_the_prompts_of_all(two: Path, tmp_path: Path) -> None:
+    told = evaluate(
+        f"videos=['{two}/calm','{two}/wild']",
+        "metrics=quick",
+        "extractor._target_=metrics_sets.Shrunken",
+        folder=tmp_path,
+    )
+    (name,) = told["compared_on_common_prompts"]
+    assert "Drift" in name
+    assert not told["not_compared"]
+    duel = next(duel for duel in told["duels"] if duel["metric"] == name)
+    assert duel["comparison"]["difference"]["units"] == 5
+    whole = told["contestants"]["calm"][name]["provenance_digest"]
+    assert whole != told["contestants"]["wild"][name]["provenance_digest"]
+    assert "On the prompts of all contestants only" in (tmp_path / "summary.md").read_text()
+
+
 def test_a_file_is_there_wholly_or_not_at_all(tmp_path: Path) -> None:
     def breaks(path: Path) -> None:
         path.write_text("half")
@@ -348,13 +365,13 @@ def test_contestants_get_names_that_tell_them_apart(tmp_path: Path) -> None:
     [
         ([], "videos must be given"),
         (["videos=nowhere"], "nowhere is neither a folder"),
-        (["videos=."], "holds no video"),
+        (["videos=nothing"], "holds no video"),
         (["videos=[missing.mp4]"], "none of 1 videos can be decoded"),
-        (["videos=.", "metrics=none"], "at least one metric"),
+        (["videos=clip.mp4", "metrics=none"], "at least one metric"),
         (["videos=.", "pattern='('"], "no regular expression"),
         (["videos=.", "pattern='.*'"], "needs a group"),
-        (["videos=.", "metrics.temporal_flickering.window=0"], "window=0"),
-        (["videos=.", "+metrics.temporal_flickering.widow=1"], "widow"),
+        (["videos=clip.mp4", "+metrics.temporal_flickering.window=0"], "must be a positive"),
+        (["videos=clip.mp4", "+metrics.temporal_flickering.widow=1"], "widow"),
         (["videos=.", "resume=somewhere"], "not the folder of an evaluation"),
         (["videos=list.csv"], "columns file"),
     ],
@@ -363,4 +380,6 @@ def test_evaluate_refuses_in_one_message(
     settings: list[str], named: str, refused: Command, tmp_path: Path
 ) -> None:
     (tmp_path / "list.csv").write_text("file\na.mp4\n")
+    (tmp_path / "clip.mp4").touch()
+    (tmp_path / "nothing").mkdir()
     assert named in refused("cf.evaluate", *settings)

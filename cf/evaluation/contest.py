@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 from cf.evaluation.measure import Measured
@@ -33,11 +33,13 @@ class Contest:
         duels: of every pair under every metric.
         places: metric -> standings, best first.
         refused: metric -> why its values must not be compared.
+        shared: metrics of sets that were scored anew on the prompts that all contestants have.
     """
 
     duels: list[Duel]
     places: Mapping[str, list[Standing]]
     refused: Mapping[str, str]
+    shared: list[str]
 
 
 Units = dict[Hashable, float]
@@ -62,7 +64,20 @@ def digests(measured: Measured, metric: str) -> dict[str, str]:
 
 
 def contest(measured: Measured) -> Contest:
-    """Compare every two contestants; values of different provenance are never set side by side."""
+    """Compare every two contestants; values of different provenance are never set side by side.
+
+    Where they differ because a contestant lacks a prompt of the set, common prompts are compared.
+    """
+    whole, measured = (
+        measured,
+        replace(
+            measured,
+            results={
+                name: {**results, **measured.common.get(name, {})}
+                for name, results in measured.results.items()
+            },
+        ),
+    )
     found: list[tuple[str, str, str, Comparison]] = []
     places, refused = {}, {}
     names = measured.contestants
@@ -80,4 +95,5 @@ def contest(measured: Measured) -> Contest:
             places[metric] = standings(values, better)
     corrected = holm([comparison.p for *_, comparison in found])
     duels = [Duel(*duel, p) for duel, p in zip(found, corrected, strict=True)]
-    return Contest(duels, places, refused)
+    shared = [name for name in whole.common.get(names[0], {}) if name not in refused]
+    return Contest(duels, places, refused, shared)

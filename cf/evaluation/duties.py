@@ -40,8 +40,8 @@ DUTIES: dict[str, Duty] = {
     "TemporalConsistency": Duty(
         _by_looks(_OfFew, rate=2.0),
         charge=dict.fromkeys((*_DRIFTS, "flicker", "cut"), -1),
-        also=frozenset(),
         fooled=frozenset({"freeze"}),
+        tolerance=0.04,
         scale=0.3,
         scenes=SCENES,
     ),
@@ -56,7 +56,7 @@ DUTIES: dict[str, Duty] = {
     "MotionSmoothness": Duty(
         _by_flow(MotionSmoothness),
         charge=dict.fromkeys(("jitter", "stutter", "shuffle"), 1),
-        also=frozenset({"freeze", "flicker", "noise", "blur", "cross_fade"}),
+        also=frozenset({"freeze", "flicker", "noise", "blur", "cross_fade", "loop"}),
         scenes=1,
     ),
     "TemporalFlicker": Duty(
@@ -72,7 +72,7 @@ DUTIES: dict[str, Duty] = {
     "cut rate": Duty(
         _by_flow(MotionSmoothness),
         charge={"cut": 1},
-        also=frozenset({"shuffle", "loop", "sink_reset"}),
+        also=frozenset({"jitter", "shuffle", "loop", "sink_reset"}),
         tolerance=1.0,
         scale=40.0,
         scenes=1,
@@ -96,7 +96,7 @@ DUTIES: dict[str, Duty] = {
     "VBench temporal flickering": Duty(
         TemporalFlickeringVBench,
         charge=dict.fromkeys(("flicker", "noise"), -1),
-        also=frozenset({"jitter", "shuffle", "stutter", "cut", "sink_reset"}),
+        also=frozenset({"jitter", "shuffle", "stutter", "cut", "sink_reset", "over_exposure"}),
         fooled=frozenset({"freeze", "blur", "grey_out"}),
         tolerance=0.01,
         scale=0.1,

@@ -11,6 +11,7 @@ from cf.evaluation.decoding import Ended, Piece, decoded, seconds_of
 from cf.evaluation.store import Facts, Store
 from cf.evaluation.videos import Listed
 from cf.metrics.base import VideoMetric
+from cf.metrics.measurement import digest
 from cf.metrics.result import Result
 
 log = logging.getLogger("cf.evaluate")
@@ -24,6 +25,8 @@ class Measured:
         facts: of each video that could be decoded to its end, by its id.
         failures: why the others could not.
         results: contestant -> metric's name -> result.
+        common: the same over the prompts that all contestants have, for metrics whose values
+            depend on the set of prompts and whose sets differ.
         unavailable: metrics that could not be made, and why.
     """
 
@@ -31,6 +34,7 @@ class Measured:
     facts: Mapping[int, Facts]
     failures: Mapping[int, str]
     results: Mapping[str, Mapping[str, Result]]
+    common: Mapping[str, Mapping[str, Result]] = field(default_factory=dict)
     unavailable: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -158,7 +162,30 @@ class _Pass:
             results[contestant] = {one.name: self._result(one, mine) for one in self.metrics}
         facts = {video.video_id: self.store.facts(video) for video in self.videos}
         known = {one: fact for one, fact in facts.items() if fact and one not in self.failures}
-        return Measured(self.videos, known, self.failures, results)
+        return Measured(self.videos, known, self.failures, results, self._common(results))
+
+    def _common(self, results: Mapping[str, Mapping[str, Result]]) -> dict[str, dict[str, Result]]:
+        """Metrics whose provenance differs between contestants, on the prompts of all of them."""
+        prompts = {
+            contestant: {
+                (video.prompt, video.seed)
+                for video in self.videos
+                if video.contestant == contestant and video.video_id not in self.failures
+            }
+            for contestant in results
+        }
+        shared = set.intersection(*prompts.values())
+        again: dict[str, dict[str, Result]] = {contestant: {} for contestant in results}
+        for metric in self.metrics:
+            told = {digest(dict(results[c][metric.name].provenance)) for c in results}
+            for contestant in results if len(told) > 1 and shared else ():
+                mine = [
+                    video
+                    for video in self.videos
+                    if video.contestant == contestant and (video.prompt, video.seed) in shared
+                ]
+                again[contestant][metric.name] = self._result(metric, mine)
+        return again
 
     def _result(self, metric: VideoMetric, videos: Sequence[Listed]) -> Result:
         metric.reset()

@@ -2,6 +2,7 @@
 
 import math
 from collections import defaultdict
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -42,8 +43,19 @@ def over_time(measured: Measured) -> Figure | None:
             panel.set_xlabel("seconds of video")
             panel.tick_params(labelbottom=True)
     if legend:
-        handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper left", ncols=6, frameon=False, fontsize=9)
+        found: dict[str, Any] = {}  # a panel lacks who has no number in it
+        for panel in panels:
+            handles, labels = panel.get_legend_handles_labels()
+            found |= dict(zip(labels, handles, strict=True))
+        names = [name for name in measured.contestants if name in found]
+        figure.legend(
+            [found[name] for name in names],
+            names,
+            loc="outside upper left",
+            ncols=6,
+            frameon=False,
+            fontsize=9,
+        )
     return figure
 
 

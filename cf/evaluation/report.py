@@ -129,6 +129,7 @@ def as_json(measured: Measured, compared: Contest, told: Mapping[str, Any]) -> d
         "duels": [asdict(duel) for duel in compared.duels],
         "places": {name: [asdict(one) for one in all_] for name, all_ in compared.places.items()},
         "not_compared": dict(compared.refused),
+        "compared_on_common_prompts": compared.shared,
     }
 
 

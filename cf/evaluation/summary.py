@@ -1,6 +1,7 @@
 """The summary of an evaluation as one markdown page."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -78,6 +79,12 @@ def _compared(compared: Contest) -> list[str]:
     notes = {duel.comparison.note for duel in compared.duels} - {""}
     parts += [f"**Note:** {note}." for note in sorted(notes)]
     parts += [f"**Not compared:** {name}: {why}." for name, why in compared.refused.items()]
+    if compared.shared:
+        parts.append(
+            f"**On the prompts of all contestants only**, because a value depends on the whole set "
+            f"and a contestant lacks some: {', '.join(compared.shared)}. Here a missing prompt "
+            f"costs no place."
+        )
     if compared.places:
         rows = [["metric", "place"]]
         rows += [[name, _places(places)] for name, places in compared.places.items()]
@@ -120,11 +127,25 @@ def _missing(measured: Measured) -> list[str]:
         for video in measured.videos
         if (facts := measured.facts.get(video.video_id)) and facts.note
     ]
-    for some in (found, notes):
+    for some in (found, notes, _reasons(measured)):
         lines += some[:_MOST]
         if len(some) > _MOST:
             lines.append(f"- and {len(some) - _MOST} more, see per_video.csv")
     return ["## Missing and noteworthy", "\n".join(lines)] if lines else []
+
+
+def _reasons(measured: Measured) -> list[str]:
+    """Why metrics have no number for videos that can be decoded, alike reasons counted."""
+    counts: Counter[tuple[str, str, str]] = Counter()
+    for contestant, results in measured.results.items():
+        for metric, result in results.items():
+            for video, why in result.reasons.items():
+                if video is not None and video not in measured.failures:
+                    counts[contestant, metric, why] += 1
+    return [
+        f"- {contestant}, {metric}, {count} video{'s' * (count > 1)}: {why}"
+        for (contestant, metric, why), count in counts.most_common()
+    ]
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
