@@ -41,7 +41,7 @@ return {times, half, falling, rising, tab: document.querySelector('.tab.shown').
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory: pytest.TempPathFactory) -> tuple[Contest, Path]:
     folder = tmp_path_factory.mktemp("report")
-    more = ("metrics=default", "headline=[temporal_flickering]", "single_file=false")
+    more = ("headline=[temporal_flickering]", "single_file=false")
     contest = hold(settings(*FEW, *more, "networks={away: nowhere}"), folder)
     write_tables(contest, folder)
     write_report(contest, folder)

@@ -64,6 +64,12 @@ def test_neither_time_nor_sides_have_a_direction(smooth: float) -> None:
         assert result(MotionSmoothness(), turned).value == pytest.approx(smooth, rel=within)
 
 
+def test_pictures_of_other_sizes_leave_no_trace(smooth: float) -> None:
+    for side in (24, 200):
+        result(MotionSmoothness(), (torch.rand(4, 3, side, side) * 255).byte())
+    assert result(MotionSmoothness(), walk()).value == smooth
+
+
 def test_flicker_noise_and_colour_are_not_roughness(smooth: float) -> None:
     frames = walk()
     fade = frames * torch.linspace(1, 0.6, len(frames)).view(-1, 1, 1, 1)

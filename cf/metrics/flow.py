@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,7 @@ class Dis(Flow):
     def __call__(self, one: Picture, other: Picture) -> Field:
         """See `Flow`."""
         with _one_thread():  # its patches depend on how the picture is shared among threads
-            found = _dis().calc(luma(one), luma(other), None)  # type: ignore[call-overload]
+            found = _dis(one.shape).calc(luma(one), luma(other), None)  # type: ignore[call-overload]
         return np.asarray(found, np.float32)
 
     def provenance(self) -> dict[str, Any]:
@@ -95,8 +95,9 @@ def luma(picture: Picture) -> UInt8[np.ndarray, "h w"]:
     return np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.uint8)
 
 
-@cache
-def _dis() -> cv2.DISOpticalFlow:
+@lru_cache(maxsize=16)
+def _dis(shape: tuple[int, ...]) -> cv2.DISOpticalFlow:
+    """One for each size of picture: its pyramid stays as low as its smallest picture wanted it."""
     return cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
 
 
