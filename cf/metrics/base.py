@@ -12,7 +12,7 @@ from torch import Tensor
 from torchmetrics import Metric, MetricCollection
 from torchmetrics.utilities import dim_zero_cat
 
-from cf.metrics.inputs import pixels_of, rate_of, refuse_misfits, seen_of
+from cf.metrics.inputs import check_frames, rate_of, refuse_misfits, seen_of
 from cf.metrics.measurement import Measurement
 from cf.metrics.result import Result
 from cf.metrics.scored import Fault, Scored
@@ -97,22 +97,23 @@ class VideoMetric(Metric):
             ValueError: frames of a wrong shape, range or dtype, or delivered twice; nothing is
                 taken in then.
         """
-        pixels = pixels_of(frames, "frames")
+        check_frames(frames, "frames")
         rate = rate_of(fps)
         if start_frame < 0:
             raise ValueError(f"start_frame={start_frame} must be at least 0")
-        stop = start_frame + len(pixels)
-        size = list(pixels.shape[-2:])
+        stop = start_frame + len(frames)
+        size = list(frames.shape[-2:])
         known = getattr(self, self._states["runs"]), getattr(self, self._states["segments"])
         refuse_misfits(known, video_id, start_frame, stop, rate, size)
-        seen = seen_of(self.name, self.measurement, pixels, reference, truth or {})
+        stride = self._stream.clock(rate).stride
+        sampled = slice(-start_frame % stride, None, stride)
+        seen = seen_of(self.name, self.measurement, frames, reference, truth or {}, sampled)
         prompt, own = (NO_PROMPT if x is None else x for x in (prompt_id, seed))
         faults = []
         finite = torch.isfinite(frames).flatten(1).all(1) if frames.is_floating_point() else None
         if finite is not None and not finite.all():
             frame = start_frame + int((~finite).nonzero()[0])
             faults = [[video_id, frame, int(Fault.NOT_FINITE)]]
-            seen = replace(seen, frames=pixels.nan_to_num(0, 0, 0))
         marks = [[video_id, mark] for mark in boundaries or () if start_frame <= mark < stop]
         described = replace(
             self._stream.empty(),
@@ -120,9 +121,8 @@ class VideoMetric(Metric):
             marks=torch.tensor(marks, dtype=torch.long).view(-1, 2),
             faults=torch.tensor(faults, dtype=torch.long).view(-1, 3),
         )
-        stride = self._stream.clock(rate).stride
         with torch.no_grad():
-            kept = self.measurement.see(seen.every(-start_frame % stride, stride)).cpu()
+            kept = self.measurement.see(seen).cpu()
         assert kept.dtype == self.measurement.kept, (kept.dtype, self.measurement.kept)
         measured = self._stream.measured(video_id, start_frame, stop, rate, kept)
         self._append(described.joined(measured))

@@ -17,15 +17,15 @@ def rate_of(fps: float) -> Fraction:
     return Fraction(fps).limit_denominator(1001)
 
 
-def pixels_of(frames: Tensor, what: str) -> Float[Tensor, "t 3 h w"]:
-    """Frames, checked, as floats in [0, 1]."""
+def check_frames(frames: Tensor, what: str) -> None:
+    """Raise a ValueError for a wrong shape, range or dtype."""
     if not isinstance(frames, Tensor) or frames.ndim != 4 or frames.shape[1] != 3:
         shape = tuple(frames.shape) if isinstance(frames, Tensor) else type(frames).__name__
         raise ValueError(f"{what} must be a tensor of shape (t, 3, h, w), got {shape}")
     if not len(frames) or not frames.shape[2] or not frames.shape[3]:
         raise ValueError(f"{what} must not be empty, got shape {tuple(frames.shape)}")
     if frames.dtype == torch.uint8:
-        return frames.float() / 255
+        return
     if not frames.is_floating_point():
         raise ValueError(f"{what} must be floats in [0, 1] or uint8, got {frames.dtype}")
     known = frames[torch.isfinite(frames)]
@@ -34,7 +34,13 @@ def pixels_of(frames: Tensor, what: str) -> Float[Tensor, "t 3 h w"]:
             f"{what} must lie in [0, 1], got {float(known.min()):g} to {float(known.max()):g}; "
             f"clamp them, or rescale from [-1, 1] by (x + 1) / 2"
         )
-    return frames.float()
+
+
+def pixels_of(frames: Tensor) -> Float[Tensor, "t 3 h w"]:
+    """As floats in [0, 1]; what is no number is black."""
+    if frames.dtype == torch.uint8:
+        return frames.float() / 255
+    return frames.float().nan_to_num(0, 0, 0)
 
 
 def refuse_misfits(
@@ -71,11 +77,12 @@ def refuse_misfits(
 def seen_of(
     name: str,
     measurement: Measurement,
-    pixels: Tensor,
+    frames: Tensor,
     reference: Tensor | None,
     truth: Mapping[str, Tensor],
+    sampled: slice,
 ) -> Seen:
-    """What a measurement of that name needs of an update."""
+    """What a measurement of that name needs of the frames of an update that it looks at."""
     for need in measurement.needs:
         if (reference is None) if need == "reference" else need not in truth:
             raise ValueError(
@@ -84,14 +91,17 @@ def seen_of(
             )
     needed = {name: truth[name].cpu() for name in measurement.needs if name != "reference"}
     for name, rows in needed.items():
-        if len(rows) != len(pixels):
-            raise ValueError(f"truth[{name!r}] has {len(rows)} rows for {len(pixels)} frames")
+        if len(rows) != len(frames):
+            raise ValueError(f"truth[{name!r}] has {len(rows)} rows for {len(frames)} frames")
     true = None
     if "reference" in measurement.needs:
         assert reference is not None
-        true = pixels_of(reference, "reference")
-        if true.shape != pixels.shape:
+        check_frames(reference, "reference")
+        if reference.shape != frames.shape:
             raise ValueError(
-                f"reference has shape {tuple(true.shape)}, frames have {tuple(pixels.shape)}"
+                f"reference has shape {tuple(reference.shape)}, frames have {tuple(frames.shape)}"
             )
-    return Seen(pixels, true, needed)
+        true = pixels_of(reference[sampled])
+    return Seen(
+        pixels_of(frames[sampled]), true, {name: rows[sampled] for name, rows in needed.items()}
+    )

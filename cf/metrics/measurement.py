@@ -26,14 +26,6 @@ class Seen:
     reference: Float[Tensor, "t 3 h w"] | None = None
     truth: dict[str, Tensor] = field(default_factory=dict)
 
-    def every(self, first: int, stride: int) -> "Seen":
-        """Every n-th frame, n being `stride`, from `first` on."""
-        return Seen(
-            self.frames[first::stride],
-            None if self.reference is None else self.reference[first::stride],
-            {name: rows[first::stride] for name, rows in self.truth.items()},
-        )
-
 
 class Measurement(ABC):
     """Numbers that are read off every `span` neighbouring frames of a video.
