@@ -1,13 +1,18 @@
 """The responsibility matrix: who is in charge answers at every step, all others keep still."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
 
+from cf.data.world.known import known
+from cf.data.world.walk import Walk
 from cf.evaluation.duties import DUTIES, SCENES
 from cf.evaluation.responsibility import STRENGTHS, Matrix, scenes
 from cf.metrics.distortions import DISTORTIONS, Scene, distorted
+from cf.metrics.extractors.handcrafted import Handcrafted
+from cf.metrics.identity import IdentityPersistence
 
 WITHOUT = {"identity_swap"}
 """Distortions that nobody notices: global looks do not tell one small thing from another."""
@@ -105,3 +110,21 @@ def test_unknown_distortions_and_strengths_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=r"blurr|strength"):
         distorted(name, scene, strength)
+
+
+def test_another_identity_is_seen_where_things_are_looked_at_one_by_one() -> None:
+    """What all rows of the matrix overlook; it needs to know where things are."""
+    world = Walk((64, 64), 1.5, num_places=2, place_sprites=2, stay_blocks=8, turn=0.0)
+    drawn = world.draw(seed=0, numbers=[0], frames=96)
+    truth = known(drawn, 0, given=24)
+    instance = truth["instance"]
+    for thing in (2, 5):
+        scene = Scene(drawn.video[0], drawn.video[0], instance == thing, 8.0)
+        values = []
+        for strength in STRENGTHS:
+            metric = IdentityPersistence(Handcrafted(), int(instance.max()), border=4)
+            video = distorted("identity_swap", scene, strength)
+            metric.update(video, 0, fps=8, truth=truth)
+            values.append(float(metric.compute()))
+        assert all(after < before for before, after in pairwise(values)), values
+        assert values[0] - values[-1] > 0.05
