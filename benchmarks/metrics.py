@@ -31,8 +31,8 @@ Generated: the tables of the last run of
 {command}
 ```
 
-on {device}, one thread, torch {torch}, commit {commit}, {date}; rows in `metrics.jsonl`. A video of
-{seconds:g} s at {fps:g} frames per second, {height} x {width} pixels, in pieces of {piece} frames.
+on {device}, one thread, torch {torch}, commit {commit}, {date}; rows in `metrics.jsonl`.
+A video of {seconds:g} s at {fps:g} frames per second, {height} x {width} pixels, in pieces of {piece} frames.
 Ratios are to VBench's formula of subject consistency, frame by frame on the same extractor, in the
 same rounds: median (least to greatest); above 1 is slower. Metrics that look at the same thing
 share it, so all of them together take less than their sum.
@@ -105,7 +105,7 @@ def hour(settings: Settings) -> Row:
     collection = together(metrics)
     seconds = settings["hours"] * 3600
     began = time.perf_counter()
-    for piece in _drawn(settings, seconds):
+    for piece in _drawn(settings | {"size": settings["hour_size"]}, seconds):
         collection.update(piece, 0, at, fps=settings["fps"])
         at += len(piece)
     collection.compute()
@@ -162,13 +162,14 @@ def page(rows: list[Row], about: Row, settings: Settings, command: list[str]) ->
         ]
         rate = row["frames"] / spread(row["rounds"])["median"]
         cells.append([row["metric"], shown(spread(against)), f"{rate:.0f}"])
-    lines = [text, *markdown(["metric", "time / vbench formula", "frames/s"], cells)]
+    lines = [text, *markdown(["time / vbench formula", "frames/s"], cells, "metric")]
     for row in rows:
         if row["what"] == "memory":
             sizes = [row[key] / 2**30 for key in ("resident_bytes", "resident_bytes_before")]
             lines.append(
-                f"\n{row['hours']:g} h of such video ({row['frames']} frames) under all metrics at "
-                f"once: at most {sizes[0]:.2f} GiB resident, {sizes[1]:.2f} of them before the "
+                f"\n{row['hours']:g} h of such video at {settings['hour_size'][0]} x "
+                f"{settings['hour_size'][1]} pixels ({row['frames']} frames), all metrics at once: "
+                f"at most {sizes[0]:.2f} GiB resident, {sizes[1]:.2f} of them before the "
                 f"first frame.\n"
             )
     return "\n".join(lines)

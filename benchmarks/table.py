@@ -104,9 +104,9 @@ def _training_table(rows: Sequence[Row]) -> list[str]:
     return ["## Training step", "", *markdown(head, cells)] if steps else []
 
 
-def markdown(head: Sequence[str], cells: Sequence[Sequence[str]]) -> list[str]:
-    """A table whose first column is the memory."""
-    rows = [["memory", *head], ["---"] * (len(head) + 1), *cells]
+def markdown(head: Sequence[str], cells: Sequence[Sequence[str]], of: str = "memory") -> list[str]:
+    """A table whose first column is the memory, or what it is `of`."""
+    rows = [[of, *head], ["---"] * (len(head) + 1), *cells]
     return [*("| " + " | ".join(row) + " |" for row in rows), ""]
 
 
