@@ -33,9 +33,9 @@ Generated: the tables of the last run of
 
 on {device}, one thread, torch {torch}, commit {commit}, {date}; rows in `metrics.jsonl`.
 A video of {seconds:g} s at {fps:g} frames per second, {height} x {width} pixels, in pieces of
-{piece} frames. Ratios are to VBench's formula of subject consistency, frame by frame on the same extractor, in the
-same rounds: median (least to greatest); above 1 is slower. Metrics that look at the same thing
-share it, so all of them together take less than their sum.
+{piece} frames. Ratios are to VBench's formula of subject consistency, frame by frame on the same
+extractor, in the same rounds: median (least to greatest); above 1 is slower. Metrics that look at
+the same thing share it, so all of them together take less than their sum.
 """
 
 
