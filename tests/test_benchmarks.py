@@ -187,3 +187,40 @@ def test_memories_are_compared_with_the_window_and_with_all(tmp_path: Path) -> N
         "| quantised",
         "| sliding",
     ]
+
+
+def test_metrics_are_timed_against_vbenchs_formula_and_an_hour_is_weighed(tmp_path: Path) -> None:
+    few = ["metrics=quick", "seconds=1", "repeats=2", "hours=0.001", f"folder={tmp_path}"]
+    command = [sys.executable, str(FOLDER / "metrics.py"), *few]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    *timed, memory = map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines())
+    assert [row["metric"] for row in timed[:2]] == ["vbench formula", "all together"]
+    assert {"loop_rate", "subject_consistency"} <= {row["metric"] for row in timed}
+    assert all(len(row["rounds"]) == 2 for row in timed)
+    assert memory["frames"] == 58
+    assert memory["resident_bytes"] >= memory["resident_bytes_before"] > 2**27
+    table = (tmp_path / "metrics.md").read_text()
+    assert table in done.stdout
+    assert "| vbench formula | 1.00 (1.00 to 1.00) |" in table
+    assert os.fspath(tmp_path) not in table
+
+
+def test_the_formula_that_metrics_are_timed_against_is_the_metrics() -> None:
+    import importlib.util
+
+    import torch
+
+    from cf.metrics.extractors.handcrafted import Handcrafted
+    from cf.metrics.vbench_consistency import SubjectConsistencyVBench
+
+    # By its path: among the tests there is another module of that name.
+    spec = importlib.util.spec_from_file_location("bench_metrics", FOLDER / "metrics.py")
+    assert spec is not None
+    assert spec.loader is not None
+    bench = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(bench)
+    frames = (torch.rand(5, 3, 32, 48) * 255).byte()
+    metric = SubjectConsistencyVBench(Handcrafted())
+    metric.update(frames, 0, fps=8)
+    assert bench.vbench(frames, Handcrafted()) == pytest.approx(float(metric.compute()), abs=1e-5)
