@@ -30,14 +30,8 @@ class ConsistencyHorizon(SetMetric):
     Blind spots: those of `SemanticDrift`; a frozen video lasts for ever, so it is read with motion.
 
     >>> import torch
-    >>> from cf.metrics.extractors.base import Extractor
-    >>> class Colour(Extractor):
-    ...     name, semantic, width = "colour", False, 3
-    ...     def __call__(self, frames):
-    ...         return frames.mean((2, 3))
-    ...     def provenance(self):
-    ...         return {"extractor": self.name}
-    >>> metric = ConsistencyHorizon(Colour())
+    >>> from cf.metrics.extractors.mean_colour import MeanColour
+    >>> metric = ConsistencyHorizon(MeanColour())
     >>> for number in range(4):
     ...     video = torch.full((64, 3, 8, 8), 0.1)
     ...     video[:24, number % 3] = 1  # grey from 3 s on
@@ -68,13 +62,10 @@ class ConsistencyHorizon(SetMetric):
         reasons: dict[int | None, str] = {}
         if math.isinf(value):
             reasons[None] = f"> {end:g} s: more than half of the videos last to their end"
-        per_window, windows = grid.over_time(drift.lost())
         return self.answer(
             min(value, end),
             grid.by_video(times),
             reasons=reasons,
-            per_window=per_window,
-            windows=windows,
             curves={"time": steps, "survival": curve},
             extras={
                 "censored": float(math.isinf(value)),

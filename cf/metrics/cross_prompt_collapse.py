@@ -41,14 +41,8 @@ class CrossPromptCollapse(SetMetric):
     (`kappa_first` tells), and to one that happens to each prompt in its own way.
 
     >>> import torch
-    >>> from cf.metrics.extractors.base import Extractor
-    >>> class Colour(Extractor):
-    ...     name, semantic, width = "colour", False, 3
-    ...     def __call__(self, frames):
-    ...         return frames.mean((2, 3))
-    ...     def provenance(self):
-    ...         return {"extractor": self.name}
-    >>> metric = CrossPromptCollapse(Colour())
+    >>> from cf.metrics.extractors.mean_colour import MeanColour
+    >>> metric = CrossPromptCollapse(MeanColour())
     >>> for number in range(4):
     ...     video = torch.zeros(16, 3, 8, 8)
     ...     video[:8, number % 3] = 1

@@ -26,14 +26,8 @@ class OwnAnchorAUC(SetMetric):
     prompts, or very different ones, it is 1 for almost anything.
 
     >>> import torch
-    >>> from cf.metrics.extractors.base import Extractor
-    >>> class Colour(Extractor):
-    ...     name, semantic, width = "colour", False, 3
-    ...     def __call__(self, frames):
-    ...         return frames.mean((2, 3))
-    ...     def provenance(self):
-    ...         return {"extractor": self.name}
-    >>> metric = OwnAnchorAUC(Colour())
+    >>> from cf.metrics.extractors.mean_colour import MeanColour
+    >>> metric = OwnAnchorAUC(MeanColour())
     >>> for number in range(4):
     ...     video = torch.full((32, 3, 8, 8), 0.1 * number)
     ...     video[:, number % 3] = 1

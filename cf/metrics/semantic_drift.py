@@ -36,14 +36,8 @@ class SemanticDrift(SetMetric):
     another identity of a small object; legitimate camera motion costs something, so compare models.
 
     >>> import torch
-    >>> from cf.metrics.extractors.base import Extractor
-    >>> class Colour(Extractor):
-    ...     name, semantic, width = "colour", False, 3
-    ...     def __call__(self, frames):
-    ...         return frames.mean((2, 3))
-    ...     def provenance(self):
-    ...         return {"extractor": self.name}
-    >>> metric = SemanticDrift(Colour())
+    >>> from cf.metrics.extractors.mean_colour import MeanColour
+    >>> metric = SemanticDrift(MeanColour())
     >>> for number in range(4):
     ...     video = torch.full((32, 3, 8, 8), 0.1)
     ...     video[:24, number % 3] = 1
@@ -84,17 +78,11 @@ class SemanticDriftAbsolute(AloneMetric, SemanticDrift):
             if None.
 
     >>> import torch
-    >>> from cf.metrics.extractors.base import Extractor
-    >>> class Colour(Extractor):
-    ...     name, semantic, width = "colour", True, 3
-    ...     def __call__(self, frames):
-    ...         return frames.mean((2, 3))
-    ...     def provenance(self):
-    ...         return {"extractor": self.name}
-    >>> metric = SemanticDriftAbsolute(Colour(), kappa=0.5)
+    >>> from cf.metrics.extractors.mean_colour import MeanColour
+    >>> metric = SemanticDriftAbsolute(MeanColour(), kappa=0.5)
     >>> metric.update(torch.full((32, 3, 8, 8), 0.5), video_id=0, fps=8)
     >>> metric.name, abs(round(float(metric.compute()), 4))
-    ('SemanticDriftAbsolute[colour]', 0.0)
+    ('AppearanceDriftAbsolute[colour]', 0.0)
     """
 
     least_prompts = 1

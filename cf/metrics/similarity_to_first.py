@@ -37,14 +37,8 @@ class SimilarityToFirst(VideoMetric):
         rate: frames per second that are looked at; None for all, as the protocol has it.
 
     >>> import torch
-    >>> from cf.metrics.extractors.base import Extractor
-    >>> class Colour(Extractor):
-    ...     name, semantic, width = "colour", False, 3
-    ...     def __call__(self, frames):
-    ...         return frames.mean((2, 3))
-    ...     def provenance(self):
-    ...         return {"extractor": self.name}
-    >>> metric = SimilarityToFirst(Colour(), times=(2,))
+    >>> from cf.metrics.extractors.mean_colour import MeanColour
+    >>> metric = SimilarityToFirst(MeanColour(), times=(2,))
     >>> metric.update(torch.full((24, 3, 8, 8), 0.5), video_id=0, fps=8)
     >>> round(float(metric.compute()), 4)
     100.0

@@ -46,14 +46,8 @@ class TemporalConsistencyAbsolute(AloneMetric):
             if None.
 
     >>> import torch
-    >>> from cf.metrics.extractors.base import Extractor
-    >>> class Colour(Extractor):
-    ...     name, semantic, width = "colour", False, 3
-    ...     def __call__(self, frames):
-    ...         return frames.mean((2, 3))
-    ...     def provenance(self):
-    ...         return {"extractor": self.name}
-    >>> metric = TemporalConsistencyAbsolute(Colour(), kappa=0.5)
+    >>> from cf.metrics.extractors.mean_colour import MeanColour
+    >>> metric = TemporalConsistencyAbsolute(MeanColour(), kappa=0.5)
     >>> metric.update(torch.full((32, 3, 8, 8), 0.5), video_id=0, fps=8)
     >>> round(float(metric.compute()), 6)
     1.0
@@ -98,14 +92,8 @@ class TemporalConsistency(SetMetric):
     read with motion, loop rate and sink resets.
 
     >>> import torch
-    >>> from cf.metrics.extractors.base import Extractor
-    >>> class Colour(Extractor):
-    ...     name, semantic, width = "colour", False, 3
-    ...     def __call__(self, frames):
-    ...         return frames.mean((2, 3))
-    ...     def provenance(self):
-    ...         return {"extractor": self.name}
-    >>> metric = TemporalConsistency(Colour())
+    >>> from cf.metrics.extractors.mean_colour import MeanColour
+    >>> metric = TemporalConsistency(MeanColour())
     >>> for number in range(16):
     ...     still = torch.rand(1, 3, 1, 1).expand(16, 3, 8, 8)
     ...     metric.update(still, video_id=number, fps=8)

@@ -32,14 +32,8 @@ class SubjectConsistencyVBench(VideoMetric):
     a lag of one frame, so it depends on the frame rate; it rewards resets to the first frame.
 
     >>> import torch
-    >>> from cf.metrics.extractors.base import Extractor
-    >>> class Colour(Extractor):
-    ...     name, semantic, width = "colour", False, 3
-    ...     def __call__(self, frames):
-    ...         return frames.mean((2, 3))
-    ...     def provenance(self):
-    ...         return {"extractor": self.name}
-    >>> metric = SubjectConsistencyVBench(Colour())
+    >>> from cf.metrics.extractors.mean_colour import MeanColour
+    >>> metric = SubjectConsistencyVBench(MeanColour())
     >>> video = torch.zeros(3, 3, 8, 8)
     >>> video[:2, 0] = 1
     >>> video[2, 1] = 1
@@ -114,14 +108,8 @@ class ClipToClipRaw(SubjectConsistencyVBench):
         clip: seconds.
 
     >>> import torch
-    >>> from cf.metrics.extractors.base import Extractor
-    >>> class Colour(Extractor):
-    ...     name, semantic, width = "colour", False, 3
-    ...     def __call__(self, frames):
-    ...         return frames.mean((2, 3))
-    ...     def provenance(self):
-    ...         return {"extractor": self.name}
-    >>> metric = ClipToClipRaw(Colour())
+    >>> from cf.metrics.extractors.mean_colour import MeanColour
+    >>> metric = ClipToClipRaw(MeanColour())
     >>> metric.update(torch.full((40, 3, 8, 8), 0.5), video_id=0, fps=8)
     >>> round(float(metric.compute()), 6), int(metric.result().extras["num_frames"])
     (1.0, 2)

@@ -15,6 +15,7 @@ from cf.models.text import TextEncoder
 from cf.modules.base import VideoModule
 from cf.modules.guard import Guard
 from cf.modules.length import Length
+from cf.modules.notes import Notes
 from cf.modules.windows import Batch, Windows
 from cf.objectives.base import Networks, Window
 from cf.objectives.forcing import ForcingLoss
@@ -127,7 +128,7 @@ class DistillModule(VideoModule):
         self.critic_steps, self.accumulate, self.clip = critic_steps, accumulate, clip
         self.negative_prompt = negative_prompt
         self.register_buffer("_turns", torch.zeros((), dtype=torch.long))
-        self._notes: dict[str, list[Tensor]] = {}
+        self._notes = Notes()
 
     def shown(self) -> list[tuple[Backbone, Rollout]]:
         """What samples are made with: the student, and a teacher that can stream."""
@@ -176,9 +177,9 @@ class DistillModule(VideoModule):
             real=not turn.critic and any(one.takes_real for one in wants),
         )
         self.seen_frames += len(batch["prompt"]) * self.codec.video_frames(made.length)
-        self._note("train/length", made.remembered.new_tensor(made.length))
-        self._note("train/given", made.remembered.new_tensor(made.given))
-        self._note("memory/frames", made.remembered)
+        self._notes.add("train/length", made.remembered.new_tensor(made.length))
+        self._notes.add("train/given", made.remembered.new_tensor(made.given))
+        self._notes.add("memory/frames", made.remembered)
         loss = self._loss(parts, made.windows, turn.critic)
         self.manual_backward(loss / self.accumulate)
         try:
@@ -246,9 +247,9 @@ class DistillModule(VideoModule):
                     loss = objective.student_loss(window, self._networks, random)
                 total = total + weight * len(window.samples) / count * loss.value
                 for name, value in loss.logs.items():
-                    self._note(f"train/{name}{'_real' * window.real}", value)
+                    self._notes.add(f"train/{name}{'_real' * window.real}", value)
                 self._watch_critic(loss)
-        self._note("train/critic_loss" if critic else "train/student_loss", total.detach())
+        self._notes.add("train/critic_loss" if critic else "train/student_loss", total.detach())
         return total
 
     def _watch_critic(self, loss: Loss) -> None:
@@ -270,7 +271,7 @@ class DistillModule(VideoModule):
     def _step_student(self) -> None:
         optimizer = _listed(self.optimizers())[0]
         self._clip(self.trained, "student")
-        self._note("train/lr", torch.tensor(optimizer.param_groups[0]["lr"]))
+        self._notes.add("train/lr", torch.tensor(optimizer.param_groups[0]["lr"]))
         optimizer.step()
         optimizer.zero_grad()
         _listed(self.lr_schedulers())[0].step()
@@ -282,23 +283,12 @@ class DistillModule(VideoModule):
 
     def _clip(self, network: Backbone, who: str) -> None:
         norm = torch.nn.utils.clip_grad_norm_(network.parameters(), self.clip)
-        self._note(f"train/{who}_gradient_norm", norm)
+        self._notes.add(f"train/{who}_gradient_norm", norm)
         self.guard.check_gradient(norm, who, self.global_step)
 
-    def _note(self, name: str, value: Tensor) -> None:
-        self._notes.setdefault(name, []).append(value.detach().float())
-
     def _report(self, step: int) -> None:
-        """Hand the means since the last report to the loggers, under the student's step.
-
-        Lightning's own would count the critic's batches.
-        """
-        trainer: Any = self.trainer
-        names = sorted(self._notes)
-        means = torch.stack([torch.stack(self._notes[name]).mean() for name in names])
-        means = trainer.strategy.reduce(means, reduce_op="mean")
-        values = dict(zip(names, means.tolist(), strict=True))
-        self._notes = {}
+        """Log means under the student's step; Lightning's own would count the critic's batches."""
+        values = self._notes.means(lambda x: self.trainer.strategy.reduce(x, reduce_op="mean"))
         shown = {name: value for name, value in values.items() if name.endswith("_loss")}
         self.log_dict(shown, prog_bar=True, logger=False)
         for logger in self.loggers:
