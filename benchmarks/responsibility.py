@@ -28,7 +28,7 @@ def main() -> None:
         for strength in STRENGTHS:
             matrix.measure(DUTIES, distortion, strength)
     path.parent.mkdir(parents=True, exist_ok=True)
-    drawn(matrix).savefig(path, dpi=84)
+    drawn(matrix).savefig(path, dpi=84, pil_kwargs={"optimize": True})
 
 
 def drawn(matrix: Matrix) -> Figure:
