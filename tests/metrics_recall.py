@@ -13,7 +13,7 @@ from cf.data.world.rooms import Rooms
 from cf.metrics.attribute_recall import AttributeRecall
 from cf.metrics.base import VideoMetric
 from cf.metrics.colour_recall import ColourRecall
-from cf.metrics.extractors.base import Extractor
+from cf.metrics.extractors.mean_colour import MeanColour
 from cf.metrics.full_reference import PSNR, SSIM
 from cf.metrics.fvd import FVD, ClipExtractor
 from cf.metrics.identity import IdentityPersistence
@@ -27,20 +27,6 @@ from cf.metrics.revisit import RevisitPSNR, RevisitSSIM
 WORLD = Rooms(size=(24, 24), num_places=2, stay_blocks=2, token=(12, 6))
 NEEDLE = Needle(size=(24, 24), token=(12, 6), past_frames=24, shown_frames=3, away_frames=3)
 PALETTE = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
-
-
-class MeanColour(Extractor):
-    """The mean colour of a frame: a stub for laws, no evidence of anything."""
-
-    name = "mean-colour"
-    semantic = False
-    width = 3
-
-    def __call__(self, frames: Tensor) -> Tensor:
-        return frames.double().mean((2, 3)).float()
-
-    def provenance(self) -> dict[str, Any]:
-        return {"extractor": self.name}
 
 
 class Moving(ClipExtractor):

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from metrics_recall import MeanColour
 from torch import Tensor
 
 from cf.data.world.base import Drawn
@@ -13,6 +12,7 @@ from cf.data.world.tiles import COLOURS
 from cf.data.world.walk import Walk
 from cf.metrics.base import VideoMetric
 from cf.metrics.colour_recall import ColourRecall
+from cf.metrics.extractors.mean_colour import MeanColour
 from cf.metrics.identity import IdentityPersistence
 from cf.metrics.mirror import MirrorConsistency
 from cf.metrics.needle import NeedleInVideo

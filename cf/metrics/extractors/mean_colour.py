@@ -26,7 +26,7 @@ class MeanColour(Extractor):
 
     def __call__(self, frames: Float[Tensor, "t 3 h w"]) -> Float[Tensor, "t d"]:
         """See `Extractor`."""
-        return frames.mean((2, 3))
+        return frames.double().mean((2, 3)).float()
 
     def provenance(self) -> dict[str, Any]:
         """See `Extractor`."""
