@@ -22,7 +22,7 @@ from cf.metrics.needle import NeedleInVideo
 from cf.metrics.perceptual import LPIPS
 from cf.metrics.recall import CrossRoomMatch, SelfRevisit, TriggerGate
 from cf.metrics.recall_horizon import RecallHorizon
-from cf.metrics.revisit import RevisitPSNR, RevisitSSIM
+from cf.metrics.revisit import RevisitLPIPS, RevisitPSNR, RevisitSSIM
 
 WORLD = Rooms(size=(24, 24), num_places=2, stay_blocks=2, token=(12, 6))
 NEEDLE = Needle(size=(24, 24), token=(12, 6), past_frames=24, shown_frames=3, away_frames=3)
@@ -75,6 +75,7 @@ RECALL: dict[str, Callable[[], VideoMetric]] = {
     "needle": lambda: NeedleInVideo(WORLD, scene=("sky",)),
     "revisit_psnr": RevisitPSNR,
     "revisit_ssim": RevisitSSIM,
+    "revisit_lpips": lambda: RevisitLPIPS("squeeze", random=0),
     "mirror_consistency": lambda: MirrorConsistency(MeanColour(), size=(6, 6)),
     "identity_persistence": lambda: IdentityPersistence(MeanColour(), 2, border=2),
     "colour_recall": lambda: ColourRecall(PALETTE, 2),
