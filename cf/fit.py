@@ -38,6 +38,12 @@ def main(cfg: DictConfig) -> None:
         else:
             settings = folder.settings(overrides) if resumes else _with_hashes(plain(cfg))
             with folder.locked():
+                if not resumes and folder.config.is_file():
+                    folder.refuse_others(settings)
+                    if folder.finished():
+                        log.info("finished already: %s", folder.path)
+                        return
+                    resumes = True
                 train(settings, folder, resumes)
 
 

@@ -24,6 +24,7 @@ EXPORT = "network.safetensors"
 # What objects are built from; the settings beside it were resolved into it when the run began.
 _BUILT = ("data", "module", "callbacks", "trainer", "tensorboard", "hydra")
 _MISSING = object()
+_TOLD = 6  # settings that a message lists
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,26 @@ class RunFolder:
                     OmegaConf.update(cfg, place, override.value())
         assert isinstance(cfg, DictConfig)
         return plain(cfg)
+
+    def refuse_others(self, settings: Settings) -> None:
+        """Only the run that stands here is gone on with.
+
+        Raises:
+            ValueError: if it was begun with settings other than these.
+        """
+        theirs = _leaves(OmegaConf.to_container(OmegaConf.load(self.config)))
+        mine = _leaves(OmegaConf.to_container(OmegaConf.create(OmegaConf.to_yaml(settings))))
+        differ = [
+            f"{name}: {theirs.get(name)!r} there, {mine.get(name)!r} here"
+            for name in {**theirs, **mine}
+            if theirs.get(name, _MISSING) != mine.get(name, _MISSING)
+        ]
+        if differ:
+            more = [f"and {len(differ) - _TOLD} more"] if len(differ) > _TOLD else []
+            raise ValueError(
+                f"{self.path} holds a run with other settings; give another folder, or delete it:"
+                + "".join(f"\n  {line}" for line in (*differ[:_TOLD], *more))
+            )
 
     def newest_checkpoint(self, state: Mapping[str, Tensor]) -> Path | None:
         """The checkpoint to resume from; None if the run was stopped before the first.
@@ -167,6 +188,19 @@ class RunFolder:
 
 def _known(cfg: Any, key: str) -> bool:
     return OmegaConf.select(cfg, key, default=_MISSING) is not _MISSING
+
+
+def _leaves(settings: Any, at: str = "") -> dict[str, Any]:
+    """Every value by its dotted name."""
+    inner = settings if isinstance(settings, dict) else None
+    if isinstance(settings, list):
+        inner = dict(enumerate(settings))
+    if not inner:
+        return {at: settings}
+    found: dict[str, Any] = {}
+    for name, one in inner.items():
+        found |= _leaves(one, f"{at}.{name}" if at else str(name))
+    return found
 
 
 def _starts(settings: Any) -> Iterator[tuple[Path, str | None, str]]:

@@ -1,0 +1,124 @@
+"""`python -m cf.fit -m sweep=...`: sweeps in stages. Hydra looks for its plugins in this folder."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from collections.abc import Callable, Sequence, Set
+from dataclasses import fields
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
+from hydra.plugins.sweeper import Sweeper
+from omegaconf import DictConfig, OmegaConf
+
+if TYPE_CHECKING:
+    from hydra.types import HydraContext, TaskFunction
+
+    from cf.stages import Run, Stages
+
+log = logging.getLogger("cf.fit")
+
+_OWN = ("sweep", "hydra")  # settings that are the sweep's, not its trainings'
+
+
+_NODE = {"_target_": "hydra_plugins.cf_stages.StagesSweeper"}
+ConfigStore.instance().store(group="hydra/sweeper", name="stages", node=_NODE, provider="cf")
+
+
+class StagesSweeper(Sweeper):
+    """Launches one stage after the other, whatever the launcher, then the benchmark.
+
+    A training that is finished is left as it is, one that died goes on; both decide so themselves,
+    once they have found that their folder holds a run of the same settings.
+    """
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        """See `Sweeper.setup`."""
+        self.config, self.hydra_context = config, hydra_context
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=partial(_kept, task_function), config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Everything; exit status 1 if a training or the benchmark did not finish."""
+        from cf.entry import told
+
+        with told("cf.fit"):
+            stages = self._stages(arguments)
+            failed: list[Run] = []
+            for stage in stages.stages():
+                failed += self._launch(stage, stages.root, {run.folder for run in failed})
+            for run in failed:
+                log.error("not finished: %s (its message stands above)", run.folder)
+            if not _measured(stages) or failed:
+                raise ValueError("something did not finish; the same command goes on from there")
+
+    def _stages(self, arguments: Sequence[str]) -> Stages:
+        """What `sweep` in the configuration says.
+
+        Raises:
+            ValueError: if there is none.
+        """
+        from cf.stages import Stages
+
+        assert self.config is not None
+        if not self.config.get("sweep"):
+            raise ValueError("the sweeper `stages` wants a sweep: sweep=seed_ablation")
+        names = ((one, one.lstrip("+~").split("=")[0]) for one in arguments)
+        owners = ((one, name.split(".")[0].split("/")[0]) for one, name in names)
+        chosen: Any = OmegaConf.to_container(self.config.sweep, resolve=True)
+        read = {field.name for field in fields(Stages)}  # the others are for settings to refer to
+        chosen = {name: value for name, value in chosen.items() if name in read}
+        name = self.config.hydra.runtime.choices["sweep"]
+        root = Path(self.config.hydra.sweep.dir).absolute()
+        shared = [one for one, owner in owners if owner not in _OWN]
+        chosen["shared"] = [*chosen["shared"], *shared]
+        return Stages(name, root, **chosen)
+
+    def _launch(self, runs: Sequence[Run], root: Path, failed: Set[Path]) -> list[Run]:
+        """Those that did not finish; what would start from a failed one is not begun."""
+        assert self.launcher is not None
+        ready = [run for run in runs if not failed & set(run.needs)]
+        batch = [run.overrides(root) for run in ready]
+        self.validate_batch_is_legal(batch)
+        done: list[Run] = []
+        for again in (True, False):
+            if not batch:
+                break
+            try:
+                returned = self.launcher.launch(batch, initial_job_idx=0)
+            except Exception as error:  # a process died, and the launcher gave up the others
+                log.error("a training was killed: %s", str(error).splitlines()[0])
+                log.info("those that died go on" if again else "killed twice: is there memory?")
+                continue
+            told = zip(ready, returned, strict=True)
+            done = [run for run, one in told if one.return_value is None]
+            break
+        return [run for run in runs if run not in done]
+
+
+def _kept(task: Callable[[DictConfig], Any], cfg: DictConfig) -> Any:
+    """A training's mistake, which it has told, is no reason to give up the others."""
+    try:
+        return task(cfg)
+    except SystemExit as exit:
+        return exit.code
+
+
+def _measured(stages: Stages) -> bool:
+    """Whether the benchmark came to its end, or is not wanted."""
+    if stages.benchmark is None:
+        return True
+    command = ["cf.benchmark", *stages.measuring()]
+    log.info("python -m %s", " ".join(command))
+    done = subprocess.run([sys.executable, "-m", *command], check=False)
+    if done.returncode == 0:
+        log.info("table: %s", stages.folder / "results.md")
+    return done.returncode == 0
