@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -215,8 +215,8 @@ def detectable(differences: ArrayLike, alpha: float = 0.05, power: float = 0.8) 
 
 
 def compare(
-    first: Mapping[Hashable, float],
-    second: Mapping[Hashable, float],
+    first: Mapping[Any, float],
+    second: Mapping[Any, float],
     higher_is_better: bool | None = None,
     method: Method = "bca",
     seed: int = _SEED,
@@ -236,7 +236,7 @@ def compare(
         win_rate=_win_rate(a, b, higher_is_better),
         detectable=detectable(d),
         dropped=tuple(unit for unit, both in zip(units, paired, strict=True) if not both),
-        note=_note(len(d)),
+        note=few_pairs(len(d)),
     )
 
 
@@ -250,7 +250,8 @@ def _win_rate(
     return float(((a > b) + 0.5 * (a == b)).mean())
 
 
-def _note(pairs: int, alpha: float = 0.05) -> str:
+def few_pairs(pairs: int, alpha: float = 0.05) -> str:
+    """What a reader must know of a test with so few pairs; empty if nothing."""
     if pairs == 0:
         return "no unit has a value for both"
     least = 2.0 / 2**pairs
@@ -265,7 +266,7 @@ def _note(pairs: int, alpha: float = 0.05) -> str:
 
 
 def standings(
-    contestants: Mapping[str, Mapping[Hashable, float]],
+    contestants: Mapping[str, Mapping[Any, float]],
     higher_is_better: bool,
     method: Method = "bca",
     seed: int = _SEED,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from torch import Tensor
@@ -25,6 +25,7 @@ class Item:
         prompt: which prompt or world; the unit of statistics. Seeds of one are averaged.
         script: seconds and the text that holds from then on; the first is 0.
         world: number of the drawn world, None if the text is all there is.
+        training: which of a method's trainings makes it; None: it was trained once.
     """
 
     key: str
@@ -32,6 +33,15 @@ class Item:
     seed: int
     script: tuple[tuple[float, str], ...]
     world: int | None = None
+    training: int | None = field(default=None, compare=False)
+
+    def by(self, training: int | None) -> Item:
+        """The same, as one of a method's trainings makes it.
+
+        What the first of them makes has the plain name, so that it stands beside all others.
+        """
+        key = f"{self.key}+{training}" if training else self.key
+        return replace(self, key=key, training=training)
 
     @property
     def video_id(self) -> int:

@@ -60,7 +60,7 @@ def looks(names: Sequence[str], controls: Sequence[str]) -> dict[str, Look]:
 
 
 def over_time(table: pd.DataFrame, look: Mapping[str, Look], given: float) -> str | None:
-    """A metric over the seconds of video, mean over prompts with its 95 % interval."""
+    """A metric over the seconds of video, mean over trainings or prompts, 95 % interval."""
     with rc_context(_STYLE):
         figure = Figure(figsize=(4.4, 2.5), layout="constrained")
         axes = figure.subplots()
@@ -80,7 +80,8 @@ def _curve(axes: Axes, table: pd.DataFrame, style: Look) -> bool:
     if table.empty:
         return False
     second = np.floor(table["second"] + 1e-9).rename("at")
-    grid = table.groupby(["prompt", second])["value"].mean().unstack("at")
+    unit = "training" if table["training"].nunique() > 1 else "prompt"
+    grid = table.groupby([unit, second])["value"].mean().unstack("at")
     times, values = grid.columns.to_numpy(float), grid.to_numpy(float)
     if not np.isfinite(values).any():
         return False

@@ -23,6 +23,7 @@ from cf.bench.ranking import Cell, Gate, Headline, headline
 from cf.bench.results import Made, collect, conflicts
 from cf.bench.runner import run, stopped
 from cf.bench.store import DiskFullError, Store
+from cf.bench.trainings import trainings
 from cf.entry import Settings, build
 
 log = logging.getLogger("cf.benchmark")
@@ -55,6 +56,23 @@ class Contest:
         found = headline(self.made, seconds, [metric], [], list(self.made))
         return {name: cells[metric] for name, cells in found.cells.items()}
 
+    def unit(self, name: str) -> str:
+        """What a contestant's mean and its interval are over."""
+        return "training" if len(trainings(self.made[name].units())) > 1 else "prompt"
+
+    def statistics(self) -> str:
+        """What a reader must know of the intervals."""
+        most = max(len(trainings(one.units())) for one in self.made.values())
+        over_prompts = "Means over prompts with 95 % bootstrap intervals."
+        if most < 2:
+            return over_prompts
+        return (
+            f"Methods were trained up to {most} times: the training is the unit, and each of them "
+            f"meets the same prompts. Means over trainings with 95 % intervals (Student's, of a "
+            f"two-way layout); pairs are paired by training. Who was trained once has an interval "
+            f"over prompts."
+        )
+
 
 def hold(settings: Settings, folder: Path) -> Contest:
     """Make and measure all videos that are not there yet, and put everything together.
@@ -70,7 +88,7 @@ def hold(settings: Settings, folder: Path) -> Contest:
         log.warning("%s is not measured: %s", name, reason)
     for one in entered:
         if one.missing:
-            log.warning("%s does not take part: %s", one.name, one.missing)
+            log.warning("%s does not take part: %s", one.label, one.missing)
     jobs = plan(settings, entered, asked, fit)
     store, seen = Store(folder), provenance()
     with store.locked():
@@ -105,11 +123,11 @@ def plan(
             one.settings,
             one.fingerprint,
             settings["asked"],
-            item,
+            item.by(one.training),
             one.terms,
             durations,
             metrics,
-            keep_video=i < settings["shown"],
+            keep_video=i < settings["shown"] and not one.training,
             chunk_frames=settings["chunk_frames"],
         )
         for one in entered
@@ -119,7 +137,7 @@ def plan(
     if not jobs:
         raise ValueError(
             "nobody who is named is at hand:\n  "
-            + "\n  ".join(f"{one.name}: {one.missing}" for one in entered)
+            + "\n  ".join(f"{one.label}: {one.missing}" for one in entered)
         )
     return jobs
 

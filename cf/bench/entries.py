@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from cf.bench.asked import Asked, Terms
 from cf.bench.contestant import Contestant
@@ -21,6 +22,7 @@ class Entry:
     Attributes:
         settings: how it is built anew, in another process.
         missing: what is not at hand; empty if it takes part.
+        training: which of a method's trainings it is; None: it was trained once.
     """
 
     name: str
@@ -29,10 +31,16 @@ class Entry:
     terms: Terms | None
     fingerprint: str
     missing: str = ""
+    training: int | None = None
+
+    @property
+    def label(self) -> str:
+        """Its name, with its training."""
+        return self.name if self.training is None else f"{self.name}, training {self.training}"
 
     @property
     def files(self) -> str:
-        """Its name as a folder's."""
+        """Its name as a folder's; a method's trainings share it."""
         return "".join("_" if c in _UNSAFE else c for c in self.name).replace(" ", "_")
 
 
@@ -43,26 +51,42 @@ def entries(settings: Settings, asked: Asked) -> list[Entry]:
         ValueError: if nobody is, or two have one name.
     """
     named = {name: one for name, one in (settings["contestants"] or {}).items() if one}
-    for name, path in (settings["networks"] or {}).items():
+    for name, paths in (settings["networks"] or {}).items():
+        checkpoint = [str(path) for path in paths] if isinstance(paths, list) else str(paths)
+        source = str(Path(checkpoint[0]).parent) if isinstance(checkpoint, list) else checkpoint
         for memory, choice in (settings.get("memories") or {"": None}).items():
             label = f"{name}, {memory}" if memory else name
-            own = {"_target_": _NETWORK, "checkpoint": str(path), "memory": choice}
-            named[label] = {**own, "source": str(path), "how": "give the folder of a run"}
-    made = []
+            own = {"_target_": _NETWORK, "checkpoint": checkpoint, "memory": choice}
+            named[label] = {**own, "source": source, "how": "give the folder of a run"}
+    entered: list[Entry] = []
     for name, one in named.items():
-        contestant: Contestant = build({**one, "_recursive_": False}, f"contestants.{name}")
-        made.append((name, one, contestant))
-        more = _restricted(contestant) if settings["commit_reads"] else None
-        if more is not None:
-            made.append((f"{name} + commit reads", {**one, "commit_reads": {}}, more))
-    if not made:
+        for training, alone in _trainings(name, one):
+            contestant: Contestant = build({**alone, "_recursive_": False}, f"contestants.{name}")
+            entered.append(_entry(name, alone, contestant, asked, training))
+            more = _restricted(contestant) if settings["commit_reads"] else None
+            if more is not None:
+                restricted = {**alone, "commit_reads": {}}
+                label = f"{name} + commit reads"
+                entered.append(_entry(label, restricted, more, asked, training))
+    if not entered:
         raise ValueError("nobody takes part: give networks='{name: RUN}' or contestants=smoke")
-    entered = [_entry(*one, asked) for one in made]
-    folders = [one.files for one in entered]
-    for i, folder in enumerate(folders):
-        if folder in folders[:i]:
+    folders = [(one.files, one.training) for one in entered]
+    for i, (folder, training) in enumerate(folders):
+        if (folder, training) in folders[:i]:
             raise ValueError(f"two contestants would share the folder {folder}; rename one")
     return entered
+
+
+def _trainings(name: str, settings: Settings) -> Iterator[tuple[int | None, Settings]]:
+    """A method whose checkpoint is a list was trained several times, from the same starts."""
+    checkpoints = settings.get("checkpoint")
+    if not isinstance(checkpoints, list):
+        yield None, settings
+        return
+    if not checkpoints:
+        raise ValueError(f"{name}: checkpoint=[] names no training")
+    for training, checkpoint in enumerate(checkpoints):
+        yield training, {**settings, "checkpoint": checkpoint}
 
 
 def _restricted(contestant: Contestant) -> Network | None:
@@ -71,16 +95,18 @@ def _restricted(contestant: Contestant) -> Network | None:
     return with_commit_reads(contestant)
 
 
-def _entry(name: str, settings: Settings, contestant: Contestant, asked: Asked) -> Entry:
+def _entry(
+    name: str, settings: Settings, contestant: Contestant, asked: Asked, training: int | None
+) -> Entry:
     settings = {**settings, "_recursive_": False}
     lacking = contestant.missing()
     if lacking:
-        return Entry(name, settings, contestant, None, "", lacking)
+        return Entry(name, settings, contestant, None, "", lacking, training)
     try:
         terms = contestant.terms(asked.terms())
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
-    return Entry(name, settings, contestant, terms, contestant.fingerprint())
+    return Entry(name, settings, contestant, terms, contestant.fingerprint(), training=training)
 
 
 def agreed(entered: list[Entry], asked: Terms | None, unequal: str) -> list[Entry]:
@@ -93,7 +119,7 @@ def agreed(entered: list[Entry], asked: Terms | None, unequal: str) -> list[Entr
         ValueError: naming who differs in what.
     """
     there = [one for one in entered if one.terms is not None]
-    told: Mapping[str, Terms] = {one.name: one.terms for one in there if one.terms}
+    told: Mapping[str, Terms] = {one.label: one.terms for one in there if one.terms}
     if asked is not None:
         told = {"what is asked for": asked, **told}
     kinds: dict[tuple[float, tuple[int, int]], list[str]] = {}

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cf.bench.results import Made
-from cf.statistics import Comparison, Interval, compare, holm, interval, standings
+from cf.bench.trainings import Unit, Values, aligned, mean, versus
+from cf.statistics import Comparison, Interval, holm, standings
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Cell:
 
     Attributes:
         value: as the metric says over all its videos, gates or not.
-        mean: over prompts, with its interval.
+        mean: over trainings if there are several, else over prompts, with its interval.
         ranked: mean in which prompts that fail a gate, or have no value, count as the worst.
         place: 1 is best; None: it is not ranked.
         note: why not, or what else must be known.
@@ -62,9 +63,9 @@ class Headline:
     """A duration's table.
 
     Attributes:
-        removed: prompts of each contestant that fail a gate, by gate.
+        removed: prompts of each contestant that fail a gate, by gate; of each of its trainings.
         failing: prompts of each contestant that fail any.
-        prompts: asked of everyone.
+        videos: prompts of each contestant, once for each of its trainings.
     """
 
     seconds: float
@@ -72,9 +73,14 @@ class Headline:
     cells: Mapping[str, Mapping[str, Cell]]
     removed: Mapping[str, Mapping[str, int]]
     failing: Mapping[str, int]
-    prompts: int
+    videos: Mapping[str, int]
     gates: Sequence[Gate] = ()
     versus: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def prompts(self) -> int:
+        """Asked of everyone."""
+        return min(self.videos.values(), default=0)
 
 
 def headline(
@@ -92,11 +98,10 @@ def headline(
     """
     there = {name: one for name, one in made.items() if seconds in one.results and one.rows}
     passing, removed = {}, {}
-    prompts = 0
     for name, one in there.items():
-        passing[name], removed[name], total = _passing(one, there, seconds, gates)
-        prompts = max(prompts, total)
-    least = {name: len(kept) * 2 >= prompts for name, kept in passing.items()}
+        passing[name], removed[name] = _passing(one, there, seconds, gates)
+    failing = {name: len(one.units()) - len(passing[name]) for name, one in there.items()}
+    least = {name: len(kept) >= failing[name] for name, kept in passing.items()}
     fit = [name for name in there if least[name] and name not in unranked]
     metrics = {
         metric: next(iter(there.values())).results[seconds][metric].higher_is_better
@@ -105,12 +110,12 @@ def headline(
     }
     cells: dict[str, dict[str, Cell]] = {name: {} for name in there}
     for metric, better in metrics.items():
-        values = {name: one.per_prompt(seconds, metric) for name, one in there.items()}
+        values = {name: one.per_unit(seconds, metric) for name, one in there.items()}
         kept = {
-            name: {p: v if p in passing[name] else math.nan for p, v in values[name].items()}
+            name: {u: v if u in passing[name] else math.nan for u, v in values[name].items()}
             for name in fit
         }
-        places = {} if better is None or not fit else _places(kept, better)
+        places = {} if better is None or not fit else _places(aligned(kept), better)
         for name, one in there.items():
             result = one.results[seconds][metric]
             place, ranked, note = places.get(name, (None, math.nan, ""))
@@ -119,32 +124,33 @@ def headline(
             elif not least[name]:
                 note = "fails the gates"
             note = note or result.reasons.get(None, "")
-            mean = interval(list(values[name].values()))
-            cells[name][metric] = Cell(metric, result.value, mean, ranked, place, note)
-    versus = _versus(there, fit, seconds, metrics)
-    failing = {name: prompts - len(kept) for name, kept in passing.items()}
-    return Headline(seconds, metrics, cells, removed, failing, prompts, gates, versus)
+            cells[name][metric] = Cell(
+                metric, result.value, mean(values[name]), ranked, place, note
+            )
+    pairs = _versus(there, fit, seconds, metrics)
+    videos = {name: len(one.units()) for name, one in there.items()}
+    return Headline(seconds, metrics, cells, removed, failing, videos, gates, pairs)
 
 
 def _passing(
     one: Made, made: Mapping[str, Made], seconds: float, gates: Sequence[Gate]
-) -> tuple[set[Any], dict[str, int], int]:
-    """Prompts that pass every gate, how many fail each, and how many there are."""
-    prompts = list(dict.fromkeys(job.item.prompt for job in one.jobs))
-    kept, removed = set(prompts), {}
+) -> tuple[set[Unit], dict[str, int]]:
+    """What passes every gate, and how many fail each."""
+    kept, removed = set(one.units()), {}
     for gate in gates:
-        values = one.per_prompt(seconds, gate.metric)
-        truth = {} if gate.truth is None else made[gate.truth].per_prompt(seconds, gate.metric)
-        beyond = {p: values.get(p, math.nan) - truth.get(p, 0.0) for p in prompts}
-        failing = {prompt for prompt in prompts if not gate.holds(beyond[prompt])}
+        values = one.per_unit(seconds, gate.metric)
+        truth = {} if gate.truth is None else made[gate.truth].per_unit(seconds, gate.metric)
+        failing = {
+            unit
+            for unit in one.units()
+            if not gate.holds(values[unit] - truth.get((None, unit[1]), 0.0))
+        }
         removed[str(gate)] = len(failing)
         kept -= failing
-    return kept, removed, len(prompts)
+    return kept, removed
 
 
-def _places(
-    values: Mapping[str, Mapping[Any, float]], better: bool
-) -> dict[str, tuple[int | None, float, str]]:
+def _places(values: Mapping[str, Values], better: bool) -> dict[str, tuple[int | None, float, str]]:
     return {
         one.name: (one.place, one.ranked, "")
         if one.mean.units
@@ -159,13 +165,13 @@ def _versus(
     seconds: float,
     metrics: Mapping[str, bool | None],
 ) -> list[dict[str, Any]]:
-    """Every two ranked contestants on every headline, paired by prompt, corrected together."""
+    """Every two ranked contestants on every headline, paired and corrected together."""
     found: list[tuple[str, str, str, Comparison]] = []
     for metric, better in metrics.items():
-        values = {name: made[name].per_prompt(seconds, metric) for name in fit}
+        values = {name: made[name].per_unit(seconds, metric) for name in fit}
         for i, first in enumerate(fit):
             found += [
-                (metric, first, second, compare(values[first], values[second], better))
+                (metric, first, second, versus(values[first], values[second], better))
                 for second in fit[i + 1 :]
             ]
     corrected = holm([one.p for *_, one in found])

@@ -45,6 +45,8 @@ def write_report(contest: Contest, folder: Path) -> Path:
         title=contest.settings["title"] or f"{len(names)} contestants, {_videos(contest)} videos",
         lead=_lead(contest, given),
         notes=contest.notes,
+        statistics=contest.statistics(),
+        band_unit="trainings" if _trained(contest) else "prompts",
         tables=[duration(table, look, controls) for table in contest.headlines.values()],
         unmeasured=contest.unavailable,
         players=list(_players(contest, Store(folder), look, link)),
@@ -97,7 +99,12 @@ class _Media:
 
 
 def _videos(contest: Contest) -> int:
-    return len({job.item.key for job in contest.jobs})
+    return len({job.item.key for job in contest.jobs if not job.item.training})
+
+
+def _trained(contest: Contest) -> bool:
+    """Whether some contestant was trained several times."""
+    return any(contest.unit(name) == "training" for name in contest.made)
 
 
 def _last(contest: Contest) -> Headline:
@@ -211,7 +218,7 @@ def _who(one: Any) -> dict[str, str]:
         if one.terms.attended:
             terms += f", {one.terms.attended} latent frames attended"
     return {
-        "name": one.name,
+        "name": one.label,
         "terms": terms,
         "source": one.contestant.source or "-",
         "note": one.contestant.note,

@@ -40,6 +40,7 @@ def duration(table: Headline, look: Mapping[str, Look], controls: Sequence[str])
                 "swatch": swatch(look[name]),
                 "cells": [_cell(cells[metric], spans[metric]) for metric in table.metrics],
                 "removed": table.failing[name],
+                "total": table.videos[name],
                 "gates": "; ".join(f"{g}: {n}" for g, n in table.removed[name].items() if n),
             }
             for name, cells in table.cells.items()

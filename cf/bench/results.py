@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import typing
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from cf.bench.job import Job, load_states
 from cf.bench.measures import restored
 from cf.bench.runner import rows_of
 from cf.bench.store import VIDEO, Store
+from cf.bench.trainings import Unit
 from cf.entry import Settings
 from cf.metrics.measurement import digest
 from cf.metrics.result import Result
@@ -36,11 +38,16 @@ class Made:
     results: Mapping[float, Mapping[str, Result]]
     jobs: list[Job] = field(default_factory=list)
 
-    def per_prompt(self, seconds: float, metric: str) -> dict[Any, float]:
-        """A metric's value of each prompt, seeds averaged; NaN where it has none."""
+    def units(self) -> list[Unit]:
+        """Every training with every prompt, in order."""
+        return list(dict.fromkeys((job.item.training, job.item.prompt) for job in self.jobs))
+
+    def per_unit(self, seconds: float, metric: str) -> dict[Unit, float]:
+        """A metric's value of each training and prompt, seeds averaged; NaN where it has none."""
         result = self.results[seconds][metric]
         values = [result.per_video.get(job.item.video_id, math.nan) for job in self.jobs]
-        return averaged([job.item.prompt for job in self.jobs], values)
+        made: Any = averaged([(job.item.training, job.item.prompt) for job in self.jobs], values)
+        return typing.cast(dict[Unit, float], made)
 
 
 def collect(jobs: Sequence[Job], store: Store) -> dict[str, Made]:
@@ -94,6 +101,7 @@ def _lines(made: Mapping[str, Made]) -> Iterator[dict[str, Any]]:
                         "video": row["item"],
                         "prompt": row["prompt"],
                         "seed": row["seed"],
+                        "training": job.item.training,
                         "seconds": seconds,
                         "metric": name,
                         "value": result.per_video.get(video, math.nan),
@@ -126,13 +134,14 @@ def per_window(made: Mapping[str, Made]) -> pd.DataFrame:
                         "contestant": one.contestant,
                         "video": job.item.key,
                         "prompt": job.item.prompt,
+                        "training": job.item.training,
                         "metric": name,
                         "second": second,
                         "value": value,
                     }
                     for second, value in zip(times, curve.tolist(), strict=True)
                 ]
-    columns = ["contestant", "video", "prompt", "metric", "second", "value"]
+    columns = ["contestant", "video", "prompt", "training", "metric", "second", "value"]
     return pd.DataFrame(lines, columns=columns)
 
 

@@ -35,7 +35,7 @@ def write_tables(contest: Contest, folder: Path) -> None:
         "settings": contest.settings,
         "provenance": contest.provenance,
         "unavailable_metrics": contest.unavailable,
-        "unavailable": {one.name: one.missing for one in contest.entered if one.missing},
+        "unavailable": {one.label: one.missing for one in contest.entered if one.missing},
         "notes": contest.notes,
         "results": {
             name: {
@@ -59,7 +59,8 @@ def headline_table(contest: Contest) -> pd.DataFrame:
             "mean": cell.mean.value,
             "low": cell.mean.low,
             "high": cell.mean.high,
-            "prompts": cell.mean.units,
+            "units": cell.mean.units,
+            "unit": contest.unit(name),
             "without_value": cell.mean.missing,
             "ranked_as": cell.ranked,
             "place": cell.place,
@@ -88,16 +89,38 @@ def markdown(contest: Contest) -> str:
         parts.append("|" + " --- |" * (len(head) + 2))
         for name, cells in table.cells.items():
             shown = [_shown(cells[metric]) for metric in table.metrics]
-            parts.append(f"| {name} | " + " | ".join(shown) + f" | {table.failing[name]} |")
+            fails = f"{table.failing[name]} of {table.videos[name]}"
+            parts.append(f"| {name} | " + " | ".join(shown) + f" | {fails} |")
         parts.append("")
         parts += [f"Gates: {', '.join(map(str, table.gates)) or 'none'}.", ""]
-    away = [f"- {one.name}: {one.missing}" for one in contest.entered if one.missing]
+    away = [f"- {one.label}: {one.missing}" for one in contest.entered if one.missing]
     parts += ["Not at hand:", "", *away, ""] if away else []
     lacking = [f"- {name}: {reason}" for name, reason in contest.unavailable.items()]
     parts += ["Not measured:", "", *lacking, ""] if lacking else []
     parts += [f"- {note}" for note in contest.notes]
-    parts.append(f"\nMeans over prompts with 95 % bootstrap intervals. {_code(contest)}")
+    parts += [*_pairs(contest), *(f"- {note}" for note in _few(contest))]
+    parts.append(f"\n{contest.statistics()} {_code(contest)}")
     return "\n".join(parts) + "\n"
+
+
+def _pairs(contest: Contest) -> list[str]:
+    """Who differs from whom at the longest duration, if anybody is ranked."""
+    last = contest.headlines[max(contest.headlines)]
+    if not last.versus:
+        return []
+    head = ["metric", "first", "second", "difference", "p (Holm)", "detectable", "pairs"]
+    lines = [head, ["---"] * len(head)]
+    for one in last.versus:
+        bounds = f"{number(one['difference'])} [{number(one['low'])}, {number(one['high'])}]"
+        tested = [number(one["p_holm"]), number(one["detectable"]), str(one["pairs"])]
+        lines.append([one["metric"], one["first"], one["second"], bounds, *tested])
+    title = f"## Pairs at {last.seconds:g} s"
+    return [title, "", *("| " + " | ".join(line) + " |" for line in lines), ""]
+
+
+def _few(contest: Contest) -> list[str]:
+    last = contest.headlines[max(contest.headlines)]
+    return sorted({one["note"] for one in last.versus if one["note"]})
 
 
 def number(value: float, digits: int = 3) -> str:

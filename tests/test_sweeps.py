@@ -1,0 +1,248 @@
+"""Sweeps in stages: what is trained from what, on which seeds, and the table at the end."""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from commands import ROOMS, command, fit, run
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+from test_benchmark import SMALL
+
+from cf.entry import check, plain
+from cf.paths import CONFIG_DIR
+from cf.stages import Stages
+
+CONFIGS = Path(CONFIG_DIR)
+SWEEPS = sorted(file.stem for file in (CONFIGS / "sweep").glob("*.yaml"))
+WORLDS = sorted(file.stem for file in (CONFIGS / "sweep" / "world").glob("*.yaml"))
+ARMS = {"full": ["score=full"], "window": ["score=previous", "memory=window"]}
+
+
+def stages(**changes: Any) -> Stages:
+    settings = {
+        "name": "mine",
+        "root": Path("/sweeps"),
+        "seeds": [3, 5],
+        "start": {"teacher": ["experiment=t"], "base": ["experiment=b"]},
+        "student": [
+            "experiment=s",
+            "start.teacher.path='{teacher}'",
+            "start.student.path='{base}'",
+        ],
+        "arms": ARMS,
+        "measured": {"oracle": {"run": "teacher"}, "roped": {"run": "window", "memory": "rope"}},
+        "benchmark": ["suite=recall"],
+        "shared": ["trainer.max_steps=2"],
+    }
+    return Stages(**(settings | changes))
+
+
+def test_students_of_a_seed_start_from_the_runs_of_that_seed() -> None:
+    first, second = stages().stages()
+    assert [str(one.folder) for one in first] == [
+        "/sweeps/start/teacher/seed_3",
+        "/sweeps/start/teacher/seed_5",
+        "/sweeps/start/base/seed_3",
+        "/sweeps/start/base/seed_5",
+    ]
+    assert [one.folder.parts[-2:] for one in second] == [
+        ("full", "seed_3"),
+        ("window", "seed_3"),
+        ("full", "seed_5"),
+        ("window", "seed_5"),
+    ]
+    assert second[3].settings == [
+        "experiment=s",
+        "start.teacher.path='/sweeps/start/teacher/seed_5'",
+        "start.student.path='/sweeps/start/base/seed_5'",
+        "score=previous",
+        "memory=window",
+        "trainer.max_steps=2",
+        "seed=5",
+    ]
+    assert second[3].needs == [first[1].folder, first[3].folder]
+    assert second[3].overrides(Path("/sweeps"))[-2:] == [
+        "hydra.sweep.dir='/sweeps'",
+        "hydra.sweep.subdir='arms/window/seed_5'",
+    ]
+
+
+def test_a_start_may_start_from_another() -> None:
+    start = {"base": ["experiment=b"], "teacher": ["experiment=t", "start.student.path={base}"]}
+    assert [len(one) for one in stages(start=start).stages()] == [2, 2, 4]
+    assert [
+        len(one) for one in stages(start={}, student=["experiment=s"], measured={}).stages()
+    ] == [4]
+
+
+def test_the_benchmark_is_given_every_training_of_every_method() -> None:
+    given = stages().measuring()
+    runs = [
+        f"['/sweeps/{kind}/seed_3','/sweeps/{kind}/seed_5']"
+        for kind in ("arms/full", "arms/window", "start/teacher")
+    ]
+    assert given == [
+        f"networks={{full:{runs[0]},window:{runs[1]}}}",
+        "+contestant@contestants.oracle=trained",
+        f"contestants.oracle.checkpoint={runs[2]}",
+        "+contestant@contestants.roped=trained",
+        f"contestants.roped.checkpoint={runs[1]}",
+        "+memory@contestants.roped.memory=rope",
+        "suite=recall",
+        "hydra.run.dir='/sweeps/mine'",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"seeds": []}, "sweep.seeds="),
+        ({"seeds": [1, 1]}, "each once"),
+        ({"arms": {}}, "sweep.arms is empty"),
+        ({"arms": {"teacher": []}}, "both name teacher"),
+        ({"measured": {"x": {"run": "nobody"}}}, "sweep.measured.x must be"),
+        ({"measured": {"x": {"run": "full", "memories": "a"}}}, "memory or not"),
+    ],
+)
+def test_it_says_what_is_wrong_with_a_sweep(changes: dict[str, Any], named: str) -> None:
+    with pytest.raises(ValueError, match=named):
+        stages(**changes)
+
+
+@pytest.mark.parametrize(
+    ("sweep", "world"),
+    [
+        *((one, "rooms") for one in SWEEPS),
+        *(("comparison", one) for one in WORLDS if one != "rooms"),
+    ],
+)
+def test_every_training_and_benchmark_of_every_sweep_can_be_built(sweep: str, world: str) -> None:
+    given = ["sweep.teacher=T", "sweep.base=B", "sweep.prompts=P"] if world == "wan" else []
+    with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
+        cfg = compose("fit", [f"sweep={sweep}", f"sweep/world={world}", *given])
+        chosen: Any = OmegaConf.to_container(cfg.sweep, resolve=True)
+        read = Stages.__dataclass_fields__
+        made = Stages(sweep, Path("/sweeps"), **{k: v for k, v in chosen.items() if k in read})
+        for one in [
+            run for stage in made.stages() for run in stage if run.settings[-1] == "seed=0"
+        ]:
+            more = ["data.folder=x"] if world == "wan" else []
+            settings = compose("fit", [*one.settings, *more, "folder=x", "resume=x"])
+            for name in ("data", "module"):
+                check(OmegaConf.to_container(settings[name], resolve=True), name)
+            differs = {"score", "memory"} & {part.split("=")[0] for part in one.settings}
+            assert differs or one.folder.parts[2] == "start"
+        arguments = [part for part in made.measuring() if not part.startswith("hydra.")]
+        plain(compose("benchmark", arguments))
+
+
+def quick(*more: str) -> list[str]:
+    """Settings of a sweep of seconds; the world's come with the experiment."""
+    groups = ("data=", "model=", "memory=", "callbacks.samples", "trainer.enable")
+    mine = [one for one in ROOMS if not one.startswith(groups)]
+    mine = [f"++{one}" if one.startswith("data.world") else one for one in mine]
+    student = "[experiment=rooms_student,start.teacher.path='{teacher}',start.student.path='{base}'"
+    student += ",module.length.least=12,module.length.most=12,module.prefix_blocks=[1,2]]"
+    return [*mine, f"sweep.student={student}", "hydra.launcher.n_jobs=2", *more]
+
+
+def measured() -> str:
+    """Settings of a benchmark of seconds, as a list."""
+    own = [one for one in SMALL if not one.startswith(("contestants", "~"))]
+    own += ["contestants=none", "tensorboard=false", "asked.data.size=[16,16]"]
+    own += [
+        "asked.data.world.view_cells=2",
+        "asked.data.world.room_cells=3",
+        "model.patch_size=[8,8]",
+    ]
+    return "[" + ",".join(f'"{one}"' for one in own) + "]"
+
+
+@pytest.mark.slow
+def test_a_sweep_ends_with_a_table_and_goes_on_after_a_kill(tmp_path: Path) -> None:
+    arms = "{window:[score=previous_block,memory=sliding],full:[score=full_history,memory=full]}"
+    asked = (
+        "-m",
+        "sweep=seed_ablation",
+        "~sweep.arms",
+        f"+sweep.arms={arms}",
+        "sweep.seeds=[0,1]",
+        f"sweep.benchmark={measured()}",
+        *quick("trainer.max_steps=6"),
+        f"hydra.sweep.dir={tmp_path}",
+    )
+    with (tmp_path / "log").open("w") as log:
+        begun = subprocess.Popen(
+            command("cf.fit", *asked), stdout=log, stderr=log, start_new_session=True
+        )
+        while not list(tmp_path.glob("arms/*/*/checkpoints/*.ckpt")) and begun.poll() is None:
+            time.sleep(0.05)
+        os.killpg(begun.pid, signal.SIGKILL)
+        begun.wait()
+    assert not (tmp_path / "seed_ablation").exists(), (tmp_path / "log").read_text()
+    done = run("cf.fit", *asked)
+    told = done.stdout + done.stderr
+    assert done.returncode == 0, told
+    assert f"finished already: {tmp_path / 'start' / 'teacher' / 'seed_0'}" in told
+    table = pd.read_csv(tmp_path / "seed_ablation" / "headline.csv")
+    assert set(table["contestant"]) == {"window", "full", "teacher"}
+    assert (table["unit"] == "training").all()
+    assert set(table["units"]) <= {2}
+    assert str(tmp_path / "seed_ablation" / "results.md") in told
+    results = (tmp_path / "seed_ablation" / "results.md").read_text()
+    again = run("cf.fit", *asked)
+    assert again.returncode == 0
+    assert (again.stdout + again.stderr).count("finished already") == 8
+    assert (tmp_path / "seed_ablation" / "results.md").read_text() == results
+
+
+@pytest.mark.slow
+def test_a_training_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
+    arms = "{odd:[memory=sliding,memory.window_frames=-1],full:[score=full_history,memory=full]}"
+    done = run(
+        "cf.fit",
+        "-m",
+        "sweep=seed_ablation",
+        "~sweep.arms",
+        f"+sweep.arms={arms}",
+        "sweep.seeds=[0]",
+        f"sweep.benchmark={measured()}",
+        *quick("trainer.max_steps=2"),
+        f"hydra.sweep.dir={tmp_path}",
+    )
+    told = done.stdout + done.stderr
+    assert done.returncode == 1, told
+    assert "window_frames=-1" in told
+    assert "Traceback" not in told
+    assert f"not finished: {tmp_path / 'arms' / 'odd' / 'seed_0'}" in told
+    results = (tmp_path / "seed_ablation" / "results.md").read_text()
+    assert "odd, training 0" in results
+    assert "| full |" in results
+
+
+@pytest.mark.slow
+def test_the_same_command_in_the_same_folder_goes_on(
+    tmp_path: Path, refused: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = fit(tmp_path / "whole", *ROOMS)
+    part = fit(tmp_path / "part", *ROOMS)
+    (part / "summary.json").unlink()  # as if it had been killed after its checkpoint
+    (part / "network.safetensors").unlink()
+    fit(part, *ROOMS)
+    assert (part / "network.safetensors").read_bytes() == (
+        whole / "network.safetensors"
+    ).read_bytes()
+    stamp = (part / "network.safetensors").stat().st_mtime_ns
+    fit(part, *ROOMS)  # finished: nothing is done
+    assert (part / "network.safetensors").stat().st_mtime_ns == stamp
+    told = refused("cf.fit", *ROOMS, "optimizer.lr=0.5", f"hydra.run.dir='{part}'")
+    assert "holds a run with other settings" in told
+    assert "optimizer.lr" in told
+    assert "0.5 here" in told
+    assert (part / "network.safetensors").stat().st_mtime_ns == stamp
