@@ -82,11 +82,18 @@ class StagesSweeper(Sweeper):
         chosen["shared"] = [*chosen["shared"], *shared]
         return Stages(name, root, **chosen)
 
+    def _same_launcher(self) -> list[str]:
+        """Trainings are not told of the sweep, but of the launcher that it chose."""
+        assert self.config is not None
+        if any(one.startswith("hydra/launcher=") for one in self.config.hydra.overrides.hydra):
+            return []
+        return [f"hydra/launcher={self.config.hydra.runtime.choices['hydra/launcher']}"]
+
     def _launch(self, runs: Sequence[Run], root: Path, failed: Set[Path]) -> list[Run]:
         """Those that did not finish; what would start from a failed one is not begun."""
         assert self.launcher is not None
         ready = [run for run in runs if not failed & set(run.needs)]
-        batch = [run.overrides(root) for run in ready]
+        batch = [[*self._same_launcher(), *run.overrides(root)] for run in ready]
         self.validate_batch_is_legal(batch)
         done: list[Run] = []
         for again in (True, False):

@@ -13,6 +13,7 @@ from commands import ROOMS, command, fit, run
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from test_benchmark import SMALL
+from test_demo import quoted
 
 from cf.entry import check, plain
 from cf.paths import CONFIG_DIR
@@ -147,9 +148,9 @@ def quick(*more: str) -> list[str]:
     groups = ("data=", "model=", "memory=", "callbacks.samples", "trainer.enable")
     mine = [one for one in ROOMS if not one.startswith(groups)]
     mine = [f"++{one}" if one.startswith("data.world") else one for one in mine]
-    student = "[experiment=rooms_student,start.teacher.path='{teacher}',start.student.path='{base}'"
-    student += ",module.length.least=12,module.length.most=12,module.prefix_blocks=[1,2]]"
-    return [*mine, f"sweep.student={student}", "hydra.launcher.n_jobs=2", *more]
+    student = ["experiment=rooms_student", "start.teacher.path={teacher}", "module.length.least=12"]
+    student += ["start.student.path={base}", "module.length.most=12", "module.prefix_blocks=[1,2]"]
+    return [*mine, f"sweep.student={quoted(student)}", "hydra.launcher.n_jobs=2", *more]
 
 
 def measured() -> str:
@@ -161,12 +162,12 @@ def measured() -> str:
         "asked.data.world.room_cells=3",
         "model.patch_size=[8,8]",
     ]
-    return "[" + ",".join(f'"{one}"' for one in own) + "]"
+    return quoted(own)
 
 
 @pytest.mark.slow
 def test_a_sweep_ends_with_a_table_and_goes_on_after_a_kill(tmp_path: Path) -> None:
-    arms = "{window:[score=previous_block,memory=sliding],full:[score=full_history,memory=full]}"
+    arms = "{window:['score=previous_block','memory=sliding'],full:['score=full_history']}"
     asked = (
         "-m",
         "sweep=seed_ablation",
@@ -183,6 +184,7 @@ def test_a_sweep_ends_with_a_table_and_goes_on_after_a_kill(tmp_path: Path) -> N
         )
         while not list(tmp_path.glob("arms/*/*/checkpoints/*.ckpt")) and begun.poll() is None:
             time.sleep(0.05)
+        assert begun.poll() is None, (tmp_path / "log").read_text()
         os.killpg(begun.pid, signal.SIGKILL)
         begun.wait()
     assert not (tmp_path / "seed_ablation").exists(), (tmp_path / "log").read_text()
@@ -204,7 +206,7 @@ def test_a_sweep_ends_with_a_table_and_goes_on_after_a_kill(tmp_path: Path) -> N
 
 @pytest.mark.slow
 def test_a_training_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
-    arms = "{odd:[memory=sliding,memory.window_frames=-1],full:[score=full_history,memory=full]}"
+    arms = "{odd:['memory=sliding','memory.window_frames=-1'],full:['score=full_history']}"
     done = run(
         "cf.fit",
         "-m",

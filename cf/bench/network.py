@@ -63,9 +63,12 @@ class Network(Contestant):
         wanted = [*([self.checkpoint] if self.checkpoint else []), *self.needs]
         extra = self.weights.get("lora")
         gone = [path for path in [*wanted, *([extra] if extra else [])] if not Path(path).exists()]
-        if not gone:
-            return ""
-        return f"{', '.join(gone)} not found" + (f"; {self.how}" if self.how else "")
+        if gone:
+            return f"{', '.join(gone)} not found" + (f"; {self.how}" if self.how else "")
+        folder = Path(self.checkpoint) if self.checkpoint else None
+        if folder is not None and folder.is_dir() and not any(folder.glob("*.safetensors")):
+            return f"{folder} holds no network; its training did not finish"
+        return ""
 
     def fingerprint(self) -> str:
         """SHA-256 of the weights."""

@@ -77,6 +77,16 @@ class Headline:
     gates: Sequence[Gate] = ()
     versus: list[dict[str, Any]] = field(default_factory=list)
 
+    def order(self) -> list[str]:
+        """Contestants, best first by the first headline; whoever is not ranked comes last."""
+        first = next(iter(self.metrics), "")
+
+        def place(name: str) -> float:
+            cell = self.cells[name].get(first)
+            return math.inf if cell is None or cell.place is None else cell.place
+
+        return sorted(self.cells, key=place)
+
     @property
     def prompts(self) -> int:
         """Asked of everyone."""

@@ -24,6 +24,7 @@ def write_tables(contest: Contest, folder: Path) -> None:
         "per_video": per_video(made),
         "per_window": per_window(made),
         "headline": headline_table(contest),
+        "per_training": per_training(contest),
         "versus": versus_table(contest),
         "costs": costs(made),
         "failures": failures(made),
@@ -74,6 +75,30 @@ def headline_table(contest: Contest) -> pd.DataFrame:
     return frame.astype({"place": "Int64"}) if len(frame) else frame
 
 
+def per_training(contest: Contest) -> pd.DataFrame:
+    """A line per duration, headline, contestant and training: its mean over prompts."""
+    lines = []
+    for seconds, table in contest.headlines.items():
+        for metric in table.metrics:
+            for name in table.cells:
+                grouped: dict[int | None, list[float]] = {}
+                for (number, _), value in contest.made[name].per_unit(seconds, metric).items():
+                    grouped.setdefault(number, []).append(value)
+                lines += [
+                    {
+                        "seconds": seconds,
+                        "metric": metric,
+                        "contestant": name,
+                        "training": number,
+                        "mean": pd.Series(values).mean(),
+                        "prompts": len(values),
+                    }
+                    for number, values in grouped.items()
+                ]
+    frame = pd.DataFrame(lines)
+    return frame.astype({"training": "Int64"}) if len(frame) else frame
+
+
 def versus_table(contest: Contest) -> pd.DataFrame:
     """A line per duration, headline and two contestants that are ranked."""
     return pd.DataFrame([line for one in contest.headlines.values() for line in one.versus])
@@ -87,7 +112,8 @@ def markdown(contest: Contest) -> str:
         parts += [f"## {seconds:g} s, {table.prompts} prompts", ""]
         parts.append("| contestant | " + " | ".join(head) + " | fail a gate |")
         parts.append("|" + " --- |" * (len(head) + 2))
-        for name, cells in table.cells.items():
+        for name in table.order():
+            cells = table.cells[name]
             shown = [_shown(cells[metric]) for metric in table.metrics]
             fails = f"{table.failing[name]} of {table.videos[name]}"
             parts.append(f"| {name} | " + " | ".join(shown) + f" | {fails} |")

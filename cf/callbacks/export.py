@@ -26,8 +26,8 @@ class Export(L.Callback):
         if step != self._last and step % self.every_steps == 0:
             self._write(trainer, module)
 
-    def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """Leave the final weights."""
+    def on_fit_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Leave the final weights, also of a run that has no step left when it is taken up."""
         if not trainer.interrupted:
             self._write(trainer, module)
 

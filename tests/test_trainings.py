@@ -1,0 +1,91 @@
+"""Methods that were trained several times: the unit is the training."""
+
+import math
+
+import numpy as np
+import pytest
+
+from cf.bench.trainings import Values, aligned, mean, versus
+from cf.statistics import compare, interval, sign_flip
+
+
+def values(table: np.ndarray) -> Values:
+    return {(i, f"w{j}"): float(v) for i, row in enumerate(table) for j, v in enumerate(row)}
+
+
+def drawn(seed: int, n: int, m: int, training: float, world: float, rest: float) -> np.ndarray:
+    random = np.random.default_rng(seed)
+    effects = random.normal(0, training, (n, 1)) + random.normal(0, world, (1, m))
+    return effects + random.normal(0, rest, (n, m))
+
+
+@pytest.mark.parametrize(
+    ("n", "m", "training", "world", "rest"),
+    [
+        (6, 64, 0.05, 0.0, 0.2),
+        (6, 64, 0.05, 0.2, 0.2),
+        (6, 64, 0.0, 0.2, 0.2),
+        (6, 16, 0.05, 0.2, 0.2),
+        (3, 64, 0.05, 0.2, 0.2),
+    ],
+)
+def test_intervals_hold_the_truth_as_often_as_they_say(
+    n: int, m: int, training: float, world: float, rest: float
+) -> None:
+    held = 0
+    for seed in range(400):
+        one = mean(values(drawn(seed, n, m, training, world, rest)))
+        held += one.low <= 0 <= one.high
+    assert 0.92 <= held / 400 <= 0.99
+
+
+def test_worlds_as_the_unit_would_find_differences_that_are_none() -> None:
+    """Two methods that are one: trainings differ, worlds are the same."""
+    wrong = right = 0
+    for seed in range(200):
+        a, b = (drawn(2 * seed + i, 6, 16, 0.1, 0.0, 0.1) for i in (0, 1))
+        right += versus(values(a), values(b), True).p <= 0.05
+        wrong += sign_flip((a - b).ravel()[:12]) <= 0.05
+    assert right / 200 <= 0.08
+    assert wrong / 200 >= 0.2
+
+
+def test_what_was_trained_once_has_its_unit_in_the_prompt() -> None:
+    once = {(None, f"w{j}"): float(v) for j, v in enumerate(np.linspace(0, 1, 8))}
+    assert mean(once) == interval(list(once.values()))
+    other = {unit: value + 0.1 for unit, value in once.items()}
+    assert versus(once, other, True) == compare(once, other, True)
+
+
+def test_pairs_are_trainings_with_the_same_worlds() -> None:
+    a = drawn(0, 6, 8, 0.1, 0.5, 0.1)
+    b = a + np.array([0.1, 0.2, 0.1, 0.2, 0.1, 0.2])[:, None]
+    found = versus(values(a), values(b), False)
+    assert found.difference.value == pytest.approx(-0.15)
+    assert found.difference.units == 6
+    assert found.p == found.least_p == 2 / 64
+    assert found.win_rate == 1
+    assert found.note == ""
+    few = versus(values(a[:3]), values(b[:3]), False)
+    assert "3 pairs: p cannot fall below 0.25" in few.note
+
+
+def test_a_truth_that_was_never_trained_is_paired_with_every_training() -> None:
+    mine = values(drawn(0, 6, 8, 0.1, 0.5, 0.1))
+    truth = {(None, f"w{j}"): 1.0 for j in range(8)}
+    assert set(aligned({"mine": mine, "truth": truth})["truth"]) == set(mine)
+    found = versus(mine, truth, True)
+    assert found.difference.units == 6
+    assert found.difference.value == pytest.approx(mean(mine).value - 1)
+
+
+def test_what_has_no_value_is_left_out_and_counted() -> None:
+    table = drawn(0, 4, 8, 0.1, 0.5, 0.1)
+    table[1, 3] = math.nan
+    one = mean(values(table))
+    assert one.units == 4
+    assert one.missing == 1
+    assert one.value == pytest.approx(np.nanmean(table, 1).mean())
+    table[2] = math.nan
+    assert mean(values(table)).units == 3
+    assert mean(values(np.full((3, 4), 0.5))).low == 0.5
