@@ -89,6 +89,20 @@ def test_processes_change_nothing(whole: tuple[Contest, Path], tmp_path: Path) -
     same(hold(settings(*FEW, "workers=2"), tmp_path), whole[0])
 
 
+@pytest.mark.slow
+def test_a_process_that_dies_takes_one_video_with_it(tmp_path: Path) -> None:
+    dying = "+contestants.dying={_target_:dying.Dying}"
+    once = f"+contestants.once={{_target_:dying.Dying,mark:'{tmp_path / 'mark'}'}}"
+    chosen = settings("contestants=none", dying, once, "workers=2")
+    table = per_video(hold(chosen, tmp_path / "out").made)
+    told = (
+        table.set_index(["contestant", "video"])["reason"].fillna("").groupby(level=[0, 1]).first()
+    )
+    assert told[("dying", "world0001-0")].startswith("its process died twice")
+    assert (told.drop(("dying", "world0001-0")) == "").all()
+    assert set(table[table["contestant"] == "once"]["status"]) == {"done"}
+
+
 def test_a_killed_run_goes_on_and_ends_the_same(
     whole: tuple[Contest, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
