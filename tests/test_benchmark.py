@@ -34,6 +34,7 @@ SMALL = (
     "~metrics.self_revisit",
     "~metrics.trigger_gate",
     "~metrics.cross_room_match",
+    "~metrics.recall_horizon",
 )
 FEW = (
     "~contestants.looping",

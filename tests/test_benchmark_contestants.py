@@ -18,6 +18,7 @@ from cf.bench.imported import Imported, export_vbench
 from cf.bench.network import Network, with_commit_reads
 from cf.bench.prompts import Prompts, read_prompts
 from cf.bench.results import per_video
+from cf.bench.tables import per_training, write_tables
 from cf.bench.worlds import Worlds
 from cf.data.world.module import WorldData
 from cf.data.world.rooms import Rooms
@@ -27,6 +28,7 @@ from cf.paths import CONFIG_DIR
 from cf.video.writer import VideoWriter
 
 TERMS = Terms(8.0, (32, 32))
+SPOILT = ("frozen", "looping", "resetting", "blurred", "noisy")
 RELEASED = (
     "self_forcing",
     "self_forcing_full",
@@ -106,6 +108,41 @@ def test_networks_take_part_under_every_memory_and_with_restricted_commit_reads(
     attended = {one.files: one.terms.attended for one in contest.entered if one.terms}
     assert attended["mine,_window"] == 6
     assert attended["mine,_full"] is None
+
+
+@pytest.mark.slow
+def test_a_method_trained_twice_is_one_contestant_with_two_trainings(
+    network: Path, tmp_path: Path
+) -> None:
+    world = (
+        "asked.data.size=[16,16]",
+        "asked.data.world.view_cells=2",
+        "asked.data.world.room_cells=3",
+        "model.patch_size=[8,8]",
+    )
+    chosen = settings(
+        *world,
+        "contestants=controls",
+        *(f"~contestants.{one}" for one in SPOILT),
+        f"networks={{twice: ['{network}', '{network}'], once: '{network}'}}",
+    )
+    contest = hold(chosen, tmp_path)
+    assert list(contest.made) == ["truth", "copy_last_frame", "twice", "once"]
+    table = per_video(contest.made)
+    frames = table[table["seconds"] == 3].groupby(["contestant", "video"])["frames_sha256"].first()
+    assert frames["twice"]["world0000-0"] == frames["twice"]["world0000-0+1"]
+    assert frames["twice"]["world0001-0"] == frames["once"]["world0001-0"]
+    assert [one.label for one in contest.entered][2:4] == ["twice, training 0", "twice, training 1"]
+    (flicker,) = contest.headlines[3.0].metrics
+    twice, once = (contest.headlines[3.0].cells[name] for name in ("twice", "once"))
+    assert (twice[flicker].mean.units, once[flicker].mean.units) == (2, 2)
+    assert contest.unit("twice") == "training"
+    assert contest.unit("once") == "prompt"
+    assert twice[flicker].mean.value == pytest.approx(once[flicker].mean.value, abs=1e-12)
+    means = per_training(contest)
+    assert means.groupby("contestant")["training"].nunique()["twice"] == 2
+    write_tables(contest, tmp_path)
+    assert "Methods were trained up to 2 times" in (tmp_path / "results.md").read_text()
 
 
 def test_everyone_who_is_released_is_named_and_says_what_is_missing(tmp_path: Path) -> None:

@@ -5,7 +5,12 @@ import math
 import numpy as np
 import pytest
 
-from cf.bench.trainings import Values, aligned, mean, versus
+from cf.bench.asked import Item, Terms
+from cf.bench.job import Job
+from cf.bench.ranking import headline
+from cf.bench.results import Made
+from cf.bench.trainings import WHOLE, Values, aligned, mean, versus
+from cf.metrics.result import Result
 from cf.statistics import compare, interval, sign_flip
 
 
@@ -89,3 +94,22 @@ def test_what_has_no_value_is_left_out_and_counted() -> None:
     table[2] = math.nan
     assert mean(values(table)).units == 3
     assert mean(values(np.full((3, 4), 0.5))).low == 0.5
+
+
+def test_what_only_a_set_has_a_value_of_has_one_for_each_training() -> None:
+    items = [Item(f"w{i}", f"w{i}", 0, ((0.0, ""),)).by(t) for t in (0, 1) for i in range(3)]
+    jobs = [Job("mine", {}, "", {}, item, Terms(8.0, (32, 32)), (5.0,), {}) for item in items]
+    nothing = {item.video_id: math.nan for item in items}
+
+    def horizon(value: float) -> dict[float, dict[str, Result]]:
+        return {5.0: {"horizon": Result("horizon", value, True, nothing)}}
+
+    made = Made("mine", [{}], horizon(3.0), jobs, {0: horizon(2.0), 1: horizon(5.0)})
+    assert made.per_unit(5.0, "horizon") == {(0, WHOLE): 2.0, (1, WHOLE): 5.0}
+    once = Made("once", [{}], horizon(1.0), jobs[:3], {})
+    assert once.per_unit(5.0, "horizon") == {(0, WHOLE): 1.0}
+    cells = headline({"mine": made, "once": once}, 5.0, ["horizon"], []).cells
+    assert cells["mine"]["horizon"].mean.value == 3.5
+    assert cells["mine"]["horizon"].place == 1
+    lost = Made("lost", [{}], horizon(math.nan), jobs, {0: horizon(2.0), 1: horizon(math.nan)})
+    assert set(lost.per_unit(5.0, "horizon")) == set(made.units())

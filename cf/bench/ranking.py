@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
 from cf.bench.results import Made
-from cf.bench.trainings import Unit, Values, aligned, mean, versus
+from cf.bench.trainings import WHOLE, Unit, Values, aligned, mean, versus
 from cf.statistics import Comparison, Interval, holm, standings
 
 
@@ -122,7 +122,7 @@ def headline(
     for metric, better in metrics.items():
         values = {name: one.per_unit(seconds, metric) for name, one in there.items()}
         kept = {
-            name: {u: v if u in passing[name] else math.nan for u, v in values[name].items()}
+            name: {u: v if _counts(u, passing[name]) else math.nan for u, v in values[name].items()}
             for name in fit
         }
         places = {} if better is None or not fit else _places(aligned(kept), better)
@@ -158,6 +158,11 @@ def _passing(
         removed[str(gate)] = len(failing)
         kept -= failing
     return kept, removed
+
+
+def _counts(unit: Unit, passing: Set[Unit]) -> bool:
+    """Gates are of prompts, and tell nothing of a value that belongs to all of them."""
+    return unit in passing or unit[1] == WHOLE
 
 
 def _places(values: Mapping[str, Values], better: bool) -> dict[str, tuple[int | None, float, str]]:

@@ -13,11 +13,10 @@ import pandas as pd
 
 from cf.bench.asked import Item
 from cf.bench.job import Job, load_states
-from cf.bench.measures import restored
+from cf.bench.measures import States, restored
 from cf.bench.runner import rows_of
 from cf.bench.store import VIDEO, Store
-from cf.bench.trainings import Unit
-from cf.entry import Settings
+from cf.bench.trainings import WHOLE, Unit
 from cf.metrics.measurement import digest
 from cf.metrics.result import Result
 from cf.statistics import averaged
@@ -30,21 +29,31 @@ class Made:
     Attributes:
         rows: of its finished jobs.
         results: of every metric, by seconds of video.
-        jobs: how many videos were asked of it.
+        jobs: the videos that were asked of it.
+        alone: results of each of its trainings, if there are several.
     """
 
     contestant: str
     rows: list[dict[str, Any]]
     results: Mapping[float, Mapping[str, Result]]
     jobs: list[Job] = field(default_factory=list)
+    alone: Mapping[int, Mapping[float, Mapping[str, Result]]] = field(default_factory=dict)
 
     def units(self) -> list[Unit]:
         """Every training with every prompt, in order."""
         return list(dict.fromkeys((job.item.training, job.item.prompt) for job in self.jobs))
 
     def per_unit(self, seconds: float, metric: str) -> dict[Unit, float]:
-        """A metric's value of each training and prompt, seeds averaged; NaN where it has none."""
+        """A metric's value of each training and prompt, seeds averaged; NaN where it has none.
+
+        What only a whole set has a value of, a horizon or a distance, has one for each training.
+        """
         result = self.results[seconds][metric]
+        if math.isfinite(result.value) and all(map(math.isnan, result.per_video.values())):
+            each = {training: one[seconds][metric].value for training, one in self.alone.items()}
+            return {(training, WHOLE): value for training, value in each.items()} or {
+                (self.units()[0][0], WHOLE): result.value
+            }
         values = [result.per_video.get(job.item.video_id, math.nan) for job in self.jobs]
         made: Any = averaged([(job.item.training, job.item.prompt) for job in self.jobs], values)
         return typing.cast(dict[Unit, float], made)
@@ -59,17 +68,29 @@ def collect(jobs: Sequence[Job], store: Store) -> dict[str, Made]:
     for name in dict.fromkeys(job.contestant for job in jobs):
         mine = [job for job in jobs if job.contestant == name]
         there = list(rows_of(mine, store))
-        states = [load_states(store.job(job.contestant, job.item.key)) for job, _ in there]
-        metrics: Mapping[str, Settings] = mine[0].metrics
-        results = {
-            seconds: {
-                key: metric.result()
-                for key, metric in restored(metrics, [one[seconds] for one in states]).items()
-            }
-            for seconds in mine[0].durations
+        states = [
+            (job.item.training, load_states(store.job(job.contestant, job.item.key)))
+            for job, _ in there
+        ]
+        numbers = sorted({number for number, _ in states if number is not None})
+        alone = {
+            number: _results(mine[0], [one for whose, one in states if whose == number])
+            for number in (numbers if len(numbers) > 1 else [])
         }
-        made[name] = Made(name, [row for _, row in there], results, mine)
+        whole = _results(mine[0], [one for _, one in states])
+        made[name] = Made(name, [row for _, row in there], whole, mine, alone)
     return made
+
+
+def _results(job: Job, states: Sequence[Mapping[float, States]]) -> dict[float, dict[str, Result]]:
+    """Of every duration, from the states of jobs whose settings are those of `job`."""
+    return {
+        seconds: {
+            key: metric.result()
+            for key, metric in restored(job.metrics, [one[seconds] for one in states]).items()
+        }
+        for seconds in job.durations
+    }
 
 
 def files_of(jobs: Sequence[Job], folder: Path) -> dict[str, dict[Item, Path]]:

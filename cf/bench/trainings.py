@@ -23,6 +23,8 @@ from cf.statistics import (
 Unit = tuple[int | None, Any]
 """The number of a training, None of what was trained once, and a prompt or world."""
 Values = Mapping[Unit, float]
+WHOLE = "all prompts at once"
+"""In place of a prompt, where a metric has a value of the whole set alone."""
 
 
 def trainings(units: Iterable[Unit]) -> list[int]:
