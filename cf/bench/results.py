@@ -49,11 +49,12 @@ class Made:
         What only a whole set has a value of, a horizon or a distance, has one for each training.
         """
         result = self.results[seconds][metric]
-        if math.isfinite(result.value) and all(map(math.isnan, result.per_video.values())):
-            each = {training: one[seconds][metric].value for training, one in self.alone.items()}
-            return {(training, WHOLE): value for training, value in each.items()} or {
-                (self.units()[0][0], WHOLE): result.value
-            }
+        whole: dict[Unit, float] = {
+            (training, WHOLE): one[seconds][metric].value for training, one in self.alone.items()
+        } or {(self.units()[0][0], WHOLE): result.value}
+        nothing = all(map(math.isnan, result.per_video.values()))
+        if nothing and any(map(math.isfinite, whole.values())):
+            return whole
         values = [result.per_video.get(job.item.video_id, math.nan) for job in self.jobs]
         made: Any = averaged([(job.item.training, job.item.prompt) for job in self.jobs], values)
         return typing.cast(dict[Unit, float], made)
