@@ -1,6 +1,7 @@
 """A film is planned whole and painted in parts, which are those of the whole."""
 
 from dataclasses import fields, is_dataclass
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -54,7 +55,7 @@ def same(one: Any, other: Any) -> bool:
 def test_a_part_is_that_part_of_the_whole(world: World, cuts: tuple[int, ...]) -> None:
     whole, film = world.draw(0, NUMBERS, FRAMES), world.film(0, NUMBERS, FRAMES + 5)
     # Backwards: a part does not depend on what was painted before.
-    for start, stop in reversed(list(zip(cuts, cuts[1:], strict=False))):
+    for start, stop in reversed(list(pairwise(cuts))):
         part = film.part(start, stop)
         mine, wanted = told(part, 0, stop - start), told(whole, start, stop)
         assert mine.keys() == wanted.keys()
