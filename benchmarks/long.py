@@ -5,25 +5,19 @@ from __future__ import annotations
 import json
 import multiprocessing
 import sys
-import tempfile
 import time
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import hydra
-import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
-from probed import Probed, resident
-from subject import _processor, _rss
 from table import Row, markdown
 from throughput import CONFIG_DIR, HERE, _git
 
-from cf.bench.job import Job, load_states, work
-from cf.bench.measures import restored
-from cf.bench.store import Store
-from cf.entry import Settings, build, plain, told
+from cf.entry import Settings, plain, told
 
 PAGE = """# What grows with a long video
 
@@ -44,99 +38,38 @@ def main(cfg: DictConfig) -> None:
     """Measure, append the rows, write the page."""
     with told("benchmarks/long.py"):
         folder = HERE / "results" if cfg.folder is None else Path(cfg.folder)
-        rows = [row | _about(plain(cfg)) for row in measure(cfg)]
         folder.mkdir(parents=True, exist_ok=True)
-        with (folder / "long.jsonl").open("a") as file:
-            file.writelines(json.dumps(row, separators=(",", ":")) + "\n" for row in rows)
+        rows = []
+        for row in measure(cfg):
+            rows.append(row | _about(plain(cfg)))
+            with (folder / "long.jsonl").open("a") as file:
+                file.write(json.dumps(rows[-1], separators=(",", ":")) + "\n")
         given = [one for one in HydraConfig.get().overrides.task if not one.startswith("folder=")]
         text = page(rows, ["python", "benchmarks/long.py", *given])
         (folder / "long.md").write_text(text)
         sys.stdout.write("\n" + text)
 
 
-def measure(cfg: DictConfig) -> list[Row]:
-    """A row for each memory."""
-    rows = []
+def measure(cfg: DictConfig) -> Iterator[Row]:
+    """A row for each memory, once it is done."""
     for name in cfg.memories:
         memory = OmegaConf.load(Path(CONFIG_DIR) / "memory" / f"{name}.yaml")
         memory = OmegaConf.merge(memory, cfg.memory_settings.get(name) or {})
         settings = plain(cfg)
         settings["contestant"]["memory"] = OmegaConf.to_container(memory, resolve=True)
-        rows.append({"memory": name} | alone(settings))
-    return rows
+        yield {"memory": name} | alone(settings)
 
 
 def alone(settings: Settings) -> Row:
-    """`observe` in a process of its own, so that peaks are its own too."""
+    """`probed.observe` in a process of its own, so that peaks are its own too."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(observe, settings).result()
+        return pool.submit(_observed, settings).result()
 
 
-def observe(settings: Settings) -> Row:
-    """One rollout as a job of the benchmark, and what its metrics' states hold at the end."""
-    torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as folder:
-        notes, store = Path(folder) / "notes.jsonl", Store(Path(folder))
-        job = _job(settings, str(notes))
-        began, before = time.perf_counter(), resident()
-        status = work(job, store, "cpu", {})
-        if status != "done":
-            row = store.row(job.contestant, job.item.key) or {}
-            raise ValueError(f"the rollout ended as {status}: {row.get('reason')}")
-        return {
-            "frames": round(job.durations[0] * job.terms.fps),
-            "fps": job.terms.fps,
-            "seconds": round(time.perf_counter() - began, 1),
-            "resident_bytes_before": before,
-            "readings": [json.loads(line) for line in notes.read_text().splitlines()],
-            **_read(job, store),
-        }
+def _observed(settings: Settings) -> Row:
+    from probed import observe
 
-
-def _job(settings: Settings, notes: str) -> Job:
-    asked = build(settings["asked"], "asked")
-    how = {name: settings[name] for name in ("probes", "window", "weighed")}
-    target = {
-        "_target_": "probed.Probed",
-        "_recursive_": False,
-        "of": settings["contestant"],
-        "notes": notes,
-        **how,
-    }
-    contestant = Probed(of=settings["contestant"], **how)
-    terms = contestant.terms(asked.terms())
-    assert terms.block_frames is not None
-    frames = asked.given_frames(terms.fps) + settings["probes"][-1] * terms.block_frames
-    return Job(
-        contestant="probed",
-        settings=target,
-        fingerprint="",
-        asked=settings["asked"],
-        item=asked.items()[0],
-        terms=terms,
-        durations=(frames / terms.fps,),
-        metrics=settings["metrics"],
-        chunk_frames=settings["chunk_frames"],
-    )
-
-
-def _read(job: Job, store: Store) -> Row:
-    """What the states hold, and what it takes to make values of them."""
-    states = load_states(store.job(job.contestant, job.item.key))[job.durations[0]]
-    before, began = _rss(), time.process_time()
-    metrics = restored(job.metrics, [states])
-    held = {
-        name: sum(states[state].nbytes for state in metric.metric_state)
-        for name, metric in metrics.items()
-    }
-    values = {name: round(metric.result().value, 5) for name, metric in metrics.items()}
-    return {
-        "states_bytes": sum(one.nbytes for one in states.values()),
-        "states_bytes_of": held,
-        "values": {name: value if value == value else None for name, value in values.items()},
-        "read_processor_seconds": round(time.process_time() - began, 3),
-        "read_peak_resident_bytes": [before, _rss()],
-    }
+    return observe(settings)
 
 
 def page(rows: list[Row], command: list[str]) -> str:
@@ -208,8 +141,6 @@ def _mib(size: int | None) -> str:
 def _about(settings: Settings) -> dict[str, Any]:
     return {
         "commit": str(_git("rev-parse", "HEAD"))[:12],
-        "device": _processor(),
-        "torch": torch.__version__,
         "date": time.strftime("%Y-%m-%d"),
         "config": {name: value for name, value in settings.items() if name != "folder"},
     }

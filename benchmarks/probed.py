@@ -5,22 +5,27 @@ from __future__ import annotations
 import gc
 import json
 import math
+import tempfile
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from time import process_time
 from typing import Any
 
 import torch
 from live_bytes import LiveBytes
-from subject import _rss
+from subject import _processor, _rss
+from table import Row
 from torch import Tensor
 
 from cf.bench.asked import Take, Terms
 from cf.bench.contestant import Contestant, Piece
+from cf.bench.job import Job, load_states, work
+from cf.bench.measures import restored
+from cf.bench.store import Store
 from cf.entry import Settings, build
 
 _STATM = Path("/proc/self/statm")
@@ -80,14 +85,14 @@ class Probed(Contestant):
                     weighing.close()
                 if left < self.window and left % max(self.window // _YARDS, 1) == 0:
                     yards.append(yard())
-                began = process_time()
+                began = time.process_time()
                 piece = next(playing)
-                made.append(process_time() - began)
+                made.append(time.process_time() - began)
                 if left == 0:
                     self._note(block, live, made, measured, yards)
-                began = process_time()
+                began = time.process_time()
                 yield piece
-                measured.append(process_time() - began)
+                measured.append(time.process_time() - began)
 
     def _other(self) -> Contestant:
         made: Contestant = build(self.of, "of")
@@ -131,7 +136,76 @@ def resident() -> int | None:
 def yard() -> float:
     """Processor seconds of work that is always the same: how fast the machine is just now."""
     x = torch.linspace(-1, 1, 96 * 96).view(96, 96)
-    began = process_time()
+    began = time.process_time()
     for _ in range(100):
         x = torch.nn.functional.gelu(x @ x).softmax(-1)
-    return process_time() - began
+    return time.process_time() - began
+
+
+def observe(settings: Settings) -> Row:
+    """One rollout as a job of the benchmark, and what its metrics' states hold at the end."""
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        notes, store = Path(folder) / "notes.jsonl", Store(Path(folder))
+        job = _job(settings, str(notes))
+        began, before = time.perf_counter(), resident()
+        status = work(job, store, "cpu", {})
+        if status != "done":
+            row = store.row(job.contestant, job.item.key) or {}
+            raise ValueError(f"the rollout ended as {status}: {row.get('reason')}")
+        return {
+            "device": _processor(),
+            "torch": torch.__version__,
+            "frames": round(job.durations[0] * job.terms.fps),
+            "fps": job.terms.fps,
+            "seconds": round(time.perf_counter() - began, 1),
+            "resident_bytes_before": before,
+            "readings": [json.loads(line) for line in notes.read_text().splitlines()],
+            **_read(job, store),
+        }
+
+
+def _job(settings: Settings, notes: str) -> Job:
+    asked = build(settings["asked"], "asked")
+    how = {name: settings[name] for name in ("probes", "window", "weighed")}
+    target = {
+        "_target_": "probed.Probed",
+        "_recursive_": False,
+        "of": settings["contestant"],
+        "notes": notes,
+        **how,
+    }
+    contestant = Probed(of=settings["contestant"], **how)
+    terms = contestant.terms(asked.terms())
+    assert terms.block_frames is not None
+    frames = asked.given_frames(terms.fps) + settings["probes"][-1] * terms.block_frames
+    return Job(
+        contestant="probed",
+        settings=target,
+        fingerprint="",
+        asked=settings["asked"],
+        item=asked.items()[0],
+        terms=terms,
+        durations=(frames / terms.fps,),
+        metrics=settings["metrics"],
+        chunk_frames=settings["chunk_frames"],
+    )
+
+
+def _read(job: Job, store: Store) -> Row:
+    """What the states hold, and what it takes to make values of them."""
+    states = load_states(store.job(job.contestant, job.item.key))[job.durations[0]]
+    before, began = _rss(), time.process_time()
+    metrics = restored(job.metrics, [states])
+    held = {
+        name: sum(states[state].nbytes for state in metric.metric_state)
+        for name, metric in metrics.items()
+    }
+    values = {name: round(metric.result().value, 5) for name, metric in metrics.items()}
+    return {
+        "states_bytes": sum(one.nbytes for one in states.values()),
+        "states_bytes_of": held,
+        "values": {name: value if value == value else None for name, value in values.items()},
+        "read_processor_seconds": round(time.process_time() - began, 3),
+        "read_peak_resident_bytes": [before, _rss()],
+    }

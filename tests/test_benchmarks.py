@@ -230,14 +230,15 @@ def test_a_long_rollout_is_weighed_and_timed_as_a_job_of_the_benchmark(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     import long
+    import probed
 
     few = ["memories=[sliding,full]", "probes=[14,24,34]", "window=6", "weighed=3"]
     small = ["contestant.model.num_layers=1", "metrics=quick"]
     groups = f'hydra.searchpath=["file://{CONFIG_DIR}"]'
-    monkeypatch.setattr(long, "alone", long.observe)
+    monkeypatch.setattr(long, "alone", probed.observe)
     with initialize_config_dir(str(FOLDER), version_base="1.3"):
         cfg = compose("long", [groups, *few, *small])
-    rows = long.measure(cfg)
+    rows = list(long.measure(cfg))
     for row in rows:
         assert row["frames"] == 24 + 34 * 3
         assert [one["block"] for one in row["readings"]] == [14, 24, 34]
