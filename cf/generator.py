@@ -11,7 +11,7 @@ from cf.entry import Settings, build
 from cf.run_folder import EXPORT
 
 if TYPE_CHECKING:
-    from cf.data.world.base import Drawn
+    from cf.data.world.base import Drawn, Film
     from cf.models.base import Backbone
     from cf.models.codec import Codec
     from cf.models.text import TextEncoder
@@ -88,22 +88,22 @@ class Generator:
         return video
 
     def following(
-        self, drawn: Drawn, given: int, seed: int, numbers: Sequence[int]
+        self, film: Film, given: int, seed: int, numbers: Sequence[int]
     ) -> Iterator[Video]:
         """As `follow`, in memory that does not grow: the given frames, then block after block.
 
         Raises:
-            ValueError: when more blocks are asked for than the drawn control covers.
+            ValueError: when more blocks are asked for than the film's control covers.
         """
-        cond, decode = self._told(drawn), self.codec.decoder()
+        cond, decode = self._told(film), self.codec.decoder()
         noise = self.rollout.noise(self.network, seed, numbers)
-        seen = self.codec.encode(drawn.video[:, :given].to(self.network.device))
+        seen = self.codec.encode(film.part(0, given).video.to(self.network.device))
         yield decode(seen)
         state = self.rollout.remember(self.network, seen, noise, cond)
         for latents, _ in self.rollout.stream(self.network, noise, cond, state):
             yield decode(latents)
 
-    def _told(self, drawn: Drawn) -> Conditioning:
+    def _told(self, drawn: Drawn | Film) -> Conditioning:
         """What a network is told of drawn videos."""
         from dataclasses import replace
 

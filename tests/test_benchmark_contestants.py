@@ -63,7 +63,7 @@ def worlds(size: int = 32, cells: int = 4) -> Worlds:
 def take(asked: Worlds, frames: int = 24) -> Take:
     item = asked.items()[1]
     terms = asked.terms()
-    return Take(item, terms, frames, asked.given_frames(8.0), asked.drawn(item, frames + 32))
+    return Take(item, terms, frames, asked.given_frames(8.0), asked.film(item, frames + 32))
 
 
 @pytest.mark.slow
@@ -75,7 +75,7 @@ def test_a_network_streams_what_it_makes_at_once(network: Path) -> None:
     pieces = list(islice(one.play(what, "cpu"), 7))
     assert [len(piece) for piece in pieces] == [8, 3, 3, 3, 3, 3, 3]
     generator = load(one._loading("cpu"))
-    drawn = asked.drawn(what.item, 8 + 18)
+    drawn = asked.film(what.item, 8 + 18).part(0, 8 + 18)
     with torch.inference_mode():
         whole = generator.follow(drawn, 8, what.item.seed, [1])
     assert torch.equal(torch.cat(pieces), whole[0])
@@ -182,7 +182,7 @@ def test_videos_made_elsewhere_take_part(tmp_path: Path) -> None:
     folder = tmp_path / "theirs"
     asked = worlds()
     for item, seconds in zip(asked.items(), (3, 2), strict=True):
-        drawn = asked.drawn(item, seconds * 8)
+        drawn = asked.film(item, seconds * 8).part(0, seconds * 8)
         with VideoWriter(folder / f"{item.key}.mp4", 8.0, (32, 32)) as writer:
             writer.write(drawn.video[0])
     (folder / "broken-0.mp4").write_bytes(b"not a video")
@@ -211,7 +211,7 @@ def test_our_videos_get_the_names_that_vbench_looks_for(tmp_path: Path) -> None:
 def test_a_spoilt_video_is_spoilt_as_it_says() -> None:
     what = take(worlds(), frames=48)
     truth = torch.cat(list(Truth().play(what, "cpu")))
-    assert what.drawn is not None
+    assert what.film is not None
 
     def spoilt(how: str, **more: float) -> torch.Tensor:
         pieces, made = Spoilt(how=how, **more).play(what, "cpu"), []  # type: ignore[arg-type]

@@ -224,3 +224,39 @@ def test_the_formula_that_metrics_are_timed_against_is_the_metrics() -> None:
     metric = SubjectConsistencyVBench(Handcrafted())
     metric.update(frames, 0, fps=8)
     assert bench.vbench(frames, Handcrafted()) == pytest.approx(float(metric.compute()), abs=1e-5)
+
+
+def test_a_long_rollout_is_weighed_and_timed_as_a_job_of_the_benchmark(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import long
+    import probed
+
+    few = ["memories=[sliding,full]", "probes=[14,24,34]", "window=6", "weighed=3"]
+    small = ["contestant.model.num_layers=1", "metrics=quick"]
+    groups = f'hydra.searchpath=["file://{CONFIG_DIR}"]'
+    monkeypatch.setattr(long, "alone", probed.observe)
+    with initialize_config_dir(str(FOLDER), version_base="1.3"):
+        cfg = compose("long", [groups, *few, *small])
+    rows = list(long.measure(cfg))
+    for row in rows:
+        assert row["frames"] == 24 + 34 * 3
+        assert [one["block"] for one in row["readings"]] == [14, 24, 34]
+        assert all(one["live_bytes"] < one["peak_live_bytes"] for one in row["readings"])
+        assert all(min(one["processor_seconds"].values()) > 0 for one in row["readings"])
+        assert {"AttributeRecall[world-cells]", "LoopRate"} <= row["values"].keys()
+        assert sum(row["states_bytes_of"].values()) >= row["states_bytes"]
+    # A frame's keys and values in the only layer: 8 tokens of 96 numbers; the rest is the metrics'.
+    grown = [row["readings"][-1]["live_bytes"] - row["readings"][0]["live_bytes"] for row in rows]
+    assert grown[1] - grown[0] > 20 * 3 * 2 * 8 * 96 * 4
+    assert 0 <= grown[0] < 20 * 3 * 3 * 32 * 32 * 4  # less than the pictures
+    page = long.page([row | long._about({}) for row in rows], ["python", "benchmarks/long.py"])
+    assert "34 blocks, 126 frames" in page
+    assert "| sliding | 34 / 14 |" in page
+
+
+def test_readings_that_would_overlap_are_refused() -> None:
+    from probed import Probed
+
+    with pytest.raises(ValueError, match=r"probes=\[10, 12\] must be farther apart"):
+        Probed(probes=[10, 12], window=2, weighed=1)

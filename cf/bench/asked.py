@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from cf.data.world.base import Drawn
+    from cf.data.world.base import Film
 
 SLACK = 32
 """Frames for which control is drawn beyond the last, so that the end is as any other place."""
@@ -76,15 +76,16 @@ class Take:
     Attributes:
         frames: in all, the given ones included.
         given: real frames at the beginning.
-        drawn: the world as it really is, for its control and its first frames; contestants that
-            are no oracle look at nothing else of it.
+        film: the world as it really is, for its control and its first frames; contestants that
+            are no oracle look at nothing else of it. Whoever wants pictures paints them, so that
+            an hour of them is never held.
     """
 
     item: Item
     terms: Terms
     frames: int
     given: int = 0
-    drawn: Drawn | None = None
+    film: Film | None = None
 
     def script(self) -> list[tuple[int, str]]:
         """The texts and the frames from which they hold."""
@@ -93,15 +94,10 @@ class Take:
 
 @dataclass(frozen=True)
 class Known:
-    """What is known of the frames of a take: for metrics that compare with the truth."""
+    """What is known of some frames of a take: for metrics that compare with the truth."""
 
     reference: Tensor | None = None
     truth: dict[str, Tensor] = field(default_factory=dict)
-
-    def part(self, start: int, stop: int) -> Known:
-        """Of some frames."""
-        reference = None if self.reference is None else self.reference[start:stop]
-        return Known(reference, {name: rows[start:stop] for name, rows in self.truth.items()})
 
 
 class Asked(ABC):
@@ -119,12 +115,12 @@ class Asked(ABC):
         """Real frames at the beginning of each video."""
         return 0
 
-    def drawn(self, item: Item, frames: int) -> Drawn | None:
+    def film(self, item: Item, frames: int) -> Film | None:
         """The true video and its control, if there is one."""
         return None
 
-    def known(self, drawn: Drawn | None, frames: int, given: int) -> Known:
-        """What is known of a take."""
+    def known(self, film: Film | None, given: int, start: int, stop: int) -> Known:
+        """What is known of the frames from `start` to `stop`; the first `given` were shown."""
         return Known()
 
 

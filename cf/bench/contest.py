@@ -242,7 +242,7 @@ def _commit() -> str:
 def _given(asked: Asked) -> list[str]:
     """What is known of each frame: the truths' names, and the true frames if they are known."""
     first = asked.items()[0]
-    known = asked.known(asked.drawn(first, 1 + SLACK), 1, 1)
+    known = asked.known(asked.film(first, 1 + SLACK), 1, 0, 1)
     return [*known.truth, *(["reference"] if known.reference is not None else [])]
 
 

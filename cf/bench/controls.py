@@ -31,14 +31,15 @@ class Truth(Contestant):
 
     def available(self, take: Take) -> str:
         """Only worlds have a truth."""
-        return "" if take.drawn is not None else "a prompt has no true video"
+        return "" if take.film is not None else "a prompt has no true video"
 
     def play(self, take: Take, device: str) -> Iterator[Piece]:
         """The drawn frames."""
-        assert take.drawn is not None
-        video = take.drawn.video[0]
-        yield video[: take.given]
-        yield from torch.split(video[take.given :], _PIECE)
+        film = take.film
+        assert film is not None
+        yield film.part(0, take.given).video[0]
+        for start in range(take.given, film.frames, _PIECE):
+            yield film.part(start, min(start + _PIECE, film.frames)).video[0]
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,8 @@ class CopyLast(Contestant):
 
     def play(self, take: Take, device: str) -> Iterator[Piece]:
         """A still."""
-        assert take.drawn is not None
-        given = take.drawn.video[0, : take.given]
+        assert take.film is not None
+        given = take.film.part(0, take.given).video[0]
         yield given
         while True:
             yield given[-1:].expand(_PIECE, -1, -1, -1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import statistics
 import time
+from array import array
 from collections.abc import Iterator
 
 import torch
@@ -20,7 +21,7 @@ class Stopwatch:
 
     def __init__(self, device: str) -> None:
         self._cuda = device.startswith("cuda")
-        self._seconds: list[float] = []
+        self._seconds = array("d")  # eight bytes a block
         self._frames = 0
         self._begun = time.perf_counter()
         self._latency: float | None = None

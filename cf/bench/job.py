@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -183,9 +183,10 @@ def _start(job: Job, asked: Asked) -> Making:
     fps = job.terms.fps
     frames = max(round(max(job.durations) * fps), 1)
     given = min(asked.given_frames(fps), frames)
-    drawn = asked.drawn(job.item, frames + SLACK)
-    take = Take(job.item, job.terms, frames, given, drawn)
-    panel = Panel(build_metrics(job.metrics), job.item, fps, asked.known(drawn, frames, given))
+    film = asked.film(job.item, frames + SLACK)
+    take = Take(job.item, job.terms, frames, given, film)
+    known = partial(asked.known, film, given)
+    panel = Panel(build_metrics(job.metrics), job.item, fps, known)
     return Making(job, take, panel)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,12 +62,16 @@ def usable(
 
 @dataclass
 class Panel:
-    """All metrics over one video, whose frames come once and in order."""
+    """All metrics over one video, whose frames come once and in order.
+
+    Attributes:
+        known: what is known of the frames from one up to another.
+    """
 
     metrics: Mapping[str, VideoMetric]
     item: Item
     fps: float
-    known: Known
+    known: Callable[[int, int], Known]
     _leaders: list[VideoMetric] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -76,7 +80,7 @@ class Panel:
 
     def update(self, frames: Piece, start: int, boundaries: Sequence[int] | None) -> None:
         """The next frames."""
-        known = self.known.part(start, start + len(frames))
+        known = self.known(start, start + len(frames))
         for metric in self._leaders:
             metric.update(
                 frames,

@@ -101,9 +101,9 @@ class Network(Contestant):
 
     def _stream(self, generator: Generator, take: Take) -> Iterator[Any]:
         seed = take.item.seed
-        if take.drawn is not None:
+        if take.film is not None:
             assert take.item.world is not None
-            return generator.following(take.drawn, take.given, seed, [take.item.world])
+            return generator.following(take.film, take.given, seed, [take.item.world])
         script = [(at, generator.conditioning([text])) for at, text in take.script()]
         # A prompt's noise is its own, whatever else is made.
         own = (take.item.prompt_id + seed) % 2**31

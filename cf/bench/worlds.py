@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cf.bench.asked import Asked, Item, Known, Terms
-from cf.data.world.base import Drawn
+from cf.data.world.base import Film
 from cf.data.world.known import known
 from cf.data.world.module import WorldData
 
@@ -53,13 +53,14 @@ class Worlds(Asked):
         """At least one."""
         return max(round(self.given_seconds * fps), 1)
 
-    def drawn(self, item: Item, frames: int) -> Drawn:
+    def film(self, item: Item, frames: int) -> Film:
         """One video."""
         assert item.world is not None
-        return self.data.world.draw(self.seed, [item.world], frames)
+        return self.data.world.film(self.seed, [item.world], frames)
 
-    def known(self, drawn: Drawn | None, frames: int, given: int) -> Known:
+    def known(self, film: Film | None, given: int, start: int, stop: int) -> Known:
         """The true frames, and what they show (`cf.data.world.known`)."""
-        assert drawn is not None
-        rows = known(drawn, 0, given)
-        return Known(drawn.video[0, :frames], {name: row[:frames] for name, row in rows.items()})
+        assert film is not None
+        drawn = film.part(start, stop)
+        shown = min(max(given - start, 0), stop - start)
+        return Known(drawn.video[0], known(drawn, 0, shown))

@@ -13,6 +13,8 @@ from cf.metrics.result import Result
 from cf.metrics.scored import Scored
 
 DRAWS = 999
+_PLACES = 1 << 18
+"""Drawn at a time, so that drawing takes no more memory for a longer video."""
 NOTHING = 1e-5
 """Residual, as a share of full range, that is rounding."""
 
@@ -89,8 +91,11 @@ def _drawn(one: Scored) -> Float[np.ndarray, " draws"]:
     last = np.concatenate((middles, [len(residual)]))
     # Each video draws for itself: moved alike, videos with the same blocks would not average out.
     random = np.random.default_rng([0, one.video & (2**63 - 1)])
-    places = random.integers(first, last, (DRAWS, len(seams)))
-    there = residual[places].sum(1)
+    there = np.empty(DRAWS)
+    step = max(_PLACES // len(seams), 1)
+    for start in range(0, DRAWS, step):
+        some = there[start : start + step]
+        some[:] = residual[random.integers(first, last, (len(some), len(seams)))].sum(1)
     elsewhere = (residual.sum() - there) / (len(residual) - len(seams))
     drawn: np.ndarray = there / len(seams) / np.maximum(elsewhere, 1e-12)
     return drawn

@@ -14,7 +14,8 @@ from cf.metrics.scored import Scored
 
 SAME, LEFT, GAP = 3, 10, 2.0
 """Bits within which two frames are one; bits that the video left by; seconds between them."""
-_BLOCK = 1024
+_PAIRS = 1 << 20
+"""Pairs of frames compared at a time: however long the video, this takes a few megabytes."""
 
 
 class LoopRate(VideoMetric):
@@ -62,9 +63,10 @@ def looped(bits: Float[Tensor, "n 63"], gap: int) -> Tensor:
     n = len(bits)
     again = torch.zeros(n, dtype=torch.bool)
     index = torch.arange(n)
-    for start in range(0, n, _BLOCK):
-        mine = index[start : start + _BLOCK, None]
-        apart = distances(bits[start : start + _BLOCK], bits)
+    step = max(_PAIRS // max(n, 1), 1)
+    for start in range(0, n, step):
+        mine = index[start : start + step, None]
+        apart = distances(bits[start : start + step], bits)
         left = _first(apart, (apart >= LEFT) & (index > mine))
         again |= ((apart <= SAME) & (index - mine >= gap) & (index > left)).any(0)
     return again

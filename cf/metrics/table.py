@@ -1,7 +1,7 @@
 """The state of every metric: rows per window, and the edges of the runs of frames seen so far."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 from typing import NamedTuple
@@ -75,10 +75,14 @@ class Table:
 
     def joined(self, other: "Table") -> "Table":
         """The rows of both."""
-        both = {
-            name: torch.cat((getattr(self, name), getattr(other, name))) for name in self.names()
-        }
-        return Table(**both)
+        return self.followed([other])
+
+    def followed(self, others: Sequence["Table"]) -> "Table":
+        """The rows of all, one table after the other."""
+        tables = (self, *others)
+        return Table(
+            **{name: torch.cat([getattr(x, name) for x in tables]) for name in self.names()}
+        )
 
     def unpacked(self) -> Iterator[Run]:
         """The runs with their edges."""
@@ -101,29 +105,34 @@ class Table:
 
     def coalesced(self, stitch: Stitch) -> "Table":
         """The same with neighbouring runs joined and one row per window: bounded, and in order."""
-        table = self
         runs: list[Run] = []
+        across: list[Table] = []
         for run in sorted(self.unpacked(), key=lambda run: run[:3]):
             last = runs[-1] if runs else None
             if last is None or last.video != run.video or last.stop < run.first:
                 runs.append(run)
                 continue
             runs[-1], more = stitch(last, run)
-            table = table.joined(more)
-        return table.with_runs(runs).summed().tidied()
+            across.append(more)
+        return self.followed(across).with_runs(runs).summed().tidied()
 
     def summed(self) -> "Table":
         """One row per window, in order."""
-        if not len(self.keys):
+        done = _settled(self.keys[:, :2])
+        keys, sums = self.keys[done:], self.sums[done:]
+        if not len(keys):
             return self
-        which, index = torch.unique(self.keys[:, :2], dim=0, return_inverse=True)
-        if len(which) == len(self.keys):
+        which, index = torch.unique(keys[:, :2], dim=0, return_inverse=True)
+        if len(which) == len(keys):
             order = torch.empty_like(index)
             order[index] = torch.arange(len(index))
-            return replace(self, keys=self.keys[order], sums=self.sums[order])
-        sums = self.sums.new_zeros(len(which), self.sums.shape[1]).index_add_(0, index, self.sums)
-        count = torch.zeros(len(which), dtype=torch.long).index_add_(0, index, self.keys[:, 2])
-        return replace(self, keys=torch.cat((which, count[:, None]), 1), sums=sums)
+            keys, sums = keys[order], sums[order]
+        else:
+            sums = sums.new_zeros(len(which), sums.shape[1]).index_add_(0, index, sums)
+            count = torch.zeros(len(which), dtype=torch.long).index_add_(0, index, keys[:, 2])
+            keys = torch.cat((which, count[:, None]), 1)
+        rows = torch.cat((self.keys[:done], keys)), torch.cat((self.sums[:done], sums))
+        return replace(self, keys=rows[0], sums=rows[1])
 
     def tidied(self) -> "Table":
         """Neighbouring segments of one prompt joined; marks and faults once each."""
@@ -134,9 +143,27 @@ class Table:
                 last[2] = row[2]
             else:
                 joined.append(row)
+        done = _settled(self.marks)
         return replace(
             self,
             segments=torch.tensor(joined, dtype=torch.long).view(-1, 7),
-            marks=torch.unique(self.marks, dim=0),
+            marks=torch.cat((self.marks[:done], torch.unique(self.marks[done:], dim=0))),
             faults=torch.unique(self.faults, dim=0),
         )
+
+
+def _settled(rows: Int[Tensor, "n 2"]) -> int:
+    """How many of the first rows are in order and before all others: sorting leaves them there.
+
+    Sorting an hour's rows again whenever a few are added would cost more the longer a video is.
+    """
+    if len(rows) < 2:
+        return 0
+    (first, second), (after, later) = rows[:-1].T, rows[1:].T
+    rising = (first < after) | ((first == after) & (second < later))
+    if rising.all():
+        return len(rows)
+    rest = rows[int(rising.int().argmin()) + 1 :]
+    least = rest[:, 0].min()
+    lowest = rest[rest[:, 0] == least, 1].min()
+    return int(((rows[:, 0] < least) | ((rows[:, 0] == least) & (rows[:, 1] < lowest))).sum())

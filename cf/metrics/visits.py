@@ -81,21 +81,23 @@ def visits(measurement: Cells, one: Scored) -> Visits:
     """Follow a video from its first frame to its last."""
     watched, world = measurement.watched(one), measurement.world
     shape = (world.num_places, world.room_cells)
-    rows = watched.made.shape[1]
+    frames, rows, columns = watched.made.shape
     last, given_at = torch.full(shape, -1), torch.zeros(shape, dtype=torch.bool)
     painted = torch.full((shape[0], rows, shape[1]), -1)
     at_cut, painted_at_cut, start = last, painted, 0
-    lags, knowns, befores, starts = [], [], [], []
-    for frame in range(len(watched.place)):
+    # Filled frame by frame: so many small tensors would weigh ten times as much.
+    lag, known = torch.zeros(frames, columns).long(), torch.zeros(frames, columns).bool()
+    before, starts = torch.zeros_like(watched.made), torch.zeros(frames).long()
+    for frame in range(frames):
         if watched.fresh[frame] == 0:
             start, at_cut, painted_at_cut = frame, last.clone(), painted.clone()
         place = int(watched.place[frame])
         view = slice(first := int(watched.first[frame]), first + world.view_cells)
         seen = at_cut[place, view]
-        lags.append(torch.where(seen >= 0, start - seen, -1))
-        knowns.append(given_at[place, view].clone())
-        befores.append(painted_at_cut[place, :, view].clone())
-        starts.append(start)
+        lag[frame] = torch.where(seen >= 0, start - seen, -1)
+        known[frame] = given_at[place, view]
+        before[frame] = painted_at_cut[place, :, view]
+        starts[frame] = start
         last[place, view] = frame
         if watched.given[frame]:
             given_at[place, view] = True
@@ -103,10 +105,10 @@ def visits(measurement: Cells, one: Scored) -> Visits:
             painted[place, :, view] = watched.made[frame]
     return Visits(
         watched,
-        _stacked(lags, world),
-        _stacked(knowns, world).bool(),
-        torch.stack(befores),
-        torch.tensor(starts),
+        lag,
+        known,
+        before,
+        starts,
         tuple(_trials(watched, world)),
         AWAY_SECONDS * float(one.clock.fps),
     )
@@ -126,10 +128,6 @@ def alike(watched: Watched, world: CellWorld) -> tuple[int, int]:
         hits += int((both & (painted[:one] == painted[one])).sum())
         seen += int(both.sum())
     return hits, seen
-
-
-def _stacked(rows: list[Tensor], world: CellWorld) -> Tensor:
-    return torch.stack(rows) if rows else torch.zeros(0, world.view_cells, dtype=torch.long)
 
 
 def _trials(watched: Watched, world: CellWorld) -> list[Trial]:

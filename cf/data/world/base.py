@@ -1,7 +1,7 @@
 """What a world is: numbered videos drawn on the fly, with their ground truth."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,6 +107,41 @@ class Drawn:
         }
 
 
+@dataclass(frozen=True)
+class Film:
+    """A batch of videos that are planned whole and painted in parts, so that no one holds them.
+
+    Attributes:
+        control, origin, prompt, scene: as those of `Drawn`, of every frame.
+        paint: pictures and truth from one frame up to another, both counted in the videos.
+
+    >>> from cf.data.world.rooms import Rooms
+    >>> Rooms().film(seed=0, numbers=[7], frames=30_000).part(20_000, 20_024).video.shape
+    torch.Size([1, 24, 3, 32, 32])
+    """
+
+    control: Float[Tensor, "b t places"]
+    origin: Float[Tensor, "b t 2"]
+    prompt: list[str]
+    scene: dict[str, Tensor]
+    paint: Callable[[int, int], tuple[Video, Truth]]
+
+    @property
+    def frames(self) -> int:
+        """Of each video."""
+        return self.control.shape[1]
+
+    def part(self, start: int, stop: int) -> Drawn:
+        """Some frames, bit for bit as they are in the whole."""
+        if not 0 <= start < stop <= self.frames:
+            raise ValueError(f"frames {start} to {stop} must be one or more in 0..{self.frames}")
+        video, truth = self.paint(start, stop)
+        now = slice(start, stop)
+        return Drawn(
+            video, self.control[:, now], self.origin[:, now], self.prompt, truth, self.scene
+        )
+
+
 class World(ABC):
     """Numbered videos without end; a shorter draw of a number is the beginning of a longer one."""
 
@@ -118,8 +153,12 @@ class World(ABC):
         """Places of a video: the width of its control signal."""
 
     @abstractmethod
+    def film(self, seed: int, numbers: Sequence[int], frames: int) -> Film:
+        """The first `frames` frames of the videos with these numbers, yet to be painted."""
+
     def draw(self, seed: int, numbers: Sequence[int], frames: int) -> Drawn:
-        """The first `frames` frames of the videos with these numbers."""
+        """The same, painted."""
+        return self.film(seed, numbers, frames).part(0, frames)
 
 
 def generators(seed: int, number: int, count: int) -> list[np.random.Generator]:

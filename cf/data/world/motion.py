@@ -95,9 +95,9 @@ class Camera(NamedTuple):
         length = self.last + self.ease
         place = int(rng.integers(self.places))
         way, speed, target, age = 0.0, 0.0, 0.0, 0
-        rows = []
-        for frame, chances in enumerate(rng.uniform(size=(frames, 6)).tolist()):
-            leave, where, start, turn, cruise, side = chances
+        rows = np.empty((frames, 3))
+        for frame in range(frames):
+            leave, where, start, turn, cruise, side = rng.uniform(size=6).tolist()
             at_edge = frame % self.block_frames == 0
             leaves = frame > 0 and at_edge and self._leaves(frame // self.block_frames, leave)
             if leaves and self.places > 1:
@@ -113,8 +113,8 @@ class Camera(NamedTuple):
                 change = target - speed
                 speed += min(max(change, -self.accelerate), self.accelerate)
                 way, age = way + speed, age + 1
-            rows.append((place, way, age))
-        places, ways, ages = np.array(rows, np.float64).reshape(-1, 3).T
+            rows[frame] = place, way, age
+        places, ways, ages = rows.T
         column = np.clip(sway(ways, length, self.ease)[0] - self.ease / 2, 0, self.last)
         step = np.where(ages > 0, np.diff(column, prepend=0.0), 0.0)
         return Route(places.astype(np.int64), column, step, ages.astype(np.int64))

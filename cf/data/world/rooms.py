@@ -3,6 +3,7 @@
 import colorsys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from cf.data.world.base import Drawn, Truth, World, generators, one_hot
+from cf.data.world.base import Film, Truth, World, generators, one_hot
 from cf.data.world.tiles import Tiles, attributes, names, tiles
 from cf.types import Video
 
@@ -89,25 +90,19 @@ class Rooms(World):
         """Of each row of cells, what each identity is like; -1 where it is not like anything."""
         return attributes()
 
-    def draw(self, seed: int, numbers: Sequence[int], frames: int) -> Drawn:
-        """See `World.draw`."""
+    def film(self, seed: int, numbers: Sequence[int], frames: int) -> Film:
+        """See `World.film`."""
         plans = [self._plan(seed, number, frames) for number in numbers]
         sky, layout, place, column, fresh = (
             torch.from_numpy(np.stack(field)) for field in zip(*plans, strict=True)
         )
-        across = column[..., None] + torch.arange(self.view_cells)
-        batch = torch.arange(len(plans))[:, None, None]
-        identity = layout[batch, place[..., None], :, across].transpose(2, 3)
         pixels = (column * self.cell[1]).float()
-        origin = torch.stack((torch.zeros_like(pixels), pixels / self.token[1]), -1)
-        video, instance = self._paint(sky.float(), identity)
-        return Drawn(
-            video,
+        return Film(
             one_hot(place, self.num_places),
-            origin,
+            torch.stack((torch.zeros_like(pixels), pixels / self.token[1]), -1),
             [self._caption(plan) for plan in plans],
-            Truth(place, pixels, fresh, identity, instance),
             {"sky": sky.float()},
+            partial(self._part, sky.float(), layout, place, column, fresh),
         )
 
     def read(self, video: Video, scene: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
@@ -147,7 +142,7 @@ class Rooms(World):
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         place, column, way, age = int(rng.integers(self.num_places)), 0, 1, 0
         last = self.room_cells - self.view_cells
-        rows = []
+        rows = np.empty((frames, 3), np.int64)
         for frame in range(frames):
             leave, where, start, turn, go = rng.uniform(size=5).tolist()
             block, inside = divmod(frame, self.block_frames)
@@ -160,15 +155,33 @@ class Rooms(World):
             elif go < self.move and last:
                 way = way if 0 <= column + way <= last else -way
                 column += way
-            rows.append((place, column, age))
+            rows[frame] = place, column, age
             age += 1
-        placed, columns, ages = np.array(rows, np.int64).reshape(-1, 3).T
+        placed, columns, ages = rows.T
         return placed, columns, ages
 
     def _leaves(self, block: int, chance: float) -> bool:
         if self.stay_blocks is not None:
             return block % self.stay_blocks == 0
         return chance < self.cut
+
+    def _part(
+        self,
+        sky: Float[Tensor, "b 2 3"],
+        layout: Int[Tensor, "b places rows columns"],
+        place: Int[Tensor, "b frames"],
+        column: Int[Tensor, "b frames"],
+        fresh: Int[Tensor, "b frames"],
+        start: int,
+        stop: int,
+    ) -> tuple[Video, Truth]:
+        place, column, fresh = (x[:, start:stop] for x in (place, column, fresh))
+        across = column[..., None] + torch.arange(self.view_cells)
+        batch = torch.arange(len(place))[:, None, None]
+        identity = layout[batch, place[..., None], :, across].transpose(2, 3)
+        video, instance = self._paint(sky, identity)
+        pixels = (column * self.cell[1]).float()
+        return video, Truth(place, pixels, fresh, identity, instance)
 
     def _paint(
         self, sky: Float[Tensor, "b 2 3"], identity: Int[Tensor, "b t rows columns"]

@@ -21,13 +21,27 @@ _PIXELS = 1 << 18
 """Painted at a time: what is worked on stays small, however large the pictures."""
 
 
-class Plan(NamedTuple):
-    """One video before it is painted; its poses begin a frame before the video does."""
+class Shot(NamedTuple):
+    """Some frames of a video before they are painted; the poses begin a frame before they do."""
 
     land: Land
     troupe: Troupe
     poses: Poses
     route: Route
+
+
+class Plan(NamedTuple):
+    """One video: what follows from the number of a frame alone is made when it is painted."""
+
+    land: Land
+    troupe: Troupe
+    route: Route
+
+    def shot(self, start: int, stop: int) -> Shot:
+        """From one frame up to another."""
+        poses = self.troupe.poses(np.arange(start - 1, stop))
+        route = Route(*(rows[start:stop] for rows in self.route))
+        return Shot(self.land, self.troupe, poses, route)
 
 
 class Scene(NamedTuple):
@@ -47,15 +61,15 @@ class Painted(NamedTuple):
     area: Int[Tensor, "f slots"]
 
 
-def stage(plan: Plan, height: int, without: Sequence[int]) -> Scene:
+def stage(shot: Shot, height: int, without: Sequence[int]) -> Scene:
     """The frames of one video; sprites left out, told by their instance, leave an empty slot."""
-    land, place, camera = plan.land, plan.route.place, plan.route.column
-    sprites = len(plan.troupe.kind)
+    land, place, camera = shot.land, shot.route.place, shot.route.column
+    sprites = len(shot.troupe.kind)
     count = land.front.kind.shape[1]
     label = sprites + 1 + np.arange(land.front.kind.size).reshape(-1, count)
     parts = [
         _still(land.behind, np.zeros_like(land.behind.kind), place, camera, height),
-        _moving(plan, height, without),
+        _moving(shot, height, without),
         _still(land.front, label, place, camera, height),
     ]
     ground = Cast(*(torch.cat(fields, 1) for fields in zip(*parts, strict=True)))
@@ -85,22 +99,22 @@ def paint(scene: Scene, height: int, width: int) -> Painted:
     return parts[0] if len(parts) == 1 else Painted(*map(torch.cat, zip(*parts, strict=True)))
 
 
-def motion(plans: Sequence[Plan], painted: Painted, height: int) -> Motion:
+def motion(shots: Sequence[Shot], painted: Painted, height: int) -> Motion:
     """What moves in these videos, and how much of it is seen."""
-    shape = (len(plans), len(plans[0].route.place))
+    shape = (len(shots), len(shots[0].route.place))
     kind, colour, home = (
-        torch.from_numpy(np.stack([getattr(plan.troupe, name) for plan in plans]))
+        torch.from_numpy(np.stack([getattr(shot.troupe, name) for shot in shots]))
         for name in ("kind", "colour", "home")
     )
-    centre = torch.from_numpy(np.stack([plan.poses.centre for plan in plans])) * height
-    step = torch.from_numpy(np.stack([plan.route.step for plan in plans]))
+    centre = torch.from_numpy(np.stack([shot.poses.centre for shot in shots])) * height
+    step = torch.from_numpy(np.stack([shot.route.step for shot in shots]))
     return Motion(
         kind=kind,
         colour=colour,
         home=home,
         centre=centre[:, 1:].float(),
         step=centre.diff(dim=1).float(),
-        visible=_visible(plans, painted).unflatten(0, shape),
+        visible=_visible(shots, painted).unflatten(0, shape),
         camera_step=step.float(),
         depth=painted.depth.unflatten(0, shape),
     )
@@ -128,13 +142,13 @@ def _still(
     )
 
 
-def _moving(plan: Plan, height: int, without: Sequence[int]) -> Cast:
+def _moving(shot: Shot, height: int, without: Sequence[int]) -> Cast:
     """The sprites that live in the place of each frame."""
-    troupe, place = plan.troupe, plan.route.place
+    troupe, place = shot.troupe, shot.route.place
     frames, sprites = len(place), len(troupe.kind)
-    each = sprites // len(plan.land.theme)
+    each = sprites // len(shot.land.theme)
     here = place[:, None] * each + np.arange(each)
-    poses = [getattr(plan.poses, name)[1:] for name in ("centre", "stretch", "swing", "face")]
+    poses = [getattr(shot.poses, name)[1:] for name in ("centre", "stretch", "swing", "face")]
     centre, stretch, swing, face = (x[np.arange(frames)[:, None], here] for x in poses)
     colour = np.array(list(COLOURS.values()))[troupe.colour][here]
     hidden = np.isin(here + 1, list(without))
@@ -142,7 +156,7 @@ def _moving(plan: Plan, height: int, without: Sequence[int]) -> Cast:
         *(torch.from_numpy(x) for x in (np.where(hidden, -1, troupe.kind[here]), here + 1)),
         *_floats(
             centre[..., 0] * height,
-            centre[..., 1] * height - plan.route.column[:, None],
+            centre[..., 1] * height - shot.route.column[:, None],
             stretch * (RADIUS * height),
             swing,
             face,
@@ -175,16 +189,16 @@ def _painted(scene: Scene, height: int, width: int) -> Painted:
     return Painted(video, canvas.label, canvas.depth, area)
 
 
-def _visible(plans: Sequence[Plan], painted: Painted) -> Float[Tensor, "f things"]:
+def _visible(shots: Sequence[Shot], painted: Painted) -> Float[Tensor, "f things"]:
     """Share of each sprite's own pixels that are its in the picture too."""
-    place = torch.from_numpy(np.concatenate([plan.route.place for plan in plans]))
-    sprites, frames = len(plans[0].troupe.kind), len(place)
-    each = sprites // len(plans[0].land.theme)
+    place = torch.from_numpy(np.concatenate([shot.route.place for shot in shots]))
+    sprites, frames = len(shots[0].troupe.kind), len(place)
+    each = sprites // len(shots[0].land.theme)
     label = torch.where(painted.instance <= sprites, painted.instance, 0)
     cell = torch.arange(frames)[:, None, None] * (sprites + 1) + label
     seen = torch.bincount(cell.flatten(), minlength=frames * (sprites + 1))
     seen = seen.view(frames, sprites + 1)[:, 1:].float()
-    first = plans[0].land.behind.kind.shape[1]
+    first = shots[0].land.behind.kind.shape[1]
     area = torch.zeros(frames, sprites)
     here = place[:, None] * each + torch.arange(each)
     area.scatter_(1, here, painted.area[:, first : first + each].float())

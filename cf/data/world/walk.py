@@ -3,15 +3,17 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 
-from cf.data.world.base import Drawn, Truth, World, generators, one_hot
+from cf.data.world.base import Drawn, Film, Truth, World, generators, one_hot
 from cf.data.world.landscape import Land
 from cf.data.world.motion import Camera
 from cf.data.world.sprites import IDENTITIES, Troupe
 from cf.data.world.staging import Plan, joined, motion, paint, stage
+from cf.types import Video
 
 _REFERENCE = 32
 """Height of the picture, in pixels, for which speeds are given."""
@@ -87,7 +89,13 @@ class Walk(World):
     def draw(
         self, seed: int, numbers: Sequence[int], frames: int, *, without: Sequence[int] = ()
     ) -> Drawn:
-        """See `World.draw`; the same videos `without` some sprites, told by their instance.
+        """See `World.draw` and `film`."""
+        return self.film(seed, numbers, frames, without=without).part(0, frames)
+
+    def film(
+        self, seed: int, numbers: Sequence[int], frames: int, *, without: Sequence[int] = ()
+    ) -> Film:
+        """See `World.film`; the same videos `without` some sprites, told by their instance.
 
         Sprites left out keep their motion in the truth, but nothing of them is visible.
 
@@ -97,45 +105,50 @@ class Walk(World):
         sprites = self.num_places * self.place_sprites
         if any(not 1 <= sprite <= sprites for sprite in without):
             raise ValueError(f"without={list(without)} must be sprites in 1..{sprites}")
-        height, width = self.size
         plans = [self._plan(seed, number, frames) for number in numbers]
-        painted = paint(joined([stage(plan, height, without) for plan in plans]), height, width)
-        place, fresh = (
-            torch.from_numpy(np.stack([getattr(plan.route, name) for plan in plans]))
-            for name in ("place", "fresh")
-        )
+        place = torch.from_numpy(np.stack([plan.route.place for plan in plans]))
         camera = torch.from_numpy(np.stack([plan.route.column for plan in plans])).float()
         theme, hour = (
             torch.from_numpy(np.stack([getattr(plan.land, name) for plan in plans]))
             for name in ("theme", "hour")
         )
-        shape = (len(plans), frames)
-        return Drawn(
-            painted.video.unflatten(0, shape),
+        return Film(
             one_hot(place, self.num_places),
             torch.stack((torch.zeros_like(camera), camera / self.token[1]), -1),
             [self._caption(plan) for plan in plans],
-            Truth(
-                place,
-                camera,
-                fresh,
-                torch.zeros(*shape, 0, 0, dtype=torch.long),
-                painted.instance.unflatten(0, shape),
-                motion(plans, painted, height),
-            ),
             {"theme": theme, "hour": hour},
+            partial(self._part, plans, tuple(without)),
         )
+
+    def _part(
+        self, plans: list[Plan], without: tuple[int, ...], start: int, stop: int
+    ) -> tuple[Video, Truth]:
+        height, width = self.size
+        shots = [plan.shot(start, stop) for plan in plans]
+        painted = paint(joined([stage(shot, height, without) for shot in shots]), height, width)
+        place, camera, fresh = (
+            torch.from_numpy(np.stack([getattr(shot.route, name) for shot in shots]))
+            for name in ("place", "column", "fresh")
+        )
+        shape = (len(plans), stop - start)
+        truth = Truth(
+            place,
+            camera.float(),
+            fresh,
+            torch.zeros(*shape, 0, 0, dtype=torch.long),
+            painted.instance.unflatten(0, shape),
+            motion(shots, painted, height),
+        )
+        return painted.video.unflatten(0, shape), truth
 
     def _plan(self, seed: int, number: int, frames: int) -> Plan:
         scenery, actors, path = generators(seed, number, 3)
         height, width = self.size
         view = width / height
         wide = self.place_views * view
-        troupe = Troupe.draw(actors, self.num_places, self.place_sprites, wide)
         return Plan(
             Land.draw(scenery, self.num_places, wide, view),
-            troupe,
-            troupe.poses(np.arange(-1, frames)),
+            Troupe.draw(actors, self.num_places, self.place_sprites, wide),
             self._camera().route(path, frames),
         )
 
