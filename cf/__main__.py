@@ -14,7 +14,7 @@ COMMANDS = {
     "evaluate": ("measure videos, whoever made them", "videos=my_clips"),
     "memory_map": ("draw what each memory shows of the past", "memories=[sliding,pooled]"),
     "benchmark": ("compare models and memories over long videos", "suite=smoke"),
-    "compare": ("lay two runs side by side", "runs=[outputs/a,outputs/b]"),
+    "compare": ("lay runs side by side", "outputs/a outputs/b"),
     "weights": ("show which published weights are here", "status"),
 }
 

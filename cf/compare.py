@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import hydra
@@ -14,22 +16,81 @@ from cf.paths import CONFIG_DIR
 
 log = logging.getLogger("cf.compare")
 
+_SETTINGS = ("runs", "groups", "only")
+_VALUED = ("--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn", "--cfg", "-c")
+_VALUED += ("--package", "-p")
+
+
+def hydrated(arguments: Sequence[str]) -> list[str]:
+    """Arguments as Hydra takes them: paths go into `runs`, and `name=path` into `groups`.
+
+    >>> hydrated(["outputs/a", "full=outputs/full/*", "only=[train/loss]"])
+    ['only=[train/loss]', "runs=['outputs/a']", "groups={full:['outputs/full/*']}"]
+    """
+    rest, runs = list[str](), list[str]()
+    groups: dict[str, list[str]] = {}
+    for before, one in zip(["", *arguments], arguments, strict=False):
+        name, equals, path = one.partition("=")
+        if one.startswith("-") or before in _VALUED:
+            rest.append(one)
+        elif not equals or Path(one).exists():
+            runs.append(one)
+        elif name.lstrip("+~").split(".")[0] in (*_SETTINGS, "hydra"):
+            rest.append(one)
+        else:
+            several = path.startswith("[") and path.endswith("]")
+            paths = path[1:-1].split(",") if several else [path]
+            groups.setdefault(name, []).extend(paths)
+    rest += [f"runs=[{','.join(map(_quoted, runs))}]"] if runs else []
+    inner = ",".join(f"{name}:[{','.join(map(_quoted, paths))}]" for name, paths in groups.items())
+    return [*rest, f"groups={{{inner}}}"] if groups else rest
+
+
+def _quoted(path: str) -> str:
+    return "'" + path.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
 
 @hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name="compare")
-def main(cfg: DictConfig) -> None:
-    """Compare as `cfg` says."""
+def _main(cfg: DictConfig) -> None:
     with told("cf.compare"):
-        from cf.bench.compared import markdown, pairs, read
-        from cf.bench.store import write
+        from cf.bench.beside import given, lay
 
-        runs = plain(cfg)["runs"]
-        if not isinstance(runs, list) or not runs:
-            raise ValueError("runs must be given: runs=[outputs/a,outputs/b]")
-        table = pairs([one for run in runs for one in read(Path(run))])
+        settings = plain(cfg)
+        groups = {
+            name: _listed(f"groups.{name}", paths)
+            for name, paths in _mapped(settings["groups"]).items()
+        }
+        only = settings["only"]
+        paths = given(_listed("runs", settings["runs"]), groups)
         folder = Path(HydraConfig.get().runtime.output_dir)
-        write(folder / "compare.csv", table.to_csv(index=False))
-        write(folder / "compare.md", markdown(table))
-        log.info("\n%s\n%s", markdown(table), folder / "compare.md")
+        text = lay(paths, None if only is None else _listed("only", only), folder)
+        log.info("\n%s\n%s", text, folder / "compare.md")
+        if paths.trainings:
+            log.info("curves: %s", folder / "curves.png")
+            log.info("tensorboard --logdir %s", folder / "tensorboard")
+
+
+def _listed(name: str, value: object) -> list[str]:
+    if value is None:
+        return []
+    some = value if isinstance(value, list) else [value]
+    if not all(isinstance(one, str) for one in some):
+        raise ValueError(f"{name} must be paths or names, got {value!r}")
+    return some
+
+
+def _mapped(value: object) -> dict[str, object]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise ValueError(f"groups must be {{name: [run, run]}}, got {value!r}")
+    return {str(name): paths for name, paths in value.items()}
+
+
+def main() -> None:
+    """Compare as the arguments say."""
+    sys.argv[1:] = hydrated(sys.argv[1:])
+    _main()
 
 
 if __name__ == "__main__":

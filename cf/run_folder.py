@@ -87,8 +87,8 @@ class RunFolder:
         Raises:
             ValueError: if it was begun with settings other than these.
         """
-        theirs = _leaves(OmegaConf.to_container(OmegaConf.load(self.config)))
-        mine = _leaves(OmegaConf.to_container(OmegaConf.create(OmegaConf.to_yaml(settings))))
+        theirs = leaves(OmegaConf.to_container(OmegaConf.load(self.config)))
+        mine = leaves(OmegaConf.to_container(OmegaConf.create(OmegaConf.to_yaml(settings))))
         differ = [
             f"{name}: {theirs.get(name)!r} there, {mine.get(name)!r} here"
             for name in {**theirs, **mine}
@@ -190,7 +190,7 @@ def _known(cfg: Any, key: str) -> bool:
     return OmegaConf.select(cfg, key, default=_MISSING) is not _MISSING
 
 
-def _leaves(settings: Any, at: str = "") -> dict[str, Any]:
+def leaves(settings: Any, at: str = "") -> dict[str, Any]:
     """Every value by its dotted name."""
     inner = settings if isinstance(settings, dict) else None
     if isinstance(settings, list):
@@ -199,7 +199,7 @@ def _leaves(settings: Any, at: str = "") -> dict[str, Any]:
         return {at: settings}
     found: dict[str, Any] = {}
     for name, one in inner.items():
-        found |= _leaves(one, f"{at}.{name}" if at else str(name))
+        found |= leaves(one, f"{at}.{name}" if at else str(name))
     return found
 
 

@@ -1,10 +1,13 @@
 """The benchmark's page in a real browser, its tables as files, and TensorBoard's folder."""
 
 import html.parser
+import math
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 from browser import BROWSER, ask
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from test_benchmark import FEW, settings
@@ -119,3 +122,25 @@ def test_tensorboard_shows_contestants_side_by_side(shown: tuple[Contest, Path])
     picture = next(tag for tag in tags["images"] if tag.startswith("videos/"))
     assert events.Images(picture)[0].encoded_image_string.startswith(b"GIF8")
     assert any(tag.startswith("headline/") for tag in tags["scalars"])
+
+
+def test_recall_is_a_heat_map_of_contestants_by_lag_and_time(
+    shown: tuple[Contest, Path], tmp_path: Path
+) -> None:
+    contest, _ = shown
+    made = {}
+    for i, (name, one) in enumerate(contest.made.items()):
+        longest = max(one.results)
+        metric, result = next(
+            (key, each) for key, each in one.results[longest].items() if each.per_window
+        )
+        lags = torch.tensor([0.0, 2.0, 4.0])
+        curves = {"lags": lags, "by_lag": torch.tensor([1.0, 0.5, math.nan]) / (i + 1)}
+        known = {metric: replace(result, curves=curves)}
+        made[name] = replace(one, results={longest: known})
+    root = write_board(replace(contest, made=made), tmp_path)
+    events = EventAccumulator(str(root / "_together")).Reload()
+    tags = {f"recall_by_lag/{metric}", f"recall_over_time/{metric}"}
+    assert set(events.Tags()["images"]) == tags
+    for tag in tags:
+        assert events.Images(tag)[0].encoded_image_string.startswith(b"\x89PNG")

@@ -5,7 +5,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from commands import Command, give
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from cf.bench.compared import pairs, read
 from cf.statistics import compare
@@ -38,16 +41,108 @@ def test_csv_files_are_paired_by_prompt(tmp_path: Path) -> None:
     assert set(first.values) == {"quality"}
 
 
-def test_trainings_are_one_pair_and_no_p_says_anything(tmp_path: Path) -> None:
-    for name, loss in (("a", 0.5), ("b", 0.25)):
-        (tmp_path / name).mkdir()
-        table = pd.DataFrame({"step": [0, 9], "train/loss": [1.0, loss], "val/x": [2.0, np.nan]})
-        table.to_csv(tmp_path / name / "metrics.csv", index=False)
-    rows = pairs([*read(tmp_path / "a"), *read(tmp_path / "b")]).set_index("metric")
+def training(folder: Path, loss: float, seed: int = 0, window: int = 9) -> Path:
+    folder.mkdir(parents=True)
+    table = pd.DataFrame(
+        {"step": [4, 9], "train/loss": [1.0, loss], "train/lr": 0.1, "val/x": [2.0, np.nan]}
+    )
+    table.to_csv(folder / "metrics.csv", index=False)
+    memory = {"_target_": "cf.memory.sliding.Sliding", "window_frames": window}
+    settings = {
+        "seed": seed,
+        "folder": str(folder),
+        "memory": memory,
+        "module": {"rollout": {"memory": memory}, "noise_seed": seed + 7},
+        "callbacks": {"samples": {"folder": f"{folder}/samples"}},
+    }
+    (folder / "config.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
+    return folder
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Path:
+    for seed in range(6):
+        training(tmp_path / "sweep" / "full" / f"seed_{seed}", 0.5 + seed / 100, seed)
+        training(tmp_path / "sweep" / "short" / f"seed_{seed}", 0.2 + seed / 50, seed, window=3)
+    return tmp_path / "sweep"
+
+
+def laid(folder: Path, *arguments: str) -> tuple[pd.DataFrame, str]:
+    give("cf.compare", *arguments, f"hydra.run.dir='{folder}'")
+    table = pd.read_csv(folder / "compare.csv").set_index("metric")
+    return table, (folder / "compare.md").read_text()
+
+
+def test_two_trainings_are_one_pair_and_no_p_says_anything(tmp_path: Path) -> None:
+    a, b = training(tmp_path / "a", 0.5), training(tmp_path / "b", 0.25, seed=1)
+    rows, text = laid(tmp_path / "out", str(a), str(b))
     assert rows.loc["train/loss", "difference"] == 0.25
     assert rows.loc["val/x", "difference"] == 0  # the last value that was logged
     assert rows.loc["train/loss", "p"] == 1
     assert "p cannot fall below 1" in rows.loc["train/loss", "note"]
+    assert "differ in their seed too (a: 0, b: 1)" in text
+
+
+def test_replicas_are_paired_by_seed_and_tested(tmp_path: Path, sweep: Path) -> None:
+    rows, text = laid(tmp_path / "out", f"full={sweep}/full/*", f"less={sweep}/short/*")
+    loss = {s: 0.5 + s / 100 for s in range(6)}, {s: 0.2 + s / 50 for s in range(6)}
+    expected = compare(*loss)
+    row = rows.loc["train/loss"]
+    assert (row["first"], row["second"], row["pairs"]) == ("full", "less", 6)
+    assert row["p"] == row["p_holm"] == expected.p == 2 / 2**6  # nothing else is tested
+    assert row["detectable"] == pytest.approx(expected.detectable)
+    assert np.isnan(rows.loc["train/lr", "p"])  # a schedule is no result
+    assert "The unit is the training seed" in text
+
+
+def test_a_seed_that_one_method_lacks_is_dropped(tmp_path: Path, sweep: Path) -> None:
+    given = [f"full={sweep}/full/*", *(f"short={sweep}/short/seed_{i}" for i in (1, 4))]
+    row = laid(tmp_path / "out", *given)[0].loc["train/loss"]
+    assert (row["pairs"], row["dropped"]) == (2, 4)
+    assert row["difference"] == pytest.approx(0.3 - 2.5 / 100)
+
+
+def test_a_folder_of_runs_is_a_group_of_its_name(tmp_path: Path, sweep: Path) -> None:
+    by_folder, text = laid(tmp_path / "out", f"{sweep}/*")
+    assert by_folder.loc["train/loss", "first"] == "full"
+    groups = f"groups={{full:['{sweep}/full/*'],short:['{sweep}/short']}}"
+    assert laid(tmp_path / "named", groups)[1] == text
+
+
+def test_settings_are_told_once_and_only_where_they_differ(tmp_path: Path, sweep: Path) -> None:
+    text = laid(tmp_path / "out", f"{sweep}/*")[1]
+    settings = pd.read_csv(tmp_path / "out" / "settings.csv")
+    assert settings.to_dict("records") == [
+        {"setting": "memory.window_frames", "full": 9, "short": 3}
+    ]
+    assert "By seed alone: seed, module.noise_seed." in text
+
+
+def test_what_differs_between_replicas_is_told(tmp_path: Path, sweep: Path) -> None:
+    training(sweep / "full" / "seed_9", 0.4, seed=9, window=4)
+    text = laid(tmp_path / "out", f"{sweep}/*")[1]
+    assert "**Not replicas:** the runs of full differ in memory.window_frames as well." in text
+
+
+def test_curves_are_drawn_for_every_scalar(tmp_path: Path, sweep: Path) -> None:
+    out = tmp_path / "out"
+    laid(out, f"{sweep}/*", "only=['train/*']")
+    names = {one.name for one in (out / "curves").iterdir()}
+    assert names == {f"train_{n}.{kind}" for n in ("loss", "lr") for kind in ("png", "svg")}
+    assert "full: mean and range of 6 runs" in (out / "curves.svg").read_text()
+    assert (out / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_runs_stand_side_by_side_in_tensorboard(tmp_path: Path, sweep: Path) -> None:
+    laid(tmp_path / "out", f"{sweep}/*")
+    board = EventAccumulator(str(tmp_path / "out" / "tensorboard" / "short" / "seed_2")).Reload()
+    assert [one.value for one in board.Scalars("train/loss")] == pytest.approx([1.0, 0.24])
+    assert [one.step for one in board.Scalars("train/loss")] == [4, 9]
+    assert board.Scalars("last/train/loss")[-1].value == pytest.approx(0.24)
+    content = board.summary_metadata["_hparams_/session_start_info"].plugin_data.content
+    said = HParamsPluginData.FromString(content).session_start_info.hparams
+    assert said["memory.window_frames"].number_value == 3
+    assert said["method"].string_value == "short"
 
 
 def test_what_was_not_measured_alike_is_not_compared(tmp_path: Path) -> None:
@@ -69,7 +164,32 @@ def test_the_command_writes_the_comparison(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("runs", "named"), [("null", "runs must be given"), ("[nowhere]", "nowhere holds no scores")]
+    ("given", "named"),
+    [
+        (["runs=null"], "runs must be given"),
+        (["nowhere"], "nowhere holds no scores"),
+        (["nowhere/*"], "nothing is called nowhere/*"),
+        (["full=nowhere"], "group full: nowhere does not exist"),
+        (["full=scores.csv"], "group full: scores.csv holds no training run"),
+        (["a/b=one"], "'a/b' cannot name a group"),
+        (["one", "scores.csv"], "one is a training run and scores.csv is none"),
+        (["one", "one"], "one is given twice"),
+        (["one"], "give two or more sides"),
+        (["one", "empty"], "empty/metrics.csv cannot be read"),
+        (["both=[one,same]"], "one and same both have seed 0"),
+        (["both=one", "both=untold"], "untold has no config.yaml that tells its seed"),
+        (["one", "same", "only=[loss]"], "only: loss is none of train/loss, train/lr"),
+        (["groups=full"], "groups must be {name: [run, run]}, got 'full'"),
+    ],
 )
-def test_it_refuses_in_one_message(runs: str, named: str, refused: Command) -> None:
-    assert named in refused("cf.compare", f"runs={runs}")
+def test_it_refuses_in_one_message(
+    given: list[str], named: str, refused: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    scores(Path("scores.csv"), 0.0)
+    for name in ("one", "same", "untold"):
+        training(Path(name), 0.5)
+    Path("untold/config.yaml").unlink()
+    Path("empty").mkdir()
+    Path("empty/metrics.csv").touch()
+    assert named in refused("cf.compare", *given)

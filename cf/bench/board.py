@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import math
 import shutil
 from pathlib import Path
 from typing import Any, cast
 
+import pandas as pd
 import torch
 from PIL import Image
 from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import SummaryWriter
 
 from cf.bench.contest import Contest
+from cf.bench.heat import over_lags, over_time
 from cf.bench.results import per_window
 from cf.bench.store import SHEET, VIDEO, Store
 from cf.video.reader import read_video
 from cf.video.sheet import gif_bytes
 
+_TOGETHER = "_together"  # the run of what shows all contestants in one picture
 _MOST_FRAMES, _MOST_WIDTH = 48, 128  # of a moving picture
 
 
@@ -40,7 +44,38 @@ def write_board(contest: Contest, folder: Path) -> Path:
         _headlines(writer, contest, name)
         _pictures(writer, contest, Store(folder), name)
         writer.close()
+    _heat(root, contest, curves)
     return root
+
+
+def _heat(root: Path, contest: Contest, windows: pd.DataFrame) -> None:
+    """What is recalled by lag and over time, all contestants in one picture: a run of its own."""
+    results = {name: one.results[max(one.results)] for name, one in contest.made.items()}
+    pictures: dict[str, bytes] = {}
+    for metric in dict.fromkeys(name for one in results.values() for name in one):
+        found = {n: one[metric].curves for n, one in results.items() if metric in one}
+        lagged = {
+            name: (curves["lags"].tolist(), curves["by_lag"].tolist())
+            for name, curves in found.items()
+            if {"lags", "by_lag"} <= set(curves)
+        }
+        if not lagged:
+            continue
+        pictures[f"recall_by_lag/{metric}"] = over_lags(lagged, metric)
+        timed = over_time(windows[windows["metric"] == metric], metric)
+        if timed is not None:
+            pictures[f"recall_over_time/{metric}"] = timed
+    if pictures:
+        writer = SummaryWriter(str(root / _TOGETHER))
+        for tag, encoded in pictures.items():
+            _png(writer, tag, encoded)
+        writer.close()
+
+
+def _png(writer: SummaryWriter, tag: str, encoded: bytes) -> None:
+    with Image.open(io.BytesIO(encoded)) as picture:
+        size = torch.empty(0, 3, picture.height, picture.width)
+    _image(writer, tag, encoded, size)
 
 
 def _headlines(writer: SummaryWriter, contest: Contest, name: str) -> None:
@@ -70,9 +105,7 @@ def _pictures(writer: SummaryWriter, contest: Contest, store: Store, name: str) 
             fps = next(one.terms.fps for one in contest.jobs if one.contestant == name)
             _image(writer, f"videos/{item.key}", gif_bytes(small, fps / stride), small)
         if (job / SHEET).is_file() and (job / VIDEO).is_file():
-            with Image.open(job / SHEET) as picture:
-                size = torch.empty(0, 3, picture.height, picture.width)
-            _image(writer, f"sheets/{item.key}", (job / SHEET).read_bytes(), size)
+            _png(writer, f"sheets/{item.key}", (job / SHEET).read_bytes())
 
 
 def _image(writer: SummaryWriter, tag: str, encoded: bytes, like: torch.Tensor) -> None:

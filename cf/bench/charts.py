@@ -21,7 +21,7 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7
 """Colours that colour-blind people tell apart (Okabe and Ito), and two more."""
 _GREY = "#8a8a8a"
 _DASHES = ("-", "--", "-.", ":")
-_STYLE: Any = {
+STYLE: Any = {
     "svg.fonttype": "none",  # text stays text: searchable, small, in the page's own face
     "svg.hashsalt": "cf",
     "font.family": "sans-serif",
@@ -61,7 +61,7 @@ def looks(names: Sequence[str], controls: Sequence[str]) -> dict[str, Look]:
 
 def over_time(table: pd.DataFrame, look: Mapping[str, Look], given: float) -> str | None:
     """A metric over the seconds of video, mean over trainings or prompts, 95 % interval."""
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         figure = Figure(figsize=(4.4, 2.5), layout="constrained")
         axes = figure.subplots()
         drawn = 0
@@ -101,7 +101,7 @@ def by_lag(
     label: str,
 ) -> str:
     """What is remembered after so many seconds: a curve (lags, values) per contestant."""
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         figure = Figure(figsize=(4.4, 2.8), layout="constrained")
         axes = figure.subplots()
         ticks = sorted({lag for lags, _ in curves.values() for lag in lags})
@@ -117,7 +117,7 @@ def against(
     across: Mapping[str, Cell], up: Mapping[str, Cell], look: Mapping[str, Look], label: str
 ) -> str:
     """One headline against another; what nobody beats in both is joined by a line."""
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         figure = Figure(figsize=(4.6, 3.2), layout="constrained")
         axes = figure.subplots()
         for name in across:

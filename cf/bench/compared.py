@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import fnmatch
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from cf.bench.tables import number
 from cf.statistics import averaged, compare, holm, interval
 
 _KNOWN = ("contestant", "video", "video_id", "prompt", "seed", "frames", "fps", "seconds", "height")
-_NOT_SCORES = {*_KNOWN, "width", "reasons", "note", "path", "step", "epoch"}
+_NOT_SCORES = {*_KNOWN, "width", "reasons", "note", "path"}
 
 
 @dataclass(frozen=True)
@@ -33,16 +34,17 @@ class Scores:
 
 
 def read(path: Path) -> list[Scores]:
-    """The sides in a results folder, a training run's folder, or a csv of per-video scores.
+    """The sides in a results folder or a csv of per-video scores.
 
     Raises:
         ValueError: if there is none.
     """
     for file in (path, path / "per_video.csv", path / "metrics.csv"):
         if file.is_file() and file.suffix == ".csv":
-            table = pd.read_csv(file)
-            if "step" in table.columns and "prompt" not in table.columns:
-                return [_run(path, table)]
+            try:
+                table = pd.read_csv(file)
+            except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
+                raise ValueError(f"{file} cannot be read: {error}") from None
             if "metric" in table.columns:
                 return _long(path, table)
             return _wide(path, table)
@@ -50,13 +52,6 @@ def read(path: Path) -> list[Scores]:
         f"{path} holds no scores: give a folder with per_video.csv (of cf.benchmark or "
         f"cf.evaluate), a training run with metrics.csv, or a csv of scores per video"
     )
-
-
-def _run(path: Path, table: pd.DataFrame) -> Scores:
-    """A training run: the last value of each column; one run is one unit."""
-    last = table.ffill().iloc[-1]
-    known = {str(k): {"run": float(v)} for k, v in last.items() if k not in _NOT_SCORES}
-    return Scores(_name(path), known, {})
 
 
 def _long(path: Path, table: pd.DataFrame) -> list[Scores]:
@@ -69,7 +64,7 @@ def _long(path: Path, table: pd.DataFrame) -> list[Scores]:
             name = f"{metric} at {seconds:g} s"
             values[name] = averaged(part["prompt"].tolist(), part["value"].tolist())
             told[name] = "/".join(sorted(set(map(str, part["measured_as"]))))
-        made.append(Scores(f"{_name(path)}: {contestant}", values, told))
+        made.append(Scores(f"{name_of(path)}: {contestant}", values, told))
     return made
 
 
@@ -90,7 +85,7 @@ def _wide(path: Path, table: pd.DataFrame) -> list[Scores]:
         parts = [(f": {name}", part) for name, part in table.groupby("contestant", sort=False)]
     return [
         Scores(
-            _name(path) + suffix,
+            name_of(path) + suffix,
             {m: averaged(part[unit].tolist(), part[m].astype(float).tolist()) for m in numbers},
             {},
         )
@@ -98,13 +93,35 @@ def _wide(path: Path, table: pd.DataFrame) -> list[Scores]:
     ]
 
 
-def _name(path: Path) -> str:
+def name_of(path: Path) -> str:
     """The shortest name that says which run it is."""
     return path.stem if path.is_file() else "/".join(path.resolve().parts[-2:])
 
 
-def pairs(sides: Sequence[Scores]) -> pd.DataFrame:
+def chosen(sides: Sequence[Scores], patterns: Sequence[str] | None) -> list[Scores]:
+    """The sides with the metrics that any of the patterns matches (`train/*`); all of them if None.
+
+    Raises:
+        ValueError: if a pattern matches none.
+    """
+    if patterns is None:
+        return list(sides)
+    names = list(dict.fromkeys(name for one in sides for name in one.values))
+    for pattern in patterns:
+        if not fnmatch.filter(names, pattern):
+            raise ValueError(f"only: {pattern} is none of {', '.join(names)}")
+    kept = {name for pattern in patterns for name in fnmatch.filter(names, pattern)}
+    return [
+        replace(one, values={name: v for name, v in one.values.items() if name in kept})
+        for one in sides
+    ]
+
+
+def pairs(sides: Sequence[Scores], untested: Sequence[str] = ()) -> pd.DataFrame:
     """Every two sides on every metric that both have, tested and corrected together.
+
+    Attributes:
+        untested: metrics that are shown without a test, being the same everywhere.
 
     Raises:
         ValueError: if there are fewer than two sides, or no metric in common.
@@ -129,12 +146,12 @@ def pairs(sides: Sequence[Scores]) -> pd.DataFrame:
                     "difference": one.difference.value,
                     "low": one.difference.low,
                     "high": one.difference.high,
-                    "p": one.p,
+                    "p": math.nan if metric in untested else one.p,
                     "effect": one.effect,
                     "detectable": one.detectable,
                     "pairs": one.difference.units,
                     "dropped": len(one.dropped),
-                    "note": one.note,
+                    "note": "the same in all; not tested" if metric in untested else one.note,
                 }
             )
     if not lines:
@@ -147,19 +164,19 @@ def pairs(sides: Sequence[Scores]) -> pd.DataFrame:
 def markdown(table: pd.DataFrame) -> str:
     """The comparison as people read it."""
     head = ["metric", "first", "second", "first's mean", "second's", "difference", "p (Holm)"]
+    head += ["detectable", "pairs"]
     lines = [head, ["---"] * len(head)]
     for row in table.to_dict("records"):
-        bounds = f" [{number(row.get('low', math.nan))}, {number(row.get('high', math.nan))}]"
-        lines.append(
-            [
-                row["metric"],
-                row["first"],
-                row["second"],
-                number(row.get("mean_first", math.nan)),
-                number(row.get("mean_second", math.nan)),
-                number(row.get("difference", math.nan)) + bounds,
-                number(row["p_holm"]),
-            ]
-        )
+        bounds = f" [{_short(row.get('low', math.nan))}, {_short(row.get('high', math.nan))}]"
+        shown = [row["metric"], row["first"], row["second"]]
+        shown += [_short(row.get(name, math.nan)) for name in ("mean_first", "mean_second")]
+        shown += [_short(row.get("difference", math.nan)) + bounds, number(row["p_holm"])]
+        shown += [_short(row.get("detectable", math.nan)), number(row.get("pairs", math.nan), 0)]
+        lines.append(shown)
     notes = [f"- {note}" for note in dict.fromkeys(table["note"]) if note]
     return "\n".join(["| " + " | ".join(line) + " |" for line in lines] + ["", *notes]) + "\n"
+
+
+def _short(value: float) -> str:
+    """As `number`, but a small value, such as a learning rate, does not become 0."""
+    return f"{value:.2e}" if 0 < abs(value) < 0.001 else number(value)
