@@ -17,8 +17,8 @@ from cf.paths import CONFIG_DIR
 log = logging.getLogger("cf.compare")
 
 _SETTINGS = ("runs", "groups", "only")
-_VALUED = ("--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn", "--cfg", "-c")
-_VALUED += ("--package", "-p")
+_CONFIG = ("--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn", "--cfg", "-c")
+_VALUED = (*_CONFIG, "--package", "-p")
 
 
 def hydrated(arguments: Sequence[str]) -> list[str]:
@@ -73,10 +73,11 @@ def _main(cfg: DictConfig) -> None:
 def _listed(name: str, value: object) -> list[str]:
     if value is None:
         return []
-    some = value if isinstance(value, list) else [value]
-    if not all(isinstance(one, str) for one in some):
+    some: list[object] = value if isinstance(value, list) else [value]
+    named = [one for one in some if isinstance(one, str)]
+    if len(named) < len(some):
         raise ValueError(f"{name} must be paths or names, got {value!r}")
-    return some
+    return named
 
 
 def _mapped(value: object) -> dict[str, object]:

@@ -6,36 +6,14 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from tiny_text import published
 
 from cf.models.text import UMT5, NoText, clean
-
-WORDS = ("<pad>", "</s>", "<unk>", "a", "red", "cat", "runs")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny umT5 and its tokenizer, laid out as published."""
-    transformers = pytest.importorskip("transformers")
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-
-    words = Tokenizer(models.WordLevel({w: i for i, w in enumerate(WORDS)}, unk_token="<unk>"))
-    words.pre_tokenizer = pre_tokenizers.Whitespace()
-    words.post_processor = processors.TemplateProcessing(
-        single="$A </s>", special_tokens=[("</s>", 1)]
-    )
-    tokenizer = transformers.PreTrainedTokenizerFast(
-        tokenizer_object=words, pad_token="<pad>", eos_token="</s>", unk_token="<unk>"
-    )
-    torch.manual_seed(0)
-    encoder = transformers.UMT5EncoderModel(
-        transformers.UMT5Config(
-            vocab_size=len(WORDS), d_model=16, d_kv=4, d_ff=32, num_layers=2, num_heads=4
-        )
-    )
-    place = tmp_path_factory.mktemp("published")
-    tokenizer.save_pretrained(place / "tokenizer")
-    encoder.save_pretrained(place / "text_encoder")
-    return place
+    return published(tmp_path_factory.mktemp("published"))
 
 
 @pytest.fixture(scope="module")

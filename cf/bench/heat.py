@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -65,8 +66,8 @@ def _drawn(table: pd.DataFrame, metric: str, label: str) -> bytes:
         if written:
             for row, column in zip(*np.nonzero(np.isfinite(values)), strict=True):
                 value = values[row, column]
-                colour = "white" if image.norm(value) < _LIGHT else "black"
-                centred = {"ha": "center", "va": "center", "fontsize": 7}
+                colour = "white" if float(image.norm(float(value))) < _LIGHT else "black"
+                centred: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 7}
                 axes.text(column, row, f"{value:.2f}", color=colour, **centred)
         figure.colorbar(image, ax=axes, pad=0.02)
         buffer = io.BytesIO()
