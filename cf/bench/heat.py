@@ -64,9 +64,10 @@ def _drawn(table: pd.DataFrame, metric: str, label: str) -> bytes:
         axes.set_xlabel(label)
         axes.set_title(metric, fontsize=9, loc="left")
         if written:
-            for row, column in zip(*np.nonzero(np.isfinite(values)), strict=True):
+            shades = np.ma.getdata(image.norm(values))
+            for row, column in np.argwhere(np.isfinite(values)).tolist():
                 value = values[row, column]
-                colour = "white" if float(image.norm(float(value))) < _LIGHT else "black"
+                colour = "white" if shades[row, column] < _LIGHT else "black"
                 centred: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 7}
                 axes.text(column, row, f"{value:.2f}", color=colour, **centred)
         figure.colorbar(image, ax=axes, pad=0.02)

@@ -44,8 +44,9 @@ def _seed(run: Training) -> int:
 
 def _curves(writer: SummaryWriter, run: Training, scalars: Sequence[str]) -> None:
     for scalar in scalars:
-        for step, value in run.curve(scalar).items():
-            writer.add_scalar(scalar, value, int(step))
+        curve = run.curve(scalar)
+        for step, value in zip(curve.index.tolist(), curve.tolist(), strict=True):
+            writer.add_scalar(scalar, value, step)
 
 
 def _described(
