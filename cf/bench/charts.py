@@ -19,7 +19,7 @@ from cf.bench.ranking import Cell
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5195", "#6B6B00")
 """Colours that colour-blind people tell apart (Okabe and Ito), and two more."""
-_GREY = "#8a8a8a"
+_GREYS = ("#8a8a8a", "#b9b2a3", "#55606b")
 _DASHES = ("-", "--", "-.", ":")
 STYLE: Any = {
     "svg.fonttype": "none",  # text stays text: searchable, small, in the page's own face
@@ -51,7 +51,7 @@ def looks(names: Sequence[str], controls: Sequence[str]) -> dict[str, Look]:
     for name in names:
         if name in controls:
             place = list(controls).index(name)
-            found[name] = Look(_GREY, _DASHES[1 + place % 3])
+            found[name] = Look(_GREYS[place // 3 % 3], _DASHES[1 + place % 3])
         else:
             around, place = divmod(taken, len(PALETTE))
             found[name] = Look(PALETTE[place], _DASHES[around % 4])

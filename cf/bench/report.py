@@ -34,6 +34,7 @@ def write_report(contest: Contest, folder: Path) -> Path:
     link = _embedded if single else _Media(folder)
     names = list(contest.made)
     controls = [one.files for one in contest.entered if one.contestant.control]
+    controls += [name for name in names if name in contest.settings["unranked"]]
     look = looks(names, controls)
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     template = environment.from_string((_PAGE / "report.html").read_text())

@@ -38,12 +38,12 @@ def duration(table: Headline, look: Mapping[str, Look], controls: Sequence[str])
                 "control": name in controls,
                 "colour": look[name].colour,
                 "swatch": swatch(look[name]),
-                "cells": [_cell(cells[metric], spans[metric]) for metric in table.metrics],
+                "cells": [_cell(table.cells[name][metric], spans[metric]) for metric in spans],
                 "removed": table.failing[name],
                 "total": table.videos[name],
                 "gates": "; ".join(f"{g}: {n}" for g, n in table.removed[name].items() if n),
             }
-            for name, cells in table.cells.items()
+            for name in table.order()
         ],
     }
 
