@@ -61,10 +61,11 @@ def _heat(root: Path, contest: Contest, windows: pd.DataFrame) -> None:
         }
         if not lagged:
             continue
-        pictures[f"recall_by_lag/{metric}"] = over_lags(lagged, metric)
-        timed = over_time(windows[windows["metric"] == metric], metric)
-        if timed is not None:
-            pictures[f"recall_over_time/{metric}"] = timed
+        drawn = {
+            f"recall_by_lag/{metric}": over_lags(lagged, metric),
+            f"recall_over_time/{metric}": over_time(windows[windows["metric"] == metric], metric),
+        }
+        pictures |= {tag: encoded for tag, encoded in drawn.items() if encoded is not None}
     if pictures:
         writer = SummaryWriter(str(root / _TOGETHER))
         for tag, encoded in pictures.items():

@@ -18,8 +18,12 @@ _WRITTEN = 14  # columns up to which a cell's value is written into it
 _LIGHT = 0.55  # part of the colours' range below which text is white
 
 
-def over_lags(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], metric: str) -> bytes:
-    """A png of contestants by seconds since something was last in view."""
+def over_lags(
+    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], metric: str
+) -> bytes | None:
+    """A png of contestants by seconds since something was last in view; None if none is known."""
+    if not any(np.isfinite(values).any() for _, values in curves.values()):
+        return None
     ticks = sorted({lag for lags, _ in curves.values() for lag in lags})
     table = pd.DataFrame(np.nan, index=list(curves), columns=ticks)
     for name, (lags, values) in curves.items():
@@ -64,10 +68,11 @@ def _drawn(table: pd.DataFrame, metric: str, label: str) -> bytes:
         axes.set_xlabel(label)
         axes.set_title(metric, fontsize=9, loc="left")
         if written:
-            shades = np.ma.getdata(image.norm(values))
-            for row, column in np.argwhere(np.isfinite(values)).tolist():
-                value = values[row, column]
-                colour = "white" if shades[row, column] < _LIGHT else "black"
+            known = values[np.isfinite(values)]
+            low, span = float(known.min()), float(np.ptp(known)) or 1.0
+            for row, column in zip(*np.nonzero(np.isfinite(values)), strict=True):
+                value = float(values[row, column])
+                colour = "white" if (value - low) / span < _LIGHT else "black"
                 centred: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 7}
                 axes.text(column, row, f"{value:.2f}", color=colour, **centred)
         figure.colorbar(image, ax=axes, pad=0.02)
