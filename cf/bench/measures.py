@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from torch import Tensor
 from torchmetrics.utilities import dim_zero_cat
@@ -101,18 +100,29 @@ class Panel:
 
     def states(self) -> States:
         """As they are now; what comes later leaves them alone."""
-        return {
-            name: dim_zero_cat(value).clone()
-            for metric in self._leaders
-            for name, value in metric.metric_state.items()
-        }
+        return states_of(self._leaders)
+
+
+def states_of(metrics: Iterable[VideoMetric]) -> States:
+    """What these have seen, as it is now; those of equal measurements share theirs."""
+    return {
+        name: dim_zero_cat(value).clone()
+        for metric in metrics
+        for name, value in metric.metric_state.items()
+    }
 
 
 def restored(settings: Mapping[str, Settings], states: Sequence[States]) -> dict[str, VideoMetric]:
     """Metrics that have seen all the videos whose states are given, in that order."""
     metrics = build_metrics(settings)
+    leaders: dict[tuple[str, ...], VideoMetric] = {}
     for metric in metrics.values():
+        names = tuple(sorted(metric.metric_state))
+        if names in leaders:  # of equal measurements
+            metric.take_over(leaders[names])
+            continue
+        leaders[names] = metric
         for one in states:
-            mine: dict[str, Any] = {name: [one[name]] for name in metric.metric_state}
-            metric.merge_state(mine)
+            metric.merge_state({name: [one[name]] for name in names})
+        metric.settle()
     return metrics

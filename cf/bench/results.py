@@ -13,13 +13,15 @@ import pandas as pd
 
 from cf.bench.asked import Item
 from cf.bench.job import Job, load_states
-from cf.bench.measures import States, restored
+from cf.bench.measures import States, restored, states_of
 from cf.bench.runner import rows_of
 from cf.bench.store import VIDEO, Store
 from cf.bench.trainings import WHOLE, Unit
 from cf.metrics.measurement import digest
 from cf.metrics.result import Result
 from cf.statistics import averaged
+
+ByDuration = dict[float, dict[str, Result]]
 
 
 @dataclass(frozen=True)
@@ -69,29 +71,33 @@ def collect(jobs: Sequence[Job], store: Store) -> dict[str, Made]:
     for name in dict.fromkeys(job.contestant for job in jobs):
         mine = [job for job in jobs if job.contestant == name]
         there = list(rows_of(mine, store))
-        states = [
-            (job.item.training, load_states(store.job(job.contestant, job.item.key)))
-            for job, _ in there
-        ]
-        numbers = sorted({number for number, _ in states if number is not None})
-        alone = {
-            number: _results(mine[0], [one for whose, one in states if whose == number])
-            for number in (numbers if len(numbers) > 1 else [])
-        }
-        whole = _results(mine[0], [one for _, one in states])
-        made[name] = Made(name, [row for _, row in there], whole, mine, alone)
+        groups: dict[int | None, list[dict[float, States]]] = {}
+        for job, _ in there:
+            states = load_states(store.job(job.contestant, job.item.key))
+            groups.setdefault(job.item.training, []).append(states)
+        results, alone = _results(mine[0], groups)
+        made[name] = Made(name, [row for _, row in there], results, mine, alone)
     return made
 
 
-def _results(job: Job, states: Sequence[Mapping[float, States]]) -> dict[float, dict[str, Result]]:
-    """Of every duration, from the states of jobs whose settings are those of `job`."""
-    return {
-        seconds: {
-            key: metric.result()
-            for key, metric in restored(job.metrics, [one[seconds] for one in states]).items()
+def _results(
+    job: Job, groups: Mapping[int | None, Sequence[Mapping[float, States]]]
+) -> tuple[ByDuration, dict[int, ByDuration]]:
+    """Of all videos, and of each training alone if there are several."""
+    whole: ByDuration = {}
+    alone: dict[int, ByDuration] = {}
+    for seconds in job.durations:
+        each = {
+            number: restored(job.metrics, [one[seconds] for one in states])
+            for number, states in groups.items()
         }
-        for seconds in job.durations
-    }
+        joined = restored(job.metrics, [states_of(metrics.values()) for metrics in each.values()])
+        whole[seconds] = {key: metric.result() for key, metric in joined.items()}
+        for number, metrics in each.items():
+            if number is not None and len(each) > 1:
+                read = {key: metric.result() for key, metric in metrics.items()}
+                alone.setdefault(number, {})[seconds] = read
+    return whole, alone
 
 
 def files_of(jobs: Sequence[Job], folder: Path) -> dict[str, dict[Item, Path]]:

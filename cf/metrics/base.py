@@ -142,6 +142,17 @@ class VideoMetric(Metric):
         runs = [run._replace(head=run.head[:0], tail=run.tail[:0]) for run in table.unpacked()]
         self._replace(table.with_runs(runs))
 
+    def take_over(self, other: "VideoMetric") -> None:
+        """Have seen what a metric of an equal measurement has seen, instead of what was seen here.
+
+        Raises:
+            ValueError: if its measurement is another.
+        """
+        if self._states != other._states:
+            raise ValueError(f"{other.name} measures otherwise than {self.name}")
+        self._replace(other._table())
+        self._computed = None
+
     def compute(self) -> Float[Tensor, ""]:
         """The headline over all videos; NaN where it cannot be given (`result` says why)."""
         return torch.tensor(self._result().value, dtype=torch.float64)

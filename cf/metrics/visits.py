@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -80,35 +81,36 @@ class Visits:
 def visits(measurement: Cells, one: Scored) -> Visits:
     """Follow a video from its first frame to its last."""
     watched, world = measurement.watched(one), measurement.world
+    # Frame by frame on arrays: as tensors, so many small ones would take most of the time.
+    made, given = watched.made.numpy(), watched.given.numpy()
+    place, first = watched.place.tolist(), watched.first.tolist()
     shape = (world.num_places, world.room_cells)
-    frames, rows, columns = watched.made.shape
-    last, given_at = torch.full(shape, -1), torch.zeros(shape, dtype=torch.bool)
-    painted = torch.full((shape[0], rows, shape[1]), -1)
-    at_cut, painted_at_cut, start = last, painted, 0
-    # Filled frame by frame: so many small tensors would weigh ten times as much.
-    lag, known = torch.zeros(frames, columns).long(), torch.zeros(frames, columns).bool()
-    before, starts = torch.zeros_like(watched.made), torch.zeros(frames).long()
-    for frame in range(frames):
-        if watched.fresh[frame] == 0:
-            start, at_cut, painted_at_cut = frame, last.clone(), painted.clone()
-        place = int(watched.place[frame])
-        view = slice(first := int(watched.first[frame]), first + world.view_cells)
-        seen = at_cut[place, view]
-        lag[frame] = torch.where(seen >= 0, start - seen, -1)
-        known[frame] = given_at[place, view]
-        before[frame] = painted_at_cut[place, :, view]
+    frames, rows, columns = made.shape
+    last, given_at = np.full(shape, -1), np.zeros(shape, bool)
+    painted = np.full((shape[0], rows, shape[1]), -1)
+    at_cut, painted_at_cut, start = last.copy(), painted.copy(), 0
+    lag, known = np.zeros((frames, columns), np.int64), np.zeros((frames, columns), bool)
+    before, starts = np.zeros_like(made), np.zeros(frames, np.int64)
+    for frame, cut in enumerate((watched.fresh == 0).tolist()):
+        if cut:
+            start, at_cut, painted_at_cut = frame, last.copy(), painted.copy()
+        here, view = place[frame], slice(first[frame], first[frame] + world.view_cells)
+        seen = at_cut[here, view]
+        lag[frame] = np.where(seen >= 0, start - seen, -1)
+        known[frame] = given_at[here, view]
+        before[frame] = painted_at_cut[here, :, view]
         starts[frame] = start
-        last[place, view] = frame
-        if watched.given[frame]:
-            given_at[place, view] = True
+        last[here, view] = frame
+        if given[frame]:
+            given_at[here, view] = True
         else:
-            painted[place, :, view] = watched.made[frame]
+            painted[here, :, view] = made[frame]
     return Visits(
         watched,
-        lag,
-        known,
-        before,
-        starts,
+        torch.from_numpy(lag),
+        torch.from_numpy(known),
+        torch.from_numpy(before),
+        torch.from_numpy(starts),
         tuple(_trials(watched, world)),
         AWAY_SECONDS * float(one.clock.fps),
     )
@@ -134,38 +136,38 @@ def _trials(watched: Watched, world: CellWorld) -> list[Trial]:
     """Every return, in order."""
     begins = (watched.fresh == 0).nonzero().flatten().tolist()
     stays = list(zip(begins, [*begins[1:], len(watched.fresh)], strict=True))
-    shown = watched.shown
+    shown, given = watched.shown.numpy(), watched.given.numpy()
+    place, first = watched.place.tolist(), watched.first.tolist()
+    columns = np.array(first)[:, None] + np.arange(world.view_cells)
     trials: list[Trial] = []
-    snapshots: list[Tensor] = []  # of each stay: its place as it was shown last
-    looks = torch.full((world.num_places, shown.shape[1], world.room_cells), -1)
+    snapshots: list[np.ndarray] = []  # of each stay: its place as it was shown last
+    looks = np.full((world.num_places, shown.shape[1], world.room_cells), -1)
     latest: dict[int, int] = {}
     for number, (begin, stop) in enumerate(stays):
-        place = int(watched.place[begin])
+        here = place[begin]
         for frame in range(begin, stop):
-            first = int(watched.first[frame])
-            looks[place, :, first : first + world.view_cells] = shown[frame]
-        if place in latest and not watched.given[begin:stop].all():
-            earlier = latest[place]
-            gone = range(stays[earlier][1], begin)
-            left = _agreement(watched, shown, gone, snapshots[earlier], world)
-            back = _agreement(watched, shown, range(begin, stop), snapshots[number - 1], world)
-            trials.append(Trial(begin, stop, len(gone), left <= _ALIKE, back <= _ALIKE))
-        latest[place] = number
-        snapshots.append(looks[place].clone())
+            looks[here, :, first[frame] : first[frame] + world.view_cells] = shown[frame]
+        if here in latest and not given[begin:stop].all():
+            earlier = latest[here]
+            gone, back = slice(stays[earlier][1], begin), slice(begin, stop)
+            left = _agreement(shown[gone], snapshots[earlier], columns[gone])
+            returned = _agreement(shown[back], snapshots[number - 1], columns[back])
+            away = begin - stays[earlier][1]
+            trials.append(Trial(begin, stop, away, left <= _ALIKE, returned <= _ALIKE))
+        latest[here] = number
+        snapshots.append(looks[here].copy())
     return trials
 
 
 def _agreement(
-    watched: Watched, shown: Tensor, frames: range, look: Tensor, world: CellWorld
+    shown: Int[np.ndarray, "n rows columns"],
+    look: Int[np.ndarray, "rows cells"],
+    columns: Int[np.ndarray, "n columns"],
 ) -> float:
     """Share of cells in these frames that look as a place did in the same columns."""
-    same = known = 0
-    for frame in frames:
-        first = int(watched.first[frame])
-        there = look[:, first : first + world.view_cells]
-        known += int((there >= 0).sum())
-        same += int(((there >= 0) & (there == shown[frame])).sum())
-    return same / known if known else 0.0
+    there = look[:, columns].transpose(1, 0, 2)
+    known = there >= 0
+    return float((known & (there == shown)).sum() / known.sum()) if known.any() else 0.0
 
 
 def share(hits: Float[Tensor, "..."], seen: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
