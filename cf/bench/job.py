@@ -117,6 +117,8 @@ class Making:
             "status": status,
             "reason": reason,
         }
+        if seconds == self.job.durations[-1]:
+            self.panel.settle()
         self.states[seconds] = self.panel.states()
 
 

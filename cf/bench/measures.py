@@ -98,6 +98,11 @@ class Panel:
         for metric in self._leaders:
             metric.fail(self.item.video_id, frame, fault)
 
+    def settle(self) -> None:
+        """The video is over: what is kept of it is small, and measured to the end."""
+        for metric in self._leaders:
+            metric.settle()
+
     def states(self) -> States:
         """As they are now; what comes later leaves them alone."""
         return states_of(self._leaders)
