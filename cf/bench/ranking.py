@@ -153,7 +153,7 @@ def _passing(
         failing = {
             unit
             for unit in one.units()
-            if not gate.holds(values[unit] - truth.get((None, unit[1]), 0.0))
+            if not gate.holds(values.get(unit, math.nan) - truth.get((None, unit[1]), 0.0))
         }
         removed[str(gate)] = len(failing)
         kept -= failing

@@ -29,7 +29,7 @@ def run(
     """Do what is not finished yet.
 
     Jobs that failed are tried again, as are those whose settings have changed. A process that dies
-    takes one job with it: that job is tried once more alone, and a failure if it dies again.
+    takes others with it: all of them are tried again alone, and who dies twice alone has failed.
 
     Attributes:
         devices: one for each process, in turn.
@@ -49,7 +49,8 @@ def run(
             return
         dead = _parallel(todo, store, devices, provenance, workers, bar.update)
         for job in dead:
-            if _parallel([job], store, devices, provenance, 1, bar.update):
+            attempts = (_parallel([job], store, devices, provenance, 1, bar.update) for _ in "12")
+            if all(attempts):
                 bury(job, store, "its process died twice: is there enough memory?", provenance)
                 bar.update()
 

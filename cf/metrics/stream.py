@@ -90,14 +90,25 @@ class Stream:
         runs: dict[int, list[Run]] = {}
         for run in table.unpacked():
             runs.setdefault(run.video, []).append(run)
+        owned = [_ByVideo(one) for one in (table.keys, table.faults, table.segments, table.marks)]
         for video in sorted({*runs, *table.faults[:, 0].tolist()}):
-            yield self._video(video, runs.get(video, []), table)
+            rows, *others = (one.rows(video) for one in owned)
+            yield self._video(video, runs.get(video, []), table, rows, *others)
 
-    def _video(self, video: int, runs: list[Run], table: Table) -> Scored:
-        rows = table.keys[:, 0] == video
+    def _video(
+        self,
+        video: int,
+        runs: list[Run],
+        table: Table,
+        rows: Tensor,
+        faulty: Tensor,
+        described: Tensor,
+        marked: Tensor,
+    ) -> Scored:
+        """One of them, whose rows of keys, faults, segments and marks are these."""
         window = table.keys[rows, 1]
-        faults = table.faults[table.faults[:, 0] == video]
-        segments = table.segments[table.segments[:, 0] == video].tolist()
+        faults = table.faults[faulty]
+        segments = table.segments[described].tolist()
         at = self.clock(runs[0].fps if runs else Fraction(1))
         prompt = segments[0][3] if segments else NO_PROMPT
         step = at.window if at.window is not None else at.stride / at.fps
@@ -115,11 +126,23 @@ class Stream:
                 Segment(first, stop, None if prompt == NO_PROMPT else prompt)
                 for _, first, stop, prompt, *_ in segments
             ),
-            marks=table.marks[table.marks[:, 0] == video, 1],
+            marks=table.marks[marked, 1],
             frames=sum(run.stop - run.first for run in runs),
             size=(segments[0][5], segments[0][6]) if segments else (0, 0),
             reason=_reason(runs, faults.tolist()),
         )
+
+
+class _ByVideo:
+    """Which rows belong to a video, found without looking at all of them for each."""
+
+    def __init__(self, rows: Tensor) -> None:
+        self._videos, self._order = rows[:, 0].sort(stable=True)
+
+    def rows(self, video: int) -> Tensor:
+        """Their numbers, rising."""
+        ends = torch.searchsorted(self._videos, torch.tensor([video, video + 1]))
+        return self._order[int(ends[0]) : int(ends[1])]
 
 
 def _joined(one: Tensor, other: Tensor) -> Tensor:
