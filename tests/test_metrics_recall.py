@@ -255,3 +255,17 @@ def test_the_horizon_finds_a_memory_of_known_length() -> None:
     nothing = result(RecallHorizon(world, edges, gate=False), worlds, memory_of(worlds, 0))
     assert math.isnan(nothing.value)
     assert "none" in nothing.reasons[None]
+
+
+def test_who_recalls_little_at_any_lag_has_no_horizon() -> None:
+    world = Rooms(cut=0.5, num_places=3)
+    worlds = world.draw(1, range(VIDEOS), FRAMES)
+    rarely = torch.rand(VIDEOS, FRAMES, generator=torch.Generator().manual_seed(0)) < 0.3
+    known, guessed = memory_of(worlds, 10_000), memory_of(worlds, 0)
+    made = torch.where(rarely[..., None, None, None], known, guessed)
+    found = result(RecallHorizon(world, gate=False, resamples=50), worlds, made)
+    assert math.isnan(found.value)
+    assert 0 < found.extras["recalled"] < 0.5
+    assert "is recalled" in found.reasons[None]
+    asked = RecallHorizon(world, gate=False, resamples=50, least=0.0, significance=None)
+    assert result(asked, worlds, made).extras["censored"] == 1

@@ -1,6 +1,8 @@
 """The recall horizon of generated videos: for how many seconds a cell that left view is known."""
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,10 +28,12 @@ class RecallHorizon(CellMetric):
     Accuracy by lag is fitted by a falling curve and read off in the logarithm of the lag, a bin
     standing at its geometric mean (the first at two thirds of its upper edge).
 
-    NaN where the shortest lag with probes is no better than guessing (binomial test, p < .01): it
-    cannot be told what is forgotten if nothing was recalled. `extras`: `censored` (1: it lies
+    NaN where the shortest lag with probes is no better than guessing (binomial test, p < .01), or
+    below `least`: it cannot be told what is forgotten if little was recalled, and who recalls a
+    tenth at any lag would have a horizon without end. `extras`: `censored` (1: it lies
     beyond the longest lag, which is given; -1: before the shortest), `low` and `high` (95 %
-    bootstrap over worlds; infinite or 0 if that end is censored), `gate` (p), `thin_lags` (lags
+    bootstrap over worlds; infinite or 0 if that end is censored), `gate` (p), `recalled` (at the
+    shortest lag), `thin_lags` (lags
     with fewer than 64 probes, also told under `reasons[None]`). It measures what a model does, not
     what it could (`cf.influence`) nor what it is configured for
     (`configured_context_seconds`). Definition: this project's; blind to any lag that the worlds do
@@ -47,6 +51,7 @@ class RecallHorizon(CellMetric):
 
     Attributes:
         significance: of the gate; None leaves it out, for tests of other things.
+        least: recall at the shortest lag, corrected for chance, that there is to lose.
         resamples: of the bootstrap.
     """
 
@@ -60,11 +65,12 @@ class RecallHorizon(CellMetric):
         gate: bool = True,
         scene: Sequence[str] = ("sky",),
         significance: float | None = 0.01,
+        least: float = 0.5,
         resamples: int = 1000,
         **kwargs: Any,
     ) -> None:
         super().__init__(world, edges, gate, scene, **kwargs)
-        self.significance, self.resamples = significance, resamples
+        self.significance, self.least, self.resamples = significance, least, resamples
 
     @property
     def lags(self) -> np.ndarray:
@@ -95,7 +101,10 @@ class RecallHorizon(CellMetric):
             significance=2.0 if self.significance is None else self.significance,
             resamples=self.resamples,
         )
-        note = self._note(found)
+        recalled = float((found.fitted[0] - chance) / (1 - chance))
+        if recalled < self.least:
+            found = replace(found, seconds=math.nan, censored=0, low=math.nan, high=math.nan)
+        note = self._note(found, recalled)
         if note:
             reasons[None] = note
         extras = {
@@ -103,6 +112,7 @@ class RecallHorizon(CellMetric):
             "low": found.low,
             "high": found.high,
             "gate": found.gate,
+            "recalled": recalled,
             "chance": chance,
             "thin_lags": float(len(found.thin)),
         }
@@ -114,10 +124,13 @@ class RecallHorizon(CellMetric):
         }
         return self.answer(found.seconds, per_video, reasons=reasons, extras=extras, curves=curves)
 
-    def _note(self, found: Horizon) -> str:
+    def _note(self, found: Horizon, recalled: float) -> str:
         parts = []
         if str(found) == "none":
-            parts.append(f"none: the shortest lag is no better than guessing (p={found.gate:.3g})")
+            parts.append(
+                f"none: at the shortest lag {recalled:.2f} is recalled (1: all, 0: guessing, "
+                f"p={found.gate:.3g}), and {self.least:g} is asked for"
+            )
         elif found.censored:
             parts.append(f"censored: {found}")
         if found.thin:
