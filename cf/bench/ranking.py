@@ -174,6 +174,18 @@ def _places(values: Mapping[str, Values], better: bool) -> dict[str, tuple[int |
     }
 
 
+def _corrected(least: float, comparisons: int, alpha: float = 0.05) -> str:
+    """What a reader must know of so many comparisons with so few pairs; empty if nothing."""
+    if not least * comparisons > alpha:
+        return ""
+    needed = math.ceil(math.log2(2 * comparisons / alpha))
+    return (
+        f"{comparisons} comparisons, corrected together: with so few pairs p cannot fall below "
+        f"{min(least * comparisons, 1):g} before the others are done with; {needed} pairs are "
+        f"needed for {alpha:g}. Read intervals, and the differences that would have been found"
+    )
+
+
 def _versus(
     made: Mapping[str, Made],
     fit: Sequence[str],
@@ -205,7 +217,7 @@ def _versus(
             "win_rate": one.win_rate,
             "detectable": one.detectable,
             "pairs": one.difference.units,
-            "note": one.note,
+            "note": one.note or _corrected(one.least_p, len(found)),
         }
         for (metric, first, second, one), p in zip(found, corrected, strict=True)
     ]
