@@ -86,6 +86,7 @@ class _Media:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        shutil.rmtree(folder / "media", ignore_errors=True)  # of an earlier report
 
     def __call__(self, file: Path) -> str:
         contestant, item = file.parts[-3], file.parts[-2]
