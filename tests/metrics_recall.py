@@ -70,7 +70,7 @@ RECALL: dict[str, Callable[[], VideoMetric]] = {
     "cross_room_match": lambda: CrossRoomMatch(WORLD),
     "trigger_gate": lambda: TriggerGate(WORLD),
     "recall_horizon": lambda: RecallHorizon(
-        WORLD, (0.0, 0.5, 1.0, 4.0), gate=False, significance=None, resamples=20
+        WORLD, (0.0, 0.5, 1.0, 4.0), gate=False, significance=None, least=-1.0, resamples=20
     ),
     "needle": lambda: NeedleInVideo(WORLD, scene=("sky",)),
     "revisit_psnr": RevisitPSNR,
