@@ -106,17 +106,26 @@ class StagesSweeper(Sweeper):
                 log.info("those that died go on" if again else "killed twice: is there memory?")
                 continue
             told = zip(ready, returned, strict=True)
-            done = [run for run, one in told if one.return_value is None]
+            done = [run for run, one in told if not one.return_value and _finished(run)]
             break
         return [run for run in runs if run not in done]
 
 
+def _finished(run: Run) -> bool:
+    from cf.run_folder import RunFolder
+
+    return RunFolder(run.folder).finished()
+
+
 def _kept(task: Callable[[DictConfig], Any], cfg: DictConfig) -> Any:
-    """A training's mistake, which it has told, is no reason to give up the others."""
+    """What befalls a training is no reason to give up the others: its exit status."""
     try:
         return task(cfg)
-    except SystemExit as exit:
+    except SystemExit as exit:  # it has told why
         return exit.code
+    except Exception:
+        log.exception("a training broke")
+        return 1
 
 
 def _measured(stages: Stages) -> bool:
