@@ -12,7 +12,7 @@ import pytest
 import torch
 from commands import ROOMS, command, fit, run
 from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import load_file
 from test_benchmark import SMALL
 from test_demo import quoted
@@ -228,6 +228,19 @@ def test_a_training_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
     results = (tmp_path / "seed_ablation" / "results.md").read_text()
     assert "odd, training 0" in results
     assert "| full |" in results
+
+
+def test_what_befalls_a_training_is_a_status() -> None:
+    from hydra_plugins.cf_stages import _kept
+
+    def broken(cfg: DictConfig) -> None:
+        raise RuntimeError("out of something")
+
+    def told(cfg: DictConfig) -> None:
+        raise SystemExit(1)
+
+    cfg = OmegaConf.create()
+    assert [_kept(task, cfg) for task in (broken, told, lambda _: None)] == [1, 1, None]
 
 
 @pytest.mark.slow
