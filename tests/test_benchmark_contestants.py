@@ -28,6 +28,13 @@ from cf.paths import CONFIG_DIR
 from cf.video.writer import VideoWriter
 
 TERMS = Terms(8.0, (32, 32))
+TINY = (
+    "asked.data.size=[16,16]",
+    "asked.data.world.view_cells=2",
+    "asked.data.world.room_cells=3",
+    "model.patch_size=[8,8]",
+)
+"""The world of `network`."""
 SPOILT = ("frozen", "looping", "resetting", "blurred", "noisy")
 RELEASED = (
     "self_forcing",
@@ -85,15 +92,9 @@ def test_a_network_streams_what_it_makes_at_once(network: Path) -> None:
 def test_networks_take_part_under_every_memory_and_with_restricted_commit_reads(
     network: Path, tmp_path: Path
 ) -> None:
-    world = (
-        "asked.data.size=[16,16]",
-        "asked.data.world.view_cells=2",
-        "asked.data.world.room_cells=3",
-        "model.patch_size=[8,8]",
-    )
     window = "{_target_:cf.memory.sliding.Sliding,sink_frames:0,window_frames:6}"
     more = ("contestants=none", f"+memories={{window:{window},full:null}}", "commit_reads=true")
-    chosen = settings(*world, *more, f"networks={{mine: '{network}'}}")
+    chosen = settings(*TINY, *more, f"networks={{mine: '{network}'}}")
     contest = hold(chosen, tmp_path)
     assert list(contest.made) == [
         "mine,_window",
@@ -114,14 +115,8 @@ def test_networks_take_part_under_every_memory_and_with_restricted_commit_reads(
 def test_a_method_trained_twice_is_one_contestant_with_two_trainings(
     network: Path, tmp_path: Path
 ) -> None:
-    world = (
-        "asked.data.size=[16,16]",
-        "asked.data.world.view_cells=2",
-        "asked.data.world.room_cells=3",
-        "model.patch_size=[8,8]",
-    )
     chosen = settings(
-        *world,
+        *TINY,
         "contestants=controls",
         *(f"~contestants.{one}" for one in SPOILT),
         f"networks={{twice: ['{network}', '{network}'], once: '{network}'}}",

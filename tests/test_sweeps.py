@@ -15,6 +15,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import load_file
 from test_benchmark import SMALL
+from test_benchmark_contestants import TINY
 from test_demo import quoted
 
 from cf.entry import check, plain
@@ -158,12 +159,7 @@ def quick(*more: str) -> list[str]:
 def measured() -> str:
     """Settings of a benchmark of seconds, as a list."""
     own = [one for one in SMALL if not one.startswith(("contestants", "~"))]
-    own += ["contestants=none", "tensorboard=false", "asked.data.size=[16,16]"]
-    own += [
-        "asked.data.world.view_cells=2",
-        "asked.data.world.room_cells=3",
-        "model.patch_size=[8,8]",
-    ]
+    own += ["contestants=none", "tensorboard=false", *TINY]
     return quoted(own)
 
 
