@@ -64,8 +64,9 @@ class StagesSweeper(Sweeper):
         """What `sweep` in the configuration says.
 
         Raises:
-            ValueError: if there is none.
+            ValueError: if there is none, or a value is missing or of the wrong kind.
         """
+        from cf.entry import check
         from cf.stages import Stages
 
         assert self.config is not None
@@ -73,9 +74,12 @@ class StagesSweeper(Sweeper):
             raise ValueError("the sweeper `stages` wants a sweep: sweep=seed_ablation")
         names = ((one, one.lstrip("+~").split("=")[0]) for one in arguments)
         owners = ((one, name.split(".")[0].split("/")[0]) for one, name in names)
+        for key in sorted(OmegaConf.missing_keys(self.config.sweep)):
+            raise ValueError(f"sweep.{key} must be given: sweep.{key}=...")
         chosen: Any = OmegaConf.to_container(self.config.sweep, resolve=True)
         read = {field.name for field in fields(Stages)}  # the others are for settings to refer to
         chosen = {name: value for name, value in chosen.items() if name in read}
+        check({"_target_": "cf.stages.Stages", **chosen}, "sweep")
         name = self.config.hydra.runtime.choices["sweep"]
         root = Path(self.config.hydra.sweep.dir).absolute()
         shared = [one for one, owner in owners if owner not in _OWN]

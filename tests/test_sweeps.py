@@ -226,6 +226,25 @@ def test_a_training_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
     assert "| full |" in results
 
 
+@pytest.mark.parametrize(
+    ("overrides", "named"),
+    [
+        (["sweep=seed_ablation", "sweep.seeds=3"], "sweep.seeds must be a list"),
+        (["sweep=seed_ablation", "sweep.seeds=[a]"], "sweep.seeds must be a list"),
+        (["sweep=comparison", "sweep/world=wan"], "sweep.base must be given: sweep.base=..."),
+        (["hydra/sweeper=stages"], "sweep=seed_ablation"),
+    ],
+)
+def test_a_sweep_is_refused_in_one_message(
+    overrides: list[str], named: str, tmp_path: Path
+) -> None:
+    done = run("cf.fit", "-m", *overrides, f"hydra.sweep.dir={tmp_path / 'sweep'}")
+    assert done.returncode == 1
+    assert named in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "sweep").exists()
+
+
 def test_what_befalls_a_training_is_a_status() -> None:
     from hydra_plugins.cf_stages import _kept
 
