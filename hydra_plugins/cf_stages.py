@@ -74,8 +74,9 @@ class StagesSweeper(Sweeper):
             raise ValueError("the sweeper `stages` wants a sweep: sweep=seed_ablation")
         names = ((one, one.lstrip("+~").split("=")[0]) for one in arguments)
         owners = ((one, name.split(".")[0].split("/")[0]) for one, name in names)
-        for key in sorted(OmegaConf.missing_keys(self.config.sweep)):
-            raise ValueError(f"sweep.{key} must be given: sweep.{key}=...")
+        for key in self.config.sweep:
+            if OmegaConf.is_missing(self.config.sweep, key):
+                raise ValueError(f"sweep.{key} must be given: sweep.{key}=...")
         chosen: Any = OmegaConf.to_container(self.config.sweep, resolve=True)
         read = {field.name for field in fields(Stages)}  # the others are for settings to refer to
         chosen = {name: value for name, value in chosen.items() if name in read}

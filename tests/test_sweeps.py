@@ -231,7 +231,7 @@ def test_a_training_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
     [
         (["sweep=seed_ablation", "sweep.seeds=3"], "sweep.seeds must be a list"),
         (["sweep=seed_ablation", "sweep.seeds=[a]"], "sweep.seeds must be a list"),
-        (["sweep=comparison", "sweep/world=wan"], "sweep.base must be given: sweep.base=..."),
+        (["sweep=comparison", "sweep/world=wan"], "sweep.teacher must be given: sweep.teacher=..."),
         (["hydra/sweeper=stages"], "sweep=seed_ablation"),
     ],
 )
