@@ -196,7 +196,7 @@ def _read(job: Job, store: Store) -> Row:
     """What the states hold, and what it takes to make values of them."""
     states = load_states(store.job(job.contestant, job.item.key))[job.durations[0]]
     before, began = _rss(), time.process_time()
-    metrics = restored(job.metrics, [states])
+    metrics = restored(job.metrics, [job.item], [states])
     held = {
         name: sum(states[state].nbytes for state in metric.metric_state)
         for name, metric in metrics.items()

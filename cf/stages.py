@@ -31,7 +31,8 @@ class Stages:
     """Methods that differ in the settings named here and in nothing else.
 
     On every seed they start from the same runs and see the same data, so that they can be compared
-    seed by seed.
+    seed by seed. Where one start serves all seeds, what differs from seed to seed is the noise and
+    the order of data alone, and intervals tell nothing of other starts.
 
     Attributes:
         name: of the sweep, and of the folder of its benchmark.
@@ -46,6 +47,7 @@ class Stages:
             an option of that group instead of the run's own}.
         benchmark: settings of `cf.benchmark`; None: it is left to you.
         shared: settings that the user gave for all trainings.
+        start_seed: of the one training of each start, which all seeds share; None: one per seed.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Stages:
     measured: Mapping[str, Mapping[str, str]]
     benchmark: Sequence[str] | None
     shared: Sequence[str] = ()
+    start_seed: int | None = None
 
     def __post_init__(self) -> None:
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
@@ -83,7 +86,7 @@ class Stages:
         """Trainings that may run at once, stage after stage."""
         made, before = [], list[str]()
         for name, settings in self.start.items():
-            made.append([self._run(name, settings, seed, before) for seed in self.seeds])
+            made.append([self._run(name, settings, seed, before) for seed in self._start_seeds()])
             before.append(name)
         # Seed by seed, so that what is finished early can be compared early.
         arms = [
@@ -109,7 +112,11 @@ class Stages:
         return f"{name}:[{self._runs(name)}]"
 
     def _runs(self, name: str) -> str:
-        return ",".join(f"'{self._place(name, seed)}'" for seed in self.seeds)
+        places = dict.fromkeys(self._place(name, seed) for seed in self.seeds)
+        return ",".join(f"'{place}'" for place in places)
+
+    def _start_seeds(self) -> Sequence[int]:
+        return self.seeds if self.start_seed is None else [self.start_seed]
 
     def _run(self, name: str, settings: Sequence[str], seed: int, before: Sequence[str]) -> Run:
         places = {one: self._place(one, seed) for one in before}
@@ -123,8 +130,10 @@ class Stages:
         return Run(self._place(name, seed), [*filled, *self.shared, f"seed={seed}"], needs)
 
     def _place(self, name: str, seed: int) -> Path:
-        kind = "start" if name in self.start else "arms"
-        return self.root / kind / name / f"seed_{seed}"
+        if name not in self.start:
+            return self.root / "arms" / name / f"seed_{seed}"
+        own = seed if self.start_seed is None else self.start_seed
+        return self.root / "start" / name / f"seed_{own}"
 
 
 def _joined(stages: Sequence[list[Run]]) -> list[list[Run]]:

@@ -11,6 +11,7 @@ from cf.metrics.consistency_horizon import ConsistencyHorizon
 from cf.metrics.cross_prompt_collapse import CrossPromptCollapse
 from cf.metrics.extractors.base import Extractor
 from cf.metrics.own_anchor import OwnAnchorAUC
+from cf.metrics.segment_text import SegmentTextSimilarity
 from cf.metrics.semantic_drift import SemanticDrift, SemanticDriftAbsolute
 from cf.metrics.similarity_to_first import SimilarityToFirst
 from cf.metrics.temporal_consistency import TemporalConsistency, TemporalConsistencyAbsolute
@@ -68,4 +69,5 @@ SETS: dict[str, Callable[[], VideoMetric]] = {
     "similarity_to_first": lambda: SimilarityToFirst(Shrunken(), times=(2, 4)),
     "text_similarity": lambda: TextSimilarity(Shrunken(), TEXTS, times=(2, 4)),
     "prompt_drift": lambda: PromptDrift(Shrunken(), TEXTS),
+    "segment_text": lambda: SegmentTextSimilarity(Shrunken(), TEXTS),
 }

@@ -16,7 +16,7 @@ SUITES = {
     "moviegen": ("txt", ()),
     "cf100": ("csv", ("asked.count=2", "asked.seeds=[0]")),
     "rollf200": ("txt", ()),
-    "interactive_prompts": ("jsonl", ()),
+    "interactive_prompts": ("jsonl", ("~metrics.segment_text", "~metrics.switch_response")),
 }
 MODEL = "contestants.drawn.model"
 DRAWN = (
@@ -95,3 +95,34 @@ def test_a_suite_of_prompts_runs_from_end_to_end(
     texts = [FOX, FOX] if kind == "jsonl" else [FOX, SEA]
     names = {f"{text}-{seed}.mp4" for text in texts for seed in range(seeds)}
     assert {one.name for one in (tmp_path / "vbench" / "drawn").glob("*.mp4")} == names
+
+
+@pytest.mark.slow
+def test_texts_of_a_switching_prompt_are_told_to_the_metrics(tmp_path: Path, umt5: Path) -> None:
+    listed = tmp_path / "prompts.jsonl"
+    LISTS["jsonl"](listed)
+    mine = [f"metrics.{name}.extractor" for name in ("segment_text", "switch_response")]
+    give(
+        "cf.benchmark",
+        "suite=interactive_prompts",
+        *DRAWN,
+        f"contestants.drawn.text.folder='{umt5}'",
+        f"asked.file='{listed}'",
+        *(f"{one}._target_=metrics_sets.Shrunken" for one in mine),
+        *(f"~{one}.name" for one in mine),
+        "headline=[segment_text,switch_response]",
+        f"hydra.run.dir='{tmp_path / 'out'}'",
+    )
+    rows = pd.read_csv(tmp_path / "out" / "per_video.csv").set_index(["metric", "video", "seconds"])
+    value = rows["value"].unstack()
+    before, both = value.loc[("SegmentTextSimilarity[shrunken]", "turn-0")]
+    assert value.loc[("SegmentTextSimilarity[shrunken]", "stay-0")].notna().all()
+    assert before != both
+    response = value.loc["SwitchResponse[shrunken]"]
+    assert response.loc["stay-0"].isna().all()
+    assert response.loc["turn-0"].isna().tolist() == [True, False]  # it turns at 1 s
+    windows = pd.read_csv(tmp_path / "out" / "per_window.csv").query("video == 'turn-0'")
+    curve = windows[windows["metric"] == "SegmentTextSimilarity[shrunken]"]
+    assert curve["second"].tolist() == [0, 1]
+    assert curve["value"].mean() == pytest.approx(both)
+    assert curve["value"].iloc[0] == pytest.approx(before)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from cf.metrics.base import VideoMetric, together
 from cf.metrics.result import Result
+from cf.metrics.segment_text import SegmentTextSimilarity, SwitchResponse
 from cf.metrics.semantic_drift import SemanticDrift
 from cf.metrics.similarity_to_first import SimilarityToFirst
 from cf.metrics.temporal_consistency import TemporalConsistency
@@ -190,7 +191,56 @@ def test_prompt_drift_is_how_much_less_the_end_is_like_the_text() -> None:
         assert result.extras["first"] - result.extras["last"] == pytest.approx(expected, abs=1e-4)
 
 
-@pytest.mark.parametrize("make", [TextSimilarity, PromptDrift])
+def test_each_segment_is_read_next_to_its_text_and_a_switch_next_to_both() -> None:
+    extractor = Shrunken()
+    switching, staying = noise(40, 3, 0.1), noise(40, 4, 0.1)
+    segments = [(5, 0, 16), (6, 16, 21), (5, 21, 40)]
+    results = []
+    for make in (SegmentTextSimilarity, SwitchResponse):
+        metric = make(extractor, TEXTS)
+        for prompt, first, stop in segments:
+            metric.update(switching[first:stop], 0, first, fps=FPS, prompt_id=prompt)
+        metric.update(staying, 1, fps=FPS, prompt_id=7)
+        results.append(metric.result())
+    rows = torch.nn.functional.normalize(extractor(switching).double(), dim=-1)
+    by = {prompt: 100 * rows @ text_vector(extractor, TEXTS[prompt]) for prompt in (5, 6)}
+    own = [float(by[prompt][first:stop].mean()) for prompt, first, stop in segments]
+    old = [float(by[prompt][first:stop].mean()) for prompt, first, stop in ((6, 21, 40),)]
+    similarity, response = results
+    assert similarity.per_video[0] == pytest.approx(sum(own) / 3, abs=1e-4)
+    assert similarity.per_window[0].tolist() == pytest.approx(own, abs=1e-4)
+    assert similarity.windows[0].tolist() == [0, 2, 2.625]
+    assert similarity.extras["segment_2"] == pytest.approx(own[1], abs=1e-4)
+    assert similarity.extras["segment_1"] == pytest.approx(
+        (own[0] + similarity.per_video[1]) / 2, abs=1e-4
+    )
+    assert response.extras["segment_3"] == pytest.approx(own[2] - old[0], abs=1e-4)
+    assert response.value == response.per_video[0]
+    assert response.reasons == {1: "its prompt never switches"}
+    rare = SegmentTextSimilarity(extractor, TEXTS, rate=1)
+    for prompt, first, stop in segments:
+        rare.update(switching[first:stop], 0, first, fps=FPS, prompt_id=prompt)
+    assert not math.isnan(rare.result().value)
+    rare.update(staying[:9], 2, fps=FPS, prompt_id=7)
+    rare.update(staying[9:10], 2, 9, fps=FPS, prompt_id=8)
+    assert "no frame from 9 to 9" in rare.result().reasons[2]
+
+
+def test_a_text_is_encoded_once() -> None:
+    class Counting(Shrunken):
+        asked: list[str] = []  # noqa: RUF012
+
+        def encode_text(self, texts: list[str]) -> Tensor:
+            self.asked.extend(texts)
+            return super().encode_text(texts)
+
+    extractor = Counting()
+    for texts in ({1: "a house"}, {1: "a house", 2: "a horse", 3: "a house"}):
+        TextSimilarity(extractor, texts, times=(2,))
+    assert extractor.asked == ["a house", "a horse"]
+
+
+@pytest.mark.parametrize("make", [TextSimilarity, PromptDrift, SegmentTextSimilarity])
 def test_texts_that_are_not_there_are_told(make: Any) -> None:
     class Blind(Shrunken):
         name = "blind"
@@ -200,7 +250,7 @@ def test_texts_that_are_not_there_are_told(make: Any) -> None:
         make(Blind(), TEXTS)
     with pytest.raises(ValueError, match="must give the text of each prompt_id"):
         make(Shrunken(), {})
-    more: dict[str, Any] = {} if make is PromptDrift else {"times": (2,)}
+    more: dict[str, Any] = {"times": (2,)} if make is TextSimilarity else {}
     metric = make(Shrunken(), {1: "a house"}, **more)
     for video, prompt in enumerate((1, 2, None)):
         metric.update(VIDEOS[3], video, fps=FPS, prompt_id=prompt)

@@ -77,6 +77,18 @@ def test_students_of_a_seed_start_from_the_runs_of_that_seed() -> None:
     ]
 
 
+def test_all_seeds_may_share_one_start() -> None:
+    shared = stages(start_seed=0)
+    first, second = shared.stages()
+    assert [str(one.folder) for one in first] == [
+        "/sweeps/start/teacher/seed_0",
+        "/sweeps/start/base/seed_0",
+    ]
+    assert all(run.needs == [one.folder for one in first] for run in second)
+    assert [run.settings[-1] for run in second] == ["seed=3", "seed=3", "seed=5", "seed=5"]
+    assert "contestants.oracle.checkpoint=['/sweeps/start/teacher/seed_0']" in shared.measuring()
+
+
 def test_a_start_may_start_from_another() -> None:
     start = {"base": ["experiment=b"], "teacher": ["experiment=t", "start.student.path={base}"]}
     assert [len(one) for one in stages(start=start).stages()] == [2, 2, 4]

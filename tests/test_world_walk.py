@@ -13,6 +13,7 @@ from cf.data.world.base import Drawn, Motion
 from cf.data.world.module import WorldData
 from cf.data.world.rooms import Rooms
 from cf.data.world.sprites import KINDS, RADIUS
+from cf.data.world.themes import HOURS, THEMES
 from cf.data.world.walk import Walk
 
 SMALL = Walk(size=(16, 24), cut=0.3, turn=0.3)
@@ -238,6 +239,34 @@ def test_flow_tells_where_pixels_came_from() -> None:
     assert (flow[d.truth.fresh == 0][..., 1][d.truth.instance[d.truth.fresh == 0] == 0] == 0).all()
 
 
+def test_without_parallax_a_step_of_a_pixel_moves_the_picture_by_one() -> None:
+    world = Walk(place_sprites=0, speed=(1.0, 1.0), cut=0.0, parallax=0.0)
+    d = drawn(world)
+    steps = motion(d).camera_step
+    seen = 0
+    for video, frame in torch.nonzero((steps.abs() - 1).abs() < 1e-5).tolist():
+        before, now = d.video[video, frame - 1], d.video[video, frame]
+        if steps[video, frame] < 0:
+            before, now = now, before
+        torch.testing.assert_close(now[..., :-1], before[..., 1:], atol=2e-3, rtol=0)
+        seen += 1
+    assert seen > 20
+    deep = drawn(Walk(place_sprites=0, speed=(1.0, 1.0), cut=0.0))
+    assert (motion(deep).camera_step == steps).all()
+    assert not torch.equal(deep.video, d.video)
+
+
+def test_places_have_the_themes_and_hours_that_are_named() -> None:
+    world = Walk(num_places=3, cut=1.0, themes=("desert", "meadow"), hours=("night",))
+    d = drawn(world, tuple(range(8)))
+    names = list(THEMES)
+    assert set(d.scene["theme"].flatten().tolist()) == {
+        names.index("desert"),
+        names.index("meadow"),
+    }
+    assert set(d.scene["hour"].flatten().tolist()) == {list(HOURS).index("night")}
+
+
 def test_it_is_training_data_and_rooms_have_no_motion() -> None:
     data = WorldData(Walk, size=(16, 16), clip_frames=3, batch_size=2, val_clips=2)
     batch = next(iter(data.val_dataloader()))
@@ -261,6 +290,9 @@ def test_it_is_training_data_and_rooms_have_no_motion() -> None:
         ({"block_frames": 0}, "block_frames=0"),
         ({"stay_blocks": 0}, "stay_blocks=0"),
         ({"token": (0, 8)}, "token="),
+        ({"themes": ["meadow", "moon"]}, r"themes=\['meadow', 'moon'\] must be some of"),
+        ({"hours": []}, r"hours=\[\] must be some of"),
+        ({"parallax": 1.5}, "parallax=1.5"),
     ],
 )
 def test_bad_settings_are_refused(settings: dict[str, object], told: str) -> None:

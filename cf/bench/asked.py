@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from torch import Tensor
 
@@ -52,6 +52,22 @@ class Item:
     def prompt_id(self) -> int:
         """Likewise, of the prompt."""
         return number(self.prompt)
+
+    def acts(self) -> list[Act]:
+        """The script as metrics are told it: what goes back to the first text, to its number."""
+        first = self.script[0][1]
+        return [
+            Act(at, self.prompt_id if text == first else number(f"text\n{text}"), text)
+            for at, text in self.script
+        ]
+
+
+class Act(NamedTuple):
+    """A text, the seconds from which it holds, and its number for metrics."""
+
+    seconds: float
+    prompt_id: int
+    text: str
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,7 @@ def hold(settings: Settings, folder: Path) -> Contest:
     asked: Asked = build(settings["asked"], "asked")
     entered = agreed(entries(settings, asked), asked.terms(), settings["unequal"])
     _truth(settings, entered)
-    fit, unavailable = usable(settings["metrics"], _given(asked))
+    fit, unavailable = usable(settings["metrics"], asked.items(), _given(asked))
     for name, reason in unavailable.items():
         log.warning("%s is not measured: %s", name, reason)
     for one in entered:
@@ -152,7 +152,7 @@ def judged(
     seen: Mapping[str, Any],
 ) -> Contest:
     """Headlines of every duration, if what they need was measured."""
-    names = dict(zip(metrics, build_metrics(metrics), strict=True))
+    names = dict(zip(metrics, build_metrics(metrics, [job.item for job in jobs]), strict=True))
     wanted = [names[key] for key in settings["headline"] if key in names]
     gates, lacking, truth = [], [], _truth(settings, entered)
     for key, bounds in settings["gates"].items():

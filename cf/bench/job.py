@@ -188,7 +188,7 @@ def _start(job: Job, asked: Asked) -> Making:
     film = asked.film(job.item, frames + SLACK)
     take = Take(job.item, job.terms, frames, given, film)
     known = partial(asked.known, film, given)
-    panel = Panel(build_metrics(job.metrics), job.item, fps, known)
+    panel = Panel(build_metrics(job.metrics, [job.item]), job.item, fps, known)
     return Making(job, take, panel)
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any
 
 from torch import Tensor
 from torchmetrics.utilities import dim_zero_cat
@@ -12,21 +16,25 @@ from cf.bench.asked import Item, Known
 from cf.bench.contestant import Piece
 from cf.entry import Settings, build
 from cf.metrics.base import VideoMetric
+from cf.metrics.extractors.base import Extractor
 from cf.metrics.scored import Fault
 
 States = dict[str, Tensor]
 """Of all metrics, by names that tell their measurements: who shares one shares its states."""
 
 
-def build_metrics(settings: Mapping[str, Settings]) -> dict[str, VideoMetric]:
-    """The metrics by their own names.
+def build_metrics(
+    settings: Mapping[str, Settings], items: Iterable[Item]
+) -> dict[str, VideoMetric]:
+    """The metrics by their own names, those with `texts: null` knowing the texts of `items`.
 
     Raises:
         ValueError: if two have one name, or one's weights are missing.
     """
     named: dict[str, VideoMetric] = {}
+    texts = _texts(items)
     for key, one in settings.items():
-        metric: VideoMetric = build(one, f"metrics.{key}")
+        metric = _build(key, one, texts)
         if metric.name in named:
             raise ValueError(f"two metrics are named {metric.name}; give each once")
         named[metric.name] = metric
@@ -34,7 +42,7 @@ def build_metrics(settings: Mapping[str, Settings]) -> dict[str, VideoMetric]:
 
 
 def usable(
-    settings: Mapping[str, Settings], given: Sequence[str]
+    settings: Mapping[str, Settings], items: Iterable[Item], given: Sequence[str]
 ) -> tuple[dict[str, Settings], dict[str, str]]:
     """Those that can be had, and why the others cannot.
 
@@ -43,11 +51,12 @@ def usable(
     """
     fit: dict[str, Settings] = {}
     reasons: dict[str, str] = {}
+    texts = _texts(items)
     for key, one in settings.items():
         if one is None:
             continue
         try:
-            metric: VideoMetric = build(one, f"metrics.{key}")
+            metric = _build(key, one, texts)
         except (ValueError, OSError, ImportError) as error:
             reasons[key] = str(error)
             continue
@@ -57,6 +66,27 @@ def usable(
         else:
             fit[key] = one
     return fit, reasons
+
+
+def _texts(items: Iterable[Item]) -> dict[int, str]:
+    return {act.prompt_id: act.text for item in items for act in item.acts() if act.text}
+
+
+def _build(key: str, one: Settings, texts: Mapping[int, str]) -> VideoMetric:
+    more: dict[str, Any] = {}
+    if one.get("extractor") is not None:
+        more["extractor"] = _extractor(json.dumps(one["extractor"]), f"metrics.{key}.extractor")
+    if "texts" in one and one["texts"] is None:
+        more["texts"] = texts
+    metric: VideoMetric = build(one, f"metrics.{key}", **more)
+    return metric
+
+
+@lru_cache(8)
+def _extractor(settings: str, where: str) -> Extractor:
+    """One for all metrics and videos of a process: weights are large, and it keeps no states."""
+    made: Extractor = build(json.loads(settings), where)
+    return made
 
 
 @dataclass
@@ -80,18 +110,28 @@ class Panel:
     def update(self, frames: Piece, start: int, boundaries: Sequence[int] | None) -> None:
         """The next frames."""
         known = self.known(start, start + len(frames))
-        for metric in self._leaders:
-            metric.update(
-                frames,
-                self.item.video_id,
-                start,
-                fps=self.fps,
-                prompt_id=self.item.prompt_id,
-                seed=self.item.seed,
-                boundaries=boundaries,
-                reference=known.reference,
-                truth=known.truth,
-            )
+        for rows, prompt_id in self._acts(start, len(frames)):
+            for metric in self._leaders:
+                metric.update(
+                    frames[rows],
+                    self.item.video_id,
+                    start + rows.start,
+                    fps=self.fps,
+                    prompt_id=prompt_id,
+                    seed=self.item.seed,
+                    boundaries=boundaries,
+                    reference=None if known.reference is None else known.reference[rows],
+                    truth={name: truth[rows] for name, truth in known.truth.items()},
+                )
+
+    def _acts(self, start: int, count: int) -> Iterator[tuple[slice, int]]:
+        """Which of these frames are made for which prompt."""
+        acts = self.item.acts()
+        begins = [round(act.seconds * self.fps) - start for act in acts]
+        for act, (first, stop) in zip(acts, pairwise([*begins, count]), strict=True):
+            rows = slice(max(first, 0), min(stop, count))
+            if rows.start < rows.stop:
+                yield rows, act.prompt_id
 
     def fail(self, frame: int, fault: Fault) -> None:
         """No more frames will come."""
@@ -117,9 +157,11 @@ def states_of(metrics: Iterable[VideoMetric]) -> States:
     }
 
 
-def restored(settings: Mapping[str, Settings], states: Sequence[States]) -> dict[str, VideoMetric]:
+def restored(
+    settings: Mapping[str, Settings], items: Iterable[Item], states: Sequence[States]
+) -> dict[str, VideoMetric]:
     """Metrics that have seen all the videos whose states are given, in that order."""
-    metrics = build_metrics(settings)
+    metrics = build_metrics(settings, items)
     leaders: dict[tuple[str, ...], VideoMetric] = {}
     for metric in metrics.values():
         names = tuple(sorted(metric.metric_state))

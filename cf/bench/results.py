@@ -6,6 +6,7 @@ import math
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,23 +76,23 @@ def collect(jobs: Sequence[Job], store: Store) -> dict[str, Made]:
         for job, _ in there:
             states = load_states(store.job(job.contestant, job.item.key))
             groups.setdefault(job.item.training, []).append(states)
-        results, alone = _results(mine[0], groups)
+        results, alone = _results(mine, groups)
         made[name] = Made(name, [row for _, row in there], results, mine, alone)
     return made
 
 
 def _results(
-    job: Job, groups: Mapping[int | None, Sequence[Mapping[float, States]]]
+    jobs: Sequence[Job], groups: Mapping[int | None, Sequence[Mapping[float, States]]]
 ) -> tuple[ByDuration, dict[int, ByDuration]]:
     """Of all videos, and of each training alone if there are several."""
     whole: ByDuration = {}
     alone: dict[int, ByDuration] = {}
-    for seconds in job.durations:
+    known = partial(restored, jobs[0].metrics, [job.item for job in jobs])
+    for seconds in jobs[0].durations:
         each = {
-            number: restored(job.metrics, [one[seconds] for one in states])
-            for number, states in groups.items()
+            number: known([one[seconds] for one in states]) for number, states in groups.items()
         }
-        joined = restored(job.metrics, [states_of(metrics.values()) for metrics in each.values()])
+        joined = known([states_of(metrics.values()) for metrics in each.values()])
         whole[seconds] = {key: metric.result() for key, metric in joined.items()}
         for number, metrics in each.items():
             if number is not None and len(each) > 1:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from jaxtyping import Float
@@ -10,6 +11,9 @@ from torch import Tensor
 
 from cf.metrics.extractors.base import Extractor
 from cf.metrics.measurement import digest
+
+_KNOWN: WeakKeyDictionary[Extractor, dict[str, Tensor]] = WeakKeyDictionary()
+"""Vectors of texts: a list of prompts is asked for again and again, and takes long to encode."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +38,12 @@ class Texts:
             )
         if not texts:
             raise ValueError("texts={} must give the text of each prompt_id")
+        known = _KNOWN.setdefault(extractor, {})
         with torch.no_grad():  # one by one, so that a text's vector never depends on others
-            raw = {prompt: encode([text])[0].double().cpu() for prompt, text in texts.items()}
-        unit = torch.nn.functional.normalize
-        return Texts(dict(texts), {prompt: unit(row, dim=0) for prompt, row in raw.items()})
+            for text in set(texts.values()) - set(known):
+                raw = encode([text])[0].double().cpu()
+                known[text] = torch.nn.functional.normalize(raw, dim=0)
+        return Texts(dict(texts), {prompt: known[text] for prompt, text in texts.items()})
 
     def likeness(self, prompt: int | None, rows: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
         """Of features to the text of their prompt, times 100.

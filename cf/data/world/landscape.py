@@ -1,5 +1,6 @@
 """The places of WALK: a landscape each, its sky and ridges in parallax, and what stands in it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
@@ -50,6 +51,7 @@ class Land:
         knots: heights of each ridge in [0, 1], from left to right.
         strokes: shades of each band of the ground in [-1, 1].
         sky, behind, front: what hangs above, and stands behind and before the sprites.
+        parallax: 1: what is far shifts less than the ground; 0: everything as the ground does.
     """
 
     theme: Int[np.ndarray, " places"]
@@ -59,13 +61,26 @@ class Land:
     sky: Things
     behind: Things
     front: Things
+    parallax: float
 
     @classmethod
-    def draw(cls, rng: np.random.Generator, places: int, wide: float, view: float) -> "Land":
+    def draw(
+        cls,
+        rng: np.random.Generator,
+        places: int,
+        wide: float,
+        view: float,
+        themes: Sequence[str] = tuple(THEMES),
+        hours: Sequence[str] = tuple(HOURS),
+        parallax: float = 1.0,
+    ) -> "Land":
         """Places of that width seen through pictures of another; themes recur when all are used."""
-        rounds = -(-places // len(THEMES))
-        theme = np.concatenate([rng.permutation(len(THEMES)) for _ in range(rounds)])[:places]
-        hour = rng.integers(0, len(HOURS), places)
+        rounds = -(-places // len(themes))
+        drawn = np.concatenate([rng.permutation(len(themes)) for _ in range(rounds)])[:places]
+        theme = np.array([list(THEMES).index(name) for name in themes])[drawn]
+        hour = np.array([list(HOURS).index(name) for name in hours])[
+            rng.integers(0, len(hours), places)
+        ]
         narrowest = min(ridge.period for theme in THEMES.values() for ridge in theme.ridges)
         knots = rng.uniform(size=(places, RIDGES, int(wide / narrowest) + 3))
         strokes = rng.uniform(-1, 1, (places, len(_BANDS), int(wide / _STROKE) + 3))
@@ -76,9 +91,10 @@ class Land:
             hour,
             knots,
             strokes,
-            _sky(rng, hour, wide, view),
+            _sky(rng, hour, wide, view, parallax),
             _standing(rng, [kinds[i].behind for i in theme], light, wide, 0.62, (0.80, 1.0)),
             _standing(rng, [kinds[i].front for i in theme], light, wide, 1.35, (1.005, 1.3)),
+            parallax,
         )
 
     def name(self, place: int) -> str:
@@ -87,7 +103,9 @@ class Land:
         return f"{theme} at {hour}"
 
 
-def _sky(rng: np.random.Generator, hour: np.ndarray, wide: float, view: float) -> Things:
+def _sky(
+    rng: np.random.Generator, hour: np.ndarray, wide: float, view: float, parallax: float
+) -> Things:
     """Stars, a disc, clouds; the nearer they are the wider is the strip over which they lie."""
     places, names = len(hour), list(HOURS)
     shape = (places, SKY)
@@ -98,6 +116,7 @@ def _sky(rng: np.random.Generator, hour: np.ndarray, wide: float, view: float) -
     order = np.array([*range(_STARS), 0, *range(_CLOUDS)])
     share = np.array([*[_STARS] * _STARS, 1, *[_CLOUDS] * _CLOUDS])
     depth = np.array([*[0.0] * _STARS, 0.05, *np.linspace(0.08, 0.2, _CLOUDS)])
+    depth = 1 + parallax * (depth - 1)
     strip = view + depth * (wide - view)
     column = (order + 0.15 + 0.7 * chance[0]) / share * strip
     is_cloud = np.arange(SKY) > _STARS
@@ -182,6 +201,7 @@ class Outlook(NamedTuple):
     knots: Float[Tensor, "f ridges knots"]
     strokes: Float[Tensor, "f bands strokes"]
     camera: Float[Tensor, " f"]
+    parallax: Float[Tensor, " f"]
 
 
 def paint_sky(canvas: Canvas, outlook: Outlook) -> None:
@@ -198,6 +218,7 @@ def paint_ridges(canvas: Canvas, outlook: Outlook) -> None:
     across = torch.arange(width) + 0.5
     for i in range(RIDGES):
         look = _Palette(*(field[outlook.theme, i] for field in _palette()))
+        look = look._replace(depth=1 + outlook.parallax * (look.depth - 1))
         at = (outlook.camera * look.depth)[:, None] + across
         line = _line(look, outlook.knots[:, i], at, height)
         _paint_ridge(canvas, look, line, outlook.hour, mist=0.35 if i < RIDGES - 1 else 0.0)

@@ -74,7 +74,10 @@ def stage(shot: Shot, height: int, without: Sequence[int]) -> Scene:
     ]
     ground = Cast(*(torch.cat(fields, 1) for fields in zip(*parts, strict=True)))
     theme, hour = (torch.from_numpy(x[place]) for x in (land.theme, land.hour))
-    outlook = Outlook(theme, hour, *_floats(land.knots[place], land.strokes[place], camera))
+    parallax = np.full(len(place), land.parallax)
+    outlook = Outlook(
+        theme, hour, *_floats(land.knots[place], land.strokes[place], camera, parallax)
+    )
     sky = _still(land.sky, np.zeros_like(land.sky.kind), place, camera, height)
     return Scene(outlook, sky, ground)
 

@@ -13,6 +13,7 @@ from cf.data.world.landscape import Land
 from cf.data.world.motion import Camera
 from cf.data.world.sprites import IDENTITIES, Troupe
 from cf.data.world.staging import Plan, joined, motion, paint, stage
+from cf.data.world.themes import HOURS, THEMES
 from cf.types import Video
 
 _REFERENCE = 32
@@ -44,6 +45,8 @@ class Walk(World):
         cut: chance of a cut at the edge of a block; 0 for a single shot.
         stay_blocks: instead of chance: stay this many blocks in each place, places in turn.
         token: height and width in pixels of a model's token, in which origins are given.
+        themes, hours: that places may have, by their names in `cf.data.world.themes`; None for all.
+        parallax: 1: what is far shifts less than the ground; 0: everything as the ground does.
 
     >>> drawn = Walk(num_places=1, place_sprites=2).draw(seed=0, numbers=[4], frames=2)
     >>> drawn.video.shape, drawn.truth.motion.centre.shape
@@ -60,6 +63,9 @@ class Walk(World):
     cut: float = 0.05
     stay_blocks: int | None = None
     token: Sequence[int] = (16, 8)
+    themes: Sequence[str] | None = None
+    hours: Sequence[str] | None = None
+    parallax: float = 1.0
 
     def __post_init__(self) -> None:
         if len(self.size) != 2 or min(self.size) < 16:
@@ -85,6 +91,14 @@ class Walk(World):
             )
         if len(self.token) != 2 or min(self.token) < 1:
             raise ValueError(f"token={list(self.token)} must be two sides of at least 1 pixel")
+        for name, given, known in (
+            ("themes", self.themes, THEMES),
+            ("hours", self.hours, HOURS),
+        ):
+            if given is not None and (not given or not set(given) <= set(known)):
+                raise ValueError(f"{name}={list(given)} must be some of {', '.join(known)}")
+        if not 0 <= self.parallax <= 1:
+            raise ValueError(f"parallax={self.parallax} must lie in [0, 1]")
 
     def draw(
         self, seed: int, numbers: Sequence[int], frames: int, *, without: Sequence[int] = ()
@@ -147,7 +161,15 @@ class Walk(World):
         view = width / height
         wide = self.place_views * view
         return Plan(
-            Land.draw(scenery, self.num_places, wide, view),
+            Land.draw(
+                scenery,
+                self.num_places,
+                wide,
+                view,
+                self.themes or tuple(THEMES),
+                self.hours or tuple(HOURS),
+                self.parallax,
+            ),
             Troupe.draw(actors, self.num_places, self.place_sprites, wide),
             self._camera().route(path, frames),
         )
