@@ -14,6 +14,7 @@ from test_benchmark import FEW, settings
 
 from cf.bench.board import write_board
 from cf.bench.contest import Contest, hold
+from cf.bench.network import Network
 from cf.bench.report import write_report
 from cf.bench.tables import write_tables
 
@@ -122,6 +123,13 @@ def test_tensorboard_shows_contestants_side_by_side(shown: tuple[Contest, Path])
     picture = next(tag for tag in tags["images"] if tag.startswith("videos/"))
     assert events.Images(picture)[0].encoded_image_string.startswith(b"GIF8")
     assert any(tag.startswith("headline/") for tag in tags["scalars"])
+    for one in contest.entered:
+        if one.files in contest.made:
+            events = EventAccumulator(str(root / one.files)).Reload()
+            told = str(events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content)
+            assert "memory" in told
+            assert ("num_steps=" in told) == isinstance(one.contestant, Network), told
+    assert any(isinstance(one.contestant, Network) for one in contest.entered)
 
 
 def test_recall_is_a_heat_map_of_contestants_by_lag_and_time(

@@ -6,7 +6,7 @@ import io
 import math
 import shutil
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import pandas as pd
 import torch
@@ -16,6 +16,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from cf.bench.contest import Contest
 from cf.bench.heat import over_lags, over_time
+from cf.bench.hparams import write_hparams
 from cf.bench.results import per_window
 from cf.bench.store import SHEET, VIDEO, Store
 from cf.video.reader import read_video
@@ -86,12 +87,15 @@ def _headlines(writer: SummaryWriter, contest: Contest, name: str) -> None:
         f"headline/{metric}@{seconds:g}s": cell.value
         for seconds, table in contest.headlines.items()
         for metric, cell in table.cells[name].items()
-        if math.isfinite(cell.value)
     }
-    described: dict[str, Any] = {"contestant": entry.name, "source": entry.contestant.source}
-    if terms is not None:
-        described["attended"] = terms.attended or "all"
-    writer.add_hparams(described, values, run_name=".")
+    attended = "" if terms is None else str(terms.attended or "all")
+    described = {
+        "contestant": entry.name,
+        "source": entry.contestant.source,
+        "attended frames": attended,
+        **entry.contestant.ways(),
+    }
+    write_hparams(writer, described, values, 0)
 
 
 def _pictures(writer: SummaryWriter, contest: Contest, store: Store, name: str) -> None:

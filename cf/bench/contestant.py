@@ -56,6 +56,10 @@ class Contestant(ABC):
             ValueError: if it cannot; what came before stands.
         """
 
+    def ways(self) -> dict[str, str]:
+        """How it remembers and generates, for tables; for whoever does neither, empty texts."""
+        return {"memory": "", "rollout": ""}
+
     def fingerprint(self) -> str:
         """A hash of what its videos depend on besides its settings: weights, or files."""
         return ""

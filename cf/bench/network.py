@@ -92,6 +92,13 @@ class Network(Contestant):
         memory = build(self._memory(rollout), "memory")
         return Terms(float(fps), (size[0], size[1]), blocks and blocks * stride, memory.max_frames)
 
+    def ways(self) -> dict[str, str]:
+        """Its memory and its rollout, with their settings."""
+        rollout = self.rollout or self._config().get("rollout") or {}
+        chosen = {name: value for name, value in self.sampling.items() if value is not None}
+        alone = {name: one for name, one in {**rollout, **chosen}.items() if name != "memory"}
+        return {"memory": _short(self._memory(rollout)), "rollout": _short(alone)}
+
     def play(self, take: Take, device: str) -> Iterator[Piece]:
         """Blocks, decoded as they are made."""
         generator = _loaded(json.dumps(self._loading(device), sort_keys=True), self.seed)
@@ -147,6 +154,14 @@ class Network(Contestant):
         """Whether the codec can be built without weights, to ask it its strides."""
         codec = self.codec or self._config().get("codec") or {}
         return str(codec.get("_target_", "")).endswith("PixelCodec")
+
+
+def _short(settings: Settings) -> str:
+    """A class and its plain settings, in one line."""
+    name = str(settings.get("_target_", "")).rpartition(".")[2]
+    inner = [_short(one) for one in settings.values() if isinstance(one, dict)]
+    own = [f"{key}={one}" for key, one in settings.items() if not isinstance(one, dict | list)]
+    return f"{name}({', '.join([*inner, *(one for one in own if one[0] != '_')])})"
 
 
 def with_commit_reads(one: Network, **settings: Any) -> Network | None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
-from torch.utils.tensorboard.summary import hparams
 
 from cf.bench.differing import Differing
+from cf.bench.hparams import write_hparams
 from cf.bench.runs import Method, Training
 
 
@@ -33,7 +32,8 @@ def write_board(
                 described[name] = values[title] if numbers[name] else str(values[title])
             writer = SummaryWriter(str(root / title))
             _curves(writer, run, scalars)
-            _described(writer, described, run, scalars)
+            last = {f"last/{scalar}": run.last(scalar) for scalar in scalars}
+            write_hparams(writer, described, last, int(run.table["step"].iloc[-1]))
             writer.close()
     return root
 
@@ -47,19 +47,3 @@ def _curves(writer: SummaryWriter, run: Training, scalars: Sequence[str]) -> Non
         curve = run.curve(scalar)
         for step, value in zip(curve.index.tolist(), curve.tolist(), strict=True):
             writer.add_scalar(scalar, value, step)
-
-
-def _described(
-    writer: SummaryWriter, described: Mapping[str, Any], run: Training, scalars: Sequence[str]
-) -> None:
-    """Settings and last values; TensorBoard takes the columns of its table from any one run.
-
-    `SummaryWriter.add_hparams` would leave a column out where the run it takes lacks a value.
-    """
-    last = {f"last/{scalar}": run.last(scalar) for scalar in scalars}
-    file = writer._get_file_writer()
-    for summary in hparams(dict(described), last):
-        file.add_summary(summary)
-    for name, value in last.items():
-        if math.isfinite(value):
-            writer.add_scalar(name, value, int(run.table["step"].iloc[-1]))
