@@ -2,7 +2,9 @@
 
 import html.parser
 import math
+import re
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import pandas as pd
@@ -13,10 +15,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from test_benchmark import FEW, settings
 
 from cf.bench.board import write_board
+from cf.bench.charts import against, looks
 from cf.bench.contest import Contest, hold
 from cf.bench.network import Network
+from cf.bench.ranking import Cell
 from cf.bench.report import write_report
 from cf.bench.tables import write_tables
+from cf.statistics import Interval
 
 USED = """
 const videos = [...document.querySelectorAll('.players.shown video')];
@@ -152,3 +157,18 @@ def test_recall_is_a_heat_map_of_contestants_by_lag_and_time(
     assert set(events.Tags()["images"]) == tags
     for tag in tags:
         assert events.Images(tag)[0].encoded_image_string.startswith(b"\x89PNG")
+
+
+def test_names_of_points_that_lie_together_stand_apart() -> None:
+    names = ["context_forcing", "longlive", "infinity_rope", "alone"]
+    at = [0.5, 0.5, 0.5, 0.9]
+    cells = {
+        name: Cell("metric", value, Interval(value, math.nan, math.nan, 0.95, "none", 1), value, 1)
+        for name, value in zip(names, at, strict=True)
+    }
+    drawing = against(cells, cells, looks(names, []), "across | up")
+    found = re.findall(r'text-anchor: (\w+)[^>]* y="([\d.]+)"[^>]*>([a-z_]+)<', drawing)
+    places = {name: (side, float(down)) for side, down, name in found if name in names}
+    assert set(places) == set(names), drawing
+    for (side, down), (other, below) in combinations([places[name] for name in names[:3]], 2):
+        assert side != other or abs(down - below) > 6

@@ -7,13 +7,16 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import product
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 from matplotlib import rc_context
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 from cf.bench.ranking import Cell
 
@@ -21,6 +24,7 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7
 """Colours that colour-blind people tell apart (Okabe and Ito), and two more."""
 _GREYS = ("#8a8a8a", "#b9b2a3", "#55606b")
 _DASHES = ("-", "--", "-.", ":")
+_SIDES = (("left", 1), ("right", -1))
 STYLE: Any = {
     "svg.fonttype": "none",  # text stays text: searchable, small, in the page's own face
     "svg.hashsalt": "cf",
@@ -120,6 +124,7 @@ def against(
     with rc_context(STYLE):
         figure = Figure(figsize=(4.6, 3.2), layout="constrained")
         axes = figure.subplots()
+        points = {}
         for name in across:
             x, y = across[name].mean, up[name].mean
             if not (math.isfinite(x.value) and math.isfinite(y.value)):
@@ -135,12 +140,48 @@ def against(
                 ms=6,
                 lw=1,
             )
-            axes.annotate(
-                name, (x.value, y.value), xytext=(6, 5), textcoords="offset points", fontsize=8
-            )
+            points[name] = (x.value, y.value)
         first, second = label.split(" | ")
         axes.set(xlabel=first, ylabel=second)
+        _name_points(axes, points, look)
         return _svg(figure)
+
+
+def _name_points(
+    axes: Axes, points: Mapping[str, tuple[float, float]], look: Mapping[str, Look]
+) -> None:
+    """Each beside its point, in the first of a few places that no name or point has taken."""
+    figure = cast(Figure, axes.figure)
+    canvas: Any = FigureCanvasAgg(figure)
+    canvas.draw()  # settles where things lie
+    renderer, half = canvas.get_renderer(), 3 * figure.dpi / 72
+    taken = [
+        Bbox.from_bounds(x - half, y - half, 2 * half, 2 * half)
+        for x, y in axes.transData.transform(list(points.values()))
+    ]
+    for name, point in points.items():
+        text = axes.annotate(
+            name,
+            point,
+            xytext=(0, 0),
+            textcoords="offset points",
+            fontsize=8,
+            color=look[name].colour,
+            va="center",
+        )
+        tried = []
+        for step, up, (side, right) in product(range(4), (1, -1), _SIDES):
+            place = 6 * right, up * (4 + 9 * step)
+            text.set(position=place, ha=side)
+            box = text.get_window_extent(renderer)
+            outside = box.x0 < axes.bbox.x0 or box.x1 > figure.bbox.x1
+            clashes = sum(box.overlaps(one) for one in taken) + len(points) * outside
+            tried.append((clashes, place, side, box))
+            if not clashes:
+                break
+        _, place, side, box = min(tried, key=lambda one: one[0])
+        text.set(position=place, ha=side)
+        taken.append(box)
 
 
 def _bars(value: float, low: float, high: float) -> list[list[float]] | None:
