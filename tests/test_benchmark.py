@@ -12,6 +12,7 @@ from hydra import compose, initialize_config_dir
 
 from cf.bench import job as jobs
 from cf.bench.contest import Contest, hold
+from cf.bench.measures import build_metrics
 from cf.bench.results import per_video, per_window
 from cf.bench.store import Store
 from cf.bench.tables import write_tables
@@ -129,6 +130,20 @@ def test_a_killed_run_goes_on_and_ends_the_same(
     same(hold(settings(*FEW), tmp_path), whole[0])
     assert all(file.stat().st_mtime_ns == time for file, time in kept.items())
     assert not half.exists()
+
+
+def test_weights_are_read_once_for_all_metrics_and_videos() -> None:
+    by = {"_target_": "cf.metrics.extractors.mean_colour.MeanColour"}
+    named = {"semantic_drift": "SemanticDrift", "own_anchor": "OwnAnchorAUC"}
+    chosen = {
+        key: {"_target_": f"cf.metrics.{key}.{name}", "extractor": by}
+        for key, name in named.items()
+    }
+    made = [*build_metrics(chosen, []).values(), *build_metrics(chosen, []).values()]
+    assert len({id(metric.measurement.extractor) for metric in made}) == 1
+    odd = {"drift": {**chosen["semantic_drift"], "extractor": {**by, "device": "cpu"}}}
+    with pytest.raises(ValueError, match="metrics.drift.extractor has no setting 'device'"):
+        build_metrics(odd, [])
 
 
 def test_what_is_finished_is_not_made_again_and_other_settings_are(

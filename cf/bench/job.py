@@ -130,6 +130,8 @@ def work(job: Job, store: Store, device: str, provenance: Mapping[str, Any]) -> 
     """
     if device == "cpu":  # sums differ with the number of threads
         torch.set_num_threads(1)
+    elif device.startswith("cuda:"):  # a metric's device `cuda` is then that of this process
+        torch.cuda.set_device(device)
     contestant, asked = _built(json.dumps(job.settings)), _asked(json.dumps(job.asked))
     with store.writing(job.contestant, job.item.key) as folder, ExitStack() as stack:
         watch, making, writer = Stopwatch(device), _start(job, asked), None

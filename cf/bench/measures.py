@@ -14,7 +14,7 @@ from torchmetrics.utilities import dim_zero_cat
 
 from cf.bench.asked import Item, Known
 from cf.bench.contestant import Piece
-from cf.entry import Settings, build
+from cf.entry import Settings, build, check
 from cf.metrics.base import VideoMetric
 from cf.metrics.extractors.base import Extractor
 from cf.metrics.scored import Fault
@@ -75,7 +75,8 @@ def _texts(items: Iterable[Item]) -> dict[int, str]:
 def _build(key: str, one: Settings, texts: Mapping[int, str]) -> VideoMetric:
     more: dict[str, Any] = {}
     if one.get("extractor") is not None:
-        more["extractor"] = _extractor(json.dumps(one["extractor"]), f"metrics.{key}.extractor")
+        check(one["extractor"], f"metrics.{key}.extractor")
+        more["extractor"] = _extractor(json.dumps(one["extractor"], sort_keys=True))
     if "texts" in one and one["texts"] is None:
         more["texts"] = texts
     metric: VideoMetric = build(one, f"metrics.{key}", **more)
@@ -83,9 +84,9 @@ def _build(key: str, one: Settings, texts: Mapping[int, str]) -> VideoMetric:
 
 
 @lru_cache(8)
-def _extractor(settings: str, where: str) -> Extractor:
+def _extractor(settings: str) -> Extractor:
     """One for all metrics and videos of a process: weights are large, and it keeps no states."""
-    made: Extractor = build(json.loads(settings), where)
+    made: Extractor = build(json.loads(settings), "extractor")
     return made
 
 
