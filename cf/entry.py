@@ -29,13 +29,18 @@ def build(settings: Settings, where: str, **overrides: Any) -> Any:
 
     Attributes:
         where: the group's name, for messages.
+        overrides: objects that take the place of settings, as they are.
 
     Raises:
         ValueError: an unknown setting, a missing one, or a value of the wrong kind.
     """
     check(settings, where)
+    rest = {name: value for name, value in settings.items() if name not in overrides}
+    if overrides:
+        rest["_partial_"] = True
     try:
-        return instantiate(settings, _convert_="all", **overrides)
+        made = instantiate(rest, _convert_="all")
+        return made(**overrides) if overrides else made
     except InstantiationException as error:
         if isinstance(error.__cause__, ValueError | OSError | ImportError):
             raise error.__cause__ from None

@@ -77,7 +77,7 @@ def metrics_of(
         if "texts" in one and one["texts"] is None:
             more["texts"] = {video.prompt_id: video.text for video in videos}
         try:
-            made.append(build({**one, **more}, f"metrics.{name}"))
+            made.append(build(one, f"metrics.{name}", **more))
         except FileNotFoundError as error:
             unavailable[name] = str(error)
             log.warning("%s is unavailable: %s", name, error)

@@ -142,6 +142,8 @@ def test_weights_are_read_once_for_all_metrics_and_videos() -> None:
     made = [*build_metrics(chosen, []).values(), *build_metrics(chosen, []).values()]
     assert len({id(metric.measurement.extractor) for metric in made}) == 1
     odd = {"drift": {**chosen["semantic_drift"], "extractor": {**by, "device": "cpu"}}}
+    with pytest.raises(ValueError, match=r"metrics\.drift\.extractor must be a Extractor"):
+        build_metrics({"drift": {**chosen["semantic_drift"], "extractor": "clip-vit-b32"}}, [])
     with pytest.raises(ValueError, match=r"metrics\.drift\.extractor has no setting 'device'"):
         build_metrics(odd, [])
 

@@ -19,6 +19,7 @@ from cf.bench.network import Network, with_commit_reads
 from cf.bench.prompts import Prompts, read_prompts
 from cf.bench.results import per_video
 from cf.bench.tables import per_training, write_tables
+from cf.bench.trainings import trainings
 from cf.bench.worlds import Worlds
 from cf.data.world.module import WorldData
 from cf.data.world.rooms import Rooms
@@ -79,6 +80,13 @@ def test_a_network_streams_what_it_makes_at_once(network: Path) -> None:
     what = take(asked)
     one = Network(checkpoint=str(network))
     assert one.terms(asked.terms()).size == (16, 16)
+    assert one.ways()["memory"] == "Full()"
+    assert "num_steps=2" in one.ways()["rollout"]
+    window = {"_target_": "cf.memory.sliding.Sliding", "sink_frames": 3, "window_frames": 6}
+    shown = Network(checkpoint=str(network), memory=window, sampling={"num_steps": 7}).ways()
+    assert shown["memory"] == "Sliding(sink_frames=3, window_frames=6)"
+    assert "num_steps=7" in shown["rollout"]
+    assert "schedule=FlowSchedule(shift=5.0)" in shown["rollout"]
     pieces = list(islice(one.play(what, "cpu"), 7))
     assert [len(piece) for piece in pieces] == [8, 3, 3, 3, 3, 3, 3]
     generator = load(one._loading("cpu"))
@@ -119,7 +127,7 @@ def test_a_method_trained_twice_is_one_contestant_with_two_trainings(
         *TINY,
         "contestants=controls",
         *(f"~contestants.{one}" for one in SPOILT),
-        f"networks={{twice: ['{network}', '{network}'], once: '{network}'}}",
+        f"networks={{twice: ['{network}', '{network}'], once: ['{network}']}}",
     )
     contest = hold(chosen, tmp_path)
     assert list(contest.made) == ["truth", "copy_last_frame", "twice", "once"]
@@ -128,6 +136,7 @@ def test_a_method_trained_twice_is_one_contestant_with_two_trainings(
     assert frames["twice"]["world0000-0"] == frames["twice"]["world0000-0+1"]
     assert frames["twice"]["world0001-0"] == frames["once"]["world0001-0"]
     assert [one.label for one in contest.entered][2:4] == ["twice, training 0", "twice, training 1"]
+    assert trainings(contest.made["once"].units()) == []  # it stands beside each of the others
     (flicker,) = contest.headlines[3.0].metrics
     twice, once = (contest.headlines[3.0].cells[name] for name in ("twice", "once"))
     assert (twice[flicker].mean.units, once[flicker].mean.units) == (2, 2)

@@ -101,15 +101,15 @@ def test_a_suite_of_prompts_runs_from_end_to_end(
 def test_texts_of_a_switching_prompt_are_told_to_the_metrics(tmp_path: Path, umt5: Path) -> None:
     listed = tmp_path / "prompts.jsonl"
     LISTS["jsonl"](listed)
-    mine = [f"metrics.{name}.extractor" for name in ("segment_text", "switch_response")]
+    mine = "metrics.segment_text.extractor"  # the other takes the same
     give(
         "cf.benchmark",
         "suite=interactive_prompts",
         *DRAWN,
         f"contestants.drawn.text.folder='{umt5}'",
         f"asked.file='{listed}'",
-        *(f"{one}._target_=metrics_sets.Shrunken" for one in mine),
-        *(f"~{one}.name" for one in mine),
+        f"~{mine}",
+        f"+{mine}._target_=metrics_sets.Shrunken",
         "headline=[segment_text,switch_response]",
         f"hydra.run.dir='{tmp_path / 'out'}'",
     )

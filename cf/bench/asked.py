@@ -54,7 +54,7 @@ class Item:
         return number(self.prompt)
 
     def acts(self) -> list[Act]:
-        """The script as metrics are told it: what goes back to the first text, to its number."""
+        """The script as metrics are told it: a text that is the first has the prompt's number."""
         first = self.script[0][1]
         return [
             Act(at, self.prompt_id if text == first else number(f"text\n{text}"), text)

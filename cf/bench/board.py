@@ -83,16 +83,16 @@ def _png(writer: SummaryWriter, tag: str, encoded: bytes) -> None:
 def _headlines(writer: SummaryWriter, contest: Contest, name: str) -> None:
     entry = next(one for one in contest.entered if one.files == name)
     terms = entry.terms
+    assert terms is not None  # whoever made something has them
     values = {
         f"headline/{metric}@{seconds:g}s": cell.value
         for seconds, table in contest.headlines.items()
         for metric, cell in table.cells[name].items()
     }
-    attended = "" if terms is None else str(terms.attended or "all")
     described = {
         "contestant": entry.name,
         "source": entry.contestant.source,
-        "attended frames": attended,
+        "attended frames": str(terms.attended or "all"),
         **entry.contestant.ways(),
     }
     write_hparams(writer, described, values, 0)

@@ -169,12 +169,18 @@ def _name_points(
             color=look[name].colour,
             va="center",
         )
+        text.set_in_layout(False)  # the points stay where they are
         tried = []
         for step, up, (side, right) in product(range(4), (1, -1), _SIDES):
             place = 6 * right, up * (4 + 9 * step)
             text.set(position=place, ha=side)
             box = text.get_window_extent(renderer)
-            outside = box.x0 < axes.bbox.x0 or box.x1 > figure.bbox.x1
+            outside = not (
+                axes.bbox.x0 <= box.x0
+                and box.x1 <= figure.bbox.x1
+                and axes.bbox.y0 <= box.y0
+                and box.y1 <= figure.bbox.y1
+            )
             clashes = sum(box.overlaps(one) for one in taken) + len(points) * outside
             tried.append((clashes, place, side, box))
             if not clashes:

@@ -85,6 +85,9 @@ def _trainings(name: str, settings: Settings) -> Iterator[tuple[int | None, Sett
         return
     if not checkpoints:
         raise ValueError(f"{name}: checkpoint=[] names no training")
+    if len(checkpoints) == 1:  # trained once: it stands beside every training of the others
+        yield None, {**settings, "checkpoint": checkpoints[0]}
+        return
     for training, checkpoint in enumerate(checkpoints):
         yield training, {**settings, "checkpoint": checkpoint}
 

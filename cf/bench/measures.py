@@ -65,6 +65,7 @@ def usable(
             reasons[metric.name] = f"needs {', '.join(lacking)}, which nobody knows here"
         else:
             fit[key] = one
+    _extractor.cache_clear()  # the processes that make videos read their own
     return fit, reasons
 
 
@@ -74,8 +75,8 @@ def _texts(items: Iterable[Item]) -> dict[int, str]:
 
 def _build(key: str, one: Settings, texts: Mapping[int, str]) -> VideoMetric:
     more: dict[str, Any] = {}
-    if one.get("extractor") is not None:
-        check(one["extractor"], f"metrics.{key}.extractor")
+    check(one, f"metrics.{key}")
+    if isinstance(one.get("extractor"), dict):
         more["extractor"] = _extractor(json.dumps(one["extractor"], sort_keys=True))
     if "texts" in one and one["texts"] is None:
         more["texts"] = texts

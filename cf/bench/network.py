@@ -157,11 +157,14 @@ class Network(Contestant):
 
 
 def _short(settings: Settings) -> str:
-    """A class and its plain settings, in one line."""
+    """A class and its settings, in one line."""
     name = str(settings.get("_target_", "")).rpartition(".")[2]
-    inner = [_short(one) for one in settings.values() if isinstance(one, dict)]
-    own = [f"{key}={one}" for key, one in settings.items() if not isinstance(one, dict | list)]
-    return f"{name}({', '.join([*inner, *(one for one in own if one[0] != '_')])})"
+    parts = [
+        f"{key}={_short(one) if isinstance(one, dict) else one}"
+        for key, one in settings.items()
+        if not key.startswith("_")
+    ]
+    return f"{name}({', '.join(parts)})" if name or parts else ""
 
 
 def with_commit_reads(one: Network, **settings: Any) -> Network | None:

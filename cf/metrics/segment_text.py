@@ -37,7 +37,7 @@ class _BySegment(VideoMetric):
 
     @abstractmethod
     def read(self, one: Scored) -> dict[int, float]:
-        """By number of the segment, from 0; what has no number is left out.
+        """By number of the segment, from 0; those without a meaning for it are left out.
 
         Raises:
             ValueError: why the video has none at all.

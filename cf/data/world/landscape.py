@@ -70,9 +70,9 @@ class Land:
         places: int,
         wide: float,
         view: float,
-        themes: Sequence[str] = tuple(THEMES),
-        hours: Sequence[str] = tuple(HOURS),
-        parallax: float = 1.0,
+        themes: Sequence[str],
+        hours: Sequence[str],
+        parallax: float,
     ) -> "Land":
         """Places of that width seen through pictures of another; themes recur when all are used."""
         rounds = -(-places // len(themes))
@@ -116,7 +116,7 @@ def _sky(
     order = np.array([*range(_STARS), 0, *range(_CLOUDS)])
     share = np.array([*[_STARS] * _STARS, 1, *[_CLOUDS] * _CLOUDS])
     depth = np.array([*[0.0] * _STARS, 0.05, *np.linspace(0.08, 0.2, _CLOUDS)])
-    depth = 1 + parallax * (depth - 1)
+    depth = 1 - parallax + parallax * depth
     strip = view + depth * (wide - view)
     column = (order + 0.15 + 0.7 * chance[0]) / share * strip
     is_cloud = np.arange(SKY) > _STARS
@@ -218,7 +218,7 @@ def paint_ridges(canvas: Canvas, outlook: Outlook) -> None:
     across = torch.arange(width) + 0.5
     for i in range(RIDGES):
         look = _Palette(*(field[outlook.theme, i] for field in _palette()))
-        look = look._replace(depth=1 + outlook.parallax * (look.depth - 1))
+        look = look._replace(depth=1 - outlook.parallax + outlook.parallax * look.depth)
         at = (outlook.camera * look.depth)[:, None] + across
         line = _line(look, outlook.knots[:, i], at, height)
         _paint_ridge(canvas, look, line, outlook.hour, mist=0.35 if i < RIDGES - 1 else 0.0)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class Extractor(ABC):
-    """Turns frames into feature vectors, each frame on its own.
+    """Turns frames into feature vectors, each frame on its own; hashable, by identity as a rule.
 
     Attributes:
         name: by which it is chosen and printed.
