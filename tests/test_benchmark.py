@@ -11,12 +11,14 @@ from commands import Command, give
 from hydra import compose, initialize_config_dir
 
 from cf.bench import job as jobs
+from cf.bench.asked import Item
 from cf.bench.contest import Contest, hold
 from cf.bench.measures import build_metrics
 from cf.bench.results import per_video, per_window
 from cf.bench.store import Store
 from cf.bench.tables import write_tables
 from cf.entry import Settings, plain
+from cf.metrics.segment_text import SegmentTextSimilarity
 from cf.paths import CONFIG_DIR
 
 SMALL = (
@@ -146,6 +148,20 @@ def test_weights_are_read_once_for_all_metrics_and_videos() -> None:
         build_metrics({"drift": {**chosen["semantic_drift"], "extractor": "clip-vit-b32"}}, [])
     with pytest.raises(ValueError, match=r"metrics\.drift\.extractor has no setting 'device'"):
         build_metrics(odd, [])
+
+
+def test_a_prompt_may_hold_any_text() -> None:
+    texts = ["it costs ${price}", "???"]
+    item = Item("a-0", "a", 0, ((0.0, texts[0]), (1.0, texts[1]), (2.0, texts[0])))
+    settings = {
+        "_target_": "cf.metrics.segment_text.SegmentTextSimilarity",
+        "extractor": {"_target_": "metrics_sets.Shrunken"},
+        "texts": None,
+    }
+    (metric,) = build_metrics({"text": settings}, [item]).values()
+    assert isinstance(metric, SegmentTextSimilarity)
+    assert sorted(metric.texts.texts.values()) == sorted(texts)
+    assert metric.texts.texts[item.prompt_id] == texts[0]
 
 
 def test_what_is_finished_is_not_made_again_and_other_settings_are(
