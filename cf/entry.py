@@ -40,11 +40,18 @@ def build(settings: Settings, where: str, **overrides: Any) -> Any:
         rest["_partial_"] = True
     try:
         made = instantiate(rest, _convert_="all")
-        return made(**overrides) if overrides else made
     except InstantiationException as error:
         if isinstance(error.__cause__, ValueError | OSError | ImportError):
             raise error.__cause__ from None
         raise
+    if not overrides:
+        return made
+    try:
+        return made(**overrides)
+    except (ValueError, OSError, ImportError):
+        raise
+    except Exception as error:
+        raise InstantiationException(f"{where}: {error}") from error
 
 
 def check(settings: Any, where: str) -> None:

@@ -280,9 +280,7 @@ def test_the_command_writes_its_tables(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_nobody_who_is_spoilt_wins(tmp_path: Path) -> None:
     """A frozen, a looping, a resetting, a blurred and a noisy video against their original."""
-    original = (
-        "+contestants.original={_target_:cf.bench.controls.Spoilt,how:noise,seconds:1,strength:0.0}"
-    )
+    original = "+contestants.original={_target_:cf.bench.controls.Spoilt,how:noise,seconds:1,strength:0.002}"
     walking = ("suite=world", "contestants=controls", "asked.worlds=3", "durations=[10]", original)
     metrics = ("metrics=video", "headline=[motion_smoothness,temporal_flicker]")
     beyond = "gates_beyond_truth=true"
@@ -297,6 +295,20 @@ def test_nobody_who_is_spoilt_wins(tmp_path: Path) -> None:
     for name in ("frozen", "looping", "resetting", "blurred", "noisy"):
         assert all(cell.place is None for cell in table.cells[name].values()), name
         assert sum(table.removed[name].values()) >= 2
+
+
+@pytest.mark.slow
+def test_whoever_is_not_spoilt_yet_is_the_truth_and_not_ranked(tmp_path: Path) -> None:
+    gates = ("motion_retention", "static_fraction", "loop_rate", "sink_reset", "classical_quality")
+    bare = [f"gates.{name}=null" for name in gates]
+    chosen = settings(*FEW, *bare, "unranked=[]", "contestants.frozen.seconds=1.5")
+    contest = hold(chosen, tmp_path)
+    places = {
+        at: {name: next(iter(cells.values())).place for name, cells in table.cells.items()}
+        for at, table in contest.headlines.items()
+    }
+    assert places[2.0] == {"truth": None, "copy_last_frame": None, "frozen": None, "untrained": 1}
+    assert places[3.0]["frozen"] is not None
 
 
 def test_places_follow_values_and_gates_cost_them() -> None:

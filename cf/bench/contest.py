@@ -174,8 +174,11 @@ def judged(
     kinds = {one.files: type(one.contestant) for one in entered}
     aside = set(settings["unranked"])
     unranked = [name for name in made if notes or kinds[name].control or name in aside]
-    first = jobs[0].durations
-    headlines = {at: headline(made, at, wanted, gates, unranked) for at in first}
+    original = _original(entered)
+    headlines = {
+        at: headline(made, at, wanted, gates, [*unranked, *_copies(made, at, original)])
+        for at in jobs[0].durations
+    }
     commits = {row["commit"] for one in made.values() for row in one.rows}
     if len(commits) > 1:
         notes.append(f"rows come from several commits: {', '.join(sorted(map(str, commits)))}")
@@ -186,14 +189,28 @@ def _truth(settings: Settings, entered: list[Entry]) -> str | None:
     """The contestant with which gates compare."""
     if not settings["gates_beyond_truth"]:
         return None
-    found = (one.files for one in entered if isinstance(one.contestant, Truth))
-    name = next(found, None)
+    name = _original(entered)
     if name is None:
         raise ValueError(
             "gates compare with the truth, which does not take part; add "
             "+contestant@contestants.truth=truth, or give gates_beyond_truth=false"
         )
     return name
+
+
+def _original(entered: Sequence[Entry]) -> str | None:
+    found = (one.files for one in entered if isinstance(one.contestant, Truth))
+    return next(found, None)
+
+
+def _copies(made: Mapping[str, Made], seconds: float, original: str | None) -> list[str]:
+    """Who has shown nothing but the truth's own frames so far, as whoever is spoilt later on."""
+    frames = {
+        name: {row["item"]: row["durations"][f"{seconds:g}"]["frames_sha256"] for row in one.rows}
+        for name, one in made.items()
+    }
+    shown = frames.get(original or "")
+    return [name for name, mine in frames.items() if mine and mine == shown]
 
 
 def devices(settings: Settings) -> list[str]:

@@ -57,6 +57,14 @@ class Cell:
     place: int | None
     note: str = ""
 
+    @property
+    def shown(self) -> float:
+        """The mean, of which the interval is; the value of all videos where there is no mean.
+
+        They differ where a metric's value is no mean: a median of times, a ratio of sums.
+        """
+        return self.mean.value if math.isfinite(self.mean.value) else self.value
+
 
 @dataclass(frozen=True)
 class Headline:

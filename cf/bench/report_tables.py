@@ -68,8 +68,8 @@ def _cell(cell: Cell, span: tuple[float, float]) -> dict[str, Any]:
         left, right = _share(low, span), _share(high, span)
         bar = {"low": left, "width": right - left, "at": _share(mean.value, span)}
     return {
-        "value": number(cell.value),
-        "sort": cell.value if math.isfinite(cell.value) else "",
+        "value": number(cell.shown),
+        "sort": cell.shown if math.isfinite(cell.shown) else "",
         "place": cell.place,
         "note": cell.note,
         "interval": f"{number(mean.low)} to {number(mean.high)}" if bounds else "",

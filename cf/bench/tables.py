@@ -164,7 +164,7 @@ def _shown(cell: Cell) -> str:
     place = f" (#{cell.place})" if cell.place else ""
     low, high = number(cell.mean.low), number(cell.mean.high)
     bounds = f" [{low}, {high}]" if math.isfinite(cell.mean.low) else ""
-    return f"{number(cell.value)}{bounds}{place}"
+    return f"{number(cell.shown)}{bounds}{place}"
 
 
 def _code(contest: Contest) -> str:
