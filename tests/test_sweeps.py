@@ -246,7 +246,7 @@ def test_a_training_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
     assert "Traceback" not in told
     assert f"not finished: {tmp_path / 'arms' / 'odd' / 'seed_0'}" in told
     results = (tmp_path / "seed_ablation" / "results.md").read_text()
-    assert "odd, training 0" in results
+    assert f"- odd: {tmp_path / 'arms' / 'odd' / 'seed_0'}" in results
     assert "| full |" in results
 
 
