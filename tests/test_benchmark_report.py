@@ -166,7 +166,9 @@ def test_names_of_points_that_lie_together_stand_apart() -> None:
         name: Cell("metric", value, Interval(value, math.nan, math.nan, 0.95, "none", 1), value, 1)
         for name, value in zip(names, at, strict=True)
     }
-    drawing = against(cells, cells, looks(names, []), "across | up")
+    drawing = against(cells, cells, {"alone"}, looks(names, []), "across | up")
+    crosses = against(cells, cells, set(), looks(names, []), "across | up")
+    assert drawing != crosses
     found = re.findall(r'text-anchor: (\w+)[^>]* y="([\d.]+)"[^>]*>([a-z_]+)<', drawing)
     places = {name: (side, float(down)) for side, down, name in found if name in names}
     assert set(places) == set(names), drawing

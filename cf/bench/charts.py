@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, cast
@@ -118,9 +118,13 @@ def by_lag(
 
 
 def against(
-    across: Mapping[str, Cell], up: Mapping[str, Cell], look: Mapping[str, Look], label: str
+    across: Mapping[str, Cell],
+    up: Mapping[str, Cell],
+    ranked: Set[str],
+    look: Mapping[str, Look],
+    label: str,
 ) -> str:
-    """One headline against another; what nobody beats in both is joined by a line."""
+    """One metric against another; whoever is not ranked is a cross."""
     with rc_context(STYLE):
         figure = Figure(figsize=(4.6, 3.2), layout="constrained")
         axes = figure.subplots()
@@ -135,7 +139,7 @@ def against(
                 y.value,
                 xerr=_bars(x.value, x.low, x.high),
                 yerr=_bars(y.value, y.low, y.high),
-                fmt="o" if across[name].place or up[name].place else "x",
+                fmt="o" if name in ranked else "x",
                 color=colour,
                 ms=6,
                 lw=1,

@@ -181,7 +181,10 @@ def _pareto(contest: Contest, look: Mapping[str, Look]) -> dict[str, Any]:
         return {"pareto": None, "pareto_reason": reason}
     seconds = max(contest.headlines)
     across, up = (contest.cells(seconds, str(name)) for name in named)
-    return {"pareto": against(across, up, look, " | ".join(map(str, named))), "pareto_reason": ""}
+    places = contest.headlines[seconds].cells
+    ranked = {name for name, cells in places.items() if any(c.place for c in cells.values())}
+    drawn = against(across, up, ranked, look, " | ".join(map(str, named)))
+    return {"pareto": drawn, "pareto_reason": ""}
 
 
 def _worst(contest: Contest, store: Store, look: Mapping[str, Look], link: Link) -> dict[str, Any]:
