@@ -36,7 +36,9 @@ def write_report(contest: Contest, folder: Path) -> Path:
     controls = [one.files for one in contest.entered if one.contestant.control]
     controls += [name for name in names if name in contest.settings["unranked"]]
     look = looks(names, controls)
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True
+    )
     template = environment.from_string((_PAGE / "report.html").read_text())
     asked = contest.settings["asked"]
     given = asked.get("given_seconds", 0) or 0
