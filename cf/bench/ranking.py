@@ -210,6 +210,7 @@ def _versus(
                 for second in fit[i + 1 :]
             ]
     corrected = holm([one.p for *_, one in found])
+    tested = sum(math.isfinite(one.p) for *_, one in found)
     return [
         {
             "seconds": seconds,
@@ -225,7 +226,7 @@ def _versus(
             "win_rate": one.win_rate,
             "detectable": one.detectable,
             "pairs": one.difference.units,
-            "note": one.note or _corrected(one.least_p, len(found)),
+            "note": one.note or _corrected(one.least_p, tested),
         }
         for (metric, first, second, one), p in zip(found, corrected, strict=True)
     ]
