@@ -149,7 +149,8 @@ def _corrected(
     others = np.tile(known, (n, 1))[~np.eye(n, dtype=bool)].reshape(n, n - 1)
     left_out = of(others)
     pull = left_out.mean() - left_out
-    skew = (pull**3).sum() / (6 * (pull**2).sum() ** 1.5)
+    spread = 6 * (pull**2).sum() ** 1.5
+    skew = (pull**3).sum() / spread if spread else 0.0  # equal up to rounding: nothing is skewed
     shifted = bias + stats.norm.ppf(tails)
     corrected: Float[np.ndarray, " 2"] = stats.norm.cdf(bias + shifted / (1 - skew * shifted))
     return corrected

@@ -115,3 +115,23 @@ def test_what_only_a_set_has_a_value_of_has_one_for_each_training() -> None:
     assert set(lost.per_unit(5.0, "horizon")) == {(0, WHOLE), (1, WHOLE)}
     never = Made("never", [{}], horizon(math.nan), jobs, {})
     assert set(never.per_unit(5.0, "horizon")) == set(made.units())
+
+
+def test_what_cannot_be_compared_costs_no_correction() -> None:
+    items = [Item(f"w{i}", f"w{i}", 0, ((0.0, ""),)).by(t) for t in range(6) for i in range(2)]
+    nothing = {item.video_id: math.nan for item in items}
+
+    def made(name: str, better: float) -> Made:
+        jobs = [Job(name, {}, "", {}, item, Terms(8.0, (32, 32)), (5.0,), {}) for item in items]
+        good = {item.video_id: better + 0.01 * i for i, item in enumerate(items)}
+        results = {
+            "good": Result("good", better, True, good),
+            "void": Result("void", math.nan, True, nothing),
+        }
+        return Made(name, [{}], {5.0: results}, jobs, {})
+
+    both = {"mine": made("mine", 1.0), "other": made("other", 0.5)}
+    (good, void) = headline(both, 5.0, ["good", "void"], []).versus
+    assert (good["pairs"], void["pairs"]) == (6, 0)
+    assert good["p_holm"] == 2 / 64
+    assert good["note"] == ""  # one comparison with six pairs can reach .05, two could not
