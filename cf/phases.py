@@ -10,7 +10,8 @@ from pathlib import Path
 
 import yaml
 
-from cf.run_folder import RunFolder, write_whole
+from cf.files import write_text
+from cf.run_folder import RunFolder
 
 log = logging.getLogger("cf.fit")
 
@@ -69,7 +70,7 @@ class Phases:
             )
         folder.mkdir(parents=True, exist_ok=True)
         saved = {"phases": made.phases, "shared": shared, "config_dir": config_dir}
-        write_whole(folder / "phases.yaml", yaml.safe_dump(saved, sort_keys=False))
+        write_text(folder / "phases.yaml", yaml.safe_dump(saved, sort_keys=False))
         return made
 
     def resumed(self, overrides: Sequence[str]) -> "Phases":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import pickle
@@ -16,6 +15,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from cf.entry import Settings, plain
+from cf.files import locked, write_text
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,7 +46,7 @@ class RunFolder:
     def start(self, settings: Settings) -> None:
         """Write down what is about to be run."""
         self.path.mkdir(parents=True, exist_ok=True)
-        write_whole(self.config, OmegaConf.to_yaml(OmegaConf.create(settings)))
+        write_text(self.config, OmegaConf.to_yaml(OmegaConf.create(settings)))
 
     def settings(self, overrides: Sequence[str]) -> Settings:
         """The run's own settings, with single values exchanged.
@@ -136,7 +136,7 @@ class RunFolder:
 
     def finish(self, summary: dict[str, Any]) -> None:
         """Write down what came out; the run is finished once this stands."""
-        write_whole(self._summary, json.dumps(summary, indent=2) + "\n")
+        write_text(self._summary, json.dumps(summary, indent=2) + "\n")
 
     def reopen(self) -> None:
         """The run goes on, so it is not finished."""
@@ -171,14 +171,8 @@ class RunFolder:
         if any(os.environ.get(name, "0") != "0" for name in ranks):  # the first holds it for all
             yield
             return
-        self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / ".lock").open("w") as file:
-            try:
-                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # data workers do not inherit it
-            except (BlockingIOError, PermissionError):
-                raise ValueError(
-                    f"another process is training in {self.path}; wait for it, or stop it first"
-                ) from None
+        busy = f"another process is training in {self.path}; wait for it, or stop it first"
+        with locked(self.path, busy):
             yield
 
     @property
@@ -210,10 +204,3 @@ def _starts(settings: Any) -> Iterator[tuple[Path, str | None, str]]:
         yield Path(settings["path"]), settings["lora"], settings["sha256"]
     for value in settings.values():
         yield from _starts(value)
-
-
-def write_whole(path: Path, text: str) -> None:
-    """All of a file or, if something fails, the one that was there."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
-    partial.replace(path)

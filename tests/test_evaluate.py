@@ -23,7 +23,6 @@ from cf.evaluation import decoding, measure
 from cf.evaluation.contest import contest
 from cf.evaluation.decoding import Ended, Piece, decoded
 from cf.evaluation.report import per_video
-from cf.evaluation.store import whole
 from cf.evaluation.videos import Listed, listed
 from cf.metrics.flickering import FrameDifference, TemporalFlickeringVBench
 from cf.metrics.measurement import Seen
@@ -327,16 +326,6 @@ def test_metrics_of_sets_are_compared_on_the_prompts_of_all(two: Path, tmp_path:
     whole = told["contestants"]["calm"][name]["provenance_digest"]
     assert whole != told["contestants"]["wild"][name]["provenance_digest"]
     assert "On the prompts of all contestants only" in (tmp_path / "summary.md").read_text()
-
-
-def test_a_file_is_there_wholly_or_not_at_all(tmp_path: Path) -> None:
-    def breaks(path: Path) -> None:
-        path.write_text("half")
-        raise OSError("the disk is full")
-
-    with pytest.raises(OSError, match="full"):
-        whole(tmp_path / "file", breaks)
-    assert not list(tmp_path.iterdir())
 
 
 def test_names_tell_prompt_and_seed_by_a_pattern(tmp_path: Path) -> None:

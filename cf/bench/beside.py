@@ -11,8 +11,8 @@ from pathlib import Path
 from cf.bench import compared, differing
 from cf.bench.lines import draw
 from cf.bench.runs import Method, is_training, methods, notes, replicas, scores, untested
-from cf.bench.store import write
 from cf.bench.training_board import write_board
+from cf.files import write_text
 
 _NAME = re.compile(r"[\w.+-]+")
 
@@ -116,9 +116,9 @@ def lay(given: Given, only: Sequence[str] | None, folder: Path) -> str:
     if given.results:
         sides = [one for path in given.results for one in compared.read(path)]
         table = compared.pairs(compared.chosen(sides, only))
-        write(folder / "compare.csv", table.to_csv(index=False))
+        write_text(folder / "compare.csv", table.to_csv(index=False))
         text = compared.markdown(table)
-        write(folder / "compare.md", text)
+        write_text(folder / "compare.md", text)
         return text
     return _trainings(methods(given.trainings), only, folder)
 
@@ -138,9 +138,9 @@ def _trainings(sides: Sequence[Method], only: Sequence[str] | None, folder: Path
             differing.markdown(found, sides),
         ]
     )
-    write(folder / "compare.csv", table.to_csv(index=False))
-    write(folder / "settings.csv", found.table(sides).to_csv(index=False))
-    write(folder / "compare.md", text)
+    write_text(folder / "compare.csv", table.to_csv(index=False))
+    write_text(folder / "settings.csv", found.table(sides).to_csv(index=False))
+    write_text(folder / "compare.md", text)
     scalars = list(dict.fromkeys(name for one in kept for name in one.values))
     draw(sides, scalars, folder)
     write_board(sides, found, scalars, folder)

@@ -22,9 +22,10 @@ from cf.bench.measures import build_metrics, usable
 from cf.bench.ranking import Cell, Gate, Headline, headline
 from cf.bench.results import Made, collect, conflicts
 from cf.bench.runner import run, stopped
-from cf.bench.store import DiskFullError, Store
+from cf.bench.store import Store
 from cf.bench.trainings import trainings
 from cf.entry import Settings, build
+from cf.files import DiskFullError
 
 log = logging.getLogger("cf.benchmark")
 

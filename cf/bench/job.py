@@ -18,8 +18,9 @@ from cf.bench.asked import SLACK, Asked, Item, Take, Terms
 from cf.bench.contestant import Contestant, Piece
 from cf.bench.cost import Stopwatch
 from cf.bench.measures import Panel, States, build_metrics
-from cf.bench.store import ROW, SHEET, STATES, VIDEO, Store, full
+from cf.bench.store import ROW, SHEET, STATES, VIDEO, Store
 from cf.entry import Settings, build
+from cf.files import disk_is_full
 from cf.metrics.measurement import digest
 from cf.metrics.scored import Fault
 from cf.video.sheet import contact_sheet
@@ -218,7 +219,7 @@ def _make(
             if writer is not None:
                 writer.write(frames.nan_to_num(0))
     except Exception as error:
-        if full(error):
+        if disk_is_full(error):
             raise
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         making.give_up("failed", reason, Fault.NOT_GENERATED)

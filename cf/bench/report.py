@@ -21,8 +21,9 @@ from cf.bench.contest import Contest
 from cf.bench.ranking import Headline
 from cf.bench.report_tables import cost_rows, duration, pair_rows, swatch
 from cf.bench.results import Made, failures, per_window
-from cf.bench.store import SHEET, VIDEO, Store, write
+from cf.bench.store import SHEET, VIDEO, Store
 from cf.bench.tables import ARROWS, number
+from cf.files import write_text
 
 _PAGE = files("cf.bench") / "page"
 Link = Callable[[Path], str]
@@ -68,7 +69,7 @@ def write_report(contest: Contest, folder: Path) -> Path:
         settings=OmegaConf.to_yaml(OmegaConf.create(contest.settings)),
         published=_published(),
     )
-    write(folder / "index.html", page)
+    write_text(folder / "index.html", page)
     return folder / "index.html"
 
 

@@ -12,7 +12,8 @@ from typing import Any
 from tqdm import tqdm
 
 from cf.bench.job import Job, bury, work
-from cf.bench.store import DiskFullError, Store
+from cf.bench.store import Store
+from cf.files import DiskFullError
 
 log = logging.getLogger("cf.benchmark")
 

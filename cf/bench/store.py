@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import json
 import os
 import shutil
@@ -13,15 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cf.files import DiskFullError, disk_is_full, locked, sync
+
 ROW = "row.json"
 STATES = "states.pt"
 VIDEO = "video.mp4"
 SHEET = "sheet.png"
 _PARTIAL = ".partial-"
-
-
-class DiskFullError(OSError):
-    """No space is left; what is finished is kept."""
 
 
 @dataclass(frozen=True)
@@ -57,17 +53,15 @@ class Store:
             partial.mkdir()
             yield partial
             for file in partial.iterdir():
-                _flush(file)
+                sync(file)
             old = final.with_name(f"{_PARTIAL}old-{item}-{os.getpid()}")
             if final.exists():
                 final.rename(old)
             partial.rename(final)
             shutil.rmtree(old, ignore_errors=True)
-        except OSError as error:
-            if full(error):
-                raise DiskFullError(
-                    errno.ENOSPC, f"no space is left for {final}; free some and start again"
-                ) from error
+        except Exception as error:
+            if disk_is_full(error) and not isinstance(error, DiskFullError):
+                raise DiskFullError(final) from error
             raise
         finally:
             shutil.rmtree(partial, ignore_errors=True)
@@ -84,41 +78,9 @@ class Store:
         Raises:
             ValueError: if another process works in it now.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / ".lock").open("w") as file:
-            try:
-                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except (BlockingIOError, PermissionError):
-                raise ValueError(
-                    f"another benchmark is running in {self.path}; wait for it, or give another "
-                    f"folder: hydra.run.dir=..."
-                ) from None
+        busy = (
+            f"another benchmark is running in {self.path}; wait for it, or give another folder: "
+            "hydra.run.dir=..."
+        )
+        with locked(self.path, busy):
             yield
-
-
-def full(error: BaseException | None) -> bool:
-    """Whether an error, or what caused it, is that the disk is full."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
-
-
-def write(path: Path, text: str) -> None:
-    """A file that is there complete or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _flush(file: Path) -> None:
-    handle = os.open(file, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -12,7 +12,7 @@ import pandas as pd
 from cf.bench.contest import Contest, tidy
 from cf.bench.ranking import Cell
 from cf.bench.results import costs, failures, per_video, per_window
-from cf.bench.store import write
+from cf.files import write_text
 
 ARROWS = {True: "↑", False: "↓", None: ""}
 
@@ -30,8 +30,8 @@ def write_tables(contest: Contest, folder: Path) -> None:
         "failures": failures(made),
     }
     for name, table in tables.items():
-        write(folder / f"{name}.csv", table.to_csv(index=False))
-    write(folder / "results.md", markdown(contest))
+        write_text(folder / f"{name}.csv", table.to_csv(index=False))
+    write_text(folder / "results.md", markdown(contest))
     summary = {
         "settings": contest.settings,
         "provenance": contest.provenance,
@@ -46,7 +46,7 @@ def write_tables(contest: Contest, folder: Path) -> None:
             for name, one in made.items()
         },
     }
-    write(folder / "results.json", json.dumps(tidy(summary), indent=1, default=str) + "\n")
+    write_text(folder / "results.json", json.dumps(tidy(summary), indent=1, default=str) + "\n")
 
 
 def headline_table(contest: Contest) -> pd.DataFrame:

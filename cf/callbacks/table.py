@@ -1,6 +1,7 @@
 """A run's scalars as one csv file, a row per step, that a resumed run continues."""
 
 import csv
+import io
 from argparse import Namespace
 from bisect import bisect_left
 from pathlib import Path
@@ -10,6 +11,8 @@ import numpy as np
 from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
+
+from cf.files import write_text
 
 
 class MetricsTable(Logger):
@@ -75,12 +78,11 @@ class MetricsTable(Logger):
     def _rewrite(self) -> None:
         columns = ["step", *sorted({name for row in self.rows for name in row} - {"step"})]
         self.rows = [{name: row.get(name, "") for name in columns} for row in self.rows]
-        partial = self.path.with_suffix(".partial")
-        with partial.open("w", newline="") as file:
-            writer = csv.DictWriter(file, columns)
-            writer.writeheader()
-            writer.writerows(self.rows)
-        partial.replace(self.path)
+        text = io.StringIO()
+        writer = csv.DictWriter(text, columns)
+        writer.writeheader()
+        writer.writerows(self.rows)
+        write_text(self.path, text.getvalue())
 
 
 def _shortest(value: float) -> str:

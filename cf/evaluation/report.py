@@ -14,8 +14,8 @@ from cf.evaluation.contest import Contest, contest, digests, per_prompt
 from cf.evaluation.measure import Measured
 from cf.evaluation.plots import over_time
 from cf.evaluation.provenance import versions
-from cf.evaluation.store import whole, written
 from cf.evaluation.summary import summary
+from cf.files import replacing, write_text
 from cf.metrics.result import Result
 from cf.statistics import interval
 
@@ -27,16 +27,17 @@ def report(measured: Measured, folder: Path) -> None:
     compared = contest(measured)
     told = versions()
     videos, windows = per_video(measured), per_window(measured)
-    whole(folder / "per_video.csv", lambda path: videos.to_csv(path, index=False))
-    whole(folder / "per_window.csv", lambda path: windows.to_csv(path, index=False))
+    write_text(folder / "per_video.csv", videos.to_csv(index=False))
+    write_text(folder / "per_window.csv", windows.to_csv(index=False))
     text = summary(measured, compared, told)
-    written(folder / "summary.md", text)
-    written(folder / "summary.json", _json(as_json(measured, compared, told)))
+    write_text(folder / "summary.md", text)
+    write_text(folder / "summary.json", _json(as_json(measured, compared, told)))
     log.info("%s", text)
     figure = over_time(measured)
     if figure is not None:
-        whole(folder / "over_time.png", lambda p: figure.savefig(p, dpi=130, format="png"))
-        whole(folder / "over_time.svg", lambda p: figure.savefig(p, format="svg"))
+        for suffix in ("png", "svg"):
+            with replacing(folder / f"over_time.{suffix}") as path:
+                figure.savefig(path, dpi=130, format=suffix)
     for what, name in (
         ("summary", "summary.md"),
         ("numbers", "summary.json"),

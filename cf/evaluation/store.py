@@ -2,8 +2,7 @@
 
 import hashlib
 import json
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 
 from cf.evaluation.videos import Listed
+from cf.files import replacing, write_text
 from cf.metrics.base import VideoMetric
 
 State = dict[str, list[Tensor]]
@@ -46,7 +46,7 @@ class Store:
 
     def keep_facts(self, video: Listed, facts: Facts) -> None:
         """Note that a video has been decoded to its end."""
-        written(self._file(video, "facts.json"), json.dumps(asdict(facts)))
+        write_text(self._file(video, "facts.json"), json.dumps(asdict(facts)))
 
     def has(self, video: Listed, metric: VideoMetric) -> bool:
         """Whether the video has been measured."""
@@ -55,7 +55,8 @@ class Store:
     def keep(self, video: Listed, metric: VideoMetric) -> None:
         """Write down what a metric has seen, which is this video."""
         state = {name: torch.cat(list(rows)) for name, rows in metric.metric_state.items()}
-        whole(self._states(video, metric), lambda path: torch.save(state, path))
+        with replacing(self._states(video, metric)) as path:
+            torch.save(state, path)
 
     def state(self, video: Listed, metric: VideoMetric) -> dict[str, Tensor]:
         """What was kept."""
@@ -82,19 +83,3 @@ def _stamp(path: Path) -> list[str | int]:
         return [str(path.resolve())]
     state = path.stat()
     return [str(path.resolve()), state.st_size, state.st_mtime_ns]
-
-
-def written(path: Path, text: str) -> None:
-    """A text file that is there wholly or not at all."""
-    whole(path, lambda partial: partial.write_text(text, "utf-8"))
-
-
-def whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Make a file so that it is there wholly or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
-        write(partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -1,16 +1,15 @@
 """Weights in and out: our one-file export, and the formats in which others publish Wan models."""
 
 import json
-import os
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from cf.files import replacing
 from cf.models.names import bare_name, is_diffusers, to_diffusers_name, to_wan_name
 from cf.models.weight_files import CheckpointError as CheckpointError
 from cf.models.weight_files import (
@@ -39,19 +38,10 @@ def save_export(
         module_state: a module's state dict, no two entries of which share memory.
         config: what rebuilds the module; anything that JSON can hold.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     metadata = {_CONFIG_KEY: json.dumps(dict(config)), "format": "pt"}
     state = {name: weight.detach().cpu().contiguous() for name, weight in module_state.items()}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(path) as temporary:
         save_file(state, temporary, metadata)
-        _flush(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    with suppress(OSError):  # not every file system can flush a folder
-        _flush(path.parent)
 
 
 def read_export(path: str | Path) -> tuple[dict[str, Any], State]:
@@ -165,14 +155,6 @@ def load_into(module: nn.Module, state: Mapping[str, Tensor], source: str) -> No
     else:
         remedy = f"it is a model of {theirs}, this one is of {ours}: choose the model that fits"
     raise CheckpointError(f"{source} does not fit this model: it {found}; {remedy}")
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _to_wan(state: State, source: str | Path) -> State:

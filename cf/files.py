@@ -1,0 +1,135 @@
+"""Files that stand under their name whole or not at all, and folders that one process works in."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+_TEMPORARY = ".cf-tmp"
+_LONGEST_NAME = 100  # characters of the file's own name in that of its temporary: 255 bytes in all
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# torch, safetensors and FFmpeg do not pass the system's error number on.
+_FULL_TEXTS = re.compile(
+    r"No space left on device|Disk quota exceeded|File too large|os error (28|122|27)\b"
+    r"|PytorchStreamWriter failed writing|unexpected pos \d+ vs|iostream error"
+)
+
+
+class DiskFullError(OSError):
+    """No space is left for a file; what stood there before still does."""
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__(errno.ENOSPC, "no space is left", str(path))
+
+    def __reduce__(self) -> tuple[type[DiskFullError], tuple[str]]:  # travels between processes
+        return type(self), (str(self.filename),)
+
+    def __str__(self) -> str:
+        return (
+            f"no space is left on the disk for {self.filename}; free some and give the same "
+            "command again: what is finished is kept"
+        )
+
+
+def disk_is_full(error: BaseException | None) -> bool:
+    """Whether an error, or what caused it, is that a disk, a quota or a size limit is used up."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _FULL:
+            return True
+        told = (
+            isinstance(error, RuntimeError | OSError) or type(error).__name__ == "SafetensorError"
+        )
+        if told and _FULL_TEXTS.search(str(error)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """A file beside `path` to write into, which takes its place once the block has ended well.
+
+    It is flushed to the disk first, so that a crash leaves the old file or the new one. Its mode is
+    that of any new file of this user. Missing folders are made.
+
+    Yields:
+        the path to write to, on the same file system; its suffix says nothing of the format.
+
+    Raises:
+        DiskFullError: no space is left, whichever library noticed it.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(_temporary_name(path.name))
+    try:
+        with temporary.open("wb") as file:
+            mode = os.fstat(file.fileno()).st_mode & 0o777
+        yield temporary
+        temporary.chmod(mode)  # some libraries write files that only their owner may read
+        sync(temporary)
+        temporary.replace(path)
+        with suppress(OSError):  # not every file system can flush a folder
+            sync(path.parent)
+    except Exception as error:
+        if disk_is_full(error) and not isinstance(error, DiskFullError):
+            raise DiskFullError(path) from error
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text in UTF-8 as `replacing` does.
+
+    Raises:
+        DiskFullError: no space is left.
+    """
+    with replacing(path) as temporary:
+        temporary.write_bytes(text.encode())
+
+
+def sync(path: Path) -> None:
+    """Flush a file or a folder to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def remove_temporaries(folder: Path) -> None:
+    """Remove what killed writers left in a folder; only while nobody else writes in it."""
+    for left in folder.glob(f".*{_TEMPORARY}"):
+        left.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(folder: Path, busy: str) -> Iterator[None]:
+    """Keep other processes out of a folder; the lock ends with this process, however it ends.
+
+    Args:
+        folder: is made if it is missing, and holds the file `.lock`.
+        busy: the message if another process works there now.
+
+    Raises:
+        ValueError: another process holds the lock.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # children do not inherit it
+        except (BlockingIOError, PermissionError):
+            raise ValueError(busy) from None
+        yield
+
+
+def _temporary_name(name: str) -> str:
+    if len(os.fsencode(name)) > _LONGEST_NAME:
+        name = hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
+    return f".{name}.{os.getpid()}{_TEMPORARY}"
