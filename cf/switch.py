@@ -7,7 +7,6 @@ from itertools import pairwise
 from typing import Literal
 
 import torch
-from torch import Tensor
 
 from cf.memory.base import Memory, ends, fork, pieces
 from cf.models.base import Backbone
@@ -16,19 +15,29 @@ from cf.rollout import START, Noise, Rollout, RolloutState
 from cf.types import Conditioning, Context, Latents
 
 
+@dataclass(frozen=True)
+class PromptChange:
+    """Where a stream stands when its prompt changes.
+
+    Attributes:
+        rollout, student, noise: as `Rollout.stream` takes them.
+        cond: the new prompt.
+        state: what the stream under the old prompt left.
+    """
+
+    rollout: Rollout
+    student: Backbone
+    noise: Noise
+    cond: Conditioning
+    state: RolloutState
+
+
 class Switch(ABC):
     """From the state that the old prompt left to the one with which the new prompt goes on."""
 
     @abstractmethod
-    def __call__(
-        self,
-        rollout: Rollout,
-        student: Backbone,
-        noise: Noise,
-        cond: Conditioning,
-        state: RolloutState,
-    ) -> RolloutState:
-        """The state under `cond`; the one given stays usable."""
+    def __call__(self, change: PromptChange) -> RolloutState:
+        """The state with which the new prompt goes on; the one given stays usable."""
 
     def check(self, rollout: Rollout) -> None:  # noqa: B027  (most go with any)
         """Raise a ValueError if it will not work with states of this rollout."""
@@ -38,16 +47,9 @@ class Switch(ABC):
 class Keep(Switch):
     """Go on with all that is remembered; the text alone changes."""
 
-    def __call__(
-        self,
-        rollout: Rollout,
-        student: Backbone,
-        noise: Noise,
-        cond: Conditioning,
-        state: RolloutState,
-    ) -> RolloutState:
+    def __call__(self, change: PromptChange) -> RolloutState:
         """The same state."""
-        return state.fork()
+        return change.state.fork()
 
 
 @dataclass(frozen=True)
@@ -69,17 +71,11 @@ class Flush(Switch):
         if self.recent_frames < 0:
             raise ValueError(f"recent_frames must not be negative, got {self.recent_frames}")
 
-    def __call__(
-        self,
-        rollout: Rollout,
-        student: Backbone,
-        noise: Noise,
-        cond: Conditioning,
-        state: RolloutState,
-    ) -> RolloutState:
+    def __call__(self, change: PromptChange) -> RolloutState:
         """The state with a smaller context."""
+        state, memory = change.state, change.rollout.memory
         if not self.faithful:
-            return flush(state, rollout.memory, self.recent_frames)
+            return flush(state, memory, self.recent_frames)
         context = state.context
         whole = len(context.frames) * context.tokens_per_frame
         if any(layer.k.shape[1] != whole for layer in context.layers):
@@ -87,7 +83,7 @@ class Flush(Switch):
         recent = max(min(self.recent_frames, len(context.frames) - 1), 0)
         kept = ends(fork(context), 1, recent)
         # Sinks count from here, so that they are the first slots, and the next frames go on there.
-        first = context.start - recent - 1 if rollout.memory.sink_frames else context.first
+        first = context.start - recent - 1 if memory.sink_frames else context.first
         return replace(state, context=replace(kept, first=first))
 
 
@@ -106,17 +102,10 @@ class Cut(Switch):
     at: float = 45.0
     first: Switch | None = None
 
-    def __call__(
-        self,
-        rollout: Rollout,
-        student: Backbone,
-        noise: Noise,
-        cond: Conditioning,
-        state: RolloutState,
-    ) -> RolloutState:
+    def __call__(self, change: PromptChange) -> RolloutState:
         """The state whose next block stands elsewhere."""
         before = self.first or Keep()
-        return cut(before(rollout, student, noise, cond, state), self.at)
+        return cut(before(change), self.at)
 
 
 @dataclass(frozen=True)
@@ -145,24 +134,21 @@ class Recache(Switch):
         if self.frames is not None and self.frames < 1:
             raise ValueError(f"frames must be at least 1, got {self.frames}")
 
-    def __call__(
-        self,
-        rollout: Rollout,
-        student: Backbone,
-        noise: Noise,
-        cond: Conditioning,
-        state: RolloutState,
-    ) -> RolloutState:
+    def __call__(self, change: PromptChange) -> RolloutState:
         """The state with a context that the new prompt made."""
+        rollout, state = change.rollout, change.state
         if state.context.start == 0:
             return state.fork()
         context, latents = self._from(rollout.memory, state)
         if latents.shape[1] == 0:
             return replace(state, context=context)
         if self.faithful:
-            made = _at_once(rollout, student, noise, cond, context, latents)
+            made = _at_once(change, context, latents)
         else:
-            made = rollout.remember(student, latents, noise, cond, RolloutState(context)).context
+            begun = RolloutState(context)
+            made = rollout.remember(
+                change.student, latents, change.noise, change.cond, begun
+            ).context
         return replace(state, context=made)
 
     def check(self, rollout: Rollout) -> None:
@@ -175,7 +161,7 @@ class Recache(Switch):
                 f"recent_frames, which is {rollout.recent_frames}"
             )
 
-    def _from(self, memory: Memory, state: RolloutState) -> tuple[Context, Tensor]:
+    def _from(self, memory: Memory, state: RolloutState) -> tuple[Context, Latents]:
         """Where recomputing begins, and the latents from there on."""
         stop = state.context.start
         held = 0 if state.recent is None else state.recent.shape[1]
@@ -229,7 +215,7 @@ def stream(
             continue
         if i > 0 and state.context.start - rollout.block_frames < times[i]:
             with torch.no_grad():
-                state = switch(rollout, student, noise, cond, state)
+                state = switch(PromptChange(rollout, student, noise, cond, state))
         for x0, after in rollout.stream(student, noise, cond, state):
             state = after
             yield x0, after
@@ -237,15 +223,9 @@ def stream(
                 break
 
 
-def _at_once(
-    rollout: Rollout,
-    student: Backbone,
-    noise: Noise,
-    cond: Conditioning,
-    context: Context,
-    latents: Tensor,
-) -> Context:
+def _at_once(change: PromptChange, context: Context, latents: Latents) -> Context:
     """The context after one pass over all latents, folded in block by block."""
+    rollout, student, cond = change.rollout, change.student, change.cond
     start, frames = context.start, latents.shape[1]
     reads = Reads(student, rollout.memory, context, cond.frames(start, start + frames), frames)
     whole, first = divmod(frames, rollout.block_frames)
@@ -253,7 +233,7 @@ def _at_once(
     starts = [start + sum(lengths[:i]) for i in range(len(lengths))]
     with torch.no_grad():
         parts = zip(torch.split(latents, lengths, 1), starts, strict=True)
-        read = [rollout.as_read(part, noise, at) for part, at in parts]
+        read = [rollout.as_read(part, change.noise, at) for part, at in parts]
         x, t = (torch.cat(tensors, 1) for tensors in zip(*read, strict=True))
         block = student(x, t, reads.cond, reads("commit", len(rollout.times))).block
         for part in pieces(block, lengths):

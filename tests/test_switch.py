@@ -21,7 +21,7 @@ from cf.models.codec import PixelCodec
 from cf.models.rope import rotate
 from cf.models.transformer import VideoTransformer
 from cf.rollout import Rollout, RolloutState
-from cf.switch import Cut, Flush, Keep, Recache, Switch
+from cf.switch import Cut, Flush, Keep, PromptChange, Recache, Switch
 from cf.types import Conditioning, Context
 
 EXACT: dict[str, Any] = {"atol": 1e-9, "rtol": 0}
@@ -72,7 +72,7 @@ def test_infinity_rope_after_a_flush_as_coded(sink: int, size: int) -> None:
     """The cache becomes [first slot, last two]; queries stay at the end of a full window."""
     policy = Sliding(sink, size - sink, "relative", faithful=True)
     network, rollout, eps, state = begun(policy, 15)
-    state = Flush(faithful=True)(rollout, network, eps, NEW, state)
+    state = Flush(faithful=True)(PromptChange(rollout, network, eps, NEW, state))
     cache = [12 if sink == 0 else 0, 13, 14]
     for start in (15, 18, 21, 24):
         out = max(len(cache) + 3 - size, 0)
@@ -91,7 +91,10 @@ def test_the_coded_flush_differs_only_where_the_sink_is_not_one_frame() -> None:
     for sink, same in ((1, True), (3, False)):
         policy = Sliding(sink, 9, "relative")
         network, rollout, eps, state = begun(policy, 15)
-        one, other = (Flush(faithful=f)(rollout, network, eps, NEW, state) for f in (False, True))
+        one, other = (
+            Flush(faithful=f)(PromptChange(rollout, network, eps, NEW, state))
+            for f in (False, True)
+        )
         assert (one.context.frames == other.context.frames) == same
 
 
@@ -99,7 +102,7 @@ def test_a_cut_moves_one_block_in_all_its_passes() -> None:
     """Its queries and keys stand at 45 to 47, the past in its slots, and all is as ever after."""
     policy = Sliding(1, 5, "relative")
     network, rollout, eps, state = begun(policy, 12)
-    cuts = Cut()(rollout, network, eps, NEW, state)
+    cuts = Cut()(PromptChange(rollout, network, eps, NEW, state))
     part = NEW.frames(12, 15)
     past = policy.read(state.context, Query(3, part))._replace(start=45.0)
     with torch.no_grad():
@@ -115,7 +118,7 @@ def test_a_cut_moves_one_block_in_all_its_passes() -> None:
 
 def test_a_cut_may_come_with_a_flush() -> None:
     network, rollout, eps, state = begun(Sliding(1, 8, "relative"), 12)
-    both = Cut(50.0, Flush(1))(rollout, network, eps, NEW, state)
+    both = Cut(50.0, Flush(1))(PromptChange(rollout, network, eps, NEW, state))
     assert both.begin == 50
     assert both.context.frames == (0, 11)
 
@@ -182,7 +185,7 @@ def test_longlive_recache_with_the_sink_kept(
         old = switch.flush(state, policy, 0).context
         at = 0 if positions == "relative" else None
         made = longlive(network, NEW, recent, start - count, old, at)
-        found = Recache(faithful=True)(rollout, network, eps, NEW, state).context
+        found = Recache(faithful=True)(PromptChange(rollout, network, eps, NEW, state)).context
     kept = [*range(sink), *range(max(start - window + 3, sink), start)]
     assert list(found.frames) == kept
     for layer, was, (k, v) in zip(found.layers, old.layers, made, strict=True):
@@ -207,7 +210,7 @@ def test_longlive_recache_with_the_sink_recomputed(
     first = start - count
     with torch.no_grad():
         made = longlive(network, NEW, latents(2, start)[:, -count:], first, Context())
-        after = Recache("recompute", faithful=True)(rollout, network, eps, NEW, state)
+        after = Recache("recompute", faithful=True)(PromptChange(rollout, network, eps, NEW, state))
     recent = range(max(start - window + 3, first + sink), start)
     assert after.context.frames == (*range(first, first + sink), *recent)
     tokens = [4 * (f - first) + i for f in after.context.frames for i in range(4)]
@@ -229,9 +232,9 @@ def test_recaching_under_the_same_prompt_changes_nothing(
     """Block by block, where all is held; the both-ways pass of the peers does change it."""
     options: dict[str, Any] = {"context_noise": context_noise, "block_frames": frames}
     network, rollout, eps, state = begun(policy, 15, recent_frames=15, **options)
-    same = Recache(sink)(rollout, network, eps, OLD, state)
+    same = Recache(sink)(PromptChange(rollout, network, eps, OLD, state))
     assert_same(same.context, state.context)
-    peers = Recache(sink, faithful=True)(rollout, network, eps, OLD, state)
+    peers = Recache(sink, faithful=True)(PromptChange(rollout, network, eps, OLD, state))
     assert (peers.context.layers[1].k - state.context.layers[1].k).abs().max() > 1e-3
     first, before = (each.context.layers[0].v[:, :4] for each in (peers, state))
     torch.testing.assert_close(first, before, **EXACT)
@@ -240,7 +243,7 @@ def test_recaching_under_the_same_prompt_changes_nothing(
 def test_a_recache_reads_the_new_prompt_block_by_block() -> None:
     policy = Sliding(1, 6)
     network, rollout, eps, state = begun(policy, 12)
-    after = Recache(frames=6)(rollout, network, eps, NEW, state)
+    after = Recache(frames=6)(PromptChange(rollout, network, eps, NEW, state))
     sink = switch.flush(state, policy, 0).context
     with torch.no_grad():
         start = RolloutState(replace(sink, start=7))
@@ -260,8 +263,8 @@ def test_a_recache_may_follow_another(sink: Any) -> None:
     """No frame is held twice, however soon."""
     network, rollout, eps, state = begun(Sliding(3, 9), 24)
     for frames in (5, None, 9):
-        state = Recache("recompute", frames=frames)(rollout, network, eps, NEW, state)
-        state = Recache(sink)(rollout, network, eps, OLD, state)
+        state = Recache("recompute", frames=frames)(PromptChange(rollout, network, eps, NEW, state))
+        state = Recache(sink)(PromptChange(rollout, network, eps, OLD, state))
         held = state.context.frames
         assert list(held) == sorted(set(held))
         assert held[-1] == state.context.start - 1
@@ -272,10 +275,10 @@ def test_a_recache_may_follow_another(sink: Any) -> None:
 def test_a_recache_without_latents_says_what_to_set() -> None:
     network, rollout, eps, state = begun(Full(), 9)
     with pytest.raises(ValueError, match="set recent_frames of the rollout"):
-        Recache()(rollout, network, eps, NEW, state)
+        Recache()(PromptChange(rollout, network, eps, NEW, state))
     network, rollout, eps, state = begun(Sliding(1, 5), 9)
     with pytest.raises(ValueError, match="latents of 8 frames, but the state holds 6"):
-        Recache(frames=9)(rollout, network, eps, NEW, state)
+        Recache(frames=9)(PromptChange(rollout, network, eps, NEW, state))
 
 
 # Streams of prompts, and every memory
@@ -306,7 +309,7 @@ def test_every_switch_goes_with_every_memory(policy: Memory, kind: Switch) -> No
     network, rollout, eps, state = begun(policy, 27, recent_frames=27)
     with torch.inference_mode():
         before = [x.clone() for layer in state.context.layers for x in layer[:3]]
-        after = kind(rollout, network, eps, NEW, state)
+        after = kind(PromptChange(rollout, network, eps, NEW, state))
         x0, went = next(rollout.stream(network, eps, NEW, after.fork()))
         again, _ = next(rollout.stream(network, eps, NEW, after))
         held = [x for layer in state.context.layers for x in layer[:3]]
@@ -317,7 +320,7 @@ def test_every_switch_goes_with_every_memory(policy: Memory, kind: Switch) -> No
     single = rollout.noise(network, 0, (1,))
     with torch.no_grad():
         alone = rollout.remember(network, latents(2, 27)[1:], single, one(OLD, 1))
-        alone = kind(rollout, network, single, one(NEW, 1), alone)
+        alone = kind(PromptChange(rollout, network, single, one(NEW, 1), alone))
         y0, _ = next(rollout.stream(network, single, one(NEW, 1), alone))
     torch.testing.assert_close(y0, x0[1:], **EXACT)
 
@@ -334,7 +337,7 @@ def test_a_stream_changes_its_prompt_at_the_first_block_from_there(kind: Switch)
         expected, state = [], RolloutState()
         for i, cond in enumerate([OLD, OLD, OLD, NEW, NEW, OLD, OLD]):
             if i in (3, 5):
-                state = kind(rollout, network, eps, cond, state)
+                state = kind(PromptChange(rollout, network, eps, cond, state))
             x0, state = next(rollout.stream(network, eps, cond, state))
             expected.append(x0)
         video = torch.cat([x0 for x0, _ in made], 1)
@@ -393,7 +396,7 @@ def test_generate_follows_a_script(given: int) -> None:
             expected.append(prefix)
         for i in range(4):
             if i == 3:
-                state = Recache()(rollout, network, eps, script[1][1], state)
+                state = Recache()(PromptChange(rollout, network, eps, script[1][1], state))
             x0, state = next(rollout.stream(network, eps, script[i // 3][1], state))
             expected.append(PixelCodec().decode(x0))
     torch.testing.assert_close(torch.cat(chunks, 1), torch.cat(expected, 1), atol=1e-6, rtol=0)

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from cf.memory.base import Query, SelectiveMemory, check_sizes, check_window, side_by_side
+from cf.memory.base import Query, side_by_side
+from cf.memory.sink_window import SinkWindow
 from cf.types import Context, Past
 
 
 @dataclass(frozen=True)
-class Anchor(SelectiveMemory):
+class Anchor(SinkWindow):
     """The first frames, moved up to the recent ones that a rolling window leaves room for.
 
     Rolling Forcing (https://arxiv.org/abs/2509.25161): of 21 frames attended, 15 are the window
@@ -25,21 +26,8 @@ class Anchor(SelectiveMemory):
             these are held. The anchor is there for every read of the paper, and so by default.
     """
 
-    sink_frames: int = 3
     window_frames: int = 18
     faithful: bool = False
-
-    def __post_init__(self) -> None:
-        check_sizes(self.sink_frames, self.window_frames)
-
-    @property
-    def max_frames(self) -> int:
-        """Anchor and window."""
-        return self.sink_frames + self.window_frames
-
-    def check_block(self, block_frames: int) -> None:
-        """The window holds what is coming."""
-        check_window(self.window_frames, block_frames)
 
     def keep(self, frames: Int[Tensor, " f"], stop: int) -> Bool[Tensor, " f"]:
         """Anchor and window; as released also what a commit sees in the anchor's stead."""

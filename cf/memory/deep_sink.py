@@ -2,23 +2,18 @@
 
 from dataclasses import dataclass
 
-from jaxtyping import Bool, Int
-from torch import Tensor
-
 from cf.memory.base import (
     Query,
-    SelectiveMemory,
     at_times,
-    check_sizes,
-    check_window,
     share_ids,
     side_by_side,
 )
+from cf.memory.sink_window import SinkWindow
 from cf.types import Context, Past
 
 
 @dataclass(frozen=True)
-class DeepSink(SelectiveMemory):
+class DeepSink(SinkWindow):
     """Many first frames, moved in RoPE time so that they end where the window begins.
 
     What attention sees depends on distances alone, so the sink stays at 0 and the window beside it
@@ -35,22 +30,6 @@ class DeepSink(SelectiveMemory):
     sink_frames: int = 10
     window_frames: int = 11
     faithful: bool = False
-
-    def __post_init__(self) -> None:
-        check_sizes(self.sink_frames, self.window_frames)
-
-    @property
-    def max_frames(self) -> int:
-        """Sink and window."""
-        return self.sink_frames + self.window_frames
-
-    def check_block(self, block_frames: int) -> None:
-        """The window holds the coming block."""
-        check_window(self.window_frames, block_frames)
-
-    def keep(self, frames: Int[Tensor, " f"], stop: int) -> Bool[Tensor, " f"]:
-        """Sink and window."""
-        return (frames < self.sink_frames) | (frames >= stop - self.window_frames)
 
     def read(self, context: Context, query: Query) -> Past:
         """The sink at 0, the window after it."""

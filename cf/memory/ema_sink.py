@@ -4,25 +4,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Bool, Int
 from torch import Tensor
 
 from cf.memory.base import (
-    SelectiveMemory,
     arrivals,
-    check_sizes,
-    check_window,
     chosen,
     collect,
     join,
     share_ids,
     side_by_side,
 )
+from cf.memory.sink_window import SinkWindow
 from cf.types import Block, Context, LayerKV, Past
 
 
 @dataclass(frozen=True)
-class EmaSink(SelectiveMemory):
+class EmaSink(SinkWindow):
     """First frames that slowly become an average of all that has left the window.
 
     Reward Forcing (https://arxiv.org/abs/2512.04678): keys before RoPE and values, at positions
@@ -38,28 +35,14 @@ class EmaSink(SelectiveMemory):
             are as long as the sink; and in half precision the average does not lose its steps.
     """
 
-    sink_frames: int = 3
     window_frames: int = 6
     decay: float = 0.999
     faithful: bool = False
 
     def __post_init__(self) -> None:
-        check_sizes(self.sink_frames, self.window_frames)
+        super().__post_init__()
         if not 0 <= self.decay <= 1:
             raise ValueError(f"decay must lie in [0, 1], got {self.decay}")
-
-    @property
-    def max_frames(self) -> int:
-        """Sink and window."""
-        return self.sink_frames + self.window_frames
-
-    def check_block(self, block_frames: int) -> None:
-        """The window holds the coming block."""
-        check_window(self.window_frames, block_frames)
-
-    def keep(self, frames: Int[Tensor, " f"], stop: int) -> Bool[Tensor, " f"]:
-        """Sink and window."""
-        return (frames < self.sink_frames) | (frames >= stop - self.window_frames)
 
     def place(self, layers: Sequence[LayerKV], frames: int, context: Context) -> Past:
         """Side by side from 0."""

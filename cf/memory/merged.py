@@ -15,6 +15,7 @@ from cf.memory.base import (
     Query,
     arrivals,
     at_times,
+    check_window,
     collect,
     ends,
     intact,
@@ -71,11 +72,7 @@ class Merged(Memory):
 
     def check_block(self, block_frames: int) -> None:
         """The window holds the coming block."""
-        if self.window_frames < block_frames:
-            raise ValueError(
-                f"window_frames={self.window_frames} is smaller than a block of {block_frames} "
-                f"frames; a block must see itself"
-            )
+        check_window(self.window_frames, block_frames)
 
     def update(self, context: Context, block: Block) -> Context:
         """Append the block, let frames leave the window, merge what has no room."""

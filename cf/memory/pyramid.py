@@ -15,6 +15,7 @@ from cf.memory.base import (
     Query,
     arrivals,
     at_times,
+    check_window,
     collect,
     ends,
     intact,
@@ -93,11 +94,7 @@ class Pyramid(Memory):
 
     def check_block(self, block_frames: int) -> None:
         """The window holds the coming block."""
-        if self.window_frames < block_frames:
-            raise ValueError(
-                f"window_frames={self.window_frames} is smaller than a block of {block_frames} "
-                f"frames; a block must see itself"
-            )
+        check_window(self.window_frames, block_frames)
 
     def update(self, context: Context, block: Block) -> Context:
         """Append the block; what has no room left in the window or a level moves one further."""

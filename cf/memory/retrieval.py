@@ -9,7 +9,16 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from cf.memory.base import Query, SelectiveMemory, at_times, intact, join, pick, share_ids
+from cf.memory.base import (
+    Query,
+    SelectiveMemory,
+    at_times,
+    check_window,
+    intact,
+    join,
+    pick,
+    share_ids,
+)
 from cf.types import Block, Context, LayerKV, Past
 
 
@@ -74,11 +83,7 @@ class Retrieval(SelectiveMemory):
 
     def check_block(self, block_frames: int) -> None:
         """The window holds the coming block."""
-        if self.window_frames < block_frames:
-            raise ValueError(
-                f"window_frames={self.window_frames} is smaller than a block of {block_frames} "
-                f"frames; a block must see itself"
-            )
+        check_window(self.window_frames, block_frames)
 
     def keep(self, frames: Int[Tensor, " f"], stop: int) -> Bool[Tensor, " f"]:
         """Sink, window, and of the others a bank that spreads over the past."""

@@ -7,12 +7,13 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from cf.memory.base import Query, SelectiveMemory, at_times, join, pick, share_ids
+from cf.memory.base import Query, at_times, join, pick, share_ids
+from cf.memory.sink_window import SinkWindow
 from cf.types import Context, Past
 
 
 @dataclass(frozen=True)
-class RollingSink(SelectiveMemory):
+class RollingSink(SinkWindow):
     """Keeps the first `pool_frames`, of which each block attends `sink_frames` in turn.
 
     Rolling Sink (https://arxiv.org/abs/2602.07775), training-free: a sink that never changes pulls
@@ -29,18 +30,17 @@ class RollingSink(SelectiveMemory):
         positions: "relative" counts the attended frames 0, 1, 2, ...; "absolute" leaves them.
     """
 
-    sink_frames: int = 3
-    window_frames: int = 9
     pool_frames: int = 21
     pace: float = 1.0
     turn: Literal["cycle", "bounce"] = "cycle"
     positions: Literal["relative", "absolute"] = "relative"
 
     def __post_init__(self) -> None:
-        if self.window_frames < 1 or not 0 <= self.sink_frames <= self.pool_frames:
+        super().__post_init__()
+        if self.sink_frames > self.pool_frames:
             raise ValueError(
-                f"window_frames={self.window_frames} must be at least 1 and sink_frames="
-                f"{self.sink_frames} lie between 0 and pool_frames={self.pool_frames}"
+                f"sink_frames={self.sink_frames} must not be larger than pool_frames="
+                f"{self.pool_frames}"
             )
         if self.turn not in ("cycle", "bounce") or self.positions not in ("relative", "absolute"):
             raise ValueError(
@@ -49,19 +49,6 @@ class RollingSink(SelectiveMemory):
             )
         if self.pace < 0:
             raise ValueError(f"pace must not be negative, got {self.pace}")
-
-    @property
-    def max_frames(self) -> int:
-        """Sink and window; what is stored is the pool and the window."""
-        return self.sink_frames + self.window_frames
-
-    def check_block(self, block_frames: int) -> None:
-        """The window holds the coming block."""
-        if self.window_frames < block_frames:
-            raise ValueError(
-                f"window_frames={self.window_frames} is smaller than a block of {block_frames} "
-                f"frames; a block must see itself"
-            )
 
     def keep(self, frames: Int[Tensor, " f"], stop: int) -> Bool[Tensor, " f"]:
         """Pool and window."""

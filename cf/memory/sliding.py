@@ -4,15 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from jaxtyping import Bool, Int
-from torch import Tensor
-
-from cf.memory.base import Query, SelectiveMemory, check_sizes, check_window, side_by_side
+from cf.memory.base import Query, side_by_side
+from cf.memory.sink_window import SinkWindow
 from cf.types import Context, LayerKV, Past
 
 
 @dataclass(frozen=True)
-class Sliding(SelectiveMemory):
+class Sliding(SinkWindow):
     """Attend the first `sink_frames` and the last `window_frames`, the coming block among these.
 
     Self Forcing's window is `sink_frames=0`; LongLive (https://arxiv.org/abs/2509.22622) is 3 and
@@ -27,34 +25,19 @@ class Sliding(SelectiveMemory):
             window is not rotated at all. Where its own sizes are used, nothing differs.
     """
 
-    sink_frames: int = 3
-    window_frames: int = 9
     positions: Literal["absolute", "relative"] = "absolute"
     faithful: bool = False
 
     def __post_init__(self) -> None:
-        check_sizes(self.sink_frames, self.window_frames)
+        super().__post_init__()
         if self.positions not in ("absolute", "relative"):
             raise ValueError(f"positions must be absolute or relative, got {self.positions!r}")
         if self.faithful and self.positions == "absolute":
             raise ValueError("faithful is about relative positions; got positions='absolute'")
 
-    @property
-    def max_frames(self) -> int:
-        """Sink and window."""
-        return self.sink_frames + self.window_frames
-
-    def check_block(self, block_frames: int) -> None:
-        """The window holds the coming block."""
-        check_window(self.window_frames, block_frames)
-
     def as_mask(self) -> tuple[int, int] | None:
         """Window and sink, where frames stay where they were."""
         return (self.window_frames, self.sink_frames) if self.positions == "absolute" else None
-
-    def keep(self, frames: Int[Tensor, " f"], stop: int) -> Bool[Tensor, " f"]:
-        """Sink and window."""
-        return (frames < self.sink_frames) | (frames >= stop - self.window_frames)
 
     def read(self, context: Context, query: Query) -> Past:
         """Sink and window, as far as the coming block leaves room."""
