@@ -13,10 +13,10 @@ from typing import ClassVar
 
 from cf.bench.asked import Item, Take, Terms
 from cf.bench.contestant import Contestant, Piece
+from cf.video.listing import listed_in, shown
 from cf.video.probe import UnreadableVideo, probe
 from cf.video.reader import read_frames
 
-_SUFFIXES = (".mp4", ".mkv", ".webm", ".mov", ".avi", ".gif")
 _SECONDS = 2.0
 """That are decoded at once."""
 
@@ -48,7 +48,7 @@ class Imported(Contestant):
             return f"folder {self.folder!r} not found"
         if self.listed is not None and not Path(self.listed).is_file():
             return f"{self.listed} not found"
-        return "" if self._files() else f"{self.folder} holds no video ({', '.join(_SUFFIXES)})"
+        return "" if self._files() else listed_in(Path(self.folder)).told()
 
     def terms(self, asked: Terms | None) -> Terms:
         """Of the first file that can be read, unless told."""
@@ -98,8 +98,7 @@ class Imported(Contestant):
 @lru_cache(8)
 def _files(folder: str, listed: str | None) -> Mapping[str, Path]:
     if listed is None:
-        found = sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in _SUFFIXES)
-        return {path.stem: path for path in found}
+        return {shown(path.stem): path for path in listed_in(Path(folder)).videos}
     with Path(listed).open(newline="", encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))
     for name in ("path", "prompt"):

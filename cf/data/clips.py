@@ -16,12 +16,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from cf.types import Video
+from cf.video.listing import SUFFIXES, listed_in, shown
 from cf.video.reader import UnreadableVideo, probe, read_frames
 
-SUFFIXES = frozenset(
-    {".3gp", ".avi", ".flv", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv"}
-    | {".ts", ".webm", ".wmv"}
-)
 _ATTEMPTS = 20
 
 
@@ -85,15 +82,15 @@ def survey(
             f"{folder} is not a folder; give the folder that holds your videos, or draw some "
             "with cf.data.shapes.draw_clips"
         )
-    files = [p for p in folder.rglob("*") if p.is_file() and not p.name.startswith(".")]
-    videos = sorted(p for p in files if p.suffix.lower() in SUFFIXES)
+    files = listed_in(folder)
+    videos = files.videos
     if not videos:
         raise ValueError(
-            f"{folder} holds {len(files)} files and no video among them; put videos "
+            f"{files.told()}; put videos "
             f"({' '.join(sorted(SUFFIXES))}) into it or into folders inside it, or draw some "
             "with cf.data.shapes.draw_clips"
         )
-    names = [p.relative_to(folder).as_posix() for p in videos]
+    names = [shown(p.relative_to(folder).as_posix()) for p in videos]
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         looks = pool.map(lambda path: _look(path, clip_frames, fps), videos)
         hidden = None if progress else True

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cf.data.clips import SUFFIXES
+from cf.video.listing import is_video, listed_in, shown
 
 _COLUMNS = ("path", "contestant", "prompt", "seed", "reference", "boundaries")
 
@@ -74,7 +74,7 @@ def listed(
         found = [one for name, place in videos.items() for one in _at(Path(place), name, matcher)]
     else:
         places = [Path(place) for place in ([videos] if isinstance(videos, str) else videos)]
-        files = [p for p in places if p.suffix.lower() in SUFFIXES and not p.is_dir()]
+        files = [p for p in places if is_video(p) and not p.is_dir()]
         sources = [p for p in places if p not in files]
         found = [_file(path, "videos", matcher) for path in files]
         for place, name in zip(sources, _names(sources), strict=True):
@@ -115,12 +115,14 @@ def _names(places: Sequence[Path]) -> list[str]:
 def _at(place: Path, contestant: str, matcher: re.Pattern[str] | None) -> Iterator[Listed]:
     """The videos of a folder, a csv file, or the one video file."""
     if place.is_dir():
-        for path in sorted(place.rglob("*")):
-            if path.suffix.lower() in SUFFIXES and path.is_file() and path.name[0] != ".":
-                yield _file(path, contestant, matcher, path.relative_to(place))
+        files = listed_in(place)
+        if not files.videos:
+            raise ValueError(f"{files.told()}; give a folder of videos, video files or a csv")
+        for path in files.videos:
+            yield _file(path, contestant, matcher, path.relative_to(place))
     elif place.suffix.lower() == ".csv" and place.is_file():
         yield from _rows(place, contestant)
-    elif place.suffix.lower() in SUFFIXES:
+    elif is_video(place):
         yield _file(place, contestant, matcher)
     else:
         raise ValueError(f"{place} is neither a folder, nor a video, nor a csv file that exists")
@@ -129,8 +131,8 @@ def _at(place: Path, contestant: str, matcher: re.Pattern[str] | None) -> Iterat
 def _file(
     path: Path, contestant: str, matcher: re.Pattern[str] | None, inside: Path | None = None
 ) -> Listed:
-    name = (inside or Path(path.name)).as_posix()
-    stem = (inside or Path(path.name)).with_suffix("").as_posix()
+    name = shown((inside or Path(path.name)).as_posix())
+    stem = shown((inside or Path(path.name)).with_suffix("").as_posix())
     if matcher is None:
         return Listed(contestant, name, path, stem)
     found = matcher.fullmatch(stem)
