@@ -1,0 +1,84 @@
+"""How the bytes of a text file spell characters: found from the bytes, never guessed."""
+
+from __future__ import annotations
+
+import codecs
+import unicodedata
+
+_MARKS = (  # the longer first: one begins with the other
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_BINARY = {
+    b"\x1a\x45\xdf\xa3": "a Matroska or WebM video",
+    b"RIFF": "an AVI video, a WebP picture or a sound",
+    b"FLV\x01": "a Flash video",
+    b"GIF8": "a GIF picture",
+    b"\x89PNG": "a PNG picture",
+    b"\xff\xd8\xff": "a JPEG picture",
+    b"PK\x03\x04": "a zip archive or a spreadsheet (export a sheet as csv)",
+    b"\x1f\x8b": "a gzip archive (unpack it)",
+    b"%PDF": "a PDF document",
+    b"\x80\x02": "a Python pickle",
+    b"\x80\x04": "a Python pickle",
+}
+_NO_TEXT = ("Cc", "Cn", "Co", "Cs")  # control characters, and what is no character
+_SHOWN = 30  # characters around what cannot be read
+
+
+def is_binary(data: bytes) -> str:
+    """What else a file is by its first bytes, as the end of a sentence; empty if it may be text."""
+    if data[4:8] in (b"ftyp", b"moov", b"mdat"):
+        return "an MP4 or MOV video"
+    if len(data) > 9 and data[8:9] == b"{" and int.from_bytes(data[:8], "little") < 10**8:
+        return "a safetensors file"
+    return next((kind for start, kind in _BINARY.items() if data.startswith(start)), "")
+
+
+def decoded(data: bytes) -> str:
+    """The text, without a byte order mark.
+
+    Raises:
+        ValueError: the bytes are no text in UTF-8, UTF-16 or UTF-32; the message begins with the
+            number of the line and says how to convert the file.
+    """
+    encoding = next((name for mark, name in _MARKS if data.startswith(mark)), "")
+    if not encoding and b"\0" in data:
+        encoding = _without_mark(data)
+    try:
+        text = data.decode(encoding or "utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(_told(data, error)) from None
+    place = text.find("\0")
+    if place >= 0:
+        line = text.count("\n", 0, place) + 1
+        raise ValueError(f"line {line}: it holds a NUL byte, which no text does")
+    return text
+
+
+def _without_mark(data: bytes) -> str:
+    """UTF-16 if all of it is text in one order of bytes and not in the other, else none."""
+    fit = []
+    for encoding in ("utf-16-le", "utf-16-be"):
+        try:
+            text = data.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        if all(one in "\t\n\r\f" or unicodedata.category(one) not in _NO_TEXT for one in text):
+            fit.append(encoding)
+    return fit[0] if len(fit) == 1 else ""
+
+
+def _told(data: bytes, error: UnicodeDecodeError) -> str:
+    line = data.count(b"\n", 0, error.start) + 1
+    around = data[max(error.start - _SHOWN, 0) : error.start + _SHOWN].split(b"\n")
+    before = data[max(error.start - _SHOWN, 0) : error.start].count(b"\n")
+    shown = around[before].decode("cp1252", errors="replace").strip()
+    return (
+        f"line {line}: byte 0x{data[error.start]:02x} is no text in {error.encoding.upper()} "
+        f"(in Windows-1252 it would read {shown!r}); save the file as UTF-8: "
+        f"iconv -f WINDOWS-1252 -t UTF-8, with the encoding that it has"
+    )

@@ -1,0 +1,153 @@
+"""Text, tables, JSON and YAML in every encoding: the text, or one message with file and line."""
+
+import codecs
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cf.text_files import (
+    existing_file,
+    json_lines_of,
+    json_of,
+    lines_of,
+    table_of,
+    text_of,
+    yaml_of,
+)
+
+TEXT = 'a red fox — 一只狐狸\n"été", it\'s 🦊 #1\n\nlast'
+BARE = ("utf-8", "utf-16-le", "utf-16-be")
+
+
+def _put(folder: Path, content: bytes | str, name: str = "list.txt") -> Path:
+    path = folder / name
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("encoding", [*BARE, "utf-8-sig", "utf-16", "utf-32"])
+def test_a_text_is_the_same_in_every_encoding(tmp_path: Path, encoding: str, ends: str) -> None:
+    path = _put(tmp_path, TEXT.replace("\n", ends).encode(encoding))
+    assert text_of(path) == TEXT
+    assert [number for number, _ in lines_of(path)] == [1, 2, 4]
+
+
+def test_marks_of_files_that_were_joined_are_no_text(tmp_path: Path) -> None:
+    path = _put(tmp_path, b"\n".join([codecs.BOM_UTF8 + b"one", codecs.BOM_UTF8 + b"two"]))
+    assert lines_of(path) == [(1, "one"), (2, "two")]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("eins\nété".encode("latin-1"), ["line 2", "0xe9", "'été'", "UTF-8"]),
+        ("一只红色的狐狸".encode("gbk"), ["line 1", "UTF-8"]),
+        (b"one\ntwo\0three", ["line 2", "NUL"]),
+        (b"\0\0\0 ftypisom" + bytes(99), ["an MP4"]),
+        (b"\x1a\x45\xdf\xa3" + bytes(99), ["Matroska"]),
+        (b"PK\x03\x04" + bytes(99), ["spreadsheet"]),
+        (b"x" * 101, ["101 bytes", "at most 100"]),
+    ],
+)
+def test_what_is_no_text_is_told_as_what_it_is(
+    tmp_path: Path, content: bytes, told: list[str]
+) -> None:
+    path = _put(tmp_path, content)
+    with pytest.raises(ValueError, match=r"list\.txt") as refused:
+        text_of(path, most_bytes=100)
+    assert all(one in str(refused.value) for one in told)
+
+
+def test_what_is_no_file_is_told_as_what_it_is(tmp_path: Path) -> None:
+    _put(tmp_path, "x", "prompts.txt")
+    (tmp_path / "round").symlink_to(tmp_path / "round")
+    (tmp_path / "dangling").symlink_to("gone.txt")
+    for name, reason in {
+        "promts.txt": r"is .*prompts\.txt meant",
+        "nowhere/a.txt": "nor is there a folder",
+        "": "is a folder",
+        "round": "in a circle",
+        "dangling": "a link to gone.txt, which is not there",
+        "prompts.txt/a": "Not a directory",
+        "\0": "cannot be the path",
+        "x" * 300: "too long",
+    }.items():
+        with pytest.raises(ValueError, match=reason):
+            existing_file(tmp_path / name)
+    with pytest.raises(ValueError, match="no regular file"):
+        existing_file("/dev/zero")
+
+
+@pytest.mark.parametrize("encoding", [*BARE, "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_a_table_is_the_same_however_a_program_wrote_it(
+    tmp_path: Path, delimiter: str, encoding: str
+) -> None:
+    lines = [["path", "prompt"], ["a.mp4", '"one, ""two"";\nthree"'], ["", ""], ["b.mp4", " é "]]
+    text = "\r\n".join(delimiter.join(cells) for cells in lines)
+    table = table_of(_put(tmp_path, text.encode(encoding)), ["path"], ["prompt"])
+    assert [row.line for row in table.rows] == [2, 5]
+    assert [row.cells["prompt"] for row in table.rows] == ['one, "two";\nthree', "é"]
+    assert table.rows[0].cells["path"] == "a.mp4"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "is empty"),
+        ("file,prompt\na,b", "no column 'path'.*'file', 'prompt'"),
+        ("Path\na", "is 'path' meant"),
+        ("path,path\na,b", "'path' comes twice"),
+        ("path,promt\na,b", "'promt' is unknown.*prompt"),
+        ("path,prompt\na,b\nc,d,e", "line 3: it has 3 cells.*2 columns"),
+        ("path,prompt\na,b\nc", "line 3: it has 1 cells"),
+        ('path,prompt\na,b\nc,"d', "from line 3: .*quotes"),
+        ("path,prompt\na," + "x" * 200_000, "from line 2: .*limit"),
+    ],
+)
+def test_a_broken_table_names_file_and_line(tmp_path: Path, text: str, told: str) -> None:
+    with pytest.raises(ValueError, match=rf"list\.csv.*{told}"):
+        table_of(_put(tmp_path, text, "list.csv"), ["path"], ["prompt"])
+
+
+def test_values_keep_their_spelling_where_they_stand_for_text(tmp_path: Path) -> None:
+    spelt = ["42", "1.50", "1e3"]
+    assert json_of(_put(tmp_path, "[42, 1.50, 1e3]"), literal=True) == spelt
+    assert json_of(_put(tmp_path, "[42, 1.50, 1e3]")) == [42, 1.5, 1000.0]
+    assert [one for _, one in json_lines_of(_put(tmp_path, "42\n\n1.50"), literal=True)] == spelt[
+        :2
+    ]
+    text = "[42, 1.50, yes, 2024-01-02, null]"
+    assert yaml_of(_put(tmp_path, text), literal=True) == ["42", "1.50", "yes", "2024-01-02", None]
+
+
+@pytest.mark.parametrize(
+    ("read", "text", "told"),
+    [
+        (json_of, '{"a": 1,\n "b" 2}', "line 2, column 6"),
+        (json_of, '{"a": 1, "a": 2}', "'a' comes twice"),
+        (json_of, "[" * 100_000, "nests too deep"),
+        (json_of, "9" * 5000, "from line 1"),
+        (lambda path: list(json_lines_of(path)), '{"a": 1}\n\n{"a": ', "line 3"),
+        (yaml_of, "a: 1\nb: [1, 2\nc: 3", "line 3"),
+        (yaml_of, "a: 1\na: 2", "line 2.*'a': it comes twice"),
+        (yaml_of, "- " * 5000 + "a", "more than 100 nested"),
+        (yaml_of, "a: &a [*a]", "endless"),
+        (yaml_of, "a: !!python/object/apply:os.system [ls]", "the tag .* is not read"),
+        (yaml_of, "a: 2024-99-99", "it is no YAML"),
+        (yaml_of, "a: &a {b: 1}\nc: {<<: *a}", "merges"),
+        (
+            yaml_of,
+            "a0: &a0 [1, 2]\n"
+            + "".join(f"a{i + 1}: &a{i + 1} [{f'*a{i},' * 9}]\n" for i in range(9)),
+            "endless or too large",
+        ),
+    ],
+)
+def test_broken_values_name_file_and_line(
+    tmp_path: Path, read: Callable[[Path], object], text: str, told: str
+) -> None:
+    with pytest.raises(ValueError, match=rf"(?s)list\.txt.*{told}"):
+        read(_put(tmp_path, text))
