@@ -14,6 +14,8 @@ from hydra.utils import get_method, instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from cf.processes import end_with_parent
+
 Settings = dict[str, Any]
 
 
@@ -124,7 +126,11 @@ def _wanted(hint: Any) -> str:
 
 @contextmanager
 def told(command: str) -> Iterator[None]:
-    """Turn a user's mistake into one message and exit status 1; HYDRA_FULL_ERROR=1 shows where."""
+    """Turn a user's mistake into one message and exit status 1; HYDRA_FULL_ERROR=1 shows where.
+
+    A launcher's worker ends with whoever launched it.
+    """
+    end_with_parent()
     mistakes = (
         ValueError,
         OSError,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import time
-from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 
 from cf.entry import Settings, build, plain, told
 from cf.paths import CONFIG_DIR
+from cf.processes import Died, spread
 
 if TYPE_CHECKING:
     from cf.data.world.module import WorldData
@@ -70,15 +71,28 @@ def measure(settings: Settings, folder: Path) -> None:
 
     contestants = _contestants(settings)
     data = _world(settings)
-    workers = min(settings["workers"], len(contestants))
     outcomes = {"truth": _truth(settings, data)}
-    bar = tqdm(total=len(contestants), unit="contestant", desc="recall")
-    with bar, ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-        running = [(one, pool.submit(evaluate, one, settings)) for one in contestants]
-        for one, outcome in running:
-            outcomes[one.label] = outcome.result()
+    doing = partial(evaluate, settings=settings)
+    made: dict[str, Outcome | Died] = {}
+    with (
+        tqdm(total=len(contestants), unit="contestant", desc="recall") as bar,
+        closing(spread(doing, contestants, settings["workers"])) as done,
+    ):
+        for one, outcome in done:
+            made[one.label] = outcome
             bar.update()
-    report(outcomes, settings, folder)
+    failed: dict[str, str] = {}
+    for label in (one.label for one in contestants):
+        outcome = made[label]
+        if isinstance(outcome, Died):
+            failed[label] = f"its process died three times ({outcome.reason})"
+        else:
+            outcomes[label] = outcome
+    if len(outcomes) > 1:
+        report(outcomes, settings, folder)
+    if failed:
+        told = "; ".join(f"{label}: {reason}" for label, reason in failed.items())
+        raise ValueError(f"not measured: {told}. What is written is of the others")
 
 
 def evaluate(contestant: Contestant, settings: Settings) -> Outcome:

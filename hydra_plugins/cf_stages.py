@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Callable, Sequence, Set
 from dataclasses import fields
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +15,8 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 from hydra.plugins.sweeper import Sweeper
 from omegaconf import DictConfig, OmegaConf
+
+from cf.processes import end_with_parent
 
 if TYPE_CHECKING:
     from hydra.types import HydraContext, TaskFunction
@@ -47,9 +46,11 @@ class StagesSweeper(Sweeper):
         self.config, self.hydra_context = config, hydra_context
         self.launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context,
-            task_function=partial(_kept, task_function, os.getpid()),
+            task_function=partial(_kept, task_function),
             config=config,
         )
+        if hasattr(self.launcher, "joblib"):  # those that were given no training yet end as well
+            self.launcher.joblib["initializer"] = end_with_parent
 
     def sweep(self, arguments: list[str]) -> Any:
         """Everything; exit status 1 if a training or the benchmark did not finish."""
@@ -127,14 +128,8 @@ def _finished(run: Run) -> bool:
     return RunFolder(run.folder).finished()
 
 
-def _kept(task: Callable[[DictConfig], Any], sweep: int, cfg: DictConfig) -> Any:
-    """What befalls a training is no reason to give up the others: its exit status.
-
-    Attributes:
-        sweep: the process of the sweep, with which its own workers end.
-    """
-    if os.getppid() == sweep:
-        _end_with(sweep)
+def _kept(task: Callable[[DictConfig], Any], cfg: DictConfig) -> Any:
+    """What befalls a training is no reason to give up the others: its exit status."""
     try:
         return task(cfg)
     except SystemExit as exit:  # it has told why
@@ -142,21 +137,6 @@ def _kept(task: Callable[[DictConfig], Any], sweep: int, cfg: DictConfig) -> Any
     except Exception:
         log.exception("a training broke")
         return 1
-
-
-@cache  # a worker does several trainings
-def _end_with(parent: int) -> None:
-    """End this process, as a kill would, once its parent is gone: nobody waits for it any more.
-
-    A killed sweep's workers would go on, and its folders be taken when it is started again.
-    """
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def _measured(stages: Stages) -> bool:

@@ -102,7 +102,7 @@ def test_a_process_that_dies_takes_one_video_with_it(tmp_path: Path) -> None:
     told = (
         table.set_index(["contestant", "video"])["reason"].fillna("").groupby(level=[0, 1]).first()
     )
-    assert told[("dying", "world0001-0")].startswith("its process died twice")
+    assert told[("dying", "world0001-0")].startswith("its process died three times")
     assert (told.drop(("dying", "world0001-0")) == "").all()
     assert set(table[table["contestant"] == "once"]["status"]) == {"done"}
 

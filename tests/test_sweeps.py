@@ -279,7 +279,7 @@ def test_what_befalls_a_training_is_a_status() -> None:
         raise SystemExit(1)
 
     cfg = OmegaConf.create()
-    assert [_kept(task, -1, cfg) for task in (broken, told, lambda _: None)] == [1, 1, None]
+    assert [_kept(task, cfg) for task in (broken, told, lambda _: None)] == [1, 1, None]
 
 
 @pytest.mark.slow

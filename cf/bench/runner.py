@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
+from functools import partial
 from typing import Any
 
 from tqdm import tqdm
@@ -14,6 +13,7 @@ from tqdm import tqdm
 from cf.bench.job import Job, bury, work
 from cf.bench.store import Store
 from cf.files import DiskFullError
+from cf.processes import Died, spread
 
 log = logging.getLogger("cf.benchmark")
 
@@ -29,8 +29,8 @@ def run(
 ) -> None:
     """Do what is not finished yet.
 
-    Jobs that failed are tried again, as are those whose settings have changed. A process that dies
-    takes others with it: all of them are tried again alone, and who dies twice alone has failed.
+    Jobs that failed are tried again, as are those whose settings have changed. A job whose process
+    dies is tried again, the last time alone, and has then failed.
 
     Attributes:
         devices: one for each process, in turn.
@@ -44,15 +44,13 @@ def run(
         log.info("%d of %d videos are there already", len(jobs) - len(todo), len(jobs))
     with tqdm(total=len(todo), unit="video", desc="benchmark", disable=not todo) as bar:
         if workers == 0:
-            for job in todo:
-                _told(job, work(job, store, devices[0], provenance))
-                bar.update()
-            return
-        dead = _parallel(todo, store, devices, provenance, workers, bar.update)
-        for job in dead:
-            attempts = (_parallel([job], store, devices, provenance, 1, bar.update) for _ in "12")
-            if all(attempts):
-                bury(job, store, "its process died twice: is there enough memory?", provenance)
+            done = ((job, work(job, store, devices[0], provenance)) for job in todo)
+        else:
+            done = _parallel(todo, store, devices, provenance, workers)
+        with closing(done):
+            for job, status in done:
+                if status != "done":
+                    log.warning("%s, %s: %s", job.contestant, job.item.key, status)
                 bar.update()
 
 
@@ -74,48 +72,26 @@ def _parallel(
     devices: Sequence[str],
     provenance: Mapping[str, Any],
     workers: int,
-    advance: Callable[[], object],
-) -> list[Job]:
-    """Those that were left undone because a process died."""
-    context = multiprocessing.get_context("spawn")
-    places = context.SimpleQueue()
-    for i in range(workers):
-        places.put(devices[i % len(devices)])
-    pool = ProcessPoolExecutor(min(workers, max(len(jobs), 1)), context, _begin, (places,))
-    running: dict[Future[str], Job] = {}
-    try:
-        for job in jobs:
-            running[pool.submit(_work, job, store, provenance)] = job
-        for done in as_completed(running):
-            try:
-                _told(running[done], done.result())
-            except BrokenProcessPool:
-                continue
-            advance()
-    except BrokenProcessPool:  # while handing jobs over
-        pass
-    except BaseException:  # somebody wants it to end now
-        for process in multiprocessing.active_children():
-            process.terminate()
-        raise
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-        places.close()
-    return [job for job in jobs if _row(job, store) is None]
+) -> Generator[tuple[Job, str]]:
+    """Jobs and their status as they end; one whose processes died has failed."""
+    doing = partial(_work, store=store, provenance=provenance)
+    with closing(spread(doing, jobs, workers, partial(_begin, list(devices)))) as done:
+        for job, status in done:
+            if isinstance(status, Died):
+                reason = f"its process died three times ({status.reason})"
+                bury(job, store, reason, provenance)
+                yield job, reason
+            else:
+                yield job, status
 
 
-def _begin(places: Any) -> None:
+def _begin(devices: Sequence[str], number: int) -> None:
     global _device
-    _device = places.get()
+    _device = devices[number % len(devices)]
 
 
 def _work(job: Job, store: Store, provenance: Mapping[str, Any]) -> str:
     return work(job, store, _device, provenance)
-
-
-def _told(job: Job, status: str) -> None:
-    if status != "done":
-        log.warning("%s, %s: %s", job.contestant, job.item.key, status)
 
 
 def stopped(error: BaseException, jobs: Sequence[Job], store: Store) -> str:

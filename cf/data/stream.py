@@ -10,6 +10,8 @@ from typing import Any
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
+from cf.processes import end_with_parent
+
 
 class EndlessData(LightningDataModule):
     """A data module whose training batches are a function of the numbers of their samples.
@@ -99,7 +101,9 @@ class _StreamLoader(DataLoader[Any]):
     """Starts at the batch that is due when it is asked to, not when it is made."""
 
     def __init__(self, stream: _Stream, due: Callable[[], int], num_workers: int) -> None:
-        super().__init__(stream, batch_size=None, num_workers=num_workers)
+        super().__init__(
+            stream, batch_size=None, num_workers=num_workers, worker_init_fn=end_with_parent
+        )
         self.stream, self.due = stream, due
 
     def __iter__(self) -> Any:

@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from cf.data.clips import Batch, Clip, Clips, Source, collate, listing, split, survey
 from cf.data.stream import EndlessData
+from cf.processes import end_with_parent
 
 
 class VideoFolder(EndlessData):
@@ -94,7 +95,13 @@ class VideoFolder(EndlessData):
         if not self.val_sources:
             return []
         clips = _Fixed(self._clips(self.val_sources, seed=0), self.val_clips)
-        return DataLoader(clips, self.batch_size, num_workers=self.num_workers, collate_fn=collate)
+        return DataLoader(
+            clips,
+            self.batch_size,
+            num_workers=self.num_workers,
+            collate_fn=collate,
+            worker_init_fn=end_with_parent,
+        )
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Note the files that turned out to be damaged, wherever a worker met them."""

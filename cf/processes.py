@@ -1,0 +1,230 @@
+"""Work spread over processes, which end with the one that began them; one that dies is replaced."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import pickle
+import signal
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from typing import Any, Generic, TypeVar
+
+log = logging.getLogger("cf")
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_LOOKS = 0.2  # seconds between two looks at whether the parent is there
+_PATIENCE = 5.0  # seconds that a process has to end once it was told to
+_watching = 0  # the process that watches its parent; a fork of it does not
+
+
+@dataclass(frozen=True)
+class Died:
+    """Nothing came of a task: every process that took it up died.
+
+    Attributes:
+        reason: what they died of, as far as one can tell.
+    """
+
+    reason: str
+
+
+def spread(
+    work: Callable[[T], R],
+    tasks: Sequence[T],
+    workers: int,
+    begin: Callable[[int], object] | None = None,
+) -> Generator[tuple[T, R | Died]]:
+    """What `work` makes of each task, in the order in which they come to an end.
+
+    A process that dies is replaced, and its task tried once more after all others. A task that has
+    taken two processes with it is tried a last time while nothing else runs: memory may have been
+    too small for two at once. All processes end when this is exhausted or closed.
+
+    Args:
+        work: runs in the processes; it and what it takes and gives must be picklable.
+        tasks: what is to be done, begun in this order.
+        workers: processes at once, one at least.
+        begin: is called first in each process, with its number from 0 to `workers` - 1.
+
+    Raises:
+        Exception: whatever `work` raises.
+    """
+    team = _Team(work, begin, min(workers, len(tasks)))
+    waiting = deque((task, 1) for task in tasks)
+    alone: list[tuple[T, int]] = []
+    try:
+        while waiting or alone or team.busy:
+            if not waiting and alone and not team.busy:
+                waiting.append(alone.pop())
+            while waiting and team.idle and not (team.busy and waiting[0][1] > 2):
+                team.give(*waiting.popleft())
+            for task, attempt, made in team.ended():
+                if not isinstance(made, Died) or attempt > 2:
+                    yield task, made
+                    continue
+                log.warning("a process died (%s); what it did is tried again", made.reason)
+                (waiting if attempt == 1 else alone).append((task, attempt + 1))
+    finally:
+        team.end()
+
+
+def end_with_parent(*_: object) -> None:
+    """End this process, as a kill would, soon after the one that began it has ended in any way.
+
+    Nobody waits any more for what it does, and its folders may be taken by whoever starts again.
+    Without effect in a process that `multiprocessing` or its kin did not begin.
+    """
+    global _watching
+    parent = multiprocessing.parent_process()
+    if parent is None or _watching == os.getpid():
+        return
+    _watching, begun_by = os.getpid(), parent.pid
+
+    def watch() -> None:
+        while os.getppid() == begun_by:
+            time.sleep(_LOOKS)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True, name="end with the parent").start()
+
+
+@dataclass
+class _Worker(Generic[T]):
+    """A process, the end of a pipe to it, and what it does now."""
+
+    process: Any
+    pipe: Connection
+    number: int
+    task: tuple[T, int] | None = None
+
+
+@dataclass
+class _Team(Generic[T, R]):
+    """As many processes as are wanted, each begun when it is needed first."""
+
+    work: Callable[[T], R]
+    begin: Callable[[int], object] | None
+    size: int
+    members: list[_Worker[T]] = field(default_factory=list)
+
+    @property
+    def busy(self) -> list[_Worker[T]]:
+        """Who does something."""
+        return [one for one in self.members if one.task is not None]
+
+    @property
+    def idle(self) -> bool:
+        """Whether a task can be given."""
+        return len(self.busy) < self.size
+
+    def give(self, task: T, attempt: int) -> None:
+        """Have somebody do a task."""
+        free = next((one for one in self.members if one.task is None), None) or self._begun()
+        free.task = task, attempt
+        with suppress(OSError):  # if it has died, that is noticed where answers are read
+            free.pipe.send_bytes(pickle.dumps(task))
+
+    def ended(self) -> Iterator[tuple[T, int, R | Died]]:
+        """Wait until something ends; the tasks, which attempts they were, and what came of them.
+
+        Raises:
+            Exception: whatever `work` raised.
+        """
+        busy = {one.pipe: one for one in self.busy}
+        for pipe in wait(list(busy)):
+            one = busy[pipe]  # type: ignore[index]
+            assert one.task is not None
+            task, attempt = one.task
+            try:
+                error, made = pickle.loads(one.pipe.recv_bytes())
+            except (EOFError, OSError):
+                self.members.remove(one)
+                yield task, attempt, Died(_fate(one))
+                continue
+            if error is not None:
+                raise error
+            one.task = None
+            yield task, attempt, made
+
+    def end(self) -> None:
+        """End all processes, whatever they do."""
+        for one in self.members:
+            one.process.terminate()
+        for one in self.members:
+            _join(one)
+        self.members.clear()
+
+    def _begun(self) -> _Worker[T]:
+        context = multiprocessing.get_context("spawn")
+        number = min(set(range(self.size)) - {one.number for one in self.members})
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_serve, args=(theirs, self.work, self.begin, number))
+        # Ctrl-C in a terminal reaches the whole group, and the parent alone decides what ends.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        theirs.close()
+        self.members.append(_Worker(process, ours, number))
+        return self.members[-1]
+
+
+def _serve(
+    pipe: Connection,
+    work: Callable[[Any], Any],
+    begin: Callable[[int], object] | None,
+    number: int,
+) -> None:
+    """Do what comes through the pipe, until the parent ends this process."""
+    end_with_parent()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if begin is not None:
+        begin(number)
+    while True:
+        try:
+            task = pickle.loads(pipe.recv_bytes())
+        except EOFError:
+            return
+        try:
+            answer = pickle.dumps((None, work(task)))
+        except Exception as error:
+            error.add_note("".join(traceback.format_exception(error)))
+            answer = _told(error)
+        pipe.send_bytes(answer)  # as bytes: nothing of this process is needed to read them
+
+
+def _told(error: Exception) -> bytes:
+    try:
+        told = pickle.dumps((error, None))
+        pickle.loads(told)
+    except Exception:  # some exceptions cannot be made again from what they hold
+        told = pickle.dumps((RuntimeError(f"{type(error).__name__}: {error}"), None))
+    return told
+
+
+def _fate(one: _Worker[Any]) -> str:
+    _join(one)
+    status = one.process.exitcode
+    if status is not None and status < 0:
+        name = signal.Signals(-status).name
+        return f"ended by {name}" + (": is there enough memory?" if name == "SIGKILL" else "")
+    return f"exit status {status}"
+
+
+def _join(one: _Worker[Any]) -> None:
+    one.pipe.close()
+    one.process.join(_PATIENCE)
+    if one.process.is_alive():
+        one.process.kill()
+        one.process.join()

@@ -1,0 +1,90 @@
+"""Processes that share work: one that dies takes one task, and all end with who began them."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from cf.files import DiskFullError
+from cf.processes import Died, spread
+
+
+def worked(task: tuple[str, str]) -> tuple[str, int]:
+    """Dies as often as it has marks left to take; otherwise tells its process."""
+    name, marks = task
+    for mark in sorted(Path(marks).glob(f"{name}-*")):
+        mark.unlink()
+        os.kill(os.getpid(), signal.SIGKILL)
+    if name == "full":
+        raise DiskFullError("a.file")
+    time.sleep(0.1)
+    return name, os.getpid()
+
+
+def test_a_process_that_dies_is_replaced_and_the_rest_goes_on_beside_it(tmp_path: Path) -> None:
+    for name, deaths in {"once": 1, "twice": 2, "always": 3}.items():
+        for death in range(deaths):
+            (tmp_path / f"{name}-{death}").touch()
+    names = ["always", "a", "once", "b", "twice", "c"]
+    made = {task[0]: one for task, one in spread(worked, [(n, str(tmp_path)) for n in names], 2)}
+    assert set(made) == set(names)
+    died = made.pop("always")
+    assert isinstance(died, Died)
+    assert "SIGKILL" in died.reason
+    assert all(not isinstance(one, Died) and one[0] == name for name, one in made.items())
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_a_task_raises_is_raised_here_and_ends_all(tmp_path: Path) -> None:
+    with pytest.raises(DiskFullError, match=r"a\.file"):
+        list(spread(worked, [(name, str(tmp_path)) for name in ("a", "full", "b")], 2))
+
+
+def gone(process: int, seconds: float = 10) -> bool:
+    """Whether a process is no more, if one waits until somebody has taken its exit status."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        try:
+            os.kill(process, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.1)
+    return False
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from cf.processes import spread
+sys.path.insert(0, {tests!r})
+from test_processes import scribbled
+list(spread(scribbled, [{folder!r} + "/0", {folder!r} + "/1"], 2))
+"""
+
+
+def scribbled(path: str) -> None:
+    """Writes for ever."""
+    while True:
+        with Path(path).open("a") as file:
+            file.write(f"{os.getpid()}\n")
+        time.sleep(0.01)
+
+
+def test_workers_end_with_their_parent_and_write_nothing_after(tmp_path: Path) -> None:
+    code = HOLDER.format(tests=str(Path(__file__).parent), folder=str(tmp_path))
+    parent = subprocess.Popen([sys.executable, "-c", code])
+    files = [tmp_path / "0", tmp_path / "1"]
+    until = time.monotonic() + 60
+    while not all(file.exists() for file in files) and time.monotonic() < until:
+        time.sleep(0.05)
+    parent.kill()
+    parent.wait()
+    time.sleep(1)
+    sizes = [file.stat().st_size for file in files]
+    time.sleep(0.3)
+    assert [file.stat().st_size for file in files] == sizes
+    assert all(gone(int(file.read_text().split()[0])) for file in files)
