@@ -1,12 +1,14 @@
 """Statistics: scipy's where it has them, and simulations of what they promise."""
 
 import math
+import tracemalloc
 from typing import Any
 
 import numpy as np
 import pytest
 from scipy import stats
 
+from cf import resampling
 from cf.statistics import (
     Comparison,
     averaged,
@@ -178,3 +180,48 @@ def test_intervals_of_skewed_values_cover_what_they_should(method: Any) -> None:
     random = np.random.default_rng(4)
     drawn = [interval(random.exponential(size=32), method, resamples=800) for _ in range(300)]
     assert 0.88 <= np.mean([one.low <= 1 <= one.high for one in drawn]) <= 0.98
+
+
+@pytest.mark.parametrize("count", [1023, 1024, 5000])
+def test_however_many_pairs_there_are_they_are_compared(count: int) -> None:
+    random = np.random.default_rng(count)
+    one, other = (dict(enumerate(random.normal(size=count).tolist())) for _ in range(2))
+    told = compare(one, other, True)
+    assert told.difference.low < told.difference.value < told.difference.high
+    assert 0 < told.p <= 1
+    assert told.least_p == 2.0 ** (1 - count)
+    assert not told.note
+
+
+def test_pieces_of_bounded_memory_change_no_digit(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(0).normal(0.2, 1, 20)
+    whole = interval(values), sign_flip(values, 5000), sign_flip(values[:12])
+    monkeypatch.setattr(resampling, "_AT_ONCE", 1001)
+    resampling._few_signs.cache_clear()
+    assert (interval(values), sign_flip(values, 5000), sign_flip(values[:12])) == whole
+
+
+def test_memory_does_not_grow_with_units_times_resamples() -> None:
+    """10,000 resamples of 4,000 units and as many sign patterns were 1.3 GB of numbers."""
+    values = np.random.default_rng(0).normal(size=4000)
+    tracemalloc.start()
+    interval(values)
+    sign_flip(values)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 300e6
+
+
+def test_equal_videos_whose_psnr_is_infinite_are_ranked_and_compared() -> None:
+    inf = math.inf
+    told = interval([inf, 30.0, 31.0, 32.0])
+    assert (told.value, told.low, told.high) == (inf, pytest.approx(30.5, abs=0.5), inf)
+    assert math.isnan(interval([inf, -inf, 1.0]).value)
+    first = {"a": inf, "b": inf, "c": 3.0, "d": 4.0, "e": 5.0, "f": 6.0}
+    pairs = compare(first, {"a": inf, "b": 2.0, "c": 2.0, "d": 3.0, "e": 6.0, "f": 5.0}, True)
+    assert (pairs.difference.value, pairs.win_rate) == (inf, 4.5 / 6)
+    assert pairs.p == sign_flip([0.0, 100.0, 1.0, 1.0, -1.0, 1.0])
+    places = standings({"exact": {"a": inf, "b": 30.0}, "close": {"a": 31.0, "b": 30.0}}, True)
+    assert [(one.name, one.place) for one in places] == [("exact", 1), ("close", 2)]
+    unclear = standings({"both": {"a": inf, "b": -inf}, "close": {"a": 1.0, "b": 2.0}}, True)
+    assert [one.name for one in unclear] == ["close", "both"]

@@ -13,6 +13,7 @@ import yaml
 
 from cf.bench.compared import Scores
 from cf.run_folder import leaves
+from cf.statistics import least_p
 
 TABLE, CONFIG = "metrics.csv", "config.yaml"
 _NOT_SCALARS = ("step", "epoch")
@@ -168,7 +169,7 @@ def notes(sides: Sequence[Method], table: pd.DataFrame) -> list[str]:
         return said
     tested = table.dropna(subset=["p"])
     if len(tested):
-        least = min(2.0 / 2 ** tested["pairs"].max() * len(tested), 1)
+        least = min(least_p(int(tested["pairs"].max())) * len(tested), 1)
         said.append(
             f"The unit is the training seed. {len(tested)} comparisons are corrected together, so "
             f"that p (Holm) cannot fall below {least:.2g}; fewer are had by naming beforehand what "

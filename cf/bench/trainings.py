@@ -17,6 +17,7 @@ from cf.statistics import (
     detectable,
     few_pairs,
     interval,
+    least_p,
     sign_flip,
 )
 
@@ -78,7 +79,7 @@ def versus(first: Values, second: Values, better: bool | None) -> Comparison:
     return Comparison(
         difference=_crossed(_table(paired)),
         p=sign_flip(per_training),
-        least_p=2.0 / 2 ** len(per_training),
+        least_p=least_p(len(per_training)),
         exact=whole.exact,
         effect=float(per_training.mean()) / spread if spread > 0 else math.nan,
         win_rate=whole.win_rate,
