@@ -105,7 +105,8 @@ def _with_hashes(settings: Any) -> Any:
     settings = {name: _with_hashes(value) for name, value in settings.items()}
     starts = str(settings.get("_target_", "")).endswith(".with_weights")
     if starts and settings["path"] is not None:
-        settings["sha256"] = settings["sha256"] or fingerprint(settings["path"], settings["lora"])
+        updates = settings["lora"], settings.get("lora_alpha")
+        settings["sha256"] = settings["sha256"] or fingerprint(settings["path"], *updates)
     return settings
 
 

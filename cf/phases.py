@@ -117,10 +117,10 @@ class Phases:
 
     def _refuse_stale(self, run: RunFolder) -> None:
         """A finished phase must have begun from what the phases before it now end with."""
-        from cf.models.start import fingerprint
+        from cf.models.start import is_same
 
-        for path, lora, sha256 in run.starts():
-            if self.folder in path.parents and fingerprint(path, lora) != sha256:
+        for path, sha256, *updates in run.starts():
+            if self.folder in path.parents and not is_same(path, sha256, *updates):
                 raise ValueError(
                     f"{run.path} was trained from another {path.name} than there is now; delete "
                     f"{run.path} to train it again"

@@ -130,8 +130,8 @@ class RunFolder:
             )
         return found[-1]
 
-    def starts(self) -> list[tuple[Path, str | None, str]]:
-        """The weights and low-rank updates that the run began from, with their hash."""
+    def starts(self) -> list[tuple[Path, str, Any, float | None]]:
+        """The weights that the run began from, their hash, updates, and those updates' alpha."""
         return list(_starts(OmegaConf.to_container(OmegaConf.load(self.config))))
 
     def finish(self, summary: dict[str, Any]) -> None:
@@ -148,12 +148,12 @@ class RunFolder:
         Raises:
             ValueError: if its network is not the one it ended with.
         """
-        from cf.models.start import fingerprint
+        from cf.models.start import is_same
 
         if not self._summary.is_file():
             return False
         ended_with = json.loads(self._summary.read_text())["sha256"]
-        if not self.export.is_file() or fingerprint(self.export) != ended_with:
+        if not self.export.is_file() or not is_same(self.export, ended_with):
             raise ValueError(
                 f"{self.export} is missing or not the network that this finished run ended with; "
                 f"put it back, or delete {self.path} to train it again"
@@ -197,10 +197,11 @@ def leaves(settings: Any, at: str = "") -> dict[str, Any]:
     return found
 
 
-def _starts(settings: Any) -> Iterator[tuple[Path, str | None, str]]:
+def _starts(settings: Any) -> Iterator[tuple[Path, str, Any, float | None]]:
     if not isinstance(settings, dict):
         return
     if str(settings.get("_target_", "")).endswith(".with_weights") and settings["path"]:
-        yield Path(settings["path"]), settings["lora"], settings["sha256"]
+        updates = settings["lora"], settings.get("lora_alpha")
+        yield Path(settings["path"]), settings["sha256"], *updates
     for value in settings.values():
         yield from _starts(value)

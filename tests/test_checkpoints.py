@@ -129,9 +129,9 @@ def test_a_truncated_file_is_named(tmp_path: Path, state: State, share: float, k
         save_export(file, state, CONFIG)
     whole = file.read_bytes()
     file.write_bytes(whole[: int(share * len(whole))])
-    with pytest.raises(CheckpointError, match=rf"network.{kind} is (truncated|damaged)"):
+    with pytest.raises(CheckpointError, match=rf"network.{kind} is (truncated|damaged|empty)"):
         load_weights(file)
-    with pytest.raises(CheckpointError, match=rf"network.{kind} is (truncated|not a safetensors)"):
+    with pytest.raises(CheckpointError, match=rf"network.{kind} is (truncated|empty|not a saf)"):
         read_export(file)
 
 
@@ -377,7 +377,7 @@ def test_low_rank_updates_that_do_not_belong_are_refused(tmp_path: Path, state: 
     good, _ = low_rank(state)
     target = "base_model.model.blocks.0.self_attn.q"
     for change, message in (
-        ({f"{target}.lora_magnitude_vector": torch.ones(24)}, "updates nothing in these weights"),
+        ({f"{target}.lora_magnitude_vector": torch.ones(23)}, "do not make its shape 24 x 24"),
         ({"blocks.9.ffn.0.lora_A.weight": torch.ones(4, 24)}, "updates nothing in these weights"),
         ({f"{target}.lora_A.weight": torch.ones(4, 23)}, "do not make its shape 24 x 24"),
         ({f"{target}.lora_A.weight": torch.ones(3, 24)}, "do not make its shape 24 x 24"),

@@ -17,7 +17,8 @@ from cf.bench.contestant import Contestant, Piece
 from cf.entry import Settings, build
 from cf.generator import Generator, load
 from cf.models.checkpoints import read_export
-from cf.models.start import fingerprint
+from cf.models.start import fingerprint, fingerprint_of_update
+from cf.models.updates import LoraFile, lora_files
 from cf.run_folder import EXPORT
 
 _COMMIT = "cf.memory.commit_reads.CommitReads"
@@ -61,11 +62,11 @@ class Network(Contestant):
     def missing(self) -> str:
         """Files that are not there."""
         wanted = [*([self.checkpoint] if self.checkpoint else []), *self.needs]
-        extra = self.weights.get("lora")
-        gone = [path for path in [*wanted, *([extra] if extra else [])] if not Path(path).exists()]
+        wanted += [file.path for file in self._loras()]
+        gone = [path for path in wanted if not Path(path).exists()]
         if gone:
             return f"{', '.join(gone)} not found" + (f"; {self.how}" if self.how else "")
-        folder = Path(self.checkpoint) if self.checkpoint else None
+        folder = Path(self.checkpoint) if self.checkpoint and self.model is None else None
         if folder is not None and folder.is_dir() and not any(folder.glob("*.safetensors")):
             return f"{folder} holds no network; its training did not finish"
         return ""
@@ -75,8 +76,7 @@ class Network(Contestant):
         if self.checkpoint is None:
             return f"untrained-{self.seed}"
         mine = fingerprint(_file(self.checkpoint))
-        lora = self.weights.get("lora")
-        return f"{mine}+{fingerprint(lora)}" if lora else mine
+        return "+".join([mine, *map(fingerprint_of_update, self._loras())])
 
     def terms(self, asked: Terms | None) -> Terms:
         """The checkpoint's, or as configured."""
@@ -144,6 +144,9 @@ class Network(Contestant):
         if self.commit_reads is None:
             return dict(memory)
         return {"_target_": _COMMIT, **self.commit_reads, "memory": memory}
+
+    def _loras(self) -> list[LoraFile]:
+        return lora_files(self.weights.get("lora"), self.weights.get("lora_alpha"))
 
     def _config(self) -> Settings:
         if self.checkpoint is None or self.model is not None:

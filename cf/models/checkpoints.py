@@ -1,29 +1,33 @@
 """Weights in and out: our one-file export, and the formats in which others publish Wan models."""
 
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from cf.files import replacing
-from cf.models.names import bare_name, is_diffusers, to_diffusers_name, to_wan_name
-from cf.models.weight_files import CheckpointError as CheckpointError
+from cf.models.headers import order_metadata
+from cf.models.merged import Weights
+from cf.models.names import to_diffusers_name
+from cf.models.pickles import CONTAINERS
+from cf.models.published import one_network, published
+from cf.models.stored import CheckpointError as CheckpointError
+from cf.models.stored import State, some
+from cf.models.updates import Lora, joined, lora_files, read_updates
 from cf.models.weight_files import (
-    State,
     is_safetensors,
     one_file,
     read_safetensors,
-    read_state,
-    some,
+    read_stored,
+    refuse_foreign,
 )
 
 _CONFIG_KEY = "cf"
-_CONTAINERS = ("generator_ema", "generator", "model", "state_dict")
-_LORA_CONTAINERS = ("generator_lora",)
+_LORA_CONTAINERS = ("generator_lora", "lora", "state_dict")
 
 
 def save_export(
@@ -31,7 +35,8 @@ def save_export(
 ) -> None:
     """Write weights and their configuration as one safetensors file.
 
-    The file appears complete or not at all; a file of that name is replaced.
+    The file appears complete or not at all; a file of that name is replaced. Equal weights and
+    configurations make equal bytes.
 
     Args:
         path: the file; missing folders are made.
@@ -42,6 +47,7 @@ def save_export(
     state = {name: weight.detach().cpu().contiguous() for name, weight in module_state.items()}
     with replacing(path) as temporary:
         save_file(state, temporary, metadata)
+        order_metadata(temporary)
 
 
 def read_export(path: str | Path) -> tuple[dict[str, Any], State]:
@@ -55,6 +61,13 @@ def read_export(path: str | Path) -> tuple[dict[str, Any], State]:
     """
     file = one_file(Path(path))
     if not is_safetensors(file):
+        refuse_foreign(file)
+        export = file.absolute().parent.parent / "network.safetensors"
+        if file.suffix == ".ckpt" and export.is_file():
+            raise CheckpointError(
+                f"{file} is a checkpoint from which a training goes on, not the network that it "
+                f"makes; give {export}"
+            )
         raise CheckpointError(
             f"{file} is not a safetensors file; exports are: give the file that a run exported, or "
             "load a published .pt file as weights of a model that you configure"
@@ -77,34 +90,40 @@ def read_export(path: str | Path) -> tuple[dict[str, Any], State]:
 def load_weights(
     path: str | Path,
     container: str | None = None,
-    lora: str | Path | None = None,
+    lora: Lora = None,
     lora_alpha: float | None = None,
-) -> State:
+) -> Weights:
     """Weights under Wan's own names, from any format in which such models are published.
 
-    Takes our export, plain safetensors, a folder of shards with their index, diffusers'
-    `WanTransformer3DModel`, and `.pt` files, whose code, if there is any, is refused and never run.
+    Takes our export, plain safetensors, shards with their index, a folder with one of these,
+    diffusers' `WanTransformer3DModel`, 8-bit weights with their scales, models saved under PEFT,
+    and `.pt` files, whose code, if there is any, is refused and never run.
 
     Args:
         path: a file, or a folder with one model.
-        container: which of the networks in a `.pt` file; None takes the first there is of
+        container: which of the networks in a file; None takes the first there is of
             generator_ema, generator, model and state_dict.
-        lora: a file of PEFT's low-rank updates, merged in float32: W + B A alpha / rank.
-        lora_alpha: their alpha; None: each update's rank, as in LongLive.
+        lora: files of updates that are merged in float32, see `lora_files`: each adds
+            strength * (B A alpha / rank), its biases and its norms.
+        lora_alpha: alpha of those that are not given their own; None: as their files say, or else
+            each update's rank, as in LongLive.
 
     Raises:
         CheckpointError: if a file is missing, damaged, refused, or not of such a format.
     """
-    state = _to_wan(read_state(Path(path), container, _CONTAINERS), path)
-    if any(".lora_" in name for name in state):
-        raise CheckpointError(
-            f"{path} holds low-rank updates (LoRA) rather than weights; give it as lora, beside "
-            "the weights that it updates"
-        )
-    if lora is not None:
-        updates = _to_wan(read_state(Path(lora), None, _LORA_CONTAINERS), lora)
-        _merge_lora(state, updates, lora_alpha, lora)
-    return state
+    stored = read_stored(Path(path), container, CONTAINERS)
+    files = lora_files(lora, lora_alpha)
+    if _CONFIG_KEY not in stored.said:
+        raw, made, updates = published(stored, path, container, lora_alpha)
+    elif container is None:
+        raw, made, updates = stored.state, {}, {}
+    else:
+        raise one_network(path, container)
+    read = [updates]
+    for file in files:
+        given = read_stored(Path(file.path), None, _LORA_CONTAINERS)
+        read.append(read_updates(given, raw, file.strength, file.alpha))
+    return Weights(raw, made, joined(read))
 
 
 def to_diffusers(state: Mapping[str, Tensor]) -> State:
@@ -133,15 +152,20 @@ def load_into(module: nn.Module, state: Mapping[str, Tensor], source: str) -> No
         CheckpointError: if weights are missing, left over or of another shape; compares the sizes.
     """
     own = module.state_dict()
-    missing = [name for name in own if name not in state]
-    unexpected = [name for name in state if name not in own]
+    raw = state.raw if isinstance(state, Weights) else state
+    missing = [name for name in own if name not in raw]
+    unexpected = [name for name in raw if name not in own]
     misfits = [
-        f"{name} ({_shape(state[name])}, not {_shape(own[name])})"
+        f"{name} ({_shape(raw[name])}, not {_shape(own[name])})"
         for name in own
-        if name in state and state[name].shape != own[name].shape
+        if name in raw and raw[name].shape != own[name].shape
     ]
     if not (missing or unexpected or misfits):
-        module.load_state_dict(dict(state))
+        refuse_not_finite(raw, source)
+        with torch.no_grad():
+            for name in own:
+                own[name].copy_(weight := state[name])
+                refuse_not_finite({name: weight}, source)
         return
     findings = (
         ("lacks", missing),
@@ -149,7 +173,7 @@ def load_into(module: nn.Module, state: Mapping[str, Tensor], source: str) -> No
         ("has other shapes of", misfits),
     )
     found = "; it ".join(f"{verb} {some(names)}" for verb, names in findings if names)
-    theirs, ours = _size(state), _size(own)
+    theirs, ours = _size(raw), _size(own)
     if theirs == ours:
         remedy = "configure the model as the one that was saved"
     else:
@@ -157,38 +181,24 @@ def load_into(module: nn.Module, state: Mapping[str, Tensor], source: str) -> No
     raise CheckpointError(f"{source} does not fit this model: it {found}; {remedy}")
 
 
-def _to_wan(state: State, source: str | Path) -> State:
-    named = {bare_name(name): weight for name, weight in state.items()}
-    if is_diffusers(named):
-        named = {to_wan_name(name): weight for name, weight in named.items()}
-    if len(named) != len(state):
+def refuse_not_finite(state: Mapping[str, Tensor], source: str) -> None:
+    """Refuse weights that hold NaN or infinity.
+
+    Raises:
+        CheckpointError: names the tensors.
+    """
+    broken = [name for name, weight in state.items() if weight.numel() and not _finite(weight)]
+    if broken:
         raise CheckpointError(
-            f"{source} holds some weights twice, under different prefixes; save one of each"
+            f"{source} holds NaN or infinite numbers in {some(broken)}: its training diverged, or "
+            "the file is damaged; give an earlier checkpoint, or copy it again"
         )
-    return named
 
 
-def _merge_lora(state: State, updates: State, alpha: float | None, source: str | Path) -> None:
-    parts: dict[str, State] = {}
-    for name, weight in updates.items():
-        match = re.fullmatch(r"(.+)\.lora_([AB])(?:\.\w+)?\.weight", name)
-        if match is None or f"{match[1]}.weight" not in state:
-            raise CheckpointError(
-                f"{source} holds {name}, which updates nothing in these weights; give PEFT's "
-                "lora_A and lora_B of this model"
-            )
-        parts.setdefault(f"{match[1]}.weight", {})[match[2]] = weight.float()
-    for name, part in parts.items():
-        weight = state[name]
-        fits = part.keys() == {"A", "B"} and part["A"].shape[0] == part["B"].shape[1]
-        if not fits or (part["B"].shape[0], part["A"].shape[1]) != weight.shape:
-            raise CheckpointError(
-                f"{source} updates {name} by factors that do not make its shape {_shape(weight)}; "
-                "give the file that belongs to these weights"
-            )
-        scale = 1.0 if alpha is None else alpha / part["A"].shape[0]
-        merged = weight.float() + scale * (part["B"] @ part["A"])
-        state[name] = merged.to(weight.dtype)
+def _finite(weight: Tensor) -> bool:
+    if weight.element_size() == 1:
+        weight = weight.float()
+    return all(bool(torch.isfinite(end)) for end in torch.aminmax(weight))
 
 
 def _size(state: Mapping[str, Tensor]) -> str:

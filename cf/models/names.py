@@ -2,8 +2,16 @@
 
 from collections.abc import Iterable, Mapping
 
-_INSIDE = ("_fsdp_wrapped_module.", "_checkpoint_wrapped_module.", "_orig_mod.")
+_INSIDE = (
+    "_fsdp_wrapped_module.",
+    "_checkpoint_wrapped_module.",
+    "_orig_mod.",
+    "_forward_module.",
+    "_fpw_module.",
+)
 _LEADING = ("base_model.model.", "diffusion_model.", "transformer.", "model.", "module.")
+_LEADING += ("pipe.dit.", "dit.", "net.", "network.", "unet.")
+_ROOT = "patch_embedding.weight"
 
 _ATTENTION = {"q": "to_q", "k": "to_k", "v": "to_v", "o": "to_out.0"} | {
     name: name for name in ("norm_q", "norm_k")
@@ -36,6 +44,13 @@ _OUTSIDE = {
 }
 _FROM_DIFFUSERS = tuple({new: old for old, new in table.items()} for table in (_IN_BLOCK, _OUTSIDE))
 
+_PLACES = {name.partition(".")[0] for table in _OUTSIDE.items() for name in table} | {
+    "blocks",
+    "patch_embedding",
+    "control_embedding",
+    "compressor",
+}
+
 
 def bare_name(name: str) -> str:
     """A name without what wrappers put before or into it.
@@ -43,17 +58,49 @@ def bare_name(name: str) -> str:
     >>> bare_name("model._fsdp_wrapped_module.blocks.0._orig_mod.norm3.weight")
     'blocks.0.norm3.weight'
     """
-    for wrapper in _INSIDE:
-        name = name.replace(wrapper, "")
+    name = _unwrapped(name)
     for prefix in _LEADING:
         if name.startswith(prefix):
             return bare_name(name.removeprefix(prefix))
     return name
 
 
+def networks(names: Iterable[str]) -> dict[str, str]:
+    """The transformers among the names of a file: what each is called, and its prefix.
+
+    >>> networks(["student.model.patch_embedding.weight", "critic.patch_embedding.weight", "step"])
+    {'student': 'student.model.', 'critic': 'critic.'}
+    """
+    found: dict[str, str] = {}
+    for name in map(_unwrapped, names):
+        if name.endswith(_ROOT) and (prefix := name.removesuffix(_ROOT))[-1:] in ("", "."):
+            called = prefix
+            while leading := next((one for one in _LEADING if called.endswith(one)), ""):
+                called = called.removesuffix(leading)
+            found[called.rstrip(".")] = prefix
+    return found
+
+
+def only(names: Iterable[str], prefix: str) -> dict[str, str]:
+    """The names of one network, and what they are without its prefix.
+
+    What lies beside it under wrappers alone belongs to it; what has another prefix does not.
+    """
+    kept = {}
+    for name in names:
+        inner = _unwrapped(name)
+        if inner.startswith(prefix):
+            kept[name] = bare_name(inner.removeprefix(prefix))
+        elif not prefix or bare_name(inner).partition(".")[0] in _PLACES:
+            kept[name] = bare_name(inner)
+    return kept
+
+
 def is_diffusers(names: Iterable[str]) -> bool:
     """Whether bare names are those of diffusers' `WanTransformer3DModel`."""
-    return any(name.startswith("condition_embedder.") or ".attn1." in name for name in names)
+    own = (".attn1.", ".attn2.", ".ffn.net.")
+    first = ("condition_embedder.", "proj_out.")
+    return any(name.startswith(first) or any(one in name for one in own) for name in names)
 
 
 def to_wan_name(name: str) -> str:
@@ -74,9 +121,15 @@ def to_diffusers_name(name: str) -> str:
     return _renamed(name, _IN_BLOCK, _OUTSIDE)
 
 
+def _unwrapped(name: str) -> str:
+    for wrapper in _INSIDE:
+        name = name.replace(wrapper, "")
+    return name
+
+
 def _renamed(name: str, in_block: Mapping[str, str], outside: Mapping[str, str]) -> str:
     place, table = "", outside
-    if name.startswith("blocks."):
+    if name.startswith("blocks.") and name.count(".") > 1:
         _, index, name = name.split(".", 2)
         place, table = f"blocks.{index}.", in_block
     for old, new in table.items():

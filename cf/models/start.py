@@ -1,14 +1,20 @@
 """A network that begins from weights on disk, told by their hash."""
 
 import hashlib
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from cf.models.base import Backbone
 from cf.models.checkpoints import load_into, load_weights
-from cf.models.weight_files import CheckpointError
+from cf.models.headers import other_orders
+from cf.models.stored import CheckpointError
+from cf.models.update_scale import adapter_config
+from cf.models.updates import Lora, LoraFile, lora_files
 
 _SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
+_AT_ONCE = 2**24
 
 
 def with_weights(
@@ -16,7 +22,8 @@ def with_weights(
     path: str | None = None,
     sha256: str | None = None,
     container: str | None = None,
-    lora: str | None = None,
+    lora: str | dict[str, Any] | Sequence[Any] | None = None,
+    lora_alpha: float | None = None,
     required: bool = False,
 ) -> Backbone:
     """The network with the weights in `path`, or as it was built if there is none.
@@ -26,7 +33,8 @@ def with_weights(
         path: a run's folder, an export, or published weights of Wan2.1's architecture.
         sha256: what `fingerprint` said of them when the run began.
         container: which of the networks in a `.pt` file.
-        lora: a file of low-rank updates to merge.
+        lora: files of low-rank updates to merge, as `load_weights` takes them.
+        lora_alpha: their alpha, where they have none of their own.
         required: refuse a missing path.
 
     Raises:
@@ -39,32 +47,85 @@ def with_weights(
                 "start.teacher.path must be given: a run's folder or published weights"
             )
         return network
-    if sha256 is not None and fingerprint(path, lora) != sha256:
+    if sha256 is not None and not is_same(path, sha256, lora, lora_alpha):
         raise CheckpointError(
             f"{path} holds other weights than when this run began; put those back, or start a new "
             "run"
         )
-    load_into(network, load_weights(path, container, lora), path)
+    load_into(network, load_weights(path, container, lora, lora_alpha), path)
     return network
 
 
-def fingerprint(path: str | Path, lora: str | Path | None = None) -> str:
-    """SHA-256 of a file of weights, or of all such files in a folder, by name; of a LoRA as well.
+def fingerprint(path: str | Path, lora: Lora = None, lora_alpha: float | None = None) -> str:
+    """SHA-256 of a file of weights, or of all such files in a folder, by name; of LoRAs as well.
+
+    It also tells at what strength LoRAs are merged, and PEFT's settings beside them.
 
     Raises:
         CheckpointError: if there is nothing to tell.
     """
+    own = _digests(path)
+    own += [fingerprint_of_update(file) for file in lora_files(lora, lora_alpha)]
+    return own[0] if len(own) == 1 else _hash("".join(own))
+
+
+def is_same(
+    path: str | Path, sha256: str, lora: Lora = None, lora_alpha: float | None = None
+) -> bool:
+    """Whether weights are those of which `fingerprint` said this.
+
+    In exports of earlier versions metadata stands in an order of chance, which does not count.
+
+    Raises:
+        CheckpointError: if there is nothing to tell.
+    """
+    if fingerprint(path, lora, lora_alpha) == sha256:
+        return True
+    files = _weights_of(path)
+    updates = [fingerprint_of_update(file) for file in lora_files(lora, lora_alpha)]
+    if len(files) != 1 or files[0].suffix != ".safetensors":
+        return False
+    for begin, at in other_orders(files[0]):
+        with files[0].open("rb") as stream:
+            stream.seek(at)
+            whole = hashlib.sha256(begin)
+            while part := stream.read(_AT_ONCE):
+                whole.update(part)
+        own = [whole.hexdigest(), *updates]
+        if sha256 == (own[0] if len(own) == 1 else _hash("".join(own))):
+            return True
+    return False
+
+
+def _digests(path: str | Path) -> list[str]:
+    return [_digest(f, f.stat().st_mtime_ns, f.stat().st_size) for f in _weights_of(path)]
+
+
+def fingerprint_of_update(file: LoraFile) -> str:
+    """Of a file of updates and all else that decides what it does."""
+    own = _digests(file.path)
+    config = adapter_config(Path(file.path))
+    how = [] if file.strength == 1 else [f"strength {file.strength!r}"]
+    how += [] if file.alpha is None else [f"alpha {file.alpha!r}"]
+    how += [] if config is None else [hashlib.sha256(config.read_bytes()).hexdigest()]
+    own += how
+    return own[0] if len(own) == 1 else _hash("".join(own))
+
+
+def _weights_of(path: str | Path) -> list[Path]:
     root = Path(path)
     files = [root] if root.is_file() else sorted(root.rglob("*"))
-    files = [file for file in files if file.is_file() and file.suffix in _SUFFIXES]
+    known = [file for file in files if file.suffix in _SUFFIXES or file == root]
+    files = [file for file in known if file.is_file()]
     if not files:
         raise CheckpointError(f"{path} holds no weights; give a run's folder or a file of weights")
-    digests = [_digest(file, file.stat().st_mtime_ns, file.stat().st_size) for file in files]
-    if lora is not None:
-        digests.append(fingerprint(lora))
-    return (
-        digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
-    )
+    if root.is_file() and root.suffix == ".json":  # an index: its shards lie beside it
+        files += _weights_of(root.parent)
+    return files
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @lru_cache(maxsize=64)

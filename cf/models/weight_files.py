@@ -1,28 +1,35 @@
-"""Files of tensors as they lie on disk: safetensors, shards, and pickles without code."""
+"""Files and folders of weights as they lie on disk: safetensors, shards, pickles without code."""
 
 import json
-import pickle
 import re
-import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
 
-State = dict[str, Tensor]
+from cf.models.file_formats import foreign_format
+from cf.models.pickles import read_pickle
+from cf.models.stored import CheckpointError as CheckpointError
+from cf.models.stored import State as State
+from cf.models.stored import Stored, some
 
 _LARGEST_HEADER = 100_000_000
-
-
-class CheckpointError(ValueError):
-    """A file of weights cannot be used; the message names it and the remedy."""
+_PICKLES = ("*.pt", "*.pth", "*.bin")
+_DEFAULTS = (
+    "network",
+    "diffusion_pytorch_model",
+    "model",
+    "pytorch_model",
+    "adapter_model",
+    "pytorch_lora_weights",
+)
+_INDEX = ("*.safetensors.index.json", "*.bin.index.json")
+_SHARD = re.compile(r"(.+)-(\d{5})-of-(\d{5})(\.\w+)")
 
 
 def one_file(path: Path) -> Path:
-    """The file itself, or the only safetensors file of a folder.
+    """The file itself, or the one file of weights of a folder, in its default variant.
 
     Raises:
         CheckpointError: if there is none, or several.
@@ -31,10 +38,16 @@ def one_file(path: Path) -> Path:
         raise CheckpointError(f"{path} does not exist; give a file of weights, or its folder")
     if path.is_file():
         return path
-    files = sorted(path.glob("*.safetensors"))
-    if len(files) == 1:
-        return files[0]
-    found = f"several, {some([file.name for file in files])}" if files else "none"
+    for patterns in (("*.safetensors",), _PICKLES):
+        files = sorted(file for pattern in patterns for file in path.glob(pattern))
+        chosen = _default(files)
+        if len(chosen) == 1:
+            return chosen[0]
+        if files:
+            found = f"several, {some([file.name for file in files])}"
+            break
+    else:
+        found = "none" + _of_another_layout(path)
     raise CheckpointError(
         f"{path} is a folder that should hold one .safetensors file, but holds {found}; give the "
         "file"
@@ -48,8 +61,18 @@ def is_safetensors(file: Path) -> bool:
     return head[8:] == b"{" and int.from_bytes(head[:8], "little") <= _LARGEST_HEADER
 
 
+def refuse_foreign(file: Path) -> None:
+    """Refuse a file that is known to be something else.
+
+    Raises:
+        CheckpointError: names the format and the remedy.
+    """
+    if not is_safetensors(file) and (told := foreign_format(file)):
+        raise CheckpointError(f"{file} {told}")
+
+
 def read_safetensors(file: Path) -> tuple[dict[str, str], State]:
-    """Metadata and tensors.
+    """Metadata and tensors, which are read from disk as they are used.
 
     Raises:
         CheckpointError: if the file is cut off or damaged.
@@ -58,95 +81,131 @@ def read_safetensors(file: Path) -> tuple[dict[str, str], State]:
         with safe_open(file, framework="pt") as stream:
             names = list(stream.keys())
             return stream.metadata() or {}, {name: stream.get_tensor(name) for name in names}
-    except SafetensorError as error:
+    except (SafetensorError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise CheckpointError(
-            f"{file} is truncated or damaged; copy it again, or export it again"
+            f"{file} is truncated or damaged, or holds numbers that PyTorch lacks; copy it again, "
+            "or export it again"
         ) from error
 
 
-def read_state(path: Path, container: str | None, default: Sequence[str]) -> State:
+def read_stored(path: Path, container: str | None, default: Sequence[str]) -> Stored:
     """The tensors of one network, under the names that the file has for them.
 
     Args:
-        path: a file, a folder with one, a folder of shards and their index, or a folder with one
-            of these in its subfolder `transformer`.
+        path: a file, an index of shards, a folder with one of these, or a folder with one in its
+            subfolder `transformer`.
         container: which network of a pickle; None: the first there is of `default`.
         default: containers to look for, best first; a pickle of tensors alone needs none.
 
     Raises:
-        CheckpointError: if the file is missing, damaged, or holds no such network.
+        CheckpointError: if the file is missing, damaged, something else, or holds no such network.
     """
-    if path.is_dir() and not any(path.glob("*.safetensors")) and (path / "transformer").is_dir():
+    if path.is_dir() and not _holds_weights(path) and (path / "transformer").is_dir():
         path = path / "transformer"
-    indices = sorted(path.glob("*.safetensors.index.json")) if path.is_dir() else []
-    if len(indices) == 1:
-        return _read_shards(indices[0])
-    file = one_file(path)
-    if is_safetensors(file):
-        if container is not None:
-            raise CheckpointError(f"{file} holds one network, so leave container={container!r} out")
-        return read_safetensors(file)[1]
-    return _choose(_read_pickle(file), container, default, file)
+    if path.is_file() and path.name.endswith(".json") and (shards := _shards_of(path)):
+        return _read_shards(path, shards, container, default)
+    if path.is_dir():
+        indices = [file for pattern in _INDEX for file in sorted(path.glob(pattern))]
+        indices = [file for file in indices if file.name.count(".") == 3] or indices
+        if len(indices) == 1:
+            shards = _shards_of(indices[0])
+            if shards is None:
+                raise CheckpointError(f"{indices[0]} is damaged; copy it again")
+            return _read_shards(indices[0], shards, container, default)
+        if not indices and (alone := _shards_without_index(path)):
+            return _read_shards(path, alone, container, default)
+    return _read_file(one_file(path), container, default)
 
 
-def _read_shards(index: Path) -> State:
+def read_json(file: Path) -> Any:
+    """What a JSON file says; None if it is too large or no JSON."""
     try:
-        names = set(json.loads(index.read_text())["weight_map"].values())
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{index} is damaged; copy it again") from error
+        if file.stat().st_size > _LARGEST_HEADER:
+            return None
+        return json.loads(file.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def _read_file(file: Path, container: str | None, default: Sequence[str]) -> Stored:
+    if not is_safetensors(file):
+        refuse_foreign(file)
+        return read_pickle(file, container, default)
+    metadata, state = read_safetensors(file)
+    return Stored(state, dict(metadata), file)
+
+
+def _holds_weights(folder: Path) -> bool:
+    return any(any(folder.glob(pattern)) for pattern in ("*.safetensors", *_INDEX))
+
+
+def _default(files: list[Path]) -> list[Path]:
+    """The file without a variant (`.fp16.`), or the one of a customary name, if it is one."""
+    names = {file.name for file in files}
+    plain = [
+        file
+        for file in files
+        if not ((parts := file.name.split("."))[2:] and f"{parts[0]}.{parts[-1]}" in names)
+    ]
+    return plain if len(plain) == 1 else [file for file in plain if file.stem in _DEFAULTS]
+
+
+def _of_another_layout(folder: Path) -> str:
+    """What a folder without files of weights holds instead, and what to do about it."""
+    if (folder / ".metadata").is_file() or any(folder.glob("*.distcp")):
+        return (
+            " (it is a distributed checkpoint, whose index is a pickle that may run code; if you "
+            "trust it, make one file of it: python -m torch.distributed.checkpoint.format_utils "
+            f"dcp_to_torch '{folder}' model.pt)"
+        )
+    if any(folder.rglob("*zero_pp_rank*")) or any(folder.glob("mp_rank_*")):
+        return " (it is a checkpoint of DeepSpeed ZeRO; make one file of it by its zero_to_fp32.py)"
+    inner = [one.name for one in sorted(folder.iterdir()) if one.is_dir() and _holds_weights(one)]
+    return f" (its folders {some(inner)} do)" if inner else ""
+
+
+def _shards_of(index: Path) -> dict[str, list[str]] | None:
+    """The tensors that each file of an index should hold; None if it is no index."""
+    try:
+        where = read_json(index)["weight_map"]
+        shards: dict[str, list[str]] = {}
+        for name, file in where.items():
+            shards.setdefault(str(file), []).append(str(name))
+    except (KeyError, TypeError, AttributeError):
+        return None
+    for file in shards:
+        if Path(file).name != file or file in (".", ".."):
+            raise CheckpointError(f"{index} names {file}, which is not beside it; copy it again")
+    return shards
+
+
+def _shards_without_index(folder: Path) -> dict[str, list[str]] | None:
+    """Numbered files of a folder, where all of them are there and nothing else is."""
+    files = sorted([*folder.glob("*.safetensors")] or [*folder.glob("*.bin")])
+    found = [match for file in files if (match := _SHARD.fullmatch(file.name))]
+    if not found or len(found) != len(files) or len({m[1] + m[3] + m[4] for m in found}) != 1:
+        return None
+    first = found[0]
+    names = [f"{first[1]}-{i + 1:05}-of-{first[3]}{first[4]}" for i in range(int(first[3]))]
+    return {name: [] for name in names}
+
+
+def _read_shards(
+    index: Path, shards: dict[str, list[str]], container: str | None, default: Sequence[str]
+) -> Stored:
+    folder = index if index.is_dir() else index.parent
     state: State = {}
-    for name in sorted(names):
-        file = index.parent / Path(str(name)).name
-        if not file.exists():
-            raise CheckpointError(f"{index.parent} lacks the shard {name}; copy the folder again")
-        state |= read_safetensors(file)[1]
-    return state
-
-
-def _read_pickle(file: Path) -> Any:
-    try:
-        zipped = zipfile.is_zipfile(file)
-        return torch.load(file, map_location="cpu", weights_only=True, mmap=zipped)
-    except pickle.UnpicklingError as error:
-        code = re.search(r"(?:GLOBAL|global) `?([\w.]+)", str(error))
-        if code is None:
-            raise CheckpointError(
-                f"{file} is damaged or holds no weights; copy it again"
-            ) from error
-        raise CheckpointError(
-            f"{file} was refused and nothing in it was run: besides tensors it names {code[1]}; "
-            "ask for it as safetensors, or save its tensors alone"
-        ) from error
-    except Exception as error:  # a damaged pickle fails in many ways
-        raise CheckpointError(
-            f"{file} is truncated or damaged, or holds no weights; copy it again"
-        ) from error
-
-
-def _choose(loaded: Any, container: str | None, default: Sequence[str], file: Path) -> State:
-    if container is None and _is_state(loaded):
-        return dict(loaded)
-    networks = {k: v for k, v in loaded.items() if _is_state(v)} if isinstance(loaded, dict) else {}
-    wanted = default if container is None else (container,)
-    for name in wanted:
-        if name in networks:
-            return dict(networks[name])
-    there = some([str(name) for name in networks]) if networks else "no named network"
-    raise CheckpointError(
-        f"{file} holds {there}, but {' or '.join(wanted)} was looked for; say which container to "
-        "take, or give another file"
-    )
-
-
-def _is_state(value: Any) -> bool:
-    return isinstance(value, Mapping) and bool(value) and all(map(torch.is_tensor, value.values()))
-
-
-def some(names: Sequence[str]) -> str:
-    """The first few names, and how many more there are.
-
-    >>> some(["a", "b", "c", "d"])
-    'a, b, c and 1 more'
-    """
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more
+    said: dict[str, Any] = {}
+    chosen = False
+    for name in sorted(shards):
+        if not (folder / name).is_file():
+            raise CheckpointError(f"{folder} lacks the shard {name}; copy the folder again")
+        part = _read_file(folder / name, container, default)
+        if twice := [one for one in part.state if one in state]:
+            raise CheckpointError(f"{folder} holds {some(twice)} in several shards; copy it again")
+        state |= part.state
+        said |= part.said
+        chosen = part.chosen
+    if lost := [one for names in shards.values() for one in names if one not in state]:
+        raise CheckpointError(f"{folder} lacks {some(lost)} of {index.name}; copy it again")
+    return Stored(state, said, index, chosen)

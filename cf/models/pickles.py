@@ -1,0 +1,171 @@
+"""Weights of a pickle, of which nothing is run, and which of its networks is meant."""
+
+import pickle
+import re
+import zipfile
+from argparse import Namespace
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cf.models.names import networks
+from cf.models.stored import CheckpointError, State, Stored, some
+
+CONTAINERS = ("generator_ema", "generator", "model", "state_dict")
+"""Networks of a file that are taken where none is named, best first."""
+_ALONE = ("ema", "module", "student", "net", "network", "dit", "transformer", "params", "weights")
+_DEPTH = 3
+
+
+class _Settings:
+    """Stands for an object of settings that lies beside tensors; it is not looked into."""
+
+    def __init__(self, *_: Any) -> None:
+        """Take whatever the file says."""
+
+    def __setstate__(self, state: Any) -> None:
+        """Forget it."""
+
+
+_INERT = [Namespace] + [
+    (_Settings, name)
+    for name in (
+        "types.SimpleNamespace",
+        "pathlib.PosixPath",
+        "pathlib.WindowsPath",
+        "pathlib._local.PosixPath",
+        "pathlib._local.WindowsPath",
+        "omegaconf.dictconfig.DictConfig",
+        "omegaconf.listconfig.ListConfig",
+        "omegaconf.base.ContainerMetadata",
+        "omegaconf.base.Metadata",
+        "omegaconf.nodes.AnyNode",
+    )
+]
+
+
+def read_pickle(file: Path, container: str | None, default: Sequence[str]) -> Stored:
+    """The tensors of one network, and the plain values beside it.
+
+    Args:
+        file: written by `torch.save`.
+        container: which network; None: the first there is of `default`.
+        default: containers to look for, best first; a pickle of tensors alone needs none.
+
+    Raises:
+        CheckpointError: if it is damaged, names code, or holds no such network.
+    """
+    loaded = _loaded(file)
+    if isinstance(loaded, Mapping) and "pytorch-lightning_version" in loaded and not container:
+        _refuse_training(file, loaded)
+    state, chosen = _choose(loaded, container, default, file)
+    for name, weight in state.items():
+        held = weight.untyped_storage().nbytes() if weight.layout == torch.strided else 0
+        if weight.numel() * weight.element_size() > held or weight.is_quantized:
+            raise CheckpointError(
+                f"{file} holds {name} as {weight.dtype} of {tuple(weight.shape)}, laid out as "
+                "weights are not (sparse, expanded, or quantised by PyTorch); give plain tensors"
+            )
+    return Stored(state, _plain(loaded), file, chosen)
+
+
+def _loaded(file: Path) -> Any:
+    try:
+        zipped = zipfile.is_zipfile(file)
+        with torch.serialization.safe_globals(_INERT):  # type: ignore[arg-type]
+            return torch.load(file, map_location="cpu", weights_only=True, mmap=zipped)
+    except pickle.UnpicklingError as error:
+        code = re.search(r"(?:GLOBAL|global) `?([\w.]+)", str(error))
+        if code is None:
+            raise CheckpointError(
+                f"{file} is damaged or holds no weights; copy it again"
+            ) from error
+        if code[1].startswith(("torchao.", "optimum.quanto.", "bitsandbytes.")):
+            raise CheckpointError(
+                f"{file} is quantised by {code[1].split('.')[0]}, which is not read here; give the "
+                "model's weights in bfloat16 or float32"
+            ) from error
+        raise CheckpointError(
+            f"{file} was refused and nothing in it was run: besides tensors it names {code[1]}; "
+            "ask for it as safetensors, or save its tensors alone"
+        ) from error
+    except Exception as error:  # a damaged pickle fails in many ways
+        raise CheckpointError(
+            f"{file} is truncated or damaged, or holds no weights; copy it again"
+        ) from error
+
+
+def _refuse_training(file: Path, loaded: Mapping[str, Any]) -> None:
+    """Refuse a training's own checkpoint, whose networks are not what the training made."""
+    names = loaded.get("state_dict")
+    if not isinstance(names, Mapping) or not any(str(n).startswith("student.") for n in names):
+        return
+    export = file.absolute().parent.parent / "network.safetensors"
+    remedy = f"give {export}" if export.is_file() else "give that run's network.safetensors"
+    raise CheckpointError(
+        f"{file} is a checkpoint from which a training goes on, not the network that it makes; "
+        f"{remedy}"
+    )
+
+
+def _choose(
+    loaded: Any, container: str | None, default: Sequence[str], file: Path
+) -> tuple[State, bool]:
+    """The tensors, and whether `container` names them rather than a prefix of their names."""
+    flat = _state(loaded)
+    if flat and (container is None or container in networks(flat)):
+        return flat, False
+    there = dict(_networks(loaded, ""))
+    wanted = default if container is None else (container,)
+    for name in wanted:
+        found = [path for path in there if name in (path, path.rpartition(".")[2])]
+        found = [path for path in found if path == name] or found
+        if len(found) == 1:
+            return there[found[0]], container is not None
+    for name in default if container is not None else ():
+        if container in networks(there.get(name, {})):
+            return there[name], False
+    alone = [path for path in there if path.rpartition(".")[2] in _ALONE]
+    if container is None and default == CONTAINERS and len(alone) == 1:
+        return there[alone[0]], False
+    found_names = some(list(there)) if there else "no named network"
+    raise CheckpointError(
+        f"{file} holds {found_names}, but {' or '.join(wanted)} was looked for; say which "
+        "container to take, or give another file"
+    )
+
+
+def _networks(loaded: Any, at: str, depth: int = 0) -> Iterator[tuple[str, State]]:
+    if not isinstance(loaded, Mapping) or depth > _DEPTH:
+        return
+    for name, value in loaded.items():
+        if isinstance(name, str) and isinstance(value, Mapping):
+            if state := _state(value):
+                yield at + name, state
+            else:
+                yield from _networks(value, f"{at}{name}.", depth + 1)
+
+
+def _state(value: Any) -> State:
+    """The tensors of a network, whatever lies among them; nothing if it is none."""
+    if not isinstance(value, Mapping):
+        return {}
+    tensors = {n: x for n, x in value.items() if isinstance(n, str) and isinstance(x, Tensor)}
+    weights = any("." in name for name in tensors)
+    return tensors if tensors and (weights or len(tensors) == len(value)) else {}
+
+
+def _plain(loaded: Any) -> dict[str, Any]:
+    """What a file says beside its tensors, as a header of safetensors would."""
+    said = loaded.items() if isinstance(loaded, Mapping) else ()
+    return {
+        name: value
+        for name, value in said
+        if isinstance(name, str)
+        and (
+            isinstance(value, str | int | float) or (isinstance(value, dict) and not _state(value))
+        )
+    }

@@ -1,0 +1,70 @@
+"""One transformer of Wan's architecture out of what others publish, under Wan's own names."""
+
+from pathlib import Path
+
+from cf.models.kinds import not_a_transformer, refuse_other_transformer
+from cf.models.names import is_diffusers, networks, only, to_wan_name
+from cf.models.pickles import CONTAINERS
+from cf.models.quantised import Make, unquantised
+from cf.models.stored import CheckpointError, State, Stored, some
+from cf.models.update_names import is_update, part_of
+from cf.models.updates import Updates, read_updates
+
+
+def published(
+    stored: Stored, path: str | Path, container: str | None, alpha: float | None
+) -> tuple[State, dict[str, Make], Updates]:
+    """The weights, how quantised ones are read, and the updates that PEFT saved within them.
+
+    Args:
+        stored: a file.
+        path: as the user gave it, for messages.
+        container: which network of the file; None: the one, or the customary one.
+        alpha: of the updates within; None: as the file says.
+
+    Raises:
+        CheckpointError: if there is no such network, or one that is not read.
+    """
+    state = _network(stored, path, container)
+    inner = {name: weight for name, weight in state.items() if is_update(name)}
+    state = {part_of(name)[0]: weight for name, weight in state.items() if name not in inner}
+    if "patch_embedding.weight" not in state:
+        if inner:
+            raise CheckpointError(
+                f"{path} holds low-rank updates (LoRA) rather than weights; give it as "
+                "weights.lora, beside the weights that it updates"
+            )
+        raise not_a_transformer(stored.state, path)
+    weights, made = unquantised(stored, state)
+    if is_diffusers(weights):
+        weights = {to_wan_name(name): weight for name, weight in weights.items()}
+        made = {to_wan_name(name): make for name, make in made.items()}
+    refuse_other_transformer(weights, path)
+    within = Stored(inner, stored.said, stored.file)
+    return weights, made, read_updates(within, weights, 1.0, alpha) if inner else {}
+
+
+def _network(stored: Stored, path: str | Path, container: str | None) -> State:
+    """One network's tensors under bare names, where a file's names may have several."""
+    names = networks(stored.state)
+    wanted = CONTAINERS if container is None or stored.chosen else (container,)
+    called = next((name for name in wanted if name in names), None)
+    if called is None and len(names) > 1:
+        raise CheckpointError(
+            f"{path} holds the networks {some([name or 'without prefix' for name in names])}; say "
+            f"which to take, container={next(name for name in names if name)}"
+        )
+    if called is None and container is not None and not stored.chosen:
+        raise one_network(path, container)
+    prefix = names[called] if called is not None else next(iter(names.values()), "")
+    kept = only(stored.state, prefix)
+    if len(set(kept.values())) != len(kept):
+        raise CheckpointError(
+            f"{path} holds some weights twice, under different prefixes; save one of each"
+        )
+    return {bare: stored.state[name] for name, bare in kept.items()}
+
+
+def one_network(path: str | Path, container: str) -> CheckpointError:
+    """What to say where a container is named and there is but one network."""
+    return CheckpointError(f"{path} holds one network, so leave container={container!r} out")

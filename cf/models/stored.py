@@ -1,0 +1,41 @@
+"""What is read of a file of weights: tensors by name, and what the file says beside them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+State = dict[str, Tensor]
+
+
+class CheckpointError(ValueError):
+    """A file of weights cannot be used; the message names it and the remedy."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Tensors of one network as they lie on disk.
+
+    Attributes:
+        state: under the names that the file has for them.
+        said: a header's metadata, or the plain values beside the tensors of a pickle.
+        file: where they are from; of shards, their index.
+        chosen: whether the container that was asked for is taken out already.
+    """
+
+    state: State
+    said: dict[str, Any]
+    file: Path
+    chosen: bool = False
+
+
+def some(names: Sequence[str]) -> str:
+    """The first few names, and how many more there are.
+
+    >>> some(["a", "b", "c", "d"])
+    'a, b, c and 1 more'
+    """
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
