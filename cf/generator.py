@@ -124,15 +124,14 @@ def load(settings: Settings) -> Generator:
     named = (*PARTS, "fps", "size")
     parts = {name: settings[name] for name in named if settings.get(name) is not None}
     if settings.get("model") is None:
-        config, state = read_export(source)
+        config, _ = read_export(source)
         config = {name: value for name, value in config.items() if name not in parts}
         if settings.get("memory") is not None and "rollout" in config:
             config["rollout"] = {**config["rollout"], "memory": None}
         for name in PARTS:
             _refuse_foreign(config.get(name), name)
         parts = {**config, **parts}
-    else:
-        state = load_weights(source, **settings["weights"])
+    state = load_weights(source, **(settings.get("weights") or {}))
     for name in named:
         if name not in parts:
             raise ValueError(f"{source.name} does not say its {name}; give {name}=...")

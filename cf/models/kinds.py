@@ -19,8 +19,8 @@ _TRANSFORMERS = (  # the first name that is found tells
     ("img_emb.", "an image-to-video model, which takes a picture's embedding"),
 )
 _OTHERS = (
-    (("encoder.", "decoder."), "a video codec (VAE)", "codec.folder"),
     (("token_embedding.", "shared.", "encoder.block.", "text_model."), "a text encoder", "text"),
+    (("encoder.", "decoder."), "a video codec (VAE)", "codec.folder"),
     (("visual.", "vision_model."), "an image encoder (CLIP)", ""),
     (("double_blocks.", "transformer_blocks.", "input_blocks.", "joint_blocks."), "", ""),
 )

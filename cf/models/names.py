@@ -9,8 +9,10 @@ _INSIDE = (
     "_forward_module.",
     "_fpw_module.",
 )
-_LEADING = ("base_model.model.", "diffusion_model.", "transformer.", "model.", "module.")
-_LEADING += ("pipe.dit.", "dit.", "net.", "network.", "unet.")
+_LEADING = (
+    *("base_model.model.", "diffusion_model.", "transformer.", "model.", "module."),
+    *("pipe.dit.", "dit.", "net.", "network.", "unet."),
+)
 _ROOT = "patch_embedding.weight"
 
 _ATTENTION = {"q": "to_q", "k": "to_k", "v": "to_v", "o": "to_out.0"} | {

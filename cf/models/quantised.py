@@ -30,8 +30,10 @@ _SCALES = (
     ".scales",
     ".scale",
 )
-_OF_ACTIVATIONS = (".scale_input", ".input_scale", ".input_scale_inv", ".scale_output")
-_OF_ACTIVATIONS += (".output_scale", ".input_scales", ".act_scale")
+_OF_ACTIVATIONS = (
+    *(".scale_input", ".input_scale", ".input_scale_inv", ".input_scales"),
+    *(".scale_output", ".output_scale", ".act_scale"),
+)
 _FORMATS = (
     (".quant_state.bitsandbytes__", "bitsandbytes 4-bit (NF4 or FP4)"),
     (".weight.absmax", "bitsandbytes 4-bit (NF4 or FP4)"),

@@ -10,7 +10,7 @@ _ADAPTER = r"(?:\.(?!(?:weight|bias)$)([\w-]+))?"
 _DOWN = r"\.(?:lora_A|lora_down|lora\.down|lora_linear_layer\.down)" + _ADAPTER
 _UP = r"\.(?:lora_B|lora_up|lora\.up|lora_linear_layer\.up)" + _ADAPTER
 _PARTS = tuple(
-    (part, re.compile(pattern + "$"))
+    (part, re.compile(pattern if "(?=" in pattern else pattern + "$"))
     for part, pattern in (
         ("down", _DOWN + r"(?:\.weight)?"),
         ("up", _UP + r"(?:\.weight)?"),

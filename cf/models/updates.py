@@ -47,7 +47,7 @@ def lora_files(lora: Lora, alpha: float | None = None) -> list[LoraFile]:
     given = [lora] if isinstance(lora, str | Path | Mapping) else list(lora)
     files = []
     for one in given:
-        said = {"path": one} if isinstance(one, str | Path) else one
+        said: Any = {"path": one} if isinstance(one, str | Path) else one
         known = isinstance(said, Mapping) and "path" in said and not set(said) - set(_KNOWN)
         if not known or not isinstance(said["path"], str | Path):
             raise ValueError(
@@ -130,7 +130,8 @@ def _with_norms(weight: Tensor, magnitude: Tensor) -> Tensor:
     )
     flat = weight.flatten(1)
     norms = flat.norm(dim=1 if by_row else 0, keepdim=True)
-    return (flat * (magnitude.view_as(norms) / norms)).view_as(weight)
+    changed: Tensor = flat * (magnitude.view_as(norms) / norms)
+    return changed.view_as(weight)
 
 
 Updates = dict[str, list[Update]]

@@ -1,6 +1,5 @@
 """Files and folders of weights as they lie on disk: safetensors, shards, pickles without code."""
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from cf.models.pickles import read_pickle
 from cf.models.stored import CheckpointError as CheckpointError
 from cf.models.stored import State as State
 from cf.models.stored import Stored, some
+from cf.text_files import json_of
 
 _LARGEST_HEADER = 100_000_000
 _PICKLES = ("*.pt", "*.pth", "*.bin")
@@ -120,9 +120,7 @@ def read_stored(path: Path, container: str | None, default: Sequence[str]) -> St
 def read_json(file: Path) -> Any:
     """What a JSON file says; None if it is too large or no JSON."""
     try:
-        if file.stat().st_size > _LARGEST_HEADER:
-            return None
-        return json.loads(file.read_bytes())
+        return json_of(file)
     except (OSError, ValueError, RecursionError):
         return None
 

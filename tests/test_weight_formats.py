@@ -1,0 +1,513 @@
+"""Files of weights that are no plain transformer: read right, or named with a remedy that works."""
+
+import json
+import os
+import random
+import tarfile
+import zipfile
+from argparse import Namespace
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from commands import give
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from safetensors.torch import load_file, safe_open, save_file
+from tiny import draw, model
+from torch import Tensor
+
+from cf.models.checkpoints import (
+    CheckpointError,
+    load_into,
+    load_weights,
+    read_export,
+    save_export,
+    to_diffusers,
+)
+from cf.models.start import _digest, fingerprint, is_same
+from cf.paths import CONFIG_DIR
+
+State = dict[str, Tensor]
+
+
+def network(**sizes: Any) -> Any:
+    return model(torch.float32, num_layers=1, **{"control_dim": None, **sizes})
+
+
+@pytest.fixture(scope="module")
+def state() -> State:
+    return dict(network().state_dict())
+
+
+def same(loaded: Any, expected: State) -> bool:
+    return loaded.keys() == expected.keys() and all(
+        torch.equal(loaded[name], expected[name]) for name in expected
+    )
+
+
+# Quantised weights
+
+SPELLINGS = ("scale_weight", "weight_scale", "weight_scale_inv", "scale", "weight._scale")
+
+
+def tiled(weight: Tensor, rows: int, columns: int) -> Tensor:
+    """A scale for every tile."""
+    counts = -(-weight.shape[0] // rows), -(-weight.shape[1] // columns)
+    return 0.5 + draw(*counts, seed=2).float().abs()
+
+
+def over(scale: Tensor, weight: Tensor, rows: int, columns: int) -> Tensor:
+    full = torch.empty_like(weight, dtype=torch.float32)
+    for i in range(weight.shape[0]):
+        for j in range(weight.shape[1]):
+            full[i, j] = scale[i // rows, j // columns]
+    return full
+
+
+@pytest.mark.parametrize(
+    ("spelling", "shape"),
+    [
+        *((spelling, "one") for spelling in SPELLINGS),
+        *(("scale_weight", shape) for shape in ("row", "column", "tile 16", "tile 8 x 1")),
+    ],
+)
+@pytest.mark.parametrize("kind", [torch.float8_e4m3fn, torch.float8_e5m2, torch.int8])
+def test_quantised_weights_are_multiplied_by_their_scales(
+    tmp_path: Path, state: State, spelling: str, kind: torch.dtype, shape: str
+) -> None:
+    stored, expected = {"scaled_fp8": torch.zeros(2).to(torch.float8_e4m3fn)}, dict(state)
+    for name, weight in state.items():
+        module = name.removesuffix(".weight")
+        if name.startswith("blocks.") and weight.ndim == 2:
+            small = (weight * 10).to(kind)
+            tile = {"tile 16": (16, 16), "tile 8 x 1": (8, 1)}.get(shape)
+            if tile:
+                scale = tiled(weight, *tile)
+                expected[name] = small.float() * over(scale, weight, *tile)
+            else:
+                count = {"one": (), "row": (len(weight),), "column": (len(weight), 1)}[shape]
+                scale = 0.1 + draw(*count, 1, seed=1).float().abs()[..., 0]
+                full = scale[:, None] if shape == "row" else scale
+                expected[name] = small.float() * full
+            stored |= {name: small, f"{module}.{spelling}": scale}
+            stored[f"{module}.scale_input"] = torch.ones(())
+        else:
+            stored[name] = weight
+    save_file({f"model.diffusion_model.{k}": v for k, v in stored.items()}, tmp_path / "x")
+    assert same(load_weights(tmp_path / "x"), expected)
+
+
+def test_bare_8_bit_floats_are_read_as_they_are(tmp_path: Path, state: State) -> None:
+    small = {name: weight.to(torch.float8_e4m3fn) for name, weight in state.items()}
+    save_file(small, tmp_path / "x.safetensors")
+    assert same(load_weights(tmp_path / "x.safetensors"), {k: v.float() for k, v in small.items()})
+
+
+def test_tiles_of_unknown_size_are_refused_until_said(tmp_path: Path, state: State) -> None:
+    name = "blocks.0.self_attn.q.weight"
+    scale = tiled(state[name], 12, 12)
+    small = state[name].to(torch.float8_e4m3fn)
+    whole = {**state, name: small, name.replace("weight", "weight_scale_inv"): scale}
+    save_file(whole, tmp_path / "x.safetensors")
+    with pytest.raises(
+        CheckpointError, match=r"24 x 24 with .* scales of 2 x 2, .* config.json"
+    ) as e:
+        load_weights(tmp_path / "x.safetensors")
+    remedy = str(e.value).partition("as in ")[2].replace("128", "12")
+    (tmp_path / "config.json").write_text(remedy)
+    expected = small.float() * over(scale, small, 12, 12)
+    assert torch.equal(load_weights(tmp_path / "x.safetensors")[name], expected)
+
+
+Q = "blocks.0.self_attn.q"
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({f"{Q}.weight": torch.ones(24, 24, dtype=torch.int8)}, "as int8 without a scale"),
+        ({f"{Q}.weight": torch.ones(24, 12, dtype=torch.uint8)}, "as uint8 without a scale"),
+        ({f"{Q}.weight.absmax": torch.ones(9)}, "bitsandbytes 4-bit"),
+        ({f"{Q}.weight.quant_state.bitsandbytes__nf4": torch.ones(9)}, "bitsandbytes 4-bit"),
+        ({f"{Q}.SCB": torch.ones(24)}, "bitsandbytes 8-bit"),
+        ({f"{Q}.weight._data": torch.ones(24)}, "optimum-quanto"),
+        ({f"{Q}.qweight": torch.ones(24)}, "GPTQ, AWQ or SVDQuant"),
+        ({f"{Q}.weight_scale_2": torch.ones(())}, "NVFP4"),
+        ({f"{Q}.weight_zero_point": torch.ones(())}, "with a zero point"),
+        ({f"{Q}.weight_scale": torch.ones(())}, "scales without quantised weights"),
+        (
+            {f"{Q}.comfy_quant": torch.tensor(list(b'{"format": "nvfp4"}'), dtype=torch.uint8)},
+            "nvfp4",
+        ),
+    ],
+)
+def test_other_quantisations_are_named(
+    tmp_path: Path, state: State, more: State, message: str
+) -> None:
+    save_file({**state, **more}, tmp_path / "x.safetensors")
+    with pytest.raises(CheckpointError, match=message) as caught:
+        load_weights(tmp_path / "x.safetensors")
+    assert "give the model's weights in bfloat16 or float32" in str(caught.value)
+
+
+# Names and containers
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        *("student.", "net.", "pipe.dit.", "generator.model.", "ema.", "dit."),
+        *("network.", "model.diffusion_model.", "module._orig_mod.", "_forward_module.a.b."),
+    ],
+)
+@pytest.mark.parametrize("diffusers", [False, True])
+def test_any_prefix_falls_away(tmp_path: Path, state: State, prefix: str, diffusers: bool) -> None:
+    names = to_diffusers(state) if diffusers else state
+    others = {"vae.encoder.conv1.weight": torch.ones(3), "logit_scale": torch.ones(1)}
+    save_file({**{prefix + k: v for k, v in names.items()}, **others}, tmp_path / "x.safetensors")
+    assert same(load_weights(tmp_path / "x.safetensors"), state)
+
+
+def test_one_of_several_networks_is_asked_for(tmp_path: Path, state: State) -> None:
+    both = {f"student.model.{k}": v for k, v in state.items()}
+    both |= {f"teacher.{k}": v + 1 for k, v in state.items()}
+    teacher = {name: weight + 1 for name, weight in state.items()}
+    save_file(both, tmp_path / "x.safetensors")
+    torch.save({"state_dict": both, "epoch": 3}, tmp_path / "x.pt")
+    for file in ("x.safetensors", "x.pt"):
+        with pytest.raises(CheckpointError, match=r"the networks student, teacher; say") as caught:
+            load_weights(tmp_path / file)
+        assert "container=student" in str(caught.value)
+        assert same(load_weights(tmp_path / file, "student"), state)
+        assert same(load_weights(tmp_path / file, "teacher"), teacher)
+    better = {**both, **{f"generator.{k}": v + 2 for k, v in state.items()}}
+    save_file(better, tmp_path / "x.safetensors")
+    assert torch.equal(
+        load_weights(tmp_path / "x.safetensors")[Q + ".bias"], state[Q + ".bias"] + 2
+    )
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda s: {"model": s, "args": Namespace(a=1, where=Path("x"))},
+        lambda s: {"model": s, "args": SimpleNamespace(a=1)},
+        lambda s: {**s, "args": Namespace(a=1), "step": 3},
+        lambda s: {"module": s, "ds_version": "0.1"},
+        lambda s: {"ema": s},
+        lambda s: {"nets": {"generator": {"model": s}}, "optimizer": {"state": {0: {"m": s}}}},
+    ],
+)
+def test_what_lies_beside_the_tensors_is_left(
+    tmp_path: Path, state: State, wrap: Callable[[State], Any]
+) -> None:
+    torch.save(wrap(state), tmp_path / "x.pt")
+    assert same(load_weights(tmp_path / "x.pt"), state)
+
+
+def test_tensors_larger_than_what_is_stored_are_refused(tmp_path: Path, state: State) -> None:
+    torch.save({**state, Q + ".weight": torch.ones(1).expand(2**40)}, tmp_path / "x.pt")
+    with pytest.raises(CheckpointError, match="laid out as weights are not"):
+        load_weights(tmp_path / "x.pt")
+
+
+# Folders
+
+
+def sharded(folder: Path, state: State, ending: str, index: str | None) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    names, where = sorted(state), {}
+    for i in range(2):
+        file = f"pytorch_model-{i + 1:05}-of-00002.{ending}"
+        part = {name: state[name] for name in names[i::2]}
+        (save_file if ending == "safetensors" else torch.save)(part, folder / file)
+        where |= dict.fromkeys(part, file)
+    if index:
+        (folder / index).write_text(json.dumps({"metadata": {}, "weight_map": where}))
+
+
+@pytest.mark.parametrize(
+    ("ending", "index"),
+    [
+        ("safetensors", "model.safetensors.index.json"),
+        ("safetensors", None),
+        ("bin", "pytorch_model.bin.index.json"),
+        ("bin", None),
+    ],
+)
+def test_shards_of_every_kind(tmp_path: Path, state: State, ending: str, index: str | None) -> None:
+    sharded(tmp_path / "x", state, ending, index)
+    assert same(load_weights(tmp_path / "x"), state)
+    if index:
+        assert same(load_weights(tmp_path / "x" / index), state)
+        assert fingerprint(tmp_path / "x" / index) != fingerprint(tmp_path / "x")
+        where = {"head.head.bias": f"../x/pytorch_model-00001-of-00002.{ending}"}
+        (tmp_path / "x" / index).write_text(json.dumps({"weight_map": where}))
+        with pytest.raises(CheckpointError, match="which is not beside it"):
+            load_weights(tmp_path / "x")
+        where = {"lost.weight": f"pytorch_model-00001-of-00002.{ending}"}
+        (tmp_path / "x" / index).write_text(json.dumps({"weight_map": where}))
+        with pytest.raises(CheckpointError, match=r"lacks lost.weight of"):
+            load_weights(tmp_path / "x")
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "bin", "pt", "pth"])
+def test_the_default_variant_of_a_folder_is_taken(tmp_path: Path, state: State, kind: str) -> None:
+    write = save_file if kind == "safetensors" else torch.save
+    place = tmp_path / "x" / "transformer"
+    place.mkdir(parents=True)
+    write(to_diffusers(state), place / f"diffusion_pytorch_model.{kind}")
+    half = {name: weight.half() for name, weight in to_diffusers(state).items()}
+    write(half, place / f"diffusion_pytorch_model.fp16.{kind}")
+    assert same(load_weights(tmp_path / "x"), state)
+    (place / f"diffusion_pytorch_model.{kind}").unlink()
+    assert load_weights(place)[Q + ".bias"].dtype == torch.float16
+
+
+def test_folders_of_other_layouts_are_named(tmp_path: Path, state: State) -> None:
+    from torch.distributed.checkpoint import format_utils
+
+    torch.save({"model": state}, tmp_path / "x.pt")
+    format_utils.torch_save_to_dcp(tmp_path / "x.pt", tmp_path / "dcp")
+    with pytest.raises(CheckpointError, match=r"distributed checkpoint.*dcp_to_torch") as caught:
+        load_weights(tmp_path / "dcp")
+    assert f"format_utils dcp_to_torch '{tmp_path / 'dcp'}' model.pt" in str(caught.value)
+    format_utils.dcp_to_torch_save(tmp_path / "dcp", tmp_path / "again.pt")
+    assert same(load_weights(tmp_path / "again.pt"), state)
+    for expert in ("high_noise_model", "low_noise_model"):
+        (tmp_path / "two" / expert).mkdir(parents=True)
+        save_file(state, tmp_path / "two" / expert / "diffusion_pytorch_model.safetensors")
+    with pytest.raises(CheckpointError, match=r"its folders high_noise_model, low_noise_model do"):
+        load_weights(tmp_path / "two")
+
+
+# What is something else
+
+TEXTS = {
+    "lfs": b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 5676070424\n",
+    "html": b"\n<!DOCTYPE html><html><body>Please log in</body></html>",
+    "xml": b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>',
+    "error": b'{"error": "Repository not found"}',
+    "text": b"Invalid credentials in Authorization header",
+    "empty": b"",
+}
+BINARIES = {
+    "gguf": b"GGUF\x03\x00\x00\x00" + bytes(64),
+    "onnx": b"\x08\x08\x12\x07pytorch\x1a\x052.3.0:\x80" + bytes(64),
+    "engine": b"ftrt" + bytes(64),
+    "hdf": b"\x89HDF\r\n\x1a\n" + bytes(64),
+    "npy": b"\x93NUMPY\x01\x00" + bytes(64),
+    "gz": b"\x1f\x8b\x08\x00" + bytes(64),
+}
+SAID = {
+    "lfs": "is a git-lfs pointer in place of the weights; fetch them: git -C '.*' lfs pull",
+    "html": r"is a web page \(HTML\) in place of the weights; download it again",
+    "xml": "is XML, as servers send with an error",
+    "error": "is JSON in place of the weights: .*Repository not found.*; download it again",
+    "text": "is text in place of the weights: 'Invalid credentials",
+    "empty": r"is empty \(0 bytes\)",
+    "gguf": "is GGUF, .*; give the model's .safetensors or .pt file",
+    "onnx": "is ONNX",
+    "engine": "is a TensorRT engine",
+    "hdf": "is HDF5",
+    "npy": "is a NumPy array",
+    "gz": "is a gzip archive; unpack it",
+}
+
+
+@pytest.mark.parametrize("kind", SAID)
+@pytest.mark.parametrize("name", ["x.safetensors", "x.pt"])
+def test_what_is_no_weights_is_named(tmp_path: Path, kind: str, name: str) -> None:
+    (tmp_path / name).write_bytes({**TEXTS, **BINARIES}[kind])
+    for read in (load_weights, read_export):
+        with pytest.raises(CheckpointError, match=SAID[kind]) as caught:
+            read(tmp_path / name)
+        assert str(tmp_path / name) in str(caught.value)
+
+
+def test_archives_are_named(tmp_path: Path, state: State) -> None:
+    save_file(state, tmp_path / "x.safetensors")
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.write(tmp_path / "x.safetensors", "x.safetensors")
+    with tarfile.open(tmp_path / "x.tar", "w") as tar:
+        tar.add(tmp_path / "x.safetensors", "x.safetensors")
+    with zipfile.ZipFile(tmp_path / "script.pt", "w") as script:
+        for part in ("data.pkl", "constants.pkl", "code/__torch__.py"):
+            script.writestr(f"script/{part}", b"")
+    torch.save({"model": {"a.weight": torch.zeros(10**6)}}, tmp_path / "x.pt")
+    with (
+        zipfile.ZipFile(tmp_path / "x.pt") as plain,
+        zipfile.ZipFile(tmp_path / "packed.pt", "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
+        for one in plain.infolist():
+            packed.writestr(one.filename, plain.read(one))
+    for name, message in (
+        ("x.zip", "is a zip archive; unpack it"),
+        ("x.tar", "is a tar archive; unpack it"),
+        ("script.pt", "is TorchScript"),
+        ("packed.pt", "was packed again"),
+    ):
+        with pytest.raises(CheckpointError, match=message):
+            load_weights(tmp_path / name)
+
+
+def other(**more: Any) -> State:
+    """A transformer with more than ours has."""
+    return {**network().state_dict(), **{k.replace("_z_", "."): v for k, v in more.items()}}
+
+
+def wide() -> State:
+    state = dict(network().state_dict())
+    return {**state, "patch_embedding.weight": torch.ones(24, 5, 1, 2, 2)}
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        (other(vace_blocks_z_0_z_bias=torch.ones(2)), "is a VACE model"),
+        (other(img_emb_z_proj_z_1_z_bias=torch.ones(2)), "is an image-to-video model"),
+        (other(blocks_z_0_z_cross_attn_z_k_img_z_weight=torch.ones(2)), "an image-to-video model"),
+        (wide(), "image-to-video or control model: it takes 5 channels to make 2"),
+        (other(control_adapter_z_conv_z_bias=torch.ones(2)), "steered by a camera"),
+        ({"encoder.conv1.weight": torch.ones(2), "decoder.conv1.bias": torch.ones(2)}, "codec"),
+        (
+            {"token_embedding.weight": torch.ones(2), "blocks.0.attn.q.weight": torch.ones(2)},
+            "text",
+        ),
+        ({"shared.weight": torch.ones(2), "encoder.block.0.layer.0.q": torch.ones(2)}, "text enc"),
+        ({"visual.conv1.weight": torch.ones(2)}, "an image encoder"),
+        ({"double_blocks.0.img_attn.qkv.weight": torch.ones(2)}, "another architecture"),
+        ({"_flat_param": torch.ones(9)}, "FSDP flattened"),
+        ({"fc.weight": torch.ones(2)}, "holds no transformer of Wan's architecture"),
+    ],
+)
+def test_other_models_are_named(tmp_path: Path, state: State, message: str) -> None:
+    save_file(state, tmp_path / "x.safetensors")
+    with pytest.raises(CheckpointError, match=message):
+        load_weights(tmp_path / "x.safetensors")
+
+
+def test_a_file_cut_or_changed_anywhere_is_told(tmp_path: Path, state: State) -> None:
+    """No traceback and no crash, whatever is done to a file."""
+    draw_from = random.Random(0)
+    save_file(state, tmp_path / "whole.safetensors")
+    torch.save({"generator": state}, tmp_path / "whole.pt")
+    for i in range(60):
+        kind = ("safetensors", "pt")[i % 2]
+        whole = bytearray((tmp_path / f"whole.{kind}").read_bytes())
+        ends = min(len(whole), 3000)
+        for _ in range(draw_from.randrange(1, 5)):
+            whole[draw_from.randrange(ends)] = draw_from.randrange(256)
+        (tmp_path / f"x.{kind}").write_bytes(whole)
+        try:
+            load_into(network(), load_weights(tmp_path / f"x.{kind}"), "x")
+        except CheckpointError:
+            continue
+
+
+# Numbers
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16, torch.float8_e5m2])
+def test_what_is_not_finite_is_named_and_not_loaded(
+    tmp_path: Path, state: State, value: float, kind: torch.dtype
+) -> None:
+    broken = {name: weight.to(kind) for name, weight in state.items()}
+    broken[Q + ".weight"].view(-1)[7] = value
+    save_file(broken, tmp_path / "x.safetensors")
+    mine = model(torch.float32, num_layers=1, control_dim=None, seed=1)
+    before = {name: weight.clone() for name, weight in mine.state_dict().items()}
+    with pytest.raises(CheckpointError, match=rf"x holds NaN or infinite numbers in {Q}.weight:"):
+        load_into(mine, load_weights(tmp_path / "x.safetensors"), "x")
+    assert same(mine.state_dict(), before)
+    lora = {"blocks.0.ffn.0.diff": torch.full((32, 24), value).to(kind)}
+    save_file(lora, tmp_path / "lora.safetensors")
+    save_file(state, tmp_path / "base.safetensors")
+    with pytest.raises(CheckpointError, match=r"lora.safetensors holds NaN"):
+        load_weights(tmp_path / "base.safetensors", lora=tmp_path / "lora.safetensors")
+
+
+# Our own files
+
+
+def test_equal_exports_are_equal_bytes(tmp_path: Path, state: State) -> None:
+    config = {"model": {"_target_": "x", "text": 'é "quoted" \n 狐 \x7f \x1f'}, "fps": 16.0}
+    files = []
+    for i in range(8):
+        save_export(tmp_path / f"{i}.safetensors", state, config)
+        files.append((tmp_path / f"{i}.safetensors").read_bytes())
+    assert len(set(files)) == 1
+    assert read_export(tmp_path / "0.safetensors")[0] == config
+    with safe_open(tmp_path / "0.safetensors", framework="pt") as stream:
+        assert set(stream.metadata()) == {"cf", "format"}
+    assert same(load_file(tmp_path / "0.safetensors"), state)
+    before = os.umask(0o027)
+    try:
+        save_export(tmp_path / "mode.safetensors", state, config)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "mode.safetensors").stat().st_mode & 0o777 == 0o640
+
+
+def test_hashes_of_exports_in_either_order_still_hold(tmp_path: Path, state: State) -> None:
+    file, recorded = tmp_path / "old.safetensors", set()
+    metadata = {"format": "pt", "cf": json.dumps({"a": "é"})}
+    for _ in range(40):  # as the library wrote them, in an order of chance
+        save_file(state, file, metadata)
+        _digest.cache_clear()
+        recorded.add(fingerprint(file))
+    save_export(file, state, {"a": "é"})
+    _digest.cache_clear()
+    assert len(recorded) == 2
+    assert all(is_same(file, sha) for sha in recorded)
+    state = {**state, Q + ".bias": state[Q + ".bias"] + 1}
+    save_export(file, state, {"a": "é"})
+    _digest.cache_clear()
+    assert not any(is_same(file, sha) for sha in recorded)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run's folder with a network that draws pixels, and a checkpoint to go on from."""
+    with initialize_config_dir(version_base="1.3", config_dir=CONFIG_DIR):
+        cfg = compose("fit", ["memory=sliding", "model.num_layers=1", "hydra.runtime.output_dir=o"])
+    parts = {
+        name: OmegaConf.to_container(cfg[name], resolve=True)
+        for name in ("model", "codec", "text", "rollout")
+    }
+    state = instantiate(cfg.model, _convert_="all").state_dict()
+    folder = tmp_path / "run"
+    save_export(folder / "network.safetensors", state, {**parts, "fps": 8, "size": [32, 32]})
+    (folder / "checkpoints").mkdir()
+    training = {f"{role}.{k}": v for role in ("student", "critic") for k, v in state.items()}
+    saved = {"pytorch-lightning_version": "2.6", "state_dict": training}
+    torch.save(saved, folder / "checkpoints" / "step=00000002.ckpt")
+    return folder
+
+
+def test_a_training_checkpoint_names_its_network(run: Path, refused: Callable[..., str]) -> None:
+    checkpoint = f"checkpoint='{run}/checkpoints/step=00000002.ckpt'"
+    told = refused("cf.generate", checkpoint, "hydra.run.dir=none")
+    assert "a checkpoint from which a training goes on" in told
+    export = told.rpartition("give ")[2].strip()
+    assert export == str(run / "network.safetensors")
+    for read in (load_weights, read_export):
+        with pytest.raises(CheckpointError, match=rf"give {export}"):
+            read(run / "checkpoints" / "step=00000002.ckpt")
+    (ours,) = (run / "checkpoints").iterdir()
+    assert same(load_weights(ours, "student"), load_file(export))
+
+    lora = run / "lora.safetensors"
+    save_file({"head.head.diff_b": torch.full((192,), 5.0)}, lora)
+    parts = (f"checkpoint={export}", "seconds=0.1")
+    give("cf.generate", *parts, "hydra.run.dir=plain")
+    several = f"weights.lora=[{{path: '{lora}', strength: 0.5}}]"
+    give("cf.generate", *parts, several, "hydra.run.dir=made")
+    assert Path("made/video_0.mp4").read_bytes() != Path("plain/video_0.mp4").read_bytes()
+    assert "absent does not exist" in refused("cf.generate", *parts, "weights.lora=absent")
