@@ -11,12 +11,12 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from table import Row, markdown
 from throughput import CONFIG_DIR, HERE, _git
 
+from cf.command_line import command
 from cf.entry import Settings, plain, told
 
 PAGE = """# What grows with a long video
@@ -33,7 +33,7 @@ per second, made by an untrained network on a drawn world and measured by {metri
 """
 
 
-@hydra.main(version_base="1.3", config_path=str(HERE), config_name="long")
+@command("long", str(HERE), "benchmarks/long.py")
 def main(cfg: DictConfig) -> None:
     """Measure, append the rows, write the page."""
     with told("benchmarks/long.py"):
@@ -147,5 +147,4 @@ def _about(settings: Settings) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.argv.insert(1, f'hydra.searchpath=["file://{CONFIG_DIR}"]')  # the groups
     main()

@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 from table import Row, markdown, ratio, shown
 from throughput import CONFIG_DIR, HERE, measure, memories
 
+from cf.command_line import command
 from cf.entry import told
 
 PAGE = """# What a memory costs
@@ -35,7 +36,7 @@ during one. Weights are random.
 """
 
 
-@hydra.main(version_base="1.3", config_path=str(HERE), config_name="memory")
+@command("memory", str(HERE), "benchmarks/memory.py")
 def main(cfg: DictConfig) -> None:
     """Measure, append the rows, write the page."""
     with told("benchmarks/memory.py"):
@@ -128,5 +129,4 @@ SEARCH = f'hydra.searchpath=["file://{CONFIG_DIR}"]'
 """Where the groups of throughput.yaml are."""
 
 if __name__ == "__main__":
-    sys.argv.insert(1, SEARCH)
     main()

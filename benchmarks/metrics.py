@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import hydra
 import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
@@ -19,6 +18,7 @@ from table import Row, markdown, shown, spread
 from throughput import CONFIG_DIR, HERE, _git
 from torch import Tensor
 
+from cf.command_line import command
 from cf.entry import Settings, build, plain, told
 from cf.metrics.base import VideoMetric, together
 from cf.metrics.extractors.base import Extractor
@@ -39,7 +39,7 @@ the same thing share it, so all of them together take less than their sum.
 """
 
 
-@hydra.main(version_base="1.3", config_path=str(HERE), config_name="metrics")
+@command("metrics", str(HERE), "benchmarks/metrics.py")
 def main(cfg: DictConfig) -> None:
     """Measure, append the rows, write the page."""
     with told("benchmarks/metrics.py"):
@@ -193,5 +193,4 @@ SEARCH = f'hydra.searchpath=["file://{CONFIG_DIR}"]'
 """Where the groups of configs/ are."""
 
 if __name__ == "__main__":
-    sys.argv.insert(1, SEARCH)
     main()

@@ -14,11 +14,11 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from table import Row, compared, report, spread
 
+from cf.command_line import command
 from cf.entry import Settings, plain, told
 from cf.paths import CONFIG_DIR
 
@@ -27,7 +27,7 @@ Task = tuple[str, Any]
 """("block", its number from 1) or ("train_step", "forcing" or "rollout")."""
 
 
-@hydra.main(version_base="1.3", config_path=str(HERE), config_name="throughput")
+@command("throughput", str(HERE), "benchmarks/throughput.py")
 def main(cfg: DictConfig) -> None:
     """Measure, append the rows, write the table."""
     with told("benchmarks/throughput.py"):
@@ -217,5 +217,4 @@ def _git(*command: str) -> str | None:
 
 
 if __name__ == "__main__":
-    sys.argv.insert(1, f'hydra.searchpath=["file://{CONFIG_DIR}"]')  # the groups
     main()

@@ -5,17 +5,16 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from cf.command_line import command
 from cf.entry import plain, told
-from cf.paths import CONFIG_DIR
 
 log = logging.getLogger("cf.benchmark")
 
 
-@hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name="benchmark")
+@command("benchmark")
 def main(cfg: DictConfig) -> None:
     """Compare as `cfg` says."""
     with told("cf.benchmark"):

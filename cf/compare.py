@@ -7,12 +7,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from cf.command_line import command
 from cf.entry import plain, told
-from cf.paths import CONFIG_DIR
+from cf.literal import quoted
 
 log = logging.getLogger("cf.compare")
 
@@ -41,51 +41,31 @@ def hydrated(arguments: Sequence[str]) -> list[str]:
             several = path.startswith("[") and path.endswith("]")
             paths = path[1:-1].split(",") if several else [path]
             groups.setdefault(name, []).extend(paths)
-    rest += [f"runs=[{','.join(map(_quoted, runs))}]"] if runs else []
-    inner = ",".join(f"{name}:[{','.join(map(_quoted, paths))}]" for name, paths in groups.items())
+    rest += [f"runs=[{','.join(map(quoted, runs))}]"] if runs else []
+    inner = ",".join(f"{name}:[{','.join(map(quoted, paths))}]" for name, paths in groups.items())
     return [*rest, f"groups={{{inner}}}"] if groups else rest
 
 
-def _quoted(path: str) -> str:
-    return "'" + path.replace("\\", "\\\\").replace("'", "\\'") + "'"
-
-
-@hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name="compare")
+@command("compare")
 def _main(cfg: DictConfig) -> None:
     with told("cf.compare"):
         from cf.bench.beside import given, lay
 
         settings = plain(cfg)
-        groups = {
-            name: _listed(f"groups.{name}", paths)
-            for name, paths in _mapped(settings["groups"]).items()
-        }
+        groups = {name: _listed(paths) for name, paths in (settings["groups"] or {}).items()}
         only = settings["only"]
-        paths = given(_listed("runs", settings["runs"]), groups)
+        paths = given(_listed(settings["runs"]), groups)
         folder = Path(HydraConfig.get().runtime.output_dir)
-        text = lay(paths, None if only is None else _listed("only", only), folder)
+        text = lay(paths, None if only is None else _listed(only), folder)
         log.info("\n%s\n%s", text, folder / "compare.md")
         if paths.trainings:
             log.info("curves: %s", folder / "curves.png")
             log.info("tensorboard --logdir %s", folder / "tensorboard")
 
 
-def _listed(name: str, value: object) -> list[str]:
-    if value is None:
-        return []
-    some: list[object] = value if isinstance(value, list) else [value]
-    named = [one for one in some if isinstance(one, str)]
-    if len(named) < len(some):
-        raise ValueError(f"{name} must be paths or names, got {value!r}")
-    return named
-
-
-def _mapped(value: object) -> dict[str, object]:
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise ValueError(f"groups must be {{name: [run, run]}}, got {value!r}")
-    return {str(name): paths for name, paths in value.items()}
+def _listed(value: str | list[str] | None) -> list[str]:
+    """As a list; its kind was checked with all settings."""
+    return [value] if isinstance(value, str) else value or []
 
 
 def main() -> None:

@@ -2,17 +2,18 @@
 
 import logging
 import os
+import shlex
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from cf.command_line import command
 from cf.entry import Settings, plain, told
-from cf.paths import CONFIG_DIR
+from cf.literal import quoted
 
 log = logging.getLogger("cf.demo")
 
@@ -24,7 +25,7 @@ _MEASURED = {
 }
 
 
-@hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name="demo")
+@command("demo")
 def main(cfg: DictConfig) -> None:
     """Run the demo as `cfg` says."""
     with told("cf.demo"):
@@ -39,19 +40,22 @@ def on_worlds(settings: Settings, folder: Path) -> None:
     start = ["experiment=rooms_teacher,rooms_base", *shared]
     _sweep(folder / "start", start, "${hydra:runtime.choices.experiment}")
     teacher, base = folder / "start" / "rooms_teacher", folder / "start" / "rooms_base"
-    starts = [f"start.teacher.path='{teacher}'", f"start.student.path='{base}'"]
+    starts = [
+        f"start.teacher.path={quoted(str(teacher))}",
+        f"start.student.path={quoted(str(base))}",
+    ]
     runs: dict[str, Path] = {}
     for name, sweep in settings["sweeps"].items():
         _sweep(folder / name, [*starts, *sweep["settings"], *shared], sweep["subdir"])
         runs |= {student: folder / name / run for student, run in sweep["students"].items()}
-    named = ",".join(f"{name}:'{run}'" for name, run in runs.items())
+    named = ",".join(f"{name}:{quoted(str(run))}" for name, run in runs.items())
     measured = folder / "recall"
     _command(
         "cf.recall",
         f"students={{{named}}}",
-        f"oracle='{teacher}'",
+        f"oracle={quoted(str(teacher))}",
         *settings["recall"],
-        f"hydra.run.dir='{measured}'",
+        f"hydra.run.dir={quoted(str(measured))}",
     )
     for what, name in _MEASURED.items():
         log.info("%s: %s", what, measured / name)
@@ -61,17 +65,22 @@ def on_worlds(settings: Settings, folder: Path) -> None:
 def on_videos(settings: Settings, folder: Path) -> None:
     """Train on a folder of videos, then stream a much longer continuation of one of them."""
     run, videos, settings = folder / "run", settings["videos"], settings["on_videos"]
-    _command("cf.fit", f"data.folder='{videos}'", *settings["fit"], f"hydra.run.dir='{run}'")
+    _command(
+        "cf.fit",
+        f"data.folder={quoted(videos)}",
+        *settings["fit"],
+        f"hydra.run.dir={quoted(str(run))}",
+    )
     start = _trained_on(run)
     for memory in settings["memories"]:
         _command(
             "cf.generate",
-            f"checkpoint='{run}'",
+            f"checkpoint={quoted(str(run))}",
             f"memory={memory}",
-            f"video='{start}'",
+            f"video={quoted(str(start))}",
             f"seconds={settings['seconds']}",
             *settings["generate"],
-            f"hydra.run.dir='{folder / memory}'",
+            f"hydra.run.dir={quoted(str(folder / memory))}",
         )
     clip = _clip_seconds(run)
     log.info("trained on clips of %.1f s; every video goes on for %s s", clip, settings["seconds"])
@@ -89,7 +98,7 @@ def _sweep(folder: Path, settings: list[str], subdir: str) -> None:
         *settings,
         "hydra/launcher=joblib",
         "hydra.launcher.n_jobs=2",
-        f"hydra.sweep.dir='{folder}'",
+        f"hydra.sweep.dir={quoted(str(folder))}",
         f"hydra.sweep.subdir='{subdir}'",
     )
 
@@ -114,7 +123,7 @@ def _clip_seconds(run: Path) -> float:
 
 def _command(module: str, *arguments: str) -> None:
     """Each part is a command that the reader can give as well, and is shown as such."""
-    log.info("python -m %s %s", module, " ".join(arguments))
+    log.info("python -m %s", shlex.join([module, *arguments]))
     environment = {**os.environ, "OMP_NUM_THREADS": "1"} if "--multirun" in arguments else None
     command = [sys.executable, "-m", module, *arguments]
     done = subprocess.run(command, check=False, env=environment)

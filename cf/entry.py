@@ -1,12 +1,15 @@
 """From a Hydra configuration to objects, with mistakes told in one line."""
 
 import inspect
+import math
 import os
 import sys
 import types
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from hydra.errors import HydraException, InstantiationException
@@ -14,16 +17,55 @@ from hydra.utils import get_method, instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from cf.literal import literally, opened
 from cf.processes import end_with_parent
 
 Settings = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Within:
+    """Bounds of a number, for `Annotated[int, Within(1, 8)]`; `above` itself is outside."""
+
+    least: float = -math.inf
+    most: float = math.inf
+    above: float = -math.inf
+
+    def holds(self, value: Any) -> bool:
+        """Whether a number lies within them; what is no number is for others to judge."""
+        return isinstance(value, bool | str | None) or (
+            self.least <= value <= self.most and value > self.above
+        )
+
+    def __str__(self) -> str:
+        low = f"above {self.above:g}" if self.above > self.least else f"from {self.least:g}"
+        if max(self.least, self.above) == -math.inf:
+            return f"up to {_figure(self.most)}"
+        return low if self.most == math.inf else f"{low} to {_figure(self.most)}"
+
+
+class Form(str):
+    """How a value is written, for `Annotated[..., Form("[height,width]")]`."""
+
+
+def _figure(value: float) -> str:
+    return str(int(value)) if float(value).is_integer() else f"{value:g}"
 
 
 def plain(cfg: DictConfig) -> Settings:
     """The resolved configuration as a dictionary; `???` where a value is missing."""
     container = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(container, dict)
-    return typing.cast(Settings, container)
+    return typing.cast(Settings, opened(container))
+
+
+def escaped(settings: Any) -> Any:
+    """The same for OmegaConf to read again: a text that holds `${` is no reference."""
+    if isinstance(settings, dict):
+        return {name: escaped(value) for name, value in settings.items()}
+    if isinstance(settings, list | tuple):
+        return [escaped(value) for value in settings]
+    return literally(settings) if isinstance(settings, str) else settings
 
 
 def build(settings: Settings, where: str, **overrides: Any) -> Any:
@@ -41,7 +83,7 @@ def build(settings: Settings, where: str, **overrides: Any) -> Any:
     if overrides:
         rest["_partial_"] = True
     try:
-        made = instantiate(rest, _convert_="all")
+        made = instantiate(escaped(escaped(rest)), _convert_="all")  # Hydra resolves twice
     except InstantiationException as error:
         if isinstance(error.__cause__, ValueError | OSError | ImportError):
             raise error.__cause__ from None
@@ -74,7 +116,8 @@ def check(settings: Any, where: str) -> None:
 def _check_call(settings: Settings, where: str) -> None:
     target = get_method(settings["_target_"])
     signature = inspect.signature(target)
-    hints = typing.get_type_hints(_initialiser(target) if isinstance(target, type) else target)
+    called = _initialiser(target) if isinstance(target, type) else target
+    hints = typing.get_type_hints(called, include_extras=True)
     kinds = {parameter.kind for parameter in signature.parameters.values()}
     for name, value in settings.items():
         if name.startswith("_"):
@@ -82,45 +125,75 @@ def _check_call(settings: Settings, where: str) -> None:
         if name not in signature.parameters and inspect.Parameter.VAR_KEYWORD not in kinds:
             known = ", ".join(signature.parameters) or "none"
             raise ValueError(f"{where} has no setting {name!r}; it has {known}")
-        if name in hints and not _fits(value, hints[name]):
-            raise ValueError(f"{where}.{name} must be {_wanted(hints[name])}, got {value!r}")
+        if name in hints and (message := fault(value, hints[name])):
+            raise ValueError(f"{where}.{name} must be {message}, got {value!r}")
 
 
 def _initialiser(cls: type) -> Any:
     return next(vars(one)["__init__"] for one in cls.__mro__ if "__init__" in vars(one))
 
 
+def fault(value: Any, hint: Any) -> str:
+    """What a value must be if it cannot stand for `hint`; empty if it can."""
+    return "" if _fits(value, hint) else _wanted(hint)
+
+
 def _fits(value: Any, hint: Any) -> bool:
     """Whether a YAML value can stand for `hint`; kinds that YAML cannot write always fit."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Annotated:
+        limits = [one for one in args[1:] if isinstance(one, Within)]
+        return _fits(value, args[0]) and all(one.holds(value) for one in limits)
     if origin in (typing.Union, types.UnionType):
         return any(_fits(value, one) for one in args)
     if origin is typing.Literal:
         return value in args
     if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        return number and not math.isnan(value)
     if hint is int:
         return isinstance(value, int) and not isinstance(value, bool)
-    if hint in (bool, str):
-        return isinstance(value, hint)
+    if hint is bool or (isinstance(hint, type) and issubclass(hint, str)):
+        return isinstance(value, bool if hint is bool else str)
+    if hint is Path:
+        return isinstance(value, str) and value != ""
     if hint in (None, type(None)):
         return value is None
+    if origin is tuple and Ellipsis not in args:
+        pairs = zip(value, args, strict=False) if isinstance(value, list | tuple) else ()
+        return len(args) == len(list(pairs)) == len(value) and all(
+            _fits(one, kind) for one, kind in zip(value, args, strict=True)
+        )
     if origin in (list, tuple) or (isinstance(origin, type) and issubclass(origin, Sequence)):
         inner = [one for one in args if one is not Ellipsis] or [Any]
         return isinstance(value, list | tuple) and all(_fits(one, inner[0]) for one in value)
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return isinstance(value, Mapping) and all(_fits(one, args[1]) for one in value.values())
     return isinstance(value, dict) or not isinstance(hint, type) or hint in (object, Any)
 
 
 def _wanted(hint: Any) -> str:
     names = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        return " or ".join(_wanted(one) for one in typing.get_args(hint))
-    if typing.get_origin(hint) is typing.Literal:
-        return "one of " + ", ".join(map(str, typing.get_args(hint)))
+    names |= {Path: "a path", dict: "a mapping", list: "a list"}
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Annotated:
+        forms = [str(one) for one in args[1:] if isinstance(one, Form)]
+        if forms:
+            return forms[0]
+        limits = [str(one) for one in args[1:] if isinstance(one, Within)]
+        return " ".join([_wanted(args[0]), *limits])
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(_wanted(one) for one in args)
+    if origin is typing.Literal:
+        return "one of " + ", ".join(map(str, args))
     if hint in (None, type(None)):
         return "null"
-    if typing.get_origin(hint):
-        return "a list of " + " / ".join(_wanted(one) for one in typing.get_args(hint)[:1])
+    if origin is tuple and Ellipsis not in args:
+        return "a list of " + " and ".join(_wanted(one) for one in args)
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return f"{{name: {_wanted(args[1])}, ...}}"
+    if origin:
+        return "a list of " + " / ".join(_wanted(one) for one in args[:1])
     return names.get(hint, f"a {getattr(hint, '__name__', hint)}")
 
 

@@ -8,12 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from cf.command_line import command
 from cf.entry import Settings, build, plain, told
-from cf.paths import CONFIG_DIR
 
 if TYPE_CHECKING:
     from cf.evaluation.videos import Listed
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("cf.evaluate")
 
 
-@hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name="evaluate")
+@command("evaluate")
 def main(cfg: DictConfig) -> None:
     """Evaluate as `cfg` says."""
     with told("cf.evaluate"):

@@ -8,12 +8,11 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from cf.command_line import command
 from cf.entry import Settings, build, plain, told
-from cf.paths import CONFIG_DIR
 from cf.phases import Phases
 from cf.run_folder import RunFolder
 
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("cf.fit")
 
 
-@hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name="fit")
+@command("fit")
 def main(cfg: DictConfig) -> None:
     """Train as `cfg` says, or go on with the run in `resume`."""
     with told("cf.fit"):

@@ -9,13 +9,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from cf.command_line import command
 from cf.entry import Settings, plain, told
 from cf.generator import Generator, load
-from cf.paths import CONFIG_DIR
 
 if TYPE_CHECKING:
     import torch
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("cf.generate")
 
 
-@hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name="generate")
+@command("generate")
 def main(cfg: DictConfig) -> None:
     """Generate as `cfg` says."""
     with told("cf.generate"):

@@ -140,12 +140,27 @@ def load(settings: Settings) -> Generator:
     if settings.get("memory") is not None:
         rollout["memory"] = settings["memory"]
     device = torch.device(_device(settings["device"]))
+    codec = build(parts["codec"], "codec")
+    _refuse_size(parts, codec.space_stride)
     network: Backbone = build(parts["model"], "model")
     load_into(network, state, str(source))
     network.to(device, getattr(torch, settings["dtype"])).eval().requires_grad_(False)
-    codec, text = (build(parts[name], name).to(device) for name in ("codec", "text"))
+    codec, text = codec.to(device), build(parts["text"], "text").to(device)
     made = (build(rollout, "rollout"), build(settings["switch"], "switch"))
     return Generator(network, codec, text, *made, float(parts["fps"]), tuple(parts["size"]))
+
+
+def _refuse_size(parts: Settings, stride: int) -> None:
+    """Refuse pictures of another size than the network makes."""
+    latents = parts["model"].get("latent_shape")
+    if latents is None:
+        return
+    made, asked = [side * stride for side in latents[1:]], list(parts["size"])
+    if made != asked:
+        raise ValueError(
+            f"size={asked}: this network makes pictures of {made[0]} x {made[1]}; leave size out, "
+            f"or give size=[{made[0]},{made[1]}]"
+        )
 
 
 def _refuse_foreign(settings: Any, where: str) -> None:

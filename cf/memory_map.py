@@ -12,8 +12,8 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from cf.command_line import command
 from cf.entry import Settings, build, plain, told
-from cf.paths import CONFIG_DIR
 
 if TYPE_CHECKING:
     from cf.memory.base import Memory
@@ -37,7 +37,7 @@ else, it has a row of its own.
 """
 
 
-@hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name="memory_map")
+@command("memory_map")
 def main(cfg: DictConfig) -> None:
     """Draw as `cfg` says."""
     with told("cf.memory_map"):

@@ -11,6 +11,7 @@ from pathlib import Path
 import yaml
 
 from cf.files import write_text
+from cf.literal import quoted
 from cf.run_folder import RunFolder
 
 log = logging.getLogger("cf.fit")
@@ -101,9 +102,9 @@ class Phases:
                 self._refuse_stale(run)
                 log.info("phase %s is finished: %s", name, run.export)
                 continue
-            arguments = [*given, *settings, *self.shared, f"hydra.run.dir='{run.path}'"]
+            arguments = [*given, *settings, *self.shared, f"hydra.run.dir={quoted(str(run.path))}"]
             if run.config.is_file():
-                arguments = [*given, f"resume='{run.path}'"]
+                arguments = [*given, f"resume={quoted(str(run.path))}"]
             log.info("phase %s: python -m cf.fit %s", name, " ".join(arguments))
             done = subprocess.run([sys.executable, "-m", "cf.fit", *arguments], check=False)
             if done.returncode or not run.finished():

@@ -11,12 +11,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from cf.command_line import command
 from cf.entry import Settings, build, plain, told
-from cf.paths import CONFIG_DIR
 from cf.processes import Died, spread
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("cf.recall")
 
 
-@hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name="recall")
+@command("recall")
 def main(cfg: DictConfig) -> None:
     """Measure as `cfg` says."""
     with told("cf.recall"):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from cf.entry import Settings, plain
+from cf.entry import Settings, escaped, plain
 from cf.files import locked, write_text
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class RunFolder:
     def start(self, settings: Settings) -> None:
         """Write down what is about to be run."""
         self.path.mkdir(parents=True, exist_ok=True)
-        write_text(self.config, OmegaConf.to_yaml(OmegaConf.create(settings)))
+        write_text(self.config, OmegaConf.to_yaml(OmegaConf.create(escaped(settings))))
 
     def settings(self, overrides: Sequence[str]) -> Settings:
         """The run's own settings, with single values exchanged.
@@ -88,7 +88,9 @@ class RunFolder:
             ValueError: if it was begun with settings other than these.
         """
         theirs = leaves(OmegaConf.to_container(OmegaConf.load(self.config)))
-        mine = leaves(OmegaConf.to_container(OmegaConf.create(OmegaConf.to_yaml(settings))))
+        mine = leaves(
+            OmegaConf.to_container(OmegaConf.create(OmegaConf.to_yaml(escaped(settings))))
+        )
         differ = [
             f"{name}: {theirs.get(name)!r} there, {mine.get(name)!r} here"
             for name in {**theirs, **mine}

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cf.literal import quoted
+
 
 @dataclass(frozen=True)
 class Run:
@@ -23,7 +25,11 @@ class Run:
     def overrides(self, root: Path) -> list[str]:
         """As Hydra launches it, in its folder below `root`."""
         subdir = self.folder.relative_to(root)
-        return [*self.settings, f"hydra.sweep.dir='{root}'", f"hydra.sweep.subdir='{subdir}'"]
+        return [
+            *self.settings,
+            f"hydra.sweep.dir={quoted(str(root))}",
+            f"hydra.sweep.subdir={quoted(str(subdir))}",
+        ]
 
 
 @dataclass(frozen=True)
@@ -106,14 +112,14 @@ class Stages:
             given.append(f"{key}.checkpoint=[{self._runs(one['run'])}]")
             if "memory" in one:
                 given.append(f"+memory@{key}.memory={one['memory']}")
-        return [*given, *self.benchmark, f"hydra.run.dir='{self.folder}'"]
+        return [*given, *self.benchmark, f"hydra.run.dir={quoted(str(self.folder))}"]
 
     def _named(self, name: str) -> str:
         return f"{name}:[{self._runs(name)}]"
 
     def _runs(self, name: str) -> str:
         places = dict.fromkeys(self._place(name, seed) for seed in self.seeds)
-        return ",".join(f"'{place}'" for place in places)
+        return ",".join(quoted(str(place)) for place in places)
 
     def _start_seeds(self) -> Sequence[int]:
         return self.seeds if self.start_seed is None else [self.start_seed]
@@ -124,6 +130,7 @@ class Stages:
         for setting in settings:
             for one, place in places.items():
                 if f"{{{one}}}" in setting:
+                    setting = setting.replace(f"'{{{one}}}'", quoted(str(place)))
                     setting = setting.replace(f"{{{one}}}", str(place))
                     needs += [place] if place not in needs else []
             filled.append(setting)

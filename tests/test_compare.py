@@ -179,7 +179,7 @@ def test_the_command_writes_the_comparison(tmp_path: Path) -> None:
         (["both=[one,same]"], "one and same both have seed 0"),
         (["both=one", "both=untold"], "untold has no config.yaml that tells its seed"),
         (["one", "same", "only=[loss]"], "only: loss is none of train/loss, train/lr"),
-        (["groups=full"], "groups must be {name: [run, run]}, got 'full'"),
+        (["groups=full"], "groups must be {name: [run, run]} or null, got 'full'"),
     ],
 )
 def test_it_refuses_in_one_message(

@@ -23,6 +23,7 @@ from cf.bench.report_tables import cost_rows, duration, pair_rows, swatch
 from cf.bench.results import Made, failures, per_window
 from cf.bench.store import SHEET, VIDEO, Store
 from cf.bench.tables import ARROWS, number
+from cf.entry import escaped
 from cf.files import write_text
 
 _PAGE = files("cf.bench") / "page"
@@ -66,7 +67,7 @@ def write_report(contest: Contest, folder: Path) -> Path:
         failures=failures(contest.made).to_dict("records"),
         entered=[_who(one) for one in contest.entered],
         provenance=contest.provenance,
-        settings=OmegaConf.to_yaml(OmegaConf.create(contest.settings)),
+        settings=OmegaConf.to_yaml(OmegaConf.create(escaped(contest.settings))),
         published=_published(),
     )
     write_text(folder / "index.html", page)
