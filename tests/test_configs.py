@@ -19,7 +19,7 @@ from cf.metrics.extractors.lookup import MissingWeightsError
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 FILES = sorted(CONFIGS.rglob("*.yaml"))
-HYDRA_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
+HYDRA_KEYS = {"defaults", "_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
 
 
 def name(file: Path) -> str:

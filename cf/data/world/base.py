@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from cf.types import Video
@@ -69,6 +69,9 @@ class Truth:
             kind and colour, counted per row. A world without a grid has no columns.
         instance: which thing each pixel belongs to; 0 is the background.
         motion: what moves on its own, and how; None in a world where nothing does.
+        pose: x and y of the camera in map units and its heading in steps, `TURN` to a full turn
+            (`cf.data.world.doom.path`); None in a world that is flat.
+        depth: 0 (near) to 255 (far), the engine's own measure; None in a world that is flat.
     """
 
     place: Int[Tensor, "b t"]
@@ -77,6 +80,8 @@ class Truth:
     identity: Int[Tensor, "b t rows columns"]
     instance: Int[Tensor, "b t h w"]
     motion: Motion | None = None
+    pose: Int[Tensor, "b t 3"] | None = None
+    depth: UInt8[Tensor, "b t h w"] | None = None
 
 
 @dataclass(frozen=True)
@@ -84,14 +89,14 @@ class Drawn:
     """A batch of videos with what a model may be told of them and what it may not.
 
     Attributes:
-        control: one-hot place of each frame.
+        control: the signal of each frame: its one-hot place, or features of the camera.
         origin: (row, column) in tokens at each frame's top-left corner in its place.
         prompt: a caption of each video.
         scene: the numbers from which a world draws or reads these videos; its own affair.
     """
 
     video: Video
-    control: Float[Tensor, "b t places"]
+    control: Float[Tensor, "b t k"]
     origin: Float[Tensor, "b t 2"]
     prompt: list[str]
     truth: Truth
@@ -120,7 +125,7 @@ class Film:
     torch.Size([1, 24, 3, 32, 32])
     """
 
-    control: Float[Tensor, "b t places"]
+    control: Float[Tensor, "b t k"]
     origin: Float[Tensor, "b t 2"]
     prompt: list[str]
     scene: dict[str, Tensor]
@@ -150,7 +155,12 @@ class World(ABC):
     @property
     @abstractmethod
     def num_places(self) -> int:
-        """Places of a video: the width of its control signal."""
+        """Places of a video."""
+
+    @property
+    def control_width(self) -> int:
+        """Channels of its control signal, a model's `control_dim`: by default its one-hot place."""
+        return self.num_places
 
     @abstractmethod
     def film(self, seed: int, numbers: Sequence[int], frames: int) -> Film:

@@ -10,8 +10,9 @@ def known(drawn: Drawn, sample: int, given: int) -> dict[str, Tensor]:
     """The truth of one video of the batch, whose first `given` frames are a prompt.
 
     Rows are `given`, `place`, `camera`, `fresh`, `identity`, `instance`, what the world needs to
-    read the video, the same in every row (`sky`), and where things move their `kind`, `colour`
-    and the share of each that is `visible`.
+    read the video, the same in every row (`sky`), where things move their `kind`, `colour`
+    and the share of each that is `visible`, and where the camera moves in space its `pose` and the
+    `depth` of the picture.
 
     >>> from cf.data.world.rooms import Rooms
     >>> rows = known(Rooms().draw(0, [7], 6), 0, given=3)
@@ -27,6 +28,9 @@ def known(drawn: Drawn, sample: int, given: int) -> dict[str, Tensor]:
         "identity": truth.identity[sample],
         "instance": truth.instance[sample],
     }
+    for name in ("pose", "depth"):
+        if getattr(truth, name) is not None:
+            rows[name] = getattr(truth, name)[sample]
     for name, numbers in drawn.scene.items():
         rows[name] = numbers[sample].expand(frames, *numbers.shape[1:])
     if truth.motion is not None:

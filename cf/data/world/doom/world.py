@@ -1,0 +1,136 @@
+"""DOOM as a world: numbered places, a camera that goes through them, and what the engine shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+
+from cf.data.world.base import Film, Truth, World, generators
+from cf.data.world.camera_control import CameraControl, PoseFeatures
+from cf.data.world.doom.engine import views
+from cf.data.world.doom.path import TURN, CameraPath, Pose, Visits, planned
+from cf.data.world.doom.place import Place
+from cf.types import Video
+
+_MOST_ROOMS = 64
+
+
+@dataclass(frozen=True)
+class Doom(World):
+    """Rooms with doorways, drawn from a number and painted by ViZDoom with Freedoom's textures.
+
+    No video shows the place of another one. Whatever is drawn stands still, so that the same pose
+    in the same place has the same pixels, at any time and in any process.
+
+    In the truth of a video, `place` is the room in which the camera is, `instance` numbers the
+    things over all rooms from 1, and `pose` is where the camera stands; `camera` is 0.
+
+    Attributes:
+        size: height and width in pixels; the engine's picture is cropped where it is not 3 : 4.
+        grid: rows and columns of rooms.
+        things: most things in a room.
+        path: where the camera goes.
+        control: how a network is told.
+        fps: frames per second, for the path's speeds.
+
+    >>> Doom().place(seed=0, number=7).rooms[0].words()
+    'a black scale and pink brick room with a mossy floor, a tall red column and two lamps'
+    """
+
+    size: Sequence[int] = (48, 64)
+    grid: Sequence[int] = (2, 2)
+    things: int = 3
+    path: CameraPath = field(default_factory=Visits)
+    control: CameraControl = field(default_factory=PoseFeatures)
+    fps: float = 8.0
+
+    def __post_init__(self) -> None:
+        if len(self.size) != 2 or not 16 <= min(self.size) <= max(self.size) <= 1280:
+            raise ValueError(f"size={list(self.size)} must be two sides of 16 to 1280 pixels")
+        if len(self.grid) != 2 or min(self.grid) < 1 or self.num_places > _MOST_ROOMS:
+            raise ValueError(
+                f"grid={list(self.grid)} must be rows and columns of 1 to {_MOST_ROOMS} rooms"
+            )
+        if not 0 <= self.things <= 4 or not 0 < self.fps <= 1000:
+            raise ValueError(
+                f"things={self.things} must lie in 0..4 (a room has four corners) and "
+                f"fps={self.fps} in (0, 1000]"
+            )
+
+    @property
+    def num_places(self) -> int:
+        """Rooms of a video."""
+        return int(np.prod(self.grid))
+
+    @property
+    def control_width(self) -> int:
+        """Of the camera's features."""
+        return self.control.width
+
+    def place(self, seed: int, number: int, other: int = 0) -> Place:
+        """The place of a video; with `other` above 0 one of the same geometry, furnished anew."""
+        place = Place.draw(generators(seed, number, 2)[0], self.grid, self.things)
+        if not other:
+            return place
+        again = np.random.default_rng([seed, number, other])
+        return place.furnished(again, self.things)
+
+    def film(self, seed: int, numbers: Sequence[int], frames: int) -> Film:
+        """See `World.film`."""
+        places = [self.place(seed, number) for number in numbers]
+        shots = [
+            planned(self.path, place, generators(seed, number, 2)[1], self.fps, frames)
+            for place, number in zip(places, numbers, strict=True)
+        ]
+        pose = np.array([[shot.pose for shot in one] for one in shots], np.int32)
+        fresh = np.array([[shot.fresh for shot in one] for one in shots], np.int64)
+        signals = [self.control(camera(one), age) for one, age in zip(pose, fresh, strict=True)]
+        return Film(
+            torch.from_numpy(np.stack(signals)).float(),
+            torch.zeros(len(places), frames, 2),
+            [f"A walk through {_listed(place)}" for place in places],
+            {"seed": torch.full((len(places),), seed), "number": torch.tensor(list(numbers))},
+            partial(self._part, places, pose, fresh),
+        )
+
+    def _part(
+        self,
+        places: Sequence[Place],
+        pose: Int[np.ndarray, "b frames 3"],
+        fresh: Int[np.ndarray, "b frames"],
+        start: int,
+        stop: int,
+    ) -> tuple[Video, Truth]:
+        size = (self.size[0], self.size[1])
+        poses = [[Pose(*row) for row in one[start:stop].tolist()] for one in pose]
+        seen = [views(place, one, size) for place, one in zip(places, poses, strict=True)]
+        pixels = torch.from_numpy(np.stack([one.pixels for one in seen]))
+        rooms = [
+            [place.room_at(at.x, at.y) for at in one]
+            for place, one in zip(places, poses, strict=True)
+        ]
+        shape = (len(places), stop - start)
+        truth = Truth(
+            place=torch.tensor(rooms),
+            camera=torch.zeros(shape),
+            fresh=torch.from_numpy(fresh[:, start:stop]),
+            identity=torch.zeros(*shape, 0, 0, dtype=torch.long),
+            instance=torch.from_numpy(np.stack([one.thing for one in seen])).long(),
+            pose=torch.from_numpy(pose[:, start:stop]),
+            depth=torch.from_numpy(np.stack([one.depth for one in seen])),
+        )
+        return pixels.permute(0, 1, 4, 2, 3).float() / 255, truth
+
+
+def camera(pose: Int[np.ndarray, "t 3"]) -> Float[np.ndarray, "t 3"]:
+    """Poses with the heading in radians, as `CameraControl` takes them."""
+    return pose * np.array([1, 1, 2 * np.pi / TURN])
+
+
+def _listed(place: Place) -> str:
+    return "; ".join(room.words() for room in place.rooms)
