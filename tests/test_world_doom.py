@@ -22,9 +22,7 @@ from cf.data.world.doom import engine  # noqa: E402
 from cf.data.world.doom.catalogue import CEILINGS, FLOORS, THINGS, WALLS  # noqa: E402
 from cf.data.world.doom.engine import EngineError, views  # noqa: E402
 from cf.data.world.doom.path import (  # noqa: E402
-    TURN,
     CameraPath,
-    Pose,
     Return,
     Still,
     Tour,
@@ -33,6 +31,7 @@ from cf.data.world.doom.path import (  # noqa: E402
 )
 from cf.data.world.doom.place import Place  # noqa: E402
 from cf.data.world.doom.wad import SLOT, udmf, wad  # noqa: E402
+from cf.data.world.doom.walking import TURN, Pose  # noqa: E402
 from cf.data.world.doom.watch import _engine  # noqa: E402
 from cf.data.world.doom.world import Doom  # noqa: E402
 from cf.data.world.module import WorldData  # noqa: E402

@@ -70,7 +70,7 @@ class Truth:
         instance: which thing each pixel belongs to; 0 is the background.
         motion: what moves on its own, and how; None in a world where nothing does.
         pose: x and y of the camera in map units and its heading in steps, `TURN` to a full turn
-            (`cf.data.world.doom.path`); None in a world that is flat.
+            (`cf.data.world.doom.walking`); None in a world that is flat.
         depth: 0 (near) to 255 (far), the engine's own measure; None in a world that is flat.
     """
 

@@ -16,9 +16,9 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from cf.data.world.doom.path import TURN, Pose
 from cf.data.world.doom.place import Place
 from cf.data.world.doom.wad import MAP, START, slot, udmf, wad
+from cf.data.world.doom.walking import TURN, Pose
 from cf.data.world.doom.watch import Watch
 from cf.files import disk_is_full
 

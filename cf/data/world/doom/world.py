@@ -13,8 +13,9 @@ from jaxtyping import Float, Int
 from cf.data.world.base import Film, Truth, World, generators
 from cf.data.world.camera_control import CameraControl, PoseFeatures
 from cf.data.world.doom.engine import views
-from cf.data.world.doom.path import TURN, CameraPath, Pose, Visits, planned
+from cf.data.world.doom.path import CameraPath, Visits, planned
 from cf.data.world.doom.place import Place
+from cf.data.world.doom.walking import TURN, Pose
 from cf.types import Video
 
 _MOST_ROOMS = 64
@@ -129,7 +130,8 @@ class Doom(World):
 
 def camera(pose: Int[np.ndarray, "t 3"]) -> Float[np.ndarray, "t 3"]:
     """Poses with the heading in radians, as `CameraControl` takes them."""
-    return pose * np.array([1, 1, 2 * np.pi / TURN])
+    scaled: Float[np.ndarray, "t 3"] = pose * np.array([1, 1, 2 * np.pi / TURN])
+    return scaled
 
 
 def _listed(place: Place) -> str:
