@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from cf.command_line import command
 from cf.entry import Settings, plain, told
 from cf.generator import Generator, load
+from cf.script import script_of
 
 if TYPE_CHECKING:
     import torch
@@ -111,14 +111,7 @@ def _script(settings: Settings) -> list[tuple[float, str]]:
         return [(0.0, settings["prompt"])]
     if settings["prompt"]:
         raise ValueError("give prompt=... or prompts=..., not both")
-    for act in settings["prompts"]:
-        if not (isinstance(act, list) and len(act) == 2 and isinstance(act[0], int | float)):
-            raise ValueError(f"prompts are [[seconds, text], ...], got {act!r}")
-    script = [(float(seconds), str(text)) for seconds, text in settings["prompts"]]
-    times = [seconds for seconds, _ in script]
-    if times[0] != 0 or any(a >= b for a, b in pairwise(times)):
-        raise ValueError(f"prompts must begin at 0 and at rising seconds after, got {times}")
-    return script
+    return list(script_of(settings["prompts"], "prompts", may_be_empty=True))
 
 
 def _positive(settings: Settings, name: str) -> float:

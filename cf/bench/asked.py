@@ -26,6 +26,7 @@ class Item:
         script: seconds and the text that holds from then on; the first is 0.
         world: number of the drawn world, None if the text is all there is.
         training: which of a method's trainings makes it; None: it was trained once.
+        identity: from which its numbers, and so its noise, follow; empty: its names.
     """
 
     key: str
@@ -34,6 +35,7 @@ class Item:
     script: tuple[tuple[float, str], ...]
     world: int | None = None
     training: int | None = field(default=None, compare=False)
+    identity: str = ""
 
     def by(self, training: int | None) -> Item:
         """The same, as one of a method's trainings makes it.
@@ -46,12 +48,14 @@ class Item:
     @property
     def video_id(self) -> int:
         """A whole number for metrics, the same for all contestants."""
-        return number(self.key)
+        if not self.identity:
+            return number(self.key)
+        return number(f"{self.identity}-{self.seed}" + (f"+{self.training}" * bool(self.training)))
 
     @property
     def prompt_id(self) -> int:
         """Likewise, of the prompt."""
-        return number(self.prompt)
+        return number(self.identity or self.prompt)
 
     def acts(self) -> list[Act]:
         """The script as metrics are told it: a text that is the first has the prompt's number."""

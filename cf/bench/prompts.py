@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import itertools
 import json
-from collections.abc import Iterable, Sequence
+import logging
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,17 +14,23 @@ from typing import Any
 import numpy as np
 
 from cf.bench.asked import Asked, Item, Terms
+from cf.naming import composed, cut, folded, slug
+from cf.script import Script, script_of, text_from
+from cf.text_files import json_lines_of, json_of, lines_of, table_of, yaml_of
 
-Script = tuple[tuple[float, str], ...]
+log = logging.getLogger("cf.benchmark")
+
+_TEXTS = ("text", "prompt_en", "prompt")
+_MOST_NAME = 80
 
 
 @dataclass(frozen=True)
 class Prompts(Asked):
     """Videos of the prompts in a file.
 
-    The file is VBench's json (`prompt_en` or `prompt`), plain text (a prompt a line), csv (a
-    column `prompt` or `text`, and perhaps `prompt_id`), or jsonl (`text`, or `segments` of
-    `[seconds, text]`). A prompt that comes twice is taken once.
+    The file is VBench's json (`prompt_en` or `prompt`), plain text (a prompt a line, without
+    comments), csv or tsv (a column `prompt` or `text`, and perhaps `prompt_id`), or jsonl or yaml
+    (`text`, or `segments` of `[seconds, text]`). A prompt that comes twice is taken once.
 
     Attributes:
         file: where the list is.
@@ -40,26 +46,41 @@ class Prompts(Asked):
     fps: float | None = None
     size: Sequence[int] | None = None
 
+    def __post_init__(self) -> None:
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"asked.seeds={list(self.seeds)} must name at least one, each once")
+        if (self.fps is None) != (self.size is None):
+            raise ValueError(
+                f"asked.fps={self.fps} and asked.size={self.size}: give both, or neither"
+            )
+        if self.fps is not None and self.size is not None:
+            sides = len(self.size) == 2 and min(self.size) > 0
+            if not (sides and 0 < self.fps < float("inf")):
+                raise ValueError(
+                    f"asked.fps={self.fps} and asked.size={list(self.size)} must be a rate above 0 "
+                    f"and a height and a width in pixels"
+                )
+
     def items(self) -> list[Item]:
         """Prompts in the order of the file, seeds within.
 
         Raises:
             ValueError: if the file holds fewer prompts than are asked for.
         """
-        scripts = read_prompts(self.file)
+        prompts = _named(self.file)
         if self.count is not None:
-            if not 0 < self.count <= len(scripts):
+            if not 0 < self.count <= len(prompts):
                 raise ValueError(
-                    f"{self.file} holds {len(scripts)} prompts, of which count={self.count} cannot "
-                    f"be drawn; give a count between 1 and {len(scripts)}"
+                    f"{self.file} holds {len(prompts)} prompts, of which count={self.count} cannot "
+                    f"be drawn; give a count between 1 and {len(prompts)}"
                 )
             drawn = np.random.default_rng(self.draw_seed).choice(
-                len(scripts), self.count, replace=False
+                len(prompts), self.count, replace=False
             )
-            scripts = {name: scripts[name] for name in (list(scripts)[i] for i in sorted(drawn))}
+            prompts = [prompts[i] for i in sorted(drawn)]
         return [
-            Item(f"{name}-{seed}", name, seed, script)
-            for name, script in scripts.items()
+            Item(f"{one.name}-{seed}", one.name, seed, one.script, identity=one.identity)
+            for one in prompts
             for seed in self.seeds
         ]
 
@@ -70,70 +91,145 @@ class Prompts(Asked):
         return Terms(self.fps, (self.size[0], self.size[1]))
 
 
+@dataclass(frozen=True)
+class Prompt:
+    """An entry of a list.
+
+    Attributes:
+        where: file and line, for messages.
+        named: by the list itself; otherwise the name is made of the text.
+    """
+
+    where: str
+    name: str
+    script: Script
+    named: bool
+
+    @property
+    def identity(self) -> str:
+        """From which numbers follow: the name, or a hash of the script where that has none."""
+        return "" if self.named else f"p{_digest(self.script)[:11]}"
+
+
 def read_prompts(file: str | Path) -> dict[str, Script]:
     """Names and scripts of the prompts in a file, each once.
 
     Raises:
-        ValueError: if the file is missing, of another kind, or holds no prompt.
+        ValueError: if the file cannot be read, holds no prompt, or an entry of it is none; names
+            the line.
     """
+    return {one.name: one.script for one in _named(file)}
+
+
+def name_of(script: Script) -> str:
+    """A name for files and tables: the first text in small letters, and a hash if it lost more.
+
+    >>> name_of(((0.0, "a red fox"),)), name_of(((0.0, "A red fox!"),))
+    ('a-red-fox', 'a-red-fox-47976d3b')
+    """
+    words = cut(slug(script[0][1])).strip("-")
+    if len(script) == 1 and script[0][1] == words.replace("-", " "):
+        return words
+    return f"{words or 'prompt'}-{_digest(script)[:8]}"
+
+
+def _digest(script: Script) -> str:
+    text = json.dumps([list(act) for act in script])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _named(file: str | Path) -> list[Prompt]:
+    """The prompts in order, each once."""
     path = Path(file)
-    if not path.is_file():
+    suffix = path.suffix.lower()
+    if not os.path.lexists(path):
         raise ValueError(
             f"there is no prompt list {path}; give asked.file=... (docs/benchmark.md says where "
             f"each published list is had)"
         )
-    readers = {".json": _json, ".jsonl": _jsonl, ".txt": _lines, ".csv": _csv}
-    if path.suffix not in readers:
-        raise ValueError(f"{path} must be one of {', '.join(readers)}, to be read as prompts")
-    try:
-        named = list(readers[path.suffix](path.read_text(encoding="utf-8-sig")))
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} cannot be read as a list of prompts: {error!r}") from error
-    scripts: dict[str, Script] = {}
-    for name, script in named:
-        if not script or not all(text for _, text in script):
-            continue
-        if script[0][0] != 0 or any(a >= b for (a, _), (b, _) in itertools.pairwise(script)):
-            raise ValueError(f"{path}: segments must begin at 0 and at rising seconds: {script}")
-        scripts.setdefault(name or name_of(script), script)
-    if not scripts:
+    if suffix not in _READERS and path.is_file():
+        raise ValueError(f"{path} must be one of {', '.join(_READERS)}, to be read as prompts")
+    prompts: dict[str, Prompt] = {}
+    for where, row in _READERS.get(suffix, _lines)(path):
+        one = _prompt(where, row)
+        before = prompts.setdefault(folded(one.name), one)
+        if (before.name, before.script) != (one.name, one.script):
+            raise ValueError(
+                f"{one.where}: two prompts would have one name, {before.name!r} (of "
+                f"{before.where}) and {one.name!r}; case does not count, since some file systems "
+                f"ignore it. Give each prompt_id once"
+            )
+    if not prompts:
         raise ValueError(f"{path} holds no prompt")
-    return scripts
+    return list(prompts.values())
 
 
-def name_of(script: Script) -> str:
-    """Twelve hex digits: prompts make poor names of files.
-
-    >>> name_of(((0.0, "a red fox"),))
-    'pf742d0993d9'
-    """
-    text = json.dumps([list(act) for act in script])
-    return "p" + hashlib.sha256(text.encode()).hexdigest()[:11]
+def _lines(path: Path) -> Iterator[tuple[str, Any]]:
+    for number, line in lines_of(path, _WHAT):
+        if line.startswith("#"):
+            log.warning("%s, line %d is a prompt like any other: %s", path, number, line[:60])
+        yield f"{path}, line {number}", line
 
 
-def _lines(text: str) -> Iterable[tuple[str, Script]]:
-    return (("", ((0.0, line.strip()),)) for line in text.splitlines() if line.strip())
+def _json(path: Path) -> Iterator[tuple[str, Any]]:
+    return _entries(path, json_of(path, _WHAT, literal=True))
 
 
-def _json(text: str) -> Iterable[tuple[str, Script]]:
-    return (_entry(one) for one in json.loads(text))
+def _yaml(path: Path) -> Iterator[tuple[str, Any]]:
+    return _entries(path, yaml_of(path, _WHAT, literal=True))
 
 
-def _jsonl(text: str) -> Iterable[tuple[str, Script]]:
-    return (_entry(json.loads(line)) for line in text.splitlines() if line.strip())
+def _entries(path: Path, value: Any) -> Iterator[tuple[str, Any]]:
+    if not isinstance(value, list):
+        kind = "a mapping" if isinstance(value, dict) else repr(value)[:60]
+        raise ValueError(f"{path} must hold a list of prompts at its top, and holds {kind}")
+    return ((f"{path}, entry {i}", one) for i, one in enumerate(value, 1))
 
 
-def _csv(text: str) -> Iterable[tuple[str, Script]]:
-    return (_entry(row) for row in csv.DictReader(text.splitlines()))
+def _jsonl(path: Path) -> Iterator[tuple[str, Any]]:
+    values = json_lines_of(path, _WHAT, literal=True)
+    return ((f"{path}, line {number}", one) for number, one in values)
 
 
-def _entry(row: Any) -> tuple[str, Script]:
-    if isinstance(row, str):
-        return "", ((0.0, row.strip()),)
-    name = str(row.get("prompt_id") or "")
-    if any(not (c.isalnum() or c in "-_.") for c in name) or len(name) > 80:
-        raise KeyError(f"prompt_id {name!r} cannot name a file")
+def _csv(path: Path) -> Iterator[tuple[str, Any]]:
+    table = table_of(path, what=_WHAT)
+    return ((table.at(row), row.cells) for row in table.rows)
+
+
+_WHAT = "prompt list"
+_READERS = {
+    ".json": _json,
+    ".jsonl": _jsonl,
+    ".txt": _lines,
+    ".csv": _csv,
+    ".tsv": _csv,
+    ".yaml": _yaml,
+    ".yml": _yaml,
+}
+
+
+def _prompt(where: str, row: Any) -> Prompt:
+    if not isinstance(row, dict):
+        script: Script = ((0.0, text_from(row, where)),)
+        return Prompt(where, name_of(script), script, False)
+    keys = [key for key in _TEXTS if key in row]
     if row.get("segments"):
-        return name, tuple((float(at), str(text).strip()) for at, text in row["segments"])
-    key = next(key for key in ("text", "prompt_en", "prompt") if key in row)
-    return name, ((0.0, str(row[key]).strip()),)
+        script = script_of(row["segments"], f"{where}: segments")
+    elif keys:
+        script = ((0.0, text_from(row[keys[0]], f"{where}: {keys[0]}")),)
+    else:
+        raise ValueError(
+            f"{where}: it has none of {', '.join(_TEXTS)} and segments; it has "
+            f"{', '.join(map(str, row)) or 'nothing'}"
+        )
+    given = row.get("prompt_id")
+    if given is None or given == "":
+        return Prompt(where, name_of(script), script, False)
+    name = composed(given) if isinstance(given, str) else ""
+    plain = all(c.isalnum() or c in "-_." for c in name) and not name.startswith(".")
+    if not (name and plain and len(name.encode()) <= _MOST_NAME):
+        raise ValueError(
+            f"{where}: prompt_id {given!r} must name files: at most {_MOST_NAME} bytes of letters, "
+            f"digits, hyphens, underlines and dots, the first no dot"
+        )
+    return Prompt(where, name, script, True)

@@ -1,0 +1,49 @@
+"""Names made of texts: for files and tables, and to find a text again by a file's name."""
+
+from __future__ import annotations
+
+import difflib
+import unicodedata
+from collections.abc import Iterable
+
+MOST_BYTES = 60
+"""Of a slug; file systems allow 255 of a whole name."""
+
+
+def composed(text: str) -> str:
+    """The text with every accent in one code point with its letter (NFC): macOS splits them."""
+    return unicodedata.normalize("NFC", text)
+
+
+def folded(name: str) -> str:
+    """Equal for names that some file system takes for one: case and composition do not count."""
+    return composed(composed(name).casefold())
+
+
+def slug(text: str) -> str:
+    """Words in small letters with hyphens between; nothing is cut.
+
+    >>> slug("A red fox, at 24 fps!")
+    'a-red-fox-at-24-fps'
+    """
+    plain = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    return "-".join(
+        "".join(c if unicodedata.category(c)[0] in "LMN" else " " for c in plain).split()
+    )
+
+
+def cut(text: str, most_bytes: int = MOST_BYTES) -> str:
+    """The beginning of a text, as far as it fits in so many bytes of UTF-8."""
+    return text.encode("utf-8", "surrogateescape")[:most_bytes].decode("utf-8", "ignore")
+
+
+def near(name: str, known: Iterable[str], most: int = 3) -> list[str]:
+    """Those known names that are much the same, the nearest first."""
+    fold = {folded(one): one for one in known}
+    return [fold[one] for one in difflib.get_close_matches(folded(name), list(fold), most)]
+
+
+def meant(name: str, known: Iterable[str]) -> str:
+    """The nearest known name as the end of a message; empty if none is near."""
+    nearest = near(name, known, 1)
+    return f" (is {nearest[0]!r} meant?)" if nearest else ""

@@ -1,0 +1,141 @@
+"""Prompt lists of every kind: each prompt is taken as it stands, or refused by file and line."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cf.bench.asked import number
+from cf.bench.prompts import Prompts, read_prompts
+
+SPECIAL = [
+    "42",
+    "true",
+    "null",
+    "1.50",
+    "#1 fan, cheering; 100 %",
+    'it\'s "quoted" = {x} [y] \\',
+    "一只红色的狐狸 🦊",
+    "a / b",
+    "a b",
+    "x" * 300 + " one",
+    "x" * 300 + " two",
+    "A red fox",
+    "a red fox",
+]
+
+
+def _put(folder: Path, name: str, text: str | bytes) -> Path:
+    path = folder / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def _texts(path: Path) -> list[str]:
+    return [script[0][1] for script in read_prompts(path).values()]
+
+
+def test_every_kind_of_list_gives_the_same_texts_and_distinct_names(tmp_path: Path) -> None:
+    quoted = ['"' + one.replace('"', '""') + '"' for one in SPECIAL]
+    lists = {
+        "a.txt": "\n".join(f" {one}  \r\n" for one in SPECIAL),
+        "a.csv": "prompt\n" + "\n".join(quoted),
+        "a.tsv": "seed\tprompt\n" + "\n".join(f"1\t{one}" for one in quoted),
+        "a.json": json.dumps(SPECIAL),
+        "a.jsonl": "\n\n".join(json.dumps({"text": one}) for one in SPECIAL),
+        "a.YAML": "\n".join(f"- {json.dumps(one, ensure_ascii=False)}" for one in SPECIAL),
+    }
+    for name, text in lists.items():
+        path = _put(tmp_path, name, text)
+        assert _texts(path) == SPECIAL, name
+        names = list(read_prompts(path))
+        assert len({one.casefold() for one in names}) == len(SPECIAL)
+        assert all("/" not in one and len(one.encode()) < 100 for one in names)
+    assert {"42", "null", "a-red-fox"} < set(names)
+    assert any(one.startswith("a-red-fox-") for one in names)  # who has capitals
+
+
+def test_words_without_quotes_are_texts(tmp_path: Path) -> None:
+    assert _texts(_put(tmp_path, "a.json", "[42, 1.50, true]")) == ["42", "1.50", "true"]
+    assert _texts(_put(tmp_path, "a.yaml", "- 42\n- yes\n- 2024-01-02")) == [
+        "42",
+        "yes",
+        "2024-01-02",
+    ]
+    assert list(read_prompts(_put(tmp_path, "b.json", '[{"prompt_id": 0, "text": "x"}]'))) == ["0"]
+
+
+def test_composed_and_split_accents_are_one_text(tmp_path: Path) -> None:
+    assert _texts(_put(tmp_path, "a.txt", "e\u0301te\u0301\n\u00e9t\u00e9")) == ["\u00e9t\u00e9"]
+
+
+def test_a_text_may_go_over_lines(tmp_path: Path) -> None:
+    assert _texts(_put(tmp_path, "a.csv", 'prompt\n"one\ntwo"\nthree')) == ["one\ntwo", "three"]
+
+
+def test_numbers_of_texts_stay_what_they_were(tmp_path: Path) -> None:
+    (item,) = Prompts(str(_put(tmp_path, "a.txt", "a red fox"))).items()
+    assert (item.key, item.prompt) == ("a-red-fox-0", "a-red-fox")
+    assert item.prompt_id == number("pf742d0993d9")
+    assert item.video_id == number("pf742d0993d9-0")
+    assert item.by(2).video_id == number("pf742d0993d9-0+2")
+    (named,) = Prompts(str(_put(tmp_path, "b.csv", "prompt_id,text\nfox,a red fox"))).items()
+    assert (named.prompt_id, named.video_id) == (number("fox"), number("fox-0"))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("a.jsonl", '{"text": "a"}\n{"text": null}', "line 2: text: the text is null"),
+        ("a.jsonl", '{"text": "a"}\n\n["a"', "line 3"),
+        ("a.jsonl", '{"txt": "a"}', "line 1: it has none of text.*it has txt"),
+        ("a.json", '{"prompts": ["a"]}', "a list of prompts at its top, and holds a mapping"),
+        ("a.json", '["a", null]', "entry 2: the text is null"),
+        ("a.json", '[["a"]]', "entry 1: the text is"),
+        ("a.csv", "prompt_id,prompt\nx,one\ny,two\nx,three", "line 4: two prompts.*line 2"),
+        ("a.csv", "prompt_id,prompt\nFox,one\nfox,two", "'Fox'.*'fox'; case does not count"),
+        ("a.csv", "prompt_id,prompt\n.partial-a,one", "line 2: prompt_id '.partial-a' must name"),
+        ("a.csv", "prompt_id,prompt\na/b,one", "line 2: prompt_id 'a/b' must name"),
+        ("a.csv", "prompt_id,prompt\nx,", "line 2: prompt: the text is empty"),
+        ("a.csv", "caption\nx", "line 2: it has none of .*it has caption"),
+        ("a.csv", 'prompt\n"one', "from line 2"),
+        ("a.jsonl", '{"segments": [[0, "a"], [0, "b"]]}', "line 1: segments .*rising"),
+        ("a.jsonl", '{"segments": [[1, "a"]]}', "line 1: segments .*begin at 0"),
+        ("a.jsonl", '{"segments": [[0, "a"], [NaN, "b"]]}', "number of seconds from 0"),
+        ("a.jsonl", '{"segments": [[0, "a"], [5, null]]}', "the text is null"),
+        ("a.jsonl", '{"segments": "often"}', r"must be \[\[seconds, text\]"),
+        ("a.jsonl", '{"segments": [[0]]}', r"must be \[\[seconds, text\]"),
+        ("a.json", '["\\ud83d"]', "entry 1: .*half a character"),
+        ("a.txt", "\n \n", "holds no prompt"),
+        ("a.txt", b"ok\n\xe9t\xe9", "line 2: byte 0xe9"),
+        ("a.txt", b"\0\0\0\x20ftypisom", "is an MP4"),
+        ("a.mp4", b"\0\0\0\x20ftypisom", "must be one of .json"),
+        ("a.yaml", "- a\n- [b", "line"),
+    ],
+)
+def test_what_is_no_list_names_file_and_line(
+    tmp_path: Path, name: str, text: str | bytes, told: str
+) -> None:
+    with pytest.raises(ValueError, match=rf"(?s){name}.*{told}"):
+        read_prompts(_put(tmp_path, name, text))
+
+
+def test_what_is_asked_of_a_list_is_checked(tmp_path: Path) -> None:
+    path = str(_put(tmp_path, "a.txt", "a"))
+    for settings, told in (
+        ({"seeds": [1, 1]}, "each once"),
+        ({"seeds": []}, "at least one"),
+        ({"fps": 8.0}, "give both"),
+        ({"fps": 8.0, "size": [0, 8]}, "above 0"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            Prompts(path, **settings)  # type: ignore[arg-type]
+
+
+def test_published_lists_are_read_whole(shared: Path) -> None:
+    folder = shared / "prompts"
+    lists = [
+        read_prompts(folder / n) for n in ("vbench_all_dimension.txt", "VBench_full_info.json")
+    ]
+    assert lists[0] == lists[1]
+    assert len(lists[0]) > 900
