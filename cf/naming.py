@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import re
 import unicodedata
 from collections.abc import Iterable
+from pathlib import Path
 
 MOST_BYTES = 60
 """Of a slug; file systems allow 255 of a whole name."""
@@ -47,3 +49,37 @@ def meant(name: str, known: Iterable[str]) -> str:
     """The nearest known name as the end of a message; empty if none is near."""
     nearest = near(name, known, 1)
     return f" (is {nearest[0]!r} meant?)" if nearest else ""
+
+
+def name_pattern(pattern: str) -> re.Pattern[str]:
+    """A regular expression that reads a prompt and maybe a seed from a file's name.
+
+    Raises:
+        ValueError: it is none, or has no group `prompt`.
+    """
+    try:
+        form = re.compile(pattern)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ValueError(f"pattern={pattern!r} is no regular expression: {error}") from None
+    if "prompt" not in form.groupindex:
+        raise ValueError(f"pattern={pattern!r} needs a group: '(?P<prompt>.*)-(?P<seed>[0-9]+)'")
+    return form
+
+
+def name_by(form: re.Pattern[str], stem: str, file: str | Path) -> tuple[str, int | None]:
+    """The prompt and the seed in the name of a file; no seed if the pattern has none.
+
+    Raises:
+        ValueError: the pattern does not match the name, or its seed is no whole number.
+    """
+    found = form.fullmatch(stem)
+    if found is None:
+        raise ValueError(f"pattern={form.pattern!r} does not match {stem!r}, from {file}")
+    seed = found.groupdict().get("seed")
+    try:
+        return found["prompt"] or "", None if seed is None else int(seed)
+    except ValueError:
+        raise ValueError(
+            f"pattern={form.pattern!r} takes {seed!r} for a seed, from {file}; a seed is a whole "
+            f"number"
+        ) from None

@@ -99,6 +99,7 @@ class Take:
         film: the world as it really is, for its control and its first frames; contestants that
             are no oracle look at nothing else of it. Whoever wants pictures paints them, so that
             an hour of them is never held.
+        others: all videos that are asked for, this one among them; empty: not known.
     """
 
     item: Item
@@ -106,6 +107,7 @@ class Take:
     frames: int
     given: int = 0
     film: Film | None = None
+    others: tuple[Item, ...] = ()
 
     def script(self) -> list[tuple[int, str]]:
         """The texts and the frames from which they hold."""

@@ -91,6 +91,9 @@ def hold(settings: Settings, folder: Path) -> Contest:
         if one.missing:
             log.warning("%s does not take part: %s", one.label, one.missing)
     jobs = plan(settings, entered, asked, fit)
+    for one in entered:
+        if one.terms is not None:
+            one.contestant.check(asked.items(), one.name)
     store, seen = Store(folder), provenance()
     with store.locked():
         store.tidy()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from cf.bench.asked import Take, Terms
+    from cf.bench.asked import Item, Take, Terms
 
 Piece = Float[Tensor, "t 3 h w"]
 """Neighbouring frames in [0, 1]."""
@@ -63,6 +63,16 @@ class Contestant(ABC):
     def fingerprint(self) -> str:
         """A hash of what its videos depend on besides its settings: weights, or files."""
         return ""
+
+    def check(self, items: Sequence[Item], name: str) -> None:  # noqa: B027 -- most need nothing
+        """Make sure, before any work, that what is asked for can be told from what there is.
+
+        Attributes:
+            name: under `contestants`, for messages.
+
+        Raises:
+            ValueError: it cannot; says what is missing.
+        """
 
     def available(self, take: Take) -> str:
         """Why this one video cannot be had, before it is tried; empty if it can."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import ClassVar, Literal
@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 import cv2
 import torch
 
-from cf.bench.asked import Take, Terms
+from cf.bench.asked import Item, Take, Terms
 from cf.bench.contestant import Contestant, Piece, asked_terms
 from cf.entry import Settings, build
 from cf.seeding import seeded
@@ -102,6 +102,10 @@ class Spoilt(Contestant):
     def fingerprint(self) -> str:
         """As the other."""
         return self._other().fingerprint()
+
+    def check(self, items: Sequence[Item], name: str) -> None:
+        """As the other."""
+        self._other().check(items, f"{name}.of")
 
     def available(self, take: Take) -> str:
         """As the other."""

@@ -189,7 +189,7 @@ def _start(job: Job, asked: Asked) -> Making:
     frames = max(round(max(job.durations) * fps), 1)
     given = min(asked.given_frames(fps), frames)
     film = asked.film(job.item, frames + SLACK)
-    take = Take(job.item, job.terms, frames, given, film)
+    take = Take(job.item, job.terms, frames, given, film, _items(json.dumps(job.asked)))
     known = partial(asked.known, film, given)
     panel = Panel(build_metrics(job.metrics, [job.item]), job.item, fps, known)
     return Making(job, take, panel)
@@ -277,6 +277,11 @@ def _built(settings: str) -> Contestant:
 def _asked(settings: str) -> Asked:
     made: Asked = build(json.loads(settings), "asked")
     return made
+
+
+@lru_cache(2)
+def _items(settings: str) -> tuple[Item, ...]:
+    return tuple(_asked(settings).items())
 
 
 def load_states(folder: Path) -> dict[float, States]:
