@@ -3,7 +3,6 @@
 import logging
 import os
 import shlex
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -14,6 +13,9 @@ from omegaconf import DictConfig
 from cf.command_line import command
 from cf.entry import Settings, plain, told
 from cf.literal import quoted
+from cf.run_folder import RunFolder
+from cf.shell import shown
+from cf.signals import Stopped, run
 
 log = logging.getLogger("cf.demo")
 
@@ -30,7 +32,12 @@ def main(cfg: DictConfig) -> None:
     """Run the demo as `cfg` says."""
     with told("cf.demo"):
         folder, began = Path(HydraConfig.get().runtime.output_dir), time.perf_counter()
-        (on_videos if cfg.videos else on_worlds)(plain(cfg), folder)
+        try:
+            (on_videos if cfg.videos else on_worlds)(plain(cfg), folder)
+        except Stopped as stopped:
+            given = [*HydraConfig.get().overrides.task, f"hydra.run.dir={folder}"]
+            log.info("%s; go on with: %s", stopped, shown("cf.demo", given))
+            raise
         log.info("the demo took %.1f minutes", (time.perf_counter() - began) / 60)
 
 
@@ -48,7 +55,7 @@ def on_worlds(settings: Settings, folder: Path) -> None:
     for name, sweep in settings["sweeps"].items():
         _sweep(folder / name, [*starts, *sweep["settings"], *shared], sweep["subdir"])
         runs |= {student: folder / name / run for student, run in sweep["students"].items()}
-    named = ",".join(f"{name}:{quoted(str(run))}" for name, run in runs.items())
+    named = ",".join(f"{name}:{quoted(str(one))}" for name, one in runs.items())
     measured = folder / "recall"
     _command(
         "cf.recall",
@@ -59,35 +66,39 @@ def on_worlds(settings: Settings, folder: Path) -> None:
     )
     for what, name in _MEASURED.items():
         log.info("%s: %s", what, measured / name)
-    log.info("training: tensorboard --logdir %s", folder)
+    log.info("training: tensorboard --logdir %s", shlex.quote(str(folder)))
 
 
 def on_videos(settings: Settings, folder: Path) -> None:
     """Train on a folder of videos, then stream a much longer continuation of one of them."""
-    run, videos, settings = folder / "run", settings["videos"], settings["on_videos"]
-    _command(
-        "cf.fit",
-        f"data.folder={quoted(videos)}",
-        *settings["fit"],
-        f"hydra.run.dir={quoted(str(run))}",
+    trained, videos, settings = (
+        folder / "run",
+        settings["videos"],
+        settings["on_videos"],
     )
-    start = _trained_on(run)
+    place = f"hydra.run.dir={quoted(str(trained))}"
+    _command("cf.fit", f"data.folder={quoted(videos)}", *settings["fit"], place)
+    start = _trained_on(trained)
     for memory in settings["memories"]:
         _command(
             "cf.generate",
-            f"checkpoint={quoted(str(run))}",
+            f"checkpoint={quoted(str(trained))}",
             f"memory={memory}",
             f"video={quoted(str(start))}",
             f"seconds={settings['seconds']}",
             *settings["generate"],
             f"hydra.run.dir={quoted(str(folder / memory))}",
         )
-    clip = _clip_seconds(run)
-    log.info("trained on clips of %.1f s; every video goes on for %s s", clip, settings["seconds"])
+    clip = _clip_seconds(trained)
+    log.info(
+        "trained on clips of %.1f s; every video goes on for %s s",
+        clip,
+        settings["seconds"],
+    )
     for memory in settings["memories"]:
         log.info("%s: %s", memory, folder / memory / "video_0.mp4")
         log.info("%s, at a glance: %s", memory, folder / memory / "video_0.png")
-    log.info("training: tensorboard --logdir %s", run)
+    log.info("training: tensorboard --logdir %s", shlex.quote(str(trained)))
 
 
 def _sweep(folder: Path, settings: list[str], subdir: str) -> None:
@@ -105,30 +116,25 @@ def _sweep(folder: Path, settings: list[str], subdir: str) -> None:
 
 def _trained_on(run: Path) -> Path:
     """The first video that the run was trained on; one that it never saw is beyond a tiny model."""
-    from omegaconf import OmegaConf
-
     from cf.data.clips import split, survey
 
-    data = OmegaConf.load(run / "config.yaml").data
-    sources, _ = survey(Path(data.folder), data.clip_frames, data.fps)
-    return split(sources, data.val_fraction)[0][0].path
+    data = RunFolder(run).settings([])["data"]
+    sources, _ = survey(Path(data["folder"]), data["clip_frames"], data["fps"])
+    return split(sources, data["val_fraction"])[0][0].path
 
 
 def _clip_seconds(run: Path) -> float:
-    from omegaconf import OmegaConf
-
-    data = OmegaConf.load(run / "config.yaml").data
-    return float(data.clip_frames / data.fps)
+    data = RunFolder(run).settings([])["data"]
+    return float(data["clip_frames"] / data["fps"])
 
 
 def _command(module: str, *arguments: str) -> None:
     """Each part is a command that the reader can give as well, and is shown as such."""
-    log.info("python -m %s", shlex.join([module, *arguments]))
+    log.info("%s", shown(module, arguments))
     environment = {**os.environ, "OMP_NUM_THREADS": "1"} if "--multirun" in arguments else None
-    command = [sys.executable, "-m", module, *arguments]
-    done = subprocess.run(command, check=False, env=environment)
-    if done.returncode:
-        raise ValueError(f"{module} ended with status {done.returncode}; its message stands above")
+    status = run([sys.executable, "-m", module, *arguments], env=environment)
+    if status:
+        raise ValueError(f"{module} ended with status {status}; its message stands above")
 
 
 if __name__ == "__main__":

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import shlex
+import sys
 import time
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +16,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from cf.command_line import command
 from cf.entry import Settings, build, plain, told
+from cf.files import DiskFullError, disk_is_full
+from cf.literal import quoted
 from cf.phases import Phases
+from cf.resumption import newest, steps_in
 from cf.run_folder import RunFolder
+from cf.shell import resuming, setting
+from cf.signals import Stop, Stopped, heard, passed_on, status
 
 if TYPE_CHECKING:
     import lightning
@@ -22,9 +30,19 @@ if TYPE_CHECKING:
 log = logging.getLogger("cf.fit")
 
 
+def main() -> None:
+    """Train as the command line says, once or several times."""
+    several = {"-m", "--multirun"} & set(sys.argv)
+    with passed_on() if several else nullcontext():
+        _main()
+
+
 @command("fit")
-def main(cfg: DictConfig) -> None:
-    """Train as `cfg` says, or go on with the run in `resume`."""
+def _main(cfg: DictConfig) -> Any:
+    return status(_fit, cfg)
+
+
+def _fit(cfg: DictConfig) -> None:
     with told("cf.fit"):
         folder = RunFolder(Path(HydraConfig.get().runtime.output_dir))
         resumes = not OmegaConf.is_missing(cfg, "resume")
@@ -35,21 +53,28 @@ def main(cfg: DictConfig) -> None:
             phases = plain(cfg)["phases"]
             Phases.start(folder.path, phases, overrides, _given_config_dir()).run()
         else:
-            settings = folder.settings(overrides) if resumes else _with_hashes(plain(cfg))
+            if resumes:
+                settings = folder.settings(overrides)
+            else:
+                settings = _with_hashes(folder.begin(plain(cfg)))
             with folder.locked():
                 if not resumes and folder.config.is_file():
                     folder.refuse_others(settings)
-                    if folder.finished():
-                        log.info("finished already: %s", folder.path)
-                        return
                     resumes = True
-                train(settings, folder, resumes)
+                if resumes and _finished(folder, settings):
+                    return
+                _stoppable(settings, folder, resumes)
 
 
-def train(settings: Settings, folder: RunFolder, resumes: bool) -> None:
-    """One run, from its settings to the exported network."""
+def train(settings: Settings, folder: RunFolder, resumes: bool, stop: Stop) -> None:
+    """One run, from its settings to the exported network.
+
+    Raises:
+        Stopped: if it was asked to end.
+    """
     import lightning
 
+    from cf.callbacks.checkpoint import Checkpoints
     from cf.callbacks.table import MetricsTable
 
     _hush_lightning()
@@ -57,10 +82,13 @@ def train(settings: Settings, folder: RunFolder, resumes: bool) -> None:
     lightning.seed_everything(settings["seed"], workers=True, verbose=False)
     data = build(settings["data"], "data")
     module = build(settings["module"], "module")
-    checkpoint = folder.newest_checkpoint(module.state_dict()) if resumes else None
+    checkpoint = newest(folder.path / "checkpoints", module.state_dict()) if resumes else None
     callbacks: list[lightning.Callback] = [
         build(one, f"callbacks.{name}") for name, one in settings["callbacks"].items()
     ]
+    for callback in callbacks:
+        if isinstance(callback, Checkpoints):
+            callback.stop = stop
     board = build(settings["tensorboard"], "tensorboard", save_dir=folder.path)
     table = MetricsTable(str(folder.path))
     trainer: lightning.Trainer = build(
@@ -76,15 +104,55 @@ def train(settings: Settings, folder: RunFolder, resumes: bool) -> None:
             folder.start(settings)
         folder.reopen()
         log.info("run folder: %s", folder.path)
-        log.info("watch it: tensorboard --logdir %s", folder.path)
+        log.info("watch it: tensorboard --logdir %s", shlex.quote(str(folder.path)))
         if resumes:
-            log.info("resuming from %s", checkpoint or "the beginning: there is no checkpoint yet")
-            table.forget_after(_steps_in(checkpoint))
+            log.info(
+                "resuming from %s",
+                checkpoint or "the beginning: there is no checkpoint yet",
+            )
+            table.go_on(steps_in(checkpoint))
     trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
-    if trainer.interrupted:
-        log.info("interrupted; go on with: python -m cf.fit resume=%s", folder.path)
-        return
     _finish(settings, folder, trainer, module, time.perf_counter() - began)
+    stop.now()
+
+
+def _stoppable(settings: Settings, folder: RunFolder, resumes: bool) -> None:
+    """Train; if it is asked to end, say how it goes on.
+
+    Raises:
+        Stopped: if it was.
+        DiskFullError: if no space is left, wherever that was noticed.
+    """
+    with heard(Stop()) as stop:
+        try:
+            train(settings, folder, resumes, stop)
+        except Stopped as stopped:
+            again = "the same command begins again"
+            if folder.config.is_file():
+                again = f"go on with: {resuming(folder.path)}"
+            if folder.summary() is not None:
+                again = f"the run is finished: {folder.path}"
+            log.info("%s; %s", stopped, again)
+            raise
+        except Exception as error:
+            if disk_is_full(error) and not isinstance(error, DiskFullError):
+                raise DiskFullError(folder.path) from error
+            raise
+
+
+def _finished(folder: RunFolder, settings: Settings) -> bool:
+    """Whether nothing is left to do, which is said."""
+    summary = folder.summary()
+    if (
+        summary is None
+        or not folder.finished()
+        or settings["trainer"]["max_steps"] > summary["steps"]
+    ):
+        return False
+    log.info("finished already: %s", folder.path)
+    longer = f"{resuming(folder.path)} trainer.max_steps={2 * summary['steps']}"
+    log.info("to train it for longer: %s", longer)
+    return True
 
 
 def _given_config_dir() -> str | None:
@@ -116,18 +184,16 @@ def _hush_lightning() -> None:
     warnings.filterwarnings("ignore", ".*LeafSpec.*")
     warnings.filterwarnings("ignore", ".*does not have many workers.*")
     warnings.filterwarnings("ignore", ".*but have no `validation_step`.*")
-    # A checkpoint holds the state after its student step, which is what a resumed run goes on from.
-    warnings.filterwarnings("ignore", ".*ModelCheckpoint with manual optimization.*")
-    warnings.filterwarnings("ignore", ".*exists and is not empty.*")
-
-
-def _steps_in(checkpoint: Path | None) -> int:
-    """Steps taken by the time of a checkpoint: step=00000100.ckpt -> 100."""
-    return 0 if checkpoint is None else int(checkpoint.stem.split("=")[-1])
+    # Callbacks of runs of old had a state, of which nothing is needed.
+    warnings.filterwarnings("ignore", ".*callbacks used to create the checkpoint.*")
 
 
 def _finish(
-    settings: Settings, folder: RunFolder, trainer: lightning.Trainer, module: Any, seconds: float
+    settings: Settings,
+    folder: RunFolder,
+    trainer: lightning.Trainer,
+    module: Any,
+    seconds: float,
 ) -> None:
     import platform
 
@@ -144,7 +210,7 @@ def _finish(
         "seconds": round(seconds, 1),
         "parameters": sum(p.numel() for p in module.student.parameters()),
         **{name: value for name, value in losses.items() if "loss" in name},
-        "export": str(folder.export),
+        "export": folder.export.name,
         "sha256": fingerprint(folder.export),
         "device": str(module.device),
         "versions": {
@@ -156,9 +222,11 @@ def _finish(
     folder.finish(summary)
     log.info("network: %s", folder.export)
     if getattr(module.student, "control_dim", None) is None:
-        log.info("stream a video: python -m cf.generate checkpoint=%s seconds=20", folder.path)
+        given = setting("checkpoint", folder.path)
+        log.info("stream a video: python -m cf.generate %s seconds=20", given)
     else:  # a drawn world's camera steers it
-        log.info("see what it recalls: python -m cf.recall students='{mine: %s}'", folder.path)
+        given = shlex.quote(f"students={{mine: {quoted(str(folder.path))}}}")
+        log.info("see what it recalls: python -m cf.recall %s", given)
 
 
 if __name__ == "__main__":

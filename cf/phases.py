@@ -1,8 +1,7 @@
 """Runs in a row, the later from the weights of the earlier; each is a `cf.fit` of its own."""
 
-import json
 import logging
-import subprocess
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,9 +12,13 @@ import yaml
 from cf.files import write_text
 from cf.literal import quoted
 from cf.run_folder import RunFolder
+from cf.shell import resuming, shown
+from cf.signals import Stopped, run
+from cf.text_files import yaml_of
 
 log = logging.getLogger("cf.fit")
 
+_FOLDER = "${folder}"
 _OWN = ("experiment", "phases", "resume", "hydra.run.dir")  # not of the phases
 
 
@@ -44,9 +47,26 @@ class Phases:
 
     @classmethod
     def load(cls, folder: Path) -> "Phases":
-        """The training that was begun in a folder."""
-        saved = yaml.safe_load((folder / "phases.yaml").read_text())
-        return cls(folder, **saved)
+        """The training that was begun in a folder, wherever that is now.
+
+        Raises:
+            ValueError: if the file that tells its phases is damaged.
+        """
+        file = folder / "phases.yaml"
+        saved = yaml_of(file, "list of phases")
+        try:
+            phases, shared, given = (saved[name] for name in ("phases", "shared", "config_dir"))
+            lists = [shared, *phases.values()]
+            if not phases or any(not isinstance(one, str) for part in lists for one in part):
+                raise TypeError("phases and shared are to be lists of settings")
+        except (LookupError, TypeError, AttributeError) as error:
+            raise ValueError(
+                f"{file} does not tell the phases of a training ({error}); mend it, or go on with "
+                f"a single phase: {resuming(folder / 'PHASE')}"
+            ) from None
+        begun = _begun(folder, list(phases))
+        found = {name: _seen_from(part, folder, begun) for name, part in phases.items()}
+        return cls(folder, found, _seen_from(shared, folder, begun), given)
 
     @classmethod
     def start(
@@ -67,11 +87,16 @@ class Phases:
         if cls.started(folder) and cls.load(folder) != made:
             raise ValueError(
                 f"{folder} holds a training in phases with other settings; go on with it by "
-                f"python -m cf.fit resume={folder}, or give another hydra.run.dir"
+                f"{resuming(folder)}, or give another hydra.run.dir"
             )
-        folder.mkdir(parents=True, exist_ok=True)
-        saved = {"phases": made.phases, "shared": shared, "config_dir": config_dir}
-        write_text(folder / "phases.yaml", yaml.safe_dump(saved, sort_keys=False))
+        told = {name: _told_from(part, folder) for name, part in made.phases.items()}
+        saved = {
+            "phases": told,
+            "shared": _told_from(shared, folder),
+            "config_dir": config_dir,
+        }
+        text = yaml.safe_dump(saved, sort_keys=False, allow_unicode=True)
+        write_text(folder / "phases.yaml", text)
         return made
 
     def resumed(self, overrides: Sequence[str]) -> "Phases":
@@ -94,27 +119,37 @@ class Phases:
 
         Raises:
             ValueError: if a phase fails; its own message stands above.
+            Stopped: if this process was asked to end.
         """
         given = [] if self.config_dir is None else ["--config-dir", self.config_dir]
         for name, settings in self.phases.items():
-            run = RunFolder(self.folder / name)
-            if run.finished():
-                self._refuse_stale(run)
-                log.info("phase %s is finished: %s", name, run.export)
+            phase = RunFolder(self.folder / name)
+            if phase.finished():
+                self._refuse_stale(phase)
+                log.info("phase %s is finished: %s", name, phase.export)
                 continue
-            arguments = [*given, *settings, *self.shared, f"hydra.run.dir={quoted(str(run.path))}"]
-            if run.config.is_file():
-                arguments = [*given, f"resume={quoted(str(run.path))}"]
-            log.info("phase %s: python -m cf.fit %s", name, " ".join(arguments))
-            done = subprocess.run([sys.executable, "-m", "cf.fit", *arguments], check=False)
-            if done.returncode or not run.finished():
+            arguments = [
+                *given,
+                *settings,
+                *self.shared,
+                f"hydra.run.dir={quoted(str(phase.path))}",
+            ]
+            if phase.config.is_file():
+                arguments = [*given, f"resume={quoted(str(phase.path))}"]
+            log.info("phase %s: %s", name, shown("cf.fit", arguments))
+            try:
+                status = run([sys.executable, "-m", "cf.fit", *arguments])
+            except Stopped as stopped:
+                log.info("%s; go on with: %s", stopped, resuming(self.folder))
+                raise
+            if status or not phase.finished():
                 raise ValueError(
                     f"phase {name} did not finish; its message stands above. Go on with: "
-                    f"python -m cf.fit resume={self.folder}"
+                    f"{resuming(self.folder)}"
                 )
         last = list(self.phases)[-1]
-        summary = json.loads((self.folder / last / "summary.json").read_text())
-        log.info("all phases are finished; network: %s", summary["export"])
+        network = RunFolder(self.folder / last).export
+        log.info("all phases are finished; network: %s", network)
 
     def _refuse_stale(self, run: RunFolder) -> None:
         """A finished phase must have begun from what the phases before it now end with."""
@@ -126,3 +161,21 @@ class Phases:
                     f"{run.path} was trained from another {path.name} than there is now; delete "
                     f"{run.path} to train it again"
                 )
+
+
+def _told_from(settings: Sequence[str], folder: Path) -> list[str]:
+    """Settings with the folder as `${folder}`."""
+    return [re.sub(rf"{re.escape(str(folder))}(?=[/'\"]|$)", _FOLDER, one) for one in settings]
+
+
+def _begun(folder: Path, phases: Sequence[str]) -> Path | None:
+    """Where a training of old was begun: its phases tell; those of now tell `${folder}`."""
+    for one in (RunFolder(folder / name) for name in phases):
+        if one.config.is_file() and one.begun is not None:
+            return one.begun.parent
+    return None
+
+
+def _seen_from(settings: Sequence[str], folder: Path, begun: Path | None) -> list[str]:
+    told = settings if begun is None else _told_from(settings, begun)
+    return [one.replace(_FOLDER, str(folder)) for one in told]

@@ -4,32 +4,39 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, cast
 
+import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig, OmegaConf
 
-from cf.entry import Settings, escaped, plain
-from cf.files import locked, write_text
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from cf.entry import Settings
+from cf.files import locked, remove_temporaries, write_text
+from cf.relocation import absolute, located, recorded, same
+from cf.text_files import json_of, yaml_of
 
 EXPORT = "network.safetensors"
 # What objects are built from; the settings beside it were resolved into it when the run began.
 _BUILT = ("data", "module", "callbacks", "trainer", "tensorboard", "hydra")
-_MISSING = object()
 _TOLD = 6  # settings that a message lists
+
+
+class _Missing:
+    """Where a setting is not."""
+
+
+_MISSING = _Missing()
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """`config.yaml`, `checkpoints/`, the exported network, `metrics.csv`, `summary.json`."""
+    """`config.yaml`, `checkpoints/`, the exported network, `metrics.csv`, `summary.json`.
+
+    Nothing in it tells where it lies: it can be copied, moved and renamed.
+    """
 
     path: Path
 
@@ -43,10 +50,20 @@ class RunFolder:
         """The network for others to use."""
         return self.path / EXPORT
 
+    @property
+    def begun(self) -> Path | None:
+        """Where a run of old was begun, which tells its paths as they were there."""
+        folder = Path(self._recorded()["folder"])
+        return folder if folder.is_absolute() else None
+
+    def begin(self, settings: Settings) -> Settings:
+        """The settings of a run here as they are used: paths in them are whole."""
+        return {**cast(Settings, absolute(settings)), "folder": str(self.path)}
+
     def start(self, settings: Settings) -> None:
         """Write down what is about to be run."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        write_text(self.config, OmegaConf.to_yaml(OmegaConf.create(escaped(settings))))
+        told = recorded(settings, self.path)
+        write_text(self.config, yaml.safe_dump(told, sort_keys=False, allow_unicode=True))
 
     def settings(self, overrides: Sequence[str]) -> Settings:
         """The run's own settings, with single values exchanged.
@@ -54,32 +71,26 @@ class RunFolder:
         Raises:
             ValueError: if this is no run folder, or an override is not a value of its settings.
         """
-        if not self.config.is_file():
-            raise ValueError(
-                f"{self.path} is not the folder of a run (it has no config.yaml); "
-                f"give the folder that the run printed when it started"
-            )
-        cfg = OmegaConf.load(self.config)
-        OmegaConf.update(cfg, "folder", str(self.path))
+        settings = _as_now(located(self._recorded(), self.path))
         for override in OverridesParser.create().parse_overrides(list(overrides)):
             key = override.key_or_group
             if key == "resume":
                 continue
-            if not _known(cfg, key) or OmegaConf.is_config(OmegaConf.select(cfg, key)):
+            if isinstance(_at(settings, key), dict | list | _Missing):
                 raise ValueError(
                     f"a resumed run keeps its settings; only single values can be exchanged "
                     f"(trainer.max_steps=2000), and {key} is not one of its values"
                 )
             read_at = key if key.split(".")[0] in _BUILT else f"module.{key}"
-            if not _known(cfg, read_at):
+            if isinstance(_at(settings, read_at), _Missing):
                 raise ValueError(
                     f"{key} is not read by a run that goes on; begin a new run with it"
                 )
             for place in (key, read_at, f"callbacks.export.config.{key}"):
-                if _known(cfg, place):
-                    OmegaConf.update(cfg, place, override.value())
-        assert isinstance(cfg, DictConfig)
-        return plain(cfg)
+                if not isinstance(_at(settings, place), _Missing):
+                    above, _, name = place.rpartition(".")
+                    _at(settings, above)[name] = override.value()
+        return settings
 
     def refuse_others(self, settings: Settings) -> None:
         """Only the run that stands here is gone on with.
@@ -87,14 +98,15 @@ class RunFolder:
         Raises:
             ValueError: if it was begun with settings other than these.
         """
-        theirs = leaves(OmegaConf.to_container(OmegaConf.load(self.config)))
-        mine = leaves(
-            OmegaConf.to_container(OmegaConf.create(OmegaConf.to_yaml(escaped(settings))))
-        )
+        there, here = self._recorded(), recorded(settings, self.path)
+        if self.begun is not None:
+            there = recorded(_as_now(located(there, self.begun)), self.begun)
+        ways, others = (one.pop("outside", {}) for one in (here, there))
+        mine, theirs = leaves(here), leaves(there)
         differ = [
             f"{name}: {theirs.get(name)!r} there, {mine.get(name)!r} here"
             for name in {**theirs, **mine}
-            if theirs.get(name, _MISSING) != mine.get(name, _MISSING)
+            if not same(mine.get(name, _MISSING), theirs.get(name, _MISSING), ways, others)
         ]
         if differ:
             more = [f"and {len(differ) - _TOLD} more"] if len(differ) > _TOLD else []
@@ -103,38 +115,28 @@ class RunFolder:
                 + "".join(f"\n  {line}" for line in (*differ[:_TOLD], *more))
             )
 
-    def newest_checkpoint(self, state: Mapping[str, Tensor]) -> Path | None:
-        """The checkpoint to resume from; None if the run was stopped before the first.
-
-        Attributes:
-            state: of the module that is to take it up.
+    def _recorded(self) -> Settings:
+        """What `config.yaml` says.
 
         Raises:
-            ValueError: if the newest one is damaged, holds code, or belongs to another module.
+            ValueError: if it is missing, or no yaml of settings.
         """
-        import torch
-
-        found = sorted((self.path / "checkpoints").glob("*.ckpt"))
-        if not found:
-            return None
-        earlier = found[-2].name if len(found) > 1 else "the beginning"
-        remedy = f"delete it to resume from {earlier}"
-        try:
-            saved = torch.load(found[-1], map_location="cpu", mmap=True, weights_only=True)
-        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-            why = "it may have been cut short, or holds code, which is never run"
-            raise ValueError(f"{found[-1]} cannot be read ({why}); {remedy}") from error
-        theirs = saved.get("state_dict", {}) if isinstance(saved, dict) else {}
-        if {k: v.shape for k, v in theirs.items()} != {k: v.shape for k, v in state.items()}:
-            why = "other weights, or weights of other sizes"
+        if not self.config.is_file():
             raise ValueError(
-                f"{found[-1]} does not belong to the model of {self.config.name} ({why}); {remedy}"
+                f"{self.path} is not the folder of a run (it has no config.yaml); "
+                f"give the folder that the run printed when it started"
             )
-        return found[-1]
+        read = yaml_of(self.config, "file of settings")
+        if not isinstance(read, dict) or not isinstance(read.get("folder"), str):
+            raise ValueError(
+                f"{self.config} does not hold the settings of a run; give the folder that the run "
+                "printed when it started"
+            )
+        return cast(Settings, read)
 
     def starts(self) -> list[tuple[Path, str, Any, float | None]]:
         """The weights that the run began from, their hash, updates, and those updates' alpha."""
-        return list(_starts(OmegaConf.to_container(OmegaConf.load(self.config))))
+        return list(_starts(located(self._recorded(), self.path)))
 
     def finish(self, summary: dict[str, Any]) -> None:
         """Write down what came out; the run is finished once this stands."""
@@ -144,6 +146,23 @@ class RunFolder:
         """The run goes on, so it is not finished."""
         self._summary.unlink(missing_ok=True)
 
+    def summary(self) -> dict[str, Any] | None:
+        """What a finished run ended with; None if it is not finished.
+
+        Raises:
+            ValueError: if the file is not what a run writes.
+        """
+        if not self._summary.is_file():
+            return None
+        remedy = "delete it to finish the run again"
+        try:
+            summary = json_of(self._summary)
+        except ValueError as error:
+            raise ValueError(f"{error}; {remedy}") from None
+        if not isinstance(summary, dict) or not {"sha256", "steps"} <= set(summary):
+            raise ValueError(f"{self._summary} does not say how a run ended; {remedy}")
+        return summary
+
     def finished(self) -> bool:
         """Whether the run came to its end.
 
@@ -152,10 +171,10 @@ class RunFolder:
         """
         from cf.models.start import is_same
 
-        if not self._summary.is_file():
+        summary = self.summary()
+        if summary is None:
             return False
-        ended_with = json.loads(self._summary.read_text())["sha256"]
-        if not self.export.is_file() or not is_same(self.export, ended_with):
+        if not self.export.is_file() or not is_same(self.export, summary["sha256"]):
             raise ValueError(
                 f"{self.export} is missing or not the network that this finished run ended with; "
                 f"put it back, or delete {self.path} to train it again"
@@ -166,6 +185,8 @@ class RunFolder:
     def locked(self) -> Iterator[None]:
         """Keep other processes from training in the same folder; a kill unlocks it.
 
+        What killed processes left half written is removed.
+
         Raises:
             ValueError: if another process does so now.
         """
@@ -175,6 +196,8 @@ class RunFolder:
             return
         busy = f"another process is training in {self.path}; wait for it, or stop it first"
         with locked(self.path, busy):
+            for folder in (self.path, self.path / "checkpoints"):
+                remove_temporaries(folder)
             yield
 
     @property
@@ -182,8 +205,30 @@ class RunFolder:
         return self.path / "summary.json"
 
 
-def _known(cfg: Any, key: str) -> bool:
-    return OmegaConf.select(cfg, key, default=_MISSING) is not _MISSING
+def _at(settings: Any, key: str) -> Any:
+    """The value of a dotted name."""
+    for name in key.split(".") if key else ():
+        if isinstance(settings, list) and name.isdecimal() and int(name) < len(settings):
+            settings = settings[int(name)]
+        elif isinstance(settings, dict) and name in settings:
+            settings = settings[name]
+        else:
+            return _MISSING
+    return settings
+
+
+def _as_now(settings: Settings) -> Settings:
+    """The settings of a run of old as they are written now."""
+    one = _at(settings, "callbacks.checkpoint")
+    lightnings = "lightning.pytorch.callbacks.ModelCheckpoint"
+    if isinstance(one, dict) and one.get("_target_") == lightnings and not one.get("monitor"):
+        settings["callbacks"]["checkpoint"] = {
+            "_target_": "cf.callbacks.checkpoint.Checkpoints",
+            "dirpath": one["dirpath"],
+            "every_n_train_steps": one["every_n_train_steps"],
+            "keep": None if one.get("save_top_k") == -1 else 2,
+        }
+    return settings
 
 
 def leaves(settings: Any, at: str = "") -> dict[str, Any]:

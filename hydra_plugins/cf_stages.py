@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import subprocess
 import sys
 from collections.abc import Callable, Sequence, Set
 from dataclasses import fields
@@ -17,6 +16,8 @@ from hydra.plugins.sweeper import Sweeper
 from omegaconf import DictConfig, OmegaConf
 
 from cf.processes import end_with_parent
+from cf.shell import shown
+from cf.signals import Stopped, passed_on, run
 
 if TYPE_CHECKING:
     from hydra.types import HydraContext, TaskFunction
@@ -59,11 +60,16 @@ class StagesSweeper(Sweeper):
         with told("cf.fit"):
             stages = self._stages(arguments)
             failed: list[Run] = []
-            for stage in stages.stages():
-                failed += self._launch(stage, stages.root, {run.folder for run in failed})
-            for run in failed:
-                log.error("not finished: %s (its message stands above)", run.folder)
-            if not _measured(stages) or failed:
+            try:
+                for stage in stages.stages():
+                    failed += self._launch(stage, stages.root, {run.folder for run in failed})
+                for run in failed:
+                    log.error("not finished: %s (its message stands above)", run.folder)
+                measured = _measured(stages)
+            except Stopped as stopped:
+                log.info("%s; the same command goes on from there", stopped)
+                raise
+            if failed or not measured:
                 raise ValueError("something did not finish; the same command goes on from there")
 
     def _stages(self, arguments: Sequence[str]) -> Stages:
@@ -111,7 +117,8 @@ class StagesSweeper(Sweeper):
             if not batch:
                 break
             try:
-                returned = self.launcher.launch(batch, initial_job_idx=0)
+                with passed_on():
+                    returned = self.launcher.launch(batch, initial_job_idx=0)
             except Exception as error:  # a process died, and the launcher gave up the others
                 log.error("a training was killed: %s", str(error).splitlines()[0])
                 log.info("those that died go on" if again else "killed twice: is there memory?")
@@ -129,9 +136,14 @@ def _finished(run: Run) -> bool:
 
 
 def _kept(task: Callable[[DictConfig], Any], cfg: DictConfig) -> Any:
-    """What befalls a training is no reason to give up the others: its exit status."""
+    """What befalls a training is no reason to give up the others: its exit status.
+
+    Only if the sweep itself is asked to end, it does.
+    """
     try:
         return task(cfg)
+    except Stopped:
+        raise
     except SystemExit as exit:  # it has told why
         return exit.code
     except Exception:
@@ -144,8 +156,8 @@ def _measured(stages: Stages) -> bool:
     if stages.benchmark is None:
         return True
     command = ["cf.benchmark", *stages.measuring()]
-    log.info("python -m %s", " ".join(command))
-    done = subprocess.run([sys.executable, "-m", *command], check=False)
-    if done.returncode == 0:
+    log.info("%s", shown("cf.benchmark", command[1:]))
+    done = run([sys.executable, "-m", *command]) == 0
+    if done:
         log.info("table: %s", stages.folder / "results.md")
-    return done.returncode == 0
+    return done

@@ -119,10 +119,11 @@ def _settings(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path / CONFIG} cannot be read: {error}") from None
     # A run names its folder in many settings; that is no difference between two runs.
     folder = str(given.get("folder", path)) if isinstance(given, dict) else str(path)
+    folder = "${folder}" if folder == "." else folder
     return {
         name: value.replace(folder, "{run}") if isinstance(value, str) else value
         for name, value in leaves(given).items()
-        if name
+        if name and not name.startswith("outside.")
     }
 
 

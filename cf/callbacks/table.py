@@ -3,7 +3,7 @@
 import csv
 import io
 from argparse import Namespace
-from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,25 +12,26 @@ from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from cf.files import write_text
+from cf.files import replacing, sync
+
+Row = dict[str, str]
 
 
 class MetricsTable(Logger):
-    """Writes `metrics.csv`, complete after every row.
+    """Writes `metrics.csv`, complete after every row, at the same cost however long it is.
 
     Lightning's own csv logger empties its file when a run is resumed.
 
     Attributes:
-        folder: where the file is or will be.
+        path: the file.
     """
 
     def __init__(self, folder: str) -> None:
         super().__init__()
         self.path = Path(folder) / "metrics.csv"
-        self.rows: list[dict[str, str]] = []
-        if self.path.exists():
-            with self.path.open(newline="") as file:
-                self.rows = list(csv.DictReader(file))
+        self._columns: list[str] = []
+        self._last: Row = {}  # the last row, which later values of its step are added to
+        self._end = 0  # bytes of the file before the last row
 
     @property
     def name(self) -> str:
@@ -51,38 +52,87 @@ class MetricsTable(Logger):
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *_: Any, **__: Any) -> None:
         """They are in `config.yaml`."""
 
-    def forget_after(self, step: int) -> None:
-        """Drop rows of steps that are about to be taken again."""
-        self.rows = [row for row in self.rows if int(row["step"]) < step]
+    def go_on(self, step: int) -> None:
+        """Keep the rows of the steps before `step`; the others are about to be written again.
+
+        Raises:
+            ValueError: if a kept row cannot be read; names its line.
+        """
+        self._write_all(row for row in read_rows(self.path) if int(row["step"]) < step)
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         """Add to the row of `step`, wherever it is; a new column is empty above."""
         row = {"step": str(step), **{k: _shortest(v) for k, v in metrics.items() if k != "epoch"}}
-        at = bisect_left(self.rows, int(step or 0), key=lambda one: int(one["step"]))
-        if at < len(self.rows):
-            there = self.rows[at]
-            self.rows[at : at + (there["step"] == row["step"])] = [
-                {**there, **row} if there["step"] == row["step"] else row
-            ]
-            self._rewrite()
-            return
-        known = list(self.rows[0]) if self.rows else []
-        self.rows.append(row)
-        if self.path.exists() and set(row) <= set(known):
-            with self.path.open("a", newline="") as file:
-                csv.DictWriter(file, known).writerow(row)
+        last = int(self._last.get("step", -1))
+        known = self.path.exists() and set(row) <= set(self._columns)
+        if not known or int(row["step"]) < last:
+            rows = {one["step"]: one for one in read_rows(self.path)}
+            rows[row["step"]] = {**rows.get(row["step"], {}), **row}
+            self._write_all(sorted(rows.values(), key=lambda one: int(one["step"])))
+        elif int(row["step"]) == last:
+            self._append({**self._last, **row})
         else:
-            self._rewrite()
+            self._end = self.path.stat().st_size
+            self._append(row)
 
-    def _rewrite(self) -> None:
-        columns = ["step", *sorted({name for row in self.rows for name in row} - {"step"})]
-        self.rows = [{name: row.get(name, "") for name in columns} for row in self.rows]
-        text = io.StringIO()
-        writer = csv.DictWriter(text, columns)
-        writer.writeheader()
-        writer.writerows(self.rows)
-        write_text(self.path, text.getvalue())
+    @rank_zero_only
+    def save(self) -> None:
+        """Leave all rows on the disk, whatever befalls the machine."""
+        if self.path.exists():
+            sync(self.path)
+
+    def _append(self, row: Row) -> None:
+        """Make this the last row, in place of one of the same step."""
+        with self.path.open("r+b") as file:
+            file.seek(self._end)
+            file.write(_text(self._columns, [row]).encode())
+            file.truncate()
+        self._last = row
+
+    def _write_all(self, rows: Iterable[Row]) -> None:
+        rows = list(rows)
+        self._columns = ["step", *sorted({name for row in rows for name in row} - {"step"})]
+        self._last = rows[-1] if rows else {}
+        if not rows:
+            self.path.unlink(missing_ok=True)
+            self._columns = []
+            return
+        before = _text(self._columns, [dict(zip(self._columns, self._columns, strict=True))])
+        before += _text(self._columns, rows[:-1])
+        self._end = len(before.encode())
+        with replacing(self.path) as temporary:
+            temporary.write_bytes((before + _text(self._columns, rows[-1:])).encode())
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows of a `metrics.csv`, without a last one that was cut off; none if there is no file.
+
+    Raises:
+        ValueError: if a row cannot be read; names its line.
+    """
+    if not path.exists():
+        return []
+    text = path.read_bytes().decode(errors="replace")
+    lines = text[: text.rfind("\n") + 1].splitlines()
+    rows = csv.reader(lines)
+    columns = next(rows, [])
+    found = []
+    for number, cells in enumerate(rows, 2):
+        row = dict(zip(columns, cells, strict=False))
+        if len(cells) != len(columns) or not row.get("step", "").isdecimal():
+            raise ValueError(
+                f"{path}, line {number}: {lines[number - 1][:40]!r} is no row of {len(columns)} "
+                "cells that begins with a step; mend or delete that line"
+            )
+        found.append(row)
+    return found
+
+
+def _text(columns: Sequence[str], rows: Sequence[Mapping[str, str]]) -> str:
+    written = io.StringIO(newline="")
+    csv.DictWriter(written, columns, restval="").writerows(rows)
+    return written.getvalue()
 
 
 def _shortest(value: float) -> str:

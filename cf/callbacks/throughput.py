@@ -34,7 +34,7 @@ class Throughput(L.Callback):
     ) -> None:
         """Log once every so many steps."""
         steps = trainer.global_step - self._step
-        if steps < self.every_steps:
+        if not steps or trainer.global_step % self.every_steps:  # a resumed run logs where any does
             return
         seconds = time.perf_counter() - self._since
         values = {

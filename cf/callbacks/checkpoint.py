@@ -1,0 +1,141 @@
+"""What a run is taken up from: its newest checkpoints, each there whole and after its log."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import lightning as L  # noqa: N812  (its usual name)
+import torch
+from lightning.fabric.plugins.io import TorchCheckpointIO
+from lightning.pytorch.callbacks import Checkpoint
+
+from cf.callbacks.table import MetricsTable
+from cf.files import disk_is_full, replacing
+from cf.signals import Stop
+
+
+class Checkpoints(Checkpoint):
+    """Keeps the newest checkpoints of a run, and writes one before the run is stopped.
+
+    The state after a step is taken at its end, as Lightning wants it, and is written before the
+    next one begins: what that step logs, validation too, is in `metrics.csv` by then. So a run that
+    is killed at any moment has logged all that its newest checkpoint has seen.
+
+    Attributes:
+        dirpath: the run's folder of checkpoints.
+        every_n_train_steps: optimiser steps between checkpoints.
+        keep: how many are kept, the one before in case the newest is damaged; null: all.
+        stop: asks the run to end.
+    """
+
+    def __init__(self, dirpath: str, every_n_train_steps: int = 200, keep: int | None = 2) -> None:
+        super().__init__()
+        if every_n_train_steps < 1 or (keep is not None and keep < 1):
+            raise ValueError(
+                f"callbacks.checkpoint: every_n_train_steps={every_n_train_steps} and keep={keep} "
+                "must be at least 1"
+            )
+        self.dirpath, self.every_n_train_steps, self.keep = Path(dirpath), every_n_train_steps, keep
+        self.stop = Stop()
+        self._files = _Files()
+        self._seen = 0
+        self._ends = False
+
+    def setup(self, trainer: L.Trainer, module: L.LightningModule, stage: str) -> None:
+        """Every checkpoint of this trainer is written whole or not at all."""
+        trainer.strategy.checkpoint_io = self._files
+
+    def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """From here on the run ends between two steps only."""
+        self._seen = trainer.global_step
+        self.stop.waits = True
+        self.stop.listen()  # Lightning's own handlers would end the run without a checkpoint
+
+    def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, *_: Any) -> None:
+        """Take the state, if it is due; gradients that are being gathered are in no checkpoint."""
+        step = trainer.global_step
+        if step == self._seen:
+            return
+        self._seen = step
+        self._ends = bool(self.stop.asked)
+        if trainer.world_size > 1:  # all end after the same step
+            self._ends = trainer.strategy.reduce_boolean_decision(self._ends, all=False)
+        if self._ends or step % self.every_n_train_steps == 0:
+            with self._files.held():
+                trainer.save_checkpoint(self.dirpath / f"step={step:08d}.ckpt")
+
+    def on_train_batch_start(self, trainer: L.Trainer, module: L.LightningModule, *_: Any) -> None:
+        """Write what was taken after the step before, and end if that was asked for."""
+        self._write(trainer)
+        if self._ends:
+            self.stop.now()
+
+    def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Write what was taken after the last step."""
+        self._write(trainer)
+        self.stop.waits = False
+
+    def on_exception(
+        self, trainer: L.Trainer, module: L.LightningModule, exception: BaseException
+    ) -> None:
+        """The state after the last step is good if all that it logs was logged."""
+        self.stop.waits = False
+        if not (trainer.validating or disk_is_full(exception)):
+            self._write(trainer)
+
+    def _write(self, trainer: L.Trainer) -> None:
+        if not self._files.pending:
+            return
+        for logger in trainer.loggers:
+            if isinstance(logger, MetricsTable):
+                logger.save()
+        self._files.write()
+        there = sorted(self.dirpath.glob("*.ckpt"))
+        newest = f"step={self._seen:08d}.ckpt"
+        # Later ones are of a run that was taken up before them, and not to be counted.
+        old = [one for one in there if one.name <= newest]
+        for one in old[: -self.keep] if self.keep else ():
+            one.unlink(missing_ok=True)
+
+
+class _Files(TorchCheckpointIO):
+    """Checkpoints as files that are there whole or not at all, at once or when it is time.
+
+    Attributes:
+        pending: what is held back: the state, and the file that it belongs in.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pending: tuple[dict[str, Any], Path] | None = None
+        self._holds = False
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Within, what is to be saved is held back until `write`."""
+        self._holds = True
+        try:
+            yield
+        finally:
+            self._holds = False
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        """Write a checkpoint, or hold it back.
+
+        Raises:
+            DiskFullError: no space is left; what stood there before still does.
+        """
+        self.pending = checkpoint, Path(path)
+        if not self._holds:
+            self.write()
+
+    def write(self) -> None:
+        """Write what was held back."""
+        if self.pending is None:
+            return
+        (checkpoint, path), self.pending = self.pending, None
+        with replacing(path) as temporary:
+            torch.save(checkpoint, temporary)

@@ -1,0 +1,72 @@
+"""Which checkpoint a run is resumed from."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+log = logging.getLogger("cf.fit")
+
+_WHY = "it may have been cut short, or holds code, which is never run"
+
+
+def newest(folder: Path, state: Mapping[str, Tensor]) -> Path | None:
+    """The checkpoint to resume from; None if the run was stopped before the first.
+
+    A damaged one is passed over, for the one before it.
+
+    Args:
+        folder: of checkpoints, whose names are in the order of their steps.
+        state: of the module that is to take it up.
+
+    Raises:
+        ValueError: if all are damaged or hold code, or one belongs to another module.
+    """
+    found = sorted(folder.glob("*.ckpt"), reverse=True)
+    for path, before in zip(found, [*found[1:], None], strict=False):
+        theirs = _weights(path)
+        if theirs is None:
+            if before is not None:
+                log.warning("%s cannot be read (%s); going on from %s", path, _WHY, before.name)
+            continue
+        if {k: v.shape for k, v in theirs.items()} != {k: v.shape for k, v in state.items()}:
+            raise ValueError(
+                f"{path} does not belong to the model of config.yaml (other weights, or weights "
+                f"of other sizes); delete it to resume from "
+                f"{'the beginning' if before is None else before.name}"
+            )
+        return path
+    if found:
+        raise ValueError(
+            f"{found[0]} cannot be read ({_WHY}), nor one before it; delete {folder} to train "
+            "from the beginning"
+        )
+    return None
+
+
+def steps_in(checkpoint: Path | None) -> int:
+    """Steps taken by the time of a checkpoint: step=00000100.ckpt -> 100."""
+    return 0 if checkpoint is None else int(checkpoint.stem.split("=")[-1])
+
+
+def _weights(checkpoint: Path) -> Mapping[str, Tensor] | None:
+    """The weights in a checkpoint; None if it is damaged or holds code, which is not run."""
+    import torch
+
+    try:
+        with zipfile.ZipFile(checkpoint) as file:
+            if file.testzip() is not None:  # whole, but with other bytes than were written
+                return None
+        saved = torch.load(checkpoint, map_location="cpu", mmap=True, weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile, zlib.error):
+        return None
+    state: Mapping[str, Tensor] = saved.get("state_dict", {}) if isinstance(saved, dict) else {}
+    return state

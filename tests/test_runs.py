@@ -1,0 +1,303 @@
+"""What a run's folder is worth: copied, killed, damaged, full, stopped; nothing of it is lost."""
+
+import csv
+import hashlib
+import os
+import resource
+import shlex
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from commands import ROOMS, fit, give
+from hydra import compose, initialize_config_dir
+from safetensors.torch import load_file
+
+from cf.entry import plain
+from cf.fit import train
+from cf.modules.base import VideoModule
+from cf.paths import CONFIG_DIR
+from cf.resumption import newest
+from cf.run_folder import RunFolder
+from cf.signals import Stop, run
+
+VALIDATED = (*ROOMS, "trainer.val_check_interval=2", "data.val_clips=4")
+RUN = tuple(one for one in VALIDATED if "check_interval=1000" not in one)
+
+
+def forked(work: Callable[[], Any]) -> int:
+    """The exit status of some work in a process of its own that is as warm as this one."""
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            work()
+            status = 0
+        except SystemExit as ended:
+            status = int(ended.code or 0)
+        finally:
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def dying_at(number: int, folder: Path) -> Callable[[], int]:
+    """End this process before it touches a file of the folder for the n-th time."""
+    touched = 0
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        nonlocal touched
+        writes = event in ("os.rename", "os.remove") or (
+            event == "open" and isinstance(arguments[2], int) and arguments[2] & os.O_ACCMODE
+        )
+        if writes and isinstance(arguments[0], str | Path) and str(folder) in str(arguments[0]):
+            touched += 1
+            if touched == number:
+                os._exit(9)
+
+    sys.addaudithook(hook)
+    return lambda: touched
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {
+        str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in folder.rglob("*")
+        if file.is_file()
+    }
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    """What is logged, without times."""
+    with (folder / "metrics.csv").open(newline="") as file:
+        return [
+            {name: value for name, value in row.items() if not name.startswith("speed/")}
+            for row in csv.DictReader(file)
+        ]
+
+
+def equal(mine: Path, theirs: Path) -> bool:
+    ours, others = (load_file(one / "network.safetensors") for one in (mine, theirs))
+    weights = all(torch.equal(ours[name], others[name]) for name in others)
+    return weights and rows(mine) == rows(theirs)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return fit(tmp_path_factory.mktemp("whole") / "run", *RUN)
+
+
+def go_on(folder: Path, settings: dict[str, Any]) -> None:
+    """What `cf.fit` does with a folder, without Hydra's second."""
+    run = RunFolder(folder)
+    given = run.begin(settings)
+    with run.locked():
+        resumes = run.config.is_file()
+        if resumes:
+            run.refuse_others(given)
+        train(given, run, resumes, Stop())
+
+
+def test_a_run_killed_before_a_write_ends_as_if_it_had_not_been(
+    whole: Path, tmp_path: Path
+) -> None:
+    every = 8  # all of them (every = 1) were tried, which takes two minutes
+    with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
+        settings = plain(compose("fit", [*RUN, f"folder={tmp_path}"]))
+    folder = tmp_path / "run"
+    for number in range(every // 2 + 1, 1000, every):
+        shutil.rmtree(folder, ignore_errors=True)
+
+        def killed(number: int = number) -> None:
+            dying_at(number, folder)
+            go_on(folder, settings)
+
+        status = forked(killed)
+        assert status in (0, 9)
+        if status:
+            assert forked(lambda: go_on(folder, settings)) == 0
+        assert equal(folder, whole), number
+        assert not list(folder.rglob(".*tmp*"))
+        if not status:
+            break
+    assert number > 20
+
+
+def asked_to_end(step: int, number: int = signal.SIGTERM, times: int = 1) -> None:
+    """Ask this process to end in the middle of a step."""
+    encode, left = VideoModule.encode, times
+
+    def asks(self: Any, batch: Any) -> Any:
+        nonlocal left
+        if self.global_step == step and self.trainer.training and left:
+            left -= 1
+            os.kill(os.getpid(), number)
+        return encode(self, batch)
+
+    VideoModule.encode = asks  # type: ignore[method-assign] # in a process of its own
+
+
+def killed(folder: Path, settings: Sequence[str], step: int = 3) -> None:
+    """A run that was stopped after its third step, which has a checkpoint at the second too."""
+
+    def work() -> None:
+        asked_to_end(step - 1)
+        fit(folder, *settings)
+
+    assert forked(work) == 128 + signal.SIGTERM
+
+
+@pytest.mark.parametrize("how", ["copied", "moved", "of old"])
+def test_a_copied_run_goes_on_by_itself(how: str, whole: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "other place" / "second=2"
+    killed(first, RUN)
+    if how == "of old":
+        as_of_old(first)
+    before = contents(first)
+    second.parent.mkdir()
+    shutil.copytree(first, second)
+    if how == "moved":
+        shutil.rmtree(first)
+    assert str(first) not in (second / "config.yaml").read_text() or how == "of old"
+    assert forked(lambda: go_on_by_command(second)) == 0
+    assert equal(second, whole)
+    assert not first.exists() if how == "moved" else contents(first) == before
+    assert {one.name for one in (second / "checkpoints").iterdir()} == {
+        "step=00000003.ckpt",
+        "step=00000004.ckpt",
+    }
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-2000])
+
+
+def spoilt_inside(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 255
+    path.write_bytes(bytes(data))
+
+
+def holding_code(path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return os.system, (f"touch {path}.ran",)
+
+    torch.save({"generator": Evil()}, path)
+
+
+@pytest.mark.parametrize("spoil", [cut, spoilt_inside, holding_code])
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
+    spoil: Callable[[Path], None],
+    whole: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    folder = tmp_path / "checkpoints"
+    shutil.copytree(whole / "checkpoints", folder)
+    before, last = sorted(folder.iterdir())
+    state = torch.load(last, weights_only=True)["state_dict"]
+    spoil(last)
+    assert newest(folder, state) == before
+    (line,) = [one.getMessage() for one in caplog.records]
+    assert f"{last} cannot be read" in line
+    assert f"going on from {before.name}" in line
+    with pytest.raises(ValueError, match=r"step=00000002\.ckpt does not belong to the model"):
+        newest(folder, {"other": torch.zeros(1)})
+    spoil(before)
+    with pytest.raises(ValueError, match=r"cannot be read .* delete .* from the beginning"):
+        newest(folder, state)
+    assert newest(tmp_path / "none", state) is None
+    assert not list(folder.glob("*.ran"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_a_run_that_is_asked_to_end_says_how_it_goes_on(
+    number: int, whole: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "a (second) run=2"
+
+    def work() -> None:
+        asked_to_end(2, number)
+        fit(folder, *RUN)
+
+    assert forked(work) == 128 + number
+    told = "".join(capfd.readouterr())
+    assert f"stopped by {signal.Signals(number).name}; go on with: " in told
+    command = told.split("go on with: ")[1].splitlines()[0]
+    assert forked(lambda: give("cf.fit", *shlex.split(command)[3:])) == 0
+    assert equal(folder, whole)
+
+
+def test_asked_twice_a_run_ends_at_once(tmp_path: Path) -> None:
+    def work() -> None:
+        asked_to_end(1, signal.SIGTERM, times=2)
+        asked_to_end(1, signal.SIGTERM)
+        fit(tmp_path / "run", *RUN)
+
+    assert forked(work) == -signal.SIGTERM
+    assert not list(tmp_path.glob("run/checkpoints/*"))
+
+
+def test_what_is_asked_of_a_parent_is_passed_on(tmp_path: Path) -> None:
+    code = "import signal, sys, time; signal.signal(15, lambda *_: sys.exit(143)); print(1)"
+    child = f"{code}; open({str(tmp_path / 'on')!r}, 'w').close(); time.sleep(60)"
+
+    def work() -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
+
+        def ask(*_: object) -> None:
+            if (tmp_path / "on").exists():
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                os.kill(os.getpid(), signal.SIGINT)
+
+        signal.signal(signal.SIGALRM, ask)
+        run([sys.executable, "-c", child])
+
+    assert forked(work) == 130
+
+
+def test_a_full_disk_is_told_and_keeps_what_was_there(
+    whole: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "run"
+
+    def work() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+        fit(folder, *RUN)
+
+    assert forked(work) == 1
+    told = "".join(capfd.readouterr())
+    assert "no space is left on the disk for" in told
+    assert "Traceback" not in told
+    assert not list(folder.rglob("*tmp*"))
+    assert forked(lambda: fit(folder, *RUN)) == 0
+    assert equal(folder, whole)
+
+
+def go_on_by_command(folder: Path, *settings: str) -> None:
+    give("cf.fit", f"resume={folder}", *settings)
+
+
+def as_of_old(folder: Path) -> None:
+    """A run as it was written before folders could be copied: whole paths, Lightning's callback."""
+    config = folder / "config.yaml"
+    old = yaml.safe_load(config.read_text().replace("${folder}", str(folder)))
+    outside = old.pop("outside", {})
+    assert outside is not None
+    old["folder"] = str(folder)
+    old["callbacks"]["checkpoint"] = {
+        "_target_": "lightning.pytorch.callbacks.ModelCheckpoint",
+        "dirpath": f"{folder}/checkpoints",
+        "filename": "{step:08d}",
+        "every_n_train_steps": 2,
+        "save_top_k": 1,
+        "enable_version_counter": False,
+    }
+    config.write_text(yaml.safe_dump(old, sort_keys=False))
