@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from tiny import draw, model
 from torch import Tensor
 
+from cf.bench.network import Network
 from cf.models.checkpoints import CheckpointError, load_into, load_weights, save_export
 from cf.models.names import to_diffusers_name
 from cf.models.start import fingerprint, with_weights
@@ -318,6 +319,22 @@ def test_an_export_takes_updates_too(tmp_path: Path, base: Path, factors: Any) -
     check(load_weights(tmp_path / "network.safetensors", lora=file), merged(base, factors, 1))
 
 
+def test_a_contestant_takes_several(tmp_path: Path, base: Path, factors: Any) -> None:
+    one = str(written(tmp_path / "one", factors, NAMINGS["kohya"], alpha=2))
+    two = str(tmp_path / "two.safetensors")
+    lora = [{"path": one, "strength": 0.5}, two]
+    contestant = Network(checkpoint=str(base), model={}, weights={"lora": lora})
+    assert contestant.missing() == f"{two} not found"
+    Path(two).write_bytes(Path(one).read_bytes())
+    assert contestant.missing() == ""
+    turned = Network(checkpoint=str(base), model={}, weights={"lora": lora[::-1]})
+    alone = Network(checkpoint=str(base), model={}, weights={"lora": one})
+    stronger = Network(checkpoint=str(base), model={}, weights={"lora": [one, two]})
+    assert contestant.fingerprint() == turned.fingerprint()
+    assert alone.fingerprint() == f"{fingerprint(base)}+{fingerprint(one)}"
+    assert len({x.fingerprint() for x in (contestant, alone, stronger)}) == 3
+
+
 @pytest.mark.parametrize(
     "lora",
     [
@@ -352,6 +369,7 @@ def test_what_names_no_update_is_refused(lora: Any) -> None:
         ("diffusion_model.img_emb.proj.1.diff_b", "the image branch"),
         ("diffusion_model.blocks.7.self_attn.k.lora_A.weight", "updates nothing in these weights;"),
         ("anything", "updates nothing in these weights; give"),
+        ("odd\x1b[2J\n" + 900 * "x", r"holds odd.x1b.2J.nx{100,120}\.\.\., which updates nothing"),
         (f"{PEFT}head.head.lora_A.other.weight", "holds the adapters default, other; save the one"),
         (f"{PEFT}head.head.lora_down.weight", "twice, under several names"),
         (f"{PEFT}text_embedding.0.lora_A.weight", "do not make its shape"),

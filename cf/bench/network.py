@@ -76,7 +76,7 @@ class Network(Contestant):
         if self.checkpoint is None:
             return f"untrained-{self.seed}"
         mine = fingerprint(_file(self.checkpoint))
-        return "+".join([mine, *map(fingerprint_of_update, self._loras())])
+        return "+".join([mine, *sorted(map(fingerprint_of_update, self._loras()))])
 
     def terms(self, asked: Terms | None) -> Terms:
         """The checkpoint's, or as configured."""

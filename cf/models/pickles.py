@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from cf.models.names import networks
-from cf.models.stored import CheckpointError, State, Stored, some
+from cf.models.stored import CheckpointError, State, Stored, shown, some
 
 CONTAINERS = ("generator_ema", "generator", "model", "state_dict")
 """Networks of a file that are taken where none is named, best first."""
@@ -66,8 +66,8 @@ def read_pickle(file: Path, container: str | None, default: Sequence[str]) -> St
         held = weight.untyped_storage().nbytes() if weight.layout == torch.strided else 0
         if weight.numel() * weight.element_size() > held or weight.is_quantized:
             raise CheckpointError(
-                f"{file} holds {name} as {weight.dtype} of {tuple(weight.shape)}, laid out as "
-                "weights are not (sparse, expanded, or quantised by PyTorch); give plain tensors"
+                f"{file} holds {shown(name)} as {weight.dtype} of {tuple(weight.shape)}, laid out "
+                "as weights are not (sparse, expanded, or quantised by PyTorch); give plain tensors"
             )
     return Stored(state, _plain(loaded), file, chosen)
 

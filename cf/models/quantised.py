@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cf.models.stored import CheckpointError, State, Stored, some
+from cf.models.stored import CheckpointError, State, Stored, shown, some
 from cf.models.weight_files import read_json
 
 Make = Callable[[Tensor], Tensor]
@@ -91,7 +91,8 @@ def unquantised(stored: Stored, state: State) -> tuple[State, dict[str, Make]]:
 
 def _unknown_scales(file: Path, name: str, weight: Tensor, scale: Tensor) -> CheckpointError:
     return CheckpointError(
-        f"{file} holds {name} of {_shape(weight)} with {scale.dtype} scales of {_shape(scale)}, "
+        f"{file} holds {shown(name)} of {_shape(weight)} with {scale.dtype} scales of "
+        f"{_shape(scale)}, "
         "which are neither one, nor one per row, nor one per tile of a size that is known; say the "
         "size in a config.json beside it, as in "
         '{"quantization_config": {"weight_block_size": [128, 128]}}'
@@ -110,7 +111,7 @@ def _refuse_formats(state: Mapping[str, Tensor], file: Path) -> None:
             said = bytes(told.flatten()[:200].byte().tolist()).decode(errors="replace")
             if "float8" not in said or "mxfp8" in said:
                 raise CheckpointError(
-                    f"{file} says that {name.removesuffix('.comfy_quant')} is quantised as {said}, "
+                    f"{file} says that {shown(name)} is quantised as {shown(said)}, "
                     f"which is not read here; {_REMEDY}"
                 )
 

@@ -65,7 +65,7 @@ def fingerprint(path: str | Path, lora: Lora = None, lora_alpha: float | None = 
         CheckpointError: if there is nothing to tell.
     """
     own = _digests(path)
-    own += [fingerprint_of_update(file) for file in lora_files(lora, lora_alpha)]
+    own += sorted(map(fingerprint_of_update, lora_files(lora, lora_alpha)))
     return own[0] if len(own) == 1 else _hash("".join(own))
 
 
@@ -82,7 +82,7 @@ def is_same(
     if fingerprint(path, lora, lora_alpha) == sha256:
         return True
     files = _weights_of(path)
-    updates = [fingerprint_of_update(file) for file in lora_files(lora, lora_alpha)]
+    updates = sorted(map(fingerprint_of_update, lora_files(lora, lora_alpha)))
     if len(files) != 1 or files[0].suffix != ".safetensors":
         return False
     for begin, at in other_orders(files[0]):
@@ -114,6 +114,8 @@ def fingerprint_of_update(file: LoraFile) -> str:
 
 def _weights_of(path: str | Path) -> list[Path]:
     root = Path(path)
+    if not root.exists():
+        raise CheckpointError(f"{path} does not exist; give a file of weights, or its folder")
     files = [root] if root.is_file() else sorted(root.rglob("*"))
     known = [file for file in files if file.suffix in _SUFFIXES or file == root]
     files = [file for file in known if file.is_file()]

@@ -9,6 +9,8 @@ from torch import Tensor
 
 State = dict[str, Tensor]
 
+_LONGEST = 120
+
 
 class CheckpointError(ValueError):
     """A file of weights cannot be used; the message names it and the remedy."""
@@ -38,4 +40,14 @@ def some(names: Sequence[str]) -> str:
     'a, b, c and 1 more'
     """
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more
+    return ", ".join(map(shown, names[:3])) + more
+
+
+def shown(name: str) -> str:
+    r"""A name out of a stranger's file as a message can hold it.
+
+    >>> shown("a" * 200)[-10:], shown("a\nb")
+    ('aaaaaaa...', 'a\\nb')
+    """
+    clear = "".join(x if x.isprintable() else repr(x)[1:-1] for x in name[:_LONGEST])
+    return clear + ("..." if len(name) > _LONGEST else "")

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from cf.models.names import bare_name
-from cf.models.stored import CheckpointError, State, Stored, some
+from cf.models.stored import CheckpointError, State, Stored, shown, some
 from cf.models.update_names import Targets, adapters, part_of
 from cf.models.update_scale import scale_of
 
@@ -64,7 +64,8 @@ def lora_files(lora: Lora, alpha: float | None = None) -> list[LoraFile]:
                 str(Path(said["path"]).expanduser()), float(strength), alpha if own is None else own
             )
         )
-    return sorted(files, key=lambda one: (one.path, one.strength, one.alpha or 0))
+    # By what a moved folder does not change: the sum's last bits hang on the order.
+    return sorted(files, key=lambda f: (Path(f.path).name, f.strength, f.alpha or 0, f.path))
 
 
 @dataclass
@@ -214,7 +215,9 @@ def _put(one: Update, part: str, value: Tensor, name: str, source: Path) -> None
     place = {"": "value", "set": "value"}.get(part, part)
     place = "add" if place.startswith("add") else place
     if getattr(one, place) is not None:
-        raise CheckpointError(f"{source} holds {name} twice, under several names; save one of each")
+        raise CheckpointError(
+            f"{source} holds {shown(name)} twice, under several names; save one of each"
+        )
     setattr(one, place, value)
 
 

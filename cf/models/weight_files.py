@@ -11,7 +11,7 @@ from cf.models.file_formats import foreign_format
 from cf.models.pickles import read_pickle
 from cf.models.stored import CheckpointError as CheckpointError
 from cf.models.stored import State as State
-from cf.models.stored import Stored, some
+from cf.models.stored import Stored, shown, some
 from cf.text_files import json_of
 
 _LARGEST_HEADER = 100_000_000
@@ -173,7 +173,9 @@ def _shards_of(index: Path) -> dict[str, list[str]] | None:
         return None
     for file in shards:
         if Path(file).name != file or file in (".", ".."):
-            raise CheckpointError(f"{index} names {file}, which is not beside it; copy it again")
+            raise CheckpointError(
+                f"{index} names {shown(file)}, which is not beside it; copy it again"
+            )
     return shards
 
 
@@ -197,7 +199,7 @@ def _read_shards(
     chosen = False
     for name in sorted(shards):
         if not (folder / name).is_file():
-            raise CheckpointError(f"{folder} lacks the shard {name}; copy the folder again")
+            raise CheckpointError(f"{folder} lacks the shard {shown(name)}; copy the folder again")
         part = _read_file(folder / name, container, default)
         if twice := [one for one in part.state if one in state]:
             raise CheckpointError(f"{folder} holds {some(twice)} in several shards; copy it again")
