@@ -1,32 +1,22 @@
 """Clips of real video files, sampled by timestamp, upright, cover-scaled and centre-cropped."""
 
-import contextlib
+import warnings
 from collections.abc import Iterator, Sequence
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 
-import av
 import cv2
 import numpy as np
 import torch
-from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
-from av.video.stream import VideoStream
 from jaxtyping import Float, UInt8
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from cf.video.probe import (
-    UnreadableVideo,
-    VideoInfo,
-    decoded,
-    display_size,
-    frame_rate,
-    opened,
-    probe,
-    time_base,
-    turn_of,
-)
+from cf.video.container import UnreadableVideo, display_size, refuse_shape, turn_of
+from cf.video.probe import VideoInfo, probe
+from cf.video.timeline import MISSING_SECONDS, Timeline, shown_from, timeline
 
 __all__ = [
     "UnreadableVideo",
@@ -39,7 +29,8 @@ __all__ = [
     "read_video",
 ]
 
-_EPSILON = 1e-6  # seconds; floating-point noise in times
+_MOST_BYTES = 2**31
+"""Of pictures that are handed over at once, a byte for each colour."""
 
 
 def read_clip(
@@ -48,8 +39,8 @@ def read_clip(
     """`frames` pictures in [0, 1], one every 1/`fps` seconds from `start` (seconds) on.
 
     Each is the frame that a player shows at that time, whatever the file's own frame rate, scaled
-    until it covers `size` (height, width; None: as it is) and cropped about its centre. An AVI
-    with B-frames tells no display times: a clip from its middle may be a frame or two off.
+    until it covers `size` (height, width; None: as it is) and cropped about its centre. It is the
+    same picture that a whole read shows at that time.
 
     Raises:
         UnreadableVideo: the file cannot be decoded, or ends before the last picture.
@@ -66,12 +57,15 @@ def read_video(
     """A whole video, or its first `max_seconds`, in [0, 1]; `fps` None keeps the file's mean rate.
 
     Raises:
-        UnreadableVideo: the file cannot be decoded.
+        UnreadableVideo: the file cannot be decoded, or was cut off before what is asked for.
     """
-    rate = probe(path).fps if fps is None else fps
+    line = timeline(path)
+    rate = line.fps if fps is None else fps
     frames = None if max_seconds is None else max(1, round(max_seconds * rate))
-    with opened(path) as (container, stream):
-        pictures = list(_pictures(container, stream, 0.0, rate, size, frames))
+    if line.missing and (frames is None or frames > line.pictures(rate)):
+        raise UnreadableVideo(path, line.missing)
+    _refuse_amount(path, line, size, line.pictures(rate), frames)
+    pictures = list(_pictures(path, 0.0, rate, size, frames))
     if not pictures:
         raise UnreadableVideo(path, "not one frame can be decoded")
     return _tensor(pictures).float() / 255
@@ -85,11 +79,9 @@ def read_chunks(
     Raises:
         UnreadableVideo: the file cannot be decoded, or not to its end; what came before stands.
     """
-    with opened(path) as (container, stream):
-        rate = frame_rate(stream) if fps is None else fps
-        pictures = _pictures(container, stream, 0.0, rate, size, None)
-        while batch := list(islice(pictures, frames)):
-            yield _tensor(batch)
+    pictures = _pictures(path, 0.0, timeline(path).fps if fps is None else fps, size, None)
+    while batch := list(islice(pictures, frames)):
+        yield _tensor(batch)
 
 
 def read_frames(
@@ -104,8 +96,9 @@ def read_frames(
         raise ValueError(
             f"a clip needs start >= 0, frames >= 1 and fps > 0; got {start}, {frames} and {fps}"
         )
-    with opened(path) as (container, stream):
-        pictures = list(_pictures(container, stream, start, fps, size, frames))
+    line = timeline(path)
+    _refuse_amount(path, line, size, line.pictures(fps, start), frames)
+    pictures = list(_pictures(path, start, fps, size, frames))
     if len(pictures) < frames:
         raise UnreadableVideo(
             path,
@@ -124,10 +117,15 @@ def read_image(path: str | Path, size: Sequence[int] | None = None) -> Float[Ten
     path = Path(path)
     if not path.is_file():
         raise UnreadableVideo(path, "there is no such file")
+    _refuse_picture(path)
     data = np.frombuffer(path.read_bytes(), np.uint8)
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    try:
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    except cv2.error:
+        image = None
     if image is None:
         raise UnreadableVideo(path, "it is not a picture that can be decoded")
+    refuse_shape(path, *image.shape[:2])
     rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
     target = rgb.shape[:2] if size is None else _pair(size)
     height, width = _cover(rgb.shape[:2], target)
@@ -137,72 +135,38 @@ def read_image(path: str | Path, size: Sequence[int] | None = None) -> Float[Ten
 
 
 def _pictures(
-    container: InputContainer,
-    stream: VideoStream,
+    path: str | Path,
     start: float,
     fps: float,
     size: Sequence[int] | None,
     frames: int | None,
 ) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
     """The pictures shown at start, start + 1/fps, ...; fewer where the stream ends."""
-    slack = min(time_base(stream) / 2, 5e-3) + _EPSILON  # timestamps are rounded to ticks
-    draw = _Draw(stream, size)
+    line = timeline(path)
+    there = line.pictures(fps, start)
+    count = there if frames is None else min(frames, there)
+    draw = _Draw(path, line, size)
     shown: VideoFrame | None = None
-    end, k = 0.0, 0
-    for time, frame in _timed_from(container, stream, start, slack):
-        while shown is not None and start + k / fps < time - slack:
+    reached, k = 0.0, 0
+    for time, frame in shown_from(path, start) if count else ():
+        while shown is not None and start + k / fps < time - line.slack:
             yield draw(shown)
             k += 1
-            if k == frames:
+            if k == count:
                 return
-        shown = frame
-        end = time + ((frame.duration or 0) * time_base(stream) or 1 / frame_rate(stream))
-    while shown is not None and k != frames and start + k / fps < end - _EPSILON:
+        shown, reached = frame, time + (frame.duration or 0) * line.tick
+    # The last picture stands until the end, unless decoding stopped long before it.
+    while shown is not None and k < count and start + k / fps < reached + MISSING_SECONDS:
         yield draw(shown)
         k += 1
-
-
-def _timed_from(
-    container: InputContainer, stream: VideoStream, start: float, slack: float
-) -> Iterator[tuple[float, VideoFrame]]:
-    """Frames and their seconds, beginning with one that is shown no later than `start`."""
-    if start == 0:
-        yield from _timed(container, stream, None)
-        return
-    # The first packet that is shown, which is not always where the header says the stream starts.
-    stamps = (packet.pts for packet in container.demux(stream))
-    origin = next((stamp for stamp in stamps if stamp is not None), 0)
-    # A container may seek to a key frame that is *shown* later than it was asked for.
-    for back in (0.0, 2.0, 10.0, start + 10.0):
-        with contextlib.suppress(av.FFmpegError):  # not every container seeks before its start
-            container.seek(origin + int((start - back) / time_base(stream)), stream=stream)
-        frames = _timed(container, stream, origin)
-        first = next(frames, None)
-        if first is not None and (first[0] <= start + slack or back > start):
-            yield from chain([first], frames)
-            return
-
-
-def _timed(
-    container: InputContainer, stream: VideoStream, origin: int | None
-) -> Iterator[tuple[float, VideoFrame]]:
-    """Frames as they are shown, each with its seconds since `origin` (None: the first of them)."""
-    tick, interval = time_base(stream), 1 / frame_rate(stream)
-    time = -interval
-    for frame in decoded(container, stream):
-        if frame.pts is None:
-            time += interval
-        else:
-            origin = frame.pts if origin is None else origin
-            time = max(time, (frame.pts - origin) * tick)  # a broken clock never runs backwards
-        yield time, frame
 
 
 class _Draw:
     """Turns decoded frames into upright RGB of one size; draws a repeated frame once."""
 
-    def __init__(self, stream: VideoStream, size: Sequence[int] | None) -> None:
-        self._stream, self._size = stream, None if size is None else _pair(size)
+    def __init__(self, path: str | Path, line: Timeline, size: Sequence[int] | None) -> None:
+        self._path, self._line = path, line
+        self._size = line.size if size is None else _pair(size)
         self._scaler = VideoReformatter()
         self._last: VideoFrame | None = None
 
@@ -212,10 +176,9 @@ class _Draw:
         return self._picture
 
     def _draw(self, frame: VideoFrame) -> UInt8[np.ndarray, "h w 3"]:
-        turn, source = turn_of(frame), display_size(frame, self._stream)
-        target = source
-        if self._size is not None:
-            target = self._size[::-1] if turn.transpose else self._size
+        turn, source = turn_of(frame), display_size(frame, self._line.aspect)
+        refuse_shape(self._path, *source)  # the shape may change inside a file
+        target = self._size[::-1] if turn.transpose else self._size
         height, width = _cover(source, target)
         scaled = self._scaler.reformat(
             frame,
@@ -232,6 +195,32 @@ class _Draw:
         rows = slice(None, None, -1 if turn.mirror_rows else 1)
         columns = slice(None, None, -1 if turn.mirror_columns else 1)
         return picture[rows, columns]
+
+
+def _refuse_amount(
+    path: str | Path, line: Timeline, size: Sequence[int] | None, there: int, asked: int | None
+) -> None:
+    """Refuse what would not fit in memory before it is decoded."""
+    height, width = line.size if size is None else _pair(size)
+    count = there if asked is None else min(there, asked)
+    if count * 3 * height * width > _MOST_BYTES:
+        raise UnreadableVideo(
+            path,
+            f"{count} pictures of {height} x {width} are more than fit in memory at once; ask for "
+            "fewer seconds, a lower fps or a smaller size",
+        )
+
+
+def _refuse_picture(path: Path) -> None:
+    """Refuse what is too large by its header, before memory is taken for it."""
+    try:
+        with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
+            width, height = image.size
+    except Image.DecompressionBombError:
+        raise UnreadableVideo(path, "it has too many pixels for a picture") from None
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
+        return  # OpenCV reads more formats, and says what it cannot read
+    refuse_shape(path, height, width)
 
 
 def _interpolation(shrinks: bool) -> Interpolation:

@@ -1,0 +1,180 @@
+"""Video files opened with PyAV: only files, only formats of videos, only pictures that fit."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from cf.video.listing import shown
+
+MOST_PIXELS = 2**26
+"""Of a picture, so that a header cannot ask for more memory than there is; 8K has half of it."""
+MOST_STRETCHED = 40
+"""Times that one side of a picture may be as long as the other."""
+_FORMATS = (
+    "mov,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,h264,hevc,vc1,obu,ivf,flv,live_flv,asf,ogg,"
+    "gif,apng,nut,mxf,dv,rm,wtv,swf,yuv4mpegpipe,webp,webp_pipe"
+)
+"""Not among them: playlists, which name further files to open."""
+
+
+class UnreadableVideo(ValueError):  # noqa: N818 - it names the video's state, as in its reports
+    """A video or picture that cannot be used, with the file and the reason.
+
+    Attributes:
+        path: the file.
+        reason: what is wrong with it, as the end of a sentence that begins with its name.
+    """
+
+    def __init__(self, path: str | Path, reason: str) -> None:
+        super().__init__(str(path), reason)  # both as args, so that it travels between processes
+        self.path = Path(path)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{shown(self.path)}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Turn:
+    """How a decoded frame becomes upright: transpose, then mirror."""
+
+    transpose: bool
+    mirror_rows: bool
+    mirror_columns: bool
+
+
+_TURNS = {
+    0: Turn(False, False, False),
+    90: Turn(True, True, False),
+    180: Turn(False, True, True),
+    270: Turn(True, False, True),
+}
+"""By degrees counter-clockwise."""
+
+
+@contextmanager
+def opened(path: str | Path) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """The container and its main video stream; whatever FFmpeg raises inside names the file.
+
+    Raises:
+        UnreadableVideo: the file is missing, empty or not a video, its pictures are too large, or
+            decoding fails inside.
+    """
+    path = Path(path)
+    limit = {"max_pixels": str(MOST_PIXELS)}
+    try:
+        if not path.is_file():
+            raise UnreadableVideo(path, "there is no such file")
+        if path.stat().st_size == 0:
+            raise UnreadableVideo(path, "the file is empty (0 bytes)")
+        with av.open(
+            str(path),
+            metadata_errors="replace",
+            container_options={"format_whitelist": _FORMATS, "protocol_whitelist": "file"},
+            options=limit,
+        ) as container:
+            stream = _main_stream(container, path)
+            stream.codec_context.options = limit
+            yield container, stream
+    except (av.FFmpegError, OSError, OverflowError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise UnreadableVideo(
+            path, f"it cannot be decoded ({reason}); it is cut off, damaged or not a video"
+        ) from error
+
+
+def _main_stream(container: InputContainer, path: Path) -> VideoStream:
+    if not container.streams:
+        raise UnreadableVideo(path, "it holds no streams; it is cut off or not a video")
+    stream = container.streams.best("video")
+    cover = av.stream.Disposition.attached_pic
+    if not isinstance(stream, VideoStream) or stream.disposition & cover:
+        raise UnreadableVideo(path, "it has no video stream, or was cut off before its index")
+    height, width = stream.codec_context.height, stream.codec_context.width
+    if height * width > MOST_PIXELS:
+        raise UnreadableVideo(path, f"its pictures of {width} x {height} pixels are too large")
+    return stream
+
+
+def decoded(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
+    """Frames from the container's position on.
+
+    A damaged packet at the end of the file was cut off and is left out; one inside, as where files
+    were joined, is decoded as far as it goes. What a decoder refuses before the first frame, since
+    a cut removed what it refers to, is passed over.
+    """
+    waiting: Packet[VideoStream] | None = None
+    begun = False
+    for packet in container.demux(stream):
+        if waiting is not None and packet.size:
+            yield from _tolerant(stream, waiting)
+        waiting = None
+        if packet.is_corrupt and packet.size:
+            waiting = packet
+            continue
+        for frame in stream.decode(packet) if begun else _tolerant(stream, packet):
+            begun = True
+            yield frame
+
+
+def _tolerant(stream: VideoStream, packet: "Packet[VideoStream]") -> list[VideoFrame]:
+    try:
+        return stream.decode(packet)
+    except av.InvalidDataError:
+        return []
+
+
+def time_base(stream: VideoStream) -> float:
+    """Seconds per tick of the stream's timestamps."""
+    return float(stream.time_base or Fraction(1, 1000))
+
+
+def display_size(frame: VideoFrame, aspect: float) -> tuple[int, int]:
+    """Height and width in square pixels, before the frame is turned upright."""
+    return frame.height, max(1, round(frame.width * aspect))
+
+
+def pixel_aspect(stream: VideoStream) -> float:
+    """Width of a pixel in heights; 1 where the header is plainly wrong."""
+    aspect = float(stream.sample_aspect_ratio or 1)
+    return aspect if 0.1 < aspect < 10 else 1.0
+
+
+def turn_of(frame: VideoFrame) -> Turn:
+    """How to make a frame upright, in quarter turns, from its display matrix."""
+    try:
+        side_data: Any = frame.side_data  # typed without the keys that it takes
+        data = bytes(side_data["DISPLAYMATRIX"])
+    except KeyError:
+        return _TURNS[0]
+    except ValueError:  # among it is a kind that PyAV does not know yet
+        return _TURNS[round(frame.rotation / 90) * 90 % 360]
+    # A pixel at (column, row) goes to (a column + c row, b column + d row).
+    (a, b), (c, d) = np.frombuffer(data, np.int32).reshape(3, 3)[:2, :2].tolist()
+    return Turn(True, b < 0, c < 0) if abs(b) > abs(a) else Turn(False, d < 0, a < 0)
+
+
+def refuse_shape(path: str | Path, height: int, width: int) -> None:
+    """Refuse pictures that no scaling can make useful and that take much memory in trying.
+
+    Raises:
+        UnreadableVideo: with the reason.
+    """
+    if height * width > MOST_PIXELS:
+        raise UnreadableVideo(path, f"its pictures of {width} x {height} pixels are too large")
+    if max(height, width) > MOST_STRETCHED * min(height, width):
+        raise UnreadableVideo(
+            path,
+            f"its pictures have {width} x {height} pixels; no side may be more than "
+            f"{MOST_STRETCHED} times as long as the other",
+        )

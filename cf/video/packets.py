@@ -1,0 +1,167 @@
+"""What packets tell without decoding: how many, how regular, and whether all are there."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+_TOLD_BY_HEADER = {"matroska", "avi", "asf"}
+"""Containers whose header says how long the video is; others are estimated from what is there."""
+
+
+@dataclass(frozen=True)
+class Packets:
+    """The packets of a stream that are shown.
+
+    Attributes:
+        stamps: display timestamps in ticks; empty where an index counted them.
+        count: how many there are, those before the first picture included.
+        last: display timestamp of the last, in ticks.
+        last_length: of the last, in ticks; 0 where the file does not tell.
+        ordered: whether every one has its times and decoding times rise.
+        reordered: whether display differs from decoding times, as B-frames need.
+        widest_gap: between decoding times, in ticks.
+        rates: pictures per second that the file declares, the most trustworthy first.
+        declared_end: ticks at which the header says that the stream ends; None if it does not.
+    """
+
+    last: int
+    last_length: int
+    count: int
+    ordered: bool
+    reordered: bool
+    rates: tuple[float, ...]
+    stamps: Sequence[int] = field(default=(), repr=False)
+    widest_gap: int = 0
+    declared_end: float | None = None
+    bytes_missing: int = 0
+
+    @property
+    def declared_rate(self) -> float:
+        """25 where the file declares none."""
+        return self.rates[0] if self.rates else 25.0
+
+    def count_from(self, origin: int) -> int:
+        """How many are shown from a timestamp on."""
+        return sum(stamp >= origin for stamp in self.stamps) if self.stamps else self.count
+
+    def missing(self, tick: float, tolerance: float) -> str:
+        """Why the end of the file is not there; empty if it is. Ticks and tolerance in seconds."""
+        if self.bytes_missing:
+            return f"it is cut off: at least {self.bytes_missing} bytes are missing"
+        if self.declared_end is None:
+            return ""
+        there = (self.last + self.last_length) * tick
+        there += 0 if self.last_length else 1 / self.declared_rate
+        declared = self.declared_end * tick
+        if declared - there <= tolerance:
+            return ""
+        return f"it is cut off: {there:.2f} of its {declared:.2f} seconds are in the file"
+
+
+def indexed(
+    container: InputContainer, stream: VideoStream, kind: str, bytes_there: int
+) -> Packets | None:
+    """From the index of an mp4 or mov and its last packets; None where it has no whole index.
+
+    Moves the container's position.
+    """
+    index = stream.index_entries
+    if kind != "mov" or not stream.frames or len(index) < stream.frames:
+        return None
+    entries = [(e.timestamp, e.is_keyframe, e.is_discard, e.pos + e.size) for e in index]
+    if max(end for *_, end in entries) > bytes_there:
+        return None
+    kept = [not discarded for _, _, discarded, _ in entries]
+    first, count = kept.index(True) if True in kept else 0, sum(kept)
+    ordered = all(a[0] < b[0] for a, b in pairwise(entries)) and all(kept[first:])
+    keys = [stamp for stamp, is_key, discarded, _ in entries if is_key and not discarded]
+    if not ordered or not keys:
+        return None
+    container.seek(keys[-1], stream=stream)
+    tail = _Seen()
+    tail.look(container, stream)
+    if tail.last is None or not tail.ordered:
+        return None
+    return Packets(tail.last, tail.last_length, count, True, tail.reordered, _rates(stream))
+
+
+def scanned(container: InputContainer, stream: VideoStream) -> Packets:
+    """From a pass over all packets, beginning where the container stands."""
+    seen = _Seen()
+    seen.look(container, stream)
+    kind = container.format.name.split(",")[0]
+    index, there = stream.index_entries, container.size
+    ends = [e.pos + e.size for e in index] if kind == "mov" and stream.frames else []
+    return Packets(
+        last=seen.last or 0,
+        last_length=seen.last_length,
+        count=len(seen.stamps),
+        ordered=seen.ordered,
+        reordered=seen.reordered,
+        rates=_rates(stream),
+        stamps=seen.stamps,
+        widest_gap=seen.widest_gap,
+        declared_end=_declared_end(stream) if kind in _TOLD_BY_HEADER else None,
+        bytes_missing=max(0, max(ends, default=0) - there),
+    )
+
+
+class _Seen:
+    """Facts of packets as they come."""
+
+    def __init__(self) -> None:
+        self.stamps: list[int] = []
+        self.last: int | None = None
+        self.last_length = 0
+        self.ordered, self.reordered = True, False
+        self.widest_gap = 0
+        self._before: int | None = None
+
+    def look(self, container: InputContainer, stream: VideoStream) -> None:
+        damaged = False
+        for packet in container.demux(stream):
+            if not packet.size:
+                continue
+            self.ordered &= not damaged  # a damaged one is the last of a file that was cut off
+            damaged = packet.is_corrupt
+            if damaged:
+                continue
+            self._note_order(packet.dts)
+            if packet.pts is None:
+                self.ordered = False
+                continue
+            self.reordered |= packet.pts != packet.dts
+            self.ordered &= packet.dts is None or packet.pts >= packet.dts
+            if not packet.is_discard:
+                self.stamps.append(packet.pts)
+                if self.last is None or packet.pts > self.last:
+                    self.last, self.last_length = packet.pts, packet.duration or 0
+
+        self.ordered &= len(set(self.stamps)) == len(self.stamps)
+
+    def _note_order(self, stamp: int | None) -> None:
+        if stamp is not None and self._before is not None:
+            self.ordered &= stamp > self._before
+            self.widest_gap = max(self.widest_gap, stamp - self._before)
+        self._before = stamp if stamp is not None else self._before
+
+
+def _rates(stream: VideoStream) -> tuple[float, ...]:
+    told = (stream.average_rate, stream.guessed_rate, stream.base_rate)
+    rates = (float(rate) for rate in told if rate)
+    return tuple(rate for rate in dict.fromkeys(rates) if 1e-6 < rate < 1e6)
+
+
+def _declared_end(stream: VideoStream) -> float | None:
+    """Ticks, None where the header claims nothing."""
+    if stream.duration:
+        return float(stream.duration + (stream.start_time or 0))
+    try:  # Matroska: when it ends, as "00:00:02.000000000"
+        hours, minutes, seconds = stream.metadata["DURATION"].split(":")
+        end = int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+    except (KeyError, ValueError):
+        return None
+    return end / float(stream.time_base or 0.001)

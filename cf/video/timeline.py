@@ -1,0 +1,262 @@
+"""When each picture of a file is shown, whichever way the file is read.
+
+Time zero is the first picture that a decoder shows which begins at the file's beginning. A file
+whose timestamps and seeks agree with that is read from anywhere; every other file is decoded once
+to note the times of all its pictures, and is always read from its beginning.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain, pairwise
+from pathlib import Path
+
+import av
+from av.container import InputContainer
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from cf.video.container import (
+    UnreadableVideo,
+    decoded,
+    display_size,
+    opened,
+    pixel_aspect,
+    refuse_shape,
+    time_base,
+    turn_of,
+)
+from cf.video.packets import Packets, indexed, scanned
+
+EPSILON = 1e-6  # seconds; floating-point noise in times
+MISSING_SECONDS = 0.25
+"""A file that ends this much before its own header says has been cut off."""
+_MOST_SECONDS = 1e6
+_BACK = (0.0, 2.0, 10.0)  # seconds before a clip at which a key frame is looked for
+_JUMP = 10.0  # seconds between two pictures of a stream after which its clock was set anew
+_BACKWARDS = 0.25  # seconds; less is a broken clock, more a clock that was set anew
+_SEEKABLE = {"mov", "matroska", "mpegts", "flv", "asf", "avi", "mpeg", "ogg", "nut", "mxf"}
+_STREAMED = {"mpegts", "mpeg", "flv", "ogg"}  # of these, files are joined and cut like text
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """When a file's pictures are shown, in seconds since its first.
+
+    Attributes:
+        origin: timestamp of the first picture, in ticks.
+        tick: seconds.
+        fps: mean pictures per second.
+        end: seconds at which the last picture ends.
+        slack: seconds by which rounding may have moved a timestamp.
+        size: height and width of an upright picture in square pixels.
+        aspect: width of a decoded pixel in heights.
+        times: of all pictures; None where timestamps and seeks can be trusted.
+        missing: why the file's end is not there; empty if it is.
+    """
+
+    origin: int
+    tick: float
+    fps: float
+    end: float
+    slack: float
+    size: tuple[int, int]
+    aspect: float
+    times: Sequence[float] | None = None
+    missing: str = ""
+
+    def pictures(self, fps: float, start: float = 0.0) -> int:
+        """How many pictures there are at start, start + 1/fps, ... (seconds)."""
+        return max(0, math.ceil((self.end - self.slack - start) * fps))
+
+
+def timeline(path: str | Path) -> Timeline:
+    """Of a file, measured once as long as the file does not change.
+
+    Costs one decoded picture and the last packets where the container has an index (mp4, mov), a
+    pass over all packets where it has none (webm, mkv, ts), and a pass of decoding where
+    timestamps cannot be trusted (gif, avi with B-frames, joined files).
+
+    Raises:
+        UnreadableVideo: not a video, empty, without a decodable frame, or of no usable shape.
+    """
+    try:
+        status = Path(path).stat()
+    except OSError:
+        raise UnreadableVideo(path, "there is no such file") from None
+    return _timeline(str(path), status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(4096)
+def _timeline(path: str, bytes_there: int, changed: int) -> Timeline:
+    with opened(path) as (container, stream):
+        first = next(decoded(container, stream), None)
+        if first is None:
+            raise UnreadableVideo(path, _nothing(container.format.name))
+        size, aspect = _upright(path, first, stream)
+        kind = container.format.name.split(",")[0]
+        packets = None if first.pts is None else indexed(container, stream, kind, bytes_there)
+        codec = stream.codec_context
+        delays = codec.codec.reorder and (kind == "avi" or codec.has_b_frames)
+        tick, origin = time_base(stream), first.pts or 0
+    if packets is None:
+        with opened(path) as (container, stream):
+            packets = scanned(container, stream)
+    # Where only decoding times are kept, as in avi, display times are these, sorted.
+    by_decoding = bool(delays and (kind == "avi" or not packets.reordered))
+    trusted = first.pts is not None and kind in _SEEKABLE and not by_decoding and packets.ordered
+    trusted = trusted and (kind not in _STREAMED or packets.widest_gap * tick < _JUMP / 2)
+    times: list[float] | None = None
+    if trusted:
+        last, length = (packets.last - origin) * tick, packets.last_length * tick
+        count = packets.count_from(origin)
+    else:
+        interval = 1 / packets.declared_rate
+        times, length = _times(path, interval, streamed=kind in _STREAMED)
+        last, count = times[-1], len(times)
+    mean = last / (count - 1) if count > 1 and last > 0 else 1 / packets.declared_rate
+    shortest = 0.75 * mean if by_decoding else 0.5 / packets.declared_rate
+    end = last + (length if length > shortest else mean)  # the last has often a wrong length
+    if not end < _MOST_SECONDS:
+        raise UnreadableVideo(path, f"it claims to last {end:.3g} seconds; its header is damaged")
+    slack = min(tick, 5e-3, 0.25 * end / count) + EPSILON
+    fps = _mean_rate(packets, count, end, slack)
+    missing = packets.missing(tick, MISSING_SECONDS)
+    return Timeline(origin, tick, fps, end, slack, size, aspect, times, missing)
+
+
+def _nothing(kind: str) -> str:
+    if kind.startswith("webp"):
+        return "an animated WebP cannot be decoded; convert it to another kind, such as GIF or mp4"
+    return "not one frame decodes; it is cut off or damaged"
+
+
+def _upright(
+    path: str | Path, frame: VideoFrame, stream: VideoStream
+) -> tuple[tuple[int, int], float]:
+    """Size of an upright picture, and the aspect of a decoded pixel."""
+    aspect = pixel_aspect(stream)
+    height, width = display_size(frame, aspect)
+    refuse_shape(path, height, width)
+    return ((width, height) if turn_of(frame).transpose else (height, width)), aspect
+
+
+def _mean_rate(packets: Packets, count: int, end: float, slack: float) -> float:
+    """A declared rate that shows each picture once, as it is rounded less than their mean."""
+    for rate in packets.rates:
+        if math.ceil((end - slack) * rate) == count:
+            return rate
+    if not packets.stamps and packets.rates and abs(count / packets.rates[0] - end) < end / 2:
+        return packets.rates[0]  # an index also counts what a decoder leaves out
+    return count / end
+
+
+def _times(path: str, interval: float, streamed: bool) -> tuple[list[float], float]:
+    """Seconds of every picture since the first, and the length of the last."""
+    ticks: list[int | None] = []
+    length = 0.0
+    with opened(path) as (container, stream):
+        tick = time_base(stream)
+        for frame in decoded(container, stream):
+            ticks.append(frame.pts)
+            length = (frame.duration or 0) * tick
+    base = next((one for one in ticks if one is not None), 0)  # large ones would lose their digits
+    stamps = [None if one is None else (one - base) * tick for one in ticks]
+    if not stamps:
+        raise UnreadableVideo(path, "not one frame decodes; it is cut off or damaged")
+    known = [stamp for stamp in stamps if stamp is not None]
+    if not streamed and len(known) == len(stamps):
+        stamps = sorted(known)
+    return _running(_filled(stamps, interval), interval, streamed), length
+
+
+def _filled(stamps: Sequence[float | None], interval: float) -> list[float]:
+    """With what is not told, counted from what is."""
+    first = next((i for i, stamp in enumerate(stamps) if stamp is not None), 0)
+    time = (stamps[first] or 0.0) - (first + 1) * interval
+    filled = []
+    for stamp in stamps:
+        time = time + interval if stamp is None else stamp
+        filled.append(time)
+    return filled
+
+
+def _running(stamps: Sequence[float], interval: float, streamed: bool) -> list[float]:
+    """Seconds since the first that never run backwards, over clocks that were set anew."""
+    times, shift = [0.0], -stamps[0]
+    for stamp in stamps[1:]:
+        step = stamp + shift - times[-1]
+        if step < -_BACKWARDS or (streamed and step > _JUMP):
+            shift += interval - step
+            step = interval
+        times.append(times[-1] + max(step, 0.0))
+    return times
+
+
+def shown_from(path: str | Path, start: float = 0.0) -> Iterator[tuple[float, VideoFrame]]:
+    """Frames and their seconds; the first is shown no later than `start`, if any frame is.
+
+    Raises:
+        UnreadableVideo: the file cannot be decoded.
+    """
+    line = timeline(path)
+    for back in _BACK if line.times is None and start > line.slack else ():
+        if back >= start and back:
+            break
+        with opened(path) as (container, stream):
+            frames = _landed(container, stream, line, start, start - back)
+            if frames is not None:
+                yield from frames
+                return
+    with opened(path) as (container, stream):
+        yield from _timed(decoded(container, stream), line)
+
+
+def _landed(
+    container: InputContainer, stream: VideoStream, line: Timeline, start: float, target: float
+) -> Iterator[tuple[float, VideoFrame]] | None:
+    """Frames from a key frame shown no later than `start`; None where the seek found none.
+
+    Containers may land on a frame that is shown later than was asked for, and frames before the
+    first key frame may refer to what was not decoded.
+    """
+    try:
+        container.seek(line.origin + int(target / line.tick), stream=stream)
+    except (av.FFmpegError, OverflowError):  # not every container seeks everywhere
+        return None
+    frames = decoded(container, stream)
+    for frame in frames:
+        if frame.pts is None or (frame.pts - line.origin) * line.tick > start + line.slack:
+            return None
+        if frame.key_frame:
+            return _timed(chain([frame], frames), line)
+    return None
+
+
+def _timed(frames: Iterator[VideoFrame], line: Timeline) -> Iterator[tuple[float, VideoFrame]]:
+    if line.times is not None:
+        yield from zip(line.times, frames, strict=False)  # the same frames, unless it has changed
+        return
+    time = 0.0
+    for frame in frames:
+        if frame.pts is not None:
+            time = max(time, (frame.pts - line.origin) * line.tick)
+        yield time, frame
+
+
+def is_steady(path: str | Path) -> bool:
+    """Whether pictures are shown equally long each; costs a pass over the packets of the file.
+
+    Raises:
+        UnreadableVideo: the file cannot be read.
+    """
+    line = timeline(path)
+    if line.times is None:
+        with opened(path) as (container, stream):
+            stamps = sorted(p.pts for p in container.demux(stream) if p.pts is not None)
+            gaps = [float(later - earlier) for earlier, later in pairwise(stamps)]
+    else:
+        gaps = [(later - earlier) / line.tick for earlier, later in pairwise(line.times)]
+    rounding = 2 + 0.1 * sum(gaps) / max(len(gaps), 1)  # ticks
+    return not gaps or max(gaps) - min(gaps) <= rounding
