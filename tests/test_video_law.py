@@ -77,7 +77,10 @@ def cut(path: Path, out: Path, after: float, drop: int = 0, **container: str) ->
     with av.open(str(path)) as source, av.open(str(out), "w", options=container) as target:
         stream = source.streams.video[0]
         copy = target.add_stream_from_template(stream)
-        packets = [p for p in source.demux(stream) if p.size and p.dts is not None]
+        packets = [p for p in source.demux(stream) if p.size]
+        known = next(i for i, p in enumerate(packets) if p.dts is not None)
+        for i in range(known):  # Matroska keeps display times only
+            packets[i].dts = packets[known].dts - known + i
         shift = round(after / stream.time_base) + packets[0].dts
         keys = [i for i, p in enumerate(packets) if p.is_keyframe and (not i or p.dts <= shift)]
         for packet in packets[keys[-1] + drop :]:

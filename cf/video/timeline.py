@@ -116,7 +116,8 @@ def _timeline(path: str, bytes_there: int, changed: int) -> Timeline:
         times, length = _times(path, interval, streamed=kind in _STREAMED)
         last, count = times[-1], len(times)
     mean = last / (count - 1) if count > 1 and last > 0 else 1 / packets.declared_rate
-    shortest = 0.75 * mean if by_decoding else 0.5 / packets.declared_rate
+    shortest = max(0.5 / max(packets.rates, default=25.0), min(1.5 * tick, 5e-3))
+    shortest = 0.75 * mean if by_decoding else shortest
     end = last + (length if length > shortest else mean)  # the last has often a wrong length
     if not end < _MOST_SECONDS:
         raise UnreadableVideo(path, f"it claims to last {end:.3g} seconds; its header is damaged")
