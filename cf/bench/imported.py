@@ -110,7 +110,7 @@ class Imported(Contestant):
         file = self._file(take)
         assert file is not None
         info, fps = probe(file), take.terms.fps
-        total = max(int(info.duration * fps + 1e-6), 1)
+        total = info.pictures(fps)
         step = max(round(_SECONDS * fps), 1)
         for first in range(0, min(total, take.frames), step):
             count = min(step, total - first)

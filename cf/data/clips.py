@@ -238,7 +238,7 @@ def _look(path: Path, clip_frames: int, fps: float) -> int | str:
         info = probe(path)
     except UnreadableVideo as error:
         return error.reason
-    pictures = math.ceil((info.duration - 1e-6) * fps)
+    pictures = info.pictures(fps)
     if pictures < clip_frames:
         return f"it lasts {info.duration:.2f} s and a clip {clip_frames / fps:.2f} s"
     return pictures

@@ -13,6 +13,7 @@ from cf.evaluation.videos import Listed
 from cf.metrics.base import VideoMetric
 from cf.metrics.measurement import digest
 from cf.metrics.result import Result
+from cf.video.listing import shown
 
 log = logging.getLogger("cf.evaluate")
 
@@ -147,7 +148,7 @@ class _Pass:
         video = ended.video
         if ended.failure:
             self.failures[video.video_id] = ended.failure
-            log.warning("%s: %s", video.path, ended.failure)
+            log.warning("%s: %s", shown(video.path), ended.failure)
             return
         for _, metric in self._active(video):
             metric.settle()

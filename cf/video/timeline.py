@@ -163,6 +163,7 @@ def _times(path: str, interval: float, streamed: bool) -> tuple[list[float], flo
             ticks.append(frame.pts)
             length = (frame.duration or 0) * tick
     base = next((one for one in ticks if one is not None), 0)  # large ones would lose their digits
+    stamps: Sequence[float | None]
     stamps = [None if one is None else (one - base) * tick for one in ticks]
     if not stamps:
         raise UnreadableVideo(path, "not one frame decodes; it is cut off or damaged")
