@@ -409,6 +409,21 @@ def test_settings_of_other_methods_are_refused(
         load_weights(base, lora=file)
 
 
+def test_a_model_in_the_place_of_an_update_is_refused(tmp_path: Path, base: Path) -> None:
+    save_export(tmp_path / "network.safetensors", load_file(base), {"model": {}})
+    for file in (base, tmp_path / "network.safetensors"):
+        with pytest.raises(CheckpointError, match=r"holds whole weights, .* and no update of any"):
+            load_weights(base, lora=file)
+
+
+def test_a_folder_of_peft_with_a_pickle(tmp_path: Path, base: Path, factors: Any) -> None:
+    state = load_file(written(tmp_path / "x", factors, NAMINGS["peft"]))
+    (tmp_path / "peft").mkdir()
+    torch.save(state, tmp_path / "peft" / "adapter_model.bin")
+    (tmp_path / "peft" / "adapter_config.json").write_text('{"r": 4, "lora_alpha": 8}')
+    check(load_weights(base, lora=tmp_path / "peft"), merged(base, factors, 2))
+
+
 def test_names_that_may_be_two_are_refused(tmp_path: Path, base: Path) -> None:
     state = load_file(base)
     state |= {name: torch.ones(4, 4) for name in ("compressor.a_b.weight", "compressor.a.b.weight")}

@@ -279,6 +279,17 @@ def test_folders_of_other_layouts_are_named(tmp_path: Path, state: State) -> Non
     assert f"format_utils dcp_to_torch '{tmp_path / 'dcp'}' model.pt" in str(caught.value)
     format_utils.dcp_to_torch_save(tmp_path / "dcp", tmp_path / "again.pt")
     assert same(load_weights(tmp_path / "again.pt"), state)
+    (tmp_path / "gguf").mkdir()
+    (tmp_path / "gguf" / "config.json").write_text("{}")
+    (tmp_path / "gguf" / "wan-q4.gguf").write_bytes(BINARIES["gguf"])
+    with pytest.raises(CheckpointError, match=r"none \(wan-q4.gguf is GGUF, .*; give the model"):
+        load_weights(tmp_path / "gguf")
+    for part in ("transformer", "transformer_2"):
+        (tmp_path / "a14b" / part).mkdir(parents=True)
+        save_file(to_diffusers(state), tmp_path / "a14b" / part / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"two transformers, for high and for low") as caught:
+        load_weights(tmp_path / "a14b")
+    assert same(load_weights(str(caught.value).rpartition(" or ")[2]), state)
     for expert in ("high_noise_model", "low_noise_model"):
         (tmp_path / "two" / expert).mkdir(parents=True)
         save_file(state, tmp_path / "two" / expert / "diffusion_pytorch_model.safetensors")

@@ -27,7 +27,7 @@ from cf.models.weight_files import (
 )
 
 _CONFIG_KEY = "cf"
-_LORA_CONTAINERS = ("generator_lora", "lora", "state_dict")
+_LORA_CONTAINERS = ("generator_lora", "lora", "state_dict", "model", "module")
 
 
 def save_export(

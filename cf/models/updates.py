@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cf.models.names import bare_name
 from cf.models.stored import CheckpointError, State, Stored, shown, some
-from cf.models.update_names import Targets, adapters, part_of
+from cf.models.update_names import Targets, adapters, is_update, part_of
 from cf.models.update_scale import scale_of
 
 Lora = str | Path | Mapping[str, Any] | Sequence[Any] | None
@@ -155,6 +155,11 @@ def read_updates(
     if not stored.state:
         raise CheckpointError(f"{stored.file} holds no tensors; give a LoRA")
     parts = {name: part_of(name) for name in stored.state}
+    if not any(part for _, part, _ in parts.values()) and not any(map(is_update, parts)):
+        raise CheckpointError(
+            f"{stored.file} holds whole weights, {some(list(parts))}, and no update of any; give a "
+            "LoRA, or give this file in the place of the weights"
+        )
     adapters(parts, stored.file)
     targets = Targets(weights, stored.state, stored.file)
     scale = scale_of(stored, alpha)

@@ -15,6 +15,8 @@ from cf.models.stored import Stored, shown, some
 from cf.text_files import json_of
 
 _LARGEST_HEADER = 100_000_000
+_MOST_LOOKED_AT = 100
+_NOTES = (".json", ".md", ".txt", ".yaml", ".yml", ".csv", ".py", "")
 _PICKLES = ("*.pt", "*.pth", "*.bin")
 _DEFAULTS = (
     "network",
@@ -101,6 +103,11 @@ def read_stored(path: Path, container: str | None, default: Sequence[str]) -> St
         CheckpointError: if the file is missing, damaged, something else, or holds no such network.
     """
     if path.is_dir() and not _holds_weights(path) and (path / "transformer").is_dir():
+        if (path / "transformer_2").is_dir():
+            raise CheckpointError(
+                f"{path} holds two transformers, for high and for low noise; give one of them, "
+                f"{path / 'transformer'} or {path / 'transformer_2'}"
+            )
         path = path / "transformer"
     if path.is_file() and path.name.endswith(".json") and (shards := _shards_of(path)):
         return _read_shards(path, shards, container, default)
@@ -159,7 +166,12 @@ def _of_another_layout(folder: Path) -> str:
     if any(folder.rglob("*zero_pp_rank*")) or any(folder.glob("mp_rank_*")):
         return " (it is a checkpoint of DeepSpeed ZeRO; make one file of it by its zero_to_fp32.py)"
     inner = [one.name for one in sorted(folder.iterdir()) if one.is_dir() and _holds_weights(one)]
-    return f" (its folders {some(inner)} do)" if inner else ""
+    if inner:
+        return f" (its folders {some(inner)} do)"
+    for file in sorted(one for one in folder.iterdir() if one.is_file())[:_MOST_LOOKED_AT]:
+        if file.suffix not in _NOTES and (told := foreign_format(file)):
+            return f" ({file.name} {told})"
+    return ""
 
 
 def _shards_of(index: Path) -> dict[str, list[str]] | None:
