@@ -91,6 +91,7 @@ def _write(
 def _prefix(settings: Settings, generator: Generator) -> Video | None:
     """The video or image to continue, less what does not fill a latent frame."""
     from cf.video.reader import read_image, read_video
+    from cf.video.timeline import timeline
 
     fps, size = generator.fps, generator.size
     if settings["video"] and settings["image"]:
@@ -100,6 +101,13 @@ def _prefix(settings: Settings, generator: Generator) -> Video | None:
     if not settings["video"]:
         return None
     seconds = settings["given_seconds"] and _positive(settings, "given_seconds")
+    line = timeline(settings["video"])
+    there = line.pictures(fps)
+    if line.missing and (not seconds or round(seconds * fps) > there):
+        raise ValueError(
+            f"video={settings['video']}: {line.missing}; given_seconds={there / fps:.4g} uses the "
+            f"{there} pictures at {fps:g} per second that are there"
+        )
     video = read_video(settings["video"], fps, size, seconds)[None]
     stride = generator.codec.time_stride
     return video[:, : 1 + (video.shape[1] - 1) // stride * stride]

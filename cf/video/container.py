@@ -100,6 +100,8 @@ def _main_stream(container: InputContainer, path: Path) -> VideoStream:
     cover = av.stream.Disposition.attached_pic
     if not isinstance(stream, VideoStream) or stream.disposition & cover:
         raise UnreadableVideo(path, "it has no video stream, or was cut off before its index")
+    if stream.codec_context is None:
+        raise UnreadableVideo(path, "the codec of its pictures is not known; it may be damaged")
     height, width = stream.codec_context.height, stream.codec_context.width
     if height * width > MOST_PIXELS:
         raise UnreadableVideo(path, f"its pictures of {width} x {height} pixels are too large")

@@ -49,12 +49,15 @@ class Packets:
 
     def missing(self, tick: float, tolerance: float) -> str:
         """Why the end of the file is not there; empty if it is. Ticks and tolerance in seconds."""
-        if self.bytes_missing:
-            return f"it is cut off: at least {self.bytes_missing} bytes are missing"
-        if self.declared_end is None:
-            return ""
         there = (self.last + self.last_length) * tick
         there += 0 if self.last_length else 1 / self.declared_rate
+        if self.bytes_missing:
+            return (
+                f"it is cut off: at least {self.bytes_missing} bytes are missing and "
+                f"{there:.2f} seconds are in the file"
+            )
+        if self.declared_end is None:
+            return ""
         declared = self.declared_end * tick
         if declared - there <= tolerance:
             return ""

@@ -29,6 +29,7 @@ __all__ = [
     "read_video",
 ]
 
+_CHECKED = {"JPEG", "PNG", "WEBP", "GIF", "BMP"}
 _MOST_BYTES = 2**31
 """Of pictures that are handed over at once, a byte for each colour."""
 
@@ -212,15 +213,19 @@ def _refuse_amount(
 
 
 def _refuse_picture(path: Path) -> None:
-    """Refuse what is too large by its header, before memory is taken for it."""
+    """Refuse what is too large by its header, before memory is taken for it, or is not whole."""
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
             width, height = image.size
+            refuse_shape(path, height, width)
+            if image.format in _CHECKED:  # OpenCV fills with grey what was cut off
+                image.load()
     except Image.DecompressionBombError:
         raise UnreadableVideo(path, "it has too many pixels for a picture") from None
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
+    except UnidentifiedImageError:
         return  # OpenCV reads more formats, and says what it cannot read
-    refuse_shape(path, height, width)
+    except (OSError, SyntaxError, EOFError, OverflowError) as error:
+        raise UnreadableVideo(path, f"it is cut off or damaged: {error}") from None
 
 
 def _interpolation(shrinks: bool) -> Interpolation:
