@@ -22,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from cf.checks import checked, unknown
 from cf.entry import plain, told
+from cf.files import check_writable
 from cf.literal import literal, quoted
 from cf.paths import CONFIG_DIR
 from cf.schema import COMMANDS
@@ -219,7 +220,10 @@ def _check_composed(cfg: DictConfig, name: str, staged: bool, given: Sequence[st
     with _hydra_of(cfg):
         own = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
         settings = plain(own)
+        several = staged or str(cfg.hydra.mode).endswith("MULTIRUN")
+        place = Path(str(cfg.hydra.sweep.dir if several else cfg.hydra.run.dir))
     checked(name, settings, groups, deep=not (name == "fit" and others))
+    check_writable(place)
 
 
 def _groups(cfg: DictConfig) -> list[str]:

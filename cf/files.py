@@ -94,6 +94,27 @@ def write_text(path: str | Path, text: str) -> None:
         temporary.write_bytes(text.encode())
 
 
+def check_writable(folder: Path) -> None:
+    """Be sure that a folder can be made and written in; it is left as it was, or not there.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        trial = folder / _temporary_name("trial")
+        trial.touch()
+        trial.unlink()
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise ValueError(f"{folder} cannot be written ({reason}); give another folder") from None
+    finally:
+        for one in missing:
+            with suppress(OSError):
+                one.rmdir()
+
+
 def sync(path: Path) -> None:
     """Flush a file or a folder to the disk."""
     handle = os.open(path, os.O_RDONLY)

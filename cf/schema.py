@@ -30,6 +30,9 @@ class Device(str):
 _ACTS = Form('[[seconds,text], ...], as in prompts="[[0,a fox],[10,it jumps]]"')
 
 
+_OF_A_RUN = ("config.yaml", "phases.yaml")
+
+
 @dataclass(frozen=True)
 class Fit:
     """`cf.fit`."""
@@ -39,6 +42,16 @@ class Fit:
     resume: Annotated[Path, "folder of a run"]
     folder: Path
     tensorboard: dict[str, Any]
+
+    @staticmethod
+    def contradiction(given: Settings) -> str:
+        """A folder to go on with that is not a run's, in words."""
+        folder = Path(given["resume"])
+        if given["resume"] == "???" or any((folder / one).is_file() for one in _OF_A_RUN):
+            return ""
+        near = [one for one in folder.absolute().parents if (one / _OF_A_RUN[0]).is_file()]
+        hint = f"give resume={near[0]}" if near else "give the folder that the run printed"
+        return f"resume={folder} is not the folder of a run (it has no config.yaml); {hint}"
 
 
 @dataclass(frozen=True)

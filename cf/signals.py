@@ -102,6 +102,7 @@ def passed_on(children: Callable[[], Sequence[int]] | None = None) -> Iterator[N
                 _send(child, signal.SIGKILL)
             end_at_once(number)
         asked.append(number)
+        os.environ["HYDRA_FULL_ERROR"] = "1"  # it shall not print what comes of it, but raise
         for child in living:
             # A terminal has asked them as well; SIGTERM is then no second time.
             _send(child, signal.SIGTERM)
@@ -113,7 +114,7 @@ def passed_on(children: Callable[[], Sequence[int]] | None = None) -> Iterator[N
             yield
     except Stopped:
         raise
-    except Exception:
+    except BaseException:  # of children that had not begun to hear
         if asked:
             raise Stopped(asked[0]) from None
         raise

@@ -301,3 +301,17 @@ def as_of_old(folder: Path) -> None:
         "enable_version_counter": False,
     }
     config.write_text(yaml.safe_dump(old, sort_keys=False))
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_training(
+    refused: Callable[..., str], tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    for place in ("file", "file/run", "/proc/run"):
+        told = refused("cf.fit", *ROOMS, f"hydra.run.dir={place}")
+        assert f"{place} cannot be written (" in told
+    before = contents(tmp_path)
+    (tmp_path / "results").mkdir()
+    assert "results is not the folder of a run" in refused("cf.fit", "resume=results")
+    assert contents(tmp_path) == before
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["file", "results"]
