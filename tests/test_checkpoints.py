@@ -113,7 +113,7 @@ def test_what_is_not_an_export_is_refused(tmp_path: Path, state: State) -> None:
     save_file(state, tmp_path / "foreign.safetensors")
     with pytest.raises(CheckpointError, match=r"foreign.safetensors was not exported here"):
         read_export(tmp_path / "foreign.safetensors")
-    for config in ("{", "3"):
+    for config in ("{", "3", "[" * 9000):
         save_file(state, tmp_path / "odd.safetensors", {"cf": config})
         with pytest.raises(CheckpointError, match=r"carries a damaged configuration"):
             read_export(tmp_path / "odd.safetensors")

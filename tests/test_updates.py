@@ -373,13 +373,16 @@ def test_what_names_no_update_is_refused(lora: Any) -> None:
         (f"{PEFT}head.head.lora_A.other.weight", "holds the adapters default, other; save the one"),
         (f"{PEFT}head.head.lora_down.weight", "twice, under several names"),
         (f"{PEFT}text_embedding.0.lora_A.weight", "do not make its shape"),
+        (f"{PEFT}text_embedding.0.alpha", "do not make its shape"),
+        ("text_embedding.0.diff", "do not make its shape"),
     ],
 )
 def test_what_has_no_place_is_refused(
     tmp_path: Path, base: Path, factors: Any, name: str, message: str
 ) -> None:
     state = load_file(written(tmp_path, factors, NAMINGS["peft adapter"]))
-    save_file({**state, name: torch.ones(4, 4)}, tmp_path / "lora.safetensors")
+    turned = torch.ones(5, 24) if name.endswith(".diff") else torch.ones(4, 4)
+    save_file({**state, name: turned}, tmp_path / "lora.safetensors")
     with pytest.raises(CheckpointError, match=message) as caught:
         load_weights(base, lora=tmp_path / "lora.safetensors")
     assert str(tmp_path / "lora.safetensors") in str(caught.value)
@@ -396,6 +399,8 @@ def test_what_has_no_place_is_refused(
         ({"alpha_pattern": {"(": 1}}, "hold the pattern"),
         ({"rank_pattern": [1]}, "as a pattern, not a map"),
         ({"lora_alpha": "much"}, "says alpha=nan"),
+        ({"r": float("inf")}, "settings with it say r=inf"),
+        ({"r": "many"}, "settings with it say r=nan"),
         ([], "adapter_config.json is damaged"),
     ],
 )
@@ -422,6 +427,14 @@ def test_a_folder_of_peft_with_a_pickle(tmp_path: Path, base: Path, factors: Any
     torch.save(state, tmp_path / "peft" / "adapter_model.bin")
     (tmp_path / "peft" / "adapter_config.json").write_text('{"r": 4, "lora_alpha": 8}')
     check(load_weights(base, lora=tmp_path / "peft"), merged(base, factors, 2))
+
+
+@pytest.mark.parametrize("shapes", [((), (24, 4)), ((0, 24), (24, 0)), ((4, 24), (24,))])
+def test_factors_of_no_rank_are_refused(tmp_path: Path, base: Path, shapes: Any) -> None:
+    down, up = (torch.ones(shape) for shape in shapes)
+    file = written(tmp_path, {"blocks.0.self_attn.q": (down, up)}, NAMINGS["peft"], alpha=2)
+    with pytest.raises(CheckpointError, match="do not make its shape 24 x 24"):
+        load_weights(base, lora=file)
 
 
 def test_names_that_may_be_two_are_refused(tmp_path: Path, base: Path) -> None:

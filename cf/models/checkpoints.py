@@ -80,7 +80,7 @@ def read_export(path: str | Path) -> tuple[dict[str, Any], State]:
         )
     try:
         config = json.loads(metadata[_CONFIG_KEY])
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         config = None
     if not isinstance(config, dict):
         raise CheckpointError(f"{file} carries a damaged configuration; export it again")

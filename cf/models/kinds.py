@@ -43,7 +43,7 @@ def refuse_other_transformer(state: Mapping[str, Tensor], source: str | Path) ->
         kind = "an image-to-video model, which takes a picture's embedding"
         raise CheckpointError(f"{source} is {kind} (it holds {some(found)}); {_GIVE}")
     patches, head = state["patch_embedding.weight"], state.get("head.head.weight")
-    if head is None or patches.ndim != 5:
+    if head is None or head.ndim != 2 or patches.ndim != 5 or not patches.numel():
         return
     takes, makes = patches.shape[1], len(head) // patches[0, 0].numel()
     if takes != makes:

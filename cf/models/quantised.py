@@ -141,7 +141,7 @@ def _scale_name(weight: str, state: Mapping[str, Tensor]) -> str | None:
 def _scaling(weight: Tensor, scale: Tensor, tile: Tile | None) -> Make | None:
     """How a weight is multiplied: by one scale, one per row or column, or one per tile."""
     shape = tuple(scale.shape)
-    if not scale.is_floating_point() or scale.numel() == 0:
+    if not scale.is_floating_point() or scale.numel() == 0 or weight.ndim == 0:
         return None
     if scale.numel() == 1:
         return partial(_times, scale=scale.reshape(()))

@@ -35,7 +35,7 @@ class Scale:
     source: Path
     given: float | None = None
     alpha: float | None = None
-    rank: int | None = None
+    rank: float | None = None
     stabilised: bool = False
     alphas: Mapping[str, float] = field(default_factory=dict)
     ranks: Mapping[str, float] = field(default_factory=dict)
@@ -123,7 +123,7 @@ def _of_peft(config: Mapping[str, Any], file: Path, given: float | None) -> Scal
         file,
         given,
         None if alpha is None else _number(alpha),
-        None if rank is None else int(_number(rank)),
+        None if rank is None else _number(rank),
         _truth(config.get("use_rslora")),
         alphas,
         ranks,

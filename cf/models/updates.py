@@ -111,17 +111,23 @@ class Update:
     def fits(self, weight: Tensor) -> bool:
         """Whether the result has the weight's shape."""
         whole = all(
-            x is None or x.numel() == weight.numel() for x in (self.up_bias, self.add, self.value)
+            x is None or x.squeeze().shape == weight.squeeze().shape
+            for x in (self.up_bias, self.add, self.value)
         )
         if self.down is None and self.up is None:
             held = (self.magnitude, self.up_bias, self.add, self.value)
             return whole and self.magnitude is None and any(x is not None for x in held)
-        if self.down is None or self.up is None or self.down.ndim < 2 or self.up.ndim < 2:
+        if self.down is None or self.up is None:
+            return False
+        if min(x.ndim for x in (self.down, self.up, weight)) < 2 or not self.down.numel():
+            return False
+        inner = self.down[0].squeeze().shape
+        if self.down.ndim > 2 and inner != weight[0].squeeze().shape:
             return False
         up, down = self.up.flatten(1).shape, self.down.flatten(1).shape
         size = up[0] == len(weight) and up[0] * down[1] == weight.numel()
         norms = self.magnitude is None or self.magnitude.numel() in (up[0], weight[0].numel())
-        return whole and norms and weight.ndim > 1 and up[1] == down[0] and size
+        return whole and norms and up[1] == down[0] and size
 
 
 def _with_norms(weight: Tensor, magnitude: Tensor) -> Tensor:
@@ -175,17 +181,17 @@ def read_updates(
         else:
             _put(one, part, stored.state[name], name, stored.file)
     for weight, one in found.items():
+        if not one.fits(weights[weight]):
+            raise CheckpointError(
+                f"{stored.file} updates {weight} by factors that do not make its shape "
+                f"{_shape(weights[weight])}; give the file that belongs to these weights"
+            )
         if one.down is not None:
             names = sorted(called[weight])
             one.scale = scale.of(names, len(one.down), alphas.get(weight))
     for weight, one in found.items():
         if one.up_bias is not None and (factors := found.get(_weight_beside(weight))):
             one.scale = factors.scale
-        if not one.fits(weights[weight]):
-            raise CheckpointError(
-                f"{stored.file} updates {weight} by factors that do not make its shape "
-                f"{_shape(weights[weight])}; give the file that belongs to these weights"
-            )
     tensors = {name: x for name, x in stored.state.items() if parts[name][1] != "alpha"}
     if broken := [name for name, x in tensors.items() if not x.float().isfinite().all()]:
         raise CheckpointError(
