@@ -4,13 +4,15 @@ import queue
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import zip_longest
+from pathlib import Path
 
 from jaxtyping import UInt8
 from torch import Tensor
 
 from cf.evaluation.videos import Listed
-from cf.video.probe import UnreadableVideo, is_steady, probe
+from cf.video.probe import UnreadableVideo, VideoInfo, is_steady, probe
 from cf.video.reader import read_chunks
 
 _AHEAD = 2  # pieces that wait
@@ -128,7 +130,14 @@ def _pairs(
 
 def seconds_of(video: Listed) -> float:
     """Length of a video for a progress bar; 0 where it cannot be told."""
+    info = header(video.path)
+    return 0.0 if info is None else info.duration
+
+
+@lru_cache(2**16)
+def header(path: Path) -> VideoInfo | None:
+    """What a file tells of itself; None where it cannot be read. Each file is asked once."""
     try:
-        return probe(video.path).duration
+        return probe(path)
     except UnreadableVideo:
-        return 0.0
+        return None

@@ -1,6 +1,5 @@
 """Which video files are to be measured, whose they are, and which of them belong together."""
 
-import csv
 import hashlib
 import re
 from collections import Counter
@@ -8,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cf.naming import composed, name_by, name_pattern
+from cf.text_files import table_of, text_of
 from cf.video.listing import is_video, listed_in, shown
 
 _COLUMNS = ("path", "contestant", "prompt", "seed", "reference", "boundaries")
@@ -47,7 +48,7 @@ class Listed:
     def text(self) -> str:
         """What the video was to show: a .txt file beside it, of the same name, else its prompt."""
         beside = self.path.with_suffix(".txt")
-        return beside.read_text("utf-8").strip() if beside.is_file() else self.prompt
+        return text_of(beside, "caption").strip() if beside.is_file() else self.prompt
 
 
 def number(text: str) -> int:
@@ -69,7 +70,7 @@ def listed(
     Raises:
         ValueError: nothing is there, a column is unknown, or two videos have one name.
     """
-    matcher = _matcher(pattern)
+    matcher = None if pattern is None else name_pattern(pattern)
     if isinstance(videos, Mapping):
         found = [one for name, place in videos.items() for one in _at(Path(place), name, matcher)]
     else:
@@ -88,28 +89,19 @@ def listed(
     return found
 
 
-def _matcher(pattern: str | None) -> re.Pattern[str] | None:
-    if pattern is None:
-        return None
-    try:
-        matcher = re.compile(pattern)
-    except re.error as error:
-        raise ValueError(f"pattern={pattern!r} is no regular expression: {error}") from None
-    if "prompt" not in matcher.groupindex:
-        raise ValueError(f"pattern={pattern!r} needs a group: '(?P<prompt>.*)-(?P<seed>[0-9]+)'")
-    return matcher
-
-
 def _names(places: Sequence[Path]) -> list[str]:
     """As short as tells them apart."""
-    parts = [place.resolve().with_suffix("").parts for place in places]
+    whole = [place.resolve() for place in places]
+    twice = [place for place, one in zip(places, whole, strict=True) if whole.count(one) > 1]
+    if twice:
+        raise ValueError(f"{twice[0]} is given twice; give each once")
+    # Only a file has an ending: the folders wan2.1 and wan2.2 are two.
+    parts = [(one if one.is_dir() else one.with_suffix("")).parts for one in whole]
     for length in range(1, max(map(len, parts), default=0) + 1):
         names = ["/".join(part[-length:]) for part in parts]
         if len(set(names)) == len(names):
             return names
-    if parts:
-        raise ValueError(f"{places[0]} or another is given twice; give every folder once")
-    return []
+    return list(map(str, places))
 
 
 def _at(place: Path, contestant: str, matcher: re.Pattern[str] | None) -> Iterator[Listed]:
@@ -133,40 +125,32 @@ def _file(
 ) -> Listed:
     name = shown((inside or Path(path.name)).as_posix())
     stem = shown((inside or Path(path.name)).with_suffix("").as_posix())
-    if matcher is None:
-        return Listed(contestant, name, path, stem)
-    found = matcher.fullmatch(stem)
-    if found is None:
-        raise ValueError(f"pattern={matcher.pattern!r} does not match {stem!r}, from {path}")
-    seed = found.groupdict().get("seed")
-    return Listed(contestant, name, path, found["prompt"], None if seed is None else int(seed))
+    prompt, seed = (composed(stem), None) if matcher is None else name_by(matcher, stem, path)
+    return Listed(contestant, name, path, prompt, seed)
 
 
-def _rows(table: Path, contestant: str) -> Iterator[Listed]:
+def _rows(place: Path, contestant: str) -> Iterator[Listed]:
     """The videos of a csv file; paths in it count from its own folder."""
-    with table.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        columns = reader.fieldnames or []
-        unknown = [column for column in columns if column not in _COLUMNS]
-        if "path" not in columns or unknown:
-            raise ValueError(
-                f"{table} has columns {', '.join(columns)}; it must have path, and may have "
-                f"{', '.join(_COLUMNS[1:])}"
-            )
-        for row in reader:
-            reference = row.get("reference")
-            name = Path(row["path"])
-            try:
-                seed = int(row["seed"]) if row.get("seed") else None
-                boundaries = tuple(int(mark) for mark in (row.get("boundaries") or "").split())
-            except ValueError as error:
-                raise ValueError(f"{table}, line {reader.line_num}: {error}") from None
-            yield Listed(
-                contestant=row.get("contestant") or contestant,
-                name=name.as_posix(),
-                path=table.parent / name,
-                prompt=row.get("prompt") or name.with_suffix("").as_posix(),
-                seed=seed,
-                reference=table.parent / reference if reference else None,
-                boundaries=boundaries,
-            )
+    table = table_of(place, _COLUMNS[:1], _COLUMNS[1:], "csv of videos")
+    for row in table.rows:
+        cells = row.cells
+        if not cells["path"]:
+            raise ValueError(f"{table.at(row)}: the path is empty")
+        name = Path(cells["path"])
+        marks = cells.get("boundaries", "").split()
+        yield Listed(
+            contestant=cells.get("contestant") or contestant,
+            name=name.as_posix(),
+            path=place.parent / name,
+            prompt=composed(cells.get("prompt") or name.with_suffix("").as_posix()),
+            seed=_whole(cells["seed"], "seed", table.at(row)) if cells.get("seed") else None,
+            reference=place.parent / cells["reference"] if cells.get("reference") else None,
+            boundaries=tuple(_whole(mark, "boundaries", table.at(row)) for mark in marks),
+        )
+
+
+def _whole(text: str, column: str, where: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"{where}: {column} must be a whole number, not {text[:60]!r}") from None

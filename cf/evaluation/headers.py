@@ -1,0 +1,91 @@
+"""What the headers of videos tell before the work: what will have no value, or no fair one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from cf.evaluation.decoding import header
+from cf.evaluation.videos import Listed
+from cf.metrics.base import VideoMetric
+
+_UNLIKE = 1.05  # lengths beyond this ratio are not equal
+_SHOWN = 3
+
+
+def foreseen(videos: Sequence[Listed], metrics: Sequence[VideoMetric]) -> list[str]:
+    """What a user would rather know now than after the work, a sentence each."""
+    infos = {video: info for video in videos if (info := header(video.path)) is not None}
+    told = []
+    if infos:
+        shortest = min(infos, key=lambda video: infos[video].duration)
+        longest = max(infos, key=lambda video: infos[video].duration)
+        least, most = infos[shortest].duration, infos[longest].duration
+        if most > _UNLIKE * least:
+            told.append(
+                f"videos last from {least:.3g} s ({shortest.contestant}/{shortest.name}) to "
+                f"{most:.3g} s ({longest.contestant}/{longest.name}), and likeness falls with "
+                f"time; seconds={int(least * 1000) / 1000:g} looks at their common beginning"
+            )
+        told += _kinds("frames per second", {v: f"{i.fps:.4g}" for v, i in infos.items()}, "")
+        sizes = {v: f"{i.height} x {i.width}" for v, i in infos.items()}
+        told += _kinds("pixels", sizes, "; size=[height,width] scales all to one")
+    return [*told, *_too_few(videos, metrics), *_unmatched(videos)]
+
+
+def _kinds(what: str, kinds: Mapping[Listed, str], remedy: str) -> list[str]:
+    """That something differs among videos, the commonest first."""
+    found: dict[str, list[Listed]] = {}
+    for video, kind in kinds.items():
+        found.setdefault(kind, []).append(video)
+    if len(found) < 2:
+        return []
+    ordered = sorted(found.items(), key=lambda one: -len(one[1]))
+    shown = [
+        f"{kind} ({len(some)}, such as {some[0].contestant}/{some[0].name})"
+        for kind, some in ordered[:_SHOWN]
+    ]
+    return [f"videos differ in {what}: {', '.join(shown)}{remedy}"]
+
+
+def _too_few(videos: Sequence[Listed], metrics: Sequence[VideoMetric]) -> list[str]:
+    """Metrics of a set that will have no value for want of prompts."""
+    prompts: dict[str, set[str]] = {}
+    for video in videos:
+        prompts.setdefault(video.contestant, set()).add(video.prompt)
+    few = min(prompts, key=lambda name: len(prompts[name]))
+    wanting = {
+        metric.name: needed
+        for metric in metrics
+        if (needed := int(getattr(metric, "least_prompts", 1))) > len(prompts[few])
+    }
+    if not wanting:
+        return []
+    told = ", ".join(f"{name} ({needed})" for name, needed in wanting.items())
+    return [
+        f"{few} has {len(prompts[few])} prompts, too few for {told}, which will have no value; "
+        f"more videos give them one"
+    ]
+
+
+def _unmatched(videos: Sequence[Listed]) -> list[str]:
+    """Prompts that some contestants lack, of which no pair can be made."""
+    prompts: dict[str, dict[str, None]] = {}
+    for video in videos:
+        prompts.setdefault(video.contestant, {})[video.prompt] = None
+    if len(prompts) < 2:
+        return []
+    shared = set.intersection(*map(set, prompts.values()))
+    if not shared:
+        first = {name: next(iter(some)) for name, some in prompts.items()}
+        named = ", ".join(f"{name}: {one!r}" for name, one in first.items())
+        return [
+            f"no prompt is shared by all contestants, so that nothing can be compared; the first "
+            f"of each is {named}. pattern= reads prompts from file names, a csv tells them"
+        ]
+    lone = {name: [one for one in some if one not in shared] for name, some in prompts.items()}
+    return [
+        f"{len(some)} prompts of {name} are not shared by all contestants, and are left out of "
+        f"comparisons: {', '.join(map(repr, some[:_SHOWN]))}" + ", ..." * (len(some) > _SHOWN)
+        for name, some in lone.items()
+        if some
+    ]

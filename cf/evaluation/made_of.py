@@ -1,0 +1,75 @@
+"""What an evaluation's folder was made of, so that it goes on with the same videos and settings."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cf.evaluation.videos import Listed
+from cf.files import write_text
+from cf.run_folder import leaves
+from cf.text_files import json_of
+
+log = logging.getLogger("cf.evaluate")
+
+_FILE = "evaluation.json"
+_FREE = ("videos", "pattern", "device", "piece_megabytes", "resume")
+"""Settings that change no number, or that the list of videos tells."""
+_SHOWN = 5
+
+
+def check_made_of(folder: Path, videos: Sequence[Listed], settings: Mapping[str, Any]) -> None:
+    """Note what a new folder is made of; refuse one that was made of something else.
+
+    Raises:
+        ValueError: videos or settings differ from those with which the folder was begun.
+    """
+    mine = _described(videos, settings)
+    if not (folder / _FILE).is_file():
+        if (folder / "states").is_dir():
+            log.warning("%s does not say what it was made of; it is taken as it is", folder)
+        write_text(folder / _FILE, json.dumps(mine, indent=1) + "\n")
+        return
+    theirs = json_of(folder / _FILE)
+    try:
+        found = _differing(dict(theirs["videos"]), mine["videos"], "video")
+        found += _differing(dict(leaves(theirs["settings"])), leaves(mine["settings"]), "setting")
+    except (KeyError, TypeError, ValueError):
+        raise ValueError(f"{folder / _FILE} is damaged; begin anew, without resume=") from None
+    if found:
+        more = f"\n  and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+        raise ValueError(
+            f"{folder} was begun with other videos or settings:\n  "
+            + "\n  ".join(found[:_SHOWN])
+            + f"{more}\ngive the same, or begin anew, without resume="
+        )
+
+
+def _described(videos: Sequence[Listed], settings: Mapping[str, Any]) -> dict[str, Any]:
+    listed = {
+        f"{one.contestant}/{one.name}": [
+            str(one.path.resolve()),
+            one.prompt,
+            one.seed,
+            None if one.reference is None else str(one.reference.resolve()),
+            list(one.boundaries),
+        ]
+        for one in videos
+    }
+    kept = {name: value for name, value in settings.items() if name not in _FREE}
+    return {"videos": listed, "settings": kept}
+
+
+def _differing(theirs: Mapping[str, Any], mine: Mapping[str, Any], what: str) -> list[str]:
+    told = []
+    for name in dict.fromkeys([*theirs, *mine]):
+        if name not in mine:
+            told.append(f"{what} {name} is not given now")
+        elif name not in theirs:
+            told.append(f"{what} {name} is new")
+        elif theirs[name] != mine[name]:
+            told.append(f"{what} {name} was {theirs[name]!r}, and is {mine[name]!r}")
+    return told

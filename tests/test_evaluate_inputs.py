@@ -1,0 +1,123 @@
+"""What an evaluation is given: told before the work, listed, or refused by file and line."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from commands import give
+
+from cf.evaluation.headers import foreseen
+from cf.evaluation.videos import listed
+from cf.video.writer import VideoWriter
+
+FLICKER = (
+    "metrics=none",
+    "+metrics.temporal_flickering._target_=cf.metrics.flickering.TemporalFlickeringVBench",
+)
+
+
+def film(path: Path, frames: int = 8, fps: float = 8.0, size: tuple[int, int] = (32, 32)) -> Path:
+    with VideoWriter(path, fps, size) as writer:
+        writer.write(torch.rand(frames, 3, *size))
+    return path
+
+
+def test_folders_are_told_apart_after_the_dot_too(tmp_path: Path) -> None:
+    for name in ("wan2.1", "wan2.2"):
+        film(tmp_path / name / "a.mp4")
+    found = listed([str(tmp_path / "wan2.1"), str(tmp_path / "wan2.2")])
+    assert [one.contestant for one in found] == ["wan2.1", "wan2.2"]
+    with pytest.raises(ValueError, match="is given twice"):
+        listed([str(tmp_path / "wan2.1"), str(tmp_path / "wan2.2" / ".." / "wan2.1")])
+
+
+def test_accents_of_macos_are_the_same_prompt(tmp_path: Path) -> None:
+    for folder, name in (("ours", "\u00e9t\u00e9"), ("theirs", "e\u0301te\u0301")):
+        film(tmp_path / folder / f"{name}.mp4")
+    ours, theirs = listed([str(tmp_path / "ours"), str(tmp_path / "theirs")])
+    assert ours.prompt_id == theirs.prompt_id
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("path,seed\na.mp4,1.5", "line 2: seed must be a whole number, not '1.5'"),
+        ("path,boundaries\na.mp4,1 x", "line 2: boundaries must"),
+        ("path,promt\na.mp4,b", "'promt' is unknown.*prompt"),
+        ("file\na.mp4", "no column 'path'.*'file'"),
+        ('path,prompt\na.mp4,"b', "from line 2"),
+        ("path,prompt\na.mp4,b,c", "line 2: it has 3 cells"),
+        ("path,prompt\n,b", "line 2: the path is empty"),
+    ],
+)
+def test_a_broken_listing_names_file_and_line(tmp_path: Path, text: str, told: str) -> None:
+    (tmp_path / "list.csv").write_text(text)
+    with pytest.raises(ValueError, match=rf"list\.csv.*{told}"):
+        listed(str(tmp_path / "list.csv"))
+
+
+def test_a_listing_is_read_as_excel_writes_it(tmp_path: Path) -> None:
+    text = 'path;prompt;seed\r\na.mp4;"one\ntwo; é";3\r\n'
+    (tmp_path / "list.csv").write_bytes(text.encode("utf-16"))
+    (one,) = listed(str(tmp_path / "list.csv"))
+    assert (one.name, one.prompt, one.seed) == ("a.mp4", "one\ntwo; é", 3)
+
+
+def test_headers_tell_before_the_work_what_will_lack(tmp_path: Path) -> None:
+    film(tmp_path / "ours" / "a.mp4")
+    film(tmp_path / "ours" / "b.mp4", frames=16)
+    film(tmp_path / "theirs" / "a.mp4", fps=4.0, size=(32, 48))
+    (tmp_path / "theirs" / "c.mp4").write_bytes(b"no video")
+    videos = listed([str(tmp_path / "ours"), str(tmp_path / "theirs")])
+    metric: Any = SimpleNamespace(name="Drift", least_prompts=4)
+    told = "\n".join(foreseen(videos, [metric]))
+    for part in (
+        "from 1 s (ours/a.mp4) to 2 s",
+        "seconds=1 looks at their common beginning",
+        "frames per second: 8 (2, such as ours/a.mp4), 4 (1, such as theirs/a.mp4)",
+        "pixels: 32 x 32 (2, such as ours/a.mp4), 32 x 48",
+        "size=[height,width]",
+        "has 2 prompts, too few for Drift (4)",
+        "1 prompts of ours are not shared by all contestants",
+        "'c'",
+    ):
+        assert part in told
+    assert foreseen(videos[:1], []) == []
+    lone = foreseen([videos[1], videos[2]], [])
+    assert any("no prompt is shared" in one for one in lone)
+
+
+def test_an_evaluation_goes_on_with_what_it_was_begun_with(
+    tmp_path: Path, refused: Callable[..., str], caplog: pytest.LogCaptureFixture
+) -> None:
+    film(tmp_path / "ours" / "a.mp4")
+    (tmp_path / "list.csv").write_text("path,prompt\nours/a.mp4,fox\nours/gone.mp4,sea\n")
+    out = tmp_path / "out"
+    flags = (f"videos='{tmp_path / 'list.csv'}'", *FLICKER)
+    give("cf.evaluate", *flags, f"hydra.run.dir='{out}'")
+    assert "gone.mp4" in (out / "summary.md").read_text()  # listed, and the rest went on
+    before = (out / "summary.md").read_text()
+    give("cf.evaluate", *flags, f"resume='{out}'")
+    assert (out / "summary.md").read_text() == before
+    shutil.copy(tmp_path / "ours" / "a.mp4", tmp_path / "ours" / "b.mp4")
+    told = refused("cf.evaluate", f"videos='{tmp_path / 'ours'}'", *FLICKER, f"resume='{out}'")
+    assert "was begun with other videos" in told
+    assert "ours/b.mp4 is new" in told
+    told = refused("cf.evaluate", *flags, "size=[16,16]", f"resume='{out}'")
+    assert "setting size was None, and is [16, 16]" in told
+    assert (out / "summary.md").read_text() == before
+
+
+def test_what_is_not_there_leaves_nothing_behind(
+    tmp_path: Path, refused: Callable[..., str]
+) -> None:
+    (tmp_path / "list.csv").write_text("path\na.mp4\nb.mp4\n")
+    assert "none of 2 videos" in refused("cf.evaluate", "videos=list.csv", *FLICKER)
+    assert "not the folder of an evaluation" in refused(
+        "cf.evaluate", "videos=list.csv", "resume=mistyped"
+    )
+    assert not (tmp_path / "mistyped").exists()
