@@ -22,7 +22,9 @@ def main(cfg: DictConfig) -> None:
         from cf.bench.tables import write_tables
 
         settings, folder = plain(cfg), Path(HydraConfig.get().runtime.output_dir)
-        contest = hold(settings, folder)
+        overrides = HydraConfig.get().overrides.task
+        typed = {one.lstrip("+~").partition("=")[0].partition("@")[0] for one in overrides}
+        contest = hold(settings, folder, typed)
         write_tables(contest, folder)
         if settings["report"]:
             from cf.bench.report import write_report

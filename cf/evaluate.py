@@ -30,6 +30,8 @@ def main(cfg: DictConfig) -> None:
 
 def evaluate(settings: Settings, folder: Path) -> None:
     """Measure the videos in one pass and leave tables and plots in `folder`."""
+    from cf.evaluation.headers import foreseen
+    from cf.evaluation.made_of import check_made_of
     from cf.evaluation.measure import measured
     from cf.evaluation.report import report
     from cf.evaluation.videos import listed
@@ -37,6 +39,9 @@ def evaluate(settings: Settings, folder: Path) -> None:
     _refuse(settings, folder)
     videos = listed(settings["videos"], settings["pattern"])
     metrics, unavailable = metrics_of(settings["metrics"], videos)
+    check_made_of(folder, videos, settings)
+    for one in foreseen(videos, metrics):
+        log.warning("%s", one)
     log.info("%d videos; if stopped, go on with: resume=%s", len(videos), folder)
     try:
         done = measured(

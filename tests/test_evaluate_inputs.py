@@ -3,8 +3,6 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
@@ -12,6 +10,8 @@ from commands import give
 
 from cf.evaluation.headers import foreseen
 from cf.evaluation.videos import listed
+from cf.metrics.extractors.handcrafted import Handcrafted
+from cf.metrics.temporal_consistency import TemporalConsistency
 from cf.video.writer import VideoWriter
 
 FLICKER = (
@@ -73,15 +73,14 @@ def test_headers_tell_before_the_work_what_will_lack(tmp_path: Path) -> None:
     film(tmp_path / "theirs" / "a.mp4", fps=4.0, size=(32, 48))
     (tmp_path / "theirs" / "c.mp4").write_bytes(b"no video")
     videos = listed([str(tmp_path / "ours"), str(tmp_path / "theirs")])
-    metric: Any = SimpleNamespace(name="Drift", least_prompts=4)
-    told = "\n".join(foreseen(videos, [metric]))
+    told = "\n".join(foreseen(videos, [TemporalConsistency(Handcrafted())]))
     for part in (
         "from 1 s (ours/a.mp4) to 2 s",
         "seconds=1 looks at their common beginning",
         "frames per second: 8 (2, such as ours/a.mp4), 4 (1, such as theirs/a.mp4)",
         "pixels: 32 x 32 (2, such as ours/a.mp4), 32 x 48",
         "size=[height,width]",
-        "has 2 prompts, too few for Drift (4)",
+        "has 2 prompts, too few for TemporalConsistency",
         "1 prompts of ours are not shared by all contestants",
         "'c'",
     ):
@@ -92,7 +91,7 @@ def test_headers_tell_before_the_work_what_will_lack(tmp_path: Path) -> None:
 
 
 def test_an_evaluation_goes_on_with_what_it_was_begun_with(
-    tmp_path: Path, refused: Callable[..., str], caplog: pytest.LogCaptureFixture
+    tmp_path: Path, refused: Callable[..., str]
 ) -> None:
     film(tmp_path / "ours" / "a.mp4")
     (tmp_path / "list.csv").write_text("path,prompt\nours/a.mp4,fox\nours/gone.mp4,sea\n")
@@ -108,7 +107,7 @@ def test_an_evaluation_goes_on_with_what_it_was_begun_with(
     assert "was begun with other videos" in told
     assert "ours/b.mp4 is new" in told
     told = refused("cf.evaluate", *flags, "size=[16,16]", f"resume='{out}'")
-    assert "setting size was None, and is [16, 16]" in told
+    assert "setting size.0 is new" in told
     assert (out / "summary.md").read_text() == before
 
 

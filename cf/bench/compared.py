@@ -12,10 +12,13 @@ from typing import Any
 
 import pandas as pd
 
+from cf.bench.frames import frame_of
 from cf.bench.tables import number
+from cf.naming import meant
 from cf.statistics import averaged, compare, holm, interval
 
 _KNOWN = ("contestant", "video", "video_id", "prompt", "seed", "frames", "fps", "seconds", "height")
+_LONG = ("contestant", "prompt", "seconds", "value", "measured_as")
 _NOT_SCORES = {*_KNOWN, "width", "reasons", "note", "path"}
 
 
@@ -41,11 +44,13 @@ def read(path: Path) -> list[Scores]:
     """
     for file in (path, path / "per_video.csv", path / "metrics.csv"):
         if file.is_file() and file.suffix == ".csv":
-            try:
-                table = pd.read_csv(file)
-            except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
-                raise ValueError(f"{file} cannot be read: {error}") from None
+            table = frame_of(file)
             if "metric" in table.columns:
+                lacking = [name for name in _LONG if name not in table.columns]
+                if lacking:
+                    raise ValueError(
+                        f"{file} has a column metric, and so needs {', '.join(lacking)} too"
+                    )
                 return _long(path, table)
             return _wide(path, table)
     raise ValueError(
@@ -109,7 +114,9 @@ def chosen(sides: Sequence[Scores], patterns: Sequence[str] | None) -> list[Scor
     names = list(dict.fromkeys(name for one in sides for name in one.values))
     for pattern in patterns:
         if not fnmatch.filter(names, pattern):
-            raise ValueError(f"only: {pattern} is none of {', '.join(names)}")
+            raise ValueError(
+                f"only: {pattern} is none of {', '.join(names)}{meant(pattern, names)}"
+            )
     kept = {name for pattern in patterns for name in fnmatch.filter(names, pattern)}
     return [
         replace(one, values={name: v for name, v in one.values.items() if name in kept})

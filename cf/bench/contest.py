@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import platform
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,6 +19,7 @@ from cf.bench.controls import Truth
 from cf.bench.entries import Entry, agreed, entries
 from cf.bench.job import Job
 from cf.bench.measures import build_metrics, usable
+from cf.bench.named import check_names
 from cf.bench.ranking import Cell, Gate, Headline, headline
 from cf.bench.results import Made, collect, conflicts
 from cf.bench.runner import run, stopped
@@ -75,14 +76,18 @@ class Contest:
         )
 
 
-def hold(settings: Settings, folder: Path) -> Contest:
+def hold(settings: Settings, folder: Path, typed: Collection[str] = ()) -> Contest:
     """Make and measure all videos that are not there yet, and put everything together.
+
+    Attributes:
+        typed: settings that were given on the command line.
 
     Raises:
         ValueError: if contestants differ in their terms, or settings cannot be used.
     """
     asked: Asked = build(settings["asked"], "asked")
     entered = agreed(entries(settings, asked), asked.terms(), settings["unequal"])
+    check_names(settings, entered, typed)
     _truth(settings, entered)
     fit, unavailable = usable(settings["metrics"], asked.items(), _given(asked))
     for name, reason in unavailable.items():
@@ -176,7 +181,8 @@ def judged(
         notes.append(f"{name} was not measured alike for everyone and is left out")
         wanted = [one for one in wanted if one != name]
     kinds = {one.files: type(one.contestant) for one in entered}
-    aside = set(settings["unranked"])
+    named = set(settings["unranked"])
+    aside = {one.files for one in entered if named & {one.name, one.files}}
     unranked = [name for name in made if notes or kinds[name].control or name in aside]
     original = _original(entered)
     headlines = {

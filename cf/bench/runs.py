@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from cf.bench.compared import Scores
+from cf.bench.frames import frame_of
 from cf.run_folder import leaves
 from cf.statistics import least_p
+from cf.text_files import yaml_of
 
 TABLE, CONFIG = "metrics.csv", "config.yaml"
 _NOT_SCALARS = ("step", "epoch")
@@ -99,11 +100,8 @@ def load(path: Path) -> Training:
     Raises:
         ValueError: if nothing was logged there, or its files cannot be read.
     """
-    try:
-        table = pd.read_csv(path / TABLE)
-    except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
-        raise ValueError(f"{path / TABLE} cannot be read: {error}") from None
-    if "step" not in table.columns or table.empty:
+    table = frame_of(path / TABLE, ("step",), "table of a training run")
+    if table.empty:
         raise ValueError(f"{path / TABLE} holds no logged step")
     settings = _settings(path)
     seed = settings.get("seed")
@@ -113,10 +111,7 @@ def load(path: Path) -> Training:
 def _settings(path: Path) -> dict[str, Any]:
     if not (path / CONFIG).is_file():
         return {}
-    try:
-        given = yaml.safe_load((path / CONFIG).read_text())
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path / CONFIG} cannot be read: {error}") from None
+    given = yaml_of(path / CONFIG, "file of settings")
     # A run names its folder in many settings; that is no difference between two runs.
     folder = str(given.get("folder", path)) if isinstance(given, dict) else str(path)
     folder = "${folder}" if folder == "." else folder
