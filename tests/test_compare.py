@@ -175,7 +175,7 @@ def test_the_command_writes_the_comparison(tmp_path: Path) -> None:
         (["one", "scores.csv"], "one is a training run and scores.csv is none"),
         (["one", "one"], "one is given twice"),
         (["one"], "give two or more sides"),
-        (["one", "empty"], "empty/metrics.csv cannot be read"),
+        (["one", "empty"], "empty/metrics.csv is empty"),
         (["both=[one,same]"], "one and same both have seed 0"),
         (["both=one", "both=untold"], "untold has no config.yaml that tells its seed"),
         (["one", "same", "only=[loss]"], "only: loss is none of train/loss, train/lr"),

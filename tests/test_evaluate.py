@@ -362,7 +362,7 @@ def test_contestants_get_names_that_tell_them_apart(tmp_path: Path) -> None:
         (["videos=clip.mp4", "+metrics.temporal_flickering.window=0"], "must be a positive"),
         (["videos=clip.mp4", "+metrics.temporal_flickering.widow=1"], "widow"),
         (["videos=.", "resume=somewhere"], "not the folder of an evaluation"),
-        (["videos=list.csv"], "columns file"),
+        (["videos=list.csv"], "no column 'path'"),
     ],
 )
 def test_evaluate_refuses_in_one_message(
