@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Set
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from cf.command_line import command
-from cf.entry import plain, told
+from cf.entry import Settings, plain, told
+from cf.files import remove_temporaries
+from cf.output_folder import working
 
 log = logging.getLogger("cf.benchmark")
 
@@ -17,30 +20,40 @@ log = logging.getLogger("cf.benchmark")
 @command("benchmark")
 def main(cfg: DictConfig) -> None:
     """Compare as `cfg` says."""
-    with told("cf.benchmark"):
-        from cf.bench.contest import hold
-        from cf.bench.tables import write_tables
-
-        settings, folder = plain(cfg), Path(HydraConfig.get().runtime.output_dir)
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    with told("cf.benchmark"), working("cf.benchmark", folder, lambda: _kept(folder)):
         overrides = HydraConfig.get().overrides.task
         typed = {one.lstrip("+~").partition("=")[0].partition("@")[0] for one in overrides}
-        contest = hold(settings, folder, typed)
-        write_tables(contest, folder)
-        if settings["report"]:
-            from cf.bench.report import write_report
+        compare(plain(cfg), folder, typed)
 
-            log.info("report: %s", write_report(contest, folder))
-        if settings["export_vbench"]:
-            from cf.bench.imported import export_vbench
-            from cf.bench.results import files_of
 
-            for name, videos in files_of(contest.jobs, folder).items():
-                count = export_vbench(videos, Path(settings["export_vbench"]) / name)
-                log.info("%d videos of %s under VBench's names", count, name)
-        if settings["tensorboard"]:
-            from cf.bench.board import write_board
+def compare(settings: Settings, folder: Path, typed: Set[str]) -> None:
+    """Hold the contest and write all that is made of it; `typed` names the settings given."""
+    from cf.bench.contest import hold
+    from cf.bench.tables import write_tables
 
-            log.info("tensorboard --logdir %s", write_board(contest, folder))
+    contest = hold(settings, folder, typed)
+    remove_temporaries(folder)
+    write_tables(contest, folder)
+    if settings["report"]:
+        from cf.bench.report import write_report
+
+        log.info("report: %s", write_report(contest, folder))
+    if settings["export_vbench"]:
+        from cf.bench.imported import export_vbench
+        from cf.bench.results import files_of
+
+        for name, videos in files_of(contest.jobs, folder).items():
+            count = export_vbench(videos, Path(settings["export_vbench"]) / name)
+            log.info("%d videos of %s under VBench's names", count, name)
+    if settings["tensorboard"]:
+        from cf.bench.board import write_board
+
+        log.info("tensorboard --logdir %s", write_board(contest, folder))
+
+
+def _kept(folder: Path) -> str:
+    return f"{len(list(folder.glob('videos/*/*/row.json')))} videos are kept"
 
 
 if __name__ == "__main__":

@@ -251,7 +251,7 @@ def _hydra_of(cfg: DictConfig) -> Iterator[None]:
 def _tidy(folder: Path) -> None:
     """Remove the folder of a run that ended with a mistake before it left anything but its log."""
     left = list(folder.iterdir()) if folder.is_dir() else []
-    if any(one.suffix != ".log" or not one.is_file() for one in left):
+    if any(not one.is_file() or (one.suffix or one.name) not in (".log", ".lock") for one in left):
         return
     for one in left:
         one.unlink()

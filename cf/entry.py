@@ -1,6 +1,7 @@
 """From a Hydra configuration to objects, with mistakes told in one line."""
 
 import inspect
+import logging
 import math
 import os
 import sys
@@ -204,6 +205,7 @@ def told(command: str) -> Iterator[None]:
     A launcher's worker ends with whoever launched it.
     """
     end_with_parent()
+    logging.raiseExceptions = False  # a line that the log has no space for is not worth a traceback
     mistakes = (
         ValueError,
         OSError,

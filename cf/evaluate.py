@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 
 from cf.command_line import command
 from cf.entry import Settings, build, plain, told
+from cf.output_folder import alone, working
 
 if TYPE_CHECKING:
     from cf.evaluation.videos import Listed
@@ -24,8 +25,14 @@ log = logging.getLogger("cf.evaluate")
 @command("evaluate")
 def main(cfg: DictConfig) -> None:
     """Evaluate as `cfg` says."""
-    with told("cf.evaluate"):
-        evaluate(plain(cfg), Path(HydraConfig.get().runtime.output_dir))
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    states = folder / "states"
+    with (
+        told("cf.evaluate"),
+        working("cf.evaluate", folder, lambda: _kept(states), resumes=states),
+        alone("cf.evaluate", folder, states),
+    ):
+        evaluate(plain(cfg), folder)
 
 
 def evaluate(settings: Settings, folder: Path) -> None:
@@ -43,18 +50,14 @@ def evaluate(settings: Settings, folder: Path) -> None:
     for one in foreseen(videos, metrics):
         log.warning("%s", one)
     log.info("%d videos; if stopped, go on with: resume=%s", len(videos), folder)
-    try:
-        done = measured(
-            videos,
-            metrics,
-            folder / "states",
-            piece_bytes=round(settings["piece_megabytes"] * 2**20),
-            size=settings["size"],
-            device=settings["device"],
-        )
-    except KeyboardInterrupt:
-        log.info("interrupted; go on with the same settings and resume=%s", folder)
-        raise SystemExit(130) from None
+    done = measured(
+        videos,
+        metrics,
+        folder / "states",
+        piece_bytes=round(settings["piece_megabytes"] * 2**20),
+        size=settings["size"],
+        device=settings["device"],
+    )
     if not done.facts:
         first = next(iter(done.failures.values()))
         raise ValueError(f"none of {len(videos)} videos can be decoded; the first: {first}")
@@ -91,6 +94,10 @@ def metrics_of(
     if not made:
         raise ValueError("metrics must name at least one metric: metrics=default")
     return made, unavailable
+
+
+def _kept(states: Path) -> str:
+    return f"{len(list(states.glob('*.facts.json')))} of the videos are measured and kept"
 
 
 def _refuse(settings: Settings, folder: Path) -> None:

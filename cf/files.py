@@ -21,25 +21,32 @@ _FULL_TEXTS = re.compile(
 )
 
 
+_KEPT = "free some and give the same command again: what is finished is kept"
+
+
 class DiskFullError(OSError):
-    """No space is left for a file; what stood there before still does."""
+    """No space is left for a file; what stood there before still does.
 
-    def __init__(self, path: str | Path) -> None:
+    Attributes:
+        kept: what is kept, and the remedy.
+    """
+
+    def __init__(self, path: str | Path, kept: str = _KEPT) -> None:
         super().__init__(errno.ENOSPC, "no space is left", str(path))
+        self.kept = kept
 
-    def __reduce__(self) -> tuple[type[DiskFullError], tuple[str]]:  # travels between processes
-        return type(self), (str(self.filename),)
+    def __reduce__(self) -> tuple[type[DiskFullError], tuple[str, str]]:  # between processes
+        return type(self), (str(self.filename), self.kept)
 
     def __str__(self) -> str:
-        return (
-            f"no space is left on the disk for {self.filename}; free some and give the same "
-            "command again: what is finished is kept"
-        )
+        return f"no space is left on the disk for {self.filename}; {self.kept}"
 
 
 def disk_is_full(error: BaseException | None) -> bool:
     """Whether an error, or what caused it, is that a disk, a quota or a size limit is used up."""
-    while error is not None:
+    seen = set[int]()
+    while error is not None and id(error) not in seen:  # a cause raised anew has itself for context
+        seen.add(id(error))
         if isinstance(error, OSError) and error.errno in _FULL:
             return True
         told = (

@@ -13,7 +13,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from cf.command_line import command
 from cf.entry import Settings, plain, told
+from cf.files import write_text
 from cf.generator import Generator, load
+from cf.output_folder import alone, working
 from cf.script import script_of
 
 if TYPE_CHECKING:
@@ -27,10 +29,15 @@ log = logging.getLogger("cf.generate")
 @command("generate")
 def main(cfg: DictConfig) -> None:
     """Generate as `cfg` says."""
-    with told("cf.generate"):
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    with (
+        told("cf.generate"),
+        working("cf.generate", folder, lambda: _kept(folder)),
+        alone("cf.generate", folder),
+    ):
         if OmegaConf.is_missing(cfg, "checkpoint"):
             raise ValueError("checkpoint must be given: the folder of a run, or a file of weights")
-        generate(plain(cfg), Path(HydraConfig.get().runtime.output_dir))
+        generate(plain(cfg), folder)
 
 
 def generate(settings: Settings, folder: Path) -> list[Path]:
@@ -49,8 +56,13 @@ def generate(settings: Settings, folder: Path) -> list[Path]:
         chunks = generator.stream(prefix, frames, script, settings["seed"], len(paths))
         _write(chunks, paths, generator, frames, 0 if prefix is None else prefix.shape[1])
     record = {"settings": settings, "rollout": repr(generator.rollout), "fps": generator.fps}
-    (folder / "generate.json").write_text(json.dumps(record, indent=2, default=str) + "\n")
+    write_text(folder / "generate.json", json.dumps(record, indent=2, default=str) + "\n")
     return paths
+
+
+def _kept(folder: Path) -> str:
+    files = sorted(file.name for file in folder.glob("video_*.mp4"))
+    return f"{', '.join(files)} can be played as far as made" if files else "nothing was made yet"
 
 
 def _write(

@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 
 from cf.command_line import command
 from cf.entry import Settings, build, plain, told
+from cf.output_folder import alone, working
 from cf.processes import Died, spread
 
 if TYPE_CHECKING:
@@ -29,8 +30,13 @@ log = logging.getLogger("cf.recall")
 @command("recall")
 def main(cfg: DictConfig) -> None:
     """Measure as `cfg` says."""
-    with told("cf.recall"):
-        measure(plain(cfg), Path(HydraConfig.get().runtime.output_dir))
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    with (
+        told("cf.recall"),
+        working("cf.recall", folder, lambda: _kept(folder)),
+        alone("cf.recall", folder),
+    ):
+        measure(plain(cfg), folder)
 
 
 @dataclass(frozen=True)
@@ -92,6 +98,11 @@ def measure(settings: Settings, folder: Path) -> None:
     if failed:
         told = "; ".join(f"{label}: {reason}" for label, reason in failed.items())
         raise ValueError(f"not measured: {told}. What is written is of the others")
+
+
+def _kept(folder: Path) -> str:
+    done = (folder / "recall.csv").is_file()
+    return "recall.csv is kept" if done else "nothing was written yet"
 
 
 def evaluate(contestant: Contestant, settings: Settings) -> Outcome:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from cf.data.world.statistics import STATISTICS, Estimate, estimate, recall_at
 from cf.entry import Settings
+from cf.files import replacing, write_text
 from cf.video.sheet import contact_sheet
 from cf.video.writer import VideoWriter
 
@@ -43,11 +44,12 @@ def report(outcomes: Mapping[str, Outcome], settings: Settings, folder: Path) ->
     """Write and print everything; `outcomes` are by the contestants' labels, the truth first."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = {label: _row(outcome, settings) for label, outcome in outcomes.items()}
-    _long(rows).to_csv(folder / "recall.csv", index=False)
+    write_text(folder / "recall.csv", _long(rows).to_csv(index=False))
     table = _table(rows, outcomes)
-    (folder / "recall.md").write_text(_caption(settings) + "\n\n" + table + "\n")
+    write_text(folder / "recall.md", _caption(settings) + "\n\n" + table + "\n")
     log.info("%s\n%s", _caption(settings), table)
-    _plot(rows, settings).savefig(folder / "recall.png", dpi=110)
+    with replacing(folder / "recall.png") as picture:
+        _plot(rows, settings).savefig(picture, dpi=110, format="png")
     grid, labels = _side_by_side(outcomes, settings["not_shown"])
     fps, height, width = settings["data"]["fps"], *grid.shape[-2:]
     with VideoWriter(folder / "recall.mp4", fps, (height, width)) as writer:

@@ -22,11 +22,10 @@ from cf.bench.measures import build_metrics, usable
 from cf.bench.named import check_names
 from cf.bench.ranking import Cell, Gate, Headline, headline
 from cf.bench.results import Made, collect, conflicts
-from cf.bench.runner import run, stopped
+from cf.bench.runner import run
 from cf.bench.store import Store
 from cf.bench.trainings import trainings
 from cf.entry import Settings, build
-from cf.files import DiskFullError
 
 log = logging.getLogger("cf.benchmark")
 
@@ -104,9 +103,8 @@ def hold(settings: Settings, folder: Path, typed: Collection[str] = ()) -> Conte
         store.tidy()
         try:
             run(jobs, store, devices(settings), seen, settings["workers"])
-        except (KeyboardInterrupt, DiskFullError) as error:
-            log.error("%s", stopped(error, jobs, store))
-            raise
+        finally:  # of workers that were ended
+            store.tidy()
         made = collect(jobs, store)
     return judged(settings, entered, jobs, made, fit, unavailable, seen)
 

@@ -17,6 +17,7 @@ from matplotlib.ticker import MaxNLocator
 
 from cf.bench.charts import STYLE, Look, looks
 from cf.bench.runs import Method
+from cf.files import replacing
 
 _ACROSS = 3  # panels
 _WIDE = 20.0  # ratio of largest to smallest from which an axis is logarithmic
@@ -101,8 +102,9 @@ def _legend(figure: Figure, sides: Sequence[Method], look: Mapping[str, Look]) -
 
 
 def _save(figure: Figure, path: Path) -> list[Path]:
-    path.parent.mkdir(parents=True, exist_ok=True)
     made = [path.with_name(path.name + suffix) for suffix in (".png", ".svg")]
-    figure.savefig(made[0], dpi=144)
-    figure.savefig(made[1], metadata={"Date": None})
+    with replacing(made[0]) as picture:
+        figure.savefig(picture, dpi=144, format="png")
+    with replacing(made[1]) as picture:
+        figure.savefig(picture, metadata={"Date": None}, format="svg")
     return made

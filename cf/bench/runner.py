@@ -12,7 +12,6 @@ from tqdm import tqdm
 
 from cf.bench.job import Job, bury, work
 from cf.bench.store import Store
-from cf.files import DiskFullError
 from cf.processes import Died, spread
 
 log = logging.getLogger("cf.benchmark")
@@ -92,13 +91,6 @@ def _begin(devices: Sequence[str], number: int) -> None:
 
 def _work(job: Job, store: Store, provenance: Mapping[str, Any]) -> str:
     return work(job, store, _device, provenance)
-
-
-def stopped(error: BaseException, jobs: Sequence[Job], store: Store) -> str:
-    """What to tell whoever stopped it, or filled the disk."""
-    kept = sum(finished(job, store) for job in jobs)
-    what = "the disk is full" if isinstance(error, DiskFullError) else "stopped"
-    return f"{what}; {kept} of {len(jobs)} videos are kept, and the same command goes on from there"
 
 
 def rows_of(jobs: Sequence[Job], store: Store) -> Iterator[tuple[Job, dict[str, Any]]]:

@@ -12,6 +12,8 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
+from cf.files import replacing
+
 _CELL = (112, 320)  # least and most pixels of a cell's width: labels stay legible, sheets small
 _GAP = 4
 _LABEL = 18  # pixels of the strip under a frame
@@ -56,8 +58,9 @@ def contact_sheet(
         top, left = _GAP + i // columns * height, _GAP + i % columns * width
         sheet[top : top + cell.shape[0], left : left + cell.shape[1]] = cell
     if path is not None:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(sheet).save(path)
+        kind = Image.registered_extensions()[Path(path).suffix.lower()]
+        with replacing(path) as temporary:
+            Image.fromarray(sheet).save(temporary, kind)
     return sheet
 
 

@@ -1,7 +1,6 @@
 """H.264 files that can be watched while they are written and survive a killed writer."""
 
 import contextlib
-import os
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +14,8 @@ from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from av.video.stream import VideoStream
 from jaxtyping import Float, UInt8
 from torch import Tensor
+
+from cf.files import replacing
 
 _BT709 = 1  # in the numbering of the H.264 standard
 
@@ -138,18 +139,14 @@ class VideoWriter:
 
 def _make_plain(path: Path) -> None:
     """Rewrite a fragmented mp4, without encoding again, as one whose index comes first."""
-    finished = path.with_name(f".{path.name}.{os.getpid()}.mp4")
-    try:
-        with (
-            av.open(str(path)) as source,
-            av.open(str(finished), "w", format="mp4", options={"movflags": "faststart"}) as target,
-        ):
-            template = source.streams.video[0]
-            stream = target.add_stream_from_template(template)
-            for packet in source.demux(template):
-                if packet.dts is not None:
-                    packet.stream = stream
-                    target.mux(packet)
-        os.replace(finished, path)
-    finally:
-        finished.unlink(missing_ok=True)
+    with (
+        replacing(path) as finished,
+        av.open(str(path)) as source,
+        av.open(str(finished), "w", format="mp4", options={"movflags": "faststart"}) as target,
+    ):
+        template = source.streams.video[0]
+        stream = target.add_stream_from_template(template)
+        for packet in source.demux(template):
+            if packet.dts is not None:
+                packet.stream = stream
+                target.mux(packet)

@@ -1,0 +1,82 @@
+"""A command's output folder: one process works in it, and what it keeps is told when that ends."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+
+from cf.files import DiskFullError, disk_is_full, locked, remove_temporaries
+from cf.shell import shown
+from cf.signals import Stop, Stopped, heard
+
+_OWN = ("hydra.run.dir", "hydra.sweep.dir", "resume")
+
+
+@contextmanager
+def working(
+    module: str, folder: Path, kept: Callable[[], str], resumes: Path | None = None
+) -> Iterator[None]:
+    """While the block runs, say what is kept if the command is asked to end or the disk is full.
+
+    Args:
+        module: the command.
+        folder: what it writes into.
+        kept: what is kept by then.
+        resumes: once this is there, `resume=` takes the folder up again; until then, and if it is
+            None, the same command in the same folder does.
+
+    Raises:
+        Stopped: it was asked to end.
+        DiskFullError: no space is left, whichever library noticed it.
+    """
+
+    def again() -> str:
+        there = resumes is not None and resumes.exists()
+        return f"go on with: {_again(module, folder, 'resume' if there else 'hydra.run.dir')}"
+
+    with heard(Stop()):
+        try:
+            yield
+        except (Stopped, KeyboardInterrupt) as error:
+            stopped = error if isinstance(error, Stopped) else Stopped(signal.SIGINT)
+            logging.getLogger(module).error("%s; %s; %s", stopped, kept(), again())
+            raise stopped from None
+        except Exception as error:
+            if not disk_is_full(error):
+                raise
+            path = error.filename if isinstance(error, DiskFullError) else folder
+            raise DiskFullError(path, f"{kept()}; free some, then {again()}") from error
+
+
+@contextmanager
+def alone(module: str, *folders: Path) -> Iterator[None]:
+    """While the block runs, the first folder is this process's alone.
+
+    Files that killed processes left half written in any of them are removed.
+
+    Raises:
+        ValueError: another process works there.
+    """
+    busy = (
+        f"another {module} is running in {folders[0]}; wait for it, or give another folder: "
+        "hydra.run.dir=..."
+    )
+    with locked(folders[0], busy):
+        for folder in folders:
+            remove_temporaries(folder)
+        yield
+
+
+def _again(module: str, folder: Path, goes_on: str) -> str:
+    """The command that was given, and the folder that it worked in."""
+    rest = [one for one in sys.argv[1:] if one.lstrip("+").split("=")[0] not in _OWN]
+    if HydraConfig.initialized() and HydraConfig.get().mode is RunMode.MULTIRUN:
+        goes_on, folder = "hydra.sweep.dir", Path(HydraConfig.get().sweep.dir).absolute()
+    return shown(module, [*rest, f"{goes_on}={folder}"])
