@@ -181,8 +181,6 @@ def test_missing_files_are_listed_and_the_rest_is_measured(
         "metrics=none",
         "+metrics.temporal_flickering._target_=cf.metrics.flickering.TemporalFlickeringVBench",
         "headline=[temporal_flickering]",
-        "pareto=null",
-        "gates={}",
         "durations=[1]",
         "workers=0",
         "devices=cpu",

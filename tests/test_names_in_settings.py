@@ -1,5 +1,6 @@
 """Names in settings and cells in tables are checked before the work, by file and line."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,8 +29,6 @@ SMOKE = ("suite=smoke", "workers=0", "devices=cpu", "report=false", "tensorboard
 def test_a_wrong_name_is_told_before_the_work(
     setting: str, told: str, refused: Callable[..., str], tmp_path: Path
 ) -> None:
-    import re
-
     out = tmp_path / "out"
     assert re.search(told, refused("cf.benchmark", *SMOKE, setting, f"hydra.run.dir='{out}'"), re.S)
     assert not (out / "videos").exists()

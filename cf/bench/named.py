@@ -29,7 +29,7 @@ def check_names(settings: Settings, entered: Sequence[Entry], typed: Collection[
     """
     there = [name for name, one in settings["metrics"].items() if one is not None]
     gates = [name for name, bounds in settings["gates"].items() if bounds is not None]
-    axes = [settings["pareto"][side] for side in ("across", "up")]
+    axes = list(settings["pareto"].values())
     for setting, names in (("headline", settings["headline"]), ("gates", gates), ("pareto", axes)):
         explicit = any(one == setting or one.startswith(f"{setting}.") for one in typed)
         _check(setting, names, there, {*there, *_known_metrics()}, explicit, "metrics")
