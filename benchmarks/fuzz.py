@@ -48,7 +48,7 @@ _PIECES = (
 )
 _TEXTS = {
     ".txt": b'a red fox\n#1 fan\n\nit\'s, "snow"\n',
-    ".csv": b'path,prompt,seed,score\na.mp4,"one, two",0,1.5\nb.mp4,three,1,2\n',
+    ".csv": b'path,prompt,seed,score\nlist.txt,"one, two",0,15\nlist.txt,three,0,2\n',
     ".jsonl": b'{"prompt_id": "a", "segments": [[0, "x"], [10, "y"]]}\n{"text": "b"}\n',
     ".json": b'[{"prompt_en": "a", "dimension": ["x"]}, "b", 42]',
     ".yaml": b"- a red fox\n- {prompt_id: b, text: 'c'}\n- segments: [[0, d], [1.5, e]]\n",
