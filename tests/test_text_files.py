@@ -151,3 +151,14 @@ def test_broken_values_name_file_and_line(
 ) -> None:
     with pytest.raises(ValueError, match=rf"(?s)list\.txt.*{told}"):
         read(_put(tmp_path, text))
+
+
+def test_captions_of_training_are_read_or_refused(tmp_path: Path) -> None:
+    from cf.data.clips import _prompt
+
+    for encoding in ("utf-8-sig", "utf-16"):
+        (tmp_path / "a.txt").write_bytes("été\r\n".encode(encoding))
+        assert _prompt(tmp_path / "a.mp4") == "été"
+    (tmp_path / "a.txt").write_bytes("été".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"a\.txt, line 1: byte 0xe9"):
+        _prompt(tmp_path / "a.mp4")

@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 from tqdm import tqdm
 
+from cf.text_files import text_of
 from cf.types import Video
 from cf.video.listing import SUFFIXES, listed_in, shown
 from cf.video.reader import UnreadableVideo, probe, read_frames
@@ -246,4 +247,4 @@ def _look(path: Path, clip_frames: int, fps: float) -> int | str:
 
 def _prompt(path: Path) -> str:
     text = path.with_suffix(".txt")
-    return text.read_text("utf-8", errors="replace").strip() if text.is_file() else ""
+    return text_of(text, "caption").strip() if text.is_file() else ""
