@@ -340,7 +340,9 @@ def test_places_follow_values_and_gates_cost_them() -> None:
     }
     table = headline(everyone, 5.0, ["good"], [Gate("still", None, 0.5)])
     place = {name: cells["good"].place for name, cells in table.cells.items()}
-    assert place == {"better": 1, "stopping": 2, "fine": 3, "frozen": None, "unknown": None}
+    assert place == {"unknown": 1, "better": 2, "stopping": 3, "fine": 4, "frozen": None}
+    assert table.unmeasured["unknown"] == {"still ≤ 0.5": 4}, "which neither passes nor fails"
+    assert table.removed["unknown"] == {"still ≤ 0.5": 0}
     # Two of four prompts count as the worst value among the ranked.
     assert table.cells["stopping"]["good"].ranked == pytest.approx((0.9 * 2 + 0.5 * 2) / 4)
     assert table.removed["frozen"] == {"still ≤ 0.5": 3}

@@ -1,13 +1,14 @@
 """The contract of every memory in configs/memory; a new yaml is under it without a line here."""
 
 import copy
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import pytest
 import torch
 from memories import assert_equal, counted, fold, mixed, read, sample
 from tiny import MEMORIES, block, conditioning, latents, memory, model
+from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
 from cf.memory.anchor import Anchor
@@ -63,6 +64,50 @@ both = pytest.mark.parametrize(
     ],
 )
 """Students that make one frame at a time, and three."""
+
+
+SELECTIVE = [
+    pytest.param(policy, frames, id=f"{name}-{frames}")
+    for name, policy in VARIANTS.items()
+    for frames in (1, 2, 3)
+    if isinstance(policy, SelectiveMemory) and policy.forgets_for_ever
+]
+
+
+@pytest.mark.parametrize(("policy", "frames"), SELECTIVE)
+def test_what_is_held_is_keep_of_all_frames(policy: SelectiveMemory, frames: int) -> None:
+    """No frame is lost that is still wanted, and none is held that is not."""
+    try:
+        policy.check_block(frames)
+    except ValueError:
+        pytest.skip("blocks of this length do not fit")
+    context = Context()
+    for i in range(24):
+        context = policy.update(context, block(frames, seed=i))
+        whole = torch.arange(context.start)
+        asked = whole[policy.keep(whole, context.start + frames)]
+        assert context.frames == tuple(asked.tolist())
+
+
+@dataclass(frozen=True)
+class Waxing(SelectiveMemory):
+    """Wants back what it has dropped: multiples of a number that rises and falls."""
+
+    max_frames = None
+    called: ClassVar[list[int]] = []
+
+    def keep(self, frames: Tensor, stop: int) -> Tensor:
+        self.called.append(len(frames))
+        return (frames % (1 + stop // 6 % 3) == 0) | (frames >= stop - 6)
+
+
+def test_a_keep_that_wants_back_what_it_dropped_is_refused_at_the_first_block() -> None:
+    with pytest.raises(ValueError, match=r"Waxing.keep wants back what it had dropped"):
+        fold(Waxing(), [block(3)])
+    assert 0 not in Waxing.called
+    Waxing.called.clear()
+    read(Waxing(), Context())
+    assert not Waxing.called, "there is nothing to choose from"
 
 
 def no_room(policy: Memory, frames: int) -> bool:

@@ -26,10 +26,12 @@ class Gate:
     high: float | None
     truth: str | None = None
 
-    def holds(self, value: float) -> bool:
-        """A value that cannot be given does not pass."""
+    def holds(self, value: float) -> bool | None:
+        """Whether a value passes; None if it was not measured: neither."""
+        if math.isnan(value):
+            return None
         above = self.low is None or value >= self.low
-        return not math.isnan(value) and above and (self.high is None or value <= self.high)
+        return above and (self.high is None or value <= self.high)
 
     def __str__(self) -> str:
         low = "" if self.low is None else f"{self.low:g} ≤ "
@@ -73,6 +75,8 @@ class Headline:
     Attributes:
         removed: prompts of each contestant that fail a gate, by gate; of each of its trainings.
         failing: prompts of each contestant that fail any.
+        unmeasured: prompts of each contestant of which a gate was not measured, by gate. Such a
+            gate neither passes nor fails; the others decide.
         videos: prompts of each contestant, once for each of its trainings.
     """
 
@@ -83,6 +87,7 @@ class Headline:
     failing: Mapping[str, int]
     videos: Mapping[str, int]
     gates: Sequence[Gate] = ()
+    unmeasured: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     versus: list[dict[str, Any]] = field(default_factory=list)
 
     def order(self) -> list[str]:
@@ -115,9 +120,9 @@ def headline(
     value that anyone had, for such values are not missing at random.
     """
     there = {name: one for name, one in made.items() if seconds in one.results and one.rows}
-    passing, removed = {}, {}
+    passing, removed, unmeasured = {}, {}, {}
     for name, one in there.items():
-        passing[name], removed[name] = _passing(one, there, seconds, gates)
+        passing[name], removed[name], unmeasured[name] = _passing(one, there, seconds, gates)
     failing = {name: len(one.units()) - len(passing[name]) for name, one in there.items()}
     least = {name: len(kept) >= failing[name] for name, kept in passing.items()}
     fit = [name for name in there if least[name] and name not in unranked]
@@ -147,25 +152,26 @@ def headline(
             )
     pairs = _versus(there, fit, seconds, metrics)
     videos = {name: len(one.units()) for name, one in there.items()}
-    return Headline(seconds, metrics, cells, removed, failing, videos, gates, pairs)
+    return Headline(seconds, metrics, cells, removed, failing, videos, gates, unmeasured, pairs)
 
 
 def _passing(
     one: Made, made: Mapping[str, Made], seconds: float, gates: Sequence[Gate]
-) -> tuple[set[Unit], dict[str, int]]:
-    """What passes every gate, and how many fail each."""
-    kept, removed = set(one.units()), {}
+) -> tuple[set[Unit], dict[str, int], dict[str, int]]:
+    """What fails no gate, and of each gate how many fail it and of how many it was not measured."""
+    kept, removed, unmeasured = set(one.units()), {}, {}
     for gate in gates:
         values = one.per_unit(seconds, gate.metric)
         truth = {} if gate.truth is None else made[gate.truth].per_unit(seconds, gate.metric)
-        failing = {
-            unit
+        held = {
+            unit: gate.holds(values.get(unit, math.nan) - truth.get((None, unit[1]), 0.0))
             for unit in one.units()
-            if not gate.holds(values.get(unit, math.nan) - truth.get((None, unit[1]), 0.0))
         }
+        failing = {unit for unit, holds in held.items() if holds is False}
         removed[str(gate)] = len(failing)
+        unmeasured[str(gate)] = sum(holds is None for holds in held.values())
         kept -= failing
-    return kept, removed
+    return kept, removed, unmeasured
 
 
 def _counts(unit: Unit, passing: Set[Unit]) -> bool:

@@ -10,7 +10,7 @@ from cf.bench.charts import Look
 from cf.bench.contest import Contest
 from cf.bench.ranking import Cell, Headline
 from cf.bench.results import costs
-from cf.bench.tables import ARROWS, number
+from cf.bench.tables import ARROWS, number, told
 
 _LINES = {"-": "solid", "--": "dashed", "-.": "dashed", ":": "dotted"}
 
@@ -41,7 +41,8 @@ def duration(table: Headline, look: Mapping[str, Look], controls: Sequence[str])
                 "cells": [_cell(table.cells[name][metric], spans[metric]) for metric in spans],
                 "removed": table.failing[name],
                 "total": table.videos[name],
-                "gates": "; ".join(f"{g}: {n}" for g, n in table.removed[name].items() if n),
+                "gates": told(table.removed[name]),
+                "unmeasured": told(table.unmeasured.get(name, {})),
             }
             for name in table.order()
         ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,12 @@ def markdown(contest: Contest) -> str:
             parts.append(f"| {name} | " + " | ".join(shown) + f" | {fails} |")
         parts.append("")
         parts += [f"Gates: {', '.join(map(str, table.gates)) or 'none'}.", ""]
+        unmeasured = [
+            f"- {name}: gates not measured, of so many prompts, and neither passed nor failed: {of}"
+            for name in table.order()
+            if (of := told(table.unmeasured.get(name, {})))
+        ]
+        parts += [*unmeasured, ""] if unmeasured else []
     away = [f"- {one.label}: {one.missing}" for one in contest.entered if one.missing]
     parts += ["Not at hand:", "", *away, ""] if away else []
     lacking = [f"- {name}: {reason}" for name, reason in contest.unavailable.items()]
@@ -127,6 +134,11 @@ def markdown(contest: Contest) -> str:
     parts += [*_pairs(contest), *(f"- {note}" for note in _few(contest))]
     parts.append(f"\n{contest.statistics()} {_code(contest)}")
     return "\n".join(parts) + "\n"
+
+
+def told(counts: Mapping[str, int]) -> str:
+    """Of each gate how many prompts, where there are any."""
+    return "; ".join(f"{gate}: {count}" for gate, count in counts.items() if count)
 
 
 def _pairs(contest: Contest) -> list[str]:

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from cf.memory.checks import check_forgetting
 from cf.types import Block, Conditioning, Context, LayerKV, Past, Rotate
 
 
@@ -98,13 +99,23 @@ class Memory(ABC):
 
 @dataclass(frozen=True)
 class SelectiveMemory(Memory):
-    """Keeps whole frames, the same in every layer and sample; a subclass says which."""
+    """Keeps whole frames, the same in every layer and sample; a subclass says which.
+
+    Attributes:
+        forgets_for_ever: `keep` never wants a frame back that it has dropped, so that what is held
+            is `keep` of all frames. False: it depends on what is held, as of a bank that gives up
+            one frame at a time.
+    """
+
+    forgets_for_ever: ClassVar[bool] = True
 
     @abstractmethod
     def keep(self, frames: Int[Tensor, " f"], stop: int) -> Bool[Tensor, " f"]:
         """Which `frames` a block that ends before frame `stop` may read.
 
         Indices count from where remembering began: true ones, unless the past was recomputed.
+        What is dropped is gone, so a frame that is dropped at one `stop` is not kept at a later
+        one: what is held then is `keep` of all frames. It is never called without frames.
         """
 
     def update(self, context: Context, block: Block) -> Context:
@@ -125,6 +136,8 @@ class SelectiveMemory(Memory):
         """True indices of the frames held once the block has arrived, and which of them stay."""
         stop = context.start + block.frames
         held = (*context.frames, *range(context.start, stop))
+        if context.start == context.first and self.forgets_for_ever:
+            check_forgetting(self.keep, block.frames)
         return held, self._kept(held, stop + block.frames, context.first)
 
     def read(self, context: Context, query: Query) -> Past:
@@ -144,6 +157,8 @@ class SelectiveMemory(Memory):
         return Past(layers, float(context.start))
 
     def _kept(self, frames: Sequence[int], stop: int, first: int) -> list[int]:
+        if not frames:
+            return []
         keep = self.keep(torch.tensor(frames, dtype=torch.long) - first, stop - first)
         return [int(i) for i in keep.nonzero().flatten()]
 
@@ -265,24 +280,6 @@ def validity(layer: LayerKV) -> Bool[Tensor, "b n"]:
     if layer.valid is not None:
         return layer.valid
     return torch.ones(layer.k.shape[:2], dtype=torch.bool, device=layer.k.device)
-
-
-def check_sizes(sink_frames: int, window_frames: int) -> None:
-    """Raise a ValueError for a sink or window of impossible size."""
-    if sink_frames < 0 or window_frames < 1:
-        raise ValueError(
-            f"sink_frames={sink_frames} must not be negative and "
-            f"window_frames={window_frames} must be at least 1"
-        )
-
-
-def check_window(window_frames: int, block_frames: int) -> None:
-    """Raise a ValueError if a window does not hold the coming block."""
-    if window_frames < block_frames:
-        raise ValueError(
-            f"window_frames={window_frames} is smaller than a block of {block_frames} "
-            f"frames; a block must see itself"
-        )
 
 
 def _runs(indices: Sequence[int]) -> list[tuple[int, int]]:

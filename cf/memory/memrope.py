@@ -11,7 +11,6 @@ from cf.memory.base import (
     Memory,
     Query,
     arrivals,
-    check_sizes,
     chosen,
     collect,
     ends,
@@ -21,6 +20,7 @@ from cf.memory.base import (
     share_ids,
     side_by_side,
 )
+from cf.memory.checks import check_sizes
 from cf.types import Block, Context, LayerKV, Past
 
 _AVERAGES = 2

@@ -15,7 +15,6 @@ from cf.memory.base import (
     Query,
     arrivals,
     at_times,
-    check_window,
     collect,
     ends,
     intact,
@@ -23,6 +22,7 @@ from cf.memory.base import (
     pick,
     share_ids,
 )
+from cf.memory.checks import check_window
 from cf.types import Block, Context, LayerKV, Past
 
 

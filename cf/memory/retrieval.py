@@ -3,22 +3,14 @@
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from cf.memory.base import (
-    Query,
-    SelectiveMemory,
-    at_times,
-    check_window,
-    intact,
-    join,
-    pick,
-    share_ids,
-)
+from cf.memory.base import Query, SelectiveMemory, at_times, intact, join, pick, share_ids
+from cf.memory.checks import check_window
 from cf.types import Block, Context, LayerKV, Past
 
 
@@ -39,6 +31,9 @@ class Retrieval(SelectiveMemory):
         positions: "relative" counts the attended frames 0, 1, 2, ...; "absolute" leaves them.
     """
 
+    forgets_for_ever: ClassVar[bool] = (
+        False  # which frame a full bank gives up depends on the others
+    )
     sink_frames: int = 3
     window_frames: int = 6
     retrieved_frames: int = 3

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from cf.memory.base import SelectiveMemory, check_sizes, check_window
+from cf.memory.base import SelectiveMemory
+from cf.memory.checks import check_sizes, check_window
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,9 @@ from cf.metrics.scored import Scored
 
 STILL = 0.15 * UNIT / 96
 """Mean flow below which nothing moves: .15 pixels of a picture with a short side of 96."""
+FROZEN = 0.02
+"""Mean flow, in pixels of 256, below which a pair of frames is one picture twice. A still has 0,
+slow real footage .03 to .1 (`benchmarks/gates.py`), which STILL would call frozen."""
 LOST = 0.6
 """Share of pixels from which flow does not return at a cut."""
 

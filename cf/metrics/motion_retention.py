@@ -12,9 +12,9 @@ class MotionRetention(MotionMetric):
 
     over pairs of frames that begin in the first part, or end in the last; the mean over
     prompts. The curve is the mean flow per window, in pixels of a picture with a
-    short side of 256 per sampled frame. Neither direction is better: below .5 a video falls
-    asleep, above 2 it breaks loose. NaN where the beginning stands still (mean flow below .15
-    pixels of 96). Cuts do not count.
+    short side of 256 per sampled frame. Neither direction is better: near 0 a video falls
+    asleep, far above 1 it breaks loose; clips of real footage of 3 to 13 seconds have .3 to 3.6.
+    NaN where the beginning stands still (mean flow below .15 pixels of 96). Cuts do not count.
 
     Ours, a guard against standing still. Blind spots: scenes that come to rest; a loop keeps all.
 

@@ -1,6 +1,6 @@
 """How much of a video stands still."""
 
-from cf.metrics.motion import STILL, Motion, MotionMetric
+from cf.metrics.motion import FROZEN, Motion, MotionMetric
 from cf.metrics.readings import Reading
 from cf.metrics.scored import Scored
 
@@ -8,12 +8,12 @@ from cf.metrics.scored import Scored
 class StaticFraction(MotionMetric):
     r"""Share of pairs of frames between which nothing moves; down, in [0, 1].
 
-    .. math:: \text{mean}_t\ [\text{mean}_x |v_t(x)| < 0.15\ \text{px of}\ 96]
+    .. math:: \text{mean}_t\ [\text{mean}_x |v_t(x)| < 0.02\ \text{px of}\ 256]
 
     over the pairs of a video, then over prompts; the curve is the share per window.
 
-    Ours, a guard: every metric of likeness is best for a frozen video. Blind spots: noise and
-    flicker can pass for motion; a small object that moves alone counts as standing still.
+    Ours, a guard: every metric of likeness is best for a frozen video. Blind spots: noise,
+    flicker and a camera that shakes pass for motion.
 
     >>> import torch
     >>> metric = StaticFraction()
@@ -26,5 +26,5 @@ class StaticFraction(MotionMetric):
 
     def read(self, motion: Motion, one: Scored) -> Reading:
         """See `MotionMetric`."""
-        still = (motion["magnitude"] < STILL).double()
+        still = (motion["magnitude"] < FROZEN).double()
         return Reading(float(still.mean()), "", *motion.curve(still, self.curve_window))

@@ -1,0 +1,92 @@
+"""Which gates of the benchmark real clips and degraded copies of them pass: clip x gate."""
+
+import argparse
+import math
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+import yaml
+from hydra.utils import instantiate
+from torch import Tensor
+from tqdm import tqdm
+
+from cf.bench.ranking import Gate
+from cf.metrics.base import VideoMetric, together
+from cf.metrics.distortions import Scene, distorted
+from cf.paths import CONFIG_DIR
+from cf.video.listing import SUFFIXES
+from cf.video.probe import probe
+from cf.video.reader import read_video
+
+RATE, SIDE, SECONDS = 8.0, 128, 3.0
+"""Pictures per second; pixels of the short side at most; length of the pieces of a clip."""
+COPIES = ("real", "still", "frozen", "still jitter", "shuffle", "noise", "blur", "loop")
+
+
+def main() -> None:
+    """Print a line for each clip, piece of a clip and degraded copy."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, help="of videos")
+    parser.add_argument("--copies", nargs="*", choices=COPIES, default=COPIES)
+    asked = parser.parse_args()
+    bounds = yaml.safe_load((Path(CONFIG_DIR) / "benchmark.yaml").read_text())["gates"]
+    known = yaml.safe_load((Path(CONFIG_DIR) / "metrics" / "video.yaml").read_text())
+    sys.stdout.write(
+        "| clip | copy | " + " | ".join(bounds) + " |\n|" + " --- |" * (len(bounds) + 2) + "\n"
+    )
+    failing = dict.fromkeys(asked.copies, 0)
+    found = dict(pieces(asked.folder))
+    for copy in asked.copies:
+        for name, video in tqdm(found.items(), desc=copy):
+            metrics = {key: instantiate(known[key]) for key in bounds}
+            cells, failed = judged(metrics, bounds, degraded(video, copy))
+            failing[copy] += failed
+            sys.stdout.write(f"| {name} | {copy} | " + " | ".join(cells) + " |\n")
+    for copy, count in failing.items():
+        sys.stdout.write(f"{copy}: {count} of {len(found)} fail a gate\n")
+
+
+def pieces(folder: Path) -> Iterator[tuple[str, Tensor]]:
+    """Every clip of a folder, and pieces of the longer ones."""
+    for path in sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES):
+        info = probe(path)
+        shrink = min(1.0, SIDE / min(info.height, info.width))
+        size = (round(info.height * shrink), round(info.width * shrink))
+        video = read_video(path, RATE, size, max_seconds=12)
+        yield path.stem, video
+        step = round(SECONDS * RATE)
+        for start in range(0, len(video) - step // 2, step) if len(video) > 1.5 * step else ():
+            yield f"{path.stem} from {start / RATE:g} s", video[start : start + step]
+
+
+def degraded(video: Tensor, copy: str) -> Tensor:
+    """The clip, or a copy of it that no gate should let pass."""
+    still = video[:1].expand_as(video)
+    shown = still if copy.startswith("still") else video
+    nothing = torch.zeros(len(video), *video.shape[-2:], dtype=torch.bool)
+    scene = Scene(shown.clone(), video.flip(-1), nothing, RATE)
+    name = {"frozen": "freeze", "still jitter": "jitter"}.get(copy, copy)
+    strength = 0.7 if copy == "frozen" else 1.0
+    return shown if name in ("real", "still") else distorted(name, scene, strength)
+
+
+def judged(
+    metrics: dict[str, VideoMetric], bounds: dict[str, list[float | None]], video: Tensor
+) -> tuple[list[str], bool]:
+    """A cell for each gate, and whether one fails."""
+    watched = together([*metrics.values()])
+    watched.update(video, 0, fps=RATE)
+    cells, failed = [], False
+    for key, metric in metrics.items():
+        value = watched[metric.name].result().per_video.get(0, math.nan)
+        holds = Gate(key, *bounds[key]).holds(value)
+        failed |= holds is False
+        verdict = {True: "", False: " FAILS", None: "not measured"}[holds]
+        cells.append(verdict if holds is None else f"{value:.3g}{verdict}")
+    return cells, failed
+
+
+if __name__ == "__main__":
+    main()
