@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from commands import ROOMS, fit, give
+from commands import ROOMS, STUDENT, fit, give
 from hydra import compose, initialize_config_dir
 from safetensors.torch import load_file
 
@@ -130,16 +130,16 @@ def test_a_run_killed_before_a_write_ends_as_if_it_had_not_been(
 
 def asked_to_end(step: int, number: int = signal.SIGTERM, times: int = 1) -> None:
     """Ask this process to end in the middle of a step."""
-    encode, left = VideoModule.encode, times
+    conditioning, left = VideoModule.conditioning, times
 
-    def asks(self: Any, batch: Any) -> Any:
+    def asks(self: Any, batch: Any, prompts: Any) -> Any:
         nonlocal left
         if self.global_step == step and self.trainer.training and left:
             left -= 1
             os.kill(os.getpid(), number)
-        return encode(self, batch)
+        return conditioning(self, batch, prompts)
 
-    VideoModule.encode = asks  # type: ignore[method-assign] # in a process of its own
+    VideoModule.conditioning = asks  # type: ignore[method-assign] # in a process of its own
 
 
 def killed(folder: Path, settings: Sequence[str], step: int = 3) -> None:
@@ -315,3 +315,29 @@ def test_a_folder_that_cannot_be_written_is_told_before_training(
     assert "results is not the folder of a run" in refused("cf.fit", "resume=results")
     assert contents(tmp_path) == before
     assert sorted(one.name for one in tmp_path.iterdir()) == ["file", "results"]
+
+
+def test_a_distillation_that_was_stopped_and_moved_reports_what_it_would_have(
+    tmp_path: Path,
+) -> None:
+    family, other = tmp_path / "family", tmp_path / "moved" / "far"
+    settings = [one for one in ROOMS if "log_every" not in one]
+    settings += [*STUDENT, "objective=direct_forcing", "trainer.log_every_n_steps=2"]
+
+    def student(folder: Path) -> None:
+        begun = [f"start.{who}.path={folder / 'start'}" for who in ("teacher", "student")]
+        fit(folder / "run", *settings, *begun)
+
+    def stopped() -> None:
+        asked_to_end(2)
+        student(family)
+
+    fit(family / "start", *ROOMS)
+    assert forked(lambda: student(family)) == 0
+    whole = tmp_path / "whole"
+    (family / "run").rename(whole)
+    assert forked(stopped) == 128 + signal.SIGTERM
+    other.parent.mkdir()
+    family.rename(other)
+    assert forked(lambda: go_on_by_command(other / "run")) == 0
+    assert equal(other / "run", whole)

@@ -286,6 +286,14 @@ class DistillModule(VideoModule):
         self._notes.add(f"train/{who}_gradient_norm", norm)
         self.guard.check_gradient(norm, who, self.global_step)
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """What is to be reported later goes along."""
+        checkpoint["notes"] = self._notes.values
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Runs of old have none."""
+        self._notes.values = checkpoint.get("notes", {})
+
     def _report(self, step: int) -> None:
         """Log means under the student's step; Lightning's own would count the critic's batches."""
         values = self._notes.means(lambda x: self.trainer.strategy.reduce(x, reduce_op="mean"))
