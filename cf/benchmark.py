@@ -49,7 +49,7 @@ def compare(settings: Settings, folder: Path, typed: Set[str]) -> None:
     if settings["tensorboard"]:
         from cf.bench.board import write_board
 
-        log.info("tensorboard --logdir %s", write_board(contest, folder))
+        log.info("python -m tensorboard.main --logdir %s", write_board(contest, folder))
 
 
 def _kept(folder: Path) -> str:

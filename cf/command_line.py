@@ -129,6 +129,8 @@ def _check(given: argparse.Namespace, settings: Sequence[str], name: str, folder
         for job in _jobs(overrides, given.multirun):
             cfg = _composed(name, job)
             staged = given.multirun and cfg.get("sweep") is not None
+            if given.cfg is None:
+                _check_place(cfg, given.multirun)
             if given.cfg is None and name in COMMANDS:
                 _check_composed(cfg, name, staged, job)
 
@@ -224,6 +226,16 @@ def _check_composed(cfg: DictConfig, name: str, staged: bool, given: Sequence[st
         place = Path(str(cfg.hydra.sweep.dir if several else cfg.hydra.run.dir))
     checked(name, settings, groups, deep=not (name == "fit" and others))
     check_writable(place)
+
+
+def _check_place(cfg: DictConfig, multirun: bool) -> None:
+    """Raise a ValueError unless the folder of the results can be made."""
+    name = "sweep" if multirun else "run"
+    place = Path(str(cfg.hydra[name].dir))
+    there = next(one for one in (place, *place.absolute().parents) if os.path.lexists(one))
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        why = "cannot be written to" if there.is_dir() else "is not a folder"
+        raise ValueError(f"hydra.{name}.dir={place}: {there} {why}")
 
 
 def _groups(cfg: DictConfig) -> list[str]:

@@ -60,7 +60,7 @@ def _main(cfg: DictConfig) -> None:
         log.info("\n%s\n%s", text, folder / "compare.md")
         if paths.trainings:
             log.info("curves: %s", folder / "curves.png")
-            log.info("tensorboard --logdir %s", folder / "tensorboard")
+            log.info("python -m tensorboard.main --logdir %s", folder / "tensorboard")
 
 
 def _listed(value: str | list[str] | None) -> list[str]:

@@ -66,7 +66,7 @@ def on_worlds(settings: Settings, folder: Path) -> None:
     )
     for what, name in _MEASURED.items():
         log.info("%s: %s", what, measured / name)
-    log.info("training: tensorboard --logdir %s", shlex.quote(str(folder)))
+    log.info("training: python -m tensorboard.main --logdir %s", shlex.quote(str(folder)))
 
 
 def on_videos(settings: Settings, folder: Path) -> None:
@@ -98,7 +98,7 @@ def on_videos(settings: Settings, folder: Path) -> None:
     for memory in settings["memories"]:
         log.info("%s: %s", memory, folder / memory / "video_0.mp4")
         log.info("%s, at a glance: %s", memory, folder / memory / "video_0.png")
-    log.info("training: tensorboard --logdir %s", shlex.quote(str(trained)))
+    log.info("training: python -m tensorboard.main --logdir %s", shlex.quote(str(trained)))
 
 
 def _sweep(folder: Path, settings: list[str], subdir: str) -> None:

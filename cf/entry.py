@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hydra._internal.utils import _locate
 from hydra.errors import HydraException, InstantiationException
-from hydra.utils import get_method, instantiate
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
@@ -115,7 +116,11 @@ def check(settings: Any, where: str) -> None:
 
 
 def _check_call(settings: Settings, where: str) -> None:
-    target = get_method(settings["_target_"])
+    try:
+        target = _locate(str(settings["_target_"]))
+    except ImportError as error:
+        why = " ".join(str(error).split())
+        raise ValueError(f"{where}._target_ cannot be used: {why}") from None
     signature = inspect.signature(target)
     called = _initialiser(target) if isinstance(target, type) else target
     hints = typing.get_type_hints(called, include_extras=True)

@@ -104,7 +104,7 @@ def train(settings: Settings, folder: RunFolder, resumes: bool, stop: Stop) -> N
             folder.start(settings)
         folder.reopen()
         log.info("run folder: %s", folder.path)
-        log.info("watch it: tensorboard --logdir %s", shlex.quote(str(folder.path)))
+        log.info("watch it: python -m tensorboard.main --logdir %s", shlex.quote(str(folder.path)))
         if resumes:
             log.info(
                 "resuming from %s",

@@ -25,7 +25,14 @@ PATHS = (
     *("data.folder", "*.folder", "asked.file", "contestants.*.listed", "start.*.path"),
     *("weights.lora", "*.weights.lora", "start.*.lora"),
     *("*extractor.weights", "*extractor.vocabulary", "metrics.*.weights", "metrics.*.vocabulary"),
-    *("*.dirpath", "trainer.default_root_dir", "tensorboard.save_dir"),
+    *(
+        "sweep.teacher",
+        "sweep.base",
+        "sweep.prompts",
+        "*.dirpath",
+        "trainer.default_root_dir",
+        "tensorboard.save_dir",
+    ),
 )
 """Paths, lists of them and mappings from names to them; `~` opens in them."""
 PLACES = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
@@ -199,7 +206,7 @@ def _acts(value: str) -> str:
     inner = re.fullmatch(r"\s*\[(.*)\]\s*", value, re.DOTALL)
     if inner is None or not inner[1].lstrip().startswith("["):
         return value
-    acts = re.compile(_ACT + r"\s*(?:,(?=\s*\[\s*[\d.+\-]+\s*,)|$)", re.DOTALL)
+    acts = re.compile(_ACT + r"\s*(?:,(?=\s*\[\s*(?:[\d.+\-]+|inf|nan)\s*,)|$)", re.DOTALL)
     made, at, rest = list[str](), 0, inner[1].strip()
     while at < len(rest):
         found = acts.match(rest, at)
