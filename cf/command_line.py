@@ -31,6 +31,9 @@ Task = Callable[[DictConfig], Any]
 _TRIED = 64  # values of a sweep's setting that are checked before the first run
 
 
+_EMPTY = (".lock", "config.yaml")  # what a training writes before it begins
+
+
 def command(
     name: str, folder: str = CONFIG_DIR, program: str = ""
 ) -> Callable[[Task], Callable[[], None]]:
@@ -45,11 +48,13 @@ def command(
     def decorated(task: Task) -> Callable[[], None]:
         @wraps(task)
         def kept(cfg: DictConfig) -> Any:
+            place = Path(HydraConfig.get().runtime.output_dir)
+            fresh = all(one.suffix == ".log" for one in place.iterdir())
             try:
                 return task(cfg)
             except SystemExit as left:
-                if left.code == 1:
-                    _tidy(Path(HydraConfig.get().runtime.output_dir))
+                if left.code == 1 and fresh:
+                    _tidy(place)
                 raise
 
         run = hydra.main(version_base="1.3", config_path=folder, config_name=name)(kept)
@@ -128,11 +133,12 @@ def _check(given: argparse.Namespace, settings: Sequence[str], name: str, folder
         overrides = [_override(one, name) for one in settings]
         for job in _jobs(overrides, given.multirun):
             cfg = _composed(name, job)
-            staged = given.multirun and cfg.get("sweep") is not None
-            if given.cfg is None:
-                _check_place(cfg, given.multirun)
+            sweeper = cfg.hydra.runtime.choices["hydra/sweeper"]
+            staged = given.multirun and (cfg.get("sweep") is not None or sweeper == "stages")
             if given.cfg is None and name in COMMANDS:
                 _check_composed(cfg, name, staged, job)
+            if given.cfg is None:
+                _check_place(cfg, given.multirun)
 
 
 def _override(setting: str, name: str) -> Override:
@@ -216,11 +222,12 @@ def _names(cfg: DictConfig, at: str = "") -> Iterator[str]:
 
 def _check_composed(cfg: DictConfig, name: str, staged: bool, given: Sequence[str]) -> None:
     """Types, bounds and contradictions, before anything is made."""
-    typed = {re.split(r"[.=@/]", one.lstrip("+~"))[0] for one in given}
-    groups = sorted(_groups(cfg), key=lambda group: group not in typed)
+    typed = {re.split(r"[.=@/]", one.lstrip("+~"))[0]: at for at, one in enumerate(given)}
+    groups = sorted(_groups(cfg), key=lambda group: -typed.get(group, -1))
     others = staged or cfg.get("phases") or not OmegaConf.is_missing(cfg, "resume")
     with _hydra_of(cfg):
-        own = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
+        others_own = ("hydra", "sweep") if staged else ("hydra",)
+        own = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key not in others_own])
         settings = plain(own)
         several = staged or str(cfg.hydra.mode).endswith("MULTIRUN")
         place = Path(str(cfg.hydra.sweep.dir if several else cfg.hydra.run.dir))
@@ -261,12 +268,15 @@ def _hydra_of(cfg: DictConfig) -> Iterator[None]:
 
 
 def _tidy(folder: Path) -> None:
-    """Remove the folder of a run that ended with a mistake before it left anything but its log."""
-    left = list(folder.iterdir()) if folder.is_dir() else []
-    if any(not one.is_file() or (one.suffix or one.name) not in (".log", ".lock") for one in left):
+    """Remove the folder of a run that ended with a mistake before it left anything of worth."""
+    left = list(folder.rglob("*")) if folder.is_dir() else []
+    files = [one for one in left if not one.is_dir()]
+    if any(one.suffix not in (".log", ".0") and one.name not in _EMPTY for one in files):
         return
-    for one in left:
+    for one in files:
         one.unlink()
+    for one in sorted(set(left) - set(files), reverse=True):
+        one.rmdir()
     folder.rmdir()
     own = Path.cwd() / "outputs"  # outputs/COMMAND/DATE/TIME
     for place in [one for one in folder.parents if own in (one, *one.parents)]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra._internal.utils import _locate
 from hydra.errors import HydraException, InstantiationException
 from hydra.utils import instantiate
@@ -218,6 +219,7 @@ def told(command: str) -> Iterator[None]:
         ArithmeticError,
         HydraException,
         OmegaConfBaseException,
+        yaml.YAMLError,
     )
     try:
         yield
@@ -226,6 +228,8 @@ def told(command: str) -> Iterator[None]:
             raise
         if isinstance(error, MissingMandatoryValue):
             message = f"{error.full_key} must be given: {error.full_key}=..."
+        elif isinstance(error, yaml.YAMLError):
+            message = f"a file is no YAML: {' '.join(str(error).split())}"
         else:
             message = str(error).split("\n    full_key")[0]
         sys.stderr.write(f"\n{command}: {message}\n")

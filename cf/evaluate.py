@@ -59,7 +59,8 @@ def evaluate(settings: Settings, folder: Path) -> None:
         device=settings["device"],
     )
     if not done.facts:
-        first = next(iter(done.failures.values()))
+        names = {video.video_id: video.name for video in videos}
+        first = "{}: {}".format(*next((names[one], why) for one, why in done.failures.items()))
         raise ValueError(f"none of {len(videos)} videos can be decoded; the first: {first}")
     report(replace(done, unavailable=unavailable), folder)
 

@@ -191,6 +191,7 @@ class Recall:
     workers: Annotated[int, Within(1, 1024)]
     device: Device
     seed: Seed
+    memories: dict[str, Any]
     model: dict[str, Any]
     rollout: dict[str, Any]
 
