@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
+from cf.tables import markdown_of
+
 REFERENCE = "sliding"
 """The memory that the others are compared with."""
 Row = dict[str, Any]
@@ -106,8 +108,7 @@ def _training_table(rows: Sequence[Row]) -> list[str]:
 
 def markdown(head: Sequence[str], cells: Sequence[Sequence[str]], of: str = "memory") -> list[str]:
     """A table whose first column is the memory, or what it is `of`."""
-    rows = [[of, *head], ["---"] * (len(head) + 1), *cells]
-    return [*("| " + " | ".join(row) + " |" for row in rows), ""]
+    return [*markdown_of([[of, *head], *cells]), ""]
 
 
 def _task(row: Row) -> tuple[str, Any]:

@@ -123,8 +123,7 @@ def _check_call(settings: Settings, where: str) -> None:
         why = " ".join(str(error).split())
         raise ValueError(f"{where}._target_ cannot be used: {why}") from None
     signature = inspect.signature(target)
-    called = _initialiser(target) if isinstance(target, type) else target
-    hints = typing.get_type_hints(called, include_extras=True)
+    hints = hints_of(target)
     kinds = {parameter.kind for parameter in signature.parameters.values()}
     for name, value in settings.items():
         if name.startswith("_"):
@@ -136,8 +135,12 @@ def _check_call(settings: Settings, where: str) -> None:
             raise ValueError(f"{where}.{name} must be {message}, got {value!r}")
 
 
-def _initialiser(cls: type) -> Any:
-    return next(vars(one)["__init__"] for one in cls.__mro__ if "__init__" in vars(one))
+def hints_of(target: Any) -> dict[str, Any]:
+    """The annotations of what a class or a function takes, by name."""
+    if isinstance(target, type):
+        owner = next(one for one in target.__mro__ if "__init__" in vars(one))
+        target = vars(owner)["__init__"]
+    return typing.get_type_hints(target, include_extras=True)
 
 
 def fault(value: Any, hint: Any) -> str:

@@ -23,6 +23,7 @@ from cf.resumption import newest, steps_in
 from cf.run_folder import RunFolder
 from cf.shell import resuming, setting
 from cf.signals import Stop, Stopped, heard, passed_on, status
+from cf.trusted import vet_run
 
 if TYPE_CHECKING:
     import lightning
@@ -48,13 +49,15 @@ def _fit(cfg: DictConfig) -> None:
         resumes = not OmegaConf.is_missing(cfg, "resume")
         overrides = HydraConfig.get().overrides.task
         if resumes and Phases.started(folder.path):
-            Phases.load(folder.path).resumed(overrides).run()
+            Phases.load(folder.path, cfg.trust).resumed(overrides).run()
         elif not resumes and cfg.phases:
             phases = plain(cfg)["phases"]
             Phases.start(folder.path, phases, overrides, _given_config_dir()).run()
         else:
             if resumes:
                 settings = folder.settings(overrides)
+                if not cfg.trust:
+                    vet_run(settings, folder.path, str(folder.config))
             else:
                 settings = _with_hashes(folder.begin(plain(cfg)))
             with folder.locked():

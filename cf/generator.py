@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cf.entry import Settings, build
 from cf.run_folder import EXPORT
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from cf.data.world.base import Drawn, Film
     from cf.models.base import Backbone
     from cf.models.codec import Codec
@@ -117,24 +119,9 @@ def load(settings: Settings) -> Generator:
     """The network in `settings["checkpoint"]`, with what the settings exchange of it."""
     import torch
 
-    from cf.models.checkpoints import load_into, load_weights, read_export
+    from cf.models.checkpoints import load_into
 
-    source = Path(settings["checkpoint"])
-    source = source / EXPORT if source.is_dir() and (source / EXPORT).exists() else source
-    named = (*PARTS, "fps", "size")
-    parts = {name: settings[name] for name in named if settings.get(name) is not None}
-    if settings.get("model") is None:
-        config, _ = read_export(source)
-        config = {name: value for name, value in config.items() if name not in parts}
-        if settings.get("memory") is not None and "rollout" in config:
-            config["rollout"] = {**config["rollout"], "memory": None}
-        for name in PARTS:
-            _refuse_foreign(config.get(name), name)
-        parts = {**config, **parts}
-    state = load_weights(source, **(settings.get("weights") or {}))
-    for name in named:
-        if name not in parts:
-            raise ValueError(f"{source.name} does not say its {name}; give {name}=...")
+    parts, state = read(settings)
     chosen = {name: value for name, value in settings["sampling"].items() if value is not None}
     rollout = {**parts["rollout"], **chosen}
     if settings.get("memory") is not None:
@@ -143,7 +130,7 @@ def load(settings: Settings) -> Generator:
     codec = build(parts["codec"], "codec")
     _refuse_size(parts, codec.space_stride)
     network: Backbone = build(parts["model"], "model")
-    load_into(network, state, str(source))
+    load_into(network, state, str(file_of(settings["checkpoint"])))
     network.to(device, getattr(torch, settings["dtype"])).eval().requires_grad_(False)
     codec, text = codec.to(device), build(parts["text"], "text").to(device)
     made = (build(rollout, "rollout"), build(settings["switch"], "switch"))
@@ -163,21 +150,36 @@ def _refuse_size(parts: Settings, stride: int) -> None:
         )
 
 
-def _refuse_foreign(settings: Any, where: str) -> None:
-    """Refuse to build, at any depth, what a file names from outside this package."""
-    if isinstance(settings, list):
-        for one in settings:
-            _refuse_foreign(one, where)
-    if not isinstance(settings, dict):
-        return
-    target = str(settings.get("_target_", "cf."))
-    if not target.startswith("cf."):
-        raise ValueError(
-            f"the checkpoint asks for {target} as its {where}, which is not part of cf; "
-            f"name it yourself ({where}=...) if you trust it"
-        )
-    for name, value in settings.items():
-        _refuse_foreign(value, name if isinstance(value, dict) else where)
+def read(settings: Settings) -> tuple[Settings, Mapping[str, Tensor]]:
+    """What the network in `settings["checkpoint"]` is built of, and its weights.
+
+    Raises:
+        ValueError: if the file cannot be read, asks for what it may not, or does not say enough.
+    """
+    from cf.models.checkpoints import load_weights
+    from cf.trusted import read_export, vet_size
+
+    source = file_of(settings["checkpoint"])
+    named = (*PARTS, "fps", "size")
+    parts = {name: settings[name] for name in named if settings.get(name) is not None}
+    if settings.get("model") is None:
+        mine = [*parts, *(["memory"] if settings.get("memory") is not None else [])]
+        config, held = read_export(source, mine)
+        if "model" in config:
+            vet_size(config["model"], held, source.name)
+        del held
+        parts = {**config, **parts}
+    state = load_weights(source, **(settings.get("weights") or {}))
+    for name in named:
+        if name not in parts:
+            raise ValueError(f"{source.name} does not say its {name}; give {name}=...")
+    return parts, state
+
+
+def file_of(checkpoint: str) -> Path:
+    """The network of a run's folder, or the file or folder of weights itself."""
+    path = Path(checkpoint)
+    return path / EXPORT if (path / EXPORT).exists() else path
 
 
 def _device(name: str) -> str:

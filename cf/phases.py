@@ -4,7 +4,8 @@ import logging
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 import yaml
@@ -15,11 +16,12 @@ from cf.run_folder import RunFolder
 from cf.shell import resuming, shown
 from cf.signals import Stopped, run
 from cf.text_files import yaml_of
+from cf.trusted import vet_phases
 
 log = logging.getLogger("cf.fit")
 
 _FOLDER = "${folder}"
-_OWN = ("experiment", "phases", "resume", "hydra.run.dir")  # not of the phases
+_OWN = ("experiment", "phases", "resume", "trust", "hydra.run.dir")  # not of the phases
 
 
 @dataclass(frozen=True)
@@ -33,12 +35,14 @@ class Phases:
         folder: holds a folder per phase, and `phases.yaml`.
         shared: settings given by the user; they win over a phase's own.
         config_dir: a folder of further settings.
+        trust: whether they may name code from outside cf.
     """
 
     folder: Path
     phases: Mapping[str, Sequence[str]]
     shared: Sequence[str]
     config_dir: str | None = None
+    trust: bool = field(default=False, compare=False)
 
     @staticmethod
     def started(folder: Path) -> bool:
@@ -46,11 +50,12 @@ class Phases:
         return (folder / "phases.yaml").is_file()
 
     @classmethod
-    def load(cls, folder: Path) -> "Phases":
+    def load(cls, folder: Path, trust: bool = False) -> "Phases":
         """The training that was begun in a folder, wherever that is now.
 
         Raises:
-            ValueError: if the file that tells its phases is damaged.
+            ValueError: if the file that tells its phases is damaged or, without `trust`, asks for
+                what a stranger's may not ask for.
         """
         file = folder / "phases.yaml"
         saved = yaml_of(file, "list of phases")
@@ -66,7 +71,10 @@ class Phases:
             ) from None
         begun = _begun(folder, list(phases))
         found = {name: _seen_from(part, folder, begun) for name, part in phases.items()}
-        return cls(folder, found, _seen_from(shared, folder, begun), given)
+        made = cls(folder, found, _seen_from(shared, folder, begun), given, trust)
+        if not trust:
+            vet_phases([*made.shared, *chain(*found.values())], given, str(file))
+        return made
 
     @classmethod
     def start(
@@ -135,7 +143,8 @@ class Phases:
                 f"hydra.run.dir={quoted(str(phase.path))}",
             ]
             if phase.config.is_file():
-                arguments = [*given, f"resume={quoted(str(phase.path))}"]
+                trusted = ["trust=true"] if self.trust else []
+                arguments = [*given, f"resume={quoted(str(phase.path))}", *trusted]
             log.info("phase %s: %s", name, shown("cf.fit", arguments))
             try:
                 status = run([sys.executable, "-m", "cf.fit", *arguments])

@@ -72,10 +72,13 @@ def measure(settings: Settings, folder: Path) -> None:
     """Continue the same worlds with every network and memory; leave a table, a plot and videos."""
     from tqdm import tqdm
 
+    from cf.generator import read
     from cf.recall_report import report
 
     contestants = _contestants(settings)
     data = _world(settings)
+    for one in contestants:  # before processes are started
+        read(one.settings)
     outcomes = {"truth": _truth(settings, data)}
     doing = partial(evaluate, settings=settings)
     made: dict[str, Outcome | Died] = {}

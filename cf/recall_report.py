@@ -19,6 +19,7 @@ from torch import Tensor
 from cf.data.world.statistics import STATISTICS, Estimate, estimate, recall_at
 from cf.entry import Settings
 from cf.files import replacing, write_text
+from cf.tables import csv_of, markdown_of
 from cf.video.sheet import contact_sheet
 from cf.video.writer import VideoWriter
 
@@ -44,7 +45,7 @@ def report(outcomes: Mapping[str, Outcome], settings: Settings, folder: Path) ->
     """Write and print everything; `outcomes` are by the contestants' labels, the truth first."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = {label: _row(outcome, settings) for label, outcome in outcomes.items()}
-    write_text(folder / "recall.csv", _long(rows).to_csv(index=False))
+    write_text(folder / "recall.csv", csv_of(_long(rows)))
     table = _table(rows, outcomes)
     write_text(folder / "recall.md", _caption(settings) + "\n\n" + table + "\n")
     log.info("%s\n%s", _caption(settings), table)
@@ -96,17 +97,13 @@ def _long(rows: Mapping[str, Mapping[str, Estimate]]) -> pd.DataFrame:
 
 def _table(rows: Mapping[str, Mapping[str, Estimate]], outcomes: Mapping[str, Outcome]) -> str:
     head = ["contestant", *next(iter(rows.values())), "attended frames", "frames/s"]
-    lines = [head, ["---"] * len(head)]
+    lines = [head]
     for label, row in rows.items():
         attended, speed = outcomes[label].attended, outcomes[label].frames_per_second
         tail = ["all" if attended is None else str(attended), f"{speed:.0f}"]
         lines.append([label, *(_shown(one) for one in row.values()), *tail])
-    lines[2][-2:] = ["", ""]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
-    padded = [
-        [cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in lines
-    ]
-    return "\n".join("| " + " | ".join(line) + " |" for line in padded)
+    lines[1][-2:] = ["", ""]
+    return "\n".join(markdown_of(lines, padded=True))
 
 
 def _shown(one: Estimate) -> str:

@@ -21,6 +21,7 @@ from cf.text_files import json_of, yaml_of
 EXPORT = "network.safetensors"
 # What objects are built from; the settings beside it were resolved into it when the run began.
 _BUILT = ("data", "module", "callbacks", "trainer", "tensorboard", "hydra")
+_NOT_KEPT = ("resume", "trust")  # they are of a command, not of the run
 _TOLD = 6  # settings that a message lists
 
 
@@ -58,7 +59,8 @@ class RunFolder:
 
     def begin(self, settings: Settings) -> Settings:
         """The settings of a run here as they are used: paths in them are whole."""
-        return {**cast(Settings, absolute(settings)), "folder": str(self.path)}
+        kept = {name: value for name, value in settings.items() if name not in _NOT_KEPT}
+        return {**cast(Settings, absolute(kept)), "folder": str(self.path)}
 
     def start(self, settings: Settings) -> None:
         """Write down what is about to be run."""
@@ -74,7 +76,7 @@ class RunFolder:
         settings = _as_now(located(self._recorded(), self.path))
         for override in OverridesParser.create().parse_overrides(list(overrides)):
             key = override.key_or_group
-            if key == "resume":
+            if key in _NOT_KEPT:
                 continue
             if isinstance(_at(settings, key), dict | list | _Missing):
                 raise ValueError(

@@ -40,6 +40,7 @@ class Fit:
     seed: Annotated[int, Within(0, 2**32 - 1)]
     phases: dict[str, list[str]] | None
     resume: Annotated[Path, "folder of a run"]
+    trust: bool
     folder: Path
     tensorboard: dict[str, Any]
 

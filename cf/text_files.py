@@ -15,6 +15,7 @@ from typing import Any
 
 from cf.encodings import decoded, is_binary
 from cf.plain_yaml import loaded
+from cf.tables import original
 
 MOST_BYTES = 2**26
 """Of a text file; a list of a million prompts is smaller."""
@@ -139,7 +140,7 @@ def table_of(
     begin, read = 1, list[tuple[int, list[str]]]()
     try:
         for cells in reader:
-            read += [(begin, [cell.strip() for cell in cells])] if any(cells) else []
+            read += [(begin, [original(cell.strip()) for cell in cells])] if any(cells) else []
             begin = reader.line_num + 1
     except csv.Error as error:
         raise ValueError(f"{path}, from line {begin}: {error}; are quotes closed?") from None

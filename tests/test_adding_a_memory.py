@@ -13,12 +13,12 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from cf.generator import _refuse_foreign
 from cf.memory.commit_reads import CommitReads
 from cf.memory.pooled import Pooled
 from cf.models.checkpoints import save_export
 from cf.models.transformer import VideoTransformer
 from cf.paths import CONFIG_DIR
+from cf.trusted import vet_export
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "adding-a-memory.md").read_text()
@@ -98,14 +98,14 @@ def test_a_memory_of_ones_own_generates(folder: Path) -> None:
 
 def test_what_only_a_file_names_is_refused_at_any_depth() -> None:
     own = {"_target_": "cf.rollout.Rollout", "memory": {"_target_": "cf.memory.full.Full"}}
-    _refuse_foreign(own, "rollout")
+    vet_export({"rollout": own}, "the checkpoint")
     for memory in (
         {"_target_": "mine.strided.Strided"},
         {"_target_": "cf.memory.quantised.Quantised", "memory": {"_target_": "os.system"}},
         {"_target_": "cf.memory.full.Full", "list": [{"_target_": "os.system"}]},
     ):
         with pytest.raises(ValueError, match=r"which is not part of cf; name it yourself"):
-            _refuse_foreign({**own, "memory": memory}, "rollout")
+            vet_export({"rollout": {**own, "memory": memory}}, "the checkpoint")
 
 
 @pytest.mark.slow

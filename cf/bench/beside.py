@@ -13,6 +13,7 @@ from cf.bench.lines import draw
 from cf.bench.runs import Method, is_training, methods, notes, replicas, scores, untested
 from cf.bench.training_board import write_board
 from cf.files import write_text
+from cf.tables import csv_of
 
 _NAME = re.compile(r"[\w.+-]+")
 
@@ -116,7 +117,7 @@ def lay(given: Given, only: Sequence[str] | None, folder: Path) -> str:
     if given.results:
         sides = [one for path in given.results for one in compared.read(path)]
         table = compared.pairs(compared.chosen(sides, only))
-        write_text(folder / "compare.csv", table.to_csv(index=False))
+        write_text(folder / "compare.csv", csv_of(table))
         text = compared.markdown(table)
         write_text(folder / "compare.md", text)
         return text
@@ -138,8 +139,8 @@ def _trainings(sides: Sequence[Method], only: Sequence[str] | None, folder: Path
             differing.markdown(found, sides),
         ]
     )
-    write_text(folder / "compare.csv", table.to_csv(index=False))
-    write_text(folder / "settings.csv", found.table(sides).to_csv(index=False))
+    write_text(folder / "compare.csv", csv_of(table))
+    write_text(folder / "settings.csv", csv_of(found.table(sides)))
     write_text(folder / "compare.md", text)
     scalars = list(dict.fromkeys(name for one in kept for name in one.values))
     draw(sides, scalars, folder)

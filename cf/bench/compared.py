@@ -16,6 +16,7 @@ from cf.bench.frames import frame_of
 from cf.bench.tables import number
 from cf.naming import meant
 from cf.statistics import averaged, compare, holm, interval
+from cf.tables import inline, markdown_of
 
 _KNOWN = ("contestant", "video", "video_id", "prompt", "seed", "frames", "fps", "seconds", "height")
 _LONG = ("contestant", "prompt", "seconds", "value", "measured_as")
@@ -172,7 +173,7 @@ def markdown(table: pd.DataFrame) -> str:
     """The comparison as people read it."""
     head = ["metric", "first", "second", "first's mean", "second's", "difference", "p (Holm)"]
     head += ["detectable", "pairs"]
-    lines = [head, ["---"] * len(head)]
+    lines = [head]
     for row in table.to_dict("records"):
         bounds = f" [{_short(row.get('low', math.nan))}, {_short(row.get('high', math.nan))}]"
         shown = [row["metric"], row["first"], row["second"]]
@@ -180,8 +181,8 @@ def markdown(table: pd.DataFrame) -> str:
         shown += [_short(row.get("difference", math.nan)) + bounds, number(row["p_holm"])]
         shown += [_short(row.get("detectable", math.nan)), number(row.get("pairs", math.nan), 0)]
         lines.append(shown)
-    notes = [f"- {note}" for note in dict.fromkeys(table["note"]) if note]
-    return "\n".join(["| " + " | ".join(line) + " |" for line in lines] + ["", *notes]) + "\n"
+    notes = [f"- {inline(note)}" for note in dict.fromkeys(table["note"]) if note]
+    return "\n".join([*markdown_of(lines), "", *notes]) + "\n"
 
 
 def _short(value: float) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from cf.bench.runs import Method
+from cf.tables import markdown_of
 
 NONE = "-"
 """Stands for a setting that a run does not have."""
@@ -84,10 +85,7 @@ def markdown(found: Differing, sides: Sequence[Method]) -> str:
     table = found.table(sides)
     parts = ["## Settings that differ", ""]
     if len(table):
-        head = [str(name) for name in table.columns]
-        lines = [head, ["---"] * len(head)]
-        lines += [[str(one).replace("|", "\\|") for one in row] for row in table.to_numpy()]
-        parts += ["| " + " | ".join(line) + " |" for line in lines]
+        parts += markdown_of([list(table.columns), *table.to_numpy()])
     else:
         parts.append("None.")
     if found.by_seed:

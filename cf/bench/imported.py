@@ -16,6 +16,7 @@ from cf.bench.contestant import Contestant, Piece
 from cf.bench.matching import Match, described, match, stems, told
 from cf.files import replacing
 from cf.naming import composed, cut, folded, name_by, name_pattern
+from cf.tables import safe
 from cf.text_files import table_of
 from cf.video.listing import listed_in, shown
 from cf.video.probe import UnreadableVideo, probe
@@ -196,5 +197,5 @@ def export_vbench(videos: Mapping[Item, Path], folder: Path) -> int:
     with replacing(folder / "prompts.csv") as partial, partial.open("w", newline="") as file:
         writer = csv.DictWriter(file, ["path", "prompt", "seed"])
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({name: safe(str(cell)) for name, cell in row.items()} for row in rows)
     return len(rows)

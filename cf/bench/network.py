@@ -15,11 +15,10 @@ import torch
 from cf.bench.asked import Take, Terms
 from cf.bench.contestant import Contestant, Piece
 from cf.entry import Settings, build
-from cf.generator import Generator, load
-from cf.models.checkpoints import read_export
+from cf.generator import Generator, file_of, load
 from cf.models.start import fingerprint, fingerprint_of_update
 from cf.models.updates import LoraFile, lora_files
-from cf.run_folder import EXPORT
+from cf.trusted import read_export
 
 _COMMIT = "cf.memory.commit_reads.CommitReads"
 
@@ -75,7 +74,7 @@ class Network(Contestant):
         """SHA-256 of the weights."""
         if self.checkpoint is None:
             return f"untrained-{self.seed}"
-        mine = fingerprint(_file(self.checkpoint))
+        mine = fingerprint(file_of(self.checkpoint))
         return "+".join([mine, *sorted(map(fingerprint_of_update, self._loras()))])
 
     def terms(self, asked: Terms | None) -> Terms:
@@ -151,7 +150,8 @@ class Network(Contestant):
     def _config(self) -> Settings:
         if self.checkpoint is None or self.model is not None:
             return {}
-        return _config_of(self.checkpoint)
+        named = ("codec", "text", "rollout", "memory", "fps", "size")
+        return _config_of(self.checkpoint, tuple(n for n in named if getattr(self, n) is not None))
 
     def _light(self) -> bool:
         """Whether the codec can be built without weights, to ask it its strides."""
@@ -182,14 +182,9 @@ def with_commit_reads(one: Network, **settings: Any) -> Network | None:
     return other
 
 
-def _file(checkpoint: str) -> Path:
-    path = Path(checkpoint)
-    return path / EXPORT if (path / EXPORT).exists() else path
-
-
 @lru_cache(8)
-def _config_of(checkpoint: str) -> Settings:
-    return read_export(_file(checkpoint))[0]
+def _config_of(checkpoint: str, exchanged: tuple[str, ...]) -> Settings:
+    return read_export(file_of(checkpoint), exchanged)[0]
 
 
 @lru_cache(1)

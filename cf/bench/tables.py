@@ -14,6 +14,7 @@ from cf.bench.contest import Contest, tidy
 from cf.bench.ranking import Cell
 from cf.bench.results import costs, failures, per_video, per_window
 from cf.files import write_text
+from cf.tables import csv_of, inline, markdown_of
 
 ARROWS = {True: "↑", False: "↓", None: ""}
 
@@ -31,7 +32,7 @@ def write_tables(contest: Contest, folder: Path) -> None:
         "failures": failures(made),
     }
     for name, table in tables.items():
-        write_text(folder / f"{name}.csv", table.to_csv(index=False))
+        write_text(folder / f"{name}.csv", csv_of(table))
     write_text(folder / "results.md", markdown(contest))
     summary = {
         "settings": contest.settings,
@@ -111,14 +112,12 @@ def markdown(contest: Contest) -> str:
     for seconds, table in contest.headlines.items():
         head = [f"{metric} {ARROWS[better]}" for metric, better in table.metrics.items()]
         parts += [f"## {seconds:g} s, {table.prompts} prompts", ""]
-        parts.append("| contestant | " + " | ".join(head) + " | fail a gate |")
-        parts.append("|" + " --- |" * (len(head) + 2))
+        rows = [["contestant", *head, "fail a gate"]]
         for name in table.order():
             cells = table.cells[name]
-            shown = [_shown(cells[metric]) for metric in table.metrics]
             fails = f"{table.failing[name]} of {table.videos[name]}"
-            parts.append(f"| {name} | " + " | ".join(shown) + f" | {fails} |")
-        parts.append("")
+            rows.append([name, *(_shown(cells[metric]) for metric in table.metrics), fails])
+        parts += [*markdown_of(rows), ""]
         parts += [f"Gates: {', '.join(map(str, table.gates)) or 'none'}.", ""]
         unmeasured = [
             f"- {name}: gates not measured, of so many prompts, and neither passed nor failed: {of}"
@@ -126,11 +125,11 @@ def markdown(contest: Contest) -> str:
             if (of := told(table.unmeasured.get(name, {})))
         ]
         parts += [*unmeasured, ""] if unmeasured else []
-    away = [f"- {one.label}: {one.missing}" for one in contest.entered if one.missing]
+    away = [f"- {inline(f'{one.label}: {one.missing}')}" for one in contest.entered if one.missing]
     parts += ["Not at hand:", "", *away, ""] if away else []
-    lacking = [f"- {name}: {reason}" for name, reason in contest.unavailable.items()]
+    lacking = [f"- {inline(f'{name}: {reason}')}" for name, reason in contest.unavailable.items()]
     parts += ["Not measured:", "", *lacking, ""] if lacking else []
-    parts += [f"- {note}" for note in contest.notes]
+    parts += [f"- {inline(note)}" for note in contest.notes]
     parts += [*_pairs(contest), *(f"- {note}" for note in _few(contest))]
     parts.append(f"\n{contest.statistics()} {_code(contest)}")
     return "\n".join(parts) + "\n"
@@ -147,13 +146,13 @@ def _pairs(contest: Contest) -> list[str]:
     if not last.versus:
         return []
     head = ["metric", "first", "second", "difference", "p (Holm)", "detectable", "pairs"]
-    lines = [head, ["---"] * len(head)]
+    lines = [head]
     for one in last.versus:
         bounds = f"{number(one['difference'])} [{number(one['low'])}, {number(one['high'])}]"
         tested = [number(one["p_holm"]), number(one["detectable"]), str(one["pairs"])]
         lines.append([one["metric"], one["first"], one["second"], bounds, *tested])
     title = f"## Pairs at {last.seconds:g} s"
-    return [title, "", *("| " + " | ".join(line) + " |" for line in lines), ""]
+    return [title, "", *markdown_of(lines), ""]
 
 
 def _few(contest: Contest) -> list[str]:

@@ -18,6 +18,7 @@ from cf.evaluation.summary import summary
 from cf.files import replacing, write_text
 from cf.metrics.result import Result
 from cf.statistics import interval
+from cf.tables import csv_of
 
 log = logging.getLogger("cf.evaluate")
 
@@ -27,8 +28,8 @@ def report(measured: Measured, folder: Path) -> None:
     compared = contest(measured)
     told = versions()
     videos, windows = per_video(measured), per_window(measured)
-    write_text(folder / "per_video.csv", videos.to_csv(index=False))
-    write_text(folder / "per_window.csv", windows.to_csv(index=False))
+    write_text(folder / "per_video.csv", csv_of(videos))
+    write_text(folder / "per_window.csv", csv_of(windows))
     text = summary(measured, compared, told)
     write_text(folder / "summary.md", text)
     write_text(folder / "summary.json", _json(as_json(measured, compared, told)))

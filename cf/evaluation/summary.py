@@ -9,6 +9,7 @@ from cf.evaluation.contest import Contest, Duel, digests, per_prompt
 from cf.evaluation.measure import Measured
 from cf.metrics.result import Result
 from cf.statistics import Interval, Standing, interval
+from cf.tables import inline, markdown_of
 
 ARROWS = {True: "↑", False: "↓", None: ""}
 _MOST = 20  # failures that are listed
@@ -50,7 +51,7 @@ def _headlines(measured: Measured) -> str:
         ]
         missing = " / ".join(f"{one.missing} of {one.missing + one.units}" for one in over)
         rows.append([f"{metric} {ARROWS[first.higher_is_better]}".strip(), *cells, missing])
-    return table(rows)
+    return "\n".join(markdown_of(rows, padded=True))
 
 
 def _headline(result: Result, over: Interval) -> str:
@@ -75,7 +76,9 @@ def _compared(compared: Contest) -> list[str]:
         "a prompt without a value as lost; detectable: what so many pairs would show in four of "
         "five repetitions."
     )
-    parts = ["## Compared", text, table(rows)] if compared.duels else ["## Compared"]
+    parts = ["## Compared"]
+    if compared.duels:
+        parts += [text, "\n".join(markdown_of(rows, padded=True))]
     notes = {duel.comparison.note for duel in compared.duels} - {""}
     parts += [f"**Note:** {note}." for note in sorted(notes)]
     parts += [f"**Not compared:** {name}: {why}." for name, why in compared.refused.items()]
@@ -89,7 +92,7 @@ def _compared(compared: Contest) -> list[str]:
         rows = [["metric", "place"]]
         rows += [[name, _places(places)] for name, places in compared.places.items()]
         text = "Prompts without a value count as the worst value that anyone had."
-        parts += ["## Places", text, table(rows)]
+        parts += ["## Places", text, "\n".join(markdown_of(rows, padded=True))]
     return parts
 
 
@@ -143,19 +146,9 @@ def _reasons(measured: Measured) -> list[str]:
                 if video is not None and video not in measured.failures:
                     counts[contestant, metric, why] += 1
     return [
-        f"- {contestant}, {metric}, {count} video{'s' * (count > 1)}: {why}"
+        f"- {inline(f'{contestant}, {metric}')}, {count} video{'s' * (count > 1)}: {inline(why)}"
         for (contestant, metric, why), count in counts.most_common()
     ]
-
-
-def table(rows: Sequence[Sequence[str]]) -> str:
-    """Markdown, the first row its heading; columns aligned for reading as text."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = [
-        "| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) + " |"
-        for row in [rows[0], ["-" * w for w in widths], *rows[1:]]
-    ]
-    return "\n".join(lines)
 
 
 def shown(value: float) -> str:

@@ -80,7 +80,7 @@ def read_export(path: str | Path) -> tuple[dict[str, Any], State]:
         )
     try:
         config = json.loads(metadata[_CONFIG_KEY])
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError):  # of numbers too long and brackets too deep as well
         config = None
     if not isinstance(config, dict):
         raise CheckpointError(f"{file} carries a damaged configuration; export it again")

@@ -1,0 +1,75 @@
+"""Tables for people, programs and spreadsheets: no cell is run, none breaks out of its place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_RUN = ("=", "+", "-", "@", "\t", "\r")
+"""With these a spreadsheet takes a cell for a formula."""
+_MARKDOWN = str.maketrans({"|": "\\|", "`": "\\`", "<": "&lt;"})
+
+
+def csv_of(frame: pd.DataFrame) -> str:
+    """A table as csv in which every text stays text; numbers are as they were."""
+    frame = frame.rename(columns=_safe)
+    text: str = (frame.map(_safe) if len(frame) else frame).to_csv(index=False)
+    return text
+
+
+def safe(text: str) -> str:
+    """A text that no spreadsheet takes for a formula: with an apostrophe before it if need be.
+
+    >>> safe("=1+1"), safe("-0.5"), safe("a fox"), original(safe("=1+1"))
+    ("'=1+1", '-0.5', 'a fox', '=1+1')
+    """
+    risky = text.startswith(_RUN) and len(text) > 1 and not _is_number(text)
+    return f"'{text}" if risky or _marked(text) else text
+
+
+def original(text: str) -> str:
+    """What `safe` was given."""
+    return text[1:] if _marked(text) else text
+
+
+def inline(text: str) -> str:
+    r"""A text as one line of markdown that keeps its place: no column, no code, no HTML begins.
+
+    >>> print(inline("a|b<script> c"))
+    a\|b&lt;script> c
+    """
+    return re.sub(r"\s+", " ", text).translate(_MARKDOWN)
+
+
+def markdown_of(rows: Sequence[Sequence[Any]], padded: bool = False) -> list[str]:
+    """Lines of a markdown table, whose first row is the heading.
+
+    Args:
+        rows: cells, as many in each row; texts from anybody.
+        padded: whether columns are aligned, for people who read the file as it is.
+    """
+    cells = [[inline(str(cell)) for cell in row] for row in rows]
+    widths = [max(map(len, column)) if padded else 0 for column in zip(*cells, strict=True)]
+    rule = ["-" * (width or 3) for width in widths]
+    lines = [[cell.ljust(w) for cell, w in zip(row, widths, strict=True)] for row in cells]
+    return ["| " + " | ".join(line) + " |" for line in (lines[0], rule, *lines[1:])]
+
+
+def _marked(text: str) -> bool:
+    return text.startswith("'") and text[1:].startswith((*_RUN, "'"))
+
+
+def _safe(cell: Any) -> Any:
+    return safe(cell) if isinstance(cell, str) else cell
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return text == text.strip()
