@@ -229,20 +229,15 @@ def _check_composed(cfg: DictConfig, name: str, staged: bool, given: Sequence[st
         others_own = ("hydra", "sweep") if staged else ("hydra",)
         own = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key not in others_own])
         settings = plain(own)
-        several = staged or str(cfg.hydra.mode).endswith("MULTIRUN")
-        place = Path(str(cfg.hydra.sweep.dir if several else cfg.hydra.run.dir))
     checked(name, settings, groups, deep=not (name == "fit" and others))
-    check_writable(place)
 
 
 def _check_place(cfg: DictConfig, multirun: bool) -> None:
     """Raise a ValueError unless the folder of the results can be made."""
-    name = "sweep" if multirun else "run"
-    place = Path(str(cfg.hydra[name].dir))
-    there = next(one for one in (place, *place.absolute().parents) if os.path.lexists(one))
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        why = "cannot be written to" if there.is_dir() else "is not a folder"
-        raise ValueError(f"hydra.{name}.dir={place}: {there} {why}")
+    several = multirun or str(cfg.hydra.mode).endswith("MULTIRUN")
+    with _hydra_of(cfg):  # its name may hold the suite's
+        place = Path(str(cfg.hydra.sweep.dir if several else cfg.hydra.run.dir))
+    check_writable(place)
 
 
 def _groups(cfg: DictConfig) -> list[str]:

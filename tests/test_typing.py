@@ -277,6 +277,14 @@ def test_a_sweep_is_checked_before_its_first_run(refused: Command, tmp_path: Pat
     assert not any(tmp_path.iterdir())
 
 
+def test_a_folder_that_is_named_after_a_choice_can_be_checked(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert prepared(["suite=smoke"], "benchmark") == ["suite=smoke"]
+    assert not any(tmp_path.iterdir())
+
+
 def test_flags_may_stand_anywhere_and_number_formats_have_short_names() -> None:
     made = prepared(["story.frames=5", "--cfg", "job", "num_steps=2"], "memory_map")
     assert made == ["--cfg", "job", "story.frames=5", "num_steps=2"]
