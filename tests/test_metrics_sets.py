@@ -573,8 +573,8 @@ def test_one_odd_second_is_no_lost_identity() -> None:
 
 
 def test_resampling_is_that_of_units() -> None:
-    counts = resampled(7)
-    assert torch.equal(counts, resampled(7))
+    (counts,), (again,) = resampled(7), resampled(7)
+    assert torch.equal(counts, again)
     assert (counts.sum(1) == 7).all()
     values = torch.randn(7, generator=torch.Generator().manual_seed(0), dtype=torch.double)
     low, high = interval(counts @ values / 7)

@@ -117,6 +117,7 @@ class Making:
             "frames_sha256": self.sha.hexdigest(),
             "status": status,
             "reason": reason,
+            "refused": dict(self.panel.refused),
         }
         if seconds == self.job.durations[-1]:
             self.panel.settle()

@@ -97,12 +97,14 @@ class Panel:
 
     Attributes:
         known: what is known of the frames from one up to another.
+        refused: why metrics did not take the video, by their names; the others go on.
     """
 
     metrics: Mapping[str, VideoMetric]
     item: Item
     fps: float
     known: Callable[[int, int], Known]
+    refused: dict[str, str] = field(default_factory=dict)
     _leaders: list[VideoMetric] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -114,17 +116,29 @@ class Panel:
         known = self.known(start, start + len(frames))
         for rows, prompt_id in self._acts(start, len(frames)):
             for metric in self._leaders:
-                metric.update(
-                    frames[rows],
-                    self.item.video_id,
-                    start + rows.start,
-                    fps=self.fps,
-                    prompt_id=prompt_id,
-                    seed=self.item.seed,
-                    boundaries=boundaries,
-                    reference=None if known.reference is None else known.reference[rows],
-                    truth={name: truth[rows] for name, truth in known.truth.items()},
-                )
+                if metric.name in self.refused:
+                    continue
+                try:
+                    metric.update(
+                        frames[rows],
+                        self.item.video_id,
+                        start + rows.start,
+                        fps=self.fps,
+                        prompt_id=prompt_id,
+                        seed=self.item.seed,
+                        boundaries=boundaries,
+                        reference=None if known.reference is None else known.reference[rows],
+                        truth={name: truth[rows] for name, truth in known.truth.items()},
+                    )
+                except ValueError as error:
+                    self._refuse(metric, start + rows.start, str(error))
+
+    def _refuse(self, metric: VideoMetric, frame: int, reason: str) -> None:
+        """What a metric refuses has no value there, nor of those that share its measurement."""
+        metric.fail(self.item.video_id, frame, Fault.REFUSED)
+        key = metric.metric_state.keys()
+        names = [name for name, one in self.metrics.items() if one.metric_state.keys() == key]
+        self.refused |= dict.fromkeys(names, reason)
 
     def _acts(self, start: int, count: int) -> Iterator[tuple[slice, int]]:
         """Which of these frames are made for which prompt."""

@@ -134,7 +134,9 @@ def _lines(made: Mapping[str, Made]) -> Iterator[dict[str, Any]]:
                         "seconds": seconds,
                         "metric": name,
                         "value": result.per_video.get(video, math.nan),
-                        "reason": read["reason"] or result.reasons.get(video, ""),
+                        "reason": read["reason"]
+                        or read.get("refused", {}).get(name)
+                        or result.reasons.get(video, ""),
                         "status": read["status"],
                         "prefix_valid": row["prefix_valid"],
                         "frames": read["frames"],

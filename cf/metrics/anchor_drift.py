@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from scipy import stats
 from torch import Tensor
 
-from cf.metrics.bootstrap import interval, resampled
+from cf.metrics.bootstrap import bootstrap
 from cf.metrics.grid import Grid
 
 IDENTIFIABLE = 0.15  # what a set's anchors must have above chance, on average
@@ -68,8 +68,9 @@ class Drift:
         value = float(1 - kept.sum() / own.sum())
         if self.grid.prompts < 2:
             return value, (math.nan, math.nan)
-        counts = resampled(self.grid.prompts)
-        return value, interval(1 - (counts @ kept) / (counts @ own))
+        return value, bootstrap(
+            self.grid.prompts, lambda counts: 1 - (counts @ kept) / (counts @ own)
+        )
 
     def refusal(self) -> str:
         """Why the set's drift cannot be told; empty if it can."""
@@ -83,7 +84,8 @@ class Drift:
                 f"below {IDENTIFIABLE}; drift counts as complete"
             )
         if self.grid.prompts > 1:
-            low, _ = interval(resampled(self.grid.prompts) @ own / self.grid.prompts)
+            prompts = self.grid.prompts
+            low, _ = bootstrap(prompts, lambda counts: counts @ own / prompts)
             if low <= 0:
                 return (
                     f"anchor not identifiable: the interval of the first windows' likeness above "

@@ -1,18 +1,30 @@
 """How sure a number is: resampling of prompts, the unit over which videos are independent."""
 
+from collections.abc import Callable, Iterator
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 TIMES = 10_000
+_AT_ONCE = 2**22  # counts in memory at a time: 32 MB, and twice that while they are drawn
 
 
-def resampled(units: int) -> Float[Tensor, "b n"]:
-    """How often each unit is drawn in each of many resamples; always the same ones."""
+def resampled(units: int) -> Iterator[Float[Tensor, "b n"]]:
+    """How often each unit is drawn in each of many resamples, some at a time; always the same."""
     random = torch.Generator().manual_seed(0)
-    drawn = torch.randint(units, (TIMES, units), generator=random)
-    counts = torch.zeros(TIMES, units, dtype=torch.double)
-    return counts.scatter_add_(1, drawn, torch.ones_like(drawn, dtype=torch.double))
+    most = max(_AT_ONCE // max(units, 1), 1)
+    for done in range(0, TIMES, most):
+        drawn = torch.randint(units, (min(most, TIMES - done), units), generator=random)
+        counts = torch.zeros(drawn.shape, dtype=torch.double)
+        yield counts.scatter_add_(1, drawn, torch.ones_like(drawn, dtype=torch.double))
+
+
+def bootstrap(
+    units: int, statistic: Callable[[Float[Tensor, "b n"]], Float[Tensor, " b"]]
+) -> tuple[float, float]:
+    """The middle 95 % of a statistic over resamples of so many units."""
+    return interval(torch.cat([statistic(counts) for counts in resampled(units)]))
 
 
 def interval(values: Float[Tensor, " b"]) -> tuple[float, float]:

@@ -1,5 +1,6 @@
 """Classical measures of picture quality that need no weights, of each frame on its own."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +42,9 @@ class Classical(Measurement):
     saturation: mean of (max - min) / max over colours.
     contrast: standard deviation of luma in [0, 1]; brightness: its mean.
     blockiness: mean step of luma across borders of 8 x 8 blocks over that elsewhere; 1 is none.
+
+    In frames below 3 x 3 pixels sharpness and noise are NaN, and so is blockiness where no border
+    of blocks lies within the frame, below 9 pixels either way.
 
     Attributes:
         rate: frames per second that are looked at.
@@ -106,11 +110,19 @@ class ClassicalMeasure(VideoMetric):
 
     def _read(self, one: Scored) -> Reading:
         curve = one.sums[:, MEASURES.index(self.measure)] / one.count
+        if curve.isnan().any():
+            return Reading(reason=too_small(one))
         return Reading(float(curve.mean()), "", curve, one.seconds)
 
     def provenance(self) -> dict[str, Any]:
         """See `VideoMetric`."""
         return {**super().provenance(), "measure": self.measure}
+
+
+def too_small(one: Scored) -> str:
+    """Why a classical measure is NaN."""
+    height, width = one.size
+    return f"frames of {height} x {width} pixels are too small; give them 9 or more either way"
 
 
 def _measures(picture: Float32[np.ndarray, "h w 3"]) -> list[float]:
@@ -122,7 +134,7 @@ def _measures(picture: Float32[np.ndarray, "h w 3"]) -> list[float]:
     colourful = (brightest - darkest) / np.maximum(brightest, 1e-6)
     bright = float((levels > 252.5).mean())
     values = {
-        "sharpness": float(cv2.Laplacian(levels, cv2.CV_64F).var()),
+        "sharpness": _sharpness(levels),
         "noise": _noise(levels),
         "clipped": bright + float((levels < 2.5).mean()),
         "overexposed": bright,
@@ -134,9 +146,15 @@ def _measures(picture: Float32[np.ndarray, "h w 3"]) -> list[float]:
     return [values[name] for name in MEASURES]
 
 
+def _sharpness(levels: Float[np.ndarray, "h w"]) -> float:
+    if min(levels.shape) < 3:
+        return math.nan
+    return float(cv2.Laplacian(levels, cv2.CV_64F).var())
+
+
 def _noise(levels: Float[np.ndarray, "h w"]) -> float:
     if min(levels.shape) < 3:
-        return 0.0
+        return math.nan
     rough = cv2.filter2D(levels, cv2.CV_64F, _NOISE)[1:-1, 1:-1]
     return float(np.sqrt(np.pi / 2) * np.abs(rough).mean() / 6)
 
@@ -149,5 +167,5 @@ def _blockiness(levels: Float[np.ndarray, "h w"]) -> float:
         at += list(steps[border])
         elsewhere += list(steps[~border])
     if not at or not elsewhere:
-        return 1.0
+        return math.nan
     return float((np.mean(at) + _STEP) / (np.mean(elsewhere) + _STEP))

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cf.metrics.base import VideoMetric
-from cf.metrics.classical import FLOORS, MEASURES, Classical
+from cf.metrics.classical import FLOORS, MEASURES, Classical, too_small
 from cf.metrics.readings import Reading, collected
 from cf.metrics.result import Result
 from cf.metrics.scored import Scored
@@ -56,6 +56,10 @@ class ClassicalQuality(VideoMetric):
 
     def _read(self, one: Scored) -> Reading:
         ratios = _ratios(one)
+        if len(ratios) < 2:  # the anchor is the end: 0 would be no measurement
+            return Reading(reason="it has one window of time, and two are needed")
+        if ratios.isnan().any():
+            return Reading(reason=too_small(one))
         changes = ratios.log2().abs().mean(1)
         end = one.seconds >= min(0.75 * one.duration, float(one.seconds[-1]))
         at_end = ratios[end].mean(0)

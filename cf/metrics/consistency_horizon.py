@@ -5,7 +5,7 @@ import math
 import torch
 
 from cf.metrics.anchor_drift import Drift
-from cf.metrics.bootstrap import interval, resampled
+from cf.metrics.bootstrap import bootstrap
 from cf.metrics.grid import Grid
 from cf.metrics.result import Result
 from cf.metrics.set_metric import SetMetric
@@ -56,8 +56,10 @@ class ConsistencyHorizon(SetMetric):
         weights = (1 / sizes)[grid.prompt]
         steps, curve = survival(times, happened, weights)
         value = float(median(steps, curve))
-        drawn = resampled(grid.prompts)[:, grid.prompt] * weights
-        low, high = interval(median(*survival(times, happened, drawn)))
+        low, high = bootstrap(
+            grid.prompts,
+            lambda counts: median(*survival(times, happened, counts[:, grid.prompt] * weights)),
+        )
         end = grid.windows * grid.window
         reasons: dict[int | None, str] = {}
         if math.isinf(value):

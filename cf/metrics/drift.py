@@ -69,6 +69,10 @@ class Drift(VideoMetric):
     def _read(self, curve: Tensor, seconds: Tensor, duration: float) -> Reading:
         known = ~torch.isnan(curve)
         extras = vde(curve[known].tolist())
+        if len(curve) < 2:  # the beginning is the end: 0 would be no measurement
+            reason = f"it has {len(curve)} window{'s' * (len(curve) != 1)} of time"
+            reason += ", and two are needed"
+            return Reading(reason=reason, curve=curve, seconds=seconds, extras=extras)
         length = self.length(duration)
         ends = ((0.0, length), (duration - length, duration))
         first, last = (_between(curve, seconds, duration, *end) for end in ends)

@@ -15,6 +15,8 @@ from cf.metrics.full_reference import FullReference
 
 Net = Literal["alex", "vgg", "squeeze"]
 _BATCH = 8
+_LEAST: dict[Net, int] = {"alex": 31, "vgg": 16, "squeeze": 17}
+"""Pixels of height and width below which a backbone's last layer is empty."""
 
 
 class Perceptual:
@@ -63,6 +65,12 @@ class Perceptual:
         self, frames: Float[Tensor, "t 3 h w"], true: Float[Tensor, "t 3 h w"]
     ) -> Float[Tensor, " t"]:
         """See `Comparison`; batches are of one size, so that rounding never depends on them."""
+        height, width = frames.shape[-2:]
+        if min(height, width) < _LEAST[self.net]:
+            raise ValueError(
+                f"frames of {height} x {width} pixels are too small for LPIPS under {self.net}; "
+                f"enlarge them to at least {_LEAST[self.net]}"
+            )
         found = []
         for one, other in zip(frames.split(_BATCH), true.split(_BATCH), strict=True):
             count = len(one)

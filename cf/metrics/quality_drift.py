@@ -9,8 +9,9 @@ class QualityDrift(Drift):
     .. math:: M(0 .. 5 s) - M(T - 5 s .. T)
 
     in the unit of M, for any metric that gives a curve; positive if M falls. Videos under 10
-    seconds are halved instead. The mean over prompts. Extras: `vde_raw` and `vde_normalised`
-    (LV-Bench), of which only the latter compares between durations.
+    seconds are halved instead; one of a single window has no drift. The mean over prompts.
+    Extras: `vde_raw` and `vde_normalised` (LV-Bench), of which only the latter compares between
+    durations.
 
     Source: Forcing-KV's drift script. Blind spots: a dip that recovers is not seen, nor does it
     tell decay of quality from a change of scene.

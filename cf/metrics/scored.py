@@ -18,6 +18,7 @@ class Fault(IntEnum):
     TWICE = 4
     RATE = 5
     SIZE = 6
+    REFUSED = 7
 
     def reason(self, frame: int) -> str:
         """In words."""
@@ -30,6 +31,7 @@ _TEXTS = {
     Fault.NOT_GENERATED: "it was not generated from frame {frame} on",
     Fault.TWICE: "frame {frame} was delivered twice",
     Fault.RATE: "frames per second change at frame {frame}",
+    Fault.REFUSED: "the metric refused it from frame {frame} on",
     Fault.SIZE: "frames change their size at frame {frame}",
 }
 

@@ -48,6 +48,7 @@ class SemanticDrift(SetMetric):
 
     higher_is_better = False
     least_prompts = 4
+    for_fewer = "SemanticDriftAbsolute"
     least_windows = 2
 
     @property

@@ -26,10 +26,12 @@ class SetMetric(VideoMetric):
             be of equal duration.
         least_prompts: fewer are refused.
         least_windows: shorter parts are refused.
+        for_fewer: the metric that needs fewer prompts; empty if there is none.
     """
 
     least_prompts = 1
     least_windows = 1
+    for_fewer = ""
 
     def __init__(
         self,
@@ -118,9 +120,10 @@ class SetMetric(VideoMetric):
             return "there is no video to score"
         prompts = len({part.prompt for part in parts})
         if prompts < self.least_prompts:
+            instead = f"; for fewer use {self.for_fewer}" if self.for_fewer else ""
             return (
                 f"{prompts} prompt{'s' * (prompts != 1)}, and chance likeness within the set needs "
-                f"{self.least_prompts} or more; use its namesake with Absolute for fewer"
+                f"{self.least_prompts} or more{instead}"
             )
         durations = sorted({len(part.count) for part in parts})
         if len(durations) > 1:

@@ -103,6 +103,7 @@ class TemporalConsistency(SetMetric):
 
     higher_is_better = True
     least_prompts = 16
+    for_fewer = "TemporalConsistencyAbsolute"
 
     def compare(self, grid: Grid) -> Result:
         """See `SetMetric`."""
