@@ -23,7 +23,7 @@ from cf.resumption import newest, steps_in
 from cf.run_folder import RunFolder
 from cf.shell import resuming, setting
 from cf.signals import Stop, Stopped, heard, passed_on, status
-from cf.trusted import vet_run
+from cf.trusted_run import vet_run
 
 if TYPE_CHECKING:
     import lightning

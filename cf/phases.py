@@ -5,7 +5,6 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
 
 import yaml
@@ -16,7 +15,7 @@ from cf.run_folder import RunFolder
 from cf.shell import resuming, shown
 from cf.signals import Stopped, run
 from cf.text_files import yaml_of
-from cf.trusted import vet_phases
+from cf.trusted_run import vet_phases
 
 log = logging.getLogger("cf.fit")
 
@@ -73,7 +72,7 @@ class Phases:
         found = {name: _seen_from(part, folder, begun) for name, part in phases.items()}
         made = cls(folder, found, _seen_from(shared, folder, begun), given, trust)
         if not trust:
-            vet_phases([*made.shared, *chain(*found.values())], given, str(file))
+            vet_phases(made.phases, made.shared, given, file)
         return made
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Settings that a file or a folder carries: they are read and vetted here, and nowhere else.
+"""Settings that a file carries: they are vetted here; those of a run also in `trusted_run`.
 
 Whoever made the file decides what stands in it, so that it may only describe objects of this
 package, each of a kind that its place wants. What the user types is the user's own affair.
@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import inspect
 import math
-import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,18 +21,8 @@ if TYPE_CHECKING:
 
 _MOST_VALUES, _DEEPEST, _LONGEST = 20_000, 32, 2**16
 _LARGEST_OF_A_PART = 10**6
-_FACTORIES = ("cf.models.text.UMT5.from_folder", "cf.models.vae.WanVAE.from_folder")
+FACTORIES = ("cf.models.text.UMT5.from_folder", "cf.models.vae.WanVAE.from_folder")
 """What an export may call besides classes; they read weights and words from a model's folder."""
-_RUN_FACTORIES = (*_FACTORIES, "cf.models.start.with_weights", "cf.modules.optim.adamw")
-_LIGHTNING = (
-    "lightning.Trainer",
-    "lightning.pytorch.callbacks.ModelCheckpoint",
-    "lightning.pytorch.loggers.TensorBoardLogger",
-)
-"""What a run's own settings name from elsewhere; with texts that cannot lead out of its folder."""
-_EXPORT = "cf.callbacks.export.Export"
-_PHASE_NAME = re.compile(r"[A-Za-z0-9]\w*", re.ASCII)
-_SEPARATORS = re.compile(r"[/\\\0]|^\.|^~")
 
 
 def read_export(path: str | Path, exchanged: Collection[str] = ()) -> tuple[Settings, State]:
@@ -74,7 +62,7 @@ def vet_export(config: Settings, source: str) -> None:
         if not isinstance(config[name], dict):
             raise ValueError(f"{source} does not say what its {name} is")
         bound(config[name], source, _LARGEST_OF_A_PART)
-    vetting = _Vetting(source, _FACTORIES)
+    vetting = Vetting(source, FACTORIES)
     for name, value in config.items():
         vetting.vet(value, slots.get(name), name)
     fps, size = config.get("fps"), config.get("size")
@@ -83,55 +71,6 @@ def vet_export(config: Settings, source: str) -> None:
     whole = isinstance(size, list) and [type(side) for side in size] == [int, int]
     if size is not None and not (whole and all(0 < side <= 2**14 for side in size)):
         raise ValueError(f"{source} says size {size!r}; it must be [height, width] in pixels")
-
-
-def vet_run(settings: Settings, folder: Path, source: str) -> None:
-    """Refuse what a run's folder may not ask for when it is gone on with.
-
-    Raises:
-        ValueError: naming what it asks for, and the remedy.
-    """
-    import lightning
-    from lightning.pytorch.loggers import TensorBoardLogger
-
-    slots = {
-        "data": lightning.LightningDataModule,
-        "module": lightning.LightningModule,
-        "trainer": lightning.Trainer,
-        "tensorboard": TensorBoardLogger,
-    }
-    bound(settings, source)
-    vetting = _RunVetting(source, _RUN_FACTORIES, folder)
-    for name, slot in slots.items():
-        vetting.vet(settings.get(name), slot, name)
-    callbacks = settings.get("callbacks")
-    if not isinstance(callbacks, dict):
-        raise ValueError(f"{source} has no callbacks by name")
-    for name, value in callbacks.items():
-        vetting.vet(value, lightning.Callback, f"callbacks.{name}")
-    for link in folder.rglob("*"):
-        if link.is_symlink() and not _inside(link, folder):
-            raise vetting.refusal(f"{link} leads out of the folder")
-
-
-def vet_phases(settings: Iterable[str], config_dir: str | None, source: str) -> None:
-    """Refuse what a folder's list of phases may not add to the command line of `cf.fit`.
-
-    Raises:
-        ValueError: naming the setting, and the remedy.
-    """
-    refused = [] if config_dir is None else [f"the settings in {config_dir}"]
-    for one in settings:
-        name, _, value = one.partition("=")
-        parts = re.split(r"[./@]", name.lstrip("+~"))
-        plain = all(map(_PHASE_NAME.fullmatch, parts)) and parts[0] != "hydra"
-        if not plain or "_target_" in value or "${" in value:
-            refused.append(one[:200])
-    if refused:
-        raise ValueError(
-            f"{source} asks for {refused[0]}; a training that you did not make may run any code: "
-            f"if you know who made it and trust them, add trust=true"
-        )
 
 
 def vet_size(model: Settings, state: State, source: str) -> None:
@@ -165,7 +104,7 @@ def bound(tree: Any, source: str, largest: int = 2**63) -> None:
     Raises:
         ValueError: naming the setting.
     """
-    for count, (where, value, depth) in enumerate(_walk(tree)):
+    for count, (where, value, depth) in enumerate(walk(tree)):
         if count > _MOST_VALUES or depth > _DEEPEST:
             raise ValueError(
                 f"{source} carries more than {_MOST_VALUES} settings, or deeper than {_DEEPEST}"
@@ -177,7 +116,7 @@ def bound(tree: Any, source: str, largest: int = 2**63) -> None:
             raise ValueError(f"{source}: {where} is larger than {largest}")
 
 
-def _walk(tree: Any) -> Iterator[tuple[str, Any, int]]:
+def walk(tree: Any) -> Iterator[tuple[str, Any, int]]:
     """Every value and every name; without recursion, whose depth is the file's to choose."""
     left: list[tuple[str, Any, int]] = [("", tree, 0)]
     while left:
@@ -195,7 +134,7 @@ def _walk(tree: Any) -> Iterator[tuple[str, Any, int]]:
 
 
 @dataclass(frozen=True)
-class _Vetting:
+class Vetting:
     """Goes through settings with the annotations of what they are given to.
 
     Attributes:
@@ -265,55 +204,6 @@ class _Vetting:
             kind = getattr(made, "__self__", None) or hints_of(made)["return"]
             return made, kind
         raise self.refusal(f"{str(target)[:200]} as its {where}, which is not part of cf", where)
-
-
-@dataclass(frozen=True)
-class _RunVetting(_Vetting):
-    """As for an export, with what a training is made of.
-
-    Attributes:
-        folder: of the run; nothing is written elsewhere.
-    """
-
-    folder: Path
-
-    def refusal(self, what: str, where: str = "") -> ValueError:
-        """See `_Vetting.refusal`."""
-        return ValueError(
-            f"{self.source} asks for {what}; a run that you did not make may run any code: if you "
-            f"know who made it and trust them, add trust=true"
-        )
-
-    def _resolved(self, target: Any, where: str) -> tuple[Callable[..., Any], type]:
-        if target in _LIGHTNING:
-            module, _, name = target.rpartition(".")
-            found: type = getattr(import_module(module), name)
-            return found, found
-        return super()._resolved(target, where)
-
-    def _vet_option(self, name: str, value: Settings, later: bool, where: str) -> None:
-        if name == "_partial_" and later and value[name] is True:
-            return
-        if name == "_recursive_" and value["_target_"] == _EXPORT and value[name] is False:
-            return
-        super()._vet_option(name, value, later, where)
-
-    def _vet_argument(self, called: Any, name: str, value: Any, hint: Any, where: str) -> None:
-        if name == "dirpath":
-            if not isinstance(value, str) or not _inside(self.folder / value, self.folder):
-                raise self.refusal(f"files in {value!r} as its {where}", where)
-        elif f"{called.__module__}.{called.__qualname__}" == _EXPORT and name == "config":
-            vet_export(value, self.source)
-        elif called.__module__.startswith("lightning."):
-            for at, one, _ in _walk(value):
-                if isinstance(one, dict) or (isinstance(one, str) and _SEPARATORS.search(one)):
-                    raise self.refusal(f"{one!r} as its {where}{at}", where)
-        else:
-            self.vet(value, hint, where)
-
-
-def _inside(path: Path, folder: Path) -> bool:
-    return path.resolve().is_relative_to(folder.resolve())
 
 
 def _is_number(value: Any) -> bool:

@@ -12,8 +12,8 @@ from test_benchmark import settings
 
 from cf.bench.asked import Item, Take, Terms
 from cf.bench.contest import hold
-from cf.bench.controls import Spoilt, Truth
-from cf.bench.entries import entries
+from cf.bench.controls import CopyLast, Spoilt, Truth
+from cf.bench.entries import Entry, entries
 from cf.bench.imported import Imported, export_vbench
 from cf.bench.network import Network, with_commit_reads
 from cf.bench.prompts import Prompts, read_prompts
@@ -262,3 +262,9 @@ def test_prompts_are_read_from_every_kind_of_list(tmp_path: Path) -> None:
         Prompts(str(tmp_path / "a.txt"), count=3).items()
     with pytest.raises(ValueError, match="no prompt list"):
         read_prompts(tmp_path / "missing.txt")
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", ".partial-x", "../out", "-rf", "~", "a" * 300])
+def test_a_contestant_that_names_no_folder_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="cannot be that of a folder"):
+        _ = Entry(name, {}, CopyLast(), None, "").files

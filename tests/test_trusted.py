@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +18,8 @@ from tiny import MEMORIES, SIZES
 from cf.models.checkpoints import save_export
 from cf.models.transformer import VideoTransformer
 from cf.paths import CONFIG_DIR
-from cf.trusted import read_export, vet_export, vet_phases
+from cf.trusted import read_export, vet_export
+from cf.trusted_run import vet_phases
 
 Refuse = Callable[..., str]
 EXPORT: dict[str, Any] = {
@@ -305,13 +307,41 @@ def test_a_run_of_somebody_else_runs_nothing_that_it_names(
         "data.folder=${oc.env:HOME}",
         "--config-dir=/gift",
         "-m",
+        "memory=../../../../gift/evil",
+        "memory='../../gift/evil'",
+        "+suite/../../gift=evil",
+        "model@hydra.job_logging=tiny",
+        "+memory@_global_=full",
+        "model=tiny,../gift",
+        "trust=true",
+        "resume=/gift",
+        "folder=/gift",
+        "callbacks.checkpoint.dirpath=/gift",
+        "tensorboard.name=../../gift",
+        "data={x:[{_partial_:true}]}",
     ],
 )
-def test_phases_of_somebody_else_add_no_code_to_the_command_line(
-    setting: str, tmp_path: Path, refused: Refuse, watched: list[str]
+def test_no_setting_of_a_phase_adds_code(setting: str, tmp_path: Path) -> None:
+    for phases, shared in (({"one": ["seed=1", setting]}, []), ({"one": []}, [setting])):
+        with pytest.raises(ValueError, match="add trust=true"):
+            vet_phases(phases, shared, None, tmp_path / "phases.yaml")
+
+
+def test_a_phase_stays_in_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "linked").symlink_to(tmp_path)
+    for name in ("../out", "/out", "..", ".hidden", "linked", ""):
+        with pytest.raises(ValueError, match="a phase named"):
+            vet_phases({name: []}, [], None, tmp_path / "in" / "phases.yaml")
+
+
+def test_phases_of_somebody_else_start_nothing(
+    tmp_path: Path, refused: Refuse, watched: list[str]
 ) -> None:
-    phases = {"one": ["trainer.max_steps=1", setting]}
-    saved = {"phases": phases, "shared": [], "config_dir": None}
+    """An option of a group is a file: one beside the phases is not read."""
+    (tmp_path / "evil.yaml").write_text(json.dumps(HOSTILE[0]))
+    evil = os.path.relpath(tmp_path / "evil", Path(CONFIG_DIR) / "memory")
+    saved = {"phases": {"one": [f"memory={evil}"]}, "shared": [], "config_dir": None}
     (tmp_path / "phases.yaml").write_text(json.dumps(saved))
     assert "add trust=true" in refused("cf.fit", f"resume={tmp_path}")
     saved = {"phases": {"one": []}, "shared": [], "config_dir": "/gift"}
@@ -326,4 +356,4 @@ def test_the_phases_and_runs_of_cf_itself_pass(experiment: Path) -> None:
 
     phases = OmegaConf.to_container(OmegaConf.load(experiment)).get("phases") or {}
     found = [one.replace("${folder}", "/run") for part in phases.values() for one in part]
-    vet_phases(found, None, "phases.yaml")
+    vet_phases({"one": found}, ["seed=3", "~callbacks.samples"], None, Path("phases.yaml"))

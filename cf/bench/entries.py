@@ -12,6 +12,7 @@ from cf.bench.network import Network, with_commit_reads
 from cf.entry import Settings, build
 
 _NETWORK = "cf.bench.network.Network"
+_MOST_NAME = 120
 _UNSAFE = set('/\\:*?"<>|\0')
 
 
@@ -41,7 +42,13 @@ class Entry:
     @property
     def files(self) -> str:
         """Its name as a folder's; a method's trainings share it."""
-        return "".join("_" if c in _UNSAFE else c for c in self.name).replace(" ", "_")
+        name = "".join("_" if c in _UNSAFE or c < " " else c for c in self.name).replace(" ", "_")
+        if not name or name.startswith((".", "-", "~")) or len(name.encode()) > _MOST_NAME:
+            raise ValueError(
+                f"contestants: the name {self.name[:60]!r} cannot be that of a folder; give 1 to "
+                f"{_MOST_NAME} bytes, the first no dot, hyphen or tilde"
+            )
+        return name
 
 
 def entries(settings: Settings, asked: Asked) -> list[Entry]:

@@ -98,7 +98,9 @@ class UMT5(TextEncoder):
             str(place), dtype=torch_dtype, local_files_only=True, output_loading_info=True
         )
         check_complete(place, found["missing_keys"])
-        tokenizer = AutoTokenizer.from_pretrained(str(words), local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(
+            str(words), local_files_only=True, trust_remote_code=False
+        )
         return cls(tokenizer, encoder, text_len)
 
     def train(self, mode: bool = True) -> Self:
