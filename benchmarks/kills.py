@@ -2,52 +2,66 @@
 
     python benchmarks/kills.py --kills 100 --seed 0 --commands fit benchmark recall
 
-Prints a row per command, and ends with status 1 if anything differs or is left behind.
+Every command runs in a fork of this process, which has imported what they need, so that kills fall
+into the work; what a command starts itself starts as always. A moment is drawn over the time from
+the first file to the end, or just after one of the files appears. What goes on may be killed again.
+Prints a row per command, and ends with status 1 if anything differs, is left behind, lives on or is
+not told, or if a command was not killed at all.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-import pandas as pd
-import torch
-from safetensors.torch import load_file
+from kills_compared import differences, held, unsteady
+from warm import Command, begin
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from commands import ROOMS, STUDENT, command  # noqa: E402
+from commands import ROOMS, STUDENT  # noqa: E402
 from test_benchmark import FEW, SMALL  # noqa: E402
 from test_fit import TINY  # noqa: E402
 from test_recall import QUICK  # noqa: E402
 
 from cf.data.shapes import draw_clips  # noqa: E402
 
-_TIMED = ("speed/", "seconds", "frames_per_second", "cost", "peak", "real_time")
-_TEMPORARY = (".cf-tmp", ".tmp", ".partial")
-_ORPHANED = 5.0  # seconds after which whoever is left of a killed command is an orphan
+_ORPHANED = 15.0  # seconds after which whoever is left of a killed command is an orphan
+_HANGS = 120.0  # seconds in which a command ends after it was asked to, and in which one begins
+_SOON = 0.4  # seconds after a file appeared
+_AGAIN = 0.7  # probability that what goes on is killed as well
+_MOST = 5  # kills of one run
+_LEAST = 5  # kills of each command before the others are given time instead
+_ENDS = ("go on with: ", "begins again", "is finished: ")  # one of which an asked command says
 
 
 @dataclass(frozen=True)
 class Case:
     """A command: how it is started in a folder, and how it goes on there."""
 
-    start: Callable[[Path], list[str]]
-    again: Callable[[Path], list[str]]
-    watched: str = ""  # of which the folder has one before a kill is worth it; empty: any moment
+    start: Callable[[Path], Command]
+    again: Callable[[Path], Command]
+
+
+@dataclass
+class Whole:
+    """Runs without a kill: what they leave, the seconds of their work, and their files."""
+
+    held: dict[str, Any]
+    named: set[str]
+    seconds: float
+    files: int
 
 
 @dataclass
@@ -58,177 +72,184 @@ class Tally:
     equal: int = 0
     leftovers: int = 0
     orphans: int = 0
+    spent: float = 0.0  # seconds
     told: list[str] = field(default_factory=list)
+
+    def turn(self) -> tuple[bool, float]:
+        """The least is next: whoever was killed rarely, then whoever took little time."""
+        return self.kills >= _LEAST, self.spent if self.kills >= _LEAST else self.kills
 
 
 def cases(work: Path) -> dict[str, Case]:
     """Every command with small settings; `work` holds its inputs."""
-    clips, rooms, net = work / "clips", work / "rooms", work / "net"
-    out = "hydra.run.dir={}".format
+    rooms = f"{work}/rooms"
     small = [one for one in SMALL if not one.startswith("workers=")]
+    student = (*STUDENT, "objective=direct_forcing")
+    begun = (f"start.teacher.path={rooms}", f"start.student.path={rooms}")
 
-    def same(module: str, *settings: str) -> Case:
-        def made(folder: Path) -> list[str]:
-            return command(module, *settings, out(folder))
+    def same(module: str, *settings: str, folder: str = "hydra.run.dir") -> Case:
+        def made(place: Path) -> Command:
+            return module, [*settings, f"{folder}={place}"]
 
         return Case(made, made)
 
-    def resumed(module: str, *settings: str) -> Case:
-        def again(folder: Path) -> list[str]:
-            if (folder / "config.yaml").is_file() or (folder / "phases.yaml").is_file():
-                return command(module, f"resume={folder}")
-            return command(module, *settings, out(folder))
+    def resumed(*settings: str) -> Case:
+        case = same("cf.fit", *settings)
 
-        return Case(lambda folder: command(module, *settings, out(folder)), again)
+        def again(place: Path) -> Command:
+            begun = any((place / one).is_file() for one in ("config.yaml", "phases.yaml"))
+            if begun and random.random() < 0.5:
+                return "cf.fit", [f"resume={place}"]
+            return case.start(place)
 
-    phase = "module.warmup_steps=2"
-    phases = f"phases={{one:[{phase}],two:[{phase},'start.student.path=${{folder}}/../one']}}"
-    swept = ("-m", *ROOMS, "seed=0,1", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
-
-    def sweep(folder: Path) -> list[str]:
-        return command("cf.fit", *swept, f"hydra.sweep.dir={folder}")
+        return Case(case.start, again)
 
     return {
-        "fit": resumed("cf.fit", *ROOMS, "trainer.max_steps=8"),
-        "distil": resumed(
+        "fit": resumed(*ROOMS, "trainer.max_steps=8"),
+        "distil": resumed(*ROOMS, *student, *begun),
+        "phases": resumed("--config-dir", f"{work}/configs", "experiment=short", *shared()),
+        "sweep": same(
             "cf.fit",
+            "-m",
             *ROOMS,
-            *STUDENT,
-            f"start.teacher.path={rooms}",
-            f"start.student.path={rooms}",
+            "seed=0,1",
+            "hydra/launcher=joblib",
+            "hydra.launcher.n_jobs=2",
+            folder="hydra.sweep.dir",
         ),
-        "phases": resumed("cf.fit", *ROOMS, phases),
-        "sweep": Case(sweep, sweep),
         "benchmark": same("cf.benchmark", *small, "workers=2", *FEW, "tensorboard=false"),
         "evaluate": same(
             "cf.evaluate",
-            f"videos={clips}",
+            f"videos={work}/clips",
             "metrics=none",
             "+metrics.a._target_=cf.metrics.flickering.TemporalFlickeringVBench",
         ),
         "recall": same("cf.recall", *QUICK, f"students={{one:'{rooms}'}}"),
-        "generate": same("cf.generate", f"checkpoint={net}", "seconds=3", "samples=2"),
+        "generate": same("cf.generate", f"checkpoint={work}/net", "seconds=3", "samples=2"),
     }
 
 
+def shared() -> list[str]:
+    """Settings of the training in phases, those of its experiment left out."""
+    return [one for one in ROOMS if not one.startswith(("data=", "model=", "memory="))]
+
+
 def prepare(work: Path, names: list[str]) -> None:
-    """Inputs that the commands need: clips and two small networks."""
-    draw_clips(work / "clips", count=3, seconds=2.0, fps=8.0, size=(32, 32))
+    """Inputs that the commands need: clips, two small networks and a training in phases."""
+    draw_clips(work / "clips", count=6, seconds=2.0, fps=8.0, size=(32, 32))
     if {"distil", "recall"} & set(names):
-        run(command("cf.fit", *ROOMS, "trainer.max_steps=1", f"hydra.run.dir={work / 'rooms'}"))
+        run(("cf.fit", [*ROOMS, "trainer.max_steps=1", f"hydra.run.dir={work}/rooms"]), work)
     if "generate" in names:
-        given = (*TINY, f"data.folder={work / 'clips'}", "trainer.max_steps=1")
-        run(command("cf.fit", *given, f"hydra.run.dir={work / 'net'}"))
+        given = [*TINY, f"data.folder={work}/clips", "trainer.max_steps=1"]
+        run(("cf.fit", [*given, f"hydra.run.dir={work}/net"]), work)
+    if "phases" in names:
+        folder = work / "configs" / "experiment"
+        folder.mkdir(parents=True)
+        own = "module.length.least=12, module.length.most=12, 'module.prefix_blocks=[1,2]'"
+        starts = [f"'start.{who}.path=${{folder}}/base'" for who in ("student", "teacher")]
+        (folder / "short.yaml").write_text(
+            "# @package _global_\ndefaults: [rooms_student]\nphases:\n"
+            f"  base: [experiment=rooms_base]\n"
+            f"  student: [experiment=rooms_student, {', '.join(starts)}, {own}]\n"
+        )
 
 
-def run(given: list[str]) -> float:
-    """Seconds that a command takes to its end.
+def run(given: Command, work: Path) -> None:
+    """A command to its end.
 
     Raises:
-        RuntimeError: it failed.
+        RuntimeError: it failed, or does not end.
     """
-    began = time.monotonic()
-    done = subprocess.run(given, capture_output=True, text=True, check=False, env=environment())
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(given)}: {done.returncode}\n{done.stderr[-2000:]}")
-    return time.monotonic() - began
+    with begin(given, work / "log") as running:
+        status = running.ended(_HANGS)
+    if status != 0:
+        told = (work / "log").read_text(errors="replace")[-1500:]
+        raise RuntimeError(f"{given[0]} {' '.join(given[1])}: status {status}\n{told}")
 
 
-def environment() -> dict[str, str]:
-    """Of the commands."""
-    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+def wholly(case: Case, folder: Path, work: Path) -> Whole:
+    """The command without a kill, twice; a file that differs is compared by its name alone."""
+    found: list[dict[str, Any]] = []
+    for _ in range(2):
+        shutil.rmtree(folder, ignore_errors=True)
+        with begin(case.start(folder), work / "log") as running:
+            running.until(lambda: files(folder) > 0, _HANGS)
+            began = time.monotonic()
+            status = running.ended(_HANGS)
+        if status != 0:
+            raise RuntimeError(f"status {status}\n{(work / 'log').read_text()[-1500:]}")
+        seconds = time.monotonic() - began
+        found.append(held(folder))
+    named = unsteady(*found)
+    count = files(folder)
+    shutil.rmtree(folder)
+    return Whole(found[0], named, seconds, count)
 
 
-def kill(given: list[str], after: float, number: int, group: bool) -> tuple[bool, int]:
-    """Start a command and kill it: whether it was running still, and how many outlived it."""
-    process = subprocess.Popen(
-        given,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-        env=environment(),
-    )
-    try:
-        process.wait(after)
-        return False, 0
-    except subprocess.TimeoutExpired:
-        pass
-    (os.killpg if group else os.kill)(process.pid, number)
-    process.wait()
-    until = time.monotonic() + _ORPHANED
-    while (left := living(process.pid)) and time.monotonic() < until:
-        time.sleep(0.1)
-    for one in left:
-        os.kill(one, signal.SIGKILL)
-    return True, len(left)
+def files(folder: Path) -> int:
+    """How many files there are now."""
+    return sum(len(names) for _, _, names in os.walk(folder))
 
 
-def living(group: int) -> list[int]:
-    """Processes of a group that still run; those that ended and wait to be counted do not."""
-    told = subprocess.run(
-        ["ps", "-eo", "pid=,pgid=,stat="], capture_output=True, text=True, check=True
-    ).stdout
-    rows = (line.split() for line in told.splitlines())
-    return [int(pid) for pid, of, state in rows if int(of) == group and state[0] != "Z"]
-
-
-def held(folder: Path) -> dict[str, Any]:
-    """What a folder holds: names, and contents as far as they may not differ."""
-    found: dict[str, Any] = {}
-    for file in sorted(folder.rglob("*")):
-        name = str(file.relative_to(folder))
-        if not file.is_file() or "events.out" in name or file.suffix == ".log":
-            continue
-        found[name] = content(file)
-    return found
-
-
-def content(file: Path) -> Any:
-    """A file's content without times, places and where it was made."""
-    if file.suffix == ".safetensors":
-        return {k: v.numpy().tobytes() for k, v in load_file(file).items()}
-    if file.suffix == ".ckpt":
-        state = torch.load(file, weights_only=True, map_location="cpu")["state_dict"]
-        return {k: v.numpy().tobytes() for k, v in state.items()}
-    if file.name in ("metrics.csv", "per_video.csv", "per_window.csv", "recall.csv"):
-        table = pd.read_csv(file)
-        kept = [name for name in table if not any(one in str(name) for one in _TIMED)]
-        return table[[*kept]].to_csv()
-    if file.name == "row.json":
-        row = json.loads(file.read_text())
-        return {name: row[name] for name in ("status", "durations", "digest", "prompt", "seed")}
-    if file.suffix == ".mp4":
-        return file.read_bytes()
-    return None  # its name alone
-
-
-def differences(whole: dict[str, Any], mine: dict[str, Any]) -> tuple[list[str], list[str]]:
-    """Names of what differs, and of what was left behind."""
-    left = [one for one in mine if any(part in one for part in _TEMPORARY)]
-    names = (whole.keys() | mine.keys()) - set(left)
-    return sorted(one for one in names if whole.get(one, 0) != mine.get(one, 0)), left
-
-
-def attempt(case: Case, folder: Path, whole: dict[str, Any], after: float, tally: Tally) -> None:
-    """One kill, the command that goes on, and the comparison."""
+def kill(case: Case, folder: Path, whole: Whole, work: Path, tally: Tally) -> bool:
+    """Start or go on with a command and kill it; whether it still ran."""
+    first = not folder.exists()
     drawn = random.random()
     number = signal.SIGKILL if drawn < 0.7 else signal.SIGTERM if drawn < 0.85 else signal.SIGINT
     group = random.random() < 0.4
-    how = f"{number.name} of {'the group' if group else 'the parent'} after {after:.1f} s"
-    running, orphans = kill(case.start(folder), after, number, group)
-    tally.kills += running
-    tally.orphans += orphans
-    if orphans:
-        tally.told.append(f"{how}: {orphans} orphans")
+    wanted = random.randint(1, whole.files) if first and random.random() < 0.5 else 0
+    waits = random.uniform(0, _SOON if wanted else whole.seconds)
+    with begin((case.start if first else case.again)(folder), work / "log") as running:
+        there = max(wanted, 1)
+        if first and not running.until(lambda: files(folder) >= there, _HANGS):
+            return False
+        if running.ended(waits) is not None:
+            return False
+        count = files(folder)
+        running.send(number, group)
+        status = running.ended(_HANGS)
+        if status == 0:  # it was done by then
+            return False
+        left = running.outlived(_ORPHANED)
+    how = f"{number.name} of {'the group' if group else 'the parent'} at {count} files"
+    tally.kills += 1
+    tally.orphans += left
+    tally.told += [f"{how}: {left} orphans"] * (left > 0)
+    if number != signal.SIGKILL:
+        said = (work / "log").read_text(errors="replace")
+        at_end = status == -number and count >= whole.files and "Traceback" not in said
+        wrong = "" if at_end else untold(status, number, said)
+        tally.told += [f"{how}: {wrong}"] * bool(wrong)
+    return True
+
+
+def untold(status: int | None, number: int, said: str) -> str:
+    """What is wrong with how a command that was asked to end did so; empty: nothing."""
+    if status != 128 + number:
+        return f"status {status}: {said[-600:]}"
+    if "Traceback" in said:
+        return f"a traceback: {said[-600:]}"
+    return "" if any(one in said for one in _ENDS) else f"no message: {said[-600:]}"
+
+
+def attempt(case: Case, folder: Path, whole: Whole, work: Path, tally: Tally, most: int) -> None:
+    """Kills of one run, the command that goes on to the end, and the comparison."""
+    kills = 0
+    while kill(case, folder, whole, work, tally):
+        kills += 1
+        if kills >= most or random.random() > _AGAIN:
+            break
+    if not kills:
+        return
     try:
-        run(case.again(folder))
-        changed, left = differences(whole, held(folder))
+        run(case.again(folder), work)
+        changed, left = differences(whole.held, held(folder), whole.named)
     except RuntimeError as error:
         changed, left = [str(error)], []
     tally.leftovers += len(left)
-    tally.equal += running and not changed
+    tally.equal += 0 if changed else kills
     if changed or left:
-        tally.told.append(f"{how}: differs: {changed[:4]}; left: {left[:4]}")
+        tally.told.append(f"after {kills} kills differs: {changed[:4]}; left: {left[:4]}")
 
 
 def main() -> None:
@@ -237,43 +258,54 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=100, help="of all commands together")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--commands", nargs="*", default=None)
-    parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no kill after")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no run after")
     given = parser.parse_args()
     random.seed(given.seed)
     ends = time.monotonic() + 60 * given.minutes
-    with tempfile.TemporaryDirectory() as place:
-        work = Path(place)
+    work = Path(tempfile.mkdtemp(prefix="kills"))
+    try:
         known = cases(work)
         names = given.commands or list(known)
         prepare(work, names)
         tallies = {name: Tally() for name in names}
-        wholes: dict[str, tuple[dict[str, Any], float]] = {}
-        for i in range(given.kills):
-            name = names[i % len(names)]
-            if time.monotonic() > ends:
+        wholes: dict[str, Whole] = {}
+        while sum(one.kills for one in tallies.values()) < given.kills:
+            name = min(names, key=lambda one: tallies[one].turn())
+            if (began := time.monotonic()) > ends:
                 break
-            folder = work / "runs" / name
+            folder, tally = work / "runs" / name, tallies[name]
             if name not in wholes:
-                seconds = run(known[name].start(folder))
-                wholes[name] = held(folder), seconds
-                shutil.rmtree(folder)
-            whole, seconds = wholes[name]
-            after = random.uniform(0.1, 1.0) * seconds
-            attempt(known[name], folder, whole, after, tallies[name])
+                wholes[name] = wholly(known[name], folder, work)
+                say(f"{name}: {wholes[name].seconds:.1f} s of work, {wholes[name].files} files; ")
+                say(f"by name alone: {sorted(wholes[name].named)}\n")
+            before = tally.kills, len(tally.told)
+            most = given.kills - sum(one.kills for one in tallies.values())
+            attempt(known[name], folder, wholes[name], work, tally, min(most, _MOST))
             shutil.rmtree(folder, ignore_errors=True)
+            tally.spent += time.monotonic() - began
+            say(f"{name}: {tally.kills - before[0]} kills {tally.told[before[1] :]}\n")
         report(tallies)
+    finally:
+        shutil.rmtree(work)
 
 
-def report(tallies: dict[str, Tally]) -> None:
-    """The table; exit status 1 if anything is wrong."""
-    say = sys.stdout.write
+def say(text: str) -> None:
+    """Print at once."""
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def report(tallies: dict[str, Tally]) -> NoReturn:
+    """The table; exit status 1 if anything is wrong or a command was not killed."""
     say("| command | kills | resumed equal | leftovers | orphans |\n|---|---|---|---|---|\n")
     for name, one in tallies.items():
         say(f"| {name} | {one.kills} | {one.equal} | {one.leftovers} | {one.orphans} |\n")
     told = [f"{name}: {line}\n" for name, one in tallies.items() for line in one.told]
+    told += [f"{name}: never killed\n" for name, one in tallies.items() if not one.kills]
     say("".join(told))
     sys.exit(1 if told else 0)
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     main()

@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import wraps
 from pathlib import Path
 from typing import Any, NoReturn
@@ -24,8 +24,10 @@ from cf.checks import checked, unknown
 from cf.entry import plain, told
 from cf.files import check_writable
 from cf.literal import literal, quoted
+from cf.output_folder import stoppable
 from cf.paths import CONFIG_DIR
 from cf.schema import COMMANDS
+from cf.signals import passed_on
 
 Task = Callable[[DictConfig], Any]
 _TRIED = 64  # values of a sweep's setting that are checked before the first run
@@ -61,9 +63,11 @@ def command(
 
         @wraps(task)
         def main() -> None:
-            with told(program):
-                sys.argv[1:] = prepared(sys.argv[1:], name, folder)
-            run()
+            several = {"-m", "--multirun"} & set(sys.argv)
+            with stoppable(program), passed_on() if several else nullcontext():
+                with told(program):
+                    sys.argv[1:] = prepared(sys.argv[1:], name, folder)
+                run()
 
         return main
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import logging
 import shlex
-import sys
 import time
 import warnings
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +16,12 @@ from cf.command_line import command
 from cf.entry import Settings, build, plain, told
 from cf.files import DiskFullError, disk_is_full
 from cf.literal import quoted
+from cf.output_folder import sweeps
 from cf.phases import Phases
 from cf.resumption import newest, steps_in
 from cf.run_folder import RunFolder
 from cf.shell import resuming, setting
-from cf.signals import Stop, Stopped, heard, passed_on, status
+from cf.signals import Stop, Stopped, heard, status
 from cf.trusted_run import vet_run
 
 if TYPE_CHECKING:
@@ -31,15 +30,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("cf.fit")
 
 
-def main() -> None:
-    """Train as the command line says, once or several times."""
-    several = {"-m", "--multirun"} & set(sys.argv)
-    with passed_on() if several else nullcontext():
-        _main()
-
-
 @command("fit")
-def _main(cfg: DictConfig) -> Any:
+def main(cfg: DictConfig) -> Any:
+    """Train as the command line says, once or several times."""
     return status(_fit, cfg)
 
 
@@ -135,6 +128,9 @@ def _stoppable(settings: Settings, folder: RunFolder, resumes: bool) -> None:
                 again = f"go on with: {resuming(folder.path)}"
             if folder.summary() is not None:
                 again = f"the run is finished: {folder.path}"
+            if sweeps():  # which says how all of it goes on
+                again = f"kept: {folder.path}"
+            stopped.told = not sweeps()
             log.info("%s; %s", stopped, again)
             raise
         except Exception as error:

@@ -47,12 +47,39 @@ def working(
         except (Stopped, KeyboardInterrupt) as error:
             stopped = error if isinstance(error, Stopped) else Stopped(signal.SIGINT)
             logging.getLogger(module).error("%s; %s; %s", stopped, kept(), again())
+            stopped.told = True
             raise stopped from None
         except Exception as error:
             if not disk_is_full(error):
                 raise
             path = error.filename if isinstance(error, DiskFullError) else folder
             raise DiskFullError(path, f"{kept()}; free some, then {again()}") from error
+
+
+@contextmanager
+def stoppable(module: str) -> Iterator[None]:
+    """While the block runs, say what goes on if the command is asked to end and nobody else did.
+
+    That is before its work begins, and in a sweep, whose runs are several.
+
+    Raises:
+        Stopped: it was asked to end.
+    """
+    typed = sys.argv[1:]
+    with heard(Stop(), only_unheard=True):
+        try:
+            yield
+        except Stopped as stopped:
+            if not stopped.told:
+                again = _again(module, None, "") if sweeps() else shown(module, typed)
+                sys.stderr.write(f"\n{module}: {stopped}; go on with: {again}\n")
+                stopped.told = True
+            raise
+
+
+def sweeps() -> bool:
+    """Whether this run, or the process that began it, is one of a sweep."""
+    return HydraConfig.initialized() and HydraConfig.get().mode is RunMode.MULTIRUN
 
 
 @contextmanager
@@ -74,9 +101,9 @@ def alone(module: str, *folders: Path) -> Iterator[None]:
         yield
 
 
-def _again(module: str, folder: Path, goes_on: str) -> str:
-    """The command that was given, and the folder that it worked in."""
+def _again(module: str, folder: Path | None, goes_on: str) -> str:
+    """The command that was given, and the folder that it worked in; that of a sweep is known."""
     rest = [one for one in sys.argv[1:] if one.lstrip("+").split("=")[0] not in _OWN]
-    if HydraConfig.initialized() and HydraConfig.get().mode is RunMode.MULTIRUN:
+    if sweeps():
         goes_on, folder = "hydra.sweep.dir", Path(HydraConfig.get().sweep.dir).absolute()
     return shown(module, [*rest, f"{goes_on}={folder}"])

@@ -149,6 +149,7 @@ class Phases:
                 status = run([sys.executable, "-m", "cf.fit", *arguments])
             except Stopped as stopped:
                 log.info("%s; go on with: %s", stopped, resuming(self.folder))
+                stopped.told = True
                 raise
             if status or not phase.finished():
                 raise ValueError(

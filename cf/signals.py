@@ -19,10 +19,15 @@ _ended: list[Any] = []  # exit status, once this worker was asked to end
 
 
 class Stopped(SystemExit):
-    """The command was asked to end and is at a point where it can; its code is the exit status."""
+    """The command was asked to end and is at a point where it can; its code is the exit status.
+
+    Attributes:
+        told: whether it was said how the command goes on.
+    """
 
     def __init__(self, number: int) -> None:
         super().__init__(128 + number)
+        self.told = False
 
     def __reduce__(self) -> tuple[type[Stopped], tuple[int]]:  # travels between processes
         return type(self), (int(self.code or 0) - 128,)
@@ -75,9 +80,10 @@ class Stop:
 
 
 @contextmanager
-def heard(stop: Stop) -> Iterator[Stop]:
-    """While the block runs, `stop` hears what asks this process to end."""
-    with _handling(stop.heard):
+def heard(stop: Stop, only_unheard: bool = False) -> Iterator[Stop]:
+    """While the block runs, `stop` hears what asks this process to end, or what nobody hears."""
+    own = (signal.SIG_DFL, signal.default_int_handler)
+    with _handling(stop.heard, lambda number: not only_unheard or signal.getsignal(number) in own):
         yield stop
 
 
@@ -158,9 +164,12 @@ def end_at_once(number: int) -> None:
 
 
 @contextmanager
-def _handling(hear: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """`hear` in place of the handlers there are."""
-    before = {one: signal.getsignal(one) for one in _heeded()}
+def _handling(
+    hear: Callable[[int, FrameType | None], None],
+    takes: Callable[[int], bool] = lambda _: True,
+) -> Iterator[None]:
+    """`hear` in place of the handlers there are, of the signals that it takes."""
+    before = {one: signal.getsignal(one) for one in _heeded() if takes(one)}
     for one in before:
         signal.signal(one, hear)
     try:

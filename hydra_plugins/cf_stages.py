@@ -60,15 +60,11 @@ class StagesSweeper(Sweeper):
         with told("cf.fit"):
             stages = self._stages(arguments)
             failed: list[Run] = []
-            try:
-                for stage in stages.stages():
-                    failed += self._launch(stage, stages.root, {run.folder for run in failed})
-                for run in failed:
-                    log.error("not finished: %s (its message stands above)", run.folder)
-                measured = _measured(stages)
-            except Stopped as stopped:
-                log.info("%s; the same command goes on from there", stopped)
-                raise
+            for stage in stages.stages():
+                failed += self._launch(stage, stages.root, {run.folder for run in failed})
+            for run in failed:
+                log.error("not finished: %s (its message stands above)", run.folder)
+            measured = _measured(stages)
             if failed or not measured:
                 raise ValueError("something did not finish; the same command goes on from there")
 
