@@ -72,12 +72,14 @@ class Tally:
     equal: int = 0
     leftovers: int = 0
     orphans: int = 0
+    attempts: int = 0
     spent: float = 0.0  # seconds
     told: list[str] = field(default_factory=list)
 
     def turn(self) -> tuple[bool, float]:
         """The least is next: whoever was killed rarely, then whoever took little time."""
-        return self.kills >= _LEAST, self.spent if self.kills >= _LEAST else self.kills
+        enough = self.kills >= _LEAST or self.attempts >= 4 * _LEAST
+        return enough, self.spent if enough else self.kills
 
 
 def cases(work: Path) -> dict[str, Case]:
@@ -271,8 +273,9 @@ def main() -> None:
         wholes: dict[str, Whole] = {}
         while sum(one.kills for one in tallies.values()) < given.kills:
             name = min(names, key=lambda one: tallies[one].turn())
-            if (began := time.monotonic()) > ends:
+            if (began := time.monotonic()) > ends or tallies[name].attempts > 4 * given.kills:
                 break
+            tallies[name].attempts += 1
             folder, tally = work / "runs" / name, tallies[name]
             if name not in wholes:
                 wholes[name] = wholly(known[name], folder, work)

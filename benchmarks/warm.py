@@ -53,6 +53,10 @@ class Running:
         """A signal, to the command alone or to whoever it began too."""
         (os.killpg if group else os.kill)(self.pid, number)
 
+    def processes(self) -> int:
+        """How many run in its session."""
+        return len(self._session())
+
     def outlived(self, seconds: float) -> int:
         """How many it began that still run so many seconds after it ended."""
         limit = time.monotonic() + seconds

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -13,6 +14,7 @@ import torch
 from commands import ROOMS, STUDENT, Command, command, fit, run
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from test_runs import contents
 
 from cf.modules.guard import Guard
 from cf.modules.length import Length
@@ -102,7 +104,6 @@ def test_the_hash_of_what_a_run_began_from_is_kept_and_checked(
     start: Path, refused: Command, tmp_path: Path
 ) -> None:
     import json
-    import shutil
 
     from omegaconf import OmegaConf
 
@@ -263,13 +264,16 @@ def test_phases_follow_one_another_survive_a_kill_and_are_not_repeated(tmp_path:
     kill_in("base", killed, *given, f"hydra.run.dir={killed}")
     assert not (killed / "student").exists()
     kill_in("student", killed, f"resume={killed}")
-    base = (killed / "base" / "network.safetensors").stat().st_mtime_ns
-    done = run("cf.fit", f"resume={killed}")
+    copied, before = tmp_path / "other place" / "copied", contents(killed)
+    shutil.copytree(killed, copied)
+    base = (copied / "base" / "network.safetensors").stat().st_mtime_ns
+    done = run("cf.fit", f"resume={copied}")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "phase base is finished" in done.stdout + done.stderr
-    assert (killed / "base" / "network.safetensors").stat().st_mtime_ns == base
-    assert same(whole / "base", killed / "base")
-    assert same(whole / "student", killed / "student")
+    assert (copied / "base" / "network.safetensors").stat().st_mtime_ns == base
+    assert same(whole / "base", copied / "base")
+    assert same(whole / "student", copied / "student")
+    assert contents(killed) == before
 
 
 def kill_in(phase: str, folder: Path, *arguments: str) -> None:
@@ -292,8 +296,6 @@ def kill_in(phase: str, folder: Path, *arguments: str) -> None:
 def test_phases_do_not_mix_what_was_trained_under_other_settings(
     start: Path, tmp_path: Path
 ) -> None:
-    import shutil
-
     from cf.phases import Phases
 
     folder = tmp_path / "phases"
@@ -310,6 +312,10 @@ def test_phases_do_not_mix_what_was_trained_under_other_settings(
     shutil.copytree(start, folder / "base")
     fit(folder / "student", *student(folder / "base", "objective=direct_forcing"))
     begun.run()  # all is finished
+    (folder / "base" / "summary.json").unlink()
+    (folder / "base" / "network.safetensors").unlink()
+    fit(folder / "base", *ROOMS)  # a second time
+    begun.run()  # the student was trained from it all the same
     shutil.rmtree(folder / "base")
     fit(folder / "base", *ROOMS, "seed=5")
     with pytest.raises(ValueError, match=r"student was trained from another base .* delete"):

@@ -5,13 +5,14 @@ import os
 import shlex
 import signal
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 import torch
 
 from cf.files import DiskFullError, disk_is_full
-from cf.output_folder import alone, working
+from cf.output_folder import alone, stoppable, working
 from cf.signals import Stopped
 from cf.video.reader import read_video
 from cf.video.writer import VideoWriter
@@ -40,6 +41,26 @@ def test_who_is_stopped_says_what_is_kept_and_what_goes_on(
     assert "two of three are kept" in line
     command = shlex.split(line.split("go on with: ")[1])
     assert command == ["python", "-m", "cf.x", "prompt=it's", f"hydra.run.dir={folder}"]
+
+
+@pytest.mark.parametrize("heard", [False, True])
+def test_who_is_stopped_before_the_work_says_so_unless_another_hears(
+    heard: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["cf.x", "prompt=it's"])
+    asked: list[int] = []
+    own = lambda number, _: asked.append(number)  # noqa: E731
+    before = signal.signal(signal.SIGTERM, own if heard else signal.SIG_DFL)
+    try:
+        with nullcontext() if heard else pytest.raises(Stopped), stoppable("cf.x"):
+            sys.argv[1:] = ["prompt='it\\'s'"]  # as Hydra takes it
+            os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    line = capsys.readouterr().err.strip()
+    assert asked == [signal.SIGTERM] * heard
+    assert line == "" or shlex.split(line.split("go on with: ")[1])[2:] == ["cf.x", "prompt=it's"]
+    assert bool(line) != heard
 
 
 def test_a_full_disk_is_told_with_what_is_kept(

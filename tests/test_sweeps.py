@@ -1,6 +1,7 @@
 """Sweeps in stages: what is trained from what, on which seeds, and the table at the end."""
 
 import os
+import shlex
 import subprocess
 import time
 from pathlib import Path
@@ -224,6 +225,24 @@ def test_a_sweep_ends_with_a_table_and_goes_on_after_a_kill(tmp_path: Path) -> N
     assert again.returncode == 0
     assert (again.stdout + again.stderr).count("finished already") == 8
     assert (tmp_path / "seed_ablation" / "results.md").read_text() == results
+
+
+@pytest.mark.slow
+def test_a_sweep_that_is_asked_to_end_says_once_how_it_goes_on(tmp_path: Path) -> None:
+    quick = [one for one in ROOMS if "max_steps" not in one]
+    launched = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "trainer.max_steps=100000"]
+    asked = ("cf.fit", "-m", *quick, *launched, "seed=0,1", f"hydra.sweep.dir={tmp_path / 'out'}")
+    with (tmp_path / "log").open("w") as log:
+        begun = subprocess.Popen(command(*asked), stdout=log, stderr=log, start_new_session=True)
+        while begun.poll() is None and len([*tmp_path.glob("out/*/checkpoints/*.ckpt")]) < 3:
+            time.sleep(0.05)
+        begun.terminate()
+        assert begun.wait(60) == 143, (tmp_path / "log").read_text()
+    assert _ended(begun.pid)
+    told = (tmp_path / "log").read_text()
+    (again,) = [line.split("go on with: ")[1] for line in told.splitlines() if "go on with" in line]
+    assert shlex.split(again)[1:] == ["-m", *asked]
+    assert "Traceback" not in told
 
 
 @pytest.mark.slow

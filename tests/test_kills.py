@@ -1,0 +1,37 @@
+"""Commands that are killed while their workers write leave nobody behind, and end as if not."""
+
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+
+import kills
+from kills_compared import differences, held
+from warm import begin
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["benchmark", "recall"])
+def test_what_shares_its_work_among_processes_survives_a_kill(name: str, tmp_path: Path) -> None:
+    kills.prepare(tmp_path, [name])
+    case, log = kills.cases(tmp_path)[name], tmp_path / "log"
+    folder, whole = tmp_path / "out", tmp_path / "whole"
+    kills.run(case.start(folder), tmp_path)
+    folder.rename(whole)
+    with begin(case.start(folder), log) as running:
+        made = {"benchmark": 5, "recall": 1}[name]  # files; recall's are made in the end
+        assert running.until(lambda: running.processes() > 2 and kills.files(folder) > made, 60)
+        running.send(signal.SIGKILL, group=False)
+        assert running.ended(60) == -signal.SIGKILL
+        assert running.outlived(15) == 0
+    kills.run(case.again(folder), tmp_path)
+    assert differences(held(whole), held(folder), named(whole)) == ([], [])
+
+
+def named(folder: Path) -> set[str]:
+    """Files with times in them, or the folder's name."""
+    pages = (".md", ".html", ".png", ".json", ".yaml")
+    return {str(one.relative_to(folder)) for one in folder.rglob("*") if one.suffix in pages}
