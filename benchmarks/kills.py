@@ -38,7 +38,7 @@ from test_recall import QUICK  # noqa: E402
 from cf.data.shapes import draw_clips  # noqa: E402
 
 _ORPHANED = 15.0  # seconds after which whoever is left of a killed command is an orphan
-_HANGS = 120.0  # seconds in which a command ends after it was asked to, and in which one begins
+_HANGS = 300.0  # seconds in which a command ends after it was asked to, and in which one begins
 _SOON = 0.4  # seconds after a file appeared
 _AGAIN = 0.7  # probability that what goes on is killed as well
 _MOST = 5  # kills of one run
@@ -56,12 +56,16 @@ class Case:
 
 @dataclass
 class Whole:
-    """Runs without a kill: what they leave, the seconds of their work, and their files."""
+    """A run without a kill: what it leaves, the seconds of its work, and its files.
+
+    Attributes:
+        named: files that differ between two such runs, compared by name alone; None: not known.
+    """
 
     held: dict[str, Any]
-    named: set[str]
     seconds: float
     files: int
+    named: set[str] | None = None
 
 
 @dataclass
@@ -170,22 +174,18 @@ def run(given: Command, work: Path) -> None:
 
 
 def wholly(case: Case, folder: Path, work: Path) -> Whole:
-    """The command without a kill, twice; a file that differs is compared by its name alone."""
-    found: list[dict[str, Any]] = []
-    for _ in range(2):
-        shutil.rmtree(folder, ignore_errors=True)
-        with begin(case.start(folder), work / "log") as running:
-            running.until(lambda: files(folder) > 0, _HANGS)
-            began = time.monotonic()
-            status = running.ended(_HANGS)
-        if status != 0:
-            raise RuntimeError(f"status {status}\n{(work / 'log').read_text()[-1500:]}")
-        seconds = time.monotonic() - began
-        found.append(held(folder))
-    named = unsteady(*found)
-    count = files(folder)
+    """The command without a kill."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with begin(case.start(folder), work / "log") as running:
+        running.until(lambda: files(folder) > 0, _HANGS)
+        began = time.monotonic()
+        status = running.ended(_HANGS)
+    if status != 0:
+        raise RuntimeError(f"status {status}\n{(work / 'log').read_text()[-1500:]}")
+    seconds = time.monotonic() - began
+    whole = Whole(held(folder), seconds, files(folder))
     shutil.rmtree(folder)
-    return Whole(found[0], named, seconds, count)
+    return whole
 
 
 def files(folder: Path) -> int:
@@ -245,7 +245,12 @@ def attempt(case: Case, folder: Path, whole: Whole, work: Path, tally: Tally, mo
         return
     try:
         run(case.again(folder), work)
-        changed, left = differences(whole.held, held(folder), whole.named)
+        mine = held(folder)
+        changed, left = differences(whole.held, mine, whole.named or set())
+        if changed and whole.named is None:
+            whole.named = unsteady(whole.held, wholly(case, folder, work).held)
+            say(f"two runs without a kill differ in {sorted(whole.named)}\n")
+            changed, left = differences(whole.held, mine, whole.named)
     except RuntimeError as error:
         changed, left = [str(error)], []
     tally.leftovers += len(left)
@@ -279,8 +284,7 @@ def main() -> None:
             folder, tally = work / "runs" / name, tallies[name]
             if name not in wholes:
                 wholes[name] = wholly(known[name], folder, work)
-                say(f"{name}: {wholes[name].seconds:.1f} s of work, {wholes[name].files} files; ")
-                say(f"by name alone: {sorted(wholes[name].named)}\n")
+                say(f"{name}: {wholes[name].seconds:.1f} s of work, {wholes[name].files} files\n")
             before = tally.kills, len(tally.told)
             most = given.kills - sum(one.kills for one in tallies.values())
             attempt(known[name], folder, wholes[name], work, tally, min(most, _MOST))
