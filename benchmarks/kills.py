@@ -19,23 +19,13 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
+from kills_cases import Case, cases, prepare
 from kills_compared import differences, held, unsteady
-from warm import Command, begin
-
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "tests"))
-
-from commands import ROOMS, STUDENT  # noqa: E402
-from test_benchmark import FEW, SMALL  # noqa: E402
-from test_fit import TINY  # noqa: E402
-from test_recall import QUICK  # noqa: E402
-
-from cf.data.shapes import draw_clips  # noqa: E402
+from warm import begin, run
 
 _ORPHANED = 15.0  # seconds after which whoever is left of a killed command is an orphan
 _HANGS = 300.0  # seconds in which a command ends after it was asked to, and in which one begins
@@ -44,14 +34,6 @@ _AGAIN = 0.7  # probability that what goes on is killed as well
 _MOST = 5  # kills of one run
 _LEAST = 5  # kills of each command before the others are given time instead
 _ENDS = ("go on with: ", "begins again", "is finished: ")  # one of which an asked command says
-
-
-@dataclass(frozen=True)
-class Case:
-    """A command: how it is started in a folder, and how it goes on there."""
-
-    start: Callable[[Path], Command]
-    again: Callable[[Path], Command]
 
 
 @dataclass
@@ -84,93 +66,6 @@ class Tally:
         """The least is next: whoever was killed rarely, then whoever took little time."""
         enough = self.kills >= _LEAST or self.attempts >= 4 * _LEAST
         return enough, self.spent if enough else self.kills
-
-
-def cases(work: Path) -> dict[str, Case]:
-    """Every command with small settings; `work` holds its inputs."""
-    rooms = f"{work}/rooms"
-    small = [one for one in SMALL if not one.startswith("workers=")]
-    student = (*STUDENT, "objective=direct_forcing")
-    begun = (f"start.teacher.path={rooms}", f"start.student.path={rooms}")
-
-    def same(module: str, *settings: str, folder: str = "hydra.run.dir") -> Case:
-        def made(place: Path) -> Command:
-            return module, [*settings, f"{folder}={place}"]
-
-        return Case(made, made)
-
-    def resumed(*settings: str) -> Case:
-        case = same("cf.fit", *settings)
-
-        def again(place: Path) -> Command:
-            begun = any((place / one).is_file() for one in ("config.yaml", "phases.yaml"))
-            if begun and random.random() < 0.5:
-                return "cf.fit", [f"resume={place}"]
-            return case.start(place)
-
-        return Case(case.start, again)
-
-    return {
-        "fit": resumed(*ROOMS, "trainer.max_steps=8"),
-        "distil": resumed(*ROOMS, *student, *begun),
-        "phases": resumed("--config-dir", f"{work}/configs", "experiment=short", *shared()),
-        "sweep": same(
-            "cf.fit",
-            "-m",
-            *ROOMS,
-            "seed=0,1",
-            "hydra/launcher=joblib",
-            "hydra.launcher.n_jobs=2",
-            folder="hydra.sweep.dir",
-        ),
-        "benchmark": same("cf.benchmark", *small, "workers=2", *FEW, "tensorboard=false"),
-        "evaluate": same(
-            "cf.evaluate",
-            f"videos={work}/clips",
-            "metrics=none",
-            "+metrics.a._target_=cf.metrics.flickering.TemporalFlickeringVBench",
-        ),
-        "recall": same("cf.recall", *QUICK, f"students={{one:'{rooms}'}}"),
-        "generate": same("cf.generate", f"checkpoint={work}/net", "seconds=3", "samples=2"),
-    }
-
-
-def shared() -> list[str]:
-    """Settings of the training in phases, those of its experiment left out."""
-    return [one for one in ROOMS if not one.startswith(("data=", "model=", "memory="))]
-
-
-def prepare(work: Path, names: list[str]) -> None:
-    """Inputs that the commands need: clips, two small networks and a training in phases."""
-    draw_clips(work / "clips", count=6, seconds=2.0, fps=8.0, size=(32, 32))
-    if {"distil", "recall"} & set(names):
-        run(("cf.fit", [*ROOMS, "trainer.max_steps=1", f"hydra.run.dir={work}/rooms"]), work)
-    if "generate" in names:
-        given = [*TINY, f"data.folder={work}/clips", "trainer.max_steps=1"]
-        run(("cf.fit", [*given, f"hydra.run.dir={work}/net"]), work)
-    if "phases" in names:
-        folder = work / "configs" / "experiment"
-        folder.mkdir(parents=True)
-        own = "module.length.least=12, module.length.most=12, 'module.prefix_blocks=[1,2]'"
-        starts = [f"'start.{who}.path=${{folder}}/base'" for who in ("student", "teacher")]
-        (folder / "short.yaml").write_text(
-            "# @package _global_\ndefaults: [rooms_student]\nphases:\n"
-            f"  base: [experiment=rooms_base]\n"
-            f"  student: [experiment=rooms_student, {', '.join(starts)}, {own}]\n"
-        )
-
-
-def run(given: Command, work: Path) -> None:
-    """A command to its end.
-
-    Raises:
-        RuntimeError: it failed, or does not end.
-    """
-    with begin(given, work / "log") as running:
-        status = running.ended(_HANGS)
-    if status != 0:
-        told = (work / "log").read_text(errors="replace")[-1500:]
-        raise RuntimeError(f"{given[0]} {' '.join(given[1])}: status {status}\n{told}")
 
 
 def wholly(case: Case, folder: Path, work: Path) -> Whole:

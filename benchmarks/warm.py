@@ -19,9 +19,12 @@ from pathlib import Path
 import lightning  # noqa: F401 # for the forks
 import matplotlib.pyplot  # noqa: F401
 import scipy.stats  # noqa: F401
+import torch
 import torchmetrics  # noqa: F401
 
+ROOT = Path(__file__).resolve().parents[1]
 Command = tuple[str, list[str]]
+_LONGEST = 300.0  # seconds that a command takes at most
 _LOOKS = 0.02  # seconds between two looks at what runs
 
 
@@ -80,6 +83,19 @@ class Running:
         return [int(pid) for pid, of, state in rows if int(of) == self.pid and state[0] != "Z"]
 
 
+def run(given: Command, work: Path) -> None:
+    """A command to its end.
+
+    Raises:
+        RuntimeError: it failed, or does not end.
+    """
+    with begin(given, work / "log") as running:
+        status = running.ended(_LONGEST)
+    if status != 0:
+        told = (work / "log").read_text(errors="replace")[-1500:]
+        raise RuntimeError(f"{given[0]} {' '.join(given[1])}: status {status}\n{told}")
+
+
 @contextmanager
 def begin(given: Command, log: Path) -> Iterator[Running]:
     """A command that runs while the block does, at most; it writes into the log."""
@@ -99,6 +115,8 @@ def _become(given: Command, log: Path) -> None:
     status = 1
     try:
         os.setsid()
+        os.environ |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+        torch.set_num_threads(1)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)

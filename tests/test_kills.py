@@ -8,26 +8,27 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
-import kills
+from kills import files
+from kills_cases import cases, prepare
 from kills_compared import differences, held
-from warm import begin
+from warm import begin, run
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["benchmark", "recall"])
 def test_what_shares_its_work_among_processes_survives_a_kill(name: str, tmp_path: Path) -> None:
-    kills.prepare(tmp_path, [name])
-    case, log = kills.cases(tmp_path)[name], tmp_path / "log"
+    prepare(tmp_path, [name])
+    case, log = cases(tmp_path)[name], tmp_path / "log"
     folder, whole = tmp_path / "out", tmp_path / "whole"
-    kills.run(case.start(folder), tmp_path)
+    run(case.start(folder), tmp_path)
     folder.rename(whole)
     with begin(case.start(folder), log) as running:
         made = {"benchmark": 5, "recall": 1}[name]  # files; recall's are made in the end
-        assert running.until(lambda: running.processes() > 2 and kills.files(folder) > made, 60)
+        assert running.until(lambda: running.processes() > 2 and files(folder) > made, 60)
         running.send(signal.SIGKILL, group=False)
         assert running.ended(60) == -signal.SIGKILL
         assert running.outlived(15) == 0
-    kills.run(case.again(folder), tmp_path)
+    run(case.again(folder), tmp_path)
     assert differences(held(whole), held(folder), named(whole)) == ([], [])
 
 
