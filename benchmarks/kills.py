@@ -4,7 +4,7 @@
 
 Every command runs in a fork of this process, which has imported what they need, so that kills fall
 into the work; what a command starts itself starts as always. A moment is drawn over the time from
-the first file to the end, or just after one of the files appears. What goes on may be killed again.
+the first file written to the end, or just after a file appears. What goes on may be killed again.
 Prints a row per command, and ends with status 1 if anything differs, is left behind, lives on or is
 not told, or if a command was not killed at all.
 """
@@ -12,13 +12,13 @@ not told, or if a command was not killed at all.
 from __future__ import annotations
 
 import argparse
-import os
 import random
 import shutil
 import signal
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -83,9 +83,13 @@ def wholly(case: Case, folder: Path, work: Path) -> Whole:
     return whole
 
 
-def files(folder: Path) -> int:
-    """How many files there are now."""
-    return sum(len(names) for _, _, names in os.walk(folder))
+def files(folder: Path, since: float = 0.0) -> int:
+    """How many files there are now that were written or locked since some time."""
+    found = 0
+    for file in folder.rglob("*"):
+        with suppress(OSError):
+            found += file.is_file() and file.stat().st_mtime >= since
+    return found
 
 
 def kill(case: Case, folder: Path, whole: Whole, work: Path, tally: Tally) -> bool:
@@ -96,9 +100,9 @@ def kill(case: Case, folder: Path, whole: Whole, work: Path, tally: Tally) -> bo
     group = random.random() < 0.4
     wanted = random.randint(1, whole.files) if first and random.random() < 0.5 else 0
     waits = random.uniform(0, _SOON if wanted else whole.seconds)
+    began = time.time()
     with begin((case.start if first else case.again)(folder), work / "log") as running:
-        there = max(wanted, 1)
-        if first and not running.until(lambda: files(folder) >= there, _HANGS):
+        if not running.until(lambda: files(folder, began) >= max(wanted, 1), _HANGS):
             return False
         if running.ended(waits) is not None:
             return False
