@@ -209,7 +209,7 @@ def test_our_videos_get_the_names_that_vbench_looks_for(tmp_path: Path) -> None:
     assert export_vbench(dict.fromkeys(items, video), tmp_path / "out") == 2
     assert (tmp_path / "out" / "a red fox-3.mp4").resolve() == video.resolve()
     imported = Imported(folder=str(tmp_path / "out"))
-    assert imported._file(items[0]) is not None
+    assert items[0].key in imported._match(tuple(items)).files
 
 
 def test_a_spoilt_video_is_spoilt_as_it_says() -> None:
