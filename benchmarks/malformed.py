@@ -265,6 +265,7 @@ seed=x  whole number
 single_file=maybe  true or false
 contestants=nobody  contestants
 suite=smok  smoke
+contestants.x.folder=nowhere ; +contestant@contestants.x=imported  contestants.x.folder
 suite=moviegen  asked.file
 suite=moviegen ; asked.file=nowhere.txt  nowhere.txt
 suite=moviegen ; asked.file=empty  empty
@@ -338,6 +339,7 @@ OTHERS = [
         """,
     ),
 ]
+_TERMS = ("asked.fps=8", "asked.size=[16,16]", "contestants=smoke")
 CASES = [
     *_of("generate", GENERATE, "checkpoint=."),
     *_of("generate", BARE),
@@ -347,11 +349,8 @@ CASES = [
     *_of("recall", RECALL, "oracle=."),
     *OTHERS,
     *(Case("generate", (f"checkpoint={name}", "seconds=1"), name) for name in WEIGHTS),
-    *(Case("evaluate", (f"videos={name}",), name, True) for name in chain(VIDEOS, LISTS)),
-    *(
-        Case("benchmark", ("suite=vbench", f"asked.file={name}", "contestants=smoke"), name)
-        for name in LISTS
-    ),
+    *(Case("evaluate", (f"videos={name}",), name, name in VIDEOS) for name in chain(VIDEOS, LISTS)),
+    *(Case("benchmark", ("suite=vbench", f"asked.file={name}", *_TERMS), name) for name in LISTS),
 ]
 """Everything that is tried."""
 

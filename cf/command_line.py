@@ -55,8 +55,8 @@ def command(
             try:
                 return task(cfg)
             except SystemExit as left:
-                if left.code == 1 and fresh:
-                    _tidy(place)
+                if left.code == 1:
+                    _tidy(place) if fresh else _remove_empty_logs(place)
                 raise
 
         run = hydra.main(version_base="1.3", config_path=folder, config_name=name)(kept)
@@ -266,11 +266,22 @@ def _hydra_of(cfg: DictConfig) -> Iterator[None]:
         instance.cfg = before
 
 
+def _remove_empty_logs(folder: Path) -> None:
+    """Of a command that was refused in a folder of something else; who works there has a lock."""
+    if not (folder / ".lock").exists():
+        for one in folder.glob("*.log"):
+            if not one.stat().st_size:
+                one.unlink()
+
+
 def _tidy(folder: Path) -> None:
     """Remove the folder of a run that ended with a mistake before it left anything of worth."""
     left = list(folder.rglob("*")) if folder.is_dir() else []
     files = [one for one in left if not one.is_dir()]
-    if any(one.suffix not in (".log", ".0") and one.name not in _EMPTY for one in files):
+    if not all(
+        one.suffix == ".log" or one.name in _EMPTY or one.name.startswith("events.out.tfevents.")
+        for one in files
+    ):
         return
     for one in files:
         one.unlink()

@@ -272,6 +272,20 @@ def test_a_mistake_that_is_found_late_leaves_no_folder(refused: Command, tmp_pat
     assert not any(tmp_path.iterdir())
 
 
+def test_a_refused_command_leaves_a_folder_of_something_else_as_it_was(
+    refused: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "config.yaml").write_text("- 1\n")
+    assert "config.yaml" in refused("cf.fit", f"resume={tmp_path}")
+    assert [one.name for one in tmp_path.iterdir()] == ["config.yaml"]
+
+
+def test_a_path_that_was_typed_must_be_there(refused: Command, tmp_path: Path) -> None:
+    theirs = ("+contestant@contestants.x=imported", "contestants.x.folder=nowhere")
+    assert "contestants.x.folder: " in refused("cf.benchmark", "suite=smoke", *theirs)
+    assert not any(tmp_path.iterdir())
+
+
 def test_a_sweep_is_checked_before_its_first_run(refused: Command, tmp_path: Path) -> None:
     assert "got 'x'" in refused("cf.generate", "checkpoint=.", "-m", "seed=1,x")
     assert not any(tmp_path.iterdir())

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Sequence
+from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
 
 from cf.bench.entries import Entry
 from cf.entry import Settings
+from cf.literal import PATHS
 from cf.naming import meant
 from cf.paths import CONFIG_DIR
 from cf.text_files import yaml_of
@@ -25,8 +27,11 @@ def check_names(settings: Settings, entered: Sequence[Entry], typed: Collection[
         typed: settings that were given on the command line.
 
     Raises:
-        ValueError: a name of headline, gates, pareto or unranked is wrong; shows the nearest.
+        ValueError: a name of headline, gates, pareto or unranked is wrong; shows the nearest; or
+            a path that was typed leads nowhere.
     """
+    for one in entered:
+        _check_paths(one, typed)
     there = [name for name, one in settings["metrics"].items() if one is not None]
     gates = [name for name, bounds in settings["gates"].items() if bounds is not None]
     axes = list(settings["pareto"].values())
@@ -42,6 +47,14 @@ def check_names(settings: Settings, entered: Sequence[Entry], typed: Collection[
     people = [name for one in entered for name in (one.name, one.files)]
     known = {*people, *(settings["contestants"] or {}), *_known_contestants()}
     _check("unranked", settings["unranked"], people, known, "unranked" in typed, "contestants")
+
+
+def _check_paths(one: Entry, typed: Collection[str]) -> None:
+    """A contestant that is not at hand may stay away, unless a user typed where it is."""
+    own = [name for name in typed if name.startswith(f"contestants.{one.name}.")]
+    paths = [name for name in own if any(fnmatchcase(name, pattern) for pattern in PATHS)]
+    if one.missing and paths:
+        raise ValueError(f"{paths[0]}: {one.missing}")
 
 
 def _check(

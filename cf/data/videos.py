@@ -53,6 +53,8 @@ class VideoFolder(EndlessData):
             )
         if not 0 <= val_fraction < 1:
             raise ValueError(f"val_fraction lies in [0, 1); got {val_fraction}")
+        if not str(folder):
+            raise ValueError("data.folder must be a path, got ''")
         self.folder = Path(folder)
         self.clip_frames, self.fps, self.size = clip_frames, fps, (size[0], size[1])
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
