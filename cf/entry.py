@@ -81,8 +81,8 @@ def build(settings: Settings, where: str, **overrides: Any) -> Any:
     Raises:
         ValueError: an unknown setting, a missing one, or a value of the wrong kind.
     """
-    check(settings, where)
     rest = {name: value for name, value in settings.items() if name not in overrides}
+    check(rest, where)
     if overrides:
         rest["_partial_"] = True
     try:
