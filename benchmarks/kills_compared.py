@@ -53,7 +53,7 @@ def _content(file: Path) -> Any:
         return {k: _plain(v) for k, v in load_file(file).items()}
     if file.suffix in (".ckpt", ".pt"):
         return _plain(torch.load(file, weights_only=True, map_location="cpu"))
-    if file.suffix == ".csv":
+    if file.suffix == ".csv" and file.read_text().strip():
         table = pd.read_csv(file)
         kept = [one for one in table if not any(part in str(one) for part in _TIMED)]
         return table[kept].to_csv()
