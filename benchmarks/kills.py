@@ -171,18 +171,23 @@ def main() -> None:
     work = Path(tempfile.mkdtemp(prefix="kills"))
     try:
         known = cases(work)
-        names = given.commands or list(known)
+        names = list(given.commands or known)
         prepare(work, names)
         tallies = {name: Tally() for name in names}
         wholes: dict[str, Whole] = {}
-        while sum(one.kills for one in tallies.values()) < given.kills:
+        while names and sum(one.kills for one in tallies.values()) < given.kills:
             name = min(names, key=lambda one: tallies[one].turn())
             if (began := time.monotonic()) > ends or tallies[name].attempts > 4 * given.kills:
                 break
             tallies[name].attempts += 1
             folder, tally = work / "runs" / name, tallies[name]
             if name not in wholes:
-                wholes[name] = wholly(known[name], folder, work)
+                try:
+                    wholes[name] = wholly(known[name], folder, work)
+                except RuntimeError as error:
+                    tally.told.append(f"without a kill: {error}")
+                    names.remove(name)
+                    continue
                 say(f"{name}: {wholes[name].seconds:.1f} s of work, {wholes[name].files} files\n")
             before = tally.kills, len(tally.told)
             most = given.kills - sum(one.kills for one in tallies.values())

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import traceback
+import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -123,7 +124,9 @@ def _become(given: Command, log: Path) -> None:
         os.dup2(handle, 1)
         os.dup2(handle, 2)
         module, sys.argv = given[0], [given[0], *given[1]]
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
+        fresh = types.ModuleType("__main__")  # in which workers look for what is pickled
+        sys.modules["__main__"] = sys.modules["__mp_main__"] = fresh
+        runpy._run_module_as_main(module, alter_argv=False)  # type: ignore[attr-defined]
         status = 0
     except SystemExit as ended:
         status = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
