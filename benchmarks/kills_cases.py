@@ -47,7 +47,8 @@ def cases(work: Path) -> dict[str, Case]:
         def again(place: Path) -> Command:
             begun = any((place / one).is_file() for one in ("config.yaml", "phases.yaml"))
             if begun and random.random() < 0.5:
-                return "cf.fit", [f"resume={place}"]
+                own = settings[:2] if settings[0] == "--config-dir" else ()
+                return "cf.fit", [*own, f"resume={place}"]
             return case.start(place)
 
         return Case(case.start, again)

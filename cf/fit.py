@@ -42,10 +42,10 @@ def _fit(cfg: DictConfig) -> None:
         resumes = not OmegaConf.is_missing(cfg, "resume")
         overrides = HydraConfig.get().overrides.task
         if resumes and Phases.started(folder.path):
-            Phases.load(folder.path, cfg.trust).resumed(overrides).run()
+            Phases.load(folder.path, cfg.trust).resumed(overrides, _given_config_dir()).run()
         elif not resumes and cfg.phases:
             phases = plain(cfg)["phases"]
-            Phases.start(folder.path, phases, overrides, _given_config_dir()).run()
+            Phases.start(folder.path, phases, overrides, _given_config_dir(), cfg.trust).run()
         else:
             if resumes:
                 settings = folder.settings(overrides)

@@ -2,6 +2,7 @@
 
 import logging
 import re
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -53,8 +54,7 @@ class Phases:
         """The training that was begun in a folder, wherever that is now.
 
         Raises:
-            ValueError: if the file that tells its phases is damaged or, without `trust`, asks for
-                what a stranger's may not ask for.
+            ValueError: if the file that tells its phases is damaged.
         """
         file = folder / "phases.yaml"
         saved = yaml_of(file, "list of phases")
@@ -70,10 +70,7 @@ class Phases:
             ) from None
         begun = _begun(folder, list(phases))
         found = {name: _seen_from(part, folder, begun) for name, part in phases.items()}
-        made = cls(folder, found, _seen_from(shared, folder, begun), given, trust)
-        if not trust:
-            vet_phases(made.phases, made.shared, given, file)
-        return made
+        return cls(folder, found, _seen_from(shared, folder, begun), given, trust)
 
     @classmethod
     def start(
@@ -82,6 +79,7 @@ class Phases:
         phases: Mapping[str, Sequence[str]],
         overrides: Sequence[str],
         config_dir: str | None = None,
+        trust: bool = False,
     ) -> "Phases":
         """A new training, written down so that it can be resumed.
 
@@ -90,11 +88,11 @@ class Phases:
         """
         names = ((one, one.lstrip("+~").split("=")[0]) for one in overrides)
         shared = [one for one, name in names if name.split(".")[0] not in _OWN and name not in _OWN]
-        made = cls(folder, {k: list(v) for k, v in phases.items()}, shared, config_dir)
+        made = cls(folder, {k: list(v) for k, v in phases.items()}, shared, config_dir, trust)
         if cls.started(folder) and cls.load(folder) != made:
             raise ValueError(
                 f"{folder} holds a training in phases with other settings; go on with it by "
-                f"{resuming(folder)}, or give another hydra.run.dir"
+                f"{cls.load(folder).again}, or give another hydra.run.dir"
             )
         told = {name: _told_from(part, folder) for name, part in made.phases.items()}
         saved = {
@@ -106,12 +104,26 @@ class Phases:
         write_text(folder / "phases.yaml", text)
         return made
 
-    def resumed(self, overrides: Sequence[str]) -> "Phases":
+    @property
+    def again(self) -> str:
+        """The command that goes on with it."""
+        given = "" if self.config_dir is None else f" --config-dir {shlex.quote(self.config_dir)}"
+        return resuming(self.folder) + given + (" trust=true" if self.trust else "")
+
+    def resumed(self, overrides: Sequence[str], config_dir: str | None = None) -> "Phases":
         """The same, to be run on.
 
+        Attributes:
+            config_dir: a folder of further settings that the user named again, and so trusts.
+
         Raises:
-            ValueError: if settings are to be exchanged, for it is not said of which phase.
+            ValueError: if settings are to be exchanged, for it is not said of which phase; or if
+                its file, which is not trusted, asks for what a stranger's may not ask for.
         """
+        if not self.trust:
+            named = config_dir is not None and config_dir == self.config_dir
+            folder = None if named else self.config_dir
+            vet_phases(self.phases, self.shared, folder, self.folder / "phases.yaml")
         others = [one for one in overrides if one.lstrip("+~").split("=")[0] not in _OWN]
         if others:
             raise ValueError(
@@ -148,13 +160,13 @@ class Phases:
             try:
                 status = run([sys.executable, "-m", "cf.fit", *arguments])
             except Stopped as stopped:
-                log.info("%s; go on with: %s", stopped, resuming(self.folder))
+                log.info("%s; go on with: %s", stopped, self.again)
                 stopped.told = True
                 raise
             if status or not phase.finished():
                 raise ValueError(
                     f"phase {name} did not finish; its message stands above. Go on with: "
-                    f"{resuming(self.folder)}"
+                    f"{self.again}"
                 )
         last = list(self.phases)[-1]
         network = RunFolder(self.folder / last).export

@@ -73,7 +73,8 @@ def vet_phases(
     Raises:
         ValueError: naming the setting, and the remedy.
     """
-    refused = [] if config_dir is None else [f"the settings in {config_dir}"]
+    own = "" if config_dir is None else f"if they are yours, add --config-dir {config_dir}; "
+    refused = [] if config_dir is None else [f"the settings in {config_dir} (--config-dir)"]
     refused += [
         f"a phase named {name!r}"
         for name in phases
@@ -82,8 +83,8 @@ def vet_phases(
     refused += [one[:200] for one in chain(shared, *phases.values()) if not _harmless(one)]
     if refused:
         raise ValueError(
-            f"{file} asks for {refused[0]}; a training that you did not make may run any code: "
-            f"if you know who made it and trust them, add trust=true"
+            f"{file} asks for {refused[0]}; {own}a training that you did not make may run any "
+            f"code: if you know who made it and trust them, add trust=true"
         )
 
 

@@ -263,11 +263,12 @@ def test_phases_follow_one_another_survive_a_kill_and_are_not_repeated(tmp_path:
     assert done.returncode == 0, done.stdout + done.stderr
     kill_in("base", killed, *given, f"hydra.run.dir={killed}")
     assert not (killed / "student").exists()
-    kill_in("student", killed, f"resume={killed}")
+    again = (f"resume={killed}", "--config-dir", str(tmp_path / "configs"))
+    kill_in("student", killed, *again)
     copied, before = tmp_path / "other place" / "copied", contents(killed)
     shutil.copytree(killed, copied)
     base = (copied / "base" / "network.safetensors").stat().st_mtime_ns
-    done = run("cf.fit", f"resume={copied}")
+    done = run("cf.fit", f"resume={copied}", *again[1:])
     assert done.returncode == 0, done.stdout + done.stderr
     assert "phase base is finished" in done.stdout + done.stderr
     assert (copied / "base" / "network.safetensors").stat().st_mtime_ns == base
@@ -306,8 +307,10 @@ def test_phases_do_not_mix_what_was_trained_under_other_settings(
     with pytest.raises(ValueError, match="with other settings; go on with it"):
         Phases.start(folder, phases, ["seed=2"], "some")
     with pytest.raises(ValueError, match=r"trainer.max_steps=9: a training in phases keeps"):
-        begun.resumed([f"resume={folder}", "trainer.max_steps=9"])
-    assert begun.resumed([f"resume={folder}"]) == begun
+        begun.resumed([f"resume={folder}", "trainer.max_steps=9"], "some")
+    assert begun.resumed([f"resume={folder}"], "some") == begun
+    with pytest.raises(ValueError, match=r"the settings in some .* add --config-dir some"):
+        begun.resumed([f"resume={folder}"])
 
     shutil.copytree(start, folder / "base")
     fit(folder / "student", *student(folder / "base", "objective=direct_forcing"))
