@@ -58,7 +58,7 @@ class Imported(Contestant):
         """The folder, or any video in it."""
         if not Path(self.folder).is_dir():
             return f"folder {self.folder!r} not found"
-        if self.listed is not None and not Path(self.listed).is_file():
+        if self.listed is not None and not os.path.isfile(self.listed):
             return f"{self.listed} not found"
         return "" if self._files() else listed_in(Path(self.folder)).told()
 
@@ -79,7 +79,7 @@ class Imported(Contestant):
 
     def fingerprint(self) -> str:
         """Names, sizes and times of the files."""
-        stats = [(name, p.stat()) for name, p in sorted(self._files().items()) if p.is_file()]
+        stats = [(name, p.stat()) for name, p in sorted(self._files().items()) if os.path.isfile(p)]
         told = repr([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats])
         return hashlib.sha256(told.encode()).hexdigest()
 
@@ -94,7 +94,7 @@ class Imported(Contestant):
         found = self._match(items)
         if found.twice or not found.files or (found.missing and not self.partial):
             raise ValueError(told(found, self.listed or self.folder, f"contestants.{name}"))
-        there = [one for one in found.files.values() if self._files()[one].is_file()]
+        there = [one for one in found.files.values() if os.path.isfile(self._files()[one])]
         if not there:
             first = self._files()[next(iter(found.files.values()))]
             raise ValueError(f"not one file that {self.listed} lists exists; the first: {first}")
@@ -104,7 +104,7 @@ class Imported(Contestant):
         file = self._file(take)
         if file is None:
             return f"{self.listed or self.folder} has no file for {described(take.item)}"
-        return "" if file.is_file() else f"{self.listed} lists {file}, which is not there"
+        return "" if os.path.isfile(file) else f"{self.listed} lists {file}, which is not there"
 
     def play(self, take: Take, device: str) -> Iterator[Piece]:
         """The file, a few seconds at a time, up to its end."""

@@ -1,6 +1,7 @@
 """Which video files are to be measured, whose they are, and which of them belong together."""
 
 import hashlib
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -48,7 +49,7 @@ class Listed:
     def text(self) -> str:
         """What the video was to show: a .txt file beside it, of the same name, else its prompt."""
         beside = self.path.with_suffix(".txt")
-        return text_of(beside, "caption").strip() if beside.is_file() else self.prompt
+        return text_of(beside, "caption").strip() if os.path.isfile(beside) else self.prompt
 
 
 def number(text: str) -> int:
@@ -96,7 +97,7 @@ def _names(places: Sequence[Path]) -> list[str]:
     if twice:
         raise ValueError(f"{twice[0]} is given twice; give each once")
     # Only a file has an ending: the folders wan2.1 and wan2.2 are two.
-    parts = [(one if one.is_dir() else one.with_suffix("")).parts for one in whole]
+    parts = [(one if os.path.isdir(one) else one.with_suffix("")).parts for one in whole]
     for length in range(1, max(map(len, parts), default=0) + 1):
         names = ["/".join(part[-length:]) for part in parts]
         if len(set(names)) == len(names):
@@ -106,13 +107,13 @@ def _names(places: Sequence[Path]) -> list[str]:
 
 def _at(place: Path, contestant: str, matcher: re.Pattern[str] | None) -> Iterator[Listed]:
     """The videos of a folder, a csv file, or the one video file."""
-    if place.is_dir():
+    if os.path.isdir(place):
         files = listed_in(place)
         if not files.videos:
             raise ValueError(f"{files.told()}; give a folder of videos, video files or a csv")
         for path in files.videos:
             yield _file(path, contestant, matcher, path.relative_to(place))
-    elif place.suffix.lower() == ".csv" and place.is_file():
+    elif place.suffix.lower() == ".csv" and os.path.isfile(place):
         yield from _rows(place, contestant)
     elif is_video(place):
         yield _file(place, contestant, matcher)

@@ -1,5 +1,6 @@
 """Video files opened with PyAV: only files, only formats of videos, only pictures that fit."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -73,7 +74,7 @@ def opened(path: str | Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     path = Path(path)
     limit = {"max_pixels": str(MOST_PIXELS)}
     try:
-        if not path.is_file():
+        if not os.path.isfile(path):  # of a name that is too long as well
             raise UnreadableVideo(path, "there is no such file")
         if path.stat().st_size == 0:
             raise UnreadableVideo(path, "the file is empty (0 bytes)")

@@ -1,5 +1,6 @@
 """Clips of real video files, sampled by timestamp, upright, cover-scaled and centre-cropped."""
 
+import os
 import warnings
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -116,7 +117,7 @@ def read_image(path: str | Path, size: Sequence[int] | None = None) -> Float[Ten
         UnreadableVideo: the file is missing or not a picture.
     """
     path = Path(path)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UnreadableVideo(path, "there is no such file")
     _refuse_picture(path)
     data = np.frombuffer(path.read_bytes(), np.uint8)
