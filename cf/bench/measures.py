@@ -75,8 +75,7 @@ def _texts(items: Iterable[Item]) -> dict[int, str]:
 
 def _build(key: str, one: Settings, texts: Mapping[int, str]) -> VideoMetric:
     more: dict[str, Any] = {}
-    given = {name: value for name, value in one.items() if (name, value) != ("texts", None)}
-    check(given, f"metrics.{key}")
+    check(one, f"metrics.{key}")
     if isinstance(one.get("extractor"), dict):
         more["extractor"] = _extractor(json.dumps(one["extractor"], sort_keys=True))
     if "texts" in one and one["texts"] is None:

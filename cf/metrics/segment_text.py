@@ -27,7 +27,7 @@ class _BySegment(VideoMetric):
     def __init__(
         self,
         extractor: Extractor,
-        texts: Mapping[int, str],
+        texts: Mapping[int, str] | None,
         *,
         rate: float | None = None,
         **kwargs: Any,
@@ -110,7 +110,7 @@ class SegmentTextSimilarity(_BySegment):
     `SwitchResponse`.
 
     Attributes:
-        texts: prompt_id -> text.
+        texts: prompt_id -> text; null in settings takes the videos' own prompts.
         rate: frames per second that are looked at; None for all.
 
     >>> import torch
@@ -155,7 +155,7 @@ class SwitchResponse(_BySegment):
     good as a transition, and whether what should stay does stay is not asked.
 
     Attributes:
-        texts: prompt_id -> text.
+        texts: prompt_id -> text; null in settings takes the videos' own prompts.
         rate: frames per second that are looked at; None for all.
 
     >>> import torch

@@ -33,7 +33,7 @@ class TextSimilarity(VideoMetric):
     a frozen video scores well.
 
     Attributes:
-        texts: prompt_id -> text.
+        texts: prompt_id -> text; null in settings takes the videos' own prompts.
         times: seconds.
         rate: frames per second that are looked at; None for all, as the protocol has it.
 
@@ -61,7 +61,7 @@ class TextSimilarity(VideoMetric):
     def __init__(
         self,
         extractor: Extractor,
-        texts: Mapping[int, str],
+        texts: Mapping[int, str] | None,
         *,
         times: Sequence[float] = moments.TIMES,
         rate: float | None = None,
@@ -125,7 +125,7 @@ class PromptDrift(VideoMetric):
     never showed its prompt, so read it next to `TextSimilarity`.
 
     Attributes:
-        texts: prompt_id -> text.
+        texts: prompt_id -> text; null in settings takes the videos' own prompts.
         rate: frames per second that are looked at.
 
     >>> import torch
@@ -152,7 +152,7 @@ class PromptDrift(VideoMetric):
     def __init__(
         self,
         extractor: Extractor,
-        texts: Mapping[int, str],
+        texts: Mapping[int, str] | None,
         *,
         rate: float = 4.0,
         window: float = 1.0,

@@ -24,7 +24,7 @@ class Texts:
     vectors: Mapping[int, Float[Tensor, " d"]]
 
     @staticmethod
-    def of(extractor: Extractor, texts: Mapping[int, str]) -> "Texts":
+    def of(extractor: Extractor, texts: Mapping[int, str] | None) -> "Texts":
         """By the extractor's text tower.
 
         Raises:
@@ -37,7 +37,7 @@ class Texts:
                 f"clip-vit-b32 is"
             )
         if not texts:
-            raise ValueError("texts={} must give the text of each prompt_id")
+            raise ValueError(f"texts={texts} must give the text of each prompt_id")
         known = _KNOWN.setdefault(extractor, {})
         with torch.no_grad():  # one by one, so that a text's vector never depends on others
             for text in set(texts.values()) - set(known):
