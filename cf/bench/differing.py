@@ -85,7 +85,7 @@ def markdown(found: Differing, sides: Sequence[Method]) -> str:
     table = found.table(sides)
     parts = ["## Settings that differ", ""]
     if len(table):
-        parts += markdown_of([list(table.columns), *table.to_numpy()])
+        parts += markdown_of([list(table.columns), *table.to_numpy().tolist()])
     else:
         parts.append("None.")
     if found.by_seed:
