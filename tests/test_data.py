@@ -454,7 +454,8 @@ def test_drawn_clips_are_real_moving_videos_and_the_same_again(tmp_path: Path) -
     first, again = (draw_clips(tmp_path / name, **options) for name in ("a", "b"))
     assert [path.name for path in first] == ["shapes_000.mp4", "shapes_001.mp4"]
     info = probe(first[0])
-    assert (info.duration, info.fps, info.height, info.width) == (1.5, 12.0, 48, 64)
+    assert info.duration == pytest.approx(1.5)
+    assert (info.fps, info.height, info.width) == (12.0, 48, 64)
     frames = [read_video(path) for path in first]
     assert torch.equal(frames[0], read_video(again[0]))
     assert (frames[0] - frames[1]).abs().mean() > 0.03
