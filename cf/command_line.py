@@ -211,6 +211,10 @@ def _mistake(name: str, settings: Sequence[str], error: HydraException) -> str:
     known = [one for one in _names(cfg) if not outer or one.startswith(outer.split(".")[0])]
     if not known:
         known = list(_names(cfg))
+    key = re.search(r"Key '([^']*)' is not in struct", str(error.__cause__))
+    if wrong in known and key is not None:  # a mapping that takes certain names alone
+        inner = [one.removeprefix(f"{wrong}.") for one in known if one.startswith(f"{wrong}.")]
+        return f"{wrong}: {unknown(key[1], inner)}"
     return unknown(wrong, known)
 
 

@@ -2,7 +2,9 @@
 
 import logging
 import os
+import signal
 import socket
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,9 @@ import pytest
 import torch
 
 torch.set_num_threads(1)
+# What is started in the background ignores Ctrl-C, and so would the commands that tests start.
+if threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 # Whole numbers in YAML may stand for floats; Self is beyond what beartype checks in a method.
 jaxtyping.install_import_hook(
     "cf",

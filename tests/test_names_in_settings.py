@@ -20,7 +20,7 @@ SMOKE = ("suite=smoke", "workers=0", "devices=cpu", "report=false", "tensorboard
             "headline=[subject_consistency]",
             "headline: 'subject_consistency' is none of the metrics",
         ),
-        ("gates={lop_rate: [0,1]}", "gates: 'lop_rate'"),
+        ("gates={lop_rate: [0,1]}", "gates: .*'lop_rate'; did you mean loop_rate"),
         ("gates.static_fraction=[2,1]", r"gates.static_fraction=\[2.*lets nothing through"),
         ("pareto.up=consistency", "pareto: 'consistency'"),
         ("unranked=[truht]", "unranked: 'truht'.*'truth' meant"),

@@ -57,8 +57,8 @@ def test_every_network_is_measured_under_every_memory(network: Path, tmp_path: P
     ("settings", "named"),
     [
         ([], "students must be given"),
-        (["students={a: nowhere}", "given=96"], "given=96"),
-        (["students={a: nowhere}", "data=videos", "data.folder=x"], "data=rooms"),
+        (["students={a: .}", "given=96"], "given=96"),
+        (["students={a: .}", "data=videos", "data.folder=x"], "data=rooms"),
     ],
 )
 def test_recall_refuses_in_one_message(settings: list[str], named: str, refused: Command) -> None:

@@ -14,7 +14,7 @@ from cf.metrics.extractors.lookup import find
 from cf.metrics.full_reference import FullReference
 
 Net = Literal["alex", "vgg", "squeeze"]
-_BATCH = 8
+_BATCH = 8  # on a GPU; on a CPU one pair at a time, whose sums depend on no other
 _LEAST: dict[Net, int] = {"alex": 31, "vgg": 16, "squeeze": 17}
 """Pixels of height and width below which a backbone's last layer is empty."""
 
@@ -72,10 +72,11 @@ class Perceptual:
                 f"enlarge them to at least {_LEAST[self.net]}"
             )
         found = []
-        for one, other in zip(frames.split(_BATCH), true.split(_BATCH), strict=True):
+        batch = 1 if torch.device(self.device).type == "cpu" else _BATCH
+        for one, other in zip(frames.split(batch), true.split(batch), strict=True):
             count = len(one)
             pair = [
-                torch.cat((part, part[:1].expand(_BATCH - count, -1, -1, -1))).to(self.device)
+                torch.cat((part, part[:1].expand(batch - count, -1, -1, -1))).to(self.device)
                 for part in (one.float(), other.float())
             ]
             with torch.no_grad():
