@@ -27,10 +27,20 @@ def checked(command: str, settings: Settings, groups: list[str], deep: bool = Tr
     _fields(schema, settings, "", groups)
     for name in groups if deep else ():
         if isinstance(settings.get(name), dict):
-            check(settings[name], name)
+            check(_each_alone(settings[name]), name)
     contradiction = getattr(schema, "contradiction", None)
     if contradiction is not None and (message := contradiction(settings)):
         raise ValueError(message)
+
+
+def _each_alone(group: Settings) -> Settings:
+    """The group with a contestant of several trainings as each of them is built (`cf.bench`)."""
+    several = {
+        name: {**one, "checkpoint": one["checkpoint"][0]}
+        for name, one in group.items()
+        if isinstance(one, dict) and isinstance(one.get("checkpoint"), list) and one["checkpoint"]
+    }
+    return {**group, **several}
 
 
 def _fields(schema: type, settings: Settings, at: str, groups: list[str]) -> None:

@@ -14,7 +14,14 @@ PROMPTS = ("prompt", "*.negative_prompt")
 """Texts that may say anything, `null` included."""
 TEXTS = (
     *PROMPTS,
-    *("pattern", "title", "contestants.*.source", "contestants.*.how", "contestants.*.note"),
+    *(
+        "pattern",
+        "title",
+        "contestants.*.pattern",
+        "contestants.*.source",
+        "contestants.*.how",
+        "contestants.*.note",
+    ),
     *("weights.container", "*.weights.container", "start.*.container", "start.*.sha256"),
 )
 """Texts that may be null, which means that there is none."""
