@@ -45,7 +45,7 @@ def test_the_demo_ends_with_a_table_and_says_where_everything_is(tmp_path: Path)
     for name in ("recall.md", "recall.png", "recall.mp4", "recall_sheet.png"):
         assert str(tmp_path / "demo" / "recall" / name) in told
         assert (tmp_path / "demo" / "recall" / name).stat().st_size > 0
-    assert f"tensorboard --logdir {tmp_path / 'demo'}" in told
+    assert f"tensorboard.main --logdir {tmp_path / 'demo'}" in told
     table = pd.read_csv(tmp_path / "demo" / "recall" / "recall.csv")
     students = {f"{s}, {m}" for s in ("full_history", "memoryless") for m in ("full", "slow_fast")}
     assert {"truth", "oracle", *students} <= set(table["contestant"])
