@@ -21,7 +21,7 @@ _ACCENT = 0.5
 
 
 @dataclass(frozen=True)
-class Item:
+class PlacedThing:
     """A thing that stands in a room: which of `THINGS`, and where, in map units."""
 
     thing: int
@@ -49,7 +49,7 @@ class Room:
     floor: str
     ceiling: str
     light: int
-    items: tuple[Item, ...]
+    items: tuple[PlacedThing, ...]
 
     @property
     def centre(self) -> tuple[int, int]:
@@ -178,6 +178,6 @@ def _furnished(room: Room, rng: np.random.Generator, things: int) -> Room:
         ceiling=str(rng.choice(sorted(CEILINGS))),
         light=int(rng.integers(176, 256)),
         items=tuple(
-            Item(kind, *corners[at]) for kind, at in sorted(zip(kinds, places, strict=True))
+            PlacedThing(kind, *corners[at]) for kind, at in sorted(zip(kinds, places, strict=True))
         ),
     )
