@@ -21,9 +21,11 @@ import pytest
 import torch
 
 torch.set_num_threads(1)
-# What is started in the background ignores Ctrl-C, and so would the commands that tests start.
+# What is started in the background ignores Ctrl-C, and under nohup hang-ups too; so would
+# the commands that tests start.
 if threading.current_thread() is threading.main_thread():
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 # Whole numbers in YAML may stand for floats; Self is beyond what beartype checks in a method.
 jaxtyping.install_import_hook(
     "cf",

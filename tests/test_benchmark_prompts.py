@@ -92,9 +92,13 @@ def test_a_suite_of_prompts_runs_from_end_to_end(
     assert "dino" in reason["subject_consistency"]
     assert "Not measured (1)" in page
     seeds = 2 if suite == "vbench" else 1
-    texts = [FOX, FOX] if kind == "jsonl" else [FOX, SEA]
-    names = {f"{text}-{seed}.mp4" for text in texts for seed in range(seeds)}
-    assert {one.name for one in (tmp_path / "vbench" / "drawn").glob("*.mp4")} == names
+    exported = pd.read_csv(tmp_path / "vbench" / "drawn" / "prompts.csv")
+    texts = [FOX, FOX] if kind == "jsonl" else [FOX, SEA]  # those of a switch begin with one text
+    assert sorted(exported["prompt"]) == sorted(text for text in texts for _ in range(seeds))
+    assert set(exported["path"]) == {one.name for one in (tmp_path / "vbench/drawn").glob("*.mp4")}
+    assert exported["path"].nunique() == len(first)  # each video has a file
+    for text in set(texts):
+        assert f"{text}-0.mp4" in set(exported["path"])
 
 
 @pytest.mark.slow
