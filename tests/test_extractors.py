@@ -1,6 +1,7 @@
 """Extractors of published weights: each frame on its own, prepared as the protocol says."""
 
 import pickle
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -174,6 +175,15 @@ def test_a_file_of_another_width_is_refused(
         Dino("tiny-dino", clip)
     with pytest.raises(ValueError, match="no weights are named 'auto'"):
         Dino("auto")
+
+
+def test_without_transformers_the_message_says_what_to_install(
+    dino: Path, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    for make, name, path in ((Dino, "tiny-dino", dino), (ClipExtractor, "tiny-clip", clip)):
+        with pytest.raises(ImportError, match=r"pip install 'context-forcing\[features\]'"):
+            make(name, path)
 
 
 def test_torchscript_is_read_without_running_it(tmp_path: Path) -> None:

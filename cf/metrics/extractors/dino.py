@@ -1,46 +1,56 @@
 """DINO's and DINOv2's class tokens as features of frames."""
 
+import math
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 from torchvision.transforms.functional import InterpolationMode, normalize, resize
 
-from cf.metrics.extractors.names import dino_names
-from cf.metrics.extractors.network import Network
-from cf.metrics.extractors.vision_transformer import VisionTransformer
+from cf.metrics.extractors.hugging_face import filled, transformers
+from cf.metrics.extractors.names import depth, dino_names
+from cf.metrics.extractors.network import HEAD_WIDTH, Network
 
 _MEAN = [0.485, 0.456, 0.406]
 _STD = [0.229, 0.224, 0.225]
+_NUDGE = 0.1
+"""Added to the number of patches when positions are interpolated, in both releases."""
 
 
 class Dino(Network):
     """The class token of DINO ViT-B/16 (arXiv 2104.14294) or DINOv2 ViT-S/14 or B/14 (2304.07193).
 
-    Frames are resized to a short side of 224 pixels, bilinearly and without antialiasing, and are
-    not cropped: the preprocessing of VBench's subject consistency, used for DINOv2 as well.
+    The network is that of `transformers` (extra `features`), its positions as released. Frames are
+    resized to a short side of 224 pixels, bilinearly and without antialiasing, and are not cropped:
+    the preprocessing of VBench's subject consistency, used for DINOv2 as well.
 
     Blind to where things are, mostly: the class token summarises the picture. Small objects count
     for little, and rows and columns of pixels that fill no patch at the right and at the bottom for
     nothing.
     """
 
-    network: VisionTransformer
+    network: Any
 
     def build(self, state: dict[str, Tensor]) -> nn.Module:
         """See `Network`."""
-        return VisionTransformer.of(dino_names(state))
+        return vision_transformer(dino_names(state))
 
     @property
     def width(self) -> int:
         """See `Extractor`."""
-        return self.network.width
+        return int(self.network.config.hidden_size)
 
     def prepare(self, frames: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 size1 size2"]:
         """See `Network`."""
         sized = resize(frames, [224], InterpolationMode.BILINEAR, antialias=False)
         normalised: Tensor = normalize(sized, _MEAN, _STD)
         return normalised
+
+    def forward(self, pictures: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
+        """See `Network`."""
+        return class_token(self.network, pictures)
 
     def preprocessing(self) -> dict[str, Any]:
         """See `Network`."""
@@ -51,3 +61,63 @@ class Dino(Network):
             "mean": _MEAN,
             "std": _STD,
         }
+
+
+def vision_transformer(state: dict[str, Tensor]) -> nn.Module:
+    """DINO's or DINOv2's network, built to the shapes of its weights in Hugging Face's layout.
+
+    Raises:
+        ValueError: if names or shapes are not those of one of them.
+    """
+    patches = state.get("embeddings.patch_embeddings.projection.weight")
+    positions = state.get("embeddings.position_embeddings")
+    if patches is None or positions is None:
+        raise ValueError("these are not the weights of DINO or DINOv2: patches or positions lack")
+    width, _, patch, _ = patches.shape
+    shape = {
+        "hidden_size": width,
+        "num_hidden_layers": depth(state, "encoder.layer."),
+        "num_attention_heads": width // HEAD_WIDTH,
+        "image_size": patch * math.isqrt(positions.shape[1] - 1),
+        "patch_size": patch,
+        "layer_norm_eps": 1e-6,
+    }
+    library = transformers()
+    if "embeddings.mask_token" in state:
+        network: Any = filled("Dinov2Model", library.Dinov2Config(**shape), state, "DINOv2")
+    else:
+        config = library.ViTConfig(intermediate_size=4 * width, **shape)
+        network = filled("ViTModel", config, state, "DINO", add_pooling_layer=False)
+    network.embeddings.interpolate_pos_encoding = _Positions(network.embeddings, patch)
+    return network  # type: ignore[no-any-return]
+
+
+def class_token(network: Any, pictures: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
+    """Of normalised pictures of any size, after the last norm."""
+    any_size = {"interpolate_pos_encoding": True} if network.config.model_type == "vit" else {}
+    features: Tensor = network(pictures, **any_size).last_hidden_state[:, 0]
+    return features
+
+
+class _Positions:
+    """Embeddings of positions in a grid of patches of any shape, bicubically, as released.
+
+    Both releases give `interpolate` a factor that is a tenth of a patch too large; `transformers`
+    gives it the size, which moves features by a hundredth and more.
+    """
+
+    def __init__(self, embeddings: Any, patch: int) -> None:
+        self.embeddings, self.patch = embeddings, patch
+
+    def __call__(self, _: Tensor, height: int, width: int) -> Float[Tensor, "1 n d"]:
+        known: Tensor = self.embeddings.position_embeddings
+        rows, columns = height // self.patch, width // self.patch
+        grid = math.isqrt(known.shape[1] - 1)
+        if rows == columns == grid:
+            return known
+        first, rest = known[:, :1], known[:, 1:]
+        square = rest.unflatten(1, (grid, grid)).permute(0, 3, 1, 2)
+        factor = [(side + _NUDGE) / grid for side in (rows, columns)]
+        other = interpolate(square, scale_factor=factor, mode="bicubic")
+        assert other.shape[-2:] == (rows, columns), (other.shape, rows, columns)
+        return torch.cat((first, other.flatten(2).transpose(1, 2)), 1)

@@ -16,6 +16,9 @@ from cf.metrics.extractors.files import read_state
 from cf.metrics.extractors.lookup import Found, find
 from cf.metrics.extractors.registry import entry
 
+HEAD_WIDTH = 64
+"""Channels of an attention head, the same in all of DINO, DINOv2 and CLIP."""
+
 
 @contextmanager
 def full_precision() -> Iterator[None]:
