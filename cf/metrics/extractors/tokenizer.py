@@ -56,6 +56,7 @@ def _vocabulary(merges: Iterable[tuple[str, str]]) -> dict[str, int]:
     """Bytes, bytes at a word's end, merges, then start and end: the order that numbers tokens."""
     from transformers.convert_slow_tokenizer import bytes_to_unicode
 
-    letters = list(bytes_to_unicode().values())
+    table: Any = bytes_to_unicode  # without types
+    letters = list(table().values())
     tokens = [*letters, *(letter + _WORD_END for letter in letters), *map("".join, merges)]
     return {token: number for number, token in enumerate([*tokens, *_ENDS])}
