@@ -15,14 +15,14 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from cf.bench.compared import read
-from cf.bench.imported import Imported
-from cf.bench.prompts import Prompts, read_prompts
-from cf.bench.runs import load
+from cf.bench.contestants.imported import Imported
+from cf.bench.tasks.prompts import Prompts, read_prompts
+from cf.comparing.scores import read
+from cf.comparing.trainings import load
+from cf.data.script import script_of
 from cf.evaluation.videos import listed
+from cf.files.text import json_of, yaml_of
 from cf.models.weight_files import read_safetensors
-from cf.script import script_of
-from cf.text_files import json_of, yaml_of
 
 _SLOWEST = 10.0  # seconds that one small file may take
 _PIECES = (

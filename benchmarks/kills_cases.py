@@ -71,7 +71,7 @@ def cases(work: Path) -> dict[str, Case]:
             "cf.evaluate",
             f"videos={work}/clips",
             "metrics=none",
-            "+metrics.a._target_=cf.metrics.flickering.TemporalFlickeringVBench",
+            "+metrics.a._target_=cf.metrics.TemporalFlickeringVBench",
         ),
         "recall": same("cf.recall", *QUICK, f"students={{one:'{rooms}'}}"),
         "generate": same("cf.generate", f"checkpoint={work}/net", "seconds=3", "samples=2"),

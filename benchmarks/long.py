@@ -16,8 +16,8 @@ from omegaconf import DictConfig, OmegaConf
 from table import Row, markdown
 from throughput import CONFIG_DIR, HERE, _git
 
-from cf.command_line import command
-from cf.entry import Settings, plain, told
+from cf.settings.build import Settings, plain, told
+from cf.settings.command_line import command
 
 PAGE = """# What grows with a long video
 

@@ -13,8 +13,8 @@ from omegaconf import DictConfig
 from table import Row, markdown, ratio, shown
 from throughput import CONFIG_DIR, HERE, measure, memories
 
-from cf.command_line import command
-from cf.entry import told
+from cf.settings.build import told
+from cf.settings.command_line import command
 
 PAGE = """# What a memory costs
 

@@ -18,10 +18,10 @@ from table import Row, markdown, shown, spread
 from throughput import CONFIG_DIR, HERE, _git
 from torch import Tensor
 
-from cf.command_line import command
-from cf.entry import Settings, build, plain, told
 from cf.metrics.base import VideoMetric, together
 from cf.metrics.extractors.base import Extractor
+from cf.settings.build import Settings, build, plain, told
+from cf.settings.command_line import command
 
 PAGE = """# What measuring costs
 

@@ -21,12 +21,12 @@ from subject import _processor, _rss
 from table import Row
 from torch import Tensor
 
-from cf.bench.asked import Take, Terms
-from cf.bench.contestant import Contestant, Piece
+from cf.bench.contestants.base import Contestant, Piece
 from cf.bench.job import Job, load_states, work
 from cf.bench.measures import restored
 from cf.bench.store import Store
-from cf.entry import Settings, build
+from cf.bench.tasks.base import Take, Terms
+from cf.settings.build import Settings, build
 
 _STATM = Path("/proc/self/statm")
 _YARDS = 8

@@ -15,13 +15,13 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 from tqdm import tqdm
 
-from cf.entry import Settings, build
 from cf.memory.base import Memory, Query
 from cf.memory.full import Full
 from cf.memory.sliding import Sliding
 from cf.models.base import NOTHING, Backbone
 from cf.objectives.forcing import ForcingLoss
-from cf.rollout import START, Rollout, RolloutState
+from cf.rollout.blockwise import START, Rollout, RolloutState
+from cf.settings.build import Settings, build
 from cf.types import Block, Context
 
 Task = tuple[str, int | str]

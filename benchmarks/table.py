@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
-from cf.tables import markdown_of
+from cf.files.tables import markdown_of
 
 REFERENCE = "sliding"
 """The memory that the others are compared with."""

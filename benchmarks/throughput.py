@@ -18,9 +18,9 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from table import Row, compared, report, spread
 
-from cf.command_line import command
-from cf.entry import Settings, plain, told
 from cf.paths import CONFIG_DIR
+from cf.settings.build import Settings, plain, told
+from cf.settings.command_line import command
 
 HERE = Path(__file__).resolve().parent
 Task = tuple[str, Any]

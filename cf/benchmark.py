@@ -9,10 +9,10 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from cf.command_line import command
-from cf.entry import Settings, plain, told
-from cf.files import remove_temporaries
-from cf.output_folder import working
+from cf.files.atomic import remove_temporaries
+from cf.files.output_folder import working
+from cf.settings.build import Settings, plain, told
+from cf.settings.command_line import command
 
 log = logging.getLogger("cf.benchmark")
 
@@ -30,24 +30,24 @@ def main(cfg: DictConfig) -> None:
 def compare(settings: Settings, folder: Path, typed: Set[str]) -> None:
     """Hold the contest and write all that is made of it; `typed` names the settings given."""
     from cf.bench.contest import hold
-    from cf.bench.tables import write_tables
+    from cf.report.tables import write_tables
 
     contest = hold(settings, folder, typed)
     remove_temporaries(folder)
     write_tables(contest, folder)
     if settings["report"]:
-        from cf.bench.report import write_report
+        from cf.report.page import write_report
 
         log.info("report: %s", write_report(contest, folder))
     if settings["export_vbench"]:
-        from cf.bench.imported import export_vbench
+        from cf.bench.contestants.imported import export_vbench
         from cf.bench.results import files_of
 
         for name, videos in files_of(contest.jobs, folder).items():
             count = export_vbench(videos, Path(settings["export_vbench"]) / name)
             log.info("%d videos of %s under VBench's names", count, name)
     if settings["tensorboard"]:
-        from cf.bench.board import write_board
+        from cf.report.board import write_board
 
         log.info("python -m tensorboard.main --logdir %s", write_board(contest, folder))
 

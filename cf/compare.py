@@ -10,9 +10,9 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from cf.command_line import command
-from cf.entry import plain, told
-from cf.literal import quoted
+from cf.settings.build import plain, told
+from cf.settings.command_line import command
+from cf.settings.literal import quoted
 
 log = logging.getLogger("cf.compare")
 
@@ -49,7 +49,7 @@ def hydrated(arguments: Sequence[str]) -> list[str]:
 @command("compare")
 def _main(cfg: DictConfig) -> None:
     with told("cf.compare"):
-        from cf.bench.beside import given, lay
+        from cf.comparing.compare import given, lay
 
         settings = plain(cfg)
         groups = {name: _listed(paths) for name, paths in (settings["groups"] or {}).items()}

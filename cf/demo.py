@@ -10,12 +10,12 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from cf.command_line import command
-from cf.entry import Settings, plain, told
-from cf.literal import quoted
-from cf.run_folder import RunFolder
-from cf.shell import shown
-from cf.signals import Stopped, run
+from cf.runs.run_folder import RunFolder
+from cf.settings.build import Settings, plain, told
+from cf.settings.command_line import command
+from cf.settings.literal import quoted
+from cf.system.shell import shown
+from cf.system.signals import Stopped, run
 
 log = logging.getLogger("cf.demo")
 

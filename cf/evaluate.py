@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from cf.command_line import command
-from cf.entry import Settings, build, plain, told
-from cf.output_folder import alone, working
+from cf.files.output_folder import alone, working
+from cf.settings.build import Settings, build, plain, told
+from cf.settings.command_line import command
 
 if TYPE_CHECKING:
     from cf.evaluation.videos import Listed

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from cf.command_line import command
-from cf.entry import Settings, build, plain, told
-from cf.files import DiskFullError, disk_is_full
-from cf.literal import quoted
-from cf.output_folder import sweeps
-from cf.phases import Phases
-from cf.resumption import newest, steps_in
-from cf.run_folder import RunFolder
-from cf.shell import resuming, setting
-from cf.signals import Stop, Stopped, heard, status
-from cf.trusted_run import vet_run
+from cf.files.atomic import DiskFullError, disk_is_full
+from cf.files.output_folder import sweeps
+from cf.runs.phases import Phases
+from cf.runs.resumption import newest, steps_in
+from cf.runs.run_folder import RunFolder
+from cf.runs.trusted_run import vet_run
+from cf.settings.build import Settings, build, plain, told
+from cf.settings.command_line import command
+from cf.settings.literal import quoted
+from cf.system.shell import resuming, setting
+from cf.system.signals import Stop, Stopped, heard, status
 
 if TYPE_CHECKING:
     import lightning

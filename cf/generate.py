@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from cf.command_line import command
-from cf.entry import Settings, plain, told
-from cf.files import write_text
-from cf.generator import Generator, load
-from cf.output_folder import alone, working
-from cf.script import script_of
+from cf.data.script import script_of
+from cf.files.atomic import write_text
+from cf.files.output_folder import alone, working
+from cf.runs.generator import Generator, load
+from cf.settings.build import Settings, plain, told
+from cf.settings.command_line import command
 
 if TYPE_CHECKING:
     import torch

@@ -12,8 +12,8 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from cf.command_line import command
-from cf.entry import Settings, build, plain, told
+from cf.settings.build import Settings, build, plain, told
+from cf.settings.command_line import command
 
 if TYPE_CHECKING:
     from cf.memory.base import Memory
@@ -68,8 +68,8 @@ def draw(settings: Settings, memories: dict[str, Settings], folder: Path) -> lis
     from PIL import Image
     from torch.utils.tensorboard import SummaryWriter
 
+    from cf.memory.picture import overview, picture
     from cf.memory.trace import Story, trace
-    from cf.memory_picture import overview, picture
 
     story = Story(**{**settings["story"], "grid": tuple(settings["story"]["grid"])})
     target = folder if settings["docs"] is None else Path(settings["docs"]) / "memories"

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from cf.command_line import command
-from cf.entry import Settings, build, plain, told
-from cf.output_folder import alone, working
-from cf.processes import Died, spread
+from cf.files.output_folder import alone, working
+from cf.settings.build import Settings, build, plain, told
+from cf.settings.command_line import command
+from cf.system.processes import Died, spread
 
 if TYPE_CHECKING:
     from cf.data.world.module import WorldData
@@ -72,8 +72,8 @@ def measure(settings: Settings, folder: Path) -> None:
     """Continue the same worlds with every network and memory; leave a table, a plot and videos."""
     from tqdm import tqdm
 
-    from cf.generator import read
     from cf.recall_report import report
+    from cf.runs.generator import read
 
     contestants = _contestants(settings)
     data = _world(settings)
@@ -114,7 +114,7 @@ def evaluate(contestant: Contestant, settings: Settings) -> Outcome:
     import torch
 
     from cf.data.world.recall import joined, tally
-    from cf.generator import load
+    from cf.runs.generator import load
 
     if settings["device"] == "cpu":
         torch.set_num_threads(1)
@@ -158,13 +158,13 @@ def _contestants(settings: Settings) -> list[Contestant]:
 
 
 def _loading(settings: Settings, path: str, memory: Settings | None) -> Settings:
-    """As `cf.generator.load` takes it."""
+    """As `cf.runs.generator.load` takes it."""
     chosen = {"num_steps": None, "sampler": None, "context_noise": None}
     return {
         "checkpoint": path,
         "model": None,
         "memory": memory,
-        "switch": {"_target_": "cf.switch.Keep"},
+        "switch": {"_target_": "cf.rollout.Keep"},
         "sampling": chosen,
         "device": settings["device"],
         "dtype": "float32",

@@ -17,9 +17,9 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from cf.data.world.statistics import STATISTICS, Estimate, estimate, recall_at
-from cf.entry import Settings
-from cf.files import replacing, write_text
-from cf.tables import csv_of, markdown_of
+from cf.files.atomic import replacing, write_text
+from cf.files.tables import csv_of, markdown_of
+from cf.settings.build import Settings
 from cf.video.sheet import contact_sheet
 from cf.video.writer import VideoWriter
 

@@ -15,14 +15,14 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.sweeper import Sweeper
 from omegaconf import DictConfig, OmegaConf
 
-from cf.processes import end_with_parent
-from cf.shell import shown
-from cf.signals import Stopped, passed_on, run
+from cf.system.processes import end_with_parent
+from cf.system.shell import shown
+from cf.system.signals import Stopped, passed_on, run
 
 if TYPE_CHECKING:
     from hydra.types import HydraContext, TaskFunction
 
-    from cf.stages import Run, Stages
+    from cf.runs.stages import Run, Stages
 
 log = logging.getLogger("cf.fit")
 
@@ -55,7 +55,7 @@ class StagesSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Everything; exit status 1 if a training or the benchmark did not finish."""
-        from cf.entry import told
+        from cf.settings.build import told
 
         with told("cf.fit"):
             stages = self._stages(arguments)
@@ -74,8 +74,8 @@ class StagesSweeper(Sweeper):
         Raises:
             ValueError: if there is none, or a value is missing or of the wrong kind.
         """
-        from cf.entry import check
-        from cf.stages import Stages
+        from cf.runs.stages import Stages
+        from cf.settings.build import check
 
         assert self.config is not None
         if not self.config.get("sweep"):
@@ -88,7 +88,7 @@ class StagesSweeper(Sweeper):
         chosen: Any = OmegaConf.to_container(self.config.sweep, resolve=True)
         read = {field.name for field in fields(Stages)}  # the others are for settings to refer to
         chosen = {name: value for name, value in chosen.items() if name in read}
-        check({"_target_": "cf.stages.Stages", **chosen}, "sweep")
+        check({"_target_": "cf.runs.stages.Stages", **chosen}, "sweep")
         name = self.config.hydra.runtime.choices["sweep"]
         root = Path(self.config.hydra.sweep.dir).absolute()
         shared = [one for one, owner in owners if owner not in _OWN]
@@ -126,7 +126,7 @@ class StagesSweeper(Sweeper):
 
 
 def _finished(run: Run) -> bool:
-    from cf.run_folder import RunFolder
+    from cf.runs.run_folder import RunFolder
 
     return RunFolder(run.folder).finished()
 

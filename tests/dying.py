@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from cf.bench.asked import Take
-from cf.bench.contestant import Piece
-from cf.bench.controls import Truth
+from cf.bench.contestants.base import Piece
+from cf.bench.contestants.controls import Truth
+from cf.bench.tasks.base import Take
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from tiny import conditioning, draw, memory, model
 from torch import Tensor
 
 from cf.memory.slow_fast import SlowFast
-from cf.rollout import Rollout
+from cf.rollout.blockwise import Rollout
 
 GOLDEN = Path(__file__).parent / "golden" / "rollout.safetensors"
 MEMORIES = {

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from cf.metrics.base import VideoMetric
 from cf.metrics.extractors.base import Extractor
-from cf.metrics.flickering import TemporalFlickeringVBench
+from cf.metrics.motion.flickering import TemporalFlickeringVBench
 
 
 class Projection(Extractor):

@@ -4,21 +4,21 @@ from collections.abc import Callable
 from typing import Any
 
 from cf.metrics.base import VideoMetric
-from cf.metrics.camera_vs_object import CameraVsObject
-from cf.metrics.chunk_seam import ChunkSeam
-from cf.metrics.classical import ClassicalMeasure
-from cf.metrics.classical_quality import ClassicalQuality
-from cf.metrics.dynamic_degree import DynamicDegree
-from cf.metrics.frame_pack_drift import FramePackDrift
-from cf.metrics.loop_rate import LoopRate
-from cf.metrics.motion_retention import MotionRetention
-from cf.metrics.motion_smoothness import MotionSmoothness
-from cf.metrics.motion_smoothness_vbench import MotionSmoothnessVBench
-from cf.metrics.quality_drift import QualityDrift
-from cf.metrics.sink_reset import SinkReset
-from cf.metrics.static_fraction import StaticFraction
-from cf.metrics.temporal_flicker import TemporalFlicker
-from cf.metrics.warping_error import WarpingError
+from cf.metrics.motion.camera_vs_object import CameraVsObject
+from cf.metrics.motion.chunk_seam import ChunkSeam
+from cf.metrics.motion.dynamic_degree import DynamicDegree
+from cf.metrics.motion.motion_retention import MotionRetention
+from cf.metrics.motion.motion_smoothness import MotionSmoothness
+from cf.metrics.motion.motion_smoothness_vbench import MotionSmoothnessVBench
+from cf.metrics.motion.static_fraction import StaticFraction
+from cf.metrics.motion.temporal_flicker import TemporalFlicker
+from cf.metrics.motion.warping_error import WarpingError
+from cf.metrics.quality.classical import ClassicalMeasure
+from cf.metrics.quality.classical_quality import ClassicalQuality
+from cf.metrics.quality.frame_pack_drift import FramePackDrift
+from cf.metrics.quality.quality_drift import QualityDrift
+from cf.metrics.repetition.loop_rate import LoopRate
+from cf.metrics.repetition.sink_reset import SinkReset
 
 # Few frames a second: of every law, flow takes nearly all of the time.
 _FEW: dict[str, Any] = {"rate": 0.8}

@@ -10,19 +10,19 @@ from torch import Tensor
 from cf.data.world.known import known
 from cf.data.world.needle import Needle
 from cf.data.world.rooms import Rooms
-from cf.metrics.attribute_recall import AttributeRecall
 from cf.metrics.base import VideoMetric
-from cf.metrics.colour_recall import ColourRecall
 from cf.metrics.extractors.mean_colour import MeanColour
-from cf.metrics.full_reference import PSNR, SSIM
-from cf.metrics.fvd import FVD, ClipExtractor
-from cf.metrics.identity import IdentityPersistence
-from cf.metrics.mirror import MirrorConsistency
-from cf.metrics.needle import NeedleInVideo
-from cf.metrics.perceptual import LPIPS
-from cf.metrics.recall import CrossRoomMatch, SelfRevisit, TriggerGate
-from cf.metrics.recall_horizon import RecallHorizon
-from cf.metrics.revisit import RevisitLPIPS, RevisitPSNR, RevisitSSIM
+from cf.metrics.fidelity.full_reference import PSNR, SSIM
+from cf.metrics.fidelity.fvd import FVD, ClipExtractor
+from cf.metrics.fidelity.perceptual import LPIPS
+from cf.metrics.recall.attribute_recall import AttributeRecall
+from cf.metrics.recall.colour_recall import ColourRecall
+from cf.metrics.recall.identity import IdentityPersistence
+from cf.metrics.recall.mirror import MirrorConsistency
+from cf.metrics.recall.needle import NeedleInVideo
+from cf.metrics.recall.recall import CrossRoomMatch, SelfRevisit, TriggerGate
+from cf.metrics.recall.recall_horizon import RecallHorizon
+from cf.metrics.recall.revisit import RevisitLPIPS, RevisitPSNR, RevisitSSIM
 
 WORLD = Rooms(size=(24, 24), num_places=2, stay_blocks=2, token=(12, 6))
 NEEDLE = Needle(size=(24, 24), token=(12, 6), past_frames=24, shown_frames=3, away_frames=3)

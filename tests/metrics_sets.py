@@ -7,20 +7,23 @@ import torch
 from torch import Tensor
 
 from cf.metrics.base import VideoMetric
-from cf.metrics.consistency_horizon import ConsistencyHorizon
-from cf.metrics.cross_prompt_collapse import CrossPromptCollapse
-from cf.metrics.extractors.base import Extractor
-from cf.metrics.own_anchor import OwnAnchorAUC
-from cf.metrics.segment_text import SegmentTextSimilarity
-from cf.metrics.semantic_drift import SemanticDrift, SemanticDriftAbsolute
-from cf.metrics.similarity_to_first import SimilarityToFirst
-from cf.metrics.temporal_consistency import TemporalConsistency, TemporalConsistencyAbsolute
-from cf.metrics.text_similarity import PromptDrift, TextSimilarity
-from cf.metrics.vbench_consistency import (
+from cf.metrics.consistency.consistency_horizon import ConsistencyHorizon
+from cf.metrics.consistency.own_anchor import OwnAnchorAUC
+from cf.metrics.consistency.semantic_drift import SemanticDrift, SemanticDriftAbsolute
+from cf.metrics.consistency.similarity_to_first import SimilarityToFirst
+from cf.metrics.consistency.temporal_consistency import (
+    TemporalConsistency,
+    TemporalConsistencyAbsolute,
+)
+from cf.metrics.consistency.vbench_consistency import (
     BackgroundConsistencyVBench,
     ClipToClipRaw,
     SubjectConsistencyVBench,
 )
+from cf.metrics.extractors.base import Extractor
+from cf.metrics.repetition.cross_prompt_collapse import CrossPromptCollapse
+from cf.metrics.text.segment_text import SegmentTextSimilarity
+from cf.metrics.text.text_similarity import PromptDrift, TextSimilarity
 
 
 class Shrunken(Extractor):

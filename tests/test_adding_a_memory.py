@@ -18,7 +18,7 @@ from cf.memory.pooled import Pooled
 from cf.models.checkpoints import save_export
 from cf.models.transformer import VideoTransformer
 from cf.paths import CONFIG_DIR
-from cf.trusted import vet_export
+from cf.settings.trusted import vet_export
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "adding-a-memory.md").read_text()

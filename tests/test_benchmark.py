@@ -11,15 +11,15 @@ from commands import Command, give
 from hydra import compose, initialize_config_dir
 
 from cf.bench import job as jobs
-from cf.bench.asked import Item
 from cf.bench.contest import Contest, hold
 from cf.bench.measures import build_metrics
 from cf.bench.results import per_video, per_window
 from cf.bench.store import Store
-from cf.bench.tables import write_tables
-from cf.entry import Settings, plain
-from cf.metrics.segment_text import SegmentTextSimilarity
+from cf.bench.tasks.base import Item
+from cf.metrics.text.segment_text import SegmentTextSimilarity
 from cf.paths import CONFIG_DIR
+from cf.report.tables import write_tables
+from cf.settings.build import Settings, plain
 
 SMALL = (
     "suite=smoke",
@@ -30,7 +30,7 @@ SMALL = (
     "workers=0",
     "devices=cpu",
     "metrics=none",
-    "+metrics.temporal_flickering._target_=cf.metrics.flickering.TemporalFlickeringVBench",
+    "+metrics.temporal_flickering._target_=cf.metrics.TemporalFlickeringVBench",
     "headline=[temporal_flickering]",
     "gates_beyond_truth=false",
     "~metrics.attribute_recall",
@@ -154,7 +154,7 @@ def test_a_prompt_may_hold_any_text() -> None:
     texts = ["it costs ${price}", "???"]
     item = Item("a-0", "a", 0, ((0.0, texts[0]), (1.0, texts[1]), (2.0, texts[0])))
     settings = {
-        "_target_": "cf.metrics.segment_text.SegmentTextSimilarity",
+        "_target_": "cf.metrics.SegmentTextSimilarity",
         "extractor": {"_target_": "metrics_sets.Shrunken"},
         "texts": None,
     }
@@ -181,7 +181,7 @@ def test_what_is_finished_is_not_made_again_and_other_settings_are(
 def test_a_contestant_that_breaks_is_a_row_and_its_beginning_stands(
     whole: tuple[Contest, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from cf.bench.controls import Truth
+    from cf.bench.contestants.controls import Truth
 
     real = Truth.play
 
@@ -281,7 +281,7 @@ def test_the_command_writes_its_tables(tmp_path: Path) -> None:
 def test_nobody_who_is_spoilt_wins(tmp_path: Path) -> None:
     """A frozen, a looping, a resetting, a blurred and a noisy video against their original."""
     # It has a little noise, because whoever shows the truth's own frames is not ranked.
-    spoilt = "_target_:cf.bench.controls.Spoilt,how:noise,seconds:1,strength:0.002"
+    spoilt = "_target_:cf.bench.contestants.controls.Spoilt,how:noise,seconds:1,strength:0.002"
     original = f"+contestants.original={{{spoilt}}}"
     walking = ("suite=world", "contestants=controls", "asked.worlds=3", "durations=[10]", original)
     metrics = ("metrics=video", "headline=[motion_smoothness,temporal_flicker]")
@@ -314,9 +314,9 @@ def test_whoever_is_not_spoilt_yet_is_the_truth_and_not_ranked(tmp_path: Path) -
 
 
 def test_places_follow_values_and_gates_cost_them() -> None:
-    from cf.bench.asked import Item, Terms
     from cf.bench.ranking import Gate, headline
     from cf.bench.results import Made
+    from cf.bench.tasks.base import Item, Terms
     from cf.metrics.result import Result
 
     def made(name: str, good: list[float], still: list[float]) -> Made:

@@ -10,22 +10,22 @@ from commands import ROOMS, Command, fit
 from hydra import compose, initialize_config_dir
 from test_benchmark import settings
 
-from cf.bench.asked import Item, Take, Terms
 from cf.bench.contest import hold
-from cf.bench.controls import CopyLast, Spoilt, Truth
-from cf.bench.entries import Entry, entries
-from cf.bench.imported import Imported, export_vbench
-from cf.bench.network import Network, with_commit_reads
-from cf.bench.prompts import Prompts, read_prompts
+from cf.bench.contestants.controls import CopyLast, Spoilt, Truth
+from cf.bench.contestants.entries import Entry, entries
+from cf.bench.contestants.imported import Imported, export_vbench
+from cf.bench.contestants.network import Network, with_commit_reads
 from cf.bench.results import per_video
-from cf.bench.tables import per_training, write_tables
-from cf.bench.trainings import trainings
-from cf.bench.worlds import Worlds
+from cf.bench.tasks.base import Item, Take, Terms
+from cf.bench.tasks.prompts import Prompts, read_prompts
+from cf.bench.tasks.worlds import Worlds
 from cf.data.world.module import WorldData
 from cf.data.world.rooms import Rooms
-from cf.entry import build, plain
-from cf.generator import load
 from cf.paths import CONFIG_DIR
+from cf.report.tables import per_training, write_tables
+from cf.runs.generator import load
+from cf.settings.build import build, plain
+from cf.stats.trainings import trainings
 from cf.video.writer import VideoWriter
 
 TERMS = Terms(8.0, (32, 32))
@@ -190,7 +190,9 @@ def test_videos_made_elsewhere_take_part(tmp_path: Path) -> None:
         with VideoWriter(folder / f"{item.key}.mp4", 8.0, (32, 32)) as writer:
             writer.write(drawn.video[0])
     (folder / "broken-0.mp4").write_bytes(b"not a video")
-    theirs = f"+contestants.theirs={{_target_:cf.bench.imported.Imported,folder:'{folder}'}}"
+    theirs = (
+        f"+contestants.theirs={{_target_:cf.bench.contestants.imported.Imported,folder:'{folder}'}}"
+    )
     chosen = settings("contestants=none", theirs)
     contest = hold(chosen, tmp_path / "out")
     table = per_video(contest.made).set_index(["video", "seconds"])

@@ -33,8 +33,8 @@ DRAWN = (
     "workers=0",
     "devices=cpu",
     "metrics=none",
-    "+metrics.temporal_flickering._target_=cf.metrics.flickering.TemporalFlickeringVBench",
-    "+metrics.subject_consistency._target_=cf.metrics.vbench_consistency.SubjectConsistencyVBench",
+    "+metrics.temporal_flickering._target_=cf.metrics.TemporalFlickeringVBench",
+    "+metrics.subject_consistency._target_=cf.metrics.SubjectConsistencyVBench",
     "+metrics.subject_consistency.extractor="
     "{_target_: cf.metrics.extractors.dino.Dino, name: dino-vitb16}",
     "headline=[temporal_flickering,subject_consistency]",

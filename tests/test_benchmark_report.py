@@ -14,14 +14,14 @@ from browser import BROWSER, ask
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from test_benchmark import FEW, settings
 
-from cf.bench.board import write_board
-from cf.bench.charts import against, looks
 from cf.bench.contest import Contest, hold
-from cf.bench.network import Network
+from cf.bench.contestants.network import Network
 from cf.bench.ranking import Cell
-from cf.bench.report import write_report
-from cf.bench.tables import write_tables
-from cf.statistics import Interval
+from cf.report.board import write_board
+from cf.report.charts import against, looks
+from cf.report.page import write_report
+from cf.report.tables import write_tables
+from cf.stats.paired import Interval
 
 USED = """
 const videos = [...document.querySelectorAll('.players.shown video')];

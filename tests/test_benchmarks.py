@@ -211,8 +211,8 @@ def test_the_formula_that_metrics_are_timed_against_is_the_metrics() -> None:
 
     import torch
 
+    from cf.metrics.consistency.vbench_consistency import SubjectConsistencyVBench
     from cf.metrics.extractors.handcrafted import Handcrafted
-    from cf.metrics.vbench_consistency import SubjectConsistencyVBench
 
     # By its path: among the tests there is another module of that name.
     spec = importlib.util.spec_from_file_location("bench_metrics", FOLDER / "metrics.py")

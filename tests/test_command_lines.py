@@ -10,7 +10,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from cf.__main__ import COMMANDS
-from cf.command_line import prepared
+from cf.settings.command_line import prepared
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "benchmarks" / "README.md"]

@@ -10,8 +10,8 @@ from commands import Command, give
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
-from cf.bench.compared import pairs, read
-from cf.statistics import compare
+from cf.comparing.scores import pairs, read
+from cf.stats.paired import compare
 
 
 def scores(path: Path, shift: float, prompts: int = 12) -> Path:

@@ -297,7 +297,7 @@ def kill_in(phase: str, folder: Path, *arguments: str) -> None:
 def test_phases_do_not_mix_what_was_trained_under_other_settings(
     start: Path, tmp_path: Path
 ) -> None:
-    from cf.phases import Phases
+    from cf.runs.phases import Phases
 
     folder = tmp_path / "phases"
     phases = {"base": ["a=1"], "student": ["b=2"]}
@@ -326,10 +326,10 @@ def test_phases_do_not_mix_what_was_trained_under_other_settings(
 
 
 def test_a_folder_is_trained_in_once_at_a_time(tmp_path: Path) -> None:
-    from cf.run_folder import RunFolder
+    from cf.runs.run_folder import RunFolder
 
     with RunFolder(tmp_path).locked():
-        other = "from pathlib import Path; from cf.run_folder import RunFolder; import sys\n"
+        other = "from pathlib import Path; from cf.runs.run_folder import RunFolder; import sys\n"
         other += "with RunFolder(Path(sys.argv[1])).locked(): pass"
         done = subprocess.run(
             [command("x")[0], "-c", other, str(tmp_path)], capture_output=True, text=True

@@ -24,13 +24,13 @@ from cf.evaluation.contest import contest
 from cf.evaluation.decoding import Ended, Piece, decoded
 from cf.evaluation.report import per_video
 from cf.evaluation.videos import Listed, listed
-from cf.metrics.flickering import FrameDifference, TemporalFlickeringVBench
 from cf.metrics.measurement import Seen
+from cf.metrics.motion.flickering import FrameDifference, TemporalFlickeringVBench
 from cf.video.probe import is_steady
 from cf.video.writer import VideoWriter
 
 NAME = "vbench_temporal_flickering"
-FLICKERING = "+metrics.flickering._target_=cf.metrics.flickering.TemporalFlickeringVBench"
+FLICKERING = "+metrics.flickering._target_=cf.metrics.TemporalFlickeringVBench"
 
 
 class Error(FrameDifference):
@@ -227,7 +227,7 @@ def test_a_stopped_evaluation_goes_on_where_it_was(
     resumed = json.loads((tmp_path / "stopped" / "summary.json").read_text())
     assert resumed == uninterrupted
     opened.clear()
-    more = "+metrics.coarse={_target_: cf.metrics.flickering.TemporalFlickeringVBench, window: 2}"
+    more = "+metrics.coarse={_target_: cf.metrics.TemporalFlickeringVBench, window: 2}"
     monkeypatch.setattr(TemporalFlickeringVBench, "title", None)
     with pytest.raises(SystemExit):  # two metrics of one name
         give("cf.evaluate", *settings, more, f"resume='{tmp_path / 'stopped'}'")

@@ -10,13 +10,13 @@ from commands import give
 
 from cf.evaluation.headers import foreseen
 from cf.evaluation.videos import listed
+from cf.metrics.consistency.temporal_consistency import TemporalConsistency
 from cf.metrics.extractors.handcrafted import Handcrafted
-from cf.metrics.temporal_consistency import TemporalConsistency
 from cf.video.writer import VideoWriter
 
 FLICKER = (
     "metrics=none",
-    "+metrics.temporal_flickering._target_=cf.metrics.flickering.TemporalFlickeringVBench",
+    "+metrics.temporal_flickering._target_=cf.metrics.TemporalFlickeringVBench",
 )
 
 

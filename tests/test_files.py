@@ -10,7 +10,14 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from cf.files import DiskFullError, disk_is_full, locked, remove_temporaries, replacing, write_text
+from cf.files.atomic import (
+    DiskFullError,
+    disk_is_full,
+    locked,
+    remove_temporaries,
+    replacing,
+    write_text,
+)
 
 
 def test_a_failed_write_leaves_the_file_that_was_there_and_nothing_else(tmp_path: Path) -> None:

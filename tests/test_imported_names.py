@@ -8,9 +8,9 @@ import pytest
 import torch
 from commands import give
 
-from cf.bench.asked import Item, Take, Terms
-from cf.bench.imported import Imported, export_vbench
-from cf.bench.prompts import Prompts
+from cf.bench.contestants.imported import Imported, export_vbench
+from cf.bench.tasks.base import Item, Take, Terms
+from cf.bench.tasks.prompts import Prompts
 from cf.video.writer import VideoWriter
 
 TEXTS = ["A red fox, running through the deep snow", "it's raining / snowing", "été 66", "x"]
@@ -179,7 +179,7 @@ def test_missing_files_are_listed_and_the_rest_is_measured(
         "+contestant@contestants.theirs=imported",
         f"contestants.theirs.folder='{folder}'",
         "metrics=none",
-        "+metrics.temporal_flickering._target_=cf.metrics.flickering.TemporalFlickeringVBench",
+        "+metrics.temporal_flickering._target_=cf.metrics.TemporalFlickeringVBench",
         "headline=[temporal_flickering]",
         "durations=[1]",
         "workers=0",

@@ -6,12 +6,12 @@ import pytest
 import torch
 from tiny import conditioning, latents, model
 
-from cf.influence import InfluenceHorizon, older_cut
 from cf.memory.base import Memory
 from cf.memory.full import Full
 from cf.memory.sliding import Sliding
 from cf.models.base import Backbone
-from cf.rollout import Rollout, RolloutState
+from cf.rollout.blockwise import Rollout, RolloutState
+from cf.rollout.influence import InfluenceHorizon, older_cut
 from cf.schedule import FlowSchedule
 
 NETWORK = model()

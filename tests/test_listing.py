@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from cf.bench.imported import Imported
+from cf.bench.contestants.imported import Imported
 from cf.data.clips import survey
 from cf.evaluation.videos import listed
 from cf.video.listing import listed_in, shown

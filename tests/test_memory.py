@@ -18,7 +18,7 @@ from cf.memory.ema_sink import EmaSink
 from cf.memory.memrope import MemRope
 from cf.memory.sliding import Sliding
 from cf.memory.slow_fast import SlowFast
-from cf.rollout import Rollout
+from cf.rollout.blockwise import Rollout
 from cf.types import Block, Context
 
 NAMES = [file.stem for file in MEMORIES]

@@ -13,11 +13,11 @@ from cf.memory.base import Memory
 from cf.memory.commit_reads import CommitReads
 from cf.memory.full import Full
 from cf.memory.merged import Merged
+from cf.memory.picture import overview, picture
 from cf.memory.pooled import Pooled
 from cf.memory.recency_bias import RecencyBias
 from cf.memory.sliding import Sliding
 from cf.memory.trace import Shown, Story, trace
-from cf.memory_picture import overview, picture
 
 SMALL = Story(frames=24, grid=(2, 2), scene_frames=6)
 ROOT = Path(__file__).parents[1]

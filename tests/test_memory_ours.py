@@ -29,7 +29,7 @@ from cf.memory.slow_fast import SlowFast
 from cf.models.checkpoints import load_into, read_export, save_export
 from cf.models.compressor import Compressor
 from cf.modules.average import WeightAverage
-from cf.rollout import Rollout
+from cf.rollout.blockwise import Rollout
 from cf.types import Block, Conditioning, Context, LayerKV, Past
 
 both = pytest.mark.parametrize("frames", [1, 3])

@@ -8,17 +8,17 @@ import pytest
 import torch
 from films import FPS, HIGH, WIDE, film, pan, result, texture, walk, with_flicker, with_noise
 
-from cf.metrics.camera_vs_object import CameraVsObject
-from cf.metrics.chunk_seam import ChunkSeam
-from cf.metrics.dynamic_degree import DynamicDegree
-from cf.metrics.flickering import TemporalFlickeringVBench
 from cf.metrics.measurement import clock
-from cf.metrics.motion_field import PAIR
-from cf.metrics.motion_retention import MotionRetention
+from cf.metrics.motion.camera_vs_object import CameraVsObject
+from cf.metrics.motion.chunk_seam import ChunkSeam
+from cf.metrics.motion.dynamic_degree import DynamicDegree
+from cf.metrics.motion.flickering import TemporalFlickeringVBench
+from cf.metrics.motion.motion_field import PAIR
+from cf.metrics.motion.motion_retention import MotionRetention
+from cf.metrics.motion.static_fraction import StaticFraction
+from cf.metrics.motion.temporal_flicker import TemporalFlicker
+from cf.metrics.motion.warping_error import WarpingError
 from cf.metrics.scored import Scored
-from cf.metrics.static_fraction import StaticFraction
-from cf.metrics.temporal_flicker import TemporalFlicker
-from cf.metrics.warping_error import WarpingError
 
 BLANK = Scored(
     video=0,

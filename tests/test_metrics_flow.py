@@ -10,14 +10,14 @@ from films import pan, result, walk
 from torch import Tensor
 from torchvision.models.optical_flow import raft_large
 
-from cf.metrics.flow import Dis, Farneback, Flow, flow_named
-from cf.metrics.flow_raft import torchvision_names
-from cf.metrics.interpolation import Supplied
-from cf.metrics.motion_field import MotionField
-from cf.metrics.motion_smoothness import MotionSmoothness
-from cf.metrics.motion_smoothness_vbench import MotionSmoothnessVBench
-from cf.metrics.static_fraction import StaticFraction
-from cf.metrics.temporal_flicker import TemporalFlicker
+from cf.metrics.motion.flow import Dis, Farneback, Flow, flow_named
+from cf.metrics.motion.flow_raft import torchvision_names
+from cf.metrics.motion.interpolation import Supplied
+from cf.metrics.motion.motion_field import MotionField
+from cf.metrics.motion.motion_smoothness import MotionSmoothness
+from cf.metrics.motion.motion_smoothness_vbench import MotionSmoothnessVBench
+from cf.metrics.motion.static_fraction import StaticFraction
+from cf.metrics.motion.temporal_flicker import TemporalFlicker
 
 
 def test_backends_that_cannot_be_had_say_what_to_do(tmp_path: Path) -> None:

@@ -11,17 +11,17 @@ from metrics_sets import TEXTS, Shrunken
 from torch import Tensor
 
 from cf.metrics.base import VideoMetric, together
-from cf.metrics.result import Result
-from cf.metrics.segment_text import SegmentTextSimilarity, SwitchResponse
-from cf.metrics.semantic_drift import SemanticDrift
-from cf.metrics.similarity_to_first import SimilarityToFirst
-from cf.metrics.temporal_consistency import TemporalConsistency
-from cf.metrics.text_similarity import PromptDrift, TextSimilarity
-from cf.metrics.vbench_consistency import (
+from cf.metrics.consistency.semantic_drift import SemanticDrift
+from cf.metrics.consistency.similarity_to_first import SimilarityToFirst
+from cf.metrics.consistency.temporal_consistency import TemporalConsistency
+from cf.metrics.consistency.vbench_consistency import (
     BackgroundConsistencyVBench,
     ClipToClipRaw,
     SubjectConsistencyVBench,
 )
+from cf.metrics.result import Result
+from cf.metrics.text.segment_text import SegmentTextSimilarity, SwitchResponse
+from cf.metrics.text.text_similarity import PromptDrift, TextSimilarity
 
 FPS = 8
 

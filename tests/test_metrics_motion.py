@@ -17,16 +17,16 @@ from films import (
 from torch import Tensor
 
 from cf.metrics.base import together
-from cf.metrics.camera_vs_object import CameraVsObject
-from cf.metrics.chunk_seam import ChunkSeam
-from cf.metrics.dynamic_degree import DynamicDegree
-from cf.metrics.motion_field import MotionField
-from cf.metrics.motion_retention import MotionRetention
-from cf.metrics.motion_smoothness import MotionSmoothness
-from cf.metrics.quality_drift import QualityDrift
-from cf.metrics.static_fraction import StaticFraction
-from cf.metrics.temporal_flicker import TemporalFlicker
-from cf.metrics.warping_error import WarpingError
+from cf.metrics.motion.camera_vs_object import CameraVsObject
+from cf.metrics.motion.chunk_seam import ChunkSeam
+from cf.metrics.motion.dynamic_degree import DynamicDegree
+from cf.metrics.motion.motion_field import MotionField
+from cf.metrics.motion.motion_retention import MotionRetention
+from cf.metrics.motion.motion_smoothness import MotionSmoothness
+from cf.metrics.motion.static_fraction import StaticFraction
+from cf.metrics.motion.temporal_flicker import TemporalFlicker
+from cf.metrics.motion.warping_error import WarpingError
+from cf.metrics.quality.quality_drift import QualityDrift
 
 
 def test_a_uniform_pan_is_smooth() -> None:

@@ -11,11 +11,11 @@ from cf.data.world.needle import Needle
 from cf.data.world.tiles import COLOURS
 from cf.data.world.walk import Walk
 from cf.metrics.base import VideoMetric
-from cf.metrics.colour_recall import ColourRecall
 from cf.metrics.extractors.mean_colour import MeanColour
-from cf.metrics.identity import IdentityPersistence
-from cf.metrics.mirror import MirrorConsistency
-from cf.metrics.needle import NeedleInVideo
+from cf.metrics.recall.colour_recall import ColourRecall
+from cf.metrics.recall.identity import IdentityPersistence
+from cf.metrics.recall.mirror import MirrorConsistency
+from cf.metrics.recall.needle import NeedleInVideo
 from cf.metrics.result import Result
 
 FPS, GIVEN = 8.0, 36

@@ -10,8 +10,8 @@ import torch
 from metrics import METRICS, Piece, moving
 from torch import Tensor
 
-from cf.bench.asked import Item, Known
 from cf.bench.measures import Panel
+from cf.bench.tasks.base import Item, Known
 from cf.metrics.base import VideoMetric
 from cf.metrics.bootstrap import TIMES, resampled
 from cf.metrics.result import Result

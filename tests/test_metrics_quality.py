@@ -6,16 +6,16 @@ import torch
 from films import pan, result, walk
 from torch import Tensor
 
-from cf.metrics.classical import ClassicalMeasure
-from cf.metrics.classical_quality import ClassicalQuality
-from cf.metrics.drift import vde
-from cf.metrics.frame_pack_drift import FramePackDrift
-from cf.metrics.hashes import bits_of, distances
-from cf.metrics.loop_rate import LoopRate, looped
-from cf.metrics.motion_smoothness import MotionSmoothness
-from cf.metrics.quality_drift import QualityDrift
-from cf.metrics.sink_reset import SinkReset
-from cf.metrics.temporal_flicker import TemporalFlicker
+from cf.metrics.motion.motion_smoothness import MotionSmoothness
+from cf.metrics.motion.temporal_flicker import TemporalFlicker
+from cf.metrics.quality.classical import ClassicalMeasure
+from cf.metrics.quality.classical_quality import ClassicalQuality
+from cf.metrics.quality.drift import vde
+from cf.metrics.quality.frame_pack_drift import FramePackDrift
+from cf.metrics.quality.quality_drift import QualityDrift
+from cf.metrics.repetition.hashes import bits_of, distances
+from cf.metrics.repetition.loop_rate import LoopRate, looped
+from cf.metrics.repetition.sink_reset import SinkReset
 
 
 def looped_by_hand(bits: np.ndarray, gap: int) -> list[bool]:

@@ -13,12 +13,12 @@ from cf.data.world.base import Drawn
 from cf.data.world.known import known
 from cf.data.world.recall import tally
 from cf.data.world.rooms import Rooms
-from cf.metrics.attribute_recall import AttributeRecall
 from cf.metrics.base import VideoMetric
-from cf.metrics.recall import CrossRoomMatch, SelfRevisit, TriggerGate
-from cf.metrics.recall_horizon import RecallHorizon
+from cf.metrics.recall.attribute_recall import AttributeRecall
+from cf.metrics.recall.recall import CrossRoomMatch, SelfRevisit, TriggerGate
+from cf.metrics.recall.recall_horizon import RecallHorizon
+from cf.metrics.recall.revisit import RevisitPSNR, RevisitSSIM, normalised_recall
 from cf.metrics.result import Result
-from cf.metrics.revisit import RevisitPSNR, RevisitSSIM, normalised_recall
 
 WORLD = Rooms(stay_blocks=4)
 FRAMES, GIVEN, VIDEOS, FPS = 108, 36, 6, 8.0

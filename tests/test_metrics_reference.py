@@ -17,11 +17,11 @@ from torchmetrics.functional.image import (
     structural_similarity_index_measure,
 )
 
-from cf.metrics.frechet import Moments, frechet_distance
-from cf.metrics.full_reference import PSNR, SSIM
-from cf.metrics.fvd import FVD, I3D
-from cf.metrics.perceptual import LPIPS, Net, Perceptual
-from cf.metrics.revisit import RevisitLPIPS
+from cf.metrics.fidelity.frechet import Moments, frechet_distance
+from cf.metrics.fidelity.full_reference import PSNR, SSIM
+from cf.metrics.fidelity.fvd import FVD, I3D
+from cf.metrics.fidelity.perceptual import LPIPS, Net, Perceptual
+from cf.metrics.recall.revisit import RevisitLPIPS
 
 
 def pair(frames: int = 10, size: int = 32, seed: int = 0) -> tuple[Tensor, Tensor]:

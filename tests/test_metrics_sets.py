@@ -14,14 +14,17 @@ from torch import Tensor
 
 from cf.metrics.base import VideoMetric, together
 from cf.metrics.bootstrap import interval, resampled
-from cf.metrics.consistency_horizon import ConsistencyHorizon
-from cf.metrics.cross_prompt_collapse import CrossPromptCollapse
+from cf.metrics.consistency.consistency_horizon import ConsistencyHorizon
+from cf.metrics.consistency.own_anchor import OwnAnchorAUC
+from cf.metrics.consistency.semantic_drift import SemanticDrift, SemanticDriftAbsolute
+from cf.metrics.consistency.survival import median, survival
+from cf.metrics.consistency.temporal_consistency import (
+    TemporalConsistency,
+    TemporalConsistencyAbsolute,
+)
 from cf.metrics.extractors.base import Extractor
-from cf.metrics.own_anchor import OwnAnchorAUC
+from cf.metrics.repetition.cross_prompt_collapse import CrossPromptCollapse
 from cf.metrics.result import Result
-from cf.metrics.semantic_drift import SemanticDrift, SemanticDriftAbsolute
-from cf.metrics.survival import median, survival
-from cf.metrics.temporal_consistency import TemporalConsistency, TemporalConsistencyAbsolute
 
 FPS = 4
 WIDTH = 48

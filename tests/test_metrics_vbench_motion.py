@@ -14,10 +14,10 @@ from films import (
 )
 from torch import Tensor
 
-from cf.metrics.dynamic_degree import DynamicDegree
-from cf.metrics.flickering import TemporalFlickeringVBench
-from cf.metrics.flow import Field, Flow, Picture
-from cf.metrics.motion_smoothness_vbench import MotionSmoothnessVBench
+from cf.metrics.motion.dynamic_degree import DynamicDegree
+from cf.metrics.motion.flickering import TemporalFlickeringVBench
+from cf.metrics.motion.flow import Field, Flow, Picture
+from cf.metrics.motion.motion_smoothness_vbench import MotionSmoothnessVBench
 
 
 @pytest.mark.parametrize("frames", [2, 3, 8, 9])

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cf.bench.compared import chosen, read
-from cf.bench.runs import load
+from cf.comparing.scores import chosen, read
+from cf.comparing.trainings import load
 
 SMOKE = ("suite=smoke", "workers=0", "devices=cpu", "report=false", "tensorboard=false")
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from cf.files import DiskFullError, disk_is_full
-from cf.output_folder import alone, stoppable, working
-from cf.signals import Stopped
+from cf.files.atomic import DiskFullError, disk_is_full
+from cf.files.output_folder import alone, stoppable, working
+from cf.system.signals import Stopped
 from cf.video.reader import read_video
 from cf.video.writer import VideoWriter
 

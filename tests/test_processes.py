@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from cf.files import DiskFullError
-from cf.processes import Died, spread
+from cf.files.atomic import DiskFullError
+from cf.system.processes import Died, spread
 
 
 def worked(task: tuple[str, str]) -> tuple[str, int]:
@@ -59,7 +59,7 @@ def gone(process: int, seconds: float = 10) -> bool:
 HOLDER = """
 import sys, time
 from pathlib import Path
-from cf.processes import spread
+from cf.system.processes import spread
 sys.path.insert(0, {tests!r})
 from test_processes import scribbled
 list(spread(scribbled, [{folder!r} + "/0", {folder!r} + "/1"], 2))

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from cf.bench.asked import number
-from cf.bench.prompts import Prompts, read_prompts
+from cf.bench.tasks.base import number
+from cf.bench.tasks.prompts import Prompts, read_prompts
 
 SPECIAL = [
     "42",

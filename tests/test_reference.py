@@ -14,7 +14,7 @@ from cf.memory.full import Full
 from cf.memory.sliding import Sliding
 from cf.models.masks import BlockCausal, TeacherForcing
 from cf.models.transformer import VideoTransformer
-from cf.rollout import Rollout
+from cf.rollout.blockwise import Rollout
 from cf.types import Conditioning
 
 TIMES = [1, 0.9375, 0.8333333134651184, 0.625]

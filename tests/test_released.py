@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cf.memory.base import Query
 from cf.memory.slow_fast import SlowFast
-from cf.rollout import Rollout
+from cf.rollout.blockwise import Rollout
 from cf.types import Block, Context
 
 FRAMES = 3

@@ -12,7 +12,7 @@ from cf.evaluation.duties import DUTIES, SCENES
 from cf.evaluation.responsibility import STRENGTHS, Matrix, scenes
 from cf.metrics.distortions import DISTORTIONS, Scene, distorted
 from cf.metrics.extractors.handcrafted import Handcrafted
-from cf.metrics.identity import IdentityPersistence
+from cf.metrics.recall.identity import IdentityPersistence
 
 WITHOUT = {"identity_swap"}
 """Distortions that nobody notices: global looks do not tell one small thing from another."""

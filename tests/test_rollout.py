@@ -19,7 +19,7 @@ from cf.memory.full import Full
 from cf.memory.sliding import Sliding
 from cf.memory.slow_fast import SlowFast
 from cf.models.transformer import VideoTransformer
-from cf.rollout import START, Noise, Rollout, RolloutState
+from cf.rollout.blockwise import START, Noise, Rollout, RolloutState
 from cf.seeding import SeededNoise
 from cf.types import Conditioning, Context, Latents, LayerKV, Past
 

@@ -19,13 +19,13 @@ from commands import ROOMS, STUDENT, fit, give
 from hydra import compose, initialize_config_dir
 from safetensors.torch import load_file
 
-from cf.entry import plain
 from cf.fit import train
 from cf.modules.base import VideoModule
 from cf.paths import CONFIG_DIR
-from cf.resumption import newest
-from cf.run_folder import RunFolder
-from cf.signals import Stop, run
+from cf.runs.resumption import newest
+from cf.runs.run_folder import RunFolder
+from cf.settings.build import plain
+from cf.system.signals import Stop, run
 
 VALIDATED = (*ROOMS, "trainer.val_check_interval=2", "data.val_clips=4")
 RUN = tuple(one for one in VALIDATED if "check_interval=1000" not in one)

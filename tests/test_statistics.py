@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cf import resampling
-from cf.statistics import (
+from cf.stats import resampling
+from cf.stats.paired import (
     Comparison,
     averaged,
     compare,

@@ -18,9 +18,9 @@ from test_benchmark import SMALL
 from test_benchmark_contestants import TINY
 from test_demo import quoted
 
-from cf.entry import check, plain
 from cf.paths import CONFIG_DIR
-from cf.stages import Stages
+from cf.runs.stages import Stages
+from cf.settings.build import check, plain
 
 CONFIGS = Path(CONFIG_DIR)
 SWEEPS = sorted(file.stem for file in (CONFIGS / "sweep").glob("*.yaml"))

@@ -9,7 +9,7 @@ import torch
 from tiny import MEMORIES, conditioning, latents, memory, model, one
 from torch import Tensor
 
-from cf import generate, switch
+from cf import generate
 from cf.generate import Generator
 from cf.memory.base import Memory, Query
 from cf.memory.full import Full
@@ -20,8 +20,8 @@ from cf.models.attention import attend
 from cf.models.codec import PixelCodec
 from cf.models.rope import rotate
 from cf.models.transformer import VideoTransformer
-from cf.rollout import Rollout, RolloutState
-from cf.switch import Cut, Flush, Keep, PromptChange, Recache, Switch
+from cf.rollout.blockwise import Rollout, RolloutState, switch
+from cf.rollout.switch import Cut, Flush, Keep, PromptChange, Recache, Switch
 from cf.types import Conditioning, Context
 
 EXACT: dict[str, Any] = {"atol": 1e-9, "rtol": 0}

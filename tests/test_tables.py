@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from cf.tables import csv_of, inline, markdown_of, original, safe
-from cf.text_files import table_of
+from cf.files.tables import csv_of, inline, markdown_of, original, safe
+from cf.files.text import table_of
 
 FORMULAS = ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "=HYPERLINK(1)"]
 HARMLESS = ["a fox", "-", "-0.5", "+3e-2", "'Tis the season", "a=b", "", "é", "1-2"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cf.text_files import (
+from cf.files.text import (
     existing_file,
     json_lines_of,
     json_of,

@@ -5,13 +5,13 @@ import math
 import numpy as np
 import pytest
 
-from cf.bench.asked import Item, Terms
 from cf.bench.job import Job
 from cf.bench.ranking import headline
 from cf.bench.results import Made
-from cf.bench.trainings import WHOLE, Values, aligned, mean, versus
+from cf.bench.tasks.base import Item, Terms
 from cf.metrics.result import Result
-from cf.statistics import compare, interval, sign_flip
+from cf.stats.paired import compare, interval, sign_flip
+from cf.stats.trainings import WHOLE, Values, aligned, mean, versus
 
 
 def values(table: np.ndarray) -> Values:

@@ -18,8 +18,8 @@ from tiny import MEMORIES, SIZES
 from cf.models.checkpoints import save_export
 from cf.models.transformer import VideoTransformer
 from cf.paths import CONFIG_DIR
-from cf.trusted import read_export, vet_export
-from cf.trusted_run import vet_phases
+from cf.runs.trusted_run import vet_phases
+from cf.settings.trusted import read_export, vet_export
 
 Refuse = Callable[..., str]
 EXPORT: dict[str, Any] = {
@@ -66,12 +66,12 @@ HOSTILE: list[dict[str, Any]] = [
     {"_target_": "cf.models.weight_files.torch.load", "f": "gift.pt", "weights_only": False},
     {"_target_": "cf.models.checkpoints.os.replace", "src": "a", "dst": CANARY},
     {"_target_": "cf.models.checkpoints.Path.unlink", "self": CANARY},
-    {"_target_": "cf.bench.report.shutil.copyfile", "src": "a", "dst": CANARY},
-    {"_target_": "cf.phases.subprocess.run", "args": ["touch", CANARY]},
-    {"_target_": "cf.entry.instantiate", "config": {"_target_": "os.system"}},
-    {"_target_": "cf.entry.build", "settings": {"_target_": "os.system"}, "where": ""},
-    {"_target_": "cf.files.write_text", "path": CANARY, "text": ""},
-    {"_target_": "cf.files.DiskFullError", "path": CANARY},
+    {"_target_": "cf.report.page.shutil.copyfile", "src": "a", "dst": CANARY},
+    {"_target_": "cf.runs.phases.subprocess.run", "args": ["touch", CANARY]},
+    {"_target_": "cf.settings.build.instantiate", "config": {"_target_": "os.system"}},
+    {"_target_": "cf.settings.build.build", "settings": {"_target_": "os.system"}, "where": ""},
+    {"_target_": "cf.files.atomic.write_text", "path": CANARY, "text": ""},
+    {"_target_": "cf.files.atomic.DiskFullError", "path": CANARY},
     {"_target_": "cf.models.start.with_weights", "path": "gift.pt"},
     {"_target_": "cf.models.checkpoints.save_export", "path": CANARY},
     {"_target_": "cf.video.writer.VideoWriter", "path": CANARY, "fps": 8, "size": [4, 4]},
@@ -225,7 +225,7 @@ def test_no_command_runs_what_an_export_names(
 
 
 def test_a_model_larger_than_its_weights_takes_no_memory(tmp_path: Path) -> None:
-    from cf.trusted import vet_size
+    from cf.settings.trusted import vet_size
 
     _, state = read_export(exported(tmp_path, EXPORT))
     vet_size(EXPORT["model"], state, "gift")

@@ -14,11 +14,11 @@ from hydra.utils import get_object
 from omegaconf import OmegaConf
 from test_configs import CONFIGS, FILES, targets
 
-from cf import command_line
-from cf.command_line import prepared
-from cf.entry import Form, Within, build, escaped, fault
-from cf.literal import PATHS, PLACES, TEXTS, literal, opened, quoted
-from cf.schema import COMMANDS, Device
+from cf.settings import command_line
+from cf.settings.build import Form, Within, build, escaped, fault
+from cf.settings.command_line import prepared
+from cf.settings.literal import PATHS, PLACES, TEXTS, literal, opened, quoted
+from cf.settings.schema import COMMANDS, Device
 
 Command = Callable[..., str]
 SAID = (
@@ -141,7 +141,11 @@ def test_a_text_survives_the_file_of_settings_and_the_objects_made_of_it() -> No
     for text in SAID:
         read = OmegaConf.create(OmegaConf.to_yaml(OmegaConf.create(escaped({"a": [text]}))))
         assert OmegaConf.to_container(read, resolve=True) == {"a": [text]}
-        chosen = {"_target_": "cf.bench.imported.Imported", "folder": text, "note": "${seed}"}
+        chosen = {
+            "_target_": "cf.bench.contestants.imported.Imported",
+            "folder": text,
+            "note": "${seed}",
+        }
         assert (build(chosen, "it").folder, build(chosen, "it").note) == (text, "${seed}")
 
 

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from tiny import draw, model
 from torch import Tensor
 
-from cf.bench.network import Network
+from cf.bench.contestants.network import Network
 from cf.models.checkpoints import CheckpointError, load_into, load_weights, save_export
 from cf.models.names import to_diffusers_name
 from cf.models.start import fingerprint, with_weights

@@ -21,7 +21,7 @@ from cf.data.clips import survey
 from cf.evaluation.decoding import Ended, decoded
 from cf.evaluation.videos import listed
 from cf.generate import _prefix
-from cf.generator import Generator
+from cf.runs.generator import Generator
 from cf.video.probe import UnreadableVideo, probe
 from cf.video.reader import read_frames, read_image, read_video
 from cf.video.writer import VideoWriter

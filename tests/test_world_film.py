@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from cf.bench.worlds import Worlds
+from cf.bench.tasks.worlds import Worlds
 from cf.data.world.base import World
 from cf.data.world.known import known
 from cf.data.world.module import WorldData

@@ -14,18 +14,18 @@ from typing import Any
 import numpy as np
 
 import cf
-from cf.bench.asked import SLACK, Asked
-from cf.bench.controls import Truth
-from cf.bench.entries import Entry, agreed, entries
+from cf.bench.contestants.controls import Truth
+from cf.bench.contestants.entries import Entry, agreed, entries
+from cf.bench.contestants.named import check_names
 from cf.bench.job import Job
 from cf.bench.measures import build_metrics, usable
-from cf.bench.named import check_names
 from cf.bench.ranking import Cell, Gate, Headline, headline
 from cf.bench.results import Made, collect, conflicts
 from cf.bench.runner import run
 from cf.bench.store import Store
-from cf.bench.trainings import trainings
-from cf.entry import Settings, build
+from cf.bench.tasks.base import SLACK, Asked
+from cf.settings.build import Settings, build
+from cf.stats.trainings import trainings
 
 log = logging.getLogger("cf.benchmark")
 

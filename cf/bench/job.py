@@ -14,15 +14,15 @@ from typing import Any
 
 import torch
 
-from cf.bench.asked import SLACK, Asked, Item, Take, Terms
-from cf.bench.contestant import Contestant, Piece
+from cf.bench.contestants.base import Contestant, Piece
 from cf.bench.cost import Stopwatch
 from cf.bench.measures import Panel, States, build_metrics
 from cf.bench.store import ROW, SHEET, STATES, VIDEO, Store
-from cf.entry import Settings, build
-from cf.files import disk_is_full
+from cf.bench.tasks.base import SLACK, Asked, Item, Take, Terms
+from cf.files.atomic import disk_is_full
 from cf.metrics.measurement import digest
 from cf.metrics.scored import Fault
+from cf.settings.build import Settings, build
 from cf.video.sheet import contact_sheet
 from cf.video.writer import VideoWriter
 
@@ -54,7 +54,7 @@ class Job:
 
     def digest(self) -> str:
         """Tells jobs apart whose rows may differ."""
-        return digest(asdict(self))
+        return digest(with_first_names(asdict(self)))
 
 
 @dataclass

@@ -12,12 +12,12 @@ from typing import Any
 from torch import Tensor
 from torchmetrics.utilities import dim_zero_cat
 
-from cf.bench.asked import Item, Known
-from cf.bench.contestant import Piece
-from cf.entry import Settings, build, check
+from cf.bench.contestants.base import Piece
+from cf.bench.tasks.base import Item, Known
 from cf.metrics.base import VideoMetric
 from cf.metrics.extractors.base import Extractor
 from cf.metrics.scored import Fault
+from cf.settings.build import Settings, build, check
 
 States = dict[str, Tensor]
 """Of all metrics, by names that tell their measurements: who shares one shares its states."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cf.bench.results import Made
-from cf.bench.trainings import WHOLE, Unit, Values, aligned, mean, versus
-from cf.statistics import Comparison, Interval, holm, standings
+from cf.stats.paired import Comparison, Interval, holm, standings
+from cf.stats.trainings import WHOLE, Unit, Values, aligned, mean, versus
 
 
 @dataclass(frozen=True)

@@ -12,15 +12,15 @@ from typing import Any
 
 import pandas as pd
 
-from cf.bench.asked import Item
 from cf.bench.job import Job, load_states
 from cf.bench.measures import States, restored, states_of
 from cf.bench.runner import rows_of
 from cf.bench.store import VIDEO, Store
-from cf.bench.trainings import WHOLE, Unit
+from cf.bench.tasks.base import Item
 from cf.metrics.measurement import digest
 from cf.metrics.result import Result
-from cf.statistics import averaged
+from cf.stats.paired import averaged
+from cf.stats.trainings import WHOLE, Unit
 
 ByDuration = dict[float, dict[str, Result]]
 

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from cf.bench.job import Job, bury, work
 from cf.bench.store import Store
-from cf.processes import Died, spread
+from cf.system.processes import Died, spread
 
 log = logging.getLogger("cf.benchmark")
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cf.files import DiskFullError, disk_is_full, locked, sync
+from cf.files.atomic import DiskFullError, disk_is_full, locked, sync
 
 ROW = "row.json"
 STATES = "states.pt"

@@ -11,8 +11,8 @@ from lightning.fabric.plugins.io import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 
 from cf.callbacks.table import MetricsTable
-from cf.files import disk_is_full, replacing
-from cf.signals import Stop
+from cf.files.atomic import disk_is_full, replacing
+from cf.system.signals import Stop
 
 
 class Checkpoints(Checkpoint):

@@ -12,7 +12,7 @@ from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from cf.files import replacing, sync
+from cf.files.atomic import replacing, sync
 
 Row = dict[str, str]
 

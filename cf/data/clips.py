@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 from tqdm import tqdm
 
-from cf.text_files import text_of
+from cf.files.text import text_of
 from cf.types import Video
 from cf.video.listing import SUFFIXES, listed_in, shown
 from cf.video.reader import UnreadableVideo, probe, read_frames

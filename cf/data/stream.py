@@ -10,7 +10,7 @@ from typing import Any
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from cf.processes import end_with_parent
+from cf.system.processes import end_with_parent
 
 
 class EndlessData(LightningDataModule):

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from cf.data.clips import Batch, Clip, Clips, Source, collate, listing, split, survey
 from cf.data.stream import EndlessData
-from cf.processes import end_with_parent
+from cf.system.processes import end_with_parent
 
 
 class VideoFolder(EndlessData):

@@ -7,7 +7,7 @@ from itertools import combinations
 
 from cf.evaluation.measure import Measured
 from cf.metrics.measurement import digest
-from cf.statistics import Comparison, Standing, averaged, compare, holm, standings
+from cf.stats.paired import Comparison, Standing, averaged, compare, holm, standings
 
 
 @dataclass(frozen=True)

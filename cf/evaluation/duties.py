@@ -5,17 +5,17 @@ from typing import Any
 
 from cf.evaluation.responsibility import Duty
 from cf.metrics.base import VideoMetric
-from cf.metrics.classical_quality import ClassicalQuality
+from cf.metrics.consistency.semantic_drift import SemanticDrift
+from cf.metrics.consistency.temporal_consistency import TemporalConsistency
+from cf.metrics.consistency.vbench_consistency import SubjectConsistencyVBench
 from cf.metrics.extractors.handcrafted import Handcrafted
-from cf.metrics.flickering import TemporalFlickeringVBench
-from cf.metrics.loop_rate import LoopRate
-from cf.metrics.motion_smoothness import MotionSmoothness
-from cf.metrics.semantic_drift import SemanticDrift
-from cf.metrics.sink_reset import SinkReset
-from cf.metrics.static_fraction import StaticFraction
-from cf.metrics.temporal_consistency import TemporalConsistency
-from cf.metrics.temporal_flicker import TemporalFlicker
-from cf.metrics.vbench_consistency import SubjectConsistencyVBench
+from cf.metrics.motion.flickering import TemporalFlickeringVBench
+from cf.metrics.motion.motion_smoothness import MotionSmoothness
+from cf.metrics.motion.static_fraction import StaticFraction
+from cf.metrics.motion.temporal_flicker import TemporalFlicker
+from cf.metrics.quality.classical_quality import ClassicalQuality
+from cf.metrics.repetition.loop_rate import LoopRate
+from cf.metrics.repetition.sink_reset import SinkReset
 
 SCENES = 6
 """As many as the hungriest needs."""

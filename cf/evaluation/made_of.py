@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from cf.evaluation.videos import Listed
-from cf.files import write_text
-from cf.run_folder import leaves
-from cf.text_files import json_of
+from cf.files.atomic import write_text
+from cf.files.text import json_of
+from cf.runs.run_folder import leaves
 
 log = logging.getLogger("cf.evaluate")
 
@@ -36,7 +36,11 @@ def check_made_of(folder: Path, videos: Sequence[Listed], settings: Mapping[str,
     theirs = json_of(folder / _FILE)
     try:
         found = _differing(dict(theirs["videos"]), mine["videos"], "video")
-        found += _differing(dict(leaves(theirs["settings"])), leaves(mine["settings"]), "setting")
+        found += _differing(
+            dict(leaves(with_current_names(theirs["settings"]))),
+            leaves(mine["settings"]),
+            "setting",
+        )
     except (KeyError, TypeError, ValueError):
         raise ValueError(f"{folder / _FILE} is damaged; begin anew, without resume=") from None
     if found:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from cf.evaluation.measure import Measured
 from cf.metrics.result import Result
-from cf.statistics import interval
+from cf.stats.paired import interval
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _FEW = 12  # videos that are drawn one by one

@@ -15,10 +15,10 @@ from cf.evaluation.measure import Measured
 from cf.evaluation.plots import over_time
 from cf.evaluation.provenance import versions
 from cf.evaluation.summary import summary
-from cf.files import replacing, write_text
+from cf.files.atomic import replacing, write_text
+from cf.files.tables import csv_of
 from cf.metrics.result import Result
-from cf.statistics import interval
-from cf.tables import csv_of
+from cf.stats.paired import interval
 
 log = logging.getLogger("cf.evaluate")
 

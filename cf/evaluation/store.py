@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from cf.evaluation.videos import Listed
-from cf.files import replacing, write_text
+from cf.files.atomic import replacing, write_text
 from cf.metrics.base import VideoMetric
 
 State = dict[str, list[Tensor]]

@@ -7,9 +7,9 @@ from typing import Any
 
 from cf.evaluation.contest import Contest, Duel, digests, per_prompt
 from cf.evaluation.measure import Measured
+from cf.files.tables import inline, markdown_of
 from cf.metrics.result import Result
-from cf.statistics import Interval, Standing, interval
-from cf.tables import inline, markdown_of
+from cf.stats.paired import Interval, Standing, interval
 
 ARROWS = {True: "↑", False: "↓", None: ""}
 _MOST = 20  # failures that are listed

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cf.naming import composed, name_by, name_pattern
-from cf.text_files import table_of, text_of
+from cf.files.naming import composed, name_by, name_pattern
+from cf.files.text import table_of, text_of
 from cf.video.listing import is_video, listed_in, shown
 
 _COLUMNS = ("path", "contestant", "prompt", "seed", "reference", "boundaries")

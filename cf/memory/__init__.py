@@ -1,1 +1,6 @@
 """Memory strategies: which finished frames a backbone may still read, and where they stand."""
+
+import lazy_loader
+
+# Names and their homes are in __init__.pyi; nothing is imported before it is asked for.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from cf.files import replacing
+from cf.files.atomic import replacing
 from cf.models.headers import order_metadata
 from cf.models.merged import Weights
 from cf.models.names import to_diffusers_name

@@ -7,12 +7,12 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
+from cf.files.text import json_of
 from cf.models.file_formats import foreign_format
 from cf.models.pickles import read_pickle
 from cf.models.stored import CheckpointError as CheckpointError
 from cf.models.stored import State as State
 from cf.models.stored import Stored, shown, some
-from cf.text_files import json_of
 
 _LARGEST_HEADER = 100_000_000
 _MOST_LOOKED_AT = 100

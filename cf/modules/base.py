@@ -14,7 +14,7 @@ from cf.models.text import TextEncoder
 from cf.modules.average import WeightAverage
 from cf.modules.guard import Guard
 from cf.modules.optim import warmup_cooldown
-from cf.rollout import Rollout
+from cf.rollout.blockwise import Rollout
 from cf.types import Conditioning, Latents
 
 

@@ -21,7 +21,7 @@ from cf.objectives.base import Networks, Window
 from cf.objectives.forcing import ForcingLoss
 from cf.objectives.plan import Part, Plan
 from cf.objectives.score import ScoreNetwork, SharedMemory
-from cf.rollout import Rollout
+from cf.rollout.blockwise import Rollout
 from cf.seeding import SampleRandom
 from cf.types import Diverged, Loss
 

@@ -14,7 +14,7 @@ from cf.modules.base import VideoModule
 from cf.modules.guard import Guard
 from cf.objectives.forcing import ForcingLoss
 from cf.objectives.plan import Plan
-from cf.rollout import Rollout
+from cf.rollout.blockwise import Rollout
 from cf.seeding import seeded
 
 Batch = dict[str, Any]

@@ -12,7 +12,7 @@ from cf.memory.base import validity
 from cf.models.base import Backbone
 from cf.modules.length import Length, drawn
 from cf.objectives.base import Window
-from cf.rollout import START, Rollout, RolloutState
+from cf.rollout.blockwise import START, Rollout, RolloutState
 from cf.types import Conditioning, Latents
 
 

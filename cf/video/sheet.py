@@ -12,7 +12,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
-from cf.files import replacing
+from cf.files.atomic import replacing
 
 _CELL = (112, 320)  # least and most pixels of a cell's width: labels stay legible, sheets small
 _GAP = 4

@@ -15,7 +15,7 @@ from av.video.stream import VideoStream
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from cf.files import replacing
+from cf.files.atomic import replacing
 
 _BT709 = 1  # in the numbering of the H.264 standard
 

@@ -20,7 +20,7 @@ from cf.data.world.doom.place import Place
 from cf.data.world.doom.wad import MAP, START, slot, udmf, wad
 from cf.data.world.doom.walking import TURN, Pose
 from cf.data.world.doom.watch import Watch
-from cf.files import disk_is_full
+from cf.files.atomic import disk_is_full
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""What takes part in a benchmark: networks, imported videos and controls."""

@@ -1,0 +1,148 @@
+"""From settings to who takes part: named contestants, and networks under every memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cf.bench.contestants.base import Contestant
+from cf.bench.contestants.network import Network, with_commit_reads
+from cf.bench.tasks.base import Asked, Terms
+from cf.settings.build import Settings, build
+
+_NETWORK = "cf.bench.contestants.network.Network"
+_MOST_NAME = 120
+_UNSAFE = set('/\\:*?"<>|\0')
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A contestant that is at hand, or why it is not.
+
+    Attributes:
+        settings: how it is built anew, in another process.
+        missing: what is not at hand; empty if it takes part.
+        training: which of a method's trainings it is; None: it was trained once.
+    """
+
+    name: str
+    settings: Settings
+    contestant: Contestant
+    terms: Terms | None
+    fingerprint: str
+    missing: str = ""
+    training: int | None = None
+
+    @property
+    def label(self) -> str:
+        """Its name, with its training."""
+        return self.name if self.training is None else f"{self.name}, training {self.training}"
+
+    @property
+    def files(self) -> str:
+        """Its name as a folder's; a method's trainings share it."""
+        name = "".join("_" if c in _UNSAFE or c < " " else c for c in self.name).replace(" ", "_")
+        if not name or name.startswith((".", "-", "~")) or len(name.encode()) > _MOST_NAME:
+            raise ValueError(
+                f"contestants: the name {self.name[:60]!r} cannot be that of a folder; give 1 to "
+                f"{_MOST_NAME} bytes, the first no dot, hyphen or tilde"
+            )
+        return name
+
+
+def entries(settings: Settings, asked: Asked) -> list[Entry]:
+    """Everyone who is named, in order.
+
+    Raises:
+        ValueError: if nobody is, or two have one name.
+    """
+    named = {name: one for name, one in (settings["contestants"] or {}).items() if one}
+    for name, paths in (settings["networks"] or {}).items():
+        checkpoint = [str(path) for path in paths] if isinstance(paths, list) else str(paths)
+        source = str(Path(checkpoint[0]).parent) if isinstance(checkpoint, list) else checkpoint
+        for memory, choice in (settings.get("memories") or {"": None}).items():
+            label = f"{name}, {memory}" if memory else name
+            own = {"_target_": _NETWORK, "checkpoint": checkpoint, "memory": choice}
+            named[label] = {**own, "source": source, "how": "give the folder of a run"}
+    entered: list[Entry] = []
+    for name, one in named.items():
+        for training, alone in _trainings(name, one):
+            contestant: Contestant = build({**alone, "_recursive_": False}, f"contestants.{name}")
+            entered.append(_entry(name, alone, contestant, asked, training))
+            more = _restricted(contestant) if settings["commit_reads"] else None
+            if more is not None:
+                restricted = {**alone, "commit_reads": {}}
+                label = f"{name} + commit reads"
+                entered.append(_entry(label, restricted, more, asked, training))
+    if not entered:
+        raise ValueError("nobody takes part: give networks='{name: RUN}' or contestants=smoke")
+    folders = [(one.files, one.training) for one in entered]
+    for i, (folder, training) in enumerate(folders):
+        if (folder, training) in folders[:i]:
+            raise ValueError(f"two contestants would share the folder {folder}; rename one")
+    return entered
+
+
+def _trainings(name: str, settings: Settings) -> Iterator[tuple[int | None, Settings]]:
+    """A method whose checkpoint is a list was trained several times, from the same starts."""
+    checkpoints = settings.get("checkpoint")
+    if not isinstance(checkpoints, list):
+        yield None, settings
+        return
+    if not checkpoints:
+        raise ValueError(f"{name}: checkpoint=[] names no training")
+    if len(checkpoints) == 1:  # trained once: it stands beside every training of the others
+        yield None, {**settings, "checkpoint": checkpoints[0]}
+        return
+    for training, checkpoint in enumerate(checkpoints):
+        yield training, {**settings, "checkpoint": checkpoint}
+
+
+def _restricted(contestant: Contestant) -> Network | None:
+    if not isinstance(contestant, Network) or contestant.missing():
+        return None
+    return with_commit_reads(contestant)
+
+
+def _entry(
+    name: str, settings: Settings, contestant: Contestant, asked: Asked, training: int | None
+) -> Entry:
+    settings = {**settings, "_recursive_": False}
+    lacking = contestant.missing()
+    if lacking:
+        return Entry(name, settings, contestant, None, "", lacking, training)
+    try:
+        terms = contestant.terms(asked.terms())
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
+    return Entry(name, settings, contestant, terms, contestant.fingerprint(), training=training)
+
+
+def agreed(entered: list[Entry], asked: Terms | None, unequal: str) -> list[Entry]:
+    """The same, once sure that all make videos of one size and rate.
+
+    Attributes:
+        unequal: "refuse" those who differ, or "show" it in the report.
+
+    Raises:
+        ValueError: naming who differs in what.
+    """
+    there = [one for one in entered if one.terms is not None]
+    told: Mapping[str, Terms] = {one.label: one.terms for one in there if one.terms}
+    if asked is not None:
+        told = {"what is asked for": asked, **told}
+    kinds: dict[tuple[float, tuple[int, int]], list[str]] = {}
+    for name, terms in told.items():
+        kinds.setdefault((round(terms.fps, 3), terms.size), []).append(name)
+    if len(kinds) > 1 and unequal == "refuse":
+        lines = [
+            f"{fps:g} frames/s, {size[0]} x {size[1]}: {', '.join(names)}"
+            for (fps, size), names in kinds.items()
+        ]
+        raise ValueError(
+            "contestants differ in frame rate or size:\n  "
+            + "\n  ".join(lines)
+            + "\nmake them equal, or compare unequals with unequal=show, which the report says"
+        )
+    return [replace(one) for one in entered]

@@ -1,0 +1,201 @@
+"""Videos that were made elsewhere, as a contestant; and ours under the names VBench expects."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import ClassVar
+
+from cf.bench.contestants.base import Contestant, Piece
+from cf.bench.contestants.matching import Match, described, match, stems, told
+from cf.bench.tasks.base import Item, Take, Terms
+from cf.files.atomic import replacing
+from cf.files.naming import composed, cut, folded, name_by, name_pattern
+from cf.files.tables import safe
+from cf.files.text import table_of
+from cf.video.listing import listed_in, shown
+from cf.video.probe import UnreadableVideo, probe
+from cf.video.reader import read_frames
+
+_SECONDS = 2.0
+"""That are decoded at once."""
+
+
+@dataclass(frozen=True)
+class Imported(Contestant):
+    """A folder of videos that somebody else made of the same prompts.
+
+    A file belongs to a prompt and seed if a csv (`path, prompt, seed`, the prompt by its name or
+    its text) says so, or by its name: `{name}-{seed}`, or `{prompt}-{seed}` as VBench has it, or
+    what other tools make of a prompt (`cf.bench.contestants.matching`).
+
+    Attributes:
+        folder: of the files.
+        listed: the csv; paths in it are relative to the folder.
+        fps, size: at which they are read; None: their own.
+        pattern: a regular expression with groups `prompt` and, maybe, `seed`, for names of files.
+        numbered_from: files are numbered in the order of the prompts, from this number on.
+        partial: videos that are missing are listed, and the others are measured.
+    """
+
+    folder: str = ""
+    listed: str | None = None
+    fps: float | None = None
+    size: tuple[int, int] | list[int] | None = None
+    pattern: str | None = None
+    numbered_from: int | None = None
+    partial: bool = False
+
+    causal: ClassVar[bool | None] = None
+    in_blocks: ClassVar[bool] = False
+
+    def missing(self) -> str:
+        """The folder, or any video in it."""
+        if not Path(self.folder).is_dir():
+            return f"folder {self.folder!r} not found"
+        if self.listed is not None and not os.path.isfile(self.listed):
+            return f"{self.listed} not found"
+        return "" if self._files() else listed_in(Path(self.folder)).told()
+
+    def terms(self, asked: Terms | None) -> Terms:
+        """Of the first file that can be read, unless told."""
+        if self.fps is not None and self.size is not None:
+            return Terms(self.fps, (self.size[0], self.size[1]))
+        reasons = []
+        for file in self._files().values():
+            try:
+                info = probe(file)
+            except UnreadableVideo as error:
+                reasons.append(str(error))
+                continue
+            size = (info.height, info.width) if self.size is None else self.size
+            return Terms(self.fps or info.fps, (size[0], size[1]))
+        raise ValueError(f"not one video in {self.folder} can be read; the first: {reasons[0]}")
+
+    def fingerprint(self) -> str:
+        """Names, sizes and times of the files."""
+        stats = [(name, p.stat()) for name, p in sorted(self._files().items()) if os.path.isfile(p)]
+        told = repr([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats])
+        return hashlib.sha256(told.encode()).hexdigest()
+
+    def check(self, items: Sequence[Item], name: str) -> None:
+        """Every video that is asked for has one file, unless `partial`.
+
+        A row of the csv whose file is missing is one video that failed, and no reason to stop.
+
+        Raises:
+            ValueError: files are missing or cannot be told apart; says which, and what lies there.
+        """
+        found = self._match(items)
+        if found.twice or not found.files or (found.missing and not self.partial):
+            raise ValueError(told(found, self.listed or self.folder, f"contestants.{name}"))
+        there = [one for one in found.files.values() if os.path.isfile(self._files()[one])]
+        if not there:
+            first = self._files()[next(iter(found.files.values()))]
+            raise ValueError(f"not one file that {self.listed} lists exists; the first: {first}")
+
+    def available(self, take: Take) -> str:
+        """Whether there is a file for it."""
+        file = self._file(take)
+        if file is None:
+            return f"{self.listed or self.folder} has no file for {described(take.item)}"
+        return "" if os.path.isfile(file) else f"{self.listed} lists {file}, which is not there"
+
+    def play(self, take: Take, device: str) -> Iterator[Piece]:
+        """The file, a few seconds at a time, up to its end."""
+        file = self._file(take)
+        assert file is not None
+        info, fps = probe(file), take.terms.fps
+        total = info.pictures(fps)
+        step = max(round(_SECONDS * fps), 1)
+        for first in range(0, min(total, take.frames), step):
+            count = min(step, total - first)
+            yield read_frames(file, first / fps, count, fps, take.terms.size).float() / 255
+
+    def _file(self, take: Take) -> Path | None:
+        name = self._match(take.others or (take.item,)).files.get(take.item.key)
+        return None if name is None else self._files()[name]
+
+    def _match(self, items: Sequence[Item]) -> Match:
+        return _matched(self.folder, self.listed, self.pattern, self.numbered_from, tuple(items))
+
+    def _files(self) -> Mapping[str, Path]:
+        return _files(self.folder, self.listed)
+
+
+@lru_cache(8)
+def _matched(
+    folder: str,
+    listed: str | None,
+    pattern: str | None,
+    numbered_from: int | None,
+    items: tuple[Item, ...],
+) -> Match:
+    files = _files(folder, listed)
+    if listed is not None:
+        return match(items, {name: (name,) for name in files})
+    if pattern is None:
+        return match(items, {name: stems(name) for name in files}, numbered_from)
+    form, read = name_pattern(pattern), dict[str, Sequence[str]]()
+    for name in files:
+        prompt, seed = name_by(form, stems(name)[0], name)
+        read[name] = (f"{prompt}-{items[0].seed if seed is None else seed}",)
+    return match(items, read, numbered_from)
+
+
+@lru_cache(8)
+def _files(folder: str, listed: str | None) -> Mapping[str, Path]:
+    """Files by their paths inside the folder, or by the csv's prompt and seed."""
+    if listed is None:
+        videos = listed_in(Path(folder)).videos
+        return {shown(path.relative_to(folder)): path for path in videos}
+    table = table_of(listed, ("path", "prompt"), what="csv of imported videos")
+    files: dict[str, Path] = {}
+    for row in table.rows:
+        path, prompt, seed = row.cells["path"], row.cells["prompt"], row.cells.get("seed") or "0"
+        if not (path and prompt and seed.lstrip("-").isdecimal()):
+            raise ValueError(
+                f"{table.at(row)}: path={path!r}, prompt={prompt!r} and seed={seed!r} must be a "
+                f"path, a text and a whole number"
+            )
+        name = f"{composed(prompt)}-{int(seed)}"
+        if name in files:
+            raise ValueError(f"{table.at(row)}: {prompt!r} with seed {seed} is listed twice")
+        files[name] = Path(folder) / path
+    return files
+
+
+def export_vbench(videos: Mapping[Item, Path], folder: Path) -> int:
+    """Link videos as `{prompt}-{seed}.mp4`, the names that VBench's own code looks for.
+
+    Prompts are cut where a file name would be too long; where two would then have one name, all
+    but the first are told apart by a hash. `prompts.csv` has them whole.
+
+    Raises:
+        ValueError: a file that is no link has one of the names; it is left alone.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    rows, taken = [], set()
+    for item, path in videos.items():
+        text = item.script[0][1] or item.prompt
+        name = "".join(c for c in text if c not in '/\0"\n')
+        link = folder / f"{cut(name, 230 - len(str(item.seed)))}-{item.seed}.mp4"
+        if folded(link.name) in taken:
+            digest = hashlib.sha256(f"{item.prompt}\n{text}".encode()).hexdigest()[:8]
+            link = folder / f"{cut(name, 220 - len(str(item.seed)))} {digest}-{item.seed}.mp4"
+        taken.add(folded(link.name))
+        if link.exists() and not link.is_symlink():
+            raise ValueError(f"{link} is no link of an earlier export; give another export_vbench")
+        link.unlink(missing_ok=True)
+        link.symlink_to(os.path.relpath(path.resolve(), folder.resolve()))
+        rows.append({"path": link.name, "prompt": text, "seed": item.seed})
+    with replacing(folder / "prompts.csv") as partial, partial.open("w", newline="") as file:
+        writer = csv.DictWriter(file, ["path", "prompt", "seed"])
+        writer.writeheader()
+        writer.writerows({name: safe(str(cell)) for name, cell in row.items()} for row in rows)
+    return len(rows)

@@ -1,0 +1,92 @@
+"""Names of metrics and contestants in the settings, checked before the work begins."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterable, Sequence
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from pathlib import Path
+
+from cf.bench.contestants.entries import Entry
+from cf.files.naming import meant
+from cf.files.text import yaml_of
+from cf.paths import CONFIG_DIR
+from cf.settings.build import Settings
+from cf.settings.literal import PATHS
+
+log = logging.getLogger("cf.benchmark")
+
+
+def check_names(settings: Settings, entered: Sequence[Entry], typed: Collection[str] = ()) -> None:
+    """Refuse names that nothing has, and those that a user typed and this benchmark lacks.
+
+    The suites' own headlines name metrics that some choices of metrics leave out; those are told.
+
+    Attributes:
+        typed: settings that were given on the command line.
+
+    Raises:
+        ValueError: a name of headline, gates, pareto or unranked is wrong; shows the nearest; or
+            a path that was typed leads nowhere.
+    """
+    for one in entered:
+        _check_paths(one, typed)
+    there = [name for name, one in settings["metrics"].items() if one is not None]
+    gates = [name for name, bounds in settings["gates"].items() if bounds is not None]
+    axes = list(settings["pareto"].values())
+    for setting, names in (("headline", settings["headline"]), ("gates", gates), ("pareto", axes)):
+        explicit = any(one == setting or one.startswith(f"{setting}.") for one in typed)
+        _check(setting, names, there, {*there, *_known_metrics()}, explicit, "metrics")
+    if settings["headline"] and not set(settings["headline"]) & set(there):
+        log.warning("no metric of headline is measured; the headline will be empty")
+    for name, bounds in settings["gates"].items():
+        low, high = bounds or (None, None)
+        if low is not None and high is not None and low > high:
+            raise ValueError(f"gates.{name}={bounds} lets nothing through; give [least, most]")
+    people = [name for one in entered for name in (one.name, one.files)]
+    known = {*people, *(settings["contestants"] or {}), *_known_contestants()}
+    _check("unranked", settings["unranked"], people, known, "unranked" in typed, "contestants")
+
+
+def _check_paths(one: Entry, typed: Collection[str]) -> None:
+    """A contestant that is not at hand may stay away, unless a user typed where it is."""
+    own = [name for name in typed if name.startswith(f"contestants.{one.name}.")]
+    paths = [name for name in own if any(fnmatchcase(name, pattern) for pattern in PATHS)]
+    if one.missing and paths:
+        raise ValueError(f"{paths[0]}: {one.missing}")
+
+
+def _check(
+    setting: str,
+    names: Iterable[str],
+    there: Sequence[str],
+    known: Collection[str],
+    typed: bool,
+    what: str,
+) -> None:
+    lacking = [name for name in names if name not in there]
+    for name in lacking:
+        if typed or name not in known:
+            options = ", ".join(dict.fromkeys(there)) or "none"
+            raise ValueError(
+                f"{setting}: {name!r} is none of the {what} of this benchmark"
+                f"{meant(name, there)}: {options}"
+            )
+    if lacking and what == "metrics":
+        log.info("%s: %s of the suite is not measured here", setting, ", ".join(lacking))
+
+
+@lru_cache(1)
+def _known_metrics() -> frozenset[str]:
+    """All that any choice of metrics names."""
+    files = [
+        *Path(CONFIG_DIR).glob("metrics/*.yaml"),
+        *Path(CONFIG_DIR).glob("suite/metrics/*.yaml"),
+    ]
+    return frozenset(name for file in files for name in (yaml_of(file) or {}))
+
+
+@lru_cache(1)
+def _known_contestants() -> frozenset[str]:
+    return frozenset(file.stem for file in Path(CONFIG_DIR).glob("contestant/*.yaml"))

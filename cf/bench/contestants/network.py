@@ -1,0 +1,216 @@
+"""A network under a memory and a rollout, as a contestant."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from itertools import chain
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+
+from cf.bench.contestants.base import Contestant, Piece
+from cf.bench.tasks.base import Take, Terms
+from cf.models.start import fingerprint, fingerprint_of_update
+from cf.models.updates import LoraFile, lora_files
+from cf.runs.generator import Generator, file_of, load
+from cf.settings.build import Settings, build
+from cf.settings.trusted import read_export
+
+_COMMIT = "cf.memory.commit_reads.CommitReads"
+
+
+@dataclass(frozen=True)
+class Network(Contestant):
+    """A checkpoint, trained here or released, with what it generates with.
+
+    What is None is taken from the checkpoint, as `cf.generate` does; published weights say nothing
+    of it, so that all must be given.
+
+    Attributes:
+        checkpoint: a run's folder, an export, or published weights; None: untrained, weights drawn
+            from `seed`.
+        needs: other files and folders that must be at hand.
+        how: where the checkpoint is had, for whoever lacks it.
+        commit_reads: let the pass that commits a block read little (Commit Forcing); settings of
+            `cf.memory.commit_reads.CommitReads`, around whatever the memory is.
+    """
+
+    checkpoint: str | None = None
+    needs: Sequence[str] = ()
+    how: str = ""
+    model: Settings | None = None
+    codec: Settings | None = None
+    text: Settings | None = None
+    rollout: Settings | None = None
+    memory: Settings | None = None
+    switch: Settings = field(default_factory=lambda: {"_target_": "cf.rollout.Keep"})
+    sampling: Settings = field(default_factory=dict)
+    weights: Settings = field(default_factory=dict)
+    commit_reads: Settings | None = None
+    fps: float | None = None
+    size: Sequence[int] | None = None
+    dtype: str = "float32"
+    seed: int = 0
+
+    control: ClassVar[bool] = False
+
+    def missing(self) -> str:
+        """Files that are not there."""
+        wanted = [*([self.checkpoint] if self.checkpoint else []), *self.needs]
+        wanted += [file.path for file in self._loras()]
+        gone = [path for path in wanted if not Path(path).exists()]
+        if gone:
+            return f"{', '.join(gone)} not found" + (f"; {self.how}" if self.how else "")
+        folder = Path(self.checkpoint) if self.checkpoint and self.model is None else None
+        if folder is not None and folder.is_dir() and not any(folder.glob("*.safetensors")):
+            return f"{folder} holds no network; its training did not finish"
+        return ""
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the weights."""
+        if self.checkpoint is None:
+            return f"untrained-{self.seed}"
+        mine = fingerprint(file_of(self.checkpoint))
+        return "+".join([mine, *sorted(map(fingerprint_of_update, self._loras()))])
+
+    def terms(self, asked: Terms | None) -> Terms:
+        """The checkpoint's, or as configured."""
+        config = self._config()
+        fps, size = self.fps or config.get("fps"), self.size or config.get("size")
+        if (fps is None or size is None) and asked is not None and self.checkpoint is None:
+            fps, size = asked.fps, asked.size
+        if fps is None or size is None:
+            raise ValueError("its frame rate and size are not known; give fps and size")
+        rollout = self.rollout or config.get("rollout") or {}
+        stride = build(self.codec or config["codec"], "codec").time_stride if self._light() else 4
+        blocks = self.sampling.get("block_frames") or rollout.get("block_frames")
+        memory = build(self._memory(rollout), "memory")
+        return Terms(float(fps), (size[0], size[1]), blocks and blocks * stride, memory.max_frames)
+
+    def ways(self) -> dict[str, str]:
+        """Its memory and its rollout, with their settings."""
+        rollout = self.rollout or self._config().get("rollout") or {}
+        chosen = {name: value for name, value in self.sampling.items() if value is not None}
+        alone = {name: one for name, one in {**rollout, **chosen}.items() if name != "memory"}
+        return {"memory": _short(self._memory(rollout)), "rollout": _short(alone)}
+
+    def play(self, take: Take, device: str) -> Iterator[Piece]:
+        """Blocks, decoded as they are made."""
+        generator = _loaded(json.dumps(self._loading(device), sort_keys=True), self.seed)
+        with torch.inference_mode():
+            for video in self._stream(generator, take):
+                yield video[0].float().cpu().clone()
+
+    def _stream(self, generator: Generator, take: Take) -> Iterator[Any]:
+        seed = take.item.seed
+        if take.film is not None:
+            assert take.item.world is not None
+            return generator.following(take.film, take.given, seed, [take.item.world])
+        script = [(at, generator.conditioning([text])) for at, text in take.script()]
+        # A prompt's noise is its own, whatever else is made.
+        own = (take.item.prompt_id + seed) % 2**31
+        return chain(generator.stream(None, take.frames, script, own, 1))
+
+    def _loading(self, device: str) -> Settings:
+        """As `cf.runs.generator.load` takes it."""
+        rollout = self.rollout
+        memory = None if self.commit_reads is None and self.memory is None else self._memory()
+        return {
+            "checkpoint": self.checkpoint,
+            "model": self.model,
+            "codec": self.codec,
+            "text": self.text,
+            "rollout": rollout,
+            "memory": memory,
+            "switch": self.switch,
+            "sampling": self.sampling,
+            "weights": {"container": None, "lora": None, "lora_alpha": None, **self.weights},
+            "fps": self.fps,
+            "size": None if self.size is None else list(self.size),
+            "device": device,
+            "dtype": self.dtype,
+        }
+
+    def _memory(self, rollout: Settings | None = None) -> Settings:
+        rollout = rollout or self.rollout or self._config().get("rollout") or {}
+        memory = self.memory or rollout.get("memory")
+        if memory is None:
+            raise ValueError("its memory is not known; give memory=...")
+        if self.commit_reads is None:
+            return dict(memory)
+        return {"_target_": _COMMIT, **self.commit_reads, "memory": memory}
+
+    def _loras(self) -> list[LoraFile]:
+        return lora_files(self.weights.get("lora"), self.weights.get("lora_alpha"))
+
+    def _config(self) -> Settings:
+        if self.checkpoint is None or self.model is not None:
+            return {}
+        named = ("codec", "text", "rollout", "memory", "fps", "size")
+        return _config_of(self.checkpoint, tuple(n for n in named if getattr(self, n) is not None))
+
+    def _light(self) -> bool:
+        """Whether the codec can be built without weights, to ask it its strides."""
+        codec = self.codec or self._config().get("codec") or {}
+        return str(codec.get("_target_", "")).endswith("PixelCodec")
+
+
+def _short(settings: Settings) -> str:
+    """A class and its settings, in one line."""
+    name = str(settings.get("_target_", "")).rpartition(".")[2]
+    parts = [
+        f"{key}={_short(one) if isinstance(one, dict) else one}"
+        for key, one in settings.items()
+        if not key.startswith("_")
+    ]
+    return f"{name}({', '.join(parts)})" if name or parts else ""
+
+
+def with_commit_reads(one: Network, **settings: Any) -> Network | None:
+    """The same with restricted commit reads; None where they do not compose."""
+    if one.commit_reads is not None:
+        return None
+    other = replace(one, commit_reads=settings)
+    try:
+        build(other._memory(), "memory")
+    except ValueError:
+        return None
+    return other
+
+
+@lru_cache(8)
+def _config_of(checkpoint: str, exchanged: tuple[str, ...]) -> Settings:
+    return read_export(file_of(checkpoint), exchanged)[0]
+
+
+@lru_cache(1)
+def _loaded(settings: str, seed: int) -> Generator:
+    """The generator of these settings; one at a time, so that memory holds one."""
+    chosen: Settings = json.loads(settings)
+    if chosen["checkpoint"] is not None:
+        return load(chosen)
+    return _untrained(chosen, seed)
+
+
+def _untrained(settings: Settings, seed: int) -> Generator:
+    for name in ("model", "codec", "text", "rollout", "memory", "fps", "size"):
+        if settings[name] is None:
+            raise ValueError(f"an untrained network has no {name} of its own; give {name}")
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = build(settings["model"], "model")
+    network.to(settings["device"]).eval().requires_grad_(False)
+    rollout = {**settings["rollout"], "memory": settings["memory"], **settings["sampling"]}
+    return Generator(
+        network,
+        build(settings["codec"], "codec"),
+        build(settings["text"], "text"),
+        build(rollout, "rollout"),
+        build(settings["switch"], "switch"),
+        float(settings["fps"]),
+        (settings["size"][0], settings["size"][1]),
+    )

@@ -1,0 +1,1 @@
+"""What a benchmark asks for: prompts or worlds, lengths and seeds."""

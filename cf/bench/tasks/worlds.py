@@ -1,0 +1,66 @@
+"""Videos of a drawn world: the camera's way is given, and so is the truth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cf.bench.tasks.base import Asked, Item, Known, Terms
+from cf.data.world.base import Film
+from cf.data.world.known import known
+from cf.data.world.module import WorldData
+
+
+@dataclass(frozen=True)
+class Worlds(Asked):
+    """Numbered videos of a world, each continued from its first seconds under its own control.
+
+    Attributes:
+        data: the world, its size and frame rate.
+        worlds: how many of its videos.
+        seed: from which their numbers are drawn; not one of training's.
+        seeds: noise of the contestants; each world is made once for each.
+        given_seconds: of real video at the beginning.
+    """
+
+    data: WorldData
+    worlds: int = 16
+    seed: int = 1_000_000
+    seeds: tuple[int, ...] | list[int] = (0,)
+    given_seconds: float = 3.0
+
+    def __post_init__(self) -> None:
+        if self.worlds < 1 or not self.seeds:
+            raise ValueError(
+                f"worlds={self.worlds} must be at least 1 and seeds={list(self.seeds)} not empty"
+            )
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds={list(self.seeds)} names one twice; give each once")
+
+    def items(self) -> list[Item]:
+        """Worlds in order, seeds within."""
+        return [
+            Item(f"world{world:04d}-{seed}", f"world{world:04d}", seed, ((0.0, ""),), world)
+            for world in range(self.worlds)
+            for seed in self.seeds
+        ]
+
+    def terms(self) -> Terms:
+        """Of the world."""
+        height, width = self.data.size
+        return Terms(float(self.data.fps), (height, width))
+
+    def given_frames(self, fps: float) -> int:
+        """At least one."""
+        return max(round(self.given_seconds * fps), 1)
+
+    def film(self, item: Item, frames: int) -> Film:
+        """One video."""
+        assert item.world is not None
+        return self.data.world.film(self.seed, [item.world], frames)
+
+    def known(self, film: Film | None, given: int, start: int, stop: int) -> Known:
+        """The true frames, and what they show (`cf.data.world.known`)."""
+        assert film is not None
+        drawn = film.part(start, stop)
+        shown = min(max(given - start, 0), stop - start)
+        return Known(drawn.video[0], known(drawn, 0, shown))

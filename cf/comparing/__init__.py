@@ -1,0 +1,1 @@
+"""Finished runs and benchmarks side by side."""

@@ -1,0 +1,149 @@
+"""What `cf.compare` was given, laid side by side and written down."""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cf.comparing import scores as compared
+from cf.comparing import settings_diff as differing
+from cf.comparing.board import write_board
+from cf.comparing.curves import draw
+from cf.comparing.trainings import Method, is_training, methods, notes, replicas, scores, untested
+from cf.files.atomic import write_text
+from cf.files.tables import csv_of
+
+_NAME = re.compile(r"[\w.+-]+")
+
+
+@dataclass(frozen=True)
+class Given:
+    """Training runs by method, or files of scores; never both."""
+
+    trainings: Mapping[str, Sequence[Path]]
+    results: Sequence[Path]
+
+
+def given(runs: Sequence[str], groups: Mapping[str, Sequence[str]]) -> Given:
+    """Runs and groups as the user names them; `*` stands for any name, as in a shell.
+
+    A folder of training runs is a group of its own name.
+
+    Raises:
+        ValueError: if something is missing, given twice, or not to be compared with the rest.
+    """
+    found: dict[str, list[Path]] = {}
+    results: list[Path] = []
+    named_runs = _paths(runs)
+    _refuse_twice(named_runs)
+    for path in named_runs:
+        if is_training(path):
+            found[str(path)] = [path]
+        elif (path / "per_video.csv").is_file() or not (inside := replicas(path)):
+            results.append(path)
+        else:
+            found[str(path)] = inside
+    named = _short(found)
+    for name, patterns in groups.items():
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"{name!r} cannot name a group: letters, digits and . _ + - can")
+        if name in named:
+            raise ValueError(f"{name} names a group and a run; give the group another name")
+        named[name] = [one for path in _paths(patterns) for one in _members(name, path)]
+    _refuse_twice([path for some in (results, *named.values()) for path in some])
+    if named and results:
+        first = next(iter(named.values()))[0]
+        raise ValueError(
+            f"{first} is a training run and {results[0]} is none; runs are compared by training "
+            f"seed and scores by prompt, each among themselves"
+        )
+    if not named and not results:
+        raise ValueError("runs must be given: python -m cf.compare outputs/a outputs/b")
+    return Given(named, results)
+
+
+def _refuse_twice(paths: Sequence[Path]) -> None:
+    places = [path.resolve() for path in paths]
+    for path, place in zip(paths, places, strict=True):
+        if places.count(place) > 1:
+            raise ValueError(f"{path} is given twice")
+
+
+def _paths(patterns: Sequence[str]) -> list[Path]:
+    found = []
+    for pattern in patterns:
+        if Path(pattern).exists() or not glob.has_magic(pattern):
+            found.append(Path(pattern))
+            continue
+        matched = sorted(glob.glob(pattern))
+        if not matched:
+            raise ValueError(f"nothing is called {pattern}")
+        found += map(Path, matched)
+    return found
+
+
+def _members(name: str, path: Path) -> list[Path]:
+    """The runs that a path in a group stands for."""
+    if is_training(path):
+        return [path]
+    inside = replicas(path)
+    if not inside:
+        why = "holds no training run" if path.exists() else "does not exist"
+        raise ValueError(
+            f"group {name}: {path} {why}; a group is made of runs of cf.fit (with metrics.csv), "
+            f"for whoever made videos is compared by prompt"
+        )
+    return inside
+
+
+def _short(found: Mapping[str, list[Path]]) -> dict[str, list[Path]]:
+    """By as many last parts of their paths as tell them apart."""
+    parts = {name: Path(name).resolve().parts for name in found}
+    for count in range(1, max(map(len, parts.values()), default=0) + 1):
+        short = {name: "/".join(part[-count:]) for name, part in parts.items()}
+        if len(set(short.values())) == len(found):
+            return {short[name]: paths for name, paths in found.items()}
+    return dict(found)  # the same folder twice; refused by the caller
+
+
+def lay(given: Given, only: Sequence[str] | None, folder: Path) -> str:
+    """Write everything into a folder; the comparison as text.
+
+    Raises:
+        ValueError: if there is nothing to compare.
+    """
+    if given.results:
+        sides = [one for path in given.results for one in compared.read(path)]
+        table = compared.pairs(compared.chosen(sides, only))
+        write_text(folder / "compare.csv", csv_of(table))
+        text = compared.markdown(table)
+        write_text(folder / "compare.md", text)
+        return text
+    return _trainings(methods(given.trainings), only, folder)
+
+
+def _trainings(sides: Sequence[Method], only: Sequence[str] | None, folder: Path) -> str:
+    kept = compared.chosen(scores(sides), only)
+    table = compared.pairs(kept, untested(sides))
+    found = differing.differing(sides)
+    lines = [f"- {note}" for note in notes(sides, table)]
+    text = "\n".join(
+        [
+            "## Last values",
+            "",
+            compared.markdown(table),
+            *lines,
+            "",
+            differing.markdown(found, sides),
+        ]
+    )
+    write_text(folder / "compare.csv", csv_of(table))
+    write_text(folder / "settings.csv", csv_of(found.table(sides)))
+    write_text(folder / "compare.md", text)
+    scalars = list(dict.fromkeys(name for one in kept for name in one.values))
+    draw(sides, scalars, folder)
+    write_board(sides, found, scalars, folder)
+    return text

@@ -1,0 +1,190 @@
+"""Two or more sets of scores, whoever wrote them: paired by prompt and tested."""
+
+from __future__ import annotations
+
+import fnmatch
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from cf.comparing.inputs import frame_of
+from cf.files.naming import meant
+from cf.files.tables import inline, markdown_of
+from cf.report.tables import number
+from cf.stats.paired import averaged, compare, holm, interval
+
+_KNOWN = ("contestant", "video", "video_id", "prompt", "seed", "frames", "fps", "seconds", "height")
+_LONG = ("contestant", "prompt", "seconds", "value", "measured_as")
+_NOT_SCORES = {*_KNOWN, "width", "reasons", "note", "path"}
+
+
+@dataclass(frozen=True)
+class Scores:
+    """One side of a comparison.
+
+    Attributes:
+        values: metric -> prompt -> value, seeds averaged.
+        measured_as: metric -> what tells how it was measured, where the file says so.
+    """
+
+    name: str
+    values: Mapping[str, Mapping[Any, float]]
+    measured_as: Mapping[str, str]
+
+
+def read(path: Path) -> list[Scores]:
+    """The sides in a results folder or a csv of per-video scores.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    for file in (path, path / "per_video.csv", path / "metrics.csv"):
+        if file.is_file() and file.suffix == ".csv":
+            table = frame_of(file)
+            if "metric" in table.columns:
+                lacking = [name for name in _LONG if name not in table.columns]
+                if lacking:
+                    raise ValueError(
+                        f"{file} has a column metric, and so needs {', '.join(lacking)} too"
+                    )
+                return _long(path, table)
+            return _wide(path, table)
+    raise ValueError(
+        f"{path} holds no scores: give a folder with per_video.csv (of cf.benchmark or "
+        f"cf.evaluate), a training run with metrics.csv, or a csv of scores per video"
+    )
+
+
+def _long(path: Path, table: pd.DataFrame) -> list[Scores]:
+    """A line per video, duration and metric, as `cf.benchmark` writes."""
+    made = []
+    for contestant, mine in table.groupby("contestant", sort=False):
+        values, told = {}, {}
+        for key, part in mine.groupby(["metric", "seconds"], sort=False):
+            metric, seconds = tuple(key)
+            name = f"{metric} at {seconds:g} s"
+            values[name] = averaged(part["prompt"].tolist(), part["value"].tolist())
+            told[name] = "/".join(sorted(set(map(str, part["measured_as"]))))
+        made.append(Scores(f"{name_of(path)}: {contestant}", values, told))
+    return made
+
+
+def _wide(path: Path, table: pd.DataFrame) -> list[Scores]:
+    """A line per video and a column per metric, as `cf.evaluate` and others write."""
+    unit = next((c for c in ("prompt", "video", "path") if c in table.columns), None)
+    if unit is None:
+        raise ValueError(f"{path} has no column prompt, video or path, by which to pair")
+    numbers = [
+        str(name)
+        for name in table.columns
+        if name not in _NOT_SCORES and pd.api.types.is_numeric_dtype(table[name])
+    ]
+    if not numbers:
+        raise ValueError(f"{path} has no column of scores")
+    parts: list[tuple[str, pd.DataFrame]] = [("", table)]
+    if "contestant" in table.columns:
+        parts = [(f": {name}", part) for name, part in table.groupby("contestant", sort=False)]
+    return [
+        Scores(
+            name_of(path) + suffix,
+            {m: averaged(part[unit].tolist(), part[m].astype(float).tolist()) for m in numbers},
+            {},
+        )
+        for suffix, part in parts
+    ]
+
+
+def name_of(path: Path) -> str:
+    """The shortest name that says which run it is."""
+    return path.stem if path.is_file() else "/".join(path.resolve().parts[-2:])
+
+
+def chosen(sides: Sequence[Scores], patterns: Sequence[str] | None) -> list[Scores]:
+    """The sides with the metrics that any of the patterns matches (`train/*`); all of them if None.
+
+    Raises:
+        ValueError: if a pattern matches none.
+    """
+    if patterns is None:
+        return list(sides)
+    names = list(dict.fromkeys(name for one in sides for name in one.values))
+    for pattern in patterns:
+        if not fnmatch.filter(names, pattern):
+            raise ValueError(
+                f"only: {pattern} is none of {', '.join(names)}{meant(pattern, names)}"
+            )
+    kept = {name for pattern in patterns for name in fnmatch.filter(names, pattern)}
+    return [
+        replace(one, values={name: v for name, v in one.values.items() if name in kept})
+        for one in sides
+    ]
+
+
+def pairs(sides: Sequence[Scores], untested: Sequence[str] = ()) -> pd.DataFrame:
+    """Every two sides on every metric that both have, tested and corrected together.
+
+    Attributes:
+        untested: metrics that are shown without a test, being the same everywhere.
+
+    Raises:
+        ValueError: if there are fewer than two sides, or no metric in common.
+    """
+    lines: list[dict[str, Any]] = []
+    for first, second in combinations(sides, 2):
+        for metric in first.values:
+            if metric not in second.values:
+                continue
+            told = [one.measured_as.get(metric) for one in (first, second)]
+            line = {"metric": metric, "first": first.name, "second": second.name}
+            if None not in told and told[0] != told[1]:
+                lines.append({**line, "p": math.nan, "note": "not measured alike; not compared"})
+                continue
+            one = compare(first.values[metric], second.values[metric])
+            means = [interval(list(s.values[metric].values())).value for s in (first, second)]
+            lines.append(
+                {
+                    **line,
+                    "mean_first": means[0],
+                    "mean_second": means[1],
+                    "difference": one.difference.value,
+                    "low": one.difference.low,
+                    "high": one.difference.high,
+                    "p": math.nan if metric in untested else one.p,
+                    "effect": one.effect,
+                    "detectable": one.detectable,
+                    "pairs": one.difference.units,
+                    "dropped": len(one.dropped),
+                    "note": "the same in all; not tested" if metric in untested else one.note,
+                }
+            )
+    if not lines:
+        raise ValueError("nothing to compare: give two or more sides that share a metric")
+    table = pd.DataFrame(lines)
+    table.insert(list(table.columns).index("p") + 1, "p_holm", holm(table["p"].tolist()))
+    return table
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """The comparison as people read it."""
+    head = ["metric", "first", "second", "first's mean", "second's", "difference", "p (Holm)"]
+    head += ["detectable", "pairs"]
+    lines = [head]
+    for row in table.to_dict("records"):
+        bounds = f" [{_short(row.get('low', math.nan))}, {_short(row.get('high', math.nan))}]"
+        shown = [row["metric"], row["first"], row["second"]]
+        shown += [_short(row.get(name, math.nan)) for name in ("mean_first", "mean_second")]
+        shown += [_short(row.get("difference", math.nan)) + bounds, number(row["p_holm"])]
+        shown += [_short(row.get("detectable", math.nan)), number(row.get("pairs", math.nan), 0)]
+        lines.append(shown)
+    notes = [f"- {inline(note)}" for note in dict.fromkeys(table["note"]) if note]
+    return "\n".join([*markdown_of(lines), "", *notes]) + "\n"
+
+
+def _short(value: float) -> str:
+    """As `number`, but a small value, such as a learning rate, does not become 0."""
+    return f"{value:.2e}" if 0 < abs(value) < 0.001 else number(value)

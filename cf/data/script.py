@@ -1,0 +1,64 @@
+"""Texts of a video and the seconds from which they hold, as people write them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+from cf.files.naming import composed
+
+Script = tuple[tuple[float, str], ...]
+
+
+def script_of(acts: Any, where: str, may_be_empty: bool = False) -> Script:
+    """A script from `[[seconds, text], ...]`: from 0 on, at rising seconds.
+
+    Attributes:
+        where: what is read, as the beginning of a message.
+        may_be_empty: a text may have no letter, which is no condition.
+
+    Raises:
+        ValueError: it is no such list, or seconds do not rise.
+    """
+    if not isinstance(acts, Sequence) or isinstance(acts, str) or not acts:
+        raise ValueError(f"{where} must be [[seconds, text], ...], got {acts!r}")
+    script = []
+    for act in acts:
+        if not isinstance(act, Sequence) or isinstance(act, str) or len(act) != 2:
+            raise ValueError(f"{where} must be [[seconds, text], ...], got {act!r} in it")
+        script.append((_seconds(act[0], where), text_from(act[1], where, may_be_empty)))
+    times = [seconds for seconds, _ in script]
+    if times[0] != 0 or any(a >= b for a, b in pairwise(times)):
+        raise ValueError(f"{where} must begin at 0 and go on at rising seconds, got {times}")
+    return tuple(script)
+
+
+def text_from(value: Any, where: str, may_be_empty: bool = False) -> str:
+    """A text that a person gave: a number or a truth value stands for its spelling.
+
+    Raises:
+        ValueError: it is null, a list or a mapping, or empty where it may not be.
+    """
+    if isinstance(value, bool):
+        value = "true" if value else "false"
+    if not isinstance(value, str | int | float):
+        told = "null" if value is None else repr(value)
+        raise ValueError(f"{where}: the text is {told}; give a text, in quotes if it is a word")
+    text = composed(str(value)).strip()
+    if any("\ud800" <= one <= "\udfff" for one in text):
+        raise ValueError(f"{where}: {text!r} holds half a character (a surrogate alone)")
+    if not text and not may_be_empty:
+        raise ValueError(f"{where}: the text is empty; give one, or take the entry out")
+    return text
+
+
+def _seconds(value: Any, where: str) -> float:
+    try:
+        seconds = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        seconds = math.nan
+    if not (math.isfinite(seconds) and seconds >= 0):
+        raise ValueError(f"{where}: a text begins at a number of seconds from 0 on, not {value!r}")
+    return seconds

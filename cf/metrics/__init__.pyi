@@ -1,0 +1,52 @@
+from .base import VideoMetric as VideoMetric
+from .consistency.consistency_horizon import ConsistencyHorizon as ConsistencyHorizon
+from .consistency.own_anchor import OwnAnchorAUC as OwnAnchorAUC
+from .consistency.semantic_drift import SemanticDrift as SemanticDrift
+from .consistency.semantic_drift import SemanticDriftAbsolute as SemanticDriftAbsolute
+from .consistency.similarity_to_first import SimilarityToFirst as SimilarityToFirst
+from .consistency.temporal_consistency import TemporalConsistency as TemporalConsistency
+from .consistency.temporal_consistency import (
+    TemporalConsistencyAbsolute as TemporalConsistencyAbsolute,
+)
+from .consistency.vbench_consistency import (
+    BackgroundConsistencyVBench as BackgroundConsistencyVBench,
+)
+from .consistency.vbench_consistency import ClipToClipRaw as ClipToClipRaw
+from .consistency.vbench_consistency import SubjectConsistencyVBench as SubjectConsistencyVBench
+from .fidelity.full_reference import PSNR as PSNR
+from .fidelity.full_reference import SSIM as SSIM
+from .fidelity.fvd import FVD as FVD
+from .fidelity.perceptual import LPIPS as LPIPS
+from .motion.camera_vs_object import CameraVsObject as CameraVsObject
+from .motion.chunk_seam import ChunkSeam as ChunkSeam
+from .motion.dynamic_degree import DynamicDegree as DynamicDegree
+from .motion.flickering import TemporalFlickeringVBench as TemporalFlickeringVBench
+from .motion.motion_retention import MotionRetention as MotionRetention
+from .motion.motion_smoothness import MotionSmoothness as MotionSmoothness
+from .motion.motion_smoothness_vbench import MotionSmoothnessVBench as MotionSmoothnessVBench
+from .motion.static_fraction import StaticFraction as StaticFraction
+from .motion.temporal_flicker import TemporalFlicker as TemporalFlicker
+from .motion.warping_error import WarpingError as WarpingError
+from .quality.classical_quality import ClassicalQuality as ClassicalQuality
+from .quality.frame_pack_drift import FramePackDrift as FramePackDrift
+from .quality.quality_drift import QualityDrift as QualityDrift
+from .recall.attribute_recall import AttributeRecall as AttributeRecall
+from .recall.colour_recall import ColourRecall as ColourRecall
+from .recall.identity import IdentityPersistence as IdentityPersistence
+from .recall.mirror import MirrorConsistency as MirrorConsistency
+from .recall.needle import NeedleInVideo as NeedleInVideo
+from .recall.recall import CrossRoomMatch as CrossRoomMatch
+from .recall.recall import SelfRevisit as SelfRevisit
+from .recall.recall import TriggerGate as TriggerGate
+from .recall.recall_horizon import RecallHorizon as RecallHorizon
+from .recall.revisit import RevisitLPIPS as RevisitLPIPS
+from .recall.revisit import RevisitPSNR as RevisitPSNR
+from .recall.revisit import RevisitSSIM as RevisitSSIM
+from .repetition.cross_prompt_collapse import CrossPromptCollapse as CrossPromptCollapse
+from .repetition.loop_rate import LoopRate as LoopRate
+from .repetition.sink_reset import SinkReset as SinkReset
+from .set_metric import SetMetric as SetMetric
+from .text.segment_text import SegmentTextSimilarity as SegmentTextSimilarity
+from .text.segment_text import SwitchResponse as SwitchResponse
+from .text.text_similarity import PromptDrift as PromptDrift
+from .text.text_similarity import TextSimilarity as TextSimilarity

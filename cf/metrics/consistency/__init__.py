@@ -1,0 +1,1 @@
+"""Whether subject, background and style stay the same."""

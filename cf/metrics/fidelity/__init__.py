@@ -1,0 +1,1 @@
+"""Distance to reference videos."""

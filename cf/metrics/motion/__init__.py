@@ -1,0 +1,1 @@
+"""How much moves, and how smoothly."""

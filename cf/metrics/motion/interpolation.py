@@ -1,0 +1,114 @@
+"""The frame between two frames, by interpolators that are chosen by name."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from cf.metrics.motion.flow import Dis
+from cf.metrics.motion.warp import followed, planes
+
+
+class Interpolator(ABC):
+    """Makes the frame in the middle; a frozen, picklable value.
+
+    Attributes:
+        name: by which it is chosen and printed.
+    """
+
+    name: str
+
+    @abstractmethod
+    def __call__(self, one: Float[Tensor, "3 h w"], other: Float[Tensor, "3 h w"]) -> Tensor:
+        """The frame (3, h, w) between two frames in [0, 1]; a function of its inputs alone."""
+
+    def provenance(self) -> dict[str, Any]:
+        """All that the frame depends on besides the two."""
+        return {"interpolator": self.name}
+
+
+@dataclass(frozen=True)
+class Linear(Interpolator):
+    """The mean of both frames: a fade, without motion."""
+
+    name = "linear"
+
+    def __call__(self, one: Float[Tensor, "3 h w"], other: Float[Tensor, "3 h w"]) -> Tensor:
+        """See `Interpolator`."""
+        return (one + other) / 2
+
+
+@dataclass(frozen=True)
+class DisInterpolator(Interpolator):
+    """The mean of both frames, each moved half way along its DIS flow to the other."""
+
+    name = "dis"
+
+    def __call__(self, one: Float[Tensor, "3 h w"], other: Float[Tensor, "3 h w"]) -> Tensor:
+        """See `Interpolator`."""
+        flow = Dis()
+        levels = [
+            np.ascontiguousarray((frame * 255).round().byte().permute(1, 2, 0).numpy())
+            for frame in (one, other)
+        ]
+        if min(levels[0].shape[:2]) < flow.smallest:
+            raise ValueError(
+                f"frames of {levels[0].shape[0]} x {levels[0].shape[1]} pixels are too small for "
+                f"interpolator='dis'; enlarge them to at least {flow.smallest} or take 'linear'"
+            )
+        forth, back = (planes(flow(*pair)) for pair in (levels, levels[::-1]))
+        # Seen from the middle, each frame lies half of the flow that leads away from it back.
+        return (followed(one, -forth / 2) + followed(other, -back / 2)) / 2
+
+    def provenance(self) -> dict[str, Any]:
+        """See `Interpolator`."""
+        return {"interpolator": self.name, **Dis().provenance()}
+
+
+@dataclass(frozen=True)
+class Supplied(Interpolator):
+    """An interpolator of yours, such as AMT-S with its weights.
+
+    Attributes:
+        name: under which the metric prints: `amt-s`.
+        network: two frames (3, h, w) in [0, 1] to the one between.
+        described: what tells it apart: the hash of its weights, versions.
+    """
+
+    name: str
+    network: Callable[[Tensor, Tensor], Tensor] = field(compare=False)
+    described: str
+
+    def __call__(self, one: Float[Tensor, "3 h w"], other: Float[Tensor, "3 h w"]) -> Tensor:
+        """See `Interpolator`."""
+        with torch.no_grad():
+            made = self.network(one, other)
+        if made.shape != one.shape:
+            raise ValueError(
+                f"interpolator {self.name!r} made a frame of shape {tuple(made.shape)} from "
+                f"frames of {tuple(one.shape)}; it must keep the shape"
+            )
+        return made.float().cpu()
+
+    def provenance(self) -> dict[str, Any]:
+        """See `Interpolator`."""
+        return {"interpolator": self.name, "described": self.described}
+
+
+def interpolator_named(name: str) -> Interpolator:
+    """The interpolator of that name: `linear` or `dis`."""
+    if name == "amt-s":
+        raise ValueError(
+            "interpolator='amt-s' is not shipped, since its weights (amt-s.pth) are for "
+            "non-commercial use only: load the network yourself and give "
+            "interpolator=Supplied('amt-s', network, described='sha256 of the weights')"
+        )
+    known: dict[str, Interpolator] = {"linear": Linear(), "dis": DisInterpolator()}
+    if name not in known:
+        raise ValueError(f"interpolator={name!r} is not known; choose linear, dis or a Supplied")
+    return known[name]

@@ -1,0 +1,1 @@
+"""Picture quality and its change over time."""

@@ -1,0 +1,1 @@
+"""Whether what was seen before comes back as it was."""

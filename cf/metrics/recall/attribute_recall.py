@@ -1,0 +1,117 @@
+"""Recall of attributes: colour and shape of what stood in a cell when it is shown again."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from cf.metrics.recall.recall import CellMetric
+from cf.metrics.recall.visits import Visits, share
+from cf.metrics.result import Result, mean
+from cf.metrics.scored import Scored
+
+IDENTITY = "identity"
+
+
+class AttributeRecall(CellMetric):
+    r"""Attributes painted right when a given cell is shown again, corrected for chance; up, <= 1.
+
+    .. math:: \text{mean over attributes} \; \frac{\text{acc} - 1/k}{1 - 1/k}
+
+    A cell counts if it was in a given frame (a prompt) and in view before the cut that began the
+    stay; its lag is the time from when it was last in view to that cut. Attributes are each row's
+    own (colour and shape of a thing in the sky, colour and height of a house), over cells in which
+    something stands, k as many as there are; accuracy is pooled over the cells of all videos.
+    0 is guessing, 1 perfect, below 0 worse than guessing: nothing painted has no colour.
+
+    `extras` has every attribute by name (`sky/colour`), whole identities (`sky/identity`, all of
+    the row's cells, k all identities) and `accuracy`: the share of cells of all rows that are
+    right, not corrected. `curves` has `by_lag`, `accuracy_by_lag` and `cells_by_lag`.
+
+    Blind to what a cell looks like beyond its nearest identity: blur that is still nearest counts
+    as right (`RevisitPSNR` does not). The sky is empty in a quarter of the cells, so that painting
+    nothing gets a quarter of `sky/identity`; attributes do not reward that.
+
+    >>> from cf.data.world.known import known
+    >>> from cf.data.world.rooms import Rooms
+    >>> world = Rooms(stay_blocks=4)
+    >>> drawn = world.draw(0, [0], 60)
+    >>> metric = AttributeRecall(world)
+    >>> metric.update(drawn.video[0], 0, fps=8, truth=known(drawn, 0, given=36))
+    >>> float(metric.compute())
+    1.0
+    """
+
+    higher_is_better = True
+    plot_lower_bound = -1.0
+
+    def score(self, videos: list[Scored]) -> Result:
+        """See `VideoMetric`."""
+        tables, counts = {}, {}
+        for one in videos:
+            found = self.visits(one)
+            asked = found.revisit[:, None] & found.known[:, None]
+            asked = asked & self.counted(found)[:, None, None]
+            asked = asked.expand_as(found.watched.true)
+            tables[one.video] = self._attributes(one, found, asked)
+            counts[one.video] = self._cells(one, found, asked)
+        lags = len(self.edges) - 1
+        hits = {v: x[0] for v, x in counts.items()}
+        seen = {v: x[1] for v, x in counts.items()}
+        plain = self.pooled(hits, seen)
+        total = sum(tables.values(), torch.zeros(len(self._named()), 2, lags, dtype=torch.float64))
+        values = {video: self._headline(table.sum(-1)) for video, table in tables.items()}
+        extras = {"accuracy": plain.value, "cells": float(plain.curves["cells_by_lag"].sum())}
+        corrected = self._corrected(total.sum(-1))
+        extras |= dict(zip(self._named(), corrected.tolist(), strict=True))
+        by_lag = [self._headline(total[..., lag]) for lag in range(lags)]
+        curves = {
+            **plain.curves,
+            "by_lag": torch.tensor(by_lag, dtype=torch.float64),
+            "accuracy_by_lag": plain.curves["by_lag"],
+        }
+        return self.answer(
+            self._headline(total.sum(-1)),
+            values,
+            reasons=plain.reasons,
+            extras=extras,
+            curves=curves,
+        )
+
+    def _named(self) -> dict[str, int]:
+        """Row and attribute -> how many values it has."""
+        made = {}
+        for row, attributes in self.world.rows().items():
+            for name, classes in attributes.items():
+                made[f"{row}/{name}"] = max(classes) + 1
+            made[f"{row}/{IDENTITY}"] = max(len(classes) for classes in attributes.values())
+        return made
+
+    def _attributes(
+        self, one: Scored, found: Visits, asked: Tensor
+    ) -> Float[Tensor, "attributes 2 lags"]:
+        """Hits and cells of each attribute by lag."""
+        rows = []
+        for row, attributes in enumerate(self.world.rows().values()):
+            made, true = (x[:, row] for x in (found.watched.made, found.watched.true))
+            banks = [torch.tensor(classes) for classes in attributes.values()]
+            banks.append(torch.arange(len(banks[0])))
+            for bank in banks:
+                where = (asked[:, row] & (bank[true] >= 0))[:, None]
+                right = where & (bank[made] == bank[true])[:, None]
+                pair = [self.by_lag(one, found.lag, part) for part in (right, where)]
+                rows.append(torch.stack(pair))
+        return torch.stack(rows)
+
+    def _cells(self, one: Scored, found: Visits, asked: Tensor) -> tuple[Tensor, Tensor]:
+        right = asked & (found.watched.made == found.watched.true)
+        return self.by_lag(one, found.lag, right), self.by_lag(one, found.lag, asked)
+
+    def _corrected(self, table: Float[Tensor, "attributes 2"]) -> Float[Tensor, " attributes"]:
+        chance = 1 / torch.tensor(list(self._named().values()), dtype=torch.float64)
+        return (share(table[:, 0], table[:, 1]) - chance) / (1 - chance)
+
+    def _headline(self, table: Float[Tensor, "attributes 2"]) -> float:
+        """Mean over attributes; whole identities are told apart."""
+        corrected = self._corrected(table).tolist()
+        named = zip(self._named(), corrected, strict=True)
+        return mean(value for name, value in named if not name.endswith(IDENTITY))

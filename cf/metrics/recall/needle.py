@@ -1,0 +1,169 @@
+"""A needle in a video: a place shown for a moment, asked for much later."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cf.metrics.base import VideoMetric
+from cf.metrics.measurement import Seen
+from cf.metrics.recall.cells import Cells, CellWorld
+from cf.metrics.recall.visits import share
+from cf.metrics.result import Result
+from cf.metrics.scored import Scored
+
+SHOWN, ASKED = 1, 2
+"""In `truth["needle"]`: the frame shows the needle, or is asked to show it again; else 0."""
+
+
+@dataclass(frozen=True)
+class NeedleCells(Cells):
+    """Cells with what the frame is to the needle."""
+
+    @property
+    def needs(self) -> tuple[str, ...]:  # type: ignore[override]
+        """See `Measurement`."""
+        return (*super().needs, "needle")
+
+    @property
+    def width(self) -> int:
+        """See `Measurement`."""
+        return super().width + 1
+
+    def see(self, seen: Seen) -> Tensor:
+        """See `Measurement`."""
+        cells = super().see(seen)
+        if not len(cells):
+            return cells
+        return torch.cat((cells, seen.truth["needle"].double()[:, None]), 1)
+
+    def provenance(self) -> dict[str, Any]:
+        """See `Measurement`."""
+        return {**super().provenance(), "needle": True}
+
+
+class NeedleInVideo(VideoMetric):
+    r"""Cells of a needle painted right when it is asked for, corrected for chance; up, at most 1.
+
+    .. math:: \frac{\text{hits} - \sum 1/k}{\text{cells} - \sum 1/k}
+
+    A needle is a place that is shown for about a second in a given past and asked for once, at its
+    end. Cells of generated frames count if the needle showed their column and something stands in
+    them, k being the identities of their row. `curves["accuracy"]` is the heat map, depth by
+    length, not corrected, as it is drawn for text; `needles` has how many videos lie in each
+    field. Depth is where the needle lies in the past: 0 at its beginning, 1 just before it is
+    asked for; length is how long that past is. Blind to anything between the needle and the
+    question. `truth` has, besides that of `Cells`, `needle`: 1 while it is shown, 2 where it is
+    asked for, else 0 (`cf.data.world.needle.Needle` draws such videos).
+
+    >>> from cf.data.world.known import known
+    >>> from cf.data.world.needle import Needle
+    >>> world = Needle(past_frames=24, shown_frames=6, depth=0.5)
+    >>> drawn = world.draw(0, [0], 30)
+    >>> metric = NeedleInVideo(world)
+    >>> truth = {**known(drawn, 0, given=24), "needle": world.role(30)}
+    >>> metric.update(drawn.video[0], 0, fps=8, truth=truth)
+    >>> float(metric.compute()), metric.result().curves["accuracy"].shape
+    (1.0, torch.Size([5, 6]))
+
+    Attributes:
+        depths: edges of the fields of depth.
+        lengths: edges of those of length, in seconds; other lengths are not in the map.
+    """
+
+    higher_is_better = True
+    plot_lower_bound = -1.0
+
+    def __init__(
+        self,
+        world: CellWorld,
+        depths: Sequence[float] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0),
+        lengths: Sequence[float] = (0.0, 3.0, 6.0, 12.0, 24.0, 48.0, 96.0),
+        scene: Sequence[str] = ("sky",),
+        **kwargs: Any,
+    ) -> None:
+        for name, edges in (("depths", depths), ("lengths", lengths)):
+            if list(edges) != sorted(set(edges)) or len(edges) < 2:
+                raise ValueError(f"{name}={list(edges)} must be two or more rising numbers")
+        self.cells = NeedleCells(world, tuple(scene))
+        super().__init__(self.cells, window=None, **kwargs)
+        self.depths, self.lengths = tuple(map(float, depths)), tuple(map(float, lengths))
+
+    def score(self, videos: list[Scored]) -> Result:
+        """See `VideoMetric`."""
+        shape = (len(self.depths) - 1, len(self.lengths) - 1)
+        hits, asked, needles = torch.zeros(3, *shape, dtype=torch.float64)
+        per_video: dict[int, float] = {}
+        reasons: dict[int | None, str] = {}
+        sums = torch.zeros(3, dtype=torch.float64)
+        for one in videos:
+            found = self._needle(one)
+            if found is None:
+                per_video[one.video] = float("nan")
+                reasons[one.video] = "no needle is shown and asked for"
+                continue
+            counts, depth, length = found
+            sums += counts
+            per_video[one.video] = _corrected(counts)
+            field = _field(depth, self.depths, last=True), _field(length, self.lengths)
+            if min(field) >= 0:
+                hits[field] += counts[0]
+                asked[field] += counts[1]
+                needles[field] += 1
+        value = _corrected(sums)
+        if per_video and value != value:
+            reasons[None] = "no needle is shown and asked for"
+        curves = {
+            "accuracy": share(hits, asked),
+            "needles": needles,
+            "depths": torch.tensor(self.depths, dtype=torch.float64),
+            "lengths": torch.tensor(self.lengths, dtype=torch.float64),
+        }
+        return self.answer(value, per_video, reasons=reasons, curves=curves)
+
+    def provenance(self) -> dict[str, Any]:
+        """See `VideoMetric`."""
+        own = {"depths": list(self.depths), "lengths": list(self.lengths)}
+        return {**super().provenance(), **own}
+
+    def _needle(self, one: Scored) -> tuple[Tensor, float, float] | None:
+        """Hits, cells and what chance hits; its depth; seconds of the past."""
+        role, sums = one.sums[:, -1], one.sums[:, :-1]
+        watched = self.cells.watched(replace(one, sums=sums))
+        shown, begins = (role == SHOWN).nonzero().flatten(), (role == ASKED).nonzero().flatten()
+        frames = begins[~watched.given[begins]]
+        if not len(shown) or not len(frames) or shown[0] >= begins[0]:
+            return None
+        world = self.cells.world
+        known = torch.zeros(world.room_cells, dtype=torch.bool)
+        for frame in shown.tolist():
+            first = int(watched.first[frame])
+            known[first : first + world.view_cells] = True
+        columns = watched.first[frames, None] + torch.arange(world.view_cells)
+        counts = torch.zeros(3, dtype=torch.float64)
+        for row, attributes in enumerate(world.rows().values()):
+            made, true = (x[frames, row] for x in (watched.made, watched.true))
+            banks = torch.tensor(list(attributes.values()))
+            here = known[columns] & (banks[0][true] >= 0)
+            cells = float(here.sum())
+            right = float((here & (made == true)).sum())
+            counts += torch.tensor([right, cells, cells / banks.shape[1]], dtype=torch.float64)
+        start, end = int(shown[0]), int(begins[0])
+        past = end - len(shown)
+        return counts, start / past if past > 0 else 0.0, end / float(one.clock.fps)
+
+
+def _corrected(counts: Tensor) -> float:
+    hits, cells, chance = counts.tolist()
+    return (hits - chance) / (cells - chance) if cells else float("nan")
+
+
+def _field(value: float, edges: tuple[float, ...], last: bool = False) -> int:
+    """Which field a value lies in, the last edge included if asked; -1 for none."""
+    for i, (low, high) in enumerate(pairwise(edges)):
+        if low <= value < high or (last and i == len(edges) - 2 and value == high):
+            return i
+    return -1

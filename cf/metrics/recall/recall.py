@@ -1,0 +1,210 @@
+"""Recall by what stands in cells: against the truth, against itself, and between places."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from cf.metrics.base import VideoMetric
+from cf.metrics.recall.cells import Cells, CellWorld
+from cf.metrics.recall.visits import Visits, alike, share, visits
+from cf.metrics.result import Result
+from cf.metrics.scored import Scored
+
+LAGS = (0.0, 0.75, 1.5, 3.0, 6.0, 12.0, 24.0, 48.0, 96.0)
+"""Edges in seconds of the bins of lag: about half a second, 1, 2, 4, ... 64 seconds."""
+_NOTHING = "no cell of a valid trial is shown again"
+
+
+class CellMetric(VideoMetric):
+    """What is made of the cells of whole videos.
+
+    Attributes:
+        world: draws and reads the cells.
+        edges: of the bins of lag, in seconds, ascending; other lags are not counted.
+        gate: count only returns to a place that the video had really left (`TriggerGate`).
+    """
+
+    def __init__(
+        self,
+        world: CellWorld,
+        edges: Sequence[float] = LAGS,
+        gate: bool = True,
+        scene: Sequence[str] = ("sky",),
+        **kwargs: Any,
+    ) -> None:
+        if list(edges) != sorted(set(edges)) or len(edges) < 2:
+            raise ValueError(f"edges={list(edges)} must be two or more rising numbers of seconds")
+        self.cells = Cells(world, tuple(scene))
+        super().__init__(self.cells, window=None, **kwargs)
+        self.edges, self.gate = tuple(float(edge) for edge in edges), gate
+
+    @property
+    def world(self) -> CellWorld:
+        """See the class."""
+        return self.cells.world
+
+    def provenance(self) -> dict[str, Any]:
+        """See `VideoMetric`."""
+        return {**super().provenance(), "edges": list(self.edges), "gate": self.gate}
+
+    def visits(self, one: Scored) -> Visits:
+        """What a video shows again."""
+        return visits(self.cells, one)
+
+    def counted(self, seen: Visits) -> Tensor:
+        """Frames whose cells count."""
+        return seen.valid if self.gate else torch.ones_like(seen.valid)
+
+    def bins(self, one: Scored, lag: Tensor) -> Tensor:
+        """Which bin each lag of so many frames lies in; -1 for none."""
+        seconds = lag.double() / float(one.clock.fps)
+        edges = torch.tensor(self.edges, dtype=torch.float64)
+        found = torch.bucketize(seconds, edges, right=True) - 1
+        return torch.where((lag >= 0) & (found < len(edges) - 1), found, -1)
+
+    def by_lag(self, one: Scored, lag: Tensor, where: Tensor) -> Float[Tensor, " lags"]:
+        """How many cells of (n, rows, columns) lie in each bin."""
+        bins = self.bins(one, lag)[:, None].expand_as(where)
+        chosen = bins[where & (bins >= 0)]
+        return torch.bincount(chosen, minlength=len(self.edges) - 1).double()
+
+    def pooled(self, hits: dict[int, Tensor], seen: dict[int, Tensor], **parts: Any) -> Result:
+        """Ratio of sums over all videos, and of each, with the share by lag."""
+        lags = len(self.edges) - 1
+        nothing = torch.zeros(lags, dtype=torch.float64)
+        right, all_ = (sum(part.values(), nothing) for part in (hits, seen))
+        per_video = {v: float(share(hits[v].sum(), seen[v].sum())) for v in hits}
+        reasons: dict[int | None, str] = {v: _NOTHING for v, x in per_video.items() if x != x}
+        value = float(share(right.sum(), all_.sum()))
+        if value != value and hits:
+            reasons[None] = _NOTHING
+        curves = {
+            "by_lag": share(right, all_),
+            "cells_by_lag": all_,
+            "lags": torch.tensor(self.edges[:-1], dtype=torch.float64),
+        }
+        return self.answer(value, per_video, reasons=reasons, curves=curves, **parts)
+
+
+class TriggerGate(CellMetric):
+    """Share of returns that are trials of memory at all; up, in [0, 1].
+
+    A trial is a stay at a place that was shown before. It is valid if the place was out of view
+    for a second or more, the video meanwhile showed something else (at most half of the cells in
+    the columns that both share agree with what it had left), and on return it no longer shows
+    where it was. Read off the generated video: a model that ignores a cut fails here, and would
+    otherwise be praised for recalling what it never left (after WRBench, arXiv 2606.20545).
+    Blind to a model that returns to a wrong place; that is what recall counts.
+
+    `extras`: `left`, `returned` and `long_enough`, shares of all trials, and `trials`.
+
+    >>> from cf.data.world.known import known
+    >>> from cf.data.world.rooms import Rooms
+    >>> world = Rooms(stay_blocks=4)
+    >>> drawn = world.draw(0, [0], 60)
+    >>> metric = TriggerGate(world)
+    >>> metric.update(drawn.video[0], 0, fps=8, truth=known(drawn, 0, given=36))
+    >>> metric.result().value, metric.result().extras["trials"]
+    (1.0, 2.0)
+    """
+
+    higher_is_better = True
+
+    def score(self, videos: list[Scored]) -> Result:
+        """See `VideoMetric`."""
+        valid: dict[int, float] = {}
+        found = []
+        for one in videos:
+            seen = self.visits(one)
+            rows = [
+                [seen.is_valid(trial), trial.left, trial.returned, trial.away >= seen.away]
+                for trial in seen.trials
+            ]
+            shares = torch.tensor(rows, dtype=torch.float64).view(-1, 4)
+            valid[one.video] = float(shares[:, 0].mean()) if len(shares) else float("nan")
+            found.append(shares)
+        shares = torch.cat(found) if found else torch.zeros(0, 4, dtype=torch.float64)
+        names = ("left", "returned", "long_enough")
+        means = shares.mean(0).tolist() if len(shares) else [float("nan")] * 4
+        reasons: dict[int | None, str] = {
+            video: "no place is shown twice" for video, value in valid.items() if value != value
+        }
+        if valid and not len(shares):
+            reasons[None] = "no place is shown twice"
+        extras = {**dict(zip(names, means[1:], strict=True)), "trials": float(len(shares))}
+        return self.answer(means[0], valid, reasons=reasons, extras=extras)
+
+
+class SelfRevisit(CellMetric):
+    """Share of cells painted as the model itself painted them at its last visit; up, in [0, 1].
+
+    Pooled over cells of all videos; by lag in `curves`. Beside `AttributeRecall` it tells a wrong
+    world from a forgotten one. Blind to the truth: a model that paints every place alike has 1,
+    which is why `CrossRoomMatch` belongs beside it.
+
+    >>> from cf.data.world.known import known
+    >>> from cf.data.world.rooms import Rooms
+    >>> world = Rooms(stay_blocks=4)
+    >>> drawn = world.draw(0, [0], 60)
+    >>> metric = SelfRevisit(world)
+    >>> metric.update(drawn.video[0], 0, fps=8, truth=known(drawn, 0, given=6))
+    >>> float(metric.compute())
+    1.0
+    """
+
+    higher_is_better = True
+
+    def score(self, videos: list[Scored]) -> Result:
+        """See `VideoMetric`."""
+        hits, seen = {}, {}
+        for one in videos:
+            found = self.visits(one)
+            here = (found.generated & self.counted(found))[:, None, None]
+            own = found.revisit[:, None] & (found.before >= 0) & here
+            right = own & (found.watched.made == found.before)
+            hits[one.video] = self.by_lag(one, found.lag, right)
+            seen[one.video] = self.by_lag(one, found.lag, own)
+        return self.pooled(hits, seen)
+
+
+class CrossRoomMatch(CellMetric):
+    """Share of cells that look alike in two places of a video; as low as the truth's, in [0, 1].
+
+    Of every two places, the columns that both generated, by what was painted there last. 1 is
+    collapse: every place is painted the same, which makes `SelfRevisit` worthless. The truth's own
+    is in `extras` (`truth`), about .1 in ROOMS.
+
+    >>> from cf.data.world.known import known
+    >>> from cf.data.world.rooms import Rooms
+    >>> world = Rooms(stay_blocks=4)
+    >>> drawn = world.draw(0, [0], 60)
+    >>> metric = CrossRoomMatch(world)
+    >>> metric.update(drawn.video[0], 0, fps=8, truth=known(drawn, 0, given=6))
+    >>> metric.result().value == metric.result().extras["truth"] < 0.4
+    True
+    """
+
+    higher_is_better = False
+
+    def score(self, videos: list[Scored]) -> Result:
+        """See `VideoMetric`."""
+        counts = {}
+        for one in videos:
+            watched = self.cells.watched(one)
+            drawn = type(watched)(**{**vars(watched), "made": watched.true})
+            counts[one.video] = (*alike(watched, self.world), *alike(drawn, self.world))
+        rows = torch.tensor(list(counts.values()), dtype=torch.float64).view(-1, 4)
+        total = rows.sum(0)
+        per_video = {
+            v: hits / seen if seen else float("nan") for v, (hits, seen, *_) in counts.items()
+        }
+        alone = "fewer than two places were generated in one column"
+        reasons: dict[int | None, str] = {v: alone for v, x in per_video.items() if x != x}
+        value = float(share(total[0], total[1]))
+        if counts and value != value:
+            reasons[None] = alone
+        extras = {"truth": float(share(total[2], total[3])), "cells": float(total[1])}
+        return self.answer(value, per_video, reasons=reasons, extras=extras)

@@ -1,0 +1,248 @@
+"""Likeness to the truth when a place is shown again, by the time since it was last in view."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from cf.metrics.base import VideoMetric
+from cf.metrics.fidelity.full_reference import Comparison, Decibels, Structure
+from cf.metrics.fidelity.perceptual import Net, Perceptual
+from cf.metrics.measurement import Measurement, Seen
+from cf.metrics.recall.recall import LAGS
+from cf.metrics.result import Result, mean
+from cf.metrics.scored import Scored
+
+_POSE = ("given", "place", "camera", "fresh")
+
+
+@dataclass(frozen=True)
+class Posed(Measurement):
+    """A comparison of each frame with its reference, and where its camera should be.
+
+    Known of each frame (`truth`): `given`, `place`, `camera` and `fresh`, as in `Cells`.
+    """
+
+    comparison: Comparison
+    kept = torch.float64
+    needs = ("reference", *_POSE)
+
+    @property
+    def width(self) -> int:
+        """See `Measurement`."""
+        return len(_POSE) + 1
+
+    def see(self, seen: Seen) -> Float[Tensor, "t 5"]:
+        """See `Measurement`."""
+        assert seen.reference is not None
+        if not len(seen.frames):
+            return torch.zeros(0, self.width, dtype=torch.float64)
+        found = self.comparison(seen.frames, seen.reference.nan_to_num(0, 0, 0))
+        return torch.stack([*(seen.truth[name].double() for name in _POSE), found], 1)
+
+    def measure(self, kept: Tensor) -> Float[Tensor, "n 5"]:
+        """See `Measurement`."""
+        return kept
+
+    def provenance(self) -> dict[str, Any]:
+        """See `Measurement`."""
+        return {"posed": True, **self.comparison.provenance()}
+
+
+class Revisit(VideoMetric):
+    """A comparison with the truth over generated frames whose view a given frame had shown.
+
+    A view was shown before if, before the cut that began the stay, a frame of the same place had
+    its camera within `tolerance` of the picture's width, one such frame was given, and the last
+    one lies the lag before that cut. Mean over a video's frames, then over videos; by lag, pooled
+    over all frames, in `curves`. Read beside `TriggerGate`, `SelfRevisit` and the anchors of
+    `normalised_recall`: alone it praises blur, and a world that hardly changes.
+
+    Attributes:
+        edges: of the bins of lag, in seconds; other lags are not counted.
+        tolerance: of the pose, as a share of the picture's width.
+    """
+
+    def __init__(
+        self,
+        comparison: Comparison,
+        edges: Sequence[float] = LAGS,
+        tolerance: float = 0.05,
+        **kwargs: Any,
+    ) -> None:
+        if list(edges) != sorted(set(edges)) or len(edges) < 2:
+            raise ValueError(f"edges={list(edges)} must be two or more rising numbers of seconds")
+        super().__init__(Posed(comparison), window=None, **kwargs)
+        self.edges, self.tolerance = tuple(float(edge) for edge in edges), tolerance
+
+    def score(self, videos: list[Scored]) -> Result:
+        """See `VideoMetric`."""
+        count = len(self.edges) - 1
+        edges = torch.tensor(self.edges, dtype=torch.float64)
+        total, seen = torch.zeros(2, count, dtype=torch.float64)
+        per_video: dict[int, float] = {}
+        for one in videos:
+            lag = lags(one.sums, self.tolerance * one.size[1])
+            bins = torch.bucketize(lag.double() / float(one.clock.fps), edges, right=True) - 1
+            asked = (lag >= 0) & (bins < count) & (bins >= 0)
+            found = one.sums[asked, -1]
+            total = total.index_add(0, bins[asked], found)
+            seen = seen.index_add(0, bins[asked], torch.ones_like(found))
+            per_video[one.video] = float(found.mean()) if len(found) else float("nan")
+        nothing = "no view that was given is shown again"
+        reasons: dict[int | None, str] = {v: nothing for v, x in per_video.items() if x != x}
+        value = mean(per_video.values())
+        if per_video and value != value:
+            reasons[None] = nothing
+        by_lag = torch.where(seen > 0, total / seen.clamp(min=1), torch.nan)
+        curves = {"by_lag": by_lag, "frames_by_lag": seen, "lags": edges[:-1]}
+        return self.answer(value, per_video, reasons=reasons, curves=curves)
+
+    def provenance(self) -> dict[str, Any]:
+        """See `VideoMetric`."""
+        own = {"edges": list(self.edges), "tolerance": self.tolerance}
+        return {**super().provenance(), **own}
+
+
+class RevisitPSNR(Revisit):
+    """PSNR of revisited views against the truth; up, in dB (see `Revisit` and `PSNR`).
+
+    >>> from cf.data.world.known import known
+    >>> from cf.data.world.rooms import Rooms
+    >>> drawn = Rooms(stay_blocks=4).draw(0, [0], 60)
+    >>> metric = RevisitPSNR()
+    >>> frames, truth = drawn.video[0], known(drawn, 0, given=36)
+    >>> metric.update(frames, 0, fps=8, truth=truth, reference=frames)
+    >>> round(float(metric.compute()), 6)
+    100.0
+    """
+
+    higher_is_better = True
+    plot_upper_bound = 100.0
+
+    def __init__(
+        self, edges: Sequence[float] = LAGS, tolerance: float = 0.05, **kwargs: Any
+    ) -> None:
+        super().__init__(Decibels(), edges, tolerance, **kwargs)
+
+
+class RevisitSSIM(Revisit):
+    """SSIM of revisited views against the truth; up, at most 1 (see `Revisit` and `SSIM`).
+
+    >>> from cf.data.world.known import known
+    >>> from cf.data.world.rooms import Rooms
+    >>> drawn = Rooms(stay_blocks=4).draw(0, [0], 60)
+    >>> metric = RevisitSSIM()
+    >>> frames, truth = drawn.video[0], known(drawn, 0, given=36)
+    >>> metric.update(frames, 0, fps=8, truth=truth, reference=frames)
+    >>> round(float(metric.compute()), 6)
+    1.0
+    """
+
+    higher_is_better = True
+    plot_lower_bound = -1.0
+
+    def __init__(
+        self, edges: Sequence[float] = LAGS, tolerance: float = 0.05, **kwargs: Any
+    ) -> None:
+        super().__init__(Structure(), edges, tolerance, **kwargs)
+
+
+class RevisitLPIPS(Revisit):
+    """LPIPS of revisited views from the truth; down, from 0 (see `Revisit` and `LPIPS`).
+
+    >>> from cf.data.world.known import known
+    >>> from cf.data.world.rooms import Rooms
+    >>> drawn = Rooms(stay_blocks=4).draw(0, [0], 60)
+    >>> metric = RevisitLPIPS("squeeze", random=0)
+    >>> frames, truth = drawn.video[0], known(drawn, 0, given=36)
+    >>> metric.update(frames, 0, fps=8, truth=truth, reference=frames)
+    >>> round(float(metric.compute()), 6)
+    0.0
+    """
+
+    higher_is_better = False
+
+    def __init__(
+        self,
+        net: Net = "alex",
+        weights: str | Path | None = None,
+        random: int | None = None,
+        device: str = "cpu",
+        edges: Sequence[float] = LAGS,
+        tolerance: float = 0.05,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(Perceptual(net, weights, random, device), edges, tolerance, **kwargs)
+
+
+def lags(rows: Float[Tensor, "n 5"], tolerance: float) -> Int[Tensor, " n"]:
+    """Frames from when a generated frame's view was last shown to the cut before it; -1 if never.
+
+    Views that no given frame had shown do not count.
+    """
+    given, place, camera, fresh = rows[:, :4].T
+    starts = (fresh == 0).nonzero().flatten().tolist()
+    found = torch.full((len(rows),), -1)
+    for start, stop in zip(starts, [*starts[1:], len(rows)], strict=True):
+        same = place[:start] == place[start]
+        apart = (camera[start:stop, None] - camera[None, :start]).abs()
+        shown = (apart <= tolerance) & same
+        known = (shown & (given[:start] > 0)).any(1) & (given[start:stop] == 0)
+        latest = torch.where(shown, torch.arange(start), -1).amax(1) if start else found[start:stop]
+        found[start:stop] = torch.where(known & (latest >= 0), start - latest, -1)
+    return found
+
+
+def normalised_recall(model: Result, oracle: Result, no_memory: Result) -> Result:
+    r"""Recall between a network without memory (0) and an oracle (1), overall and by lag; up.
+
+    .. math:: \frac{m - m_\text{no memory}}{m_\text{oracle} - m_\text{no memory}}
+
+    Of results of one revisit metric on the same videos: those of the model, of the truth put
+    through the model's own codec (oracle), and of the model with its history cut to the last
+    block, or of its last frame copied. Where the two anchors do not differ there is NaN.
+
+    Raises:
+        ValueError: if the results were not made by the same metric in the same way.
+    """
+    for other in (oracle, no_memory):
+        if other.provenance != model.provenance:
+            raise ValueError(
+                f"{other.name} was not measured as {model.name} was; normalise results of one "
+                f"metric with one provenance"
+            )
+
+    def between(one: Tensor, best: Tensor, worst: Tensor) -> Tensor:
+        span = best - worst
+        useful = span > 0 if model.higher_is_better else span < 0
+        return torch.where(useful, (one - worst) / torch.where(useful, span, 1.0), torch.nan)
+
+    def double(*values: float) -> list[Tensor]:
+        return [torch.tensor(x, dtype=torch.float64) for x in values]
+
+    value = float(between(*double(model.value, oracle.value, no_memory.value)))
+    shared = sorted(model.per_video.keys() & oracle.per_video.keys() & no_memory.per_video.keys())
+    per_video = {
+        v: float(between(*double(*(x.per_video[v] for x in (model, oracle, no_memory)))))
+        for v in shared
+    }
+    by_lag = between(*(x.curves["by_lag"] for x in (model, oracle, no_memory)))
+    why = "an oracle is no better than a network without memory"
+    reasons: dict[int | None, str] = {v: why for v, x in per_video.items() if x != x}
+    if value != value:
+        reasons[None] = why
+    return replace(
+        model,
+        name=f"NormalisedRecall[{model.name}]",
+        value=value,
+        higher_is_better=True,
+        per_video=per_video,
+        reasons=reasons,
+        curves={**model.curves, "by_lag": by_lag},
+        extras={"oracle": oracle.value, "no_memory": no_memory.value, "model": model.value},
+    )

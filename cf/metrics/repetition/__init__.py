@@ -1,0 +1,1 @@
+"""Whether a video repeats itself or another."""

@@ -1,0 +1,78 @@
+"""How much of a video comes back to what it showed before."""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from cf.metrics.base import VideoMetric
+from cf.metrics.readings import Reading, collected
+from cf.metrics.repetition.hashes import FrameHash, bits_of, distances
+from cf.metrics.result import Result
+from cf.metrics.scored import Scored
+
+SAME, LEFT, GAP = 3, 10, 2.0
+"""Bits within which two frames are one; bits that the video left by; seconds between them."""
+_PAIRS = 1 << 20
+"""Pairs of frames compared at a time: however long the video, this takes a few megabytes."""
+
+
+class LoopRate(VideoMetric):
+    r"""Share of frames that show again what was left; down, in [0, 1].
+
+    .. math:: \text{mean}_{j}\ [\exists\, i \le j - 2s:\ d(i, j) \le 3
+              \ \wedge\ \exists\, k \in (i, j):\ d(i, k) \ge 10]
+
+    over the frames at 4 per second that come 2 seconds or later, d being the bits in which the
+    63-bit perceptual hashes of two frames differ; then over prompts. A video that stands still or
+    pans one way never leaves and returns, and has 0. The curve is the share per second.
+
+    Ours, a guard: first-frame similarity is best for a loop. Blind spots: hashes see layout only;
+    scenes that rightly repeat count; loops shorter than 2 seconds show only in the next round.
+
+    >>> import torch
+    >>> metric = LoopRate()
+    >>> metric.update(torch.rand(1, 3, 32, 32).repeat(24, 1, 1, 1), video_id=0, fps=8)
+    >>> metric.compute()
+    tensor(0., dtype=torch.float64)
+    """
+
+    higher_is_better = False
+
+    def __init__(self, rate: float = 4.0, **kwargs: Any) -> None:
+        super().__init__(FrameHash(rate), None, **kwargs)
+
+    def score(self, videos: list[Scored]) -> Result:
+        """See `VideoMetric`."""
+        return collected(self, videos, self._read)
+
+    def _read(self, one: Scored) -> Reading:
+        gap = -int(-GAP * one.clock.fps // one.clock.stride)
+        again = looped(bits_of(one.sums), gap)[gap:].double()
+        if not len(again):
+            return Reading(reason=f"it is {one.duration:.3g} seconds long, {GAP:g} are needed")
+        second = one.seconds[gap:].floor().long()
+        seconds = second.unique()
+        curve = torch.stack([again[second == start].mean() for start in seconds])
+        return Reading(float(again.mean()), "", curve, seconds.double())
+
+
+def looped(bits: Float[Tensor, "n 63"], gap: int) -> Tensor:
+    """Which frames show what a frame at least `gap` earlier showed, that was left since."""
+    n = len(bits)
+    again = torch.zeros(n, dtype=torch.bool)
+    index = torch.arange(n)
+    step = max(_PAIRS // max(n, 1), 1)
+    for start in range(0, n, step):
+        mine = index[start : start + step, None]
+        apart = distances(bits[start : start + step], bits)
+        left = _first(apart, (apart >= LEFT) & (index > mine))
+        again |= ((apart <= SAME) & (index - mine >= gap) & (index > left)).any(0)
+    return again
+
+
+def _first(apart: Int[Tensor, "b n"], true: Tensor) -> Int[Tensor, "b 1"]:
+    """Where each row is true first; its length if nowhere."""
+    places = torch.arange(apart.shape[1]).expand_as(apart)
+    return places.where(true, apart.shape[1]).amin(1, keepdim=True)

@@ -1,0 +1,120 @@
+"""Results as TensorBoard shows them: contestants side by side, over the seconds of video."""
+
+from __future__ import annotations
+
+import io
+import math
+import shutil
+from pathlib import Path
+from typing import cast
+
+import pandas as pd
+import torch
+from PIL import Image
+from tensorboard.compat.proto.summary_pb2 import Summary
+from torch.utils.tensorboard import SummaryWriter
+
+from cf.bench.contest import Contest
+from cf.bench.results import per_window
+from cf.bench.store import SHEET, VIDEO, Store
+from cf.report.heatmap import over_lags, over_time
+from cf.report.hparams import write_hparams
+from cf.video.reader import read_video
+from cf.video.sheet import gif_bytes
+
+_TOGETHER = "_together"  # the run of what shows all contestants in one picture
+_MOST_FRAMES, _MOST_WIDTH = 48, 128  # of a moving picture
+
+
+def write_board(contest: Contest, folder: Path) -> Path:
+    """A run per contestant: scalars whose step is the tenth of a second, headlines, videos, sheets.
+
+    The folder is written anew, so that nothing of an earlier report is left in it.
+    """
+    root = folder / "tensorboard"
+    shutil.rmtree(root, ignore_errors=True)
+    curves = per_window(contest.made)
+    for name in contest.made:
+        writer = SummaryWriter(str(root / name))
+        mine = curves[curves["contestant"] == name]
+        means = mine.groupby(["metric", "second"])["value"].mean()
+        for key, value in means.items():
+            metric, second = cast(tuple[str, float], key)
+            if math.isfinite(value):
+                writer.add_scalar(f"over_time/{metric}", value, round(second * 10))
+        _headlines(writer, contest, name)
+        _pictures(writer, contest, Store(folder), name)
+        writer.close()
+    _heat(root, contest, curves)
+    return root
+
+
+def _heat(root: Path, contest: Contest, windows: pd.DataFrame) -> None:
+    """What is recalled by lag and over time, all contestants in one picture: a run of its own."""
+    results = {name: one.results[max(one.results)] for name, one in contest.made.items()}
+    pictures: dict[str, bytes] = {}
+    for metric in dict.fromkeys(name for one in results.values() for name in one):
+        found = {n: one[metric].curves for n, one in results.items() if metric in one}
+        lagged = {
+            name: (curves["lags"].tolist(), curves["by_lag"].tolist())
+            for name, curves in found.items()
+            if {"lags", "by_lag"} <= set(curves)
+        }
+        if not lagged:
+            continue
+        drawn = {
+            f"recall_by_lag/{metric}": over_lags(lagged, metric),
+            f"recall_over_time/{metric}": over_time(windows[windows["metric"] == metric], metric),
+        }
+        pictures |= {tag: encoded for tag, encoded in drawn.items() if encoded is not None}
+    if pictures:
+        writer = SummaryWriter(str(root / _TOGETHER))
+        for tag, encoded in pictures.items():
+            _png(writer, tag, encoded)
+        writer.close()
+
+
+def _png(writer: SummaryWriter, tag: str, encoded: bytes) -> None:
+    with Image.open(io.BytesIO(encoded)) as picture:
+        size = torch.empty(0, 3, picture.height, picture.width)
+    _image(writer, tag, encoded, size)
+
+
+def _headlines(writer: SummaryWriter, contest: Contest, name: str) -> None:
+    entry = next(one for one in contest.entered if one.files == name)
+    terms = entry.terms
+    assert terms is not None  # whoever made something has them
+    values = {
+        f"headline/{metric}@{seconds:g}s": cell.value
+        for seconds, table in contest.headlines.items()
+        for metric, cell in table.cells[name].items()
+    }
+    described = {
+        "contestant": entry.name,
+        "source": entry.contestant.source,
+        "attended frames": str(terms.attended or "all"),
+        **entry.contestant.ways(),
+    }
+    write_hparams(writer, described, values, 0)
+
+
+def _pictures(writer: SummaryWriter, contest: Contest, store: Store, name: str) -> None:
+    """Moving pictures as GIF in image summaries: TensorBoard's own video summary shows nothing."""
+    for item in dict.fromkeys(job.item for job in contest.jobs):
+        job = store.job(name, item.key)
+        if (job / VIDEO).is_file():
+            video = read_video(job / VIDEO)
+            stride = -(-len(video) // _MOST_FRAMES)
+            shrink = -(-video.shape[-1] // _MOST_WIDTH)
+            small = video[::stride, :, ::shrink, ::shrink]
+            fps = next(one.terms.fps for one in contest.jobs if one.contestant == name)
+            _image(writer, f"videos/{item.key}", gif_bytes(small, fps / stride), small)
+        if (job / SHEET).is_file() and (job / VIDEO).is_file():
+            _png(writer, f"sheets/{item.key}", (job / SHEET).read_bytes())
+
+
+def _image(writer: SummaryWriter, tag: str, encoded: bytes, like: torch.Tensor) -> None:
+    height, width = like.shape[-2:]
+    image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=encoded)
+    file = writer._get_file_writer()
+    file.add_summary(Summary(value=[Summary.Value(tag=tag, image=image)]), 0)

@@ -1,0 +1,236 @@
+"""The page that people read: tables, curves, players in step, worst cases, provenance."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import math
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+from omegaconf import OmegaConf
+
+from cf.bench.contest import Contest
+from cf.bench.ranking import Headline
+from cf.bench.results import Made, failures, per_window
+from cf.bench.store import SHEET, VIDEO, Store
+from cf.files.atomic import write_text
+from cf.report.charts import Look, against, by_lag, looks, over_time
+from cf.report.page_tables import cost_rows, duration, pair_rows, swatch
+from cf.report.tables import ARROWS, number
+from cf.settings.build import escaped
+
+_PAGE = files("cf.report") / "assets"
+Link = Callable[[Path], str]
+
+
+def write_report(contest: Contest, folder: Path) -> Path:
+    """`index.html` with `media/`, or all in one file; nothing on it is fetched from anywhere."""
+    single = bool(contest.settings["single_file"])
+    link = _embedded if single else _Media(folder)
+    names = list(contest.made)
+    controls = [one.files for one in contest.entered if one.contestant.control]
+    controls += [name for name in names if name in contest.settings["unranked"]]
+    look = looks(names, controls)
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True
+    )
+    template = environment.from_string((_PAGE / "report.html").read_text())
+    asked = contest.settings["asked"]
+    given = asked.get("given_seconds", 0) or 0
+    page = template.render(
+        css=Markup((_PAGE / "report.css").read_text()),
+        script=Markup((_PAGE / "report.js").read_text()),
+        title=contest.settings["title"] or f"{len(names)} contestants, {_videos(contest)} videos",
+        lead=_lead(contest, given),
+        notes=contest.notes,
+        statistics=contest.statistics(),
+        band_unit="trainings" if _trained(contest) else "prompts",
+        tables=[duration(table, look, controls) for table in contest.headlines.values()],
+        unmeasured=contest.unavailable,
+        players=list(_players(contest, Store(folder), look, link)),
+        given=f"the first {given:g} s are given. " if given else "",
+        legend=[{"name": name, "swatch": swatch(one)} for name, one in look.items()],
+        curves=list(_curves(contest, look, given)),
+        lags=list(_lags(contest, look)),
+        **_pareto(contest, look),
+        pairs=pair_rows(_last(contest)),
+        pair_notes=sorted({row["note"] for row in _last(contest).versus if row["note"]}),
+        costs=cost_rows(contest),
+        **_worst(contest, Store(folder), look, link),
+        failures=failures(contest.made).to_dict("records"),
+        entered=[_who(one) for one in contest.entered],
+        provenance=contest.provenance,
+        settings=OmegaConf.to_yaml(OmegaConf.create(escaped(contest.settings))),
+        published=_published(),
+    )
+    write_text(folder / "index.html", page)
+    return folder / "index.html"
+
+
+def _published() -> list[dict[str, str]]:
+    """What papers say of themselves."""
+    return list(csv.DictReader((files("cf.report") / "published.csv").read_text().splitlines()))
+
+
+def _embedded(file: Path) -> str:
+    kinds = {".mp4": "video/mp4", ".png": "image/png"}
+    data = base64.b64encode(file.read_bytes()).decode()
+    return f"data:{kinds[file.suffix]};base64,{data}"
+
+
+class _Media:
+    """Copies into `media/`, hard links where the file system has them."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        shutil.rmtree(folder / "media", ignore_errors=True)  # of an earlier report
+
+    def __call__(self, file: Path) -> str:
+        contestant, item = file.parts[-3], file.parts[-2]
+        copy = self._folder / "media" / contestant / f"{item}{file.suffix}"
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.unlink(missing_ok=True)
+        try:
+            os.link(file, copy)
+        except OSError:
+            shutil.copyfile(file, copy)
+        return copy.relative_to(self._folder).as_posix()
+
+
+def _videos(contest: Contest) -> int:
+    return len({job.item.key for job in contest.jobs if not job.item.training})
+
+
+def _trained(contest: Contest) -> bool:
+    """Whether some contestant was trained several times."""
+    return any(contest.unit(name) == "training" for name in contest.made)
+
+
+def _last(contest: Contest) -> Headline:
+    return contest.headlines[max(contest.headlines)]
+
+
+def _lead(contest: Contest, given: float) -> str:
+    lengths = " and ".join(f"{seconds:g}" for seconds in contest.headlines)
+    away = sum(bool(one.missing) for one in contest.entered)
+    parts = [
+        f"Every contestant makes the same {_videos(contest)} videos of {lengths} seconds"
+        + (f", the first {given:g} of which are given" if given else "")
+        + ", measured as they are generated.",
+        "Shorter durations are the beginnings of the longest."
+        if len(contest.headlines) > 1
+        else "",
+        f"{away} more who were named are not at hand." if away else "",
+    ]
+    return " ".join(part for part in parts if part)
+
+
+def _players(
+    contest: Contest, store: Store, look: Mapping[str, Look], link: Link
+) -> Iterator[dict[str, Any]]:
+    for item in dict.fromkeys(job.item for job in contest.jobs):
+        there = {name: store.job(name, item.key) / VIDEO for name in contest.made}
+        videos = [
+            {"name": name, "src": link(file), "swatch": swatch(look[name])}
+            for name, file in there.items()
+            if file.is_file()
+        ]
+        if videos:
+            text = " / ".join(text for _, text in item.script if text)
+            yield {"name": item.key, "videos": videos, "text": text}
+
+
+def _curves(contest: Contest, look: Mapping[str, Look], given: float) -> Iterator[dict[str, Any]]:
+    table = per_window(contest.made)
+    first = _last(contest).metrics
+    names = [*first, *(name for name in dict.fromkeys(table["metric"]) if name not in first)]
+    for name in names:
+        svg = over_time(table[table["metric"] == name], look, given)
+        if svg:
+            yield {"name": name, "svg": svg, "arrow": _arrow(contest, name)}
+
+
+def _arrow(contest: Contest, name: str) -> str:
+    results = next(iter(contest.made.values())).results
+    return ARROWS[results[max(results)][name].higher_is_better]
+
+
+def _lags(contest: Contest, look: Mapping[str, Look]) -> Iterator[dict[str, Any]]:
+    """Of every metric that has a curve `by_lag` with the seconds in `lags`."""
+    results = {name: one.results[max(one.results)] for name, one in contest.made.items()}
+    for metric in next(iter(results.values()), {}):
+        curves = {
+            name: (one[metric].curves["lags"].tolist(), one[metric].curves["by_lag"].tolist())
+            for name, one in results.items()
+            if {"lags", "by_lag"} <= set(one[metric].curves)
+        }
+        if curves:
+            svg = by_lag(curves, look, metric)
+            yield {"name": metric, "svg": svg, "arrow": _arrow(contest, metric)}
+
+
+def _pareto(contest: Contest, look: Mapping[str, Look]) -> dict[str, Any]:
+    axes = [contest.settings["pareto"][side] for side in ("across", "up")]
+    named = [contest.names.get(key) for key in axes]
+    lacking = [key for key, name in zip(axes, named, strict=True) if name is None]
+    if lacking:
+        reason = f"Not drawn: {' and '.join(lacking)} not measured."
+        return {"pareto": None, "pareto_reason": reason}
+    seconds = max(contest.headlines)
+    across, up = (contest.cells(seconds, str(name)) for name in named)
+    places = contest.headlines[seconds].cells
+    ranked = {name for name, cells in places.items() if any(c.place for c in cells.values())}
+    drawn = against(across, up, ranked, look, " | ".join(map(str, named)))
+    return {"pareto": drawn, "pareto_reason": ""}
+
+
+def _worst(contest: Contest, store: Store, look: Mapping[str, Look], link: Link) -> dict[str, Any]:
+    last = _last(contest)
+    metric = next((name for name, better in last.metrics.items() if better is not None), None)
+    if metric is None:
+        return {"worst": [], "worst_by": ""}
+    found = []
+    for name, one in contest.made.items():
+        item, value = _least(one, last.seconds, metric, bool(last.metrics[metric]))
+        sheet = store.job(name, item) / SHEET
+        if sheet.is_file():
+            told = {"name": name, "item": item, "value": number(value)}
+            found.append({**told, "src": link(sheet), "swatch": swatch(look[name])})
+    return {"worst": found, "worst_by": f"{metric} at {last.seconds:g} s"}
+
+
+def _least(one: Made, seconds: float, metric: str, higher: bool) -> tuple[str, float]:
+    """The video with the worst value; one without a value is worse than any."""
+    values = one.results[seconds][metric].per_video
+    worst = {job.item.key: values.get(job.item.video_id, math.nan) for job in one.jobs}
+    key = min(
+        worst,
+        key=lambda k: -math.inf if math.isnan(worst[k]) else worst[k] * (1 if higher else -1),
+    )
+    return key, worst[key]
+
+
+def _who(one: Any) -> dict[str, str]:
+    terms = "-"
+    if one.terms is not None:
+        height, width = one.terms.size
+        terms = f"{one.terms.fps:g} frames/s, {height} x {width}"
+        if one.terms.block_frames:
+            terms += f", blocks of {one.terms.block_frames}"
+        if one.terms.attended:
+            terms += f", {one.terms.attended} latent frames attended"
+    return {
+        "name": one.label,
+        "terms": terms,
+        "source": one.contestant.source or "-",
+        "note": one.contestant.note,
+        "weights": one.fingerprint[:16] or "-",
+        "missing": one.missing,
+    }

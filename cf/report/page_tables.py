@@ -1,0 +1,129 @@
+"""The tables of the page, as its template takes them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cf.bench.contest import Contest
+from cf.bench.ranking import Cell, Headline
+from cf.bench.results import costs
+from cf.report.charts import Look
+from cf.report.tables import ARROWS, number, told
+
+_LINES = {"-": "solid", "--": "dashed", "-.": "dashed", ":": "dotted"}
+
+
+def swatch(look: Look) -> str:
+    """A bit of a contestant's line."""
+    return f"border-top-color:{look.colour};border-top-style:{_LINES[look.dashes]}"
+
+
+def duration(table: Headline, look: Mapping[str, Look], controls: Sequence[str]) -> dict[str, Any]:
+    """The headline of one duration."""
+    spans = {metric: _span(table, metric) for metric in table.metrics}
+    better = {True: "up is better", False: "down is better", None: "neither is better"}
+    return {
+        "seconds": f"{table.seconds:g}",
+        "prompts": table.prompts,
+        "gates": "; ".join(map(str, table.gates)),
+        "columns": [
+            {"name": name, "arrow": ARROWS[up], "title": better[up]}
+            for name, up in table.metrics.items()
+        ],
+        "rows": [
+            {
+                "name": name,
+                "control": name in controls,
+                "colour": look[name].colour,
+                "swatch": swatch(look[name]),
+                "cells": [_cell(table.cells[name][metric], spans[metric]) for metric in spans],
+                "removed": table.failing[name],
+                "total": table.videos[name],
+                "gates": told(table.removed[name]),
+                "unmeasured": told(table.unmeasured.get(name, {})),
+            }
+            for name in table.order()
+        ],
+    }
+
+
+def _span(table: Headline, metric: str) -> tuple[float, float]:
+    ends = [
+        end
+        for cells in table.cells.values()
+        for end in (cells[metric].mean.low, cells[metric].mean.high, cells[metric].mean.value)
+        if math.isfinite(end)
+    ]
+    return (min(ends), max(ends)) if ends else (0.0, 1.0)
+
+
+def _cell(cell: Cell, span: tuple[float, float]) -> dict[str, Any]:
+    mean = cell.mean
+    known = math.isfinite(mean.value)
+    bounds = math.isfinite(mean.low) and math.isfinite(mean.high)
+    low, high = (mean.low, mean.high) if bounds else (mean.value, mean.value)
+    bar = None
+    if known:
+        left, right = _share(low, span), _share(high, span)
+        bar = {"low": left, "width": right - left, "at": _share(mean.value, span)}
+    return {
+        "value": number(cell.shown),
+        "sort": cell.shown if math.isfinite(cell.shown) else "",
+        "place": cell.place,
+        "note": cell.note,
+        "interval": f"{number(mean.low)} to {number(mean.high)}" if bounds else "",
+        "missing": mean.missing or "",
+        "bar": bar,
+    }
+
+
+def _share(value: float, span: tuple[float, float]) -> float:
+    low, high = span
+    return round(4 + 92 * ((value - low) / (high - low) if high > low else 0.5), 2)
+
+
+def pair_rows(table: Headline) -> list[dict[str, Any]]:
+    """Every two ranked contestants, on the longest duration."""
+    rows = []
+    for one in table.versus:
+        texts = [f"{one['seconds']:g}", one["metric"], one["first"], one["second"]]
+        numbers = [
+            one["difference"],
+            None,
+            one["p_holm"],
+            one["win_rate"],
+            one["detectable"],
+        ]
+        cells = [{"text": text, "sort": text} for text in texts]
+        cells += [_number(value) for value in numbers]
+        cells[5] = {"text": f"{number(one['low'])} to {number(one['high'])}", "sort": ""}
+        rows.append({"cells": cells})
+    return rows
+
+
+def cost_rows(contest: Contest) -> list[list[dict[str, Any]]]:
+    """What each contestant costs."""
+    attended = {one.files: one.terms.attended for one in contest.entered if one.terms is not None}
+    rows = []
+    for line in costs(contest.made).to_dict("records"):
+        name = line["contestant"]
+        peak = line.get("peak_bytes")
+        cells = [
+            {"text": name, "sort": name},
+            _number(line.get("frames_per_second"), 1),
+            *(_number(line.get(key), 1) for key in ("block_ms", "block_ms_early", "block_ms_late")),
+            _number(line.get("first_frame_seconds"), 2),
+            _number(None if peak is None else peak / 2**20, 0),
+            _number(attended.get(name), 0),
+            {"text": line["device"], "sort": line["device"]},
+        ]
+        rows.append(cells)
+    return rows
+
+
+def _number(value: float | None, digits: int = 3) -> dict[str, Any]:
+    if value is None or not math.isfinite(value):
+        return {"text": "-", "sort": ""}
+    return {"text": number(value, digits), "sort": value}

@@ -1,0 +1,192 @@
+"""Results as files that people and programs read: csv and markdown, generated, never typed."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from cf.bench.contest import Contest, tidy
+from cf.bench.ranking import Cell
+from cf.bench.results import costs, failures, per_video, per_window
+from cf.files.atomic import write_text
+from cf.files.tables import csv_of, inline, markdown_of
+
+ARROWS = {True: "↑", False: "↓", None: ""}
+
+
+def write_tables(contest: Contest, folder: Path) -> None:
+    """Everything that was measured."""
+    made = contest.made
+    tables = {
+        "per_video": per_video(made),
+        "per_window": per_window(made),
+        "headline": headline_table(contest),
+        "per_training": per_training(contest),
+        "versus": versus_table(contest),
+        "costs": costs(made),
+        "failures": failures(made),
+    }
+    for name, table in tables.items():
+        write_text(folder / f"{name}.csv", csv_of(table))
+    write_text(folder / "results.md", markdown(contest))
+    summary = {
+        "settings": contest.settings,
+        "provenance": contest.provenance,
+        "unavailable_metrics": contest.unavailable,
+        "unavailable": {one.label: one.missing for one in contest.entered if one.missing},
+        "notes": contest.notes,
+        "results": {
+            name: {
+                f"{seconds:g}": {key: _result(result) for key, result in results.items()}
+                for seconds, results in one.results.items()
+            }
+            for name, one in made.items()
+        },
+    }
+    write_text(folder / "results.json", json.dumps(tidy(summary), indent=1, default=str) + "\n")
+
+
+def headline_table(contest: Contest) -> pd.DataFrame:
+    """A line per duration, contestant and headline."""
+    lines = [
+        {
+            "seconds": seconds,
+            "contestant": name,
+            "metric": metric,
+            "value": cell.value,
+            "mean": cell.mean.value,
+            "low": cell.mean.low,
+            "high": cell.mean.high,
+            "units": cell.mean.units,
+            "unit": contest.unit(name),
+            "without_value": cell.mean.missing,
+            "ranked_as": cell.ranked,
+            "place": cell.place,
+            "note": cell.note,
+        }
+        for seconds, table in contest.headlines.items()
+        for name, cells in table.cells.items()
+        for metric, cell in cells.items()
+    ]
+    frame = pd.DataFrame(lines)
+    return frame.astype({"place": "Int64"}) if len(frame) else frame
+
+
+def per_training(contest: Contest) -> pd.DataFrame:
+    """A line per duration, headline, contestant and training: its mean over prompts."""
+    lines = []
+    for seconds, table in contest.headlines.items():
+        for metric in table.metrics:
+            for name in table.cells:
+                grouped: dict[int | None, list[float]] = {}
+                for (number, _), value in contest.made[name].per_unit(seconds, metric).items():
+                    grouped.setdefault(number, []).append(value)
+                lines += [
+                    {
+                        "seconds": seconds,
+                        "metric": metric,
+                        "contestant": name,
+                        "training": number,
+                        "mean": pd.Series(values).mean(),
+                        "prompts": len(values),
+                    }
+                    for number, values in grouped.items()
+                ]
+    frame = pd.DataFrame(lines)
+    return frame.astype({"training": "Int64"}) if len(frame) else frame
+
+
+def versus_table(contest: Contest) -> pd.DataFrame:
+    """A line per duration, headline and two contestants that are ranked."""
+    return pd.DataFrame([line for one in contest.headlines.values() for line in one.versus])
+
+
+def markdown(contest: Contest) -> str:
+    """The headlines for a README or a paper's draft."""
+    parts = ["# Results", ""]
+    for seconds, table in contest.headlines.items():
+        head = [f"{metric} {ARROWS[better]}" for metric, better in table.metrics.items()]
+        parts += [f"## {seconds:g} s, {table.prompts} prompts", ""]
+        rows = [["contestant", *head, "fail a gate"]]
+        for name in table.order():
+            cells = table.cells[name]
+            fails = f"{table.failing[name]} of {table.videos[name]}"
+            rows.append([name, *(_shown(cells[metric]) for metric in table.metrics), fails])
+        parts += [*markdown_of(rows), ""]
+        parts += [f"Gates: {', '.join(map(str, table.gates)) or 'none'}.", ""]
+        unmeasured = [
+            f"- {name}: gates not measured, of so many prompts, and neither passed nor failed: {of}"
+            for name in table.order()
+            if (of := told(table.unmeasured.get(name, {})))
+        ]
+        parts += [*unmeasured, ""] if unmeasured else []
+    away = [f"- {inline(f'{one.label}: {one.missing}')}" for one in contest.entered if one.missing]
+    parts += ["Not at hand:", "", *away, ""] if away else []
+    lacking = [f"- {inline(f'{name}: {reason}')}" for name, reason in contest.unavailable.items()]
+    parts += ["Not measured:", "", *lacking, ""] if lacking else []
+    parts += [f"- {inline(note)}" for note in contest.notes]
+    parts += [*_pairs(contest), *(f"- {note}" for note in _few(contest))]
+    parts.append(f"\n{contest.statistics()} {_code(contest)}")
+    return "\n".join(parts) + "\n"
+
+
+def told(counts: Mapping[str, int]) -> str:
+    """Of each gate how many prompts, where there are any."""
+    return "; ".join(f"{gate}: {count}" for gate, count in counts.items() if count)
+
+
+def _pairs(contest: Contest) -> list[str]:
+    """Who differs from whom at the longest duration, if anybody is ranked."""
+    last = contest.headlines[max(contest.headlines)]
+    if not last.versus:
+        return []
+    head = ["metric", "first", "second", "difference", "p (Holm)", "detectable", "pairs"]
+    lines = [head]
+    for one in last.versus:
+        bounds = f"{number(one['difference'])} [{number(one['low'])}, {number(one['high'])}]"
+        tested = [number(one["p_holm"]), number(one["detectable"]), str(one["pairs"])]
+        lines.append([one["metric"], one["first"], one["second"], bounds, *tested])
+    title = f"## Pairs at {last.seconds:g} s"
+    return [title, "", *markdown_of(lines), ""]
+
+
+def _few(contest: Contest) -> list[str]:
+    last = contest.headlines[max(contest.headlines)]
+    return sorted({one["note"] for one in last.versus if one["note"]})
+
+
+def number(value: float, digits: int = 3) -> str:
+    """Short, and a dash for what is none.
+
+    >>> number(0.12345), number(float("nan")), number(1234.5)
+    ('0.123', '-', '1,234')
+    """
+    if not math.isfinite(value):
+        return "-"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.{digits}f}"
+
+
+def _shown(cell: Cell) -> str:
+    place = f" (#{cell.place})" if cell.place else ""
+    low, high = number(cell.mean.low), number(cell.mean.high)
+    bounds = f" [{low}, {high}]" if math.isfinite(cell.mean.low) else ""
+    return f"{number(cell.shown)}{bounds}{place}"
+
+
+def _code(contest: Contest) -> str:
+    return f"Code {contest.provenance['version']}, commit {contest.provenance['commit']}."
+
+
+def _result(result: Any) -> dict[str, Any]:
+    return {
+        "value": result.value,
+        "extras": dict(result.extras),
+        "curves": {name: curve.tolist() for name, curve in result.curves.items()},
+        "reasons": {str(key): reason for key, reason in result.reasons.items()},
+        "provenance": dict(result.provenance),
+    }

@@ -1,0 +1,9 @@
+from .blockwise import Rollout as Rollout
+from .blockwise import RolloutState as RolloutState
+from .rolling import Rolling as Rolling
+from .switch import Cut as Cut
+from .switch import Flush as Flush
+from .switch import Keep as Keep
+from .switch import PromptChange as PromptChange
+from .switch import Recache as Recache
+from .switch import Switch as Switch

@@ -1,0 +1,304 @@
+"""The rollout: noise to video block after block, each block read back into the context."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import Literal, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from cf.memory.base import Memory, fork
+from cf.models.base import Backbone
+from cf.rollout.reads import Reads
+from cf.schedule import FlowSchedule
+from cf.seeding import SeededNoise, seeded
+from cf.types import Conditioning, Context, Latents, Times
+
+Noise = Callable[[int, int], Latents]
+"""(index of a block's first frame, denoising step) -> that block's noise, float32 on the CPU."""
+
+
+@dataclass(frozen=True)
+class RolloutState:
+    """All that a stream needs to go on, besides its noise and conditioning.
+
+    Attributes:
+        recent: the last latent frames, clean, from which a context can be computed anew.
+        begin: RoPE time at which the next block stands, if not where the memory would put it.
+        window, passes: unfinished frames that come next, for a rollout that denoises several
+            blocks at once, and how many passes the first of these has had.
+    """
+
+    context: Context = field(default_factory=Context)
+    recent: Float[Tensor, "b recent c h w"] | None = None
+    begin: float | None = None
+    window: Float[Tensor, "b coming c h w"] | None = None
+    passes: int = 0
+
+    def fork(self) -> "RolloutState":
+        """A state that survives when streaming on from this one consumes it; costs nothing."""
+        return replace(self, context=fork(self.context))
+
+
+START = RolloutState()
+
+
+class Rolled(NamedTuple):
+    """A rollout for training.
+
+    Attributes:
+        past: clean, detached frames before the window; may be empty.
+        window: the frames that are scored; they carry gradient.
+        exit_t: the time at which the window's frames left the denoising.
+    """
+
+    past: Latents
+    window: Latents
+    exit_t: Float[Tensor, ""]
+    state: RolloutState
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """Generates a video of any length from a backbone, one block at a time.
+
+    Attributes:
+        num_steps: denoising steps of a block; one more network call commits it to the context.
+        timesteps: falling times of these steps, if not the schedule's; overrides num_steps. The
+            first is where pure noise enters: 1, unless the network was trained otherwise.
+        context_noise: time at which a finished block is read into the context; 0: clean.
+        sampler: "renoise" predicts x0 and adds fresh noise, as few-step students are trained;
+            "euler" follows the velocity, for a network trained by flow matching alone.
+        recent_frames: latent frames that a state holds for computing its context anew; None: as
+            many as the memory attends, or none if that has no bound.
+    """
+
+    memory: Memory
+    schedule: FlowSchedule = field(default_factory=FlowSchedule)
+    num_steps: int = 4
+    block_frames: int = 3
+    context_noise: float = 0.0
+    sampler: Literal["renoise", "euler"] = "renoise"
+    timesteps: Sequence[float] | None = None
+    recent_frames: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.block_frames < 1:
+            raise ValueError(f"block_frames must be at least 1, got {self.block_frames}")
+        if not 0 <= self.context_noise < 1:
+            raise ValueError(f"context_noise must lie in [0, 1), got {self.context_noise}")
+        if self.sampler not in ("renoise", "euler"):
+            raise ValueError(f"sampler must be renoise or euler, got {self.sampler!r}")
+        times = self.times
+        if not times:
+            raise ValueError("timesteps must name at least one time, got []")
+        if not all(1 >= a > b > 0 for a, b in zip(times, [*times[1:], times[-1] / 2], strict=True)):
+            raise ValueError(f"timesteps must fall from at most 1 to above 0, got {times}")
+        self.memory.check_block(self.block_frames)
+
+    @property
+    def times(self) -> list[float]:
+        """The time of every denoising step."""
+        if self.timesteps is not None:
+            return [float(t) for t in self.timesteps]
+        return [float(t) for t in self.schedule.timesteps(self.num_steps)]
+
+    def noise(self, student: Backbone, seed: int, samples: Sequence[int]) -> SeededNoise:
+        """Seeded noise of the shape that this rollout and `student` need."""
+        return SeededNoise(seed, tuple(samples), (self.block_frames, *student.latent_shape))
+
+    def random_exit(self, *key: int) -> int:
+        """An exit step drawn evenly; one for all blocks, samples and ranks that share `key`."""
+        return int(torch.randint(len(self.times), (), generator=seeded(*key)))
+
+    def stream(
+        self,
+        student: Backbone,
+        noise: Noise,
+        cond: Conditioning,
+        state: RolloutState = START,
+    ) -> Iterator[tuple[Latents, RolloutState]]:
+        """Blocks without end, each with the state from which the stream can be taken up again.
+
+        Runs without gradient. In inference mode a state is consumed when the next block is asked
+        for; `fork` it to keep it.
+
+        Raises:
+            ValueError: when a per-frame control or origin has come to its end.
+        """
+        while True:
+            with torch.no_grad():
+                x0, state = self._advance(student, noise, cond, state)
+            yield x0, state
+
+    def remember(
+        self,
+        student: Backbone,
+        latents: Latents,
+        noise: Noise,
+        cond: Conditioning,
+        state: RolloutState = START,
+        differentiable: bool = False,
+    ) -> RolloutState:
+        """The state after frames that were not generated here: a prompt video or image.
+
+        They are read block by block; where they do not divide, the first block is the shorter.
+        Noise is asked for only with `context_noise`, and then cut to the length of the block.
+        Gradient flows into what is remembered if that is `differentiable`.
+        """
+        frames = latents.shape[1]
+        whole, first = divmod(frames, self.block_frames)
+        lengths = [first] * bool(first) + [self.block_frames] * whole
+        latents = latents.to(student.device, _state_dtype(student))
+        for part in torch.split(latents, lengths, 1):
+            reads = self._reads(student, cond, state, part.shape[1])
+            with torch.set_grad_enabled(torch.is_grad_enabled() and differentiable):
+                state = self._commit(student, noise, part, reads, state)
+        return state
+
+    @torch.no_grad()
+    def extend(
+        self, student: Backbone, latents: Latents, noise: Noise, cond: Conditioning, frames: int
+    ) -> Float[Tensor, "b all c h w"]:
+        """The given latents and what follows them, up to `frames` frames."""
+        state = self.remember(student, latents, noise, cond) if latents.shape[1] else START
+        missing = max(frames - latents.shape[1], 0)
+        stream = self.stream(student, noise, cond, state)
+        blocks = [block for block, _ in islice(stream, -(-missing // self.block_frames))]
+        return torch.cat((latents, *blocks), 1)[:, :frames]
+
+    def velocity(
+        self, student: Backbone, x_t: Latents, t: Times, cond: Conditioning, state: RolloutState
+    ) -> Latents:
+        """The velocity of the coming block at hand, seeing what `state` remembers."""
+        reads = self._reads(student, cond, state, x_t.shape[1])
+        velocity: Latents = student(x_t, t, reads.cond, reads("denoise", 0)).velocity
+        return velocity
+
+    def __call__(
+        self,
+        student: Backbone,
+        noise: Noise,
+        cond: Conditioning,
+        *,
+        frames: int,
+        window_frames: int = 0,
+        exit_step: int | None = None,
+        differentiable_past: bool = False,
+        state: RolloutState = START,
+    ) -> Rolled:
+        """Roll out `frames` frames for training; the last `window_frames` carry gradient.
+
+        Frames before the window run every step. Those inside leave at `exit_step` (None: the
+        last), and only that network call carries gradient. Without `differentiable_past` no
+        gradient flows from one block to another; with it, it flows through the window's frames
+        and through the keys and values by which they were remembered.
+        """
+        times = self.times
+        exit_step = len(times) - 1 if exit_step is None else exit_step
+        self._check(frames, window_frames, exit_step)
+        blocks: list[Latents] = []
+        for start in range(0, frames, self.block_frames):
+            scored = start >= frames - window_frames
+            with torch.set_grad_enabled(torch.is_grad_enabled() and scored):
+                exit_here = exit_step if scored else None
+                x0, state = self._advance(
+                    student, noise, cond, state, exit_here, differentiable_past
+                )
+            blocks.append(x0)
+        split = (frames - window_frames) // self.block_frames
+        nothing = blocks[0][:, :0].detach()
+        past, window = (torch.cat([nothing, *part], 1) for part in (blocks[:split], blocks[split:]))
+        return Rolled(past, window, window.new_tensor(times[exit_step]), state)
+
+    def _check(self, frames: int, window_frames: int, exit_step: int) -> None:
+        for name, value in (("frames", frames), ("window_frames", window_frames)):
+            if value % self.block_frames or value < 0:
+                raise ValueError(
+                    f"{name}={value} is not a multiple of block_frames={self.block_frames}"
+                )
+        if frames == 0:
+            raise ValueError("frames=0 leaves nothing to roll out")
+        if window_frames > frames:
+            raise ValueError(f"window_frames={window_frames} exceeds frames={frames}")
+        if not 0 <= exit_step < len(self.times):
+            raise ValueError(f"exit_step must lie in 0..{len(self.times) - 1}, got {exit_step}")
+
+    def _advance(
+        self,
+        student: Backbone,
+        noise: Noise,
+        cond: Conditioning,
+        state: RolloutState,
+        exit_step: int | None = None,
+        differentiable_past: bool = False,
+    ) -> tuple[Latents, RolloutState]:
+        reads = self._reads(student, cond, state, self.block_frames, differentiable_past)
+        x0 = self._denoise(student, noise, reads, exit_step)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and differentiable_past):
+            seen = x0 if differentiable_past else x0.detach()
+            return x0, self._commit(student, noise, seen, reads, state)
+
+    def _denoise(
+        self, student: Backbone, noise: Noise, reads: Reads, exit_step: int | None
+    ) -> Latents:
+        times, start = self.times, reads.context.start
+        last = len(times) - 1 if exit_step is None else exit_step
+        x = noise(start, 0).to(student.device, _state_dtype(student))
+        grad = torch.is_grad_enabled()
+        for step in range(last + 1):
+            t = x.new_full(x.shape[:2], times[step])
+            with torch.set_grad_enabled(grad and step == last):
+                velocity, block = student(x, t, reads.cond, reads("denoise", step))
+                x0 = self.schedule.to_x0(velocity, x, t)
+            reads.passed(block)
+            if step == last:
+                return x0
+            to = torch.full_like(t, times[step + 1])
+            if self.sampler == "euler":
+                x = self.schedule.step(velocity, x, t, to)
+            else:
+                x = self.schedule.add_noise(x0, noise(start, step + 1).to(x), to)
+        raise AssertionError("a rollout has at least one step")
+
+    def _commit(
+        self, student: Backbone, noise: Noise, x0: Latents, reads: Reads, state: RolloutState
+    ) -> RolloutState:
+        x, t = self.as_read(x0, noise, reads.context.start)
+        block = student(x, t, reads.cond, reads("commit", len(self.times))).block
+        reads.clear()
+        return RolloutState(self.memory.update(reads.context, block), self._recent(state, x0))
+
+    def as_read(self, x0: Latents, noise: Noise, start: int) -> tuple[Latents, Times]:
+        """A finished block that begins at frame `start`, as it is read into the context."""
+        t = x0.new_full(x0.shape[:2], self.context_noise)
+        if self.context_noise == 0:
+            return x0, t
+        eps = noise(start, len(self.times))[:, : x0.shape[1]].to(x0)
+        return self.schedule.add_noise(x0, eps, t), t
+
+    def _recent(self, state: RolloutState, x0: Tensor) -> Tensor | None:
+        count = self.memory.max_frames if self.recent_frames is None else self.recent_frames
+        if not count:
+            return None
+        held = x0.detach() if state.recent is None else torch.cat((state.recent, x0.detach()), 1)
+        return held[:, -count:]
+
+    def _reads(
+        self,
+        student: Backbone,
+        cond: Conditioning,
+        state: RolloutState,
+        frames: int,
+        differentiable: bool = False,
+    ) -> Reads:
+        start = state.context.start
+        here = cond.frames(start, start + frames)
+        place = state.begin, differentiable
+        return Reads(student, self.memory, state.context, here, frames, *place)
+
+
+def _state_dtype(student: Backbone) -> torch.dtype:
+    return torch.promote_types(student.dtype, torch.float32)

@@ -1,0 +1,190 @@
+"""A trained network with all that it takes to make videos of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cf.runs.run_folder import EXPORT
+from cf.settings.build import Settings, build
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from cf.data.world.base import Drawn, Film
+    from cf.models.base import Backbone
+    from cf.models.codec import Codec
+    from cf.models.text import TextEncoder
+    from cf.rollout.blockwise import Rollout
+    from cf.rollout.switch import Switch
+    from cf.types import Conditioning, Video
+
+PARTS = ("model", "codec", "text", "rollout")
+
+
+@dataclass(frozen=True)
+class Generator:
+    """A network with all that it takes to make videos of it.
+
+    Attributes:
+        switch: what becomes of the past when the prompt changes.
+        fps, size: pixel frames per second, height and width.
+    """
+
+    network: Backbone
+    codec: Codec
+    text: TextEncoder
+    rollout: Rollout
+    switch: Switch
+    fps: float
+    size: tuple[int, int]
+
+    def conditioning(self, prompts: list[str]) -> Conditioning:
+        """Conditioning of a batch of prompts."""
+        from cf.types import Conditioning
+
+        states = self.text.encode(prompts)
+        return Conditioning(None if states is None else states.to(self.network.device))
+
+    def stream(
+        self,
+        prefix: Video | None,
+        frames: int,
+        script: Sequence[tuple[int, Conditioning]],
+        seed: int,
+        samples: int,
+    ) -> Iterator[Video]:
+        """The prefix, if any, and then at least `frames` new pixel frames, block by block.
+
+        `script` says from which new pixel frame on which conditioning holds; the first is 0.
+        """
+        from cf.rollout.blockwise import START
+        from cf.rollout.switch import stream
+
+        noise = self.rollout.noise(self.network, seed, range(samples))
+        decode, state, given = self.codec.decoder(), START, 0
+        if prefix is not None:
+            seen = self.codec.encode(prefix.to(self.network.device)).expand(samples, -1, -1, -1, -1)
+            state = self.rollout.remember(self.network, seen, noise, script[0][1], state)
+            given = seen.shape[1]
+            yield decode(seen)
+        shown = self.codec.video_frames(given)
+        needed = self.codec.covering(shown + frames)
+        acts = [(self.codec.covering(shown + at), cond) for at, cond in script]
+        running = stream(self.rollout, self.network, noise, acts, self.switch, state)
+        for latents, after in running:
+            yield decode(latents)
+            if after.context.start >= needed:
+                return
+
+    def follow(self, drawn: Drawn, given: int, seed: int, numbers: Sequence[int]) -> Video:
+        """Drawn videos continued after their first `given` frames, under their own control."""
+        cond = self._told(drawn)
+        latents = self.codec.encode(drawn.video[:, :given].to(self.network.device))
+        noise = self.rollout.noise(self.network, seed, numbers)
+        frames = self.codec.covering(drawn.video.shape[1])
+        made = self.rollout.extend(self.network, latents, noise, cond, frames)
+        video: Video = self.codec.decode(made).float().cpu()
+        return video
+
+    def following(
+        self, film: Film, given: int, seed: int, numbers: Sequence[int]
+    ) -> Iterator[Video]:
+        """As `follow`, in memory that does not grow: the given frames, then block after block.
+
+        Raises:
+            ValueError: when more blocks are asked for than the film's control covers.
+        """
+        cond, decode = self._told(film), self.codec.decoder()
+        noise = self.rollout.noise(self.network, seed, numbers)
+        seen = self.codec.encode(film.part(0, given).video.to(self.network.device))
+        yield decode(seen)
+        state = self.rollout.remember(self.network, seen, noise, cond)
+        for latents, _ in self.rollout.stream(self.network, noise, cond, state):
+            yield decode(latents)
+
+    def _told(self, drawn: Drawn | Film) -> Conditioning:
+        """What a network is told of drawn videos."""
+        from dataclasses import replace
+
+        device = self.network.device
+        told = self.text.dim is not None
+        cond = self.conditioning([prompt if told else "" for prompt in drawn.prompt])
+        return replace(cond, control=drawn.control.to(device), origin=drawn.origin.to(device))
+
+
+def load(settings: Settings) -> Generator:
+    """The network in `settings["checkpoint"]`, with what the settings exchange of it."""
+    import torch
+
+    from cf.models.checkpoints import load_into
+
+    parts, state = read(settings)
+    chosen = {name: value for name, value in settings["sampling"].items() if value is not None}
+    rollout = {**parts["rollout"], **chosen}
+    if settings.get("memory") is not None:
+        rollout["memory"] = settings["memory"]
+    device = torch.device(_device(settings["device"]))
+    codec = build(parts["codec"], "codec")
+    _refuse_size(parts, codec.space_stride)
+    network: Backbone = build(parts["model"], "model")
+    load_into(network, state, str(file_of(settings["checkpoint"])))
+    network.to(device, getattr(torch, settings["dtype"])).eval().requires_grad_(False)
+    codec, text = codec.to(device), build(parts["text"], "text").to(device)
+    made = (build(rollout, "rollout"), build(settings["switch"], "switch"))
+    return Generator(network, codec, text, *made, float(parts["fps"]), tuple(parts["size"]))
+
+
+def _refuse_size(parts: Settings, stride: int) -> None:
+    """Refuse pictures of another size than the network makes."""
+    latents = parts["model"].get("latent_shape")
+    if latents is None:
+        return
+    made, asked = [side * stride for side in latents[1:]], list(parts["size"])
+    if made != asked:
+        raise ValueError(
+            f"size={asked}: this network makes pictures of {made[0]} x {made[1]}; leave size out, "
+            f"or give size=[{made[0]},{made[1]}]"
+        )
+
+
+def read(settings: Settings) -> tuple[Settings, Mapping[str, Tensor]]:
+    """What the network in `settings["checkpoint"]` is built of, and its weights.
+
+    Raises:
+        ValueError: if the file cannot be read, asks for what it may not, or does not say enough.
+    """
+    from cf.models.checkpoints import load_weights
+    from cf.settings.trusted import read_export, vet_size
+
+    source = file_of(settings["checkpoint"])
+    named = (*PARTS, "fps", "size")
+    parts = {name: settings[name] for name in named if settings.get(name) is not None}
+    if settings.get("model") is None:
+        mine = [*parts, *(["memory"] if settings.get("memory") is not None else [])]
+        config, held = read_export(source, mine)
+        if "model" in config:
+            vet_size(config["model"], held, source.name)
+        del held
+        parts = {**config, **parts}
+    state = load_weights(source, **(settings.get("weights") or {}))
+    for name in named:
+        if name not in parts:
+            raise ValueError(f"{source.name} does not say its {name}; give {name}=...")
+    return parts, state
+
+
+def file_of(checkpoint: str) -> Path:
+    """The network of a run's folder, or the file or folder of weights itself."""
+    path = Path(checkpoint)
+    return path / EXPORT if (path / EXPORT).exists() else path
+
+
+def _device(name: str) -> str:
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return name

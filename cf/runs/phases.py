@@ -1,0 +1,202 @@
+"""Runs in a row, the later from the weights of the earlier; each is a `cf.fit` of its own."""
+
+import logging
+import re
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from cf.files.atomic import write_text
+from cf.files.text import yaml_of
+from cf.runs.run_folder import RunFolder
+from cf.runs.trusted_run import vet_phases
+from cf.settings.literal import quoted
+from cf.system.shell import resuming, shown
+from cf.system.signals import Stopped, run
+
+log = logging.getLogger("cf.fit")
+
+_FOLDER = "${folder}"
+_OWN = ("experiment", "phases", "resume", "trust", "hydra.run.dir")  # not of the phases
+
+
+@dataclass(frozen=True)
+class Phases:
+    """The phases of a training, each a list of settings, and the settings that all share.
+
+    A phase is a process of its own, so that it can be given by hand as well, on several GPUs too,
+    and leaves nothing behind but its folder.
+
+    Attributes:
+        folder: holds a folder per phase, and `phases.yaml`.
+        shared: settings given by the user; they win over a phase's own.
+        config_dir: a folder of further settings.
+        trust: whether they may name code from outside cf.
+    """
+
+    folder: Path
+    phases: Mapping[str, Sequence[str]]
+    shared: Sequence[str]
+    config_dir: str | None = None
+    trust: bool = field(default=False, compare=False)
+
+    @staticmethod
+    def started(folder: Path) -> bool:
+        """Whether this is the folder of a training in phases."""
+        return (folder / "phases.yaml").is_file()
+
+    @classmethod
+    def load(cls, folder: Path, trust: bool = False) -> "Phases":
+        """The training that was begun in a folder, wherever that is now.
+
+        Raises:
+            ValueError: if the file that tells its phases is damaged.
+        """
+        file = folder / "phases.yaml"
+        saved = yaml_of(file, "list of phases")
+        try:
+            phases, shared, given = (saved[name] for name in ("phases", "shared", "config_dir"))
+            lists = [shared, *phases.values()]
+            if not phases or any(not isinstance(one, str) for part in lists for one in part):
+                raise TypeError("phases and shared are to be lists of settings")
+        except (LookupError, TypeError, AttributeError) as error:
+            raise ValueError(
+                f"{file} does not tell the phases of a training ({error}); mend it, or go on with "
+                f"a single phase: {resuming(folder / 'PHASE')}"
+            ) from None
+        begun = _begun(folder, list(phases))
+        found = {name: _seen_from(part, folder, begun) for name, part in phases.items()}
+        return cls(folder, found, _seen_from(shared, folder, begun), given, trust)
+
+    @classmethod
+    def start(
+        cls,
+        folder: Path,
+        phases: Mapping[str, Sequence[str]],
+        overrides: Sequence[str],
+        config_dir: str | None = None,
+        trust: bool = False,
+    ) -> "Phases":
+        """A new training, written down so that it can be resumed.
+
+        Raises:
+            ValueError: if another training stands in the folder.
+        """
+        names = ((one, one.lstrip("+~").split("=")[0]) for one in overrides)
+        shared = [one for one, name in names if name.split(".")[0] not in _OWN and name not in _OWN]
+        made = cls(folder, {k: list(v) for k, v in phases.items()}, shared, config_dir, trust)
+        if cls.started(folder) and cls.load(folder) != made:
+            raise ValueError(
+                f"{folder} holds a training in phases with other settings; go on with it by "
+                f"{cls.load(folder).again}, or give another hydra.run.dir"
+            )
+        told = {name: _told_from(part, folder) for name, part in made.phases.items()}
+        saved = {
+            "phases": told,
+            "shared": _told_from(shared, folder),
+            "config_dir": config_dir,
+        }
+        text = yaml.safe_dump(saved, sort_keys=False, allow_unicode=True)
+        write_text(folder / "phases.yaml", text)
+        return made
+
+    @property
+    def again(self) -> str:
+        """The command that goes on with it."""
+        given = "" if self.config_dir is None else f" --config-dir {shlex.quote(self.config_dir)}"
+        return resuming(self.folder) + given + (" trust=true" if self.trust else "")
+
+    def resumed(self, overrides: Sequence[str], config_dir: str | None = None) -> "Phases":
+        """The same, to be run on.
+
+        Attributes:
+            config_dir: a folder of further settings that the user named again, and so trusts.
+
+        Raises:
+            ValueError: if settings are to be exchanged, for it is not said of which phase; or if
+                its file, which is not trusted, asks for what a stranger's may not ask for.
+        """
+        if not self.trust:
+            named = config_dir is not None and config_dir == self.config_dir
+            folder = None if named else self.config_dir
+            vet_phases(self.phases, self.shared, folder, self.folder / "phases.yaml")
+        others = [one for one in overrides if one.lstrip("+~").split("=")[0] not in _OWN]
+        if others:
+            raise ValueError(
+                f"{' '.join(others)}: a training in phases keeps its settings; exchange those of "
+                f"one phase by python -m cf.fit resume={self.folder}/"
+                f"{{{','.join(self.phases)}}} {' '.join(others)}, then resume={self.folder}"
+            )
+        return self
+
+    def run(self) -> None:
+        """Every phase in its turn; what is finished is kept, what was interrupted goes on.
+
+        Raises:
+            ValueError: if a phase fails; its own message stands above.
+            Stopped: if this process was asked to end.
+        """
+        given = [] if self.config_dir is None else ["--config-dir", self.config_dir]
+        for name, settings in self.phases.items():
+            phase = RunFolder(self.folder / name)
+            if phase.finished():
+                self._refuse_stale(phase)
+                log.info("phase %s is finished: %s", name, phase.export)
+                continue
+            arguments = [
+                *given,
+                *settings,
+                *self.shared,
+                f"hydra.run.dir={quoted(str(phase.path))}",
+            ]
+            if phase.config.is_file():
+                trusted = ["trust=true"] if self.trust else []
+                arguments = [*given, f"resume={quoted(str(phase.path))}", *trusted]
+            log.info("phase %s: %s", name, shown("cf.fit", arguments))
+            try:
+                status = run([sys.executable, "-m", "cf.fit", *arguments])
+            except Stopped as stopped:
+                log.info("%s; go on with: %s", stopped, self.again)
+                stopped.told = True
+                raise
+            if status or not phase.finished():
+                raise ValueError(
+                    f"phase {name} did not finish; its message stands above. Go on with: "
+                    f"{self.again}"
+                )
+        last = list(self.phases)[-1]
+        network = RunFolder(self.folder / last).export
+        log.info("all phases are finished; network: %s", network)
+
+    def _refuse_stale(self, run: RunFolder) -> None:
+        """A finished phase must have begun from what the phases before it now end with."""
+        from cf.models.start import is_same
+
+        for path, sha256, *updates in run.starts():
+            if self.folder in path.parents and not is_same(path, sha256, *updates):
+                raise ValueError(
+                    f"{run.path} was trained from another {path.name} than there is now; delete "
+                    f"{run.path} to train it again"
+                )
+
+
+def _told_from(settings: Sequence[str], folder: Path) -> list[str]:
+    """Settings with the folder as `${folder}`."""
+    return [re.sub(rf"{re.escape(str(folder))}(?=[/'\"]|$)", _FOLDER, one) for one in settings]
+
+
+def _begun(folder: Path, phases: Sequence[str]) -> Path | None:
+    """Where a training of old was begun: its phases tell; those of now tell `${folder}`."""
+    for one in (RunFolder(folder / name) for name in phases):
+        if one.config.is_file() and one.begun is not None:
+            return one.begun.parent
+    return None
+
+
+def _seen_from(settings: Sequence[str], folder: Path, begun: Path | None) -> list[str]:
+    told = settings if begun is None else _told_from(settings, begun)
+    return [one.replace(_FOLDER, str(folder)) for one in told]

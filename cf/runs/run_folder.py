@@ -1,0 +1,256 @@
+"""A training run's folder: what is in it, and how a run is taken up again."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from cf.files.atomic import locked, remove_temporaries, write_text
+from cf.files.text import json_of, yaml_of
+from cf.runs.relocation import absolute, located, recorded, same
+from cf.settings.build import Settings
+
+EXPORT = "network.safetensors"
+# What objects are built from; the settings beside it were resolved into it when the run began.
+_BUILT = ("data", "module", "callbacks", "trainer", "tensorboard", "hydra")
+_NOT_KEPT = ("resume", "trust")  # they are of a command, not of the run
+_TOLD = 6  # settings that a message lists
+
+
+class _Missing:
+    """Where a setting is not."""
+
+
+_MISSING = _Missing()
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """`config.yaml`, `checkpoints/`, the exported network, `metrics.csv`, `summary.json`.
+
+    Nothing in it tells where it lies: it can be copied, moved and renamed.
+    """
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The resolved configuration."""
+        return self.path / "config.yaml"
+
+    @property
+    def export(self) -> Path:
+        """The network for others to use."""
+        return self.path / EXPORT
+
+    @property
+    def begun(self) -> Path | None:
+        """Where a run of old was begun, which tells its paths as they were there."""
+        folder = Path(self._recorded()["folder"])
+        return folder if folder.is_absolute() else None
+
+    def begin(self, settings: Settings) -> Settings:
+        """The settings of a run here as they are used: paths in them are whole."""
+        kept = {name: value for name, value in settings.items() if name not in _NOT_KEPT}
+        return {**cast(Settings, absolute(kept)), "folder": str(self.path)}
+
+    def start(self, settings: Settings) -> None:
+        """Write down what is about to be run."""
+        told = recorded(settings, self.path)
+        write_text(self.config, yaml.safe_dump(told, sort_keys=False, allow_unicode=True))
+
+    def settings(self, overrides: Sequence[str]) -> Settings:
+        """The run's own settings, with single values exchanged.
+
+        Raises:
+            ValueError: if this is no run folder, or an override is not a value of its settings.
+        """
+        settings = _as_now(located(self._recorded(), self.path))
+        for override in OverridesParser.create().parse_overrides(list(overrides)):
+            key = override.key_or_group
+            if key in _NOT_KEPT:
+                continue
+            if isinstance(_at(settings, key), dict | list | _Missing):
+                raise ValueError(
+                    f"a resumed run keeps its settings; only single values can be exchanged "
+                    f"(trainer.max_steps=2000), and {key} is not one of its values"
+                )
+            read_at = key if key.split(".")[0] in _BUILT else f"module.{key}"
+            if isinstance(_at(settings, read_at), _Missing):
+                raise ValueError(
+                    f"{key} is not read by a run that goes on; begin a new run with it"
+                )
+            for place in (key, read_at, f"callbacks.export.config.{key}"):
+                if not isinstance(_at(settings, place), _Missing):
+                    above, _, name = place.rpartition(".")
+                    _at(settings, above)[name] = override.value()
+        return settings
+
+    def refuse_others(self, settings: Settings) -> None:
+        """Only the run that stands here is gone on with.
+
+        Raises:
+            ValueError: if it was begun with settings other than these.
+        """
+        there, here = self._recorded(), recorded(settings, self.path)
+        if self.begun is not None:
+            there = recorded(_as_now(located(there, self.begun)), self.begun)
+        ways, others = (one.pop("outside", {}) for one in (here, there))
+        mine, theirs = leaves(here), leaves(there)
+        differ = [
+            f"{name}: {theirs.get(name)!r} there, {mine.get(name)!r} here"
+            for name in {**theirs, **mine}
+            if not same(mine.get(name, _MISSING), theirs.get(name, _MISSING), ways, others)
+        ]
+        if differ:
+            more = [f"and {len(differ) - _TOLD} more"] if len(differ) > _TOLD else []
+            raise ValueError(
+                f"{self.path} holds a run with other settings; give another folder, or delete it:"
+                + "".join(f"\n  {line}" for line in (*differ[:_TOLD], *more))
+            )
+
+    def _recorded(self) -> Settings:
+        """What `config.yaml` says.
+
+        Raises:
+            ValueError: if it is missing, or no yaml of settings.
+        """
+        if not self.config.is_file():
+            raise ValueError(
+                f"{self.path} is not the folder of a run (it has no config.yaml); "
+                f"give the folder that the run printed when it started"
+            )
+        read = yaml_of(self.config, "file of settings")
+        if not isinstance(read, dict) or not isinstance(read.get("folder"), str):
+            raise ValueError(
+                f"{self.config} does not hold the settings of a run; give the folder that the run "
+                "printed when it started"
+            )
+        return cast(Settings, read)
+
+    def starts(self) -> list[tuple[Path, str, Any, float | None]]:
+        """The weights that the run began from, their hash, updates, and those updates' alpha."""
+        return list(_starts(located(self._recorded(), self.path)))
+
+    def finish(self, summary: dict[str, Any]) -> None:
+        """Write down what came out; the run is finished once this stands."""
+        write_text(self._summary, json.dumps(summary, indent=2) + "\n")
+
+    def reopen(self) -> None:
+        """The run goes on, so it is not finished."""
+        self._summary.unlink(missing_ok=True)
+
+    def summary(self) -> dict[str, Any] | None:
+        """What a finished run ended with; None if it is not finished.
+
+        Raises:
+            ValueError: if the file is not what a run writes.
+        """
+        if not self._summary.is_file():
+            return None
+        remedy = "delete it to finish the run again"
+        try:
+            summary = json_of(self._summary)
+        except ValueError as error:
+            raise ValueError(f"{error}; {remedy}") from None
+        if not isinstance(summary, dict) or not {"sha256", "steps"} <= set(summary):
+            raise ValueError(f"{self._summary} does not say how a run ended; {remedy}")
+        return summary
+
+    def finished(self) -> bool:
+        """Whether the run came to its end.
+
+        Raises:
+            ValueError: if its network is not the one it ended with.
+        """
+        from cf.models.start import is_same
+
+        summary = self.summary()
+        if summary is None:
+            return False
+        if not self.export.is_file() or not is_same(self.export, summary["sha256"]):
+            raise ValueError(
+                f"{self.export} is missing or not the network that this finished run ended with; "
+                f"put it back, or delete {self.path} to train it again"
+            )
+        return True
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from training in the same folder; a kill unlocks it.
+
+        What killed processes left half written is removed.
+
+        Raises:
+            ValueError: if another process does so now.
+        """
+        ranks = ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "SLURM_PROCID")
+        if any(os.environ.get(name, "0") != "0" for name in ranks):  # the first holds it for all
+            yield
+            return
+        busy = f"another process is training in {self.path}; wait for it, or stop it first"
+        with locked(self.path, busy):
+            for folder in (self.path, self.path / "checkpoints"):
+                remove_temporaries(folder)
+            yield
+
+    @property
+    def _summary(self) -> Path:
+        return self.path / "summary.json"
+
+
+def _at(settings: Any, key: str) -> Any:
+    """The value of a dotted name."""
+    for name in key.split(".") if key else ():
+        if isinstance(settings, list) and name.isdecimal() and int(name) < len(settings):
+            settings = settings[int(name)]
+        elif isinstance(settings, dict) and name in settings:
+            settings = settings[name]
+        else:
+            return _MISSING
+    return settings
+
+
+def _as_now(settings: Settings) -> Settings:
+    """The settings of a run of old as they are written now."""
+    one = _at(settings, "callbacks.checkpoint")
+    lightnings = "lightning.pytorch.callbacks.ModelCheckpoint"
+    if isinstance(one, dict) and one.get("_target_") == lightnings and not one.get("monitor"):
+        settings["callbacks"]["checkpoint"] = {
+            "_target_": "cf.callbacks.checkpoint.Checkpoints",
+            "dirpath": one["dirpath"],
+            "every_n_train_steps": one["every_n_train_steps"],
+            "keep": None if one.get("save_top_k") == -1 else 2,
+        }
+    return settings
+
+
+def leaves(settings: Any, at: str = "") -> dict[str, Any]:
+    """Every value by its dotted name."""
+    inner = settings if isinstance(settings, dict) else None
+    if isinstance(settings, list):
+        inner = dict(enumerate(settings))
+    if not inner:
+        return {at: settings}
+    found: dict[str, Any] = {}
+    for name, one in inner.items():
+        found |= leaves(one, f"{at}.{name}" if at else str(name))
+    return found
+
+
+def _starts(settings: Any) -> Iterator[tuple[Path, str, Any, float | None]]:
+    if not isinstance(settings, dict):
+        return
+    if str(settings.get("_target_", "")).endswith(".with_weights") and settings["path"]:
+        updates = settings["lora"], settings.get("lora_alpha")
+        yield Path(settings["path"]), settings["sha256"], *updates
+    for value in settings.values():
+        yield from _starts(value)

@@ -1,0 +1,1 @@
+"""What a person types or a file says, checked and built into objects."""

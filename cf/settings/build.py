@@ -1,0 +1,240 @@
+"""From a Hydra configuration to objects, with mistakes told in one line."""
+
+import inspect
+import logging
+import math
+import os
+import sys
+import types
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra._internal.utils import _locate
+from hydra.errors import HydraException, InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from cf.settings.literal import literally, opened
+from cf.settings.renamed import with_current_names
+from cf.system.processes import end_with_parent
+
+Settings = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Within:
+    """Bounds of a number, for `Annotated[int, Within(1, 8)]`; `above` itself is outside."""
+
+    least: float = -math.inf
+    most: float = math.inf
+    above: float = -math.inf
+
+    def holds(self, value: Any) -> bool:
+        """Whether a number lies within them; what is no number is for others to judge."""
+        return isinstance(value, bool | str | None) or (
+            self.least <= value <= self.most and value > self.above
+        )
+
+    def __str__(self) -> str:
+        low = f"above {self.above:g}" if self.above > self.least else f"from {self.least:g}"
+        if max(self.least, self.above) == -math.inf:
+            return f"up to {_figure(self.most)}"
+        return low if self.most == math.inf else f"{low} to {_figure(self.most)}"
+
+
+class Form(str):
+    """How a value is written, for `Annotated[..., Form("[height,width]")]`."""
+
+
+def _figure(value: float) -> str:
+    return str(int(value)) if float(value).is_integer() else f"{value:g}"
+
+
+def plain(cfg: DictConfig) -> Settings:
+    """The resolved configuration as a dictionary; `???` where a value is missing."""
+    container = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(container, dict)
+    return typing.cast(Settings, with_current_names(opened(container)))
+
+
+def escaped(settings: Any) -> Any:
+    """The same for OmegaConf to read again: a text that holds `${` is no reference."""
+    if isinstance(settings, dict):
+        return {name: escaped(value) for name, value in settings.items()}
+    if isinstance(settings, list | tuple):
+        return [escaped(value) for value in settings]
+    return literally(settings) if isinstance(settings, str) else settings
+
+
+def build(settings: Settings, where: str, **overrides: Any) -> Any:
+    """The object that `settings` describes, its values checked against the signature first.
+
+    Attributes:
+        where: the group's name, for messages.
+        overrides: objects that take the place of settings, as they are.
+
+    Raises:
+        ValueError: an unknown setting, a missing one, or a value of the wrong kind.
+    """
+    rest = {name: value for name, value in settings.items() if name not in overrides}
+    check(rest, where)
+    if overrides:
+        rest["_partial_"] = True
+    try:
+        made = instantiate(escaped(escaped(rest)), _convert_="all")  # Hydra resolves twice
+    except InstantiationException as error:
+        if isinstance(error.__cause__, ValueError | OSError | ImportError):
+            raise error.__cause__ from None
+        raise
+    if not overrides:
+        return made
+    try:
+        return made(**overrides)
+    except (ValueError, OSError, ImportError):
+        raise
+    except Exception as error:
+        raise InstantiationException(f"{where}: {error}") from error
+
+
+def check(settings: Any, where: str) -> None:
+    """Raise a ValueError if a setting is unknown, missing or of the wrong kind, at any depth."""
+    if isinstance(settings, Sequence) and not isinstance(settings, str):
+        for i, one in enumerate(settings):
+            check(one, f"{where}.{i}")
+    if not isinstance(settings, dict):
+        return
+    for name, value in settings.items():
+        if value == "???":
+            raise ValueError(f"{where}.{name} must be given: {where}.{name}=...")
+        check(value, f"{where}.{name}")
+    if "_target_" in settings:
+        _check_call(settings, where)
+
+
+def _check_call(settings: Settings, where: str) -> None:
+    try:
+        target = _locate(str(settings["_target_"]))
+    except ImportError as error:
+        why = " ".join(str(error).split())
+        raise ValueError(f"{where}._target_ cannot be used: {why}") from None
+    signature = inspect.signature(target)
+    hints = hints_of(target)
+    kinds = {parameter.kind for parameter in signature.parameters.values()}
+    for name, value in settings.items():
+        if name.startswith("_"):
+            continue
+        if name not in signature.parameters and inspect.Parameter.VAR_KEYWORD not in kinds:
+            known = ", ".join(signature.parameters) or "none"
+            raise ValueError(f"{where} has no setting {name!r}; it has {known}")
+        if name in hints and (message := fault(value, hints[name])):
+            raise ValueError(f"{where}.{name} must be {message}, got {value!r}")
+
+
+def hints_of(target: Any) -> dict[str, Any]:
+    """The annotations of what a class or a function takes, by name."""
+    if isinstance(target, type):
+        owner = next(one for one in target.__mro__ if "__init__" in vars(one))
+        target = vars(owner)["__init__"]
+    return typing.get_type_hints(target, include_extras=True)
+
+
+def fault(value: Any, hint: Any) -> str:
+    """What a value must be if it cannot stand for `hint`; empty if it can."""
+    return "" if _fits(value, hint) else _wanted(hint)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a YAML value can stand for `hint`; kinds that YAML cannot write always fit."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Annotated:
+        limits = [one for one in args[1:] if isinstance(one, Within)]
+        return _fits(value, args[0]) and all(one.holds(value) for one in limits)
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, one) for one in args)
+    if origin is typing.Literal:
+        return value in args
+    if hint is float:
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        return number and not math.isnan(value)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if hint is bool or (isinstance(hint, type) and issubclass(hint, str)):
+        return isinstance(value, bool if hint is bool else str)
+    if hint is Path:
+        return isinstance(value, str) and value != ""
+    if hint in (None, type(None)):
+        return value is None
+    if origin is tuple and Ellipsis not in args:
+        pairs = zip(value, args, strict=False) if isinstance(value, list | tuple) else ()
+        return len(args) == len(list(pairs)) == len(value) and all(
+            _fits(one, kind) for one, kind in zip(value, args, strict=True)
+        )
+    if origin in (list, tuple) or (isinstance(origin, type) and issubclass(origin, Sequence)):
+        inner = [one for one in args if one is not Ellipsis] or [Any]
+        return isinstance(value, list | tuple) and all(_fits(one, inner[0]) for one in value)
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return isinstance(value, Mapping) and all(_fits(one, args[1]) for one in value.values())
+    return isinstance(value, dict) or not isinstance(hint, type) or hint in (object, Any)
+
+
+def _wanted(hint: Any) -> str:
+    names = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+    names |= {Path: "a path", dict: "a mapping", list: "a list"}
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Annotated:
+        forms = [str(one) for one in args[1:] if isinstance(one, Form)]
+        if forms:
+            return forms[0]
+        limits = [str(one) for one in args[1:] if isinstance(one, Within)]
+        return " ".join([_wanted(args[0]), *limits])
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(_wanted(one) for one in args)
+    if origin is typing.Literal:
+        return "one of " + ", ".join(map(str, args))
+    if hint in (None, type(None)):
+        return "null"
+    if origin is tuple and Ellipsis not in args:
+        return "a list of " + " and ".join(_wanted(one) for one in args)
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return f"{{name: {_wanted(args[1])}, ...}}"
+    if origin:
+        return "a list of " + " / ".join(_wanted(one) for one in args[:1])
+    return names.get(hint, f"a {getattr(hint, '__name__', hint)}")
+
+
+@contextmanager
+def told(command: str) -> Iterator[None]:
+    """Turn a user's mistake into one message and exit status 1; HYDRA_FULL_ERROR=1 shows where.
+
+    A launcher's worker ends with whoever launched it.
+    """
+    end_with_parent()
+    logging.raiseExceptions = False  # a line that the log has no space for is not worth a traceback
+    mistakes = (
+        ValueError,
+        OSError,
+        ImportError,
+        ArithmeticError,
+        HydraException,
+        OmegaConfBaseException,
+        yaml.YAMLError,
+    )
+    try:
+        yield
+    except mistakes as error:
+        if os.environ.get("HYDRA_FULL_ERROR") == "1":
+            raise
+        if isinstance(error, MissingMandatoryValue):
+            message = f"{error.full_key} must be given: {error.full_key}=..."
+        elif isinstance(error, yaml.YAMLError):
+            message = f"a file is no YAML: {' '.join(str(error).split())}"
+        else:
+            message = str(error).split("\n    full_key")[0]
+        sys.stderr.write(f"\n{command}: {message}\n")
+        sys.exit(1)

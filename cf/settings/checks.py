@@ -1,0 +1,142 @@
+"""Whether settings are what a command's schema says, told of the first that is not."""
+
+from __future__ import annotations
+
+import os
+import types
+import typing
+from collections.abc import Iterator
+from dataclasses import fields
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any
+
+from cf.files.text import existing_file
+from cf.settings.build import Settings, check, fault
+from cf.settings.schema import COMMANDS, OPTIONAL, Device
+
+
+def checked(command: str, settings: Settings, groups: list[str], deep: bool = True) -> None:
+    """Raise a ValueError at the first setting that is unknown, missing or cannot be.
+
+    Attributes:
+        groups: names of the groups; their classes say what their settings may be.
+        deep: whether to look into them.
+    """
+    schema = COMMANDS[command]
+    _fields(schema, settings, "", groups)
+    for name in groups if deep else ():
+        if isinstance(settings.get(name), dict):
+            check(_each_alone(settings[name]), name)
+    contradiction = getattr(schema, "contradiction", None)
+    if contradiction is not None and (message := contradiction(settings)):
+        raise ValueError(message)
+
+
+def _each_alone(group: Settings) -> Settings:
+    """The group with a contestant of several trainings as each of them is built (`cf.bench`)."""
+    several = {
+        name: {**one, "checkpoint": one["checkpoint"][0]}
+        for name, one in group.items()
+        if isinstance(one, dict) and isinstance(one.get("checkpoint"), list) and one["checkpoint"]
+    }
+    return {**group, **several}
+
+
+def _fields(schema: type, settings: Settings, at: str, groups: list[str]) -> None:
+    hints = typing.get_type_hints(schema, include_extras=True)
+    for name in settings:
+        if name not in hints and name not in groups:
+            raise ValueError(unknown(f"{at}{name}", [at + one for one in (*hints, *groups)]))
+    for name in (field.name for field in fields(schema)):
+        if name in settings and not (name in groups and isinstance(settings[name], dict)):
+            _setting(hints[name], settings[name], at + name)
+
+
+def _setting(hint: Any, value: Any, name: str) -> None:
+    if value == "???":
+        if name in OPTIONAL:
+            return
+        raise ValueError(f"{name} must be given: {name}=...{_like(hint)}")
+    if isinstance(hint, type) and hasattr(hint, "__dataclass_fields__"):
+        if not isinstance(value, dict):
+            raise ValueError(
+                f"{name} must be given by its parts, {name}.{_first(hint)}=...; got {value!r}"
+            )
+        _fields(hint, value, f"{name}.", [])
+        return
+    if isinstance(value, dict) and value.get("_target_"):
+        return
+    if message := fault(value, hint):
+        raise ValueError(f"{name} must be {message}, got {value!r}")
+    for kind, one in _leaves(hint, value):
+        if kind is Device:
+            _device(one, name)
+        else:
+            present(one, kind, name)
+
+
+def unknown(name: str, known: list[str]) -> str:
+    """That there is no such setting, and which comes nearest."""
+    near = get_close_matches(name, known, 3, 0.75)
+    return f"there is no setting {name!r}" + (
+        f"; did you mean {' or '.join(near)}?" if near else f"; there are {', '.join(known[:30])}"
+    )
+
+
+def present(path: str, kind: str, name: str) -> None:
+    """Raise a ValueError unless there is a file or a folder there that can be read."""
+    place = Path(path)
+    try:
+        if place.is_dir() and "folder" not in kind:
+            raise ValueError("a folder, and a file is wanted")
+        if "file" not in kind and place.is_file():
+            raise ValueError("a file, and a folder is wanted")
+        if not place.is_dir():
+            existing_file(place, kind.split(" of ")[0])
+        if not os.access(place, os.R_OK):
+            raise ValueError("you may not read it; see its permissions")
+    except (ValueError, OSError) as error:
+        raise ValueError(
+            f"{name}={path} is not {'the' if 'of' in kind else 'a'} {kind}: {error}"
+        ) from None
+
+
+def _device(value: str, name: str) -> None:
+    if value in ("auto", "cpu"):
+        return
+    import torch
+
+    have = ["auto", "cpu"]
+    if torch.cuda.is_available():
+        have += ["cuda", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    if value not in have:
+        raise ValueError(
+            f"{name}={value}: there is no such device here; there are {', '.join(have)}"
+        )
+
+
+def _leaves(hint: Any, value: Any) -> Iterator[tuple[Any, str]]:
+    """The devices and the paths that must exist, within a value that fits."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Device:
+        yield Device, value
+    elif origin is Annotated:
+        yield from ((one, value) for one in args[1:] if type(one) is str)
+        yield from _leaves(args[0], value)
+    elif origin is list:
+        yield from (leaf for one in value for leaf in _leaves(args[0], one))
+    elif origin is dict:
+        yield from (leaf for one in value.values() for leaf in _leaves(args[1], one))
+    elif origin in (typing.Union, types.UnionType):
+        fitting = [one for one in args if not fault(value, one)]
+        yield from (leaf for one in fitting for leaf in _leaves(one, value))
+
+
+def _first(schema: type) -> str:
+    return fields(schema)[0].name
+
+
+def _like(hint: Any) -> str:
+    kinds = [one for one in getattr(hint, "__metadata__", ()) if type(one) is str]
+    return f" (a {kinds[0]})" if kinds else ""

@@ -1,0 +1,299 @@
+"""Between what a person types and Hydra: texts taken literally, every setting checked at once."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from functools import wraps
+from pathlib import Path
+from typing import Any, NoReturn
+
+import hydra
+from hydra._internal.utils import get_args_parser
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from cf.files.atomic import check_writable
+from cf.files.output_folder import stoppable
+from cf.paths import CONFIG_DIR
+from cf.settings.build import plain, told
+from cf.settings.checks import checked, unknown
+from cf.settings.literal import literal, quoted
+from cf.settings.schema import COMMANDS
+from cf.system.signals import passed_on
+
+Task = Callable[[DictConfig], Any]
+_TRIED = 64  # values of a sweep's setting that are checked before the first run
+
+
+_EMPTY = (".lock", "config.yaml")  # what a training writes before it begins
+
+
+def command(
+    name: str, folder: str = CONFIG_DIR, program: str = ""
+) -> Callable[[Task], Callable[[], None]]:
+    """As `hydra.main`, for a command that takes texts literally and checks its settings first.
+
+    Attributes:
+        name: of its file of settings in `folder`.
+        program: what it is called in messages; empty: cf.NAME.
+    """
+    program = program or f"cf.{name}"
+
+    def decorated(task: Task) -> Callable[[], None]:
+        @wraps(task)
+        def kept(cfg: DictConfig) -> Any:
+            place = Path(HydraConfig.get().runtime.output_dir)
+            fresh = all(one.suffix == ".log" for one in place.iterdir())
+            try:
+                return task(cfg)
+            except SystemExit as left:
+                if left.code == 1:
+                    _tidy(place) if fresh else _remove_empty_logs(place)
+                raise
+
+        run = hydra.main(version_base="1.3", config_path=folder, config_name=name)(kept)
+
+        @wraps(task)
+        def main() -> None:
+            several = {"-m", "--multirun"} & set(sys.argv)
+            with stoppable(program), passed_on() if several else nullcontext():
+                with told(program):
+                    sys.argv[1:] = prepared(sys.argv[1:], name, folder)
+                run()
+
+        return main
+
+    return decorated
+
+
+def prepared(arguments: Sequence[str], name: str, folder: str = CONFIG_DIR) -> list[str]:
+    """The arguments as Hydra takes them, flags first, once sure that they can be.
+
+    Raises:
+        ValueError: an argument that is no setting, a setting that is unknown, or a wrong value.
+    """
+    if folder != CONFIG_DIR:  # the groups of every command
+        arguments = [*arguments, f"hydra.searchpath=[{quoted(f'file://{CONFIG_DIR}')}]"]
+    given = _parsed(arguments)
+    flags = _without(arguments, given.overrides)
+    settings = [literal(one, given.multirun) for one in given.overrides]
+    if given.config_dir is not None:
+        given.config_dir = os.path.expanduser(given.config_dir)
+        flags = [os.path.expanduser(one) if one.startswith("~") else one for one in flags]
+        if not Path(given.config_dir).is_dir():
+            raise ValueError(f"--config-dir={given.config_dir} is not a folder")
+    if not (given.help or given.hydra_help or given.shell_completion or given.info):
+        _check(given, settings, name, folder)
+    return [*flags, *settings]
+
+
+def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
+    """Flags and settings, which may stand in any order."""
+    for one in arguments:
+        try:
+            one.encode()
+        except UnicodeEncodeError:
+            raise ValueError(
+                f"{one!r} is not UTF-8 text; rename the file, or give its folder"
+            ) from None
+    parser = get_args_parser()
+
+    def fail(message: str) -> NoReturn:
+        raise ValueError(f"{message}; settings are given as name=value, and --help lists them")
+
+    parser.error = fail  # type: ignore[method-assign]
+    given = parser.parse_intermixed_args([*arguments])
+    for one in given.overrides:
+        if not one.startswith("~") and not one.partition("=")[1]:
+            raise ValueError(f"{one!r} is no setting; settings are given as name=value")
+        if not re.match(r"[~+]{0,2}[\w$/]", one):
+            raise ValueError(f"{one!r} names no setting; settings are given as name=value")
+    return given
+
+
+def _without(arguments: Sequence[str], overrides: Sequence[str]) -> list[str]:
+    rest = list(arguments)
+    for one in overrides:
+        rest.remove(one)
+    return rest
+
+
+def _check(given: argparse.Namespace, settings: Sequence[str], name: str, folder: str) -> None:
+    """Compose every setting that is asked for, and compare it with what it may be."""
+    base = str(Path(given.config_path or folder).absolute())
+    name = given.config_name or name
+    if given.config_dir is not None:
+        place = quoted(f"file://{Path(given.config_dir).absolute()}")
+        settings = [*settings, f"hydra.searchpath=[{place}]"]
+    with hydra.initialize_config_dir(version_base="1.3", config_dir=base):
+        overrides = [_override(one, name) for one in settings]
+        for job in _jobs(overrides, given.multirun):
+            cfg = _composed(name, job)
+            sweeper = cfg.hydra.runtime.choices["hydra/sweeper"]
+            staged = given.multirun and (cfg.get("sweep") is not None or sweeper == "stages")
+            if given.cfg is None and name in COMMANDS:
+                _check_composed(cfg, name, staged, job)
+            if given.cfg is None:
+                _check_place(cfg, given.multirun)
+
+
+def _override(setting: str, name: str) -> Override:
+    try:
+        return OverridesParser.create().parse_override(setting)
+    except HydraException:
+        key, _, value = setting.partition("=")
+        _composed(name, [f"{key}=null"])  # a name that does not exist is told as such
+        raise ValueError(
+            f"{setting} cannot be read: {value!r} has a character with a meaning of its own; "
+            f'write {key}="{quoted(value)}"'
+        ) from None
+
+
+def _jobs(overrides: Sequence[Override], multirun: bool) -> Iterator[list[str]]:
+    """Settings of runs in which every value of a sweep comes up."""
+    values = [_values(one) for one in overrides]
+    for one in overrides:
+        if one.is_sweep_override() and not multirun:
+            key, _, value = str(one.input_line).partition("=")
+            raise ValueError(
+                f"{one.input_line}: several values make several runs, which takes -m; a list is "
+                f"written {key}=[{value}]"
+            )
+    first = [tried[0] for tried in values if tried]
+    yield first
+    for tried in (tried for tried in values if len(tried) > 1):
+        at = first.index(tried[0])
+        for another in tried[1:_TRIED]:
+            yield [*first[:at], another, *first[at + 1 :]]
+
+
+def _values(override: Override) -> list[str]:
+    if not override.is_sweep_override():
+        return [str(override.input_line)]
+    if not override.is_discrete_sweep():
+        return []
+    return [f"{override.get_key_element()}={one}" for one in override.sweep_string_iterator()]
+
+
+def _composed(name: str, settings: Sequence[str]) -> DictConfig:
+    """The configuration, or in one message what is wrong with it."""
+    try:
+        return hydra.compose(name, overrides=[*settings], return_hydra_config=True)
+    except HydraException as error:
+        raise ValueError(_mistake(name, settings, error)) from None
+
+
+def _mistake(name: str, settings: Sequence[str], error: HydraException) -> str:
+    text = " ".join(str(error).split("\n    full_key")[0].split())
+    option = re.search(r"Could not find '(.*)/(.*?)' Available options in '.*?': (.*)", text)
+    if option is not None:
+        group, chosen, there = option.groups()
+        near = unknown(chosen, there.split(" Config search path")[0].split())
+        return f"{group}={chosen}: {near.replace('setting', 'option', 1)}"
+    found = re.search(r"Could not (?:override|append[^']*) '([^']*)'", text)
+    if found is None or "To append to your default list" in text:
+        return re.sub(r"^In '[^']*': ", "", re.sub(r" Config search path:.*", "", text))
+    wrong = found[1]
+    rest = [one for one in settings if one.lstrip("+~").partition("=")[0] != wrong]
+    try:
+        cfg = hydra.compose(name, overrides=rest)
+    except HydraException:
+        return text
+    outer, _, _ = wrong.rpartition(".")
+    known = [one for one in _names(cfg) if not outer or one.startswith(outer.split(".")[0])]
+    if not known:
+        known = list(_names(cfg))
+    key = re.search(r"Key '([^']*)' is not in struct", str(error.__cause__))
+    if wrong in known and key is not None:  # a mapping that takes certain names alone
+        inner = [one.removeprefix(f"{wrong}.") for one in known if one.startswith(f"{wrong}.")]
+        return f"{wrong}: {unknown(key[1], inner)}"
+    return unknown(wrong, known)
+
+
+def _names(cfg: DictConfig, at: str = "") -> Iterator[str]:
+    for key in map(str, cfg):
+        yield f"{at}{key}"
+        inner = cfg._get_node(key)
+        if not isinstance(inner, DictConfig) or inner._is_interpolation():
+            continue
+        if not (inner._is_none() or inner._is_missing()):
+            yield from _names(inner, f"{at}{key}.")
+
+
+def _check_composed(cfg: DictConfig, name: str, staged: bool, given: Sequence[str]) -> None:
+    """Types, bounds and contradictions, before anything is made."""
+    typed = {re.split(r"[.=@/]", one.lstrip("+~"))[0]: at for at, one in enumerate(given)}
+    groups = sorted(_groups(cfg), key=lambda group: -typed.get(group, -1))
+    others = staged or cfg.get("phases") or not OmegaConf.is_missing(cfg, "resume")
+    with _hydra_of(cfg):
+        others_own = ("hydra", "sweep") if staged else ("hydra",)
+        own = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key not in others_own])
+        settings = plain(own)
+    checked(name, settings, groups, deep=not (name == "fit" and others))
+
+
+def _check_place(cfg: DictConfig, multirun: bool) -> None:
+    """Raise a ValueError unless the folder of the results can be made."""
+    several = multirun or str(cfg.hydra.mode).endswith("MULTIRUN")
+    with _hydra_of(cfg):  # its name may hold the suite's
+        place = Path(str(cfg.hydra.sweep.dir if several else cfg.hydra.run.dir))
+    check_writable(place)
+
+
+def _groups(cfg: DictConfig) -> list[str]:
+    """Where the options of groups stand."""
+    choices = cfg.hydra.runtime.choices
+    own = [str(key) for key in choices if not str(key).startswith("hydra/")]
+    return sorted({key.split("@")[-1].split("/")[-1].split(".")[0] for key in own})
+
+
+@contextmanager
+def _hydra_of(cfg: DictConfig) -> Iterator[None]:
+    """`${hydra:...}` as it will be in the run."""
+    instance = HydraConfig.instance()
+    before, instance.cfg = instance.cfg, None
+    OmegaConf.set_readonly(cfg.hydra, False)
+    with open_dict(cfg.hydra.runtime):
+        cfg.hydra.runtime.output_dir = "outputs"
+    try:
+        instance.set_config(cfg)
+        yield
+    finally:
+        instance.cfg = before
+
+
+def _remove_empty_logs(folder: Path) -> None:
+    """Of a command that was refused in a folder of something else; who works there has a lock."""
+    if not (folder / ".lock").exists():
+        for one in folder.glob("*.log"):
+            if not one.stat().st_size:
+                one.unlink()
+
+
+def _tidy(folder: Path) -> None:
+    """Remove the folder of a run that ended with a mistake before it left anything of worth."""
+    left = list(folder.rglob("*")) if folder.is_dir() else []
+    files = [one for one in left if not one.is_dir()]
+    if not all(
+        one.suffix == ".log" or one.name in _EMPTY or one.name.startswith("events.out.tfevents.")
+        for one in files
+    ):
+        return
+    for one in files:
+        one.unlink()
+    for one in sorted(set(left) - set(files), reverse=True):
+        one.rmdir()
+    folder.rmdir()
+    own = Path.cwd() / "outputs"  # outputs/COMMAND/DATE/TIME
+    for place in [one for one in folder.parents if own in (one, *one.parents)]:
+        if any(place.iterdir()):
+            return
+        place.rmdir()

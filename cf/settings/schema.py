@@ -1,0 +1,265 @@
+"""What the settings at the top of every command may be; those of groups are their classes' own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cf.settings.build import Form, Settings, Within, fault
+
+Seed = Annotated[int, Within(0, 2**63 - 1)]
+Count = Annotated[int, Within(1, 2**31)]
+Whole = Annotated[int, Within(0, 2**31)]
+Seconds = Annotated[float, Within(above=0, most=1e6)]
+Rate = Annotated[float, Within(above=0, most=1000)]
+_Side = Annotated[int, Within(1, 16384)]
+Size = Annotated[tuple[_Side, _Side], Form("height and width in pixels, as in [480,832]")]
+Number = Literal["float32", "bfloat16", "float16", "float64"]
+File = Annotated[Path, "file"]
+Folder = Annotated[Path, "folder"]
+Place = Annotated[Path, "file or folder"]
+Paths = Path | list[Path]
+
+
+class Device(str):
+    """auto, cpu, cuda, or cuda:1; told of what this machine has."""
+
+
+_ACTS = Form('[[seconds,text], ...], as in prompts="[[0,a fox],[10,it jumps]]"')
+
+
+_OF_A_RUN = ("config.yaml", "phases.yaml")
+
+
+@dataclass(frozen=True)
+class Fit:
+    """`cf.fit`."""
+
+    seed: Annotated[int, Within(0, 2**32 - 1)]
+    phases: dict[str, list[str]] | None
+    resume: Annotated[Path, "folder of a run"]
+    trust: bool
+    folder: Path
+    tensorboard: dict[str, Any]
+
+    @staticmethod
+    def contradiction(given: Settings) -> str:
+        """A folder to go on with that is not a run's, in words."""
+        folder = Path(given["resume"])
+        if given["resume"] == "???" or any((folder / one).is_file() for one in _OF_A_RUN):
+            return ""
+        near = [one for one in folder.absolute().parents if (one / _OF_A_RUN[0]).is_file()]
+        hint = f"give resume={near[0]}" if near else "give the folder that the run printed"
+        return f"resume={folder} is not the folder of a run (it has no config.yaml); {hint}"
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How `cf.generate` samples; null: as in training."""
+
+    num_steps: Count | None
+    sampler: Literal["renoise", "euler"] | None
+    context_noise: Annotated[float, Within(0, 1)] | None
+    recent_frames: Count | None
+
+
+@dataclass(frozen=True)
+class Generate:
+    """`cf.generate`."""
+
+    checkpoint: Place
+    seconds: Seconds
+    prompt: str
+    prompts: Annotated[list[Any], _ACTS]
+    video: File | None
+    image: File | None
+    given_seconds: Seconds | None
+    samples: Count
+    seed: Seed
+    sampling: Sampling
+    fps: Rate | None
+    size: Size | None
+    weights: dict[str, Any]
+    device: Device
+    dtype: Number
+
+    @staticmethod
+    def contradiction(given: Settings) -> str:
+        """Two settings that exclude each other, in words; empty if there are none."""
+        if given["image"] and given["video"]:
+            return f"give video={given['video']} or image={given['image']}, not both"
+        if given["prompt"] and given["prompts"]:
+            return "give prompt=... or prompts=..., not both"
+        if given["given_seconds"] is not None and not given["video"]:
+            return f"given_seconds={given['given_seconds']} is of a video: give video=... as well"
+        return _acts(given["prompts"])
+
+
+def _acts(prompts: list[Any]) -> str:
+    for act in prompts:
+        pair = isinstance(act, list) and len(act) == 2
+        if not pair or fault(act[0], Annotated[float, Within(0, 1e6)]) or isinstance(act[1], list):
+            return f"prompts must be {_ACTS}; got {act!r}"
+    times = [act[0] for act in prompts]
+    if times and (times[0] != 0 or any(a >= b for a, b in pairwise(times))):
+        return f"prompts must begin at 0 and at rising seconds after, got {times}"
+    return ""
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """`cf.evaluate`."""
+
+    videos: Paths | dict[str, Path]
+    pattern: str | None
+    size: Size | None
+    seconds: Seconds | None
+    device: Device
+    piece_megabytes: Annotated[float, Within(above=0, most=2**20)]
+    resume: Annotated[Path, "folder of an evaluation"]
+
+
+@dataclass(frozen=True)
+class Axes:
+    """Of the picture of one metric against another."""
+
+    across: str
+    up: str
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """`cf.benchmark`."""
+
+    headline: list[str]
+    gates: dict[str, tuple[float | None, float | None] | None]
+    gates_beyond_truth: bool
+    unranked: list[str]
+    networks: Annotated[dict[str, Paths], Form("runs by name, as in '{mine: RUN}'")] | None
+    contestants: dict[str, Any] | None
+    commit_reads: bool
+    unequal: Literal["refuse", "show"]
+    shown: Whole
+    chunk_frames: Count
+    workers: Annotated[int, Within(0, 1024)]
+    devices: Device | list[Device]
+    report: bool
+    title: str | None
+    pareto: Axes
+    single_file: bool
+    export_vbench: Path | None
+    tensorboard: bool
+    seed: Seed
+    model: dict[str, Any]
+    rollout: dict[str, Any]
+    asked: dict[str, Any]
+    durations: Annotated[list[Seconds], Form("rising seconds, as in [10,30]")]
+
+    @staticmethod
+    def contradiction(given: Settings) -> str:
+        """Durations that do not rise, in words."""
+        times = given["durations"]
+        if not times or any(a >= b for a, b in pairwise(times)):
+            return f"durations={times} must be rising seconds above 0: durations=[10,30]"
+        return ""
+
+
+@dataclass(frozen=True)
+class Compare:
+    """`cf.compare`."""
+
+    runs: Paths | None
+    groups: Annotated[dict[str, Paths], Form("{name: [run, run]}")] | None
+    only: str | list[str] | None
+
+
+@dataclass(frozen=True)
+class Recall:
+    """`cf.recall`."""
+
+    students: Annotated[dict[str, Place], Form("runs by name, as in '{mine: RUN}'")] | None
+    oracle: Place | None
+    worlds: Count
+    frames: Count
+    given: Count
+    lags: Annotated[list[Count], Form("numbers of frames, as in [8,16]")]
+    batch_size: Count
+    shown: Whole
+    shown_frames: Count
+    not_shown: list[str]
+    workers: Annotated[int, Within(1, 1024)]
+    device: Device
+    seed: Seed
+    memories: dict[str, Any]
+    model: dict[str, Any]
+    rollout: dict[str, Any]
+
+    @staticmethod
+    def contradiction(given: Settings) -> str:
+        """Nobody to measure, or more frames given than there are, in words."""
+        if not given["students"] and not given["oracle"]:
+            return "students must be given: students='{name: RUN, other: RUN}'"
+        for name in ("frames", "shown_frames"):
+            if given["given"] >= given[name]:
+                return f"given={given['given']} must be less than {name}={given[name]}"
+        return "" if given["lags"] else "lags=[] names none: lags=[8,16]"
+
+
+@dataclass(frozen=True)
+class Story:
+    """The fabricated video of `cf.memory_map`."""
+
+    frames: Annotated[int, Within(1, 100_000)]
+    block_frames: Count
+    grid: tuple[Count, Count]
+    scene_frames: Count
+
+
+@dataclass(frozen=True)
+class MemoryMap:
+    """`cf.memory_map`."""
+
+    memories: list[str] | None
+    num_steps: Count
+    story: Story
+    docs: Path | None
+
+
+@dataclass(frozen=True)
+class OnVideos:
+    """How `cf.demo` trains on a folder of videos and goes on with one of them."""
+
+    seconds: Seconds
+    memories: list[str]
+    fit: list[str]
+    generate: list[str]
+
+
+@dataclass(frozen=True)
+class Demo:
+    """`cf.demo`."""
+
+    folder: Path
+    seed: Annotated[int, Within(0, 2**32 - 1)]
+    fit: list[str]
+    recall: list[str]
+    sweeps: dict[str, Any]
+    videos: Folder | None
+    on_videos: OnVideos
+
+
+COMMANDS: dict[str, type] = {
+    "fit": Fit,
+    "generate": Generate,
+    "evaluate": Evaluate,
+    "benchmark": Benchmark,
+    "compare": Compare,
+    "recall": Recall,
+    "memory_map": MemoryMap,
+    "demo": Demo,
+}
+"""The settings of every command that takes any, by its name."""
+OPTIONAL = ("resume",)
+"""What may be left out although it stands as `???`."""

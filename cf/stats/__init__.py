@@ -1,0 +1,1 @@
+"""Statistics of paired videos and of methods that were trained several times."""

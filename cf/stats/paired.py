@@ -1,0 +1,202 @@
+"""Means, paired comparisons and rankings whose unit is the prompt, not the frame."""
+
+import math
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import ArrayLike
+from scipy import stats
+
+from cf.stats.resampling import SEED, Interval, Method, interval, is_exact, least_p, sign_flip
+
+__all__ = [
+    "Comparison",
+    "Interval",
+    "Standing",
+    "averaged",
+    "compare",
+    "detectable",
+    "few_pairs",
+    "holm",
+    "interval",
+    "least_p",
+    "sign_flip",
+    "standings",
+]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How two contestants differ on the units that both have.
+
+    Attributes:
+        difference: mean of first less second.
+        p: two-sided, of a sign-flip permutation test; NaN without a pair.
+        least_p: p cannot fall below this with so few pairs, whatever the difference.
+        exact: whether all sign patterns were tried.
+        effect: mean of the differences in their standard deviations (Cohen's d_z).
+        win_rate: share of all units that the first wins, ties half; a unit without a value loses.
+            NaN if neither direction is better.
+        detectable: difference that a test at .05 would find in 80 % of repetitions.
+        dropped: units that one of the two lacks; not part of the difference.
+        note: what a reader must know; empty if nothing.
+    """
+
+    difference: Interval
+    p: float
+    least_p: float
+    exact: bool
+    effect: float
+    win_rate: float
+    detectable: float
+    dropped: tuple[Hashable, ...]
+    note: str
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A contestant's place.
+
+    Attributes:
+        mean: over the units with a value.
+        ranked: mean over all units, those without a value counted as the worst value anyone had.
+        place: 1 is best; equals share it.
+    """
+
+    name: str
+    mean: Interval
+    ranked: float
+    place: int
+
+
+def averaged(units: Iterable[Hashable], values: Iterable[float]) -> dict[Hashable, float]:
+    """The mean of each unit over its seeds; NaN if none of them has a value.
+
+    >>> averaged(["a", "a", "b"], [1.0, 3.0, 5.0])
+    {'a': 2.0, 'b': 5.0}
+    """
+    found: dict[Hashable, list[float]] = {}
+    for unit, value in zip(units, values, strict=True):
+        known = found.setdefault(unit, [])
+        if not math.isnan(value):
+            known.append(value)
+    return {u: math.fsum(known) / len(known) if known else math.nan for u, known in found.items()}
+
+
+def holm(p: ArrayLike) -> list[float]:
+    """p-values corrected for their number (Holm 1979); NaN, not tested, stays NaN.
+
+    >>> holm([0.01, 0.04, 0.03])
+    [0.03, 0.06, 0.06]
+    """
+    given = np.asarray(p, np.float64).ravel()
+    tested = np.flatnonzero(~np.isnan(given))
+    order = tested[np.argsort(given[tested], kind="stable")]
+    steps = given[order] * np.arange(len(order), 0, -1)
+    made = np.full(len(given), math.nan)
+    made[order] = np.minimum(np.maximum.accumulate(steps), 1)
+    return [float(value) for value in made]
+
+
+def detectable(differences: ArrayLike, alpha: float = 0.05, power: float = 0.8) -> float:
+    """The difference that so many pairs, spread as these are, would show with that power."""
+    d = np.asarray(differences, np.float64).ravel()
+    if len(d) < 2 or not np.isfinite(d).all():
+        return math.nan
+    quantiles = stats.t.ppf([1 - alpha / 2, power], len(d) - 1)
+    return float(quantiles.sum() * d.std(ddof=1) / math.sqrt(len(d)))
+
+
+def compare(
+    first: Mapping[Any, float],
+    second: Mapping[Any, float],
+    higher_is_better: bool | None = None,
+    method: Method = "bca",
+    seed: int = SEED,
+) -> Comparison:
+    """Compare two contestants, unit by unit; values are per unit, seeds averaged within it."""
+    units = list(dict.fromkeys([*first, *second]))
+    a, b = (np.array([one.get(u, math.nan) for u in units], np.float64) for one in (first, second))
+    paired = ~(np.isnan(a) | np.isnan(b))
+    a_paired, b_paired = a[paired], b[paired]
+    d = np.zeros(len(a_paired))  # two infinities are equal
+    np.subtract(a_paired, b_paired, out=d, where=a_paired != b_paired)
+    spread = float(d.std(ddof=1)) if len(d) > 1 and np.isfinite(d).all() else math.nan
+    return Comparison(
+        difference=interval(d, method, seed=seed),
+        p=sign_flip(d, seed=seed),
+        least_p=least_p(len(d)) if len(d) else math.nan,
+        exact=is_exact(len(d)),
+        effect=float(d.mean()) / spread if spread > 0 else math.nan,
+        win_rate=_win_rate(a, b, higher_is_better),
+        detectable=detectable(d),
+        dropped=tuple(unit for unit, both in zip(units, paired, strict=True) if not both),
+        note=few_pairs(len(d)),
+    )
+
+
+def _win_rate(
+    a: Float[np.ndarray, " n"], b: Float[np.ndarray, " n"], higher_is_better: bool | None
+) -> float:
+    if higher_is_better is None or not len(a):
+        return math.nan
+    sign = 1.0 if higher_is_better else -1.0
+    a, b = (np.where(np.isnan(one), -np.inf, sign * one) for one in (a, b))
+    return float(((a > b) + 0.5 * (a == b)).mean())
+
+
+def few_pairs(pairs: int, alpha: float = 0.05) -> str:
+    """What a reader must know of a test with so few pairs; empty if nothing."""
+    if pairs == 0:
+        return "no unit has a value for both"
+    least = least_p(pairs)
+    if least <= alpha:
+        return ""
+    plural = "pair" if pairs == 1 else "pairs"
+    needed = math.ceil(math.log2(2 / alpha))
+    return (
+        f"{pairs} {plural}: p cannot fall below {min(least, 1):g}, whatever the difference; "
+        f"{needed} are needed for {alpha:g}"
+    )
+
+
+def standings(
+    contestants: Mapping[str, Mapping[Any, float]],
+    higher_is_better: bool,
+    method: Method = "bca",
+    seed: int = SEED,
+) -> list[Standing]:
+    """All contestants, best first.
+
+    Values are not missing at random (static, collapsed, failed), so a unit that a contestant lacks
+    counts as the worst value that anyone had anywhere; one without any value comes last.
+    """
+    units = list(dict.fromkeys(unit for one in contestants.values() for unit in one))
+    table = np.array(
+        [[one.get(unit, math.nan) for unit in units] for one in contestants.values()], np.float64
+    ).reshape(len(contestants), len(units))
+    known = table[~np.isnan(table)]
+    worst = (known.min() if higher_is_better else known.max()) if len(known) else math.nan
+    with np.errstate(
+        invalid="ignore"
+    ):  # infinity less infinity: no value, and no place but the last
+        ranked = (
+            np.where(np.isnan(table), worst, table).mean(1) if units else np.full(len(table), 0.0)
+        )
+    sign = -1.0 if higher_is_better else 1.0
+    none = [
+        bool(np.isnan(row).all()) or math.isnan(r) for row, r in zip(table, ranked, strict=True)
+    ]
+    keys: Sequence[tuple[bool, float]] = [
+        (nothing, sign * float(value)) for nothing, value in zip(none, ranked, strict=True)
+    ]
+    made = [
+        Standing(
+            name, interval(row, method, seed=seed), float(value), 1 + sum(k < key for k in keys)
+        )
+        for name, row, value, key in zip(contestants, table, ranked, keys, strict=True)
+    ]
+    return sorted(made, key=lambda one: one.place)
