@@ -23,6 +23,7 @@ from cf.files.atomic import disk_is_full
 from cf.metrics.measurement import digest
 from cf.metrics.scored import Fault
 from cf.settings.build import Settings, build
+from cf.settings.renamed import with_first_names
 from cf.video.sheet import contact_sheet
 from cf.video.writer import VideoWriter
 

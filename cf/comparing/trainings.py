@@ -14,6 +14,7 @@ from cf.comparing.inputs import frame_of
 from cf.comparing.scores import Scores
 from cf.files.text import yaml_of
 from cf.runs.run_folder import leaves
+from cf.settings.renamed import with_current_names
 from cf.stats.paired import least_p
 
 TABLE, CONFIG = "metrics.csv", "config.yaml"
@@ -111,7 +112,7 @@ def load(path: Path) -> Training:
 def _settings(path: Path) -> dict[str, Any]:
     if not (path / CONFIG).is_file():
         return {}
-    given = yaml_of(path / CONFIG, "file of settings")
+    given = with_current_names(yaml_of(path / CONFIG, "file of settings"))
     # A run names its folder in many settings; that is no difference between two runs.
     folder = str(given.get("folder", path)) if isinstance(given, dict) else str(path)
     folder = "${folder}" if folder == "." else folder

@@ -12,6 +12,7 @@ from cf.evaluation.videos import Listed
 from cf.files.atomic import write_text
 from cf.files.text import json_of
 from cf.runs.run_folder import leaves
+from cf.settings.renamed import with_current_names
 
 log = logging.getLogger("cf.evaluate")
 
@@ -36,11 +37,8 @@ def check_made_of(folder: Path, videos: Sequence[Listed], settings: Mapping[str,
     theirs = json_of(folder / _FILE)
     try:
         found = _differing(dict(theirs["videos"]), mine["videos"], "video")
-        found += _differing(
-            dict(leaves(with_current_names(theirs["settings"]))),
-            leaves(mine["settings"]),
-            "setting",
-        )
+        was = dict(leaves(with_current_names(theirs["settings"])))
+        found += _differing(was, leaves(mine["settings"]), "setting")
     except (KeyError, TypeError, ValueError):
         raise ValueError(f"{folder / _FILE} is damaged; begin anew, without resume=") from None
     if found:

@@ -17,6 +17,7 @@ from cf.files.atomic import locked, remove_temporaries, write_text
 from cf.files.text import json_of, yaml_of
 from cf.runs.relocation import absolute, located, recorded, same
 from cf.settings.build import Settings
+from cf.settings.renamed import with_current_names
 
 EXPORT = "network.safetensors"
 # What objects are built from; the settings beside it were resolved into it when the run began.
@@ -134,7 +135,7 @@ class RunFolder:
                 f"{self.config} does not hold the settings of a run; give the folder that the run "
                 "printed when it started"
             )
-        return cast(Settings, read)
+        return cast(Settings, with_current_names(read))
 
     def starts(self) -> list[tuple[Path, str, Any, float | None]]:
         """The weights that the run began from, their hash, updates, and those updates' alpha."""

@@ -88,9 +88,7 @@ class Spoilt(Contestant):
     in_blocks: ClassVar[bool] = False
 
     def _other(self) -> Contestant:
-        made: Contestant = build(
-            self.of or {"_target_": "cf.bench.contestants.controls.Truth"}, "of"
-        )
+        made: Contestant = build(self.of or {"_target_": f"{__name__}.Truth"}, "of")
         return made
 
     def missing(self) -> str:
