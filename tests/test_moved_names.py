@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import give
 
 import cf.memory
 import cf.metrics
@@ -16,7 +17,6 @@ from cf.models.checkpoints import save_export
 from cf.models.transformer import VideoTransformer
 from cf.settings.renamed import FIRST_HOMES, with_current_names, with_first_names
 from cf.settings.targets import class_of
-from commands import give
 
 FACES = [cf.memory, cf.metrics, cf.rollout]
 
