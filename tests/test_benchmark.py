@@ -138,8 +138,7 @@ def test_weights_are_read_once_for_all_metrics_and_videos() -> None:
     by = {"_target_": "cf.metrics.extractors.mean_colour.MeanColour"}
     named = {"semantic_drift": "SemanticDrift", "own_anchor": "OwnAnchorAUC"}
     chosen = {
-        key: {"_target_": f"cf.metrics.{key}.{name}", "extractor": by}
-        for key, name in named.items()
+        key: {"_target_": f"cf.metrics.{name}", "extractor": by} for key, name in named.items()
     }
     made = [*build_metrics(chosen, []).values(), *build_metrics(chosen, []).values()]
     assert len({id(metric.measurement.extractor) for metric in made}) == 1
