@@ -4,7 +4,8 @@
 
 Every command runs in a fork of this process, which has imported what they need, so that kills fall
 into the work; what a command starts itself starts as always. A moment is drawn over the time from
-the first file written to the end, or just after a file appears. What goes on may be killed again.
+the first file written to the end, or just after a file appears. What goes on may be killed again,
+and may lie elsewhere by then: its folder is moved, or copied, and then the original stays.
 Prints a row per command, and ends with status 1 if anything differs, is left behind, lives on or is
 not told, or if a command was not killed at all.
 """
@@ -12,6 +13,7 @@ not told, or if a command was not killed at all.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import random
 import shutil
 import signal
@@ -31,6 +33,7 @@ _ORPHANED = 15.0  # seconds after which whoever is left of a killed command is a
 _HANGS = 300.0  # seconds in which a command ends after it was asked to, and in which one begins
 _SOON = 0.4  # seconds after a file appeared
 _AGAIN = 0.7  # probability that what goes on is killed as well
+_ELSEWHERE = 0.3  # probability that what goes on lies in another folder
 _MOST = 5  # kills of one run
 _LEAST = 5  # kills of each command before the others are given time instead
 _ENDS = ("go on with: ", "begins again", "is finished: ")  # one of which an asked command says
@@ -58,6 +61,7 @@ class Tally:
     equal: int = 0
     leftovers: int = 0
     orphans: int = 0
+    elsewhere: int = 0
     attempts: int = 0
     spent: float = 0.0  # seconds
     told: list[str] = field(default_factory=list)
@@ -135,16 +139,19 @@ def untold(status: int | None, number: int, said: str) -> str:
 
 def attempt(case: Case, folder: Path, whole: Whole, work: Path, tally: Tally, most: int) -> None:
     """Kills of one run, the command that goes on to the end, and the comparison."""
-    kills = 0
-    while kill(case, folder, whole, work, tally):
+    kills, kept, place = 0, dict[Path, str](), folder
+    while kill(case, place, whole, work, tally):
         kills += 1
+        if random.random() < _ELSEWHERE:
+            place = elsewhere(place, kept)
+            tally.elsewhere += 1
         if kills >= most or random.random() > _AGAIN:
             break
     if not kills:
         return
     try:
-        run(case.again(folder), work)
-        mine = held(folder)
+        run(case.again(place), work)
+        mine = held(place)
         changed, left = differences(whole.held, mine, whole.named or set())
         if changed and whole.named is None:
             whole.named = unsteady(whole.held, wholly(case, folder, work).held)
@@ -152,10 +159,31 @@ def attempt(case: Case, folder: Path, whole: Whole, work: Path, tally: Tally, mo
             changed, left = differences(whole.held, mine, whole.named)
     except RuntimeError as error:
         changed, left = [str(error)], []
+    changed += [f"{one.name}, which was left" for one, was in kept.items() if was != whole_of(one)]
     tally.leftovers += len(left)
     tally.equal += 0 if changed else kills
     if changed or left:
         tally.told.append(f"after {kills} kills differs: {changed[:4]}; left: {left[:4]}")
+
+
+def elsewhere(folder: Path, kept: dict[Path, str]) -> Path:
+    """Move or copy a folder, with a note of what lies at its old place from now on."""
+    place = folder.with_name(f"{folder.name}-{len(kept)}")
+    if random.random() < 0.5:
+        folder.rename(place)
+    else:
+        shutil.copytree(folder, place, symlinks=True)
+    kept[folder] = whole_of(folder)
+    return place
+
+
+def whole_of(folder: Path) -> str:
+    """The hash of all that lies in a folder."""
+    made = hashlib.sha256()
+    for file in sorted(folder.rglob("*")):
+        made.update(f"{file.relative_to(folder)}\0".encode())
+        made.update(file.read_bytes() if file.is_file() else b"")
+    return made.hexdigest()
 
 
 def main() -> None:
@@ -192,7 +220,7 @@ def main() -> None:
             before = tally.kills, len(tally.told)
             most = given.kills - sum(one.kills for one in tallies.values())
             attempt(known[name], folder, wholes[name], work, tally, min(most, _MOST))
-            shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(folder.parent, ignore_errors=True)
             tally.spent += time.monotonic() - began
             say(f"{name}: {tally.kills - before[0]} kills {tally.told[before[1] :]}\n")
         report(tallies)
@@ -208,9 +236,11 @@ def say(text: str) -> None:
 
 def report(tallies: dict[str, Tally]) -> NoReturn:
     """The table; exit status 1 if anything is wrong or a command was not killed."""
-    say("| command | kills | resumed equal | leftovers | orphans |\n|---|---|---|---|---|\n")
+    say("| command | kills | moved or copied | resumed equal | leftovers | orphans |\n")
+    say("|---|---|---|---|---|---|\n")
     for name, one in tallies.items():
-        say(f"| {name} | {one.kills} | {one.equal} | {one.leftovers} | {one.orphans} |\n")
+        counts = (one.kills, one.elsewhere, one.equal, one.leftovers, one.orphans)
+        say(f"| {name} | {' | '.join(map(str, counts))} |\n")
     told = [f"{name}: {line}\n" for name, one in tallies.items() for line in one.told]
     told += [f"{name}: never killed\n" for name, one in tallies.items() if not one.kills]
     say("".join(told))

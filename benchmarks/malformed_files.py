@@ -53,10 +53,15 @@ def write(folder: Path) -> None:
     (folder / "file.txt").write_text("a fox\n")
     for name in ("clip.mp4", "clip.png"):
         (folder / name).write_bytes(b"\0" * 64)
-    for name in ("empty", "broken_run", "list_run"):
+    for name in ("empty", "broken_run", "list_run", "csv_run", "phases_run"):
         (folder / name).mkdir()
     (folder / "broken_run" / "config.yaml").write_text("a: [1, {\n")
     (folder / "list_run" / "config.yaml").write_text("- 1\n- 2\n")
+    (folder / "csv_run" / "config.yaml").write_text("a,b\n1,2\n")
+    (folder / "csv_run" / "metrics.csv").write_text("step,loss\n1,0.5,7\n")
+    (folder / "phases_run" / "phases.yaml").write_text("phases: {a: 5}\n")
+    (folder / "broken_configs" / "memory").mkdir(parents=True)
+    (folder / "broken_configs" / "memory" / "broken.yaml").write_text("a: [1, {\n")
     (folder / "dead_link").symlink_to("gone")
     (folder / "loop").symlink_to("loop")
     os.mkfifo(folder / "pipe")
