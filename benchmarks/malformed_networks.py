@@ -97,20 +97,20 @@ dtype=[bfloat16]  bfloat16
 dtype=16  bfloat16
 device=cuda:9  there are auto, cpu
 device=cuda:-1  there are auto, cpu
-device=5  there are auto, cpu
+device=5  auto, cpu
 seed=true  whole number
 seed=[1,2]  whole number
 prompts={0:a}  [[seconds,text]
-prompts=[[0,a,b]]  [[seconds,text]
+prompts=[[0]]  [[0,'a fox']
 prompts=[[-1,a]]  [[seconds,text]
-prompts=[[0,[a]]]  [[seconds,text]
+prompts=[[0,a],5]  [[seconds,text]
 weights=5  weights
-weights.lora=nowhere.safetensors  nowhere.safetensors|checkpoint
+weights=[]  weights
 video=loop  loop
 video=pipe  pipe
 image=dead_link  dead_link
 image=.  a folder
-image=picture.png ; video=  picture.png
+image=picture.png ; video=  video must be a path
 hydra.run.dir=loop/a  loop
 --config-dir=broken_configs ; memory=broken  broken
 """
@@ -162,14 +162,14 @@ resume=list_run  config.yaml
 -m ; data.folder=. ; seed=0,x  got 'x'
 -m ; sweep=seed_ablatoin  seed_ablation
 -m ; sweep=seed_ablation ; sweep.seeds=5  sweep.seeds
-data.folder=. ; data.size=[0,0]  data.size
+data.folder=. ; data.size=[0,0]  size
 data.folder=. ; data.batch_size=0  batch_size
 data.folder=. ; data.clip_frames=-1  clip_frames
-data.folder=. ; optimizer.lr=-1  lr
+data.folder=. ; optimizer.lr=-1  optimizer.lr
 data.folder=. ; trainer.max_steps=-5  max_steps
 data.folder=. ; trainer.precision=float7  float7
 data.folder=. ; trainer.devices=0  devices
-data.folder=. ; trainer.accelerator=mps  mps
+data.folder=. ; trainer.accelerator=mps  MPSAccelerator
 data.folder=. ; seed=null  seed
 data.folder=. ; trust=maybe  true or false
 data.folder=. ; tensorboard=5  tensorboard

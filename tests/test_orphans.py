@@ -1,4 +1,4 @@
-"""A whole command with workers whose parent is killed: nobody writes on, and it goes on to the end."""
+"""A command with workers whose parent is killed: nobody writes on, and it goes on to the end."""
 
 import signal
 import sys

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -66,7 +67,7 @@ def given(runs: Sequence[str], groups: Mapping[str, Sequence[str]]) -> Given:
 
 
 def _refuse_twice(paths: Sequence[Path]) -> None:
-    places = [path.resolve() for path in paths]
+    places = [os.path.realpath(path) for path in paths]
     for path, place in zip(paths, places, strict=True):
         if places.count(place) > 1:
             raise ValueError(f"{path} is given twice")
@@ -101,7 +102,7 @@ def _members(name: str, path: Path) -> list[Path]:
 
 def _short(found: Mapping[str, list[Path]]) -> dict[str, list[Path]]:
     """By as many last parts of their paths as tell them apart."""
-    parts = {name: Path(name).resolve().parts for name in found}
+    parts = {name: Path(os.path.realpath(name)).parts for name in found}
     for count in range(1, max(map(len, parts.values()), default=0) + 1):
         short = {name: "/".join(part[-count:]) for name, part in parts.items()}
         if len(set(short.values())) == len(found):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -101,7 +102,7 @@ def _wide(path: Path, table: pd.DataFrame) -> list[Scores]:
 
 def name_of(path: Path) -> str:
     """The shortest name that says which run it is."""
-    return path.stem if path.is_file() else "/".join(path.resolve().parts[-2:])
+    return path.stem if path.is_file() else "/".join(Path(os.path.realpath(path)).parts[-2:])
 
 
 def chosen(sides: Sequence[Scores], patterns: Sequence[str] | None) -> list[Scores]:

@@ -11,6 +11,9 @@ from cf.files.naming import composed
 
 Script = tuple[tuple[float, str], ...]
 
+MOST_LETTERS = 2**15
+"""Of a text: no encoder reads so many, and a million accents on one letter take minutes."""
+
 
 def script_of(acts: Any, where: str, may_be_empty: bool = False) -> Script:
     """A script from `[[seconds, text], ...]`: from 0 on, at rising seconds.
@@ -23,11 +26,12 @@ def script_of(acts: Any, where: str, may_be_empty: bool = False) -> Script:
         ValueError: it is no such list, or seconds do not rise.
     """
     if not isinstance(acts, Sequence) or isinstance(acts, str) or not acts:
-        raise ValueError(f"{where} must be [[seconds, text], ...], got {acts!r}")
+        raise ValueError(f"{where} must be [[seconds, text], ...], got {repr(acts)[:80]}")
     script = []
     for act in acts:
         if not isinstance(act, Sequence) or isinstance(act, str) or len(act) != 2:
-            raise ValueError(f"{where} must be [[seconds, text], ...], got {act!r} in it")
+            told = repr(act)[:80]
+            raise ValueError(f"{where} must be [[seconds, text], ...], got {told} in it")
         script.append((_seconds(act[0], where), text_from(act[1], where, may_be_empty)))
     times = [seconds for seconds, _ in script]
     if times[0] != 0 or any(a >= b for a, b in pairwise(times)):
@@ -46,7 +50,13 @@ def text_from(value: Any, where: str, may_be_empty: bool = False) -> str:
     if not isinstance(value, str | int | float):
         told = "null" if value is None else repr(value)
         raise ValueError(f"{where}: the text is {told}; give a text, in quotes if it is a word")
-    text = composed(str(value)).strip()
+    text = str(value)
+    if len(text) > MOST_LETTERS:
+        raise ValueError(
+            f"{where}: the text has {len(text):,} characters, {text[:40]!r} and so on; give one "
+            f"of at most {MOST_LETTERS:,}"
+        )
+    text = composed(text).strip()
     if any("\ud800" <= one <= "\udfff" for one in text):
         raise ValueError(f"{where}: {text!r} holds half a character (a surrogate alone)")
     if not text and not may_be_empty:

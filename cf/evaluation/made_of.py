@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -53,10 +54,10 @@ def check_made_of(folder: Path, videos: Sequence[Listed], settings: Mapping[str,
 def _described(videos: Sequence[Listed], settings: Mapping[str, Any]) -> dict[str, Any]:
     listed = {
         f"{one.contestant}/{one.name}": [
-            str(one.path.resolve()),
+            os.path.realpath(one.path),
             one.prompt,
             one.seed,
-            None if one.reference is None else str(one.reference.resolve()),
+            None if one.reference is None else os.path.realpath(one.reference),
             list(one.boundaries),
         ]
         for one in videos

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -80,6 +81,6 @@ def _digest(description: Any) -> str:
 def _stamp(path: Path) -> list[str | int]:
     """Tells a file from what was at its place before."""
     if not path.is_file():
-        return [str(path.resolve())]
+        return [os.path.realpath(path)]
     state = path.stat()
-    return [str(path.resolve()), state.st_size, state.st_mtime_ns]
+    return [os.path.realpath(path), state.st_size, state.st_mtime_ns]

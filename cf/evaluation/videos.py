@@ -92,7 +92,7 @@ def listed(
 
 def _names(places: Sequence[Path]) -> list[str]:
     """As short as tells them apart."""
-    whole = [place.resolve() for place in places]
+    whole = [Path(os.path.realpath(place)) for place in places]  # also of links in a circle
     twice = [place for place, one in zip(places, whole, strict=True) if whole.count(one) > 1]
     if twice:
         raise ValueError(f"{twice[0]} is given twice; give each once")

@@ -8,7 +8,7 @@ import errno
 import io
 import json
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -215,19 +215,27 @@ def _json(text: str, path: str, first: int, literal: bool) -> Any:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        twice = _twice(name for name, _ in pairs)
         raise ValueError(f"{twice!r} comes twice in one object")
     return made
+
+
+def _twice(names: Iterable[str]) -> str | None:
+    """The first name that comes a second time."""
+    seen = set[str]()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None
 
 
 def _check_columns(
     path: Path, columns: list[str], needed: Collection[str], known: Collection[str] | None
 ) -> None:
     there = f"it has the columns {', '.join(map(repr, columns))}"
-    for name in dict.fromkeys(columns):
-        if columns.count(name) > 1:
-            raise ValueError(f"{path}: the column {name!r} comes twice; {there}")
+    if (twice := _twice(columns)) is not None:
+        raise ValueError(f"{path}: the column {twice!r} comes twice; {there}")
     for name in needed:
         if name not in columns:
             near = difflib.get_close_matches(name, [one.casefold() for one in columns], 1)

@@ -146,7 +146,7 @@ def hints_of(target: Any) -> dict[str, Any]:
 
 def fault(value: Any, hint: Any) -> str:
     """What a value must be if it cannot stand for `hint`; empty if it can."""
-    return "" if _fits(value, hint) else _wanted(hint)
+    return "" if _fits(value, hint) else wanted(hint)
 
 
 def _fits(value: Any, hint: Any) -> bool:
@@ -183,29 +183,30 @@ def _fits(value: Any, hint: Any) -> bool:
     return isinstance(value, dict) or not isinstance(hint, type) or hint in (object, Any)
 
 
-def _wanted(hint: Any) -> str:
+def wanted(hint: Any) -> str:
+    """What a value for `hint` is, in words."""
     names = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
-    names |= {Path: "a path", dict: "a mapping", list: "a list"}
+    names |= {Path: "a path", dict: "a mapping", list: "a list", Any: "a value"}
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Annotated:
         forms = [str(one) for one in args[1:] if isinstance(one, Form)]
         if forms:
             return forms[0]
         limits = [str(one) for one in args[1:] if isinstance(one, Within)]
-        return " ".join([_wanted(args[0]), *limits])
+        return " ".join([wanted(args[0]), *limits])
     if origin in (typing.Union, types.UnionType):
-        return " or ".join(_wanted(one) for one in args)
+        return " or ".join(wanted(one) for one in args)
     if origin is typing.Literal:
         return "one of " + ", ".join(map(str, args))
     if hint in (None, type(None)):
         return "null"
     if origin is tuple and Ellipsis not in args:
-        return "a list of " + " and ".join(_wanted(one) for one in args)
+        return "a list of " + " and ".join(wanted(one) for one in args)
     if isinstance(origin, type) and issubclass(origin, Mapping):
-        return f"{{name: {_wanted(args[1])}, ...}}"
+        return f"{{name: {wanted(args[1])}, ...}}"
     if origin:
-        return "a list of " + " / ".join(_wanted(one) for one in args[:1])
-    return names.get(hint, f"a {getattr(hint, '__name__', hint)}")
+        return "a list of " + " / ".join(wanted(one) for one in args[:1])
+    return getattr(hint, "WANTED", None) or names.get(hint, f"a {getattr(hint, '__name__', hint)}")
 
 
 @contextmanager

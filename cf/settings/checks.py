@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
 from cf.files.text import existing_file
-from cf.settings.build import Settings, check, fault
-from cf.settings.schema import COMMANDS, OPTIONAL, Device
+from cf.settings.build import Settings, check, fault, wanted
+from cf.settings.schema import COMMANDS, OPTIONAL, PARTS, Device
 
 
 def checked(command: str, settings: Settings, groups: list[str], deep: bool = True) -> None:
@@ -27,10 +28,21 @@ def checked(command: str, settings: Settings, groups: list[str], deep: bool = Tr
     _fields(schema, settings, "", groups)
     for name in groups if deep else ():
         if isinstance(settings.get(name), dict):
+            _described(settings[name], name)
             check(_each_alone(settings[name]), name)
     contradiction = getattr(schema, "contradiction", None)
     if contradiction is not None and (message := contradiction(settings)):
         raise ValueError(message)
+
+
+def _described(group: Settings, where: str) -> None:
+    """Raise a ValueError if a thing of a group of things is a number or a text."""
+    for name, one in group.items() if where in PARTS else ():
+        if not isinstance(one, dict | None):
+            raise ValueError(
+                f"{where}.{name}={one!r} describes nothing; give what it is, {where}.{name}="
+                f"{{_target_: ...}}, or choose one of the group {where}=NAME"
+            )
 
 
 def _each_alone(group: Settings) -> Settings:
@@ -82,6 +94,28 @@ def unknown(name: str, known: list[str]) -> str:
     return f"there is no setting {name!r}" + (
         f"; did you mean {' or '.join(near)}?" if near else f"; there are {', '.join(known[:30])}"
     )
+
+
+def misplaced(command: str, settings: Sequence[str], error: str) -> str:
+    """What Hydra's error says of a value of another kind than stands there; empty: another error.
+
+    Attributes:
+        settings: as they are given, `name=value`.
+    """
+    if "Config group override must be a string" in error:  # it does not say of which
+        numbers = [
+            one for one in settings if re.fullmatch(r"[+]*[\w/@.]+=(-?[\d.]+|true|false)", one)
+        ]
+        return f"{' or '.join(numbers)}: the option of a group is a name, or a list of names"
+    _, found, setting = error.partition("Error merging override ")
+    if not found:
+        return ""
+    name, _, value = setting.lstrip("+~").partition("=")
+    hints = typing.get_type_hints(COMMANDS.get(command, object), include_extras=True)
+    if name in hints:
+        return f"{name} must be {wanted(hints[name])}, got {value}"
+    kinds = ("a list", "a mapping") if value.startswith("{") else ("a mapping", "a list")
+    return f"{name} must be {kinds[0]} and not {kinds[1]}, got {value}"
 
 
 def present(path: str, kind: str, name: str) -> None:

@@ -24,7 +24,7 @@ from cf.files.atomic import check_writable
 from cf.files.output_folder import stoppable
 from cf.paths import CONFIG_DIR
 from cf.settings.build import plain, told
-from cf.settings.checks import checked, unknown
+from cf.settings.checks import checked, misplaced, unknown
 from cf.settings.literal import literal, quoted
 from cf.settings.schema import COMMANDS
 from cf.system.signals import passed_on
@@ -187,17 +187,19 @@ def _composed(name: str, settings: Sequence[str]) -> DictConfig:
     """The configuration, or in one message what is wrong with it."""
     try:
         return hydra.compose(name, overrides=[*settings], return_hydra_config=True)
-    except HydraException as error:
+    except (HydraException, ValueError) as error:
         raise ValueError(_mistake(name, settings, error)) from None
 
 
-def _mistake(name: str, settings: Sequence[str], error: HydraException) -> str:
+def _mistake(name: str, settings: Sequence[str], error: Exception) -> str:
     text = " ".join(str(error).split("\n    full_key")[0].split())
     option = re.search(r"Could not find '(.*)/(.*?)' Available options in '.*?': (.*)", text)
     if option is not None:
         group, chosen, there = option.groups()
         near = unknown(chosen, there.split(" Config search path")[0].split())
         return f"{group}={chosen}: {near.replace('setting', 'option', 1)}"
+    if wrong := misplaced(name, settings, text):
+        return wrong
     found = re.search(r"Could not (?:override|append[^']*) '([^']*)'", text)
     if found is None or "To append to your default list" in text:
         return re.sub(r"^In '[^']*': ", "", re.sub(r" Config search path:.*", "", text))
@@ -208,9 +210,8 @@ def _mistake(name: str, settings: Sequence[str], error: HydraException) -> str:
     except HydraException:
         return text
     outer, _, _ = wrong.rpartition(".")
-    known = [one for one in _names(cfg) if not outer or one.startswith(outer.split(".")[0])]
-    if not known:
-        known = list(_names(cfg))
+    names = [*_names(cfg)]
+    known = [one for one in names if one.startswith(outer.split(".")[0])] or names
     key = re.search(r"Key '([^']*)' is not in struct", str(error.__cause__))
     if wrong in known and key is not None:  # a mapping that takes certain names alone
         inner = [one.removeprefix(f"{wrong}.") for one in known if one.startswith(f"{wrong}.")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -15,7 +16,9 @@ Whole = Annotated[int, Within(0, 2**31)]
 Seconds = Annotated[float, Within(above=0, most=1e6)]
 Rate = Annotated[float, Within(above=0, most=1000)]
 _Side = Annotated[int, Within(1, 16384)]
-Size = Annotated[tuple[_Side, _Side], Form("height and width in pixels, as in [480,832]")]
+Size = Annotated[
+    tuple[_Side, _Side], Form("height and width in pixels, 1 to 16384, as in [480,832]")
+]
 Number = Literal["float32", "bfloat16", "float16", "float64"]
 File = Annotated[Path, "file"]
 Folder = Annotated[Path, "folder"]
@@ -25,6 +28,8 @@ Paths = Path | list[Path]
 
 class Device(str):
     """auto, cpu, cuda, or cuda:1; told of what this machine has."""
+
+    WANTED = "auto, cpu, cuda or one of several, as in cuda:1"
 
 
 _ACTS = Form('[[seconds,text], ...], as in prompts="[[0,a fox],[10,it jumps]]"')
@@ -46,7 +51,12 @@ class Fit:
 
     @staticmethod
     def contradiction(given: Settings) -> str:
-        """A folder to go on with that is not a run's, in words."""
+        """A rate that no optimiser takes, or a folder to go on with that is no run's, in words."""
+        for group in ("optimizer", "critic_optimizer"):
+            for name, value in (given.get(group) or {}).items():
+                number = isinstance(value, int | float)
+                if number and not 0 <= value < math.inf:
+                    return f"{group}.{name} must be a number from 0 on, got {value}"
         folder = Path(given["resume"])
         if given["resume"] == "???" or any((folder / one).is_file() for one in _OF_A_RUN):
             return ""
@@ -163,6 +173,8 @@ class Benchmark:
         times = given["durations"]
         if not times or any(a >= b for a, b in pairwise(times)):
             return f"durations={times} must be rising seconds above 0: durations=[10,30]"
+        if not given["devices"]:
+            return f"devices={given['devices']} names none: devices=auto"
         return ""
 
 
@@ -261,5 +273,7 @@ COMMANDS: dict[str, type] = {
     "demo": Demo,
 }
 """The settings of every command that takes any, by its name."""
+PARTS = ("callbacks", "contestants", "memories", "metrics")
+"""Groups of things by name, each of which is described by a mapping; null: left out."""
 OPTIONAL = ("resume",)
 """What may be left out although it stands as `???`."""

@@ -225,11 +225,11 @@ def _prompt(where: str, row: Any) -> Prompt:
     given = row.get("prompt_id")
     if given is None or given == "":
         return Prompt(where, name_of(script), script, False)
-    name = composed(given) if isinstance(given, str) else ""
+    name = composed(given) if isinstance(given, str) and len(given) <= 4 * _MOST_NAME else ""
     plain = all(c.isalnum() or c in "-_." for c in name) and not name.startswith(".")
     if not (name and plain and len(name.encode()) <= _MOST_NAME):
         raise ValueError(
-            f"{where}: prompt_id {given!r} must name files: at most {_MOST_NAME} bytes of letters, "
-            f"digits, hyphens, underlines and dots, the first no dot"
+            f"{where}: prompt_id {repr(given)[:80]} must name files: at most {_MOST_NAME} bytes "
+            f"of letters, digits, hyphens, underlines and dots, the first no dot"
         )
     return Prompt(where, name, script, True)
