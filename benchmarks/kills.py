@@ -29,6 +29,8 @@ from kills_cases import Case, cases, prepare
 from kills_compared import differences, held, unsteady
 from warm import begin, run
 
+from cf.system.signals import ASKED
+
 _ORPHANED = 15.0  # seconds after which whoever is left of a killed command is an orphan
 _HANGS = 300.0  # seconds in which a command ends after it was asked to, and in which one begins
 _SOON = 0.4  # seconds after a file appeared
@@ -100,7 +102,7 @@ def kill(case: Case, folder: Path, whole: Whole, work: Path, tally: Tally) -> bo
     """Start or go on with a command and kill it; whether it still ran."""
     first = not folder.exists()
     drawn = random.random()
-    number = signal.SIGKILL if drawn < 0.7 else signal.SIGTERM if drawn < 0.85 else signal.SIGINT
+    number = signal.SIGKILL if drawn < 0.64 else ASKED[int(drawn * 100) % len(ASKED)]
     group = random.random() < 0.4
     wanted = random.randint(1, whole.files) if first and random.random() < 0.5 else 0
     waits = random.uniform(0, _SOON if wanted else whole.seconds)
@@ -154,7 +156,7 @@ def attempt(case: Case, folder: Path, whole: Whole, work: Path, tally: Tally, mo
         mine = held(place)
         changed, left = differences(whole.held, mine, whole.named or set())
         if changed and whole.named is None:
-            whole.named = unsteady(whole.held, wholly(case, folder, work).held)
+            whole.named = unsteady(whole.held, wholly(case, work / "twice", work).held)
             say(f"two runs without a kill differ in {sorted(whole.named)}\n")
             changed, left = differences(whole.held, mine, whole.named)
     except RuntimeError as error:

@@ -44,8 +44,17 @@ def differences(
     left = [one for one in mine if any(part in one for part in _TEMPORARY)]
     names = whole.keys() | mine.keys() - set(left)
     missing = {one for one in names if (one in whole) != (one in mine)}
-    other = {one for one in names - named - missing if whole[one] != mine[one]}
-    return sorted(missing | other), left
+    other = [one for one in names - named - missing if whole[one] != mine[one]]
+    return sorted(missing) + [_told(one, whole[one], mine[one]) for one in sorted(other)], left
+
+
+def _told(name: str, whole: Any, mine: Any) -> str:
+    """The name of a file, and what differs in it if that has names too."""
+    if not (isinstance(whole, dict) and isinstance(mine, dict)):
+        return name
+    keys = [key for key in (whole | mine) if whole.get(key) != mine.get(key)]
+    values = [f"{key}: {whole.get(key)!r:.60} to {mine.get(key)!r:.60}" for key in keys[:3]]
+    return f"{name} ({'; '.join(values)})"
 
 
 def _content(file: Path) -> Any:

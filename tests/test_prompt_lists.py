@@ -120,6 +120,18 @@ def test_what_is_no_list_names_file_and_line(
         read_prompts(_put(tmp_path, name, text))
 
 
+def test_a_text_of_a_million_accents_is_refused_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "list.txt"
+    path.write_text("e" + "\u0301\u0316" * 500_000)
+    with pytest.raises(ValueError, match=r"list.txt, line 1: the text has 1,000,001 characters"):
+        read_prompts(path)
+    path = tmp_path / "list.jsonl"
+    path.write_text(json.dumps({"prompt_id": "x" * 10**6, "text": "b"}))
+    with pytest.raises(ValueError, match="line 1: prompt_id 'xxx") as told:
+        read_prompts(path)
+    assert len(str(told.value)) < 500
+
+
 def test_what_is_asked_of_a_list_is_checked(tmp_path: Path) -> None:
     path = str(_put(tmp_path, "a.txt", "a"))
     for settings, told in (

@@ -1,6 +1,7 @@
 """Text, tables, JSON and YAML in every encoding: the text, or one message with file and line."""
 
 import codecs
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -162,3 +163,14 @@ def test_captions_of_training_are_read_or_refused(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes("été".encode("latin-1"))
     with pytest.raises(ValueError, match=r"a\.txt, line 1: byte 0xe9"):
         _prompt(tmp_path / "a.mp4")
+
+
+@pytest.mark.parametrize("kind", ["object", "table"])
+def test_a_name_that_comes_twice_among_many_is_found_at_once(tmp_path: Path, kind: str) -> None:
+    names = [*(f"a{number}" for number in range(50_000)), "z", "z"]
+    made = "{" + ", ".join(f'"{name}": 1' for name in names) + "}"
+    path = _put(tmp_path, made if kind == "object" else ",".join(names))
+    began = time.process_time()
+    with pytest.raises(ValueError, match="'z' comes twice"):
+        json_of(path) if kind == "object" else table_of(path)
+    assert time.process_time() - began < 5  # each name once; each with all others takes a minute
