@@ -80,7 +80,7 @@ def train(settings: Settings, folder: RunFolder, resumes: bool, stop: Stop) -> N
     module = build(settings["module"], "module")
     checkpoint = newest(folder.path / "checkpoints", module.state_dict()) if resumes else None
     callbacks: list[lightning.Callback] = [
-        build(one, f"callbacks.{name}") for name, one in settings["callbacks"].items()
+        build(one, f"callbacks.{name}") for name, one in settings["callbacks"].items() if one
     ]
     for callback in callbacks:
         if isinstance(callback, Checkpoints):

@@ -149,8 +149,11 @@ def _contestants(settings: Settings) -> list[Contestant]:
     if not settings["students"] and not settings["oracle"]:
         raise ValueError("students must be given: students='{name: RUN, other: RUN}'")
     made = []
+    memories = {name: one for name, one in settings["memories"].items() if one is not None}
+    if settings["students"] and not memories:
+        raise ValueError("memories names none: leave one in, or give +memory_set@memories=rooms")
     for name, path in (settings["students"] or {}).items():
-        for memory, choice in settings["memories"].items():
+        for memory, choice in memories.items():
             made.append(Contestant(name, memory, _loading(settings, path, choice)))
     if settings["oracle"]:
         made.append(Contestant("oracle", None, _loading(settings, settings["oracle"], None)))

@@ -16,6 +16,7 @@ from cf.files.atomic import DiskFullError, disk_is_full, locked, remove_temporar
 from cf.system.shell import shown
 from cf.system.signals import Stop, Stopped, heard
 
+_EMPTY = (".lock", "config.yaml")  # what a training writes before it begins
 _OWN = ("hydra.run.dir", "hydra.sweep.dir", "resume")
 
 
@@ -107,3 +108,32 @@ def _again(module: str, folder: Path | None, goes_on: str) -> str:
     if sweeps():
         goes_on, folder = "hydra.sweep.dir", Path(HydraConfig.get().sweep.dir).absolute()
     return shown(module, [*rest, f"{goes_on}={folder}"])
+
+
+def remove_empty_logs(folder: Path) -> None:
+    """Of a command that was refused in a folder of something else; who works there has a lock."""
+    if not (folder / ".lock").exists():
+        for one in folder.glob("*.log"):
+            if not one.stat().st_size:
+                one.unlink()
+
+
+def tidy(folder: Path) -> None:
+    """Remove the folder of a run that ended with a mistake before it left anything of worth."""
+    left = list(folder.rglob("*")) if folder.is_dir() else []
+    files = [one for one in left if not one.is_dir()]
+    if not all(
+        one.suffix == ".log" or one.name in _EMPTY or one.name.startswith("events.out.tfevents.")
+        for one in files
+    ):
+        return
+    for one in files:
+        one.unlink()
+    for one in sorted(set(left) - set(files), reverse=True):
+        one.rmdir()
+    folder.rmdir()
+    own = Path.cwd() / "outputs"  # outputs/COMMAND/DATE/TIME
+    for place in [one for one in folder.parents if own in (one, *one.parents)]:
+        if any(place.iterdir()):
+            return
+        place.rmdir()

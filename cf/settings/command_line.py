@@ -21,19 +21,17 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from cf.files.atomic import check_writable
-from cf.files.output_folder import stoppable
+from cf.files.output_folder import remove_empty_logs, stoppable, tidy
 from cf.paths import CONFIG_DIR
 from cf.settings.build import plain, told
 from cf.settings.checks import checked, misplaced, unknown
 from cf.settings.literal import literal, quoted
+from cf.settings.options import named_options, refuse_unheard
 from cf.settings.schema import COMMANDS
 from cf.system.signals import passed_on
 
 Task = Callable[[DictConfig], Any]
 _TRIED = 64  # values of a sweep's setting that are checked before the first run
-
-
-_EMPTY = (".lock", "config.yaml")  # what a training writes before it begins
 
 
 def command(
@@ -56,7 +54,7 @@ def command(
                 return task(cfg)
             except SystemExit as left:
                 if left.code == 1:
-                    _tidy(place) if fresh else _remove_empty_logs(place)
+                    tidy(place) if fresh else remove_empty_logs(place)
                 raise
 
         run = hydra.main(version_base="1.3", config_path=folder, config_name=name)(kept)
@@ -91,7 +89,7 @@ def prepared(arguments: Sequence[str], name: str, folder: str = CONFIG_DIR) -> l
         if not Path(given.config_dir).is_dir():
             raise ValueError(f"--config-dir={given.config_dir} is not a folder")
     if not (given.help or given.hydra_help or given.shell_completion or given.info):
-        _check(given, settings, name, folder)
+        settings = _check(given, settings, name, folder)
     return [*flags, *settings]
 
 
@@ -126,23 +124,28 @@ def _without(arguments: Sequence[str], overrides: Sequence[str]) -> list[str]:
     return rest
 
 
-def _check(given: argparse.Namespace, settings: Sequence[str], name: str, folder: str) -> None:
+def _check(
+    given: argparse.Namespace, settings: Sequence[str], name: str, folder: str
+) -> list[str]:
     """Compose every setting that is asked for, and compare it with what it may be."""
     base = str(Path(given.config_path or folder).absolute())
     name = given.config_name or name
+    place: list[str] = []
     if given.config_dir is not None:
-        place = quoted(f"file://{Path(given.config_dir).absolute()}")
-        settings = [*settings, f"hydra.searchpath=[{place}]"]
+        place = [f"hydra.searchpath=[{quoted(f'file://{Path(given.config_dir).absolute()}')}]"]
     with hydra.initialize_config_dir(version_base="1.3", config_dir=base):
-        overrides = [_override(one, name) for one in settings]
+        overrides = [_override(one, name) for one in (*place, *settings)]
+        overrides = named_options(name, overrides)
         for job in _jobs(overrides, given.multirun):
             cfg = _composed(name, job)
+            refuse_unheard(overrides, cfg)
             sweeper = cfg.hydra.runtime.choices["hydra/sweeper"]
             staged = given.multirun and (cfg.get("sweep") is not None or sweeper == "stages")
             if given.cfg is None and name in COMMANDS:
                 _check_composed(cfg, name, staged, job)
             if given.cfg is None:
                 _check_place(cfg, given.multirun)
+    return [str(one.input_line) for one in overrides[len(place) :]]
 
 
 def _override(setting: str, name: str) -> Override:
@@ -202,6 +205,8 @@ def _mistake(name: str, settings: Sequence[str], error: Exception) -> str:
         return wrong
     found = re.search(r"Could not (?:override|append[^']*) '([^']*)'", text)
     if found is None or "To append to your default list" in text:
+        if text.startswith("Error merging override"):  # Hydra leaves the reason out
+            text += f": {' '.join(str(error.__cause__).split(' full_key')[0].split())}"
         return re.sub(r"^In '[^']*': ", "", re.sub(r" Config search path:.*", "", text))
     wrong = found[1]
     rest = [one for one in settings if one.lstrip("+~").partition("=")[0] != wrong]
@@ -269,32 +274,3 @@ def _hydra_of(cfg: DictConfig) -> Iterator[None]:
         yield
     finally:
         instance.cfg = before
-
-
-def _remove_empty_logs(folder: Path) -> None:
-    """Of a command that was refused in a folder of something else; who works there has a lock."""
-    if not (folder / ".lock").exists():
-        for one in folder.glob("*.log"):
-            if not one.stat().st_size:
-                one.unlink()
-
-
-def _tidy(folder: Path) -> None:
-    """Remove the folder of a run that ended with a mistake before it left anything of worth."""
-    left = list(folder.rglob("*")) if folder.is_dir() else []
-    files = [one for one in left if not one.is_dir()]
-    if not all(
-        one.suffix == ".log" or one.name in _EMPTY or one.name.startswith("events.out.tfevents.")
-        for one in files
-    ):
-        return
-    for one in files:
-        one.unlink()
-    for one in sorted(set(left) - set(files), reverse=True):
-        one.rmdir()
-    folder.rmdir()
-    own = Path.cwd() / "outputs"  # outputs/COMMAND/DATE/TIME
-    for place in [one for one in folder.parents if own in (one, *one.parents)]:
-        if any(place.iterdir()):
-            return
-        place.rmdir()

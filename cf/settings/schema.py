@@ -24,6 +24,8 @@ File = Annotated[Path, "file"]
 Folder = Annotated[Path, "folder"]
 Place = Annotated[Path, "file or folder"]
 Paths = Path | list[Path]
+Members = dict[str, dict[str, Any] | None]
+"""Things of a group that has several, by their names; null leaves one out."""
 
 
 class Device(str):
@@ -44,6 +46,7 @@ class Fit:
 
     seed: Annotated[int, Within(0, 2**32 - 1)]
     phases: dict[str, list[str]] | None
+    callbacks: Members
     resume: Annotated[Path, "folder of a run"]
     trust: bool
     folder: Path
@@ -123,6 +126,7 @@ class Evaluate:
     """`cf.evaluate`."""
 
     videos: Paths | dict[str, Path]
+    metrics: Members
     pattern: str | None
     size: Size | None
     seconds: Seconds | None
@@ -148,7 +152,9 @@ class Benchmark:
     gates_beyond_truth: bool
     unranked: list[str]
     networks: Annotated[dict[str, Paths], Form("runs by name, as in '{mine: RUN}'")] | None
-    contestants: dict[str, Any] | None
+    contestants: Members
+    metrics: Members
+    memories: Members
     commit_reads: bool
     unequal: Literal["refuse", "show"]
     shown: Whole
@@ -204,7 +210,7 @@ class Recall:
     workers: Annotated[int, Within(1, 1024)]
     device: Device
     seed: Seed
-    memories: dict[str, Any]
+    memories: Members
     model: dict[str, Any]
     rollout: dict[str, Any]
 

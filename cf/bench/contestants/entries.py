@@ -58,10 +58,11 @@ def entries(settings: Settings, asked: Asked) -> list[Entry]:
         ValueError: if nobody is, or two have one name.
     """
     named = {name: one for name, one in (settings["contestants"] or {}).items() if one}
+    memories = {name: one for name, one in (settings.get("memories") or {}).items() if one}
     for name, paths in (settings["networks"] or {}).items():
         checkpoint = [str(path) for path in paths] if isinstance(paths, list) else str(paths)
         source = str(Path(checkpoint[0]).parent) if isinstance(checkpoint, list) else checkpoint
-        for memory, choice in (settings.get("memories") or {"": None}).items():
+        for memory, choice in (memories or {"": None}).items():
             label = f"{name}, {memory}" if memory else name
             own = {"_target_": _NETWORK, "checkpoint": checkpoint, "memory": choice}
             named[label] = {**own, "source": source, "how": "give the folder of a run"}

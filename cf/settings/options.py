@@ -1,0 +1,77 @@
+"""What a group of options, or a mapping, may be given as: an option's name, never nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, OmegaConf
+
+
+def named_options(name: str, overrides: Sequence[Override]) -> list[Override]:
+    """The same without groups that are given as null and are null by themselves.
+
+    Attributes:
+        name: of the command's file of settings; Hydra is initialised.
+
+    Raises:
+        ValueError: a group that a command cannot do without is given as nothing.
+    """
+    kept = []
+    for one in overrides:
+        options = _options(one.key_or_group)
+        if not options or one.is_sweep_override():
+            kept.append(one)
+            continue
+        chosen = [] if one.is_delete() else one.value()
+        if isinstance(chosen, dict):  # settings of the group
+            kept.append(one)
+        elif _names(chosen):
+            kept.append(one)
+        elif _default(name, str(one.get_key_element()).lstrip("~+")) is not None or chosen:
+            key = str(one.get_key_element()).lstrip("~+")
+            raise ValueError(
+                f"{one.input_line} chooses nothing, and {one.key_or_group} is a group of options: "
+                f"give one of them, {key}={_first(options)}; there are {', '.join(options)}"
+            )
+    return kept
+
+
+def refuse_unheard(overrides: Sequence[Override], cfg: DictConfig) -> None:
+    """Raise a ValueError at `name={}` that takes nothing away, since mappings are merged."""
+    for one in overrides:
+        if one.is_delete() or one.is_sweep_override() or one.value() != {}:
+            continue
+        at = one.package or str(one.key_or_group).replace("/", ".")
+        there = OmegaConf.select(cfg, at)
+        if isinstance(there, DictConfig) and len(there):
+            whole = "_target_" in there
+            away = at if whole else f"{at}.{next(iter(there))}"
+            raise ValueError(
+                f"{one.input_line} changes nothing, since mappings are merged: {at} still has "
+                f"{', '.join(map(str, there))}. Take {'it' if whole else 'one'} out with '~{away}'"
+                + (f", or choose another option: {at}=..." if _options(one.key_or_group) else "")
+            )
+
+
+def _options(group: str) -> list[str]:
+    found: list[str] = GlobalHydra.instance().config_loader().get_group_options(group)
+    return found
+
+
+def _names(chosen: object) -> bool:
+    """Whether these are names of options; that there are such is for Hydra to say."""
+    several = chosen if isinstance(chosen, list) else [chosen]
+    return bool(several) and all(isinstance(one, str | int | float) and one != "" for one in several)
+
+
+def _default(name: str, key: str) -> object:
+    """The option that the command takes by itself."""
+    cfg = hydra.compose(name, return_hydra_config=True)
+    return cfg.hydra.runtime.choices.get(key)
+
+
+def _first(options: Sequence[str]) -> str:
+    return "none" if "none" in options else options[0]
