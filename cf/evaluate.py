@@ -38,7 +38,7 @@ def main(cfg: DictConfig) -> None:
 def evaluate(settings: Settings, folder: Path) -> None:
     """Measure the videos in one pass and leave tables and plots in `folder`."""
     from cf.evaluation.headers import foreseen
-    from cf.evaluation.made_of import check_made_of
+    from cf.evaluation.made_of import check_made_of, forget_made_of
     from cf.evaluation.measure import measured
     from cf.evaluation.report import report
     from cf.evaluation.videos import listed
@@ -46,22 +46,26 @@ def evaluate(settings: Settings, folder: Path) -> None:
     _refuse(settings, folder)
     videos = listed(settings["videos"], settings["pattern"])
     metrics, unavailable = metrics_of(settings["metrics"], videos)
-    check_made_of(folder, videos, settings)
     for one in foreseen(videos, metrics):
         log.warning("%s", one)
+    check_made_of(folder, videos, settings)
     log.info("%d videos; if stopped, go on with: resume=%s", len(videos), folder)
-    done = measured(
-        videos,
-        metrics,
-        folder / "states",
-        piece_bytes=round(settings["piece_megabytes"] * 2**20),
-        size=settings["size"],
-        device=settings["device"],
-    )
-    if not done.facts:
-        names = {video.video_id: video.name for video in videos}
-        first = "{}: {}".format(*next((names[one], why) for one, why in done.failures.items()))
-        raise ValueError(f"none of {len(videos)} videos can be decoded; the first: {first}")
+    try:
+        done = measured(
+            videos,
+            metrics,
+            folder / "states",
+            piece_bytes=round(settings["piece_megabytes"] * 2**20),
+            size=settings["size"],
+            device=settings["device"],
+        )
+        if not done.facts:
+            names = {video.video_id: video.name for video in videos}
+            first = "{}: {}".format(*next((names[one], why) for one, why in done.failures.items()))
+            raise ValueError(f"none of {len(videos)} videos can be decoded; the first: {first}")
+    except Exception:
+        forget_made_of(folder)
+        raise
     report(replace(done, unavailable=unavailable), folder)
 
 

@@ -46,7 +46,8 @@ def generate(settings: Settings, folder: Path) -> list[Path]:
 
     generator = load(settings)
     prefix = _prefix(settings, generator)
-    frames = max(round(_positive(settings, "seconds") * generator.fps), 1)
+    frames = _frames(settings, "seconds", generator.fps)
+    _check_script(settings, generator, prefix, frames)
     paths = [folder / f"video_{i}.mp4" for i in range(int(_positive(settings, "samples")))]
     with torch.inference_mode():
         script = [
@@ -112,7 +113,9 @@ def _prefix(settings: Settings, generator: Generator) -> Video | None:
         return read_image(settings["image"], size)[None]
     if not settings["video"]:
         return None
-    seconds = settings["given_seconds"] and _positive(settings, "given_seconds")
+    seconds = settings["given_seconds"]
+    if seconds is not None:
+        _frames(settings, "given_seconds", fps)
     line = timeline(settings["video"])
     there = line.pictures(fps)
     if line.missing and (not seconds or round(seconds * fps) > there):
@@ -132,6 +135,34 @@ def _script(settings: Settings) -> list[tuple[float, str]]:
     if settings["prompt"]:
         raise ValueError("give prompt=... or prompts=..., not both")
     return list(script_of(settings["prompts"], "prompts", may_be_empty=True))
+
+
+def _check_script(
+    settings: Settings, generator: Generator, prefix: Video | None, frames: int
+) -> None:
+    """Raise a ValueError at a text that would never be seen."""
+    script = _script(settings)
+    given = 0 if prefix is None else generator.codec.covering(prefix.shape[1])
+    generator.check_script(script, given)
+    last = script[-1][0]
+    if generator.first_block(round(last * generator.fps), given) >= generator.first_block(
+        frames, given
+    ):
+        block = generator.rollout.block_frames * generator.codec.time_stride / generator.fps
+        raise ValueError(
+            f"prompts: the text of {last:g} s would never be seen: the video ends after "
+            f"seconds={settings['seconds']:g}, and a text begins with a block, of {block:.3g} s"
+        )
+
+
+def _frames(settings: Settings, name: str, fps: float) -> int:
+    """How many frames a setting of seconds stands for."""
+    frames = round(_positive(settings, name) * fps)
+    if not frames:
+        raise ValueError(
+            f"{name}={settings[name]} is no frame at {fps:g} frames/s; give {1 / fps:.3g} or more"
+        )
+    return frames
 
 
 def _positive(settings: Settings, name: str) -> float:

@@ -24,6 +24,7 @@ from cf.bench.results import Made, collect, conflicts
 from cf.bench.runner import run
 from cf.bench.store import Store
 from cf.bench.tasks.base import SLACK, Asked
+from cf.bench.times import check_durations, check_texts
 from cf.settings.build import Settings, build
 from cf.stats.trainings import trainings
 
@@ -115,12 +116,15 @@ def plan(
     """Everyone who is there makes every video.
 
     Raises:
-        ValueError: if durations are not rising, or nobody is there.
+        ValueError: if durations or texts cannot be told apart, or nobody is there.
     """
     durations = tuple(float(seconds) for seconds in settings["durations"])
-    if not durations or any(a >= b for a, b in zip((0.0, *durations), durations, strict=False)):
-        raise ValueError(f"durations={list(durations)} must be rising seconds above 0")
     items = asked.items()
+    for fps in sorted({one.terms.fps for one in entered if one.terms is not None}):
+        check_durations(durations, items, fps)
+    for one in entered:
+        if one.terms is not None:
+            check_texts(items, one)
     keys = [item.key for item in items]
     if len(set(keys)) < len(keys):
         raise ValueError("two videos have one name; give every prompt and seed once")

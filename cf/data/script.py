@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -37,6 +37,28 @@ def script_of(acts: Any, where: str, may_be_empty: bool = False) -> Script:
     if times[0] != 0 or any(a >= b for a, b in pairwise(times)):
         raise ValueError(f"{where} must begin at 0 and go on at rising seconds, got {times}")
     return tuple(script)
+
+
+def refuse_crowded(
+    seconds: Sequence[float], at: Callable[[float], int], where: str, each: str
+) -> None:
+    """Refuse two texts that begin in one step of a video, of which the first is never seen.
+
+    Attributes:
+        seconds: at which texts begin, rising.
+        at: the step at which a text of these seconds begins.
+        where: whose texts they are, as the beginning of a message.
+        each: what a step is: a frame, a block of frames.
+
+    Raises:
+        ValueError: naming the two.
+    """
+    for one, other in pairwise(seconds):
+        if at(one) >= at(other):
+            raise ValueError(
+                f"{where}: the texts of {one:g} s and {other:g} s begin in one {each}, so that the "
+                f"first would never be seen; let more time pass between them, or leave one out"
+            )
 
 
 def text_from(value: Any, where: str, may_be_empty: bool = False) -> str:

@@ -134,10 +134,21 @@ def seconds_of(video: Listed) -> float:
     return 0.0 if info is None else info.duration
 
 
-@lru_cache(2**16)
 def header(path: Path) -> VideoInfo | None:
     """What a file tells of itself; None where it cannot be read. Each file is asked once."""
+    info = _asked(path)
+    return None if isinstance(info, str) else info
+
+
+def unreadable(path: Path) -> str:
+    """Why a file's header cannot be read; empty if it can."""
+    info = _asked(path)
+    return info if isinstance(info, str) else ""
+
+
+@lru_cache(2**16)
+def _asked(path: Path) -> VideoInfo | str:
     try:
         return probe(path)
-    except UnreadableVideo:
-        return None
+    except UnreadableVideo as error:
+        return error.reason

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from cf.evaluation.decoding import header
+from cf.evaluation.decoding import header, unreadable
 from cf.evaluation.videos import Listed
 from cf.metrics.base import VideoMetric
 
@@ -13,9 +13,22 @@ _SHOWN = 3
 
 
 def foreseen(videos: Sequence[Listed], metrics: Sequence[VideoMetric]) -> list[str]:
-    """What a user would rather know now than after the work, a sentence each."""
+    """What a user would rather know now than after the work, a sentence each.
+
+    Raises:
+        ValueError: no video can be read.
+    """
     infos = {video: info for video in videos if (info := header(video.path)) is not None}
     told = []
+    broken = [video for video in videos if video not in infos]
+    if broken:
+        first = f"{broken[0].contestant}/{broken[0].name}: {unreadable(broken[0].path)}"
+        if not infos:
+            raise ValueError(f"none of {len(videos)} videos can be decoded; the first: {first}")
+        told.append(
+            f"{len(broken)} of {len(videos)} videos cannot be decoded and are listed without "
+            f"numbers, such as {first}"
+        )
     if infos:
         shortest = min(infos, key=lambda video: infos[video].duration)
         longest = max(infos, key=lambda video: infos[video].duration)

@@ -51,6 +51,12 @@ def check_made_of(folder: Path, videos: Sequence[Listed], settings: Mapping[str,
         )
 
 
+def forget_made_of(folder: Path) -> None:
+    """Take the note away again if nothing was measured since."""
+    if not any((folder / "states").glob("*")):
+        (folder / _FILE).unlink(missing_ok=True)
+
+
 def _described(videos: Sequence[Listed], settings: Mapping[str, Any]) -> dict[str, Any]:
     listed = {
         f"{one.contestant}/{one.name}": [

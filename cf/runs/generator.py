@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cf.data.script import refuse_crowded
 from cf.runs.run_folder import EXPORT
 from cf.settings.build import Settings, build
 
@@ -47,6 +48,21 @@ class Generator:
 
         states = self.text.encode(prompts)
         return Conditioning(None if states is None else states.to(self.network.device))
+
+    def first_block(self, at: int, given: int = 0) -> int:
+        """The block with which a text of new pixel frame `at` begins, after `given` latents."""
+        latents = self.codec.covering(self.codec.video_frames(given) + at)
+        return -(-(latents - given) // self.rollout.block_frames)
+
+    def check_script(self, script: Sequence[tuple[float, str]], given: int = 0) -> None:
+        """Raise a ValueError if two texts of a script begin in one block, `given` latents known."""
+        block = self.rollout.block_frames * self.codec.time_stride
+        refuse_crowded(
+            [seconds for seconds, _ in script],
+            lambda seconds: self.first_block(round(seconds * self.fps), given),
+            "prompts",
+            f"block, of {block / self.fps:.3g} s",
+        )
 
     def stream(
         self,

@@ -124,9 +124,7 @@ def _without(arguments: Sequence[str], overrides: Sequence[str]) -> list[str]:
     return rest
 
 
-def _check(
-    given: argparse.Namespace, settings: Sequence[str], name: str, folder: str
-) -> list[str]:
+def _check(given: argparse.Namespace, settings: Sequence[str], name: str, folder: str) -> list[str]:
     """Compose every setting that is asked for, and compare it with what it may be."""
     base = str(Path(given.config_path or folder).absolute())
     name = given.config_name or name
@@ -205,8 +203,6 @@ def _mistake(name: str, settings: Sequence[str], error: Exception) -> str:
         return wrong
     found = re.search(r"Could not (?:override|append[^']*) '([^']*)'", text)
     if found is None or "To append to your default list" in text:
-        if text.startswith("Error merging override"):  # Hydra leaves the reason out
-            text += f": {' '.join(str(error.__cause__).split(' full_key')[0].split())}"
         return re.sub(r"^In '[^']*': ", "", re.sub(r" Config search path:.*", "", text))
     wrong = found[1]
     rest = [one for one in settings if one.lstrip("+~").partition("=")[0] != wrong]

@@ -26,11 +26,9 @@ def named_options(name: str, overrides: Sequence[Override]) -> list[Override]:
             kept.append(one)
             continue
         chosen = [] if one.is_delete() else one.value()
-        if isinstance(chosen, dict):  # settings of the group
+        if isinstance(chosen, dict) or _names(chosen):  # settings of the group, or options
             kept.append(one)
-        elif _names(chosen):
-            kept.append(one)
-        elif _default(name, str(one.get_key_element()).lstrip("~+")) is not None or chosen:
+        elif chosen == "" or chosen or _default(name, one) is not None:
             key = str(one.get_key_element()).lstrip("~+")
             raise ValueError(
                 f"{one.input_line} chooses nothing, and {one.key_or_group} is a group of options: "
@@ -64,13 +62,15 @@ def _options(group: str) -> list[str]:
 def _names(chosen: object) -> bool:
     """Whether these are names of options; that there are such is for Hydra to say."""
     several = chosen if isinstance(chosen, list) else [chosen]
-    return bool(several) and all(isinstance(one, str | int | float) and one != "" for one in several)
+    return bool(several) and all(
+        isinstance(one, str | int | float) and one != "" for one in several
+    )
 
 
-def _default(name: str, key: str) -> object:
-    """The option that the command takes by itself."""
+def _default(name: str, one: Override) -> object:
+    """The option of a group that the command takes by itself."""
     cfg = hydra.compose(name, return_hydra_config=True)
-    return cfg.hydra.runtime.choices.get(key)
+    return cfg.hydra.runtime.choices.get(str(one.get_key_element()).lstrip("~+"))
 
 
 def _first(options: Sequence[str]) -> str:

@@ -24,8 +24,6 @@ File = Annotated[Path, "file"]
 Folder = Annotated[Path, "folder"]
 Place = Annotated[Path, "file or folder"]
 Paths = Path | list[Path]
-Members = dict[str, dict[str, Any] | None]
-"""Things of a group that has several, by their names; null leaves one out."""
 
 
 class Device(str):
@@ -46,7 +44,6 @@ class Fit:
 
     seed: Annotated[int, Within(0, 2**32 - 1)]
     phases: dict[str, list[str]] | None
-    callbacks: Members
     resume: Annotated[Path, "folder of a run"]
     trust: bool
     folder: Path
@@ -79,6 +76,15 @@ class Sampling:
 
 
 @dataclass(frozen=True)
+class Weights:
+    """Which network of a file, and updates to merge; `cf.models.weight_files` says what lora is."""
+
+    container: str | None
+    lora: Any
+    lora_alpha: float | None
+
+
+@dataclass(frozen=True)
 class Generate:
     """`cf.generate`."""
 
@@ -94,7 +100,7 @@ class Generate:
     sampling: Sampling
     fps: Rate | None
     size: Size | None
-    weights: dict[str, Any]
+    weights: Weights
     device: Device
     dtype: Number
 
@@ -126,7 +132,6 @@ class Evaluate:
     """`cf.evaluate`."""
 
     videos: Paths | dict[str, Path]
-    metrics: Members
     pattern: str | None
     size: Size | None
     seconds: Seconds | None
@@ -152,9 +157,7 @@ class Benchmark:
     gates_beyond_truth: bool
     unranked: list[str]
     networks: Annotated[dict[str, Paths], Form("runs by name, as in '{mine: RUN}'")] | None
-    contestants: Members
-    metrics: Members
-    memories: Members
+    contestants: dict[str, Any] | None
     commit_reads: bool
     unequal: Literal["refuse", "show"]
     shown: Whole
@@ -210,7 +213,7 @@ class Recall:
     workers: Annotated[int, Within(1, 1024)]
     device: Device
     seed: Seed
-    memories: Members
+    memories: dict[str, Any]
     model: dict[str, Any]
     rollout: dict[str, Any]
 

@@ -60,6 +60,10 @@ class Contestant(ABC):
         """How it remembers and generates, for tables; for whoever does neither, empty texts."""
         return {"memory": "", "rollout": ""}
 
+    def first_block(self, at: int) -> int:
+        """The number of the block with which a text of frame `at` begins; of the frame, if none."""
+        return at
+
     def fingerprint(self) -> str:
         """A hash of what its videos depend on besides its settings: weights, or files."""
         return ""

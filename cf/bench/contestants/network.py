@@ -86,10 +86,22 @@ class Network(Contestant):
         if fps is None or size is None:
             raise ValueError("its frame rate and size are not known; give fps and size")
         rollout = self.rollout or config.get("rollout") or {}
-        stride = build(self.codec or config["codec"], "codec").time_stride if self._light() else 4
-        blocks = self.sampling.get("block_frames") or rollout.get("block_frames")
+        blocks, stride = self._block(rollout)
         memory = build(self._memory(rollout), "memory")
         return Terms(float(fps), (size[0], size[1]), blocks and blocks * stride, memory.max_frames)
+
+    def first_block(self, at: int) -> int:
+        """See `Contestant`."""
+        rollout = self.rollout or self._config().get("rollout") or {}
+        blocks, stride = self._block(rollout)
+        latents = at and 1 + -(-(at - 1) // stride)  # as codecs cover frames
+        return -(-latents // (blocks or 1))
+
+    def _block(self, rollout: Settings) -> tuple[int | None, int]:
+        """Latent frames of a block, if known, and frames of a latent frame."""
+        light = self._light()  # else it would read weights
+        stride = build(self.codec or self._config()["codec"], "codec").time_stride if light else 4
+        return self.sampling.get("block_frames") or rollout.get("block_frames"), stride
 
     def ways(self) -> dict[str, str]:
         """Its memory and its rollout, with their settings."""

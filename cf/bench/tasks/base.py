@@ -110,8 +110,9 @@ class Take:
     others: tuple[Item, ...] = ()
 
     def script(self) -> list[tuple[int, str]]:
-        """The texts and the frames from which they hold."""
-        return [(round(seconds * self.terms.fps), text) for seconds, text in self.item.script]
+        """The texts and the frames from which they hold, of those that begin before the end."""
+        begins = [(round(seconds * self.terms.fps), text) for seconds, text in self.item.script]
+        return [(at, text) for at, text in begins if at < self.frames]
 
 
 @dataclass(frozen=True)

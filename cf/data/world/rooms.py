@@ -59,13 +59,16 @@ class Rooms(World):
     token: Sequence[int] = (16, 8)
 
     def __post_init__(self) -> None:
+        for name, sides in (("size", self.size), ("token", self.token)):
+            if len(sides) != 2 or min(sides) < 1:
+                raise ValueError(f"{name}={list(sides)} must be two sides of at least 1 pixel")
         height, width = self.size
         if not 1 <= self.view_cells <= self.room_cells or self.num_places < 1:
             raise ValueError(
                 f"view_cells={self.view_cells} must lie in 1..room_cells={self.room_cells} and "
                 f"num_places={self.num_places} be at least 1"
             )
-        if height % ROWS or width % self.view_cells or min(height, width) <= 0:
+        if height % ROWS or width % self.view_cells:
             raise ValueError(
                 f"size={list(self.size)} cannot be cut into {ROWS} x {self.view_cells} cells"
             )
