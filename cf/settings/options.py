@@ -42,11 +42,11 @@ def refuse_unheard(overrides: Sequence[Override], cfg: DictConfig) -> None:
     for one in overrides:
         if one.is_delete() or one.is_sweep_override() or one.value() != {}:
             continue
-        at = one.package or str(one.key_or_group).replace("/", ".")
+        at = str(one.package or one.key_or_group).replace("/", ".")
         there = OmegaConf.select(cfg, at)
         if isinstance(there, DictConfig) and len(there):
             whole = "_target_" in there
-            away = at if whole else f"{at}.{next(iter(there))}"
+            away = at if whole else f"{at}.{next(map(str, there))}"
             raise ValueError(
                 f"{one.input_line} changes nothing, since mappings are merged: {at} still has "
                 f"{', '.join(map(str, there))}. Take {'it' if whole else 'one'} out with '~{away}'"
