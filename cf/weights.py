@@ -32,7 +32,7 @@ def _row(name: str) -> tuple[str, ...]:
             right = published(one, sha256(path))
             verdict = "ok" if right else "WRONG" if known else "unverified"
             return name, kind, size, verdict, one.licence, str(path)
-    return name, "-", "-", "-", one.licence, f"{one.file}: python -m cf.weights fetch {name}"
+    return name, "-", "-", "-", one.licence, f"{one.file}: {one.remedy}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

