@@ -8,7 +8,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import cv2
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
@@ -20,6 +19,7 @@ from cf.data.world.statistics import STATISTICS, Estimate, estimate, recall_at
 from cf.files.atomic import replacing, write_text
 from cf.files.tables import csv_of, markdown_of
 from cf.settings.build import Settings
+from cf.system.opencv import cv2
 from cf.video.sheet import contact_sheet
 from cf.video.writer import VideoWriter
 

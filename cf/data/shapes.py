@@ -4,12 +4,12 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from tqdm import tqdm
 
+from cf.system.opencv import cv2
 from cf.video.writer import VideoWriter
 
 _COLOURS = {

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from av.video.frame import VideoFrame
@@ -15,6 +14,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from cf.system.opencv import cv2
 from cf.video.container import UnreadableVideo, display_size, refuse_shape, turn_of
 from cf.video.probe import VideoInfo, probe
 from cf.video.timeline import MISSING_SECONDS, Timeline, shown_from, timeline

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
@@ -13,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from cf.files.atomic import replacing
+from cf.system.opencv import cv2
 
 _CELL = (112, 320)  # least and most pixels of a cell's width: labels stay legible, sheets small
 _GAP = 4

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import ClassVar, Literal
 
-import cv2
 import torch
 
 from cf.bench.contestants.base import Contestant, Piece, asked_terms
 from cf.bench.tasks.base import Item, Take, Terms
 from cf.seeding import seeded
 from cf.settings.build import Settings, build
+from cf.system.opencv import cv2
 
 _PIECE = 8  # frames that come at once
 

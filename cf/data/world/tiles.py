@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from cf.system.opencv import cv2
 
 COLOURS = {
     "red": (0.87, 0.22, 0.20),

@@ -5,13 +5,13 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from cf.metrics.extractors.base import Extractor
+from cf.system.opencv import cv2
 
 SIDE = 128
 """Short side in pixels that every frame is brought to first."""

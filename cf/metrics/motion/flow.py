@@ -8,9 +8,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from jaxtyping import Float32, UInt8
+
+from cf.system.opencv import cv2
 
 Picture = UInt8[np.ndarray, "h w 3"]
 Field = Float32[np.ndarray, "h w 2"]

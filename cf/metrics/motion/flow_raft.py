@@ -7,13 +7,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
 from torchvision.models.optical_flow import RAFT, raft_large
 
 from cf.metrics.motion.flow import Field, Flow, Picture
+from cf.system.opencv import cv2
 
 _LEAST = 128  # pixels: the coarsest of RAFT's four levels of correlation needs two cells
 

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
@@ -13,6 +12,7 @@ from torch import Tensor
 from cf.metrics.measurement import Measurement, Seen
 from cf.metrics.motion.flow import Dis, Field, Flow, Picture, luma
 from cf.metrics.motion.warp import followed, inside, planes
+from cf.system.opencv import cv2
 
 PAIR = ("magnitude", "top", "camera", "object", "failure", "seen", "residual", "squared", "jump")
 TRIPLE = ("jerk", "travel")

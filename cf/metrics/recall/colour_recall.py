@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -15,6 +14,7 @@ from cf.metrics.measurement import Measurement, Seen
 from cf.metrics.recall.hiding import LAGS, areas, averaged, hidden_again, seconds
 from cf.metrics.result import Result
 from cf.metrics.scored import Scored
+from cf.system.opencv import cv2
 
 
 @dataclass(frozen=True)

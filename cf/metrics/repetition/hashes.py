@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from jaxtyping import Float, Int
@@ -12,6 +11,7 @@ from scipy.fft import dctn
 from torch import Tensor
 
 from cf.metrics.measurement import Measurement, Seen
+from cf.system.opencv import cv2
 
 BITS = 63
 _HALF = 32  # bits per column: a float64 holds whole numbers of 53 bits

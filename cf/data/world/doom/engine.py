@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from jaxtyping import UInt8
 
@@ -21,6 +20,7 @@ from cf.data.world.doom.wad import MAP, START, slot, udmf, wad
 from cf.data.world.doom.walking import TURN, Pose
 from cf.data.world.doom.watch import Watch
 from cf.files.atomic import disk_is_full
+from cf.system.opencv import cv2
 
 log = logging.getLogger(__name__)
 
