@@ -69,8 +69,8 @@ def places(name: str) -> Iterator[Place]:
     yield Place("torch hub", Path(torch_home).expanduser() / "hub" / "checkpoints" / one.file)
     if name.startswith("clip"):
         yield Place("clip cache", Path.home() / ".cache" / "clip" / one.file)
-    if one.package is not None and (folder := _inside(one.package)) is not None:
-        yield Place("package", folder / one.file)
+    if one.package is not None and (inside := _inside(one.package)) is not None:
+        yield Place("package", inside / one.file)
     if one.vbench is not None:
         vbench = os.environ.get("VBENCH_CACHE_DIR") or Path.home() / ".cache" / "vbench"
         yield Place("VBench cache", Path(vbench).expanduser() / one.vbench)
