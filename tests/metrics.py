@@ -8,6 +8,7 @@ import torch
 from metrics_motion import MOTION
 from metrics_recall import RECALL, truths
 from metrics_sets import SETS
+from metrics_truth import TRUTH
 from torch import Tensor
 
 from cf.metrics.base import VideoMetric
@@ -48,6 +49,7 @@ METRICS: dict[str, Callable[[], VideoMetric]] = {
 METRICS |= MOTION
 METRICS |= SETS
 METRICS |= RECALL
+METRICS |= TRUTH
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from functools import cache
 from typing import Any
 
 import torch
+from metrics_truth import rows
 from torch import Tensor
 
 from cf.data.world.known import known
@@ -47,12 +48,12 @@ class Moving(ClipExtractor):
 @cache
 def _rows(number: int, frames: int) -> dict[str, Tensor]:
     """Rooms that come again and a needle; two things, hidden from frame 12 to frame 23."""
-    rows = known(WORLD.draw(0, [number], frames), 0, given=frames // 2)
-    rows["needle"] = NEEDLE.role(frames)
+    made = known(WORLD.draw(0, [number], frames), 0, given=frames // 2)
+    made["needle"] = NEEDLE.role(frames)
     instance = torch.zeros(frames, 24, 24, dtype=torch.long)
     instance[:, 2:12, 2:12], instance[:, 14:20, 10:22] = 1, 2
     instance[12:24] = 0
-    return {**rows, "instance": instance, "colour": torch.tensor([0, 2]).expand(frames, 2)}
+    return {**made, **rows(number, frames), "instance": instance, "colour": torch.tensor([0, 2]).expand(frames, 2)}
 
 
 def truths(frames: Tensor, number: int) -> dict[str, Any]:

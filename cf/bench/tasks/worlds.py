@@ -63,4 +63,4 @@ class Worlds(Asked):
         assert film is not None
         drawn = film.part(start, stop)
         shown = min(max(given - start, 0), stop - start)
-        return Known(drawn.video[0], known(drawn, 0, shown))
+        return Known(drawn.video[0], known(drawn, 0, shown, min(given, start)))

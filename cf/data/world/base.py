@@ -93,6 +93,8 @@ class Drawn:
         origin: (row, column) in tokens at each frame's top-left corner in its place.
         prompt: a caption of each video.
         scene: the numbers from which a world draws or reads these videos; its own affair.
+        path: `Truth.pose` of every frame from the video's first to the last of these; None in a
+            world that is flat.
     """
 
     video: Video
@@ -101,6 +103,7 @@ class Drawn:
     prompt: list[str]
     truth: Truth
     scene: dict[str, Tensor]
+    path: Int[Tensor, "b stop 3"] | None = None
 
     def batch(self) -> dict[str, Any]:
         """As data modules hand it to a training step."""
@@ -119,6 +122,7 @@ class Film:
     Attributes:
         control, origin, prompt, scene: as those of `Drawn`, of every frame.
         paint: pictures and truth from one frame up to another, both counted in the videos.
+        path: as that of `Drawn`, of every frame.
 
     >>> from cf.data.world.rooms import Rooms
     >>> Rooms().film(seed=0, numbers=[7], frames=30_000).part(20_000, 20_024).video.shape
@@ -130,6 +134,7 @@ class Film:
     prompt: list[str]
     scene: dict[str, Tensor]
     paint: Callable[[int, int], tuple[Video, Truth]]
+    path: Int[Tensor, "b t 3"] | None = None
 
     @property
     def frames(self) -> int:
@@ -142,9 +147,9 @@ class Film:
             raise ValueError(f"frames {start} to {stop} must be one or more in 0..{self.frames}")
         video, truth = self.paint(start, stop)
         now = slice(start, stop)
-        return Drawn(
-            video, self.control[:, now], self.origin[:, now], self.prompt, truth, self.scene
-        )
+        path = None if self.path is None else self.path[:, :stop]
+        control, origin = self.control[:, now], self.origin[:, now]
+        return Drawn(video, control, origin, self.prompt, truth, self.scene, path)
 
 
 class World(ABC):

@@ -97,6 +97,7 @@ class Doom(World):
             [f"A walk through {_listed(place)}" for place in places],
             {"seed": torch.full((len(places),), seed), "number": torch.tensor(list(numbers))},
             partial(self._part, places, pose, fresh),
+            torch.from_numpy(pose),
         )
 
     def _part(

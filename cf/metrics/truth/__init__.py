@@ -1,0 +1,1 @@
+"""Measures against the engine's own picture of a pose."""

@@ -1,0 +1,233 @@
+"""Forced choice: is a generated picture nearest to the true place, or to one it might have been?"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from cf.metrics.base import VideoMetric
+from cf.metrics.measurement import Measurement, Seen
+from cf.metrics.readings import over_prompts
+from cf.metrics.result import Result
+from cf.metrics.scored import Scored
+from cf.metrics.truth.nearest import chosen
+from cf.metrics.truth.painter import (
+    AWAY,
+    LAGS,
+    Painter,
+    bins,
+    check_edges,
+    common_size,
+    place_of,
+    shrunk,
+)
+
+Scope = Literal["surfaces", "objects"]
+_REGIONS = 3
+_LEAST = {"surfaces": 0.02, "objects": 0.004}
+"""Share of the picture that is looked at at the least."""
+_TURN = 15.0
+_SOFT, _BLURRED = 1 / 24, 1 / 8
+"""Deviations of blur, as shares of the picture's height."""
+_CREDITS = (1.0, 0.5, 0.0, 0.0, 0.0, 0.0)
+"""Of a plain picture, one slightly and one strongly blurred, mirrored, turned to either side."""
+_PARTS = 7  # numbers of a region
+
+
+@dataclass(frozen=True)
+class Choices(Measurement):
+    """Of each revisit, which of `places` it is nearest to: by walls, floors, ceilings and things.
+
+    A row is the frames for which the view was away and, of each of the four, the hit, chance and
+    room of `Choice`, hit and chance of the plain version alone, and of any version.
+    """
+
+    world: Painter
+    places: int = 4
+    rate: float | None = 2.0
+    side: int = 48
+    kept = torch.float64
+    needs = AWAY
+
+    @property
+    def width(self) -> int:
+        """See `Measurement`."""
+        return 1 + (_REGIONS + 1) * _PARTS
+
+    def see(self, seen: Seen) -> Float[Tensor, "t width"]:
+        """See `Measurement`."""
+        away = seen.truth["away"].double()
+        rows = torch.zeros(len(away), self.width, dtype=torch.float64)
+        rows[:, 0] = away
+        asked = away > 0
+        if asked.any():
+            size = common_size(seen.frames, self.side)
+            made = shrunk(seen.frames[asked], size).permute(0, 2, 3, 1).numpy()
+            found = self._regions(made, place_of(seen), seen.truth["pose"][asked], size)
+            rows[asked, 1:] = torch.from_numpy(found)
+        return rows
+
+    def _regions(
+        self,
+        made: Float[np.ndarray, "n h w 3"],
+        place: tuple[int, int],
+        pose: Tensor,
+        size: tuple[int, int],
+    ) -> Float[np.ndarray, "n numbers"]:
+        """Of every asked frame."""
+        surfaces, things = self._family(place, pose, size, "things")
+        behind = self.world.regions(*place, pose, size).numpy()
+        bare = ~things.any(1)  # the same things stand in all of them
+        masks = [(behind == region) & bare for region in range(_REGIONS)]
+        numbers = [
+            [self._numbers(*one, "surfaces") for one in zip(made, surfaces, mask, strict=True)]
+            for mask in masks
+        ]
+        objects, things = self._family(place, pose, size, "surfaces")
+        mask = things.any(1)
+        numbers.append([self._numbers(*x, "objects") for x in zip(made, objects, mask, strict=True)])
+        return np.concatenate(numbers, 1)
+
+    def _family(
+        self, place: tuple[int, int], pose: Tensor, size: tuple[int, int], kept: str
+    ) -> tuple[Float[np.ndarray, "n k versions h w 3"], np.ndarray]:
+        """Every place, the true one last, in every version; and where things are in each place."""
+        turns = (0.0, _TURN, -_TURN)
+        every = torch.cat([self.world.turned(pose, degrees) for degrees in turns])
+        pictures, things = [], []
+        for other in (*range(1, self.places), 0):
+            seen, thing = self.world.painted(*place, every, size, other, kept)
+            plain, *turned = seen.permute(0, 2, 3, 1).numpy().reshape(3, len(pose), *size, 3)
+            softened = [_blurred(plain, share * size[0]) for share in (_SOFT, _BLURRED)]
+            pictures.append(np.stack([plain, *softened, plain[:, :, ::-1], *turned], 1))
+            things.append(thing[: len(pose)].numpy())
+        return np.stack(pictures, 1), np.stack(things, 1)
+
+    def _numbers(
+        self, made: np.ndarray, family: np.ndarray, mask: np.ndarray, scope: Scope
+    ) -> Float[np.ndarray, "parts"]:
+        """Of a frame in a region; zeros where too little of it is in view."""
+        if mask.mean() < _LEAST[scope]:
+            return np.zeros(_PARTS)
+        best = chosen(made, family, mask)
+        every = np.array([best.right, best.chance])
+        plain = every * (best.version == 0)
+        return np.array([*every * _CREDITS[best.version], best.room, *plain, *every])
+
+    def measure(self, kept: Tensor) -> Float[Tensor, "n width"]:
+        """See `Measurement`."""
+        return kept
+
+    def provenance(self) -> dict[str, Any]:
+        """See `Measurement`."""
+        own = {"choice_of": self.places, "rate": self.rate, "side": self.side}
+        return {**own, **self.world.provenance()}
+
+
+def _blurred(pictures: Float[np.ndarray, "n h w 3"], sigma: float) -> Float[np.ndarray, "n h w 3"]:
+    return np.stack([cv2.GaussianBlur(one, (0, 0), sigma) for one in pictures])
+
+
+class ForcedChoice(VideoMetric):
+    r"""Recall of a place that comes again, by forced choice among k; up, 1 is perfect, 0 is chance.
+
+    .. math:: \frac{\sum_i c_i \, (r_i - n_i / k)}{\sum_i (1 - n_i^* / k)}
+
+    At the pose of each revisit the engine paints the true place and k - 1 of the same geometry and
+    distribution, with other surfaces or other things. Each is painted plain, slightly and strongly
+    blurred, mirrored, and turned by 15 degrees to either side. The generated picture chooses the
+    nearest (mean squared error): r is 1 if that is of the true place, n the number of places that
+    look as the chosen one does in what is in view, and c what the version is worth: plain 1,
+    slightly blurred one half, all others nothing. Places that look as the true one does count as it
+    and leave less room (n*). Whoever knows nothing of the place has 0 whatever else he does, and a
+    blurred, mirrored or turned truth has little or nothing.
+
+    By scope, the choice is made by walls, by floors and by ceilings, each for itself, among places
+    with the true things; or by things, among places with the true surfaces, where a thing stands in
+    any of the places.
+
+    The generated picture is scaled by area to the engine's, whose shorter side is `side`, unless it
+    is smaller; then the engine's is scaled to it.
+
+    Over a video, then over prompts; by lag, pooled, in `curves`. `extras`: `plain`, the same if
+    blur is worth nothing, `any_version`, if all versions are worth 1 (the coarse colours of a room),
+    and `choices`, how many were made.
+
+    Attributes:
+        world: paints the places (`cf.data.world.doom.painter.DoomPainter`).
+        scope: "surfaces" or "objects".
+        places: k.
+        edges: of the bins of lag, in seconds; other lags are not counted.
+        rate: frames per second that are looked at.
+        side: longest shorter side in pixels at which pictures are compared.
+    """
+
+    higher_is_better = True
+    plot_lower_bound = -0.5
+
+    def __init__(
+        self,
+        world: Painter,
+        scope: Scope = "surfaces",
+        places: int = 4,
+        edges: Sequence[float] = LAGS,
+        rate: float | None = 2.0,
+        side: int = 48,
+        **kwargs: Any,
+    ) -> None:
+        self.edges = check_edges(edges)
+        if scope not in _LEAST:
+            raise ValueError(f"scope={scope} must be surfaces or objects")
+        if not 2 <= places <= 64 or not 16 <= side <= 480:
+            raise ValueError(f"places={places} must lie in 2..64 and side={side} in 16..480")
+        super().__init__(Choices(world, places, rate, side), window=None, **kwargs)
+        self.scope = scope
+
+    @property
+    def name(self) -> str:
+        """With its scope."""
+        return f"ForcedChoice[{self.scope}]"
+
+    def score(self, videos: list[Scored]) -> Result:
+        """See `VideoMetric`."""
+        count = len(self.edges) - 1
+        by_lag = torch.zeros(count, 2, dtype=torch.float64)
+        values: dict[str, dict[int, float]] = {"": {}, "plain": {}, "any_version": {}}
+        choices = 0.0
+        for one in videos:
+            at = bins(one.sums[:, 0], float(one.clock.fps), self.edges)
+            parts = one.sums[at >= 0, 1:].view(-1, _REGIONS + 1, _PARTS)
+            parts = parts[:, :_REGIONS] if self.scope == "surfaces" else parts[:, _REGIONS:]
+            sums = parts.sum((0, 1)).tolist()
+            for mine, first in zip(values.values(), (0, 3, 5), strict=True):
+                mine[one.video] = _above_chance(*sums[first : first + 2], sums[2])
+            above = parts[..., 0] - parts[..., 1]
+            by_lag = by_lag.index_add(0, at[at >= 0], torch.stack((above, parts[..., 2]), -1).sum(1))
+            choices += float((parts[..., 2] > 0).sum())
+        per_video = values.pop("")
+        nothing = "no view that was given is shown again, or every place looks the same there"
+        reasons: dict[int | None, str] = {v: nothing for v, x in per_video.items() if x != x}
+        value = over_prompts(videos, per_video)
+        if per_video and value != value:
+            reasons[None] = nothing
+        above, room = by_lag.T
+        curves = {
+            "by_lag": torch.where(room > 0, above / room.clamp(min=1e-9), torch.nan),
+            "lags": torch.tensor(self.edges[:-1], dtype=torch.float64),
+        }
+        extras = {name: over_prompts(videos, mine) for name, mine in values.items()}
+        extras["choices"] = choices
+        return self.answer(value, per_video, reasons=reasons, curves=curves, extras=extras)
+
+    def provenance(self) -> dict[str, Any]:
+        """See `VideoMetric`."""
+        return {**super().provenance(), "scope": self.scope, "edges": list(self.edges)}
+
+
+def _above_chance(hits: float, chance: float, room: float) -> float:
+    return (hits - chance) / room if room > 1e-9 else float("nan")

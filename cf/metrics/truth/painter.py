@@ -1,0 +1,88 @@
+"""Who paints what a pose shows, and how its pictures and a generator's are brought to one size."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from cf.metrics.measurement import Seen
+
+AWAY = ("seed", "number", "pose", "away")
+"""What must be known of each frame (`cf.data.world.known`)."""
+LAGS = (1.5, 3.0, 6.0, 12.0, 24.0, 48.0, 96.0)
+"""Edges in seconds of the bins of lag: about 2, 4, 8, 16, 32, 64 seconds."""
+NOVEL = -2
+"""The `away` of a view that no frame had shown."""
+
+
+@runtime_checkable
+class Painter(Protocol):
+    """An engine that paints a video's place from any pose, as it is or furnished anew."""
+
+    def painted(
+        self,
+        seed: int,
+        number: int,
+        pose: Int[Tensor, "n 3"],
+        size: tuple[int, int],
+        other: int = 0,
+        kept: str = "",
+    ) -> tuple[Float[Tensor, "n 3 h w"], Bool[Tensor, "n h w"]]:
+        """Pictures of the `other`th furnishing, and their pixels that show a thing.
+
+        0 is the place itself; `kept` is what another furnishing has in common with it: "things",
+        "surfaces" or nothing.
+        """
+
+    def regions(
+        self, seed: int, number: int, pose: Int[Tensor, "n 3"], size: tuple[int, int]
+    ) -> Int[Tensor, "n h w"]:
+        """0 where a wall lies behind the pixel, 1 for floors and 2 for ceilings."""
+
+    def turned(self, pose: Int[Tensor, "n 3"], degrees: float) -> Int[Tensor, "n 3"]:
+        """The same cameras, turned to the left."""
+
+    def provenance(self) -> dict[str, Any]:
+        """All that the pictures depend on."""
+
+
+def common_size(frames: Tensor, side: int) -> tuple[int, int]:
+    """In which a generator's frames and the engine's are compared: no larger than either.
+
+    The frames' own, unless their shorter side exceeds `side`; then that is the shorter side.
+    """
+    height, width = frames.shape[-2:]
+    scale = min(1.0, side / min(height, width))
+    return round(height * scale), round(width * scale)
+
+
+def shrunk(frames: Float[Tensor, "t 3 h w"], size: tuple[int, int]) -> Float[Tensor, "t 3 H W"]:
+    """By area."""
+    if tuple(frames.shape[-2:]) == size:
+        return frames
+    return torch.nn.functional.adaptive_avg_pool2d(frames, size)
+
+
+def place_of(seen: Seen) -> tuple[int, int]:
+    """Seed and number of the video's place, from the truth of its frames."""
+    return int(seen.truth["seed"][0]), int(seen.truth["number"][0])
+
+
+def check_edges(edges: Sequence[float]) -> tuple[float, ...]:
+    """Edges of bins of lag, in seconds.
+
+    Raises:
+        ValueError: if they do not rise.
+    """
+    if list(edges) != sorted(set(edges)) or len(edges) < 2:
+        raise ValueError(f"edges={list(edges)} must be two or more rising numbers of seconds")
+    return tuple(float(edge) for edge in edges)
+
+
+def bins(away: Tensor, fps: float, edges: Sequence[float]) -> Int[Tensor, " n"]:
+    """Which bin of lag each revisit lies in; -1 for what is none, or lies in no bin."""
+    bounds = torch.tensor(edges, dtype=torch.float64)
+    found = torch.bucketize(away.double() / fps, bounds, right=True) - 1
+    return torch.where((away > 0) & (found < len(bounds) - 1), found, -1)

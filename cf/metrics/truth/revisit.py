@@ -1,0 +1,197 @@
+"""Likeness to the engine's picture at the pose of a view that comes again, by lag."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from cf.metrics.base import VideoMetric
+from cf.metrics.full_reference import Comparison, Decibels, Structure
+from cf.metrics.measurement import Measurement, Seen
+from cf.metrics.perceptual import Net, Perceptual
+from cf.metrics.result import Result, mean
+from cf.metrics.scored import Scored
+from cf.metrics.truth.painter import (
+    AWAY,
+    LAGS,
+    NOVEL,
+    Painter,
+    bins,
+    check_edges,
+    common_size,
+    place_of,
+    shrunk,
+)
+
+
+@dataclass(frozen=True)
+class AtPose(Measurement):
+    """A comparison of revisits and of novel views with what the engine paints there.
+
+    Attributes:
+        side: longest shorter side in pixels at which pictures are compared.
+    """
+
+    world: Painter
+    comparison: Comparison
+    rate: float | None = 2.0
+    side: int = 480
+    kept = torch.float64
+    needs = AWAY
+
+    @property
+    def width(self) -> int:
+        """See `Measurement`."""
+        return 2
+
+    def see(self, seen: Seen) -> Float[Tensor, "t 2"]:
+        """See `Measurement`."""
+        away = seen.truth["away"].double()
+        rows = torch.stack((away, torch.zeros_like(away)), 1)
+        asked = (away > 0) | (away == NOVEL)
+        if asked.any():
+            size = common_size(seen.frames, self.side)
+            true, _ = self.world.painted(*place_of(seen), seen.truth["pose"][asked], size)
+            rows[asked, 1] = self.comparison(shrunk(seen.frames[asked], size), true)
+        return rows
+
+    def measure(self, kept: Tensor) -> Float[Tensor, "n 2"]:
+        """See `Measurement`."""
+        return kept
+
+    def provenance(self) -> dict[str, Any]:
+        """See `Measurement`."""
+        own = {"at_pose": True, "rate": self.rate, "side": self.side}
+        return {**own, **self.world.provenance(), **self.comparison.provenance()}
+
+
+class PoseRevisit(VideoMetric):
+    """A comparison with the engine's picture over revisits: views that were given, left and seen again.
+
+    Nearness of pose decides what a view is (`cf.data.world.again`), and the lag is the time for
+    which it was out of sight. Mean over a video's sampled revisits, then over videos; by lag,
+    pooled, in `curves`. `extras`: `novel`, the same over views that no frame had shown, which have
+    no one truth: never recall, it tells what the metric is without any.
+
+    Both pictures are brought to one size: the engine's is scaled by area to that of the generator,
+    whatever that is; beyond `side`, both are scaled by area to it.
+
+    Attributes:
+        world: paints the places (`cf.data.world.doom.painter.DoomPainter`).
+        edges: of the bins of lag, in seconds; other lags are not counted.
+        rate: frames per second that are compared.
+        side: longest shorter side in pixels at which pictures are compared.
+    """
+
+    def __init__(
+        self,
+        world: Painter,
+        comparison: Comparison,
+        edges: Sequence[float] = LAGS,
+        rate: float | None = 2.0,
+        side: int = 480,
+        **kwargs: Any,
+    ) -> None:
+        self.edges = check_edges(edges)
+        if side < 16:
+            raise ValueError(f"side={side} must be at least 16 pixels")
+        super().__init__(AtPose(world, comparison, rate, side), window=None, **kwargs)
+
+    def score(self, videos: list[Scored]) -> Result:
+        """See `VideoMetric`."""
+        count = len(self.edges) - 1
+        total, seen = torch.zeros(2, count, dtype=torch.float64)
+        per_video: dict[int, float] = {}
+        novel: list[float] = []
+        for one in videos:
+            away, found = one.sums.T
+            at = bins(away, float(one.clock.fps), self.edges)
+            again = at >= 0
+            total = total.index_add(0, at[again], found[again])
+            seen = seen.index_add(0, at[again], torch.ones_like(found[again]))
+            per_video[one.video] = mean(found[again].tolist())
+            novel.append(mean(found[away == NOVEL].tolist()))
+        nothing = "no view that was given is shown again"
+        reasons: dict[int | None, str] = {v: nothing for v, x in per_video.items() if x != x}
+        value = mean(per_video.values())
+        if per_video and value != value:
+            reasons[None] = nothing
+        by_lag = torch.where(seen > 0, total / seen.clamp(min=1), torch.nan)
+        lags = torch.tensor(self.edges[:-1], dtype=torch.float64)
+        curves = {"by_lag": by_lag, "frames_by_lag": seen, "lags": lags}
+        extras = {"novel": mean(novel), "frames": float(seen.sum())}
+        return self.answer(value, per_video, reasons=reasons, curves=curves, extras=extras)
+
+    def provenance(self) -> dict[str, Any]:
+        """See `VideoMetric`."""
+        return {**super().provenance(), "edges": list(self.edges)}
+
+
+class PoseRevisitPSNR(PoseRevisit):
+    """PSNR of views that come again against the engine's picture; up, in dB, at most 100.
+
+    See `PoseRevisit`. Read beside `ForcedChoice`: alone it praises blur.
+
+    >>> metric = PoseRevisitPSNR(world=DoomPainter())  # doctest: +SKIP
+    """
+
+    higher_is_better = True
+    plot_upper_bound = 100.0
+
+    def __init__(
+        self,
+        world: Painter,
+        edges: Sequence[float] = LAGS,
+        rate: float | None = 2.0,
+        side: int = 480,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(world, Decibels(), edges, rate, side, **kwargs)
+
+
+class PoseRevisitSSIM(PoseRevisit):
+    """SSIM of views that come again against the engine's picture; up, at most 1.
+
+    See `PoseRevisit`.
+    """
+
+    higher_is_better = True
+    plot_lower_bound = -1.0
+
+    def __init__(
+        self,
+        world: Painter,
+        edges: Sequence[float] = LAGS,
+        rate: float | None = 2.0,
+        side: int = 480,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(world, Structure(), edges, rate, side, **kwargs)
+
+
+class PoseRevisitLPIPS(PoseRevisit):
+    """LPIPS of views that come again from the engine's picture; down, from 0.
+
+    See `PoseRevisit`, and `LPIPS` for the weights.
+    """
+
+    higher_is_better = False
+
+    def __init__(
+        self,
+        world: Painter,
+        net: Net = "alex",
+        weights: str | Path | None = None,
+        random: int | None = None,
+        device: str = "cpu",
+        edges: Sequence[float] = LAGS,
+        rate: float | None = 2.0,
+        side: int = 480,
+        **kwargs: Any,
+    ) -> None:
+        comparison = Perceptual(net, weights, random, device)
+        super().__init__(world, comparison, edges, rate, side, **kwargs)
