@@ -53,7 +53,8 @@ def _rows(number: int, frames: int) -> dict[str, Tensor]:
     instance = torch.zeros(frames, 24, 24, dtype=torch.long)
     instance[:, 2:12, 2:12], instance[:, 14:20, 10:22] = 1, 2
     instance[12:24] = 0
-    return {**made, **rows(number, frames), "instance": instance, "colour": torch.tensor([0, 2]).expand(frames, 2)}
+    colour = torch.tensor([0, 2]).expand(frames, 2)
+    return {**made, **rows(number, frames), "instance": instance, "colour": colour}
 
 
 def truths(frames: Tensor, number: int) -> dict[str, Any]:

@@ -47,7 +47,9 @@ class Panels:
         picture[:, height // 2 :] = chequers
         low = (rows >= height // 3) & (rows < 2 * height // 3)
         thing = low[None, :, None] & (at % 3 == 0)[:, None]
-        return torch.where(thing[..., None], things[at][:, None], picture).permute(0, 3, 1, 2), thing
+        return torch.where(thing[..., None], things[at][:, None], picture).permute(
+            0, 3, 1, 2
+        ), thing
 
     def regions(self, seed: int, number: int, pose: Tensor, size: tuple[int, int]) -> Tensor:
         rows = torch.arange(size[0])[None, :, None].expand(len(pose), -1, size[1])

@@ -83,15 +83,16 @@ class Choices(Measurement):
         surfaces, things = self._family(place, pose, size, "things")
         behind = self.world.regions(*place, pose, size).numpy()
         bare = ~things.any(1)  # the same things stand in all of them
-        masks = [(behind == region) & bare for region in range(_REGIONS)]
-        numbers = [
-            [self._numbers(*one, "surfaces") for one in zip(made, surfaces, mask, strict=True)]
-            for mask in masks
-        ]
         objects, things = self._family(place, pose, size, "surfaces")
-        mask = things.any(1)
-        numbers.append([self._numbers(*x, "objects") for x in zip(made, objects, mask, strict=True)])
-        return np.concatenate(numbers, 1)
+        rows = np.zeros((len(made), self.width - 1))
+        for i, one in enumerate(made):
+            numbers = [
+                self._numbers(one, surfaces[i], (behind[i] == region) & bare[i], "surfaces")
+                for region in range(_REGIONS)
+            ]
+            numbers.append(self._numbers(one, objects[i], things[i].any(0), "objects"))
+            rows[i] = np.concatenate(numbers)
+        return rows
 
     def _family(
         self, place: tuple[int, int], pose: Tensor, size: tuple[int, int], kept: str
@@ -110,7 +111,7 @@ class Choices(Measurement):
 
     def _numbers(
         self, made: np.ndarray, family: np.ndarray, mask: np.ndarray, scope: Scope
-    ) -> Float[np.ndarray, "parts"]:
+    ) -> Float[np.ndarray, " numbers"]:
         """Of a frame in a region; zeros where too little of it is in view."""
         if mask.mean() < _LEAST[scope]:
             return np.zeros(_PARTS)
@@ -155,8 +156,8 @@ class ForcedChoice(VideoMetric):
     is smaller; then the engine's is scaled to it.
 
     Over a video, then over prompts; by lag, pooled, in `curves`. `extras`: `plain`, the same if
-    blur is worth nothing, `any_version`, if all versions are worth 1 (the coarse colours of a room),
-    and `choices`, how many were made.
+    blur is worth nothing, `any_version`, if all versions are worth 1 (a room's coarse colours), and
+    `choices`, how many were made.
 
     Attributes:
         world: paints the places (`cf.data.world.doom.painter.DoomPainter`).
@@ -181,8 +182,6 @@ class ForcedChoice(VideoMetric):
         **kwargs: Any,
     ) -> None:
         self.edges = check_edges(edges)
-        if scope not in _LEAST:
-            raise ValueError(f"scope={scope} must be surfaces or objects")
         if not 2 <= places <= 64 or not 16 <= side <= 480:
             raise ValueError(f"places={places} must lie in 2..64 and side={side} in 16..480")
         super().__init__(Choices(world, places, rate, side), window=None, **kwargs)
@@ -205,9 +204,9 @@ class ForcedChoice(VideoMetric):
             parts = parts[:, :_REGIONS] if self.scope == "surfaces" else parts[:, _REGIONS:]
             sums = parts.sum((0, 1)).tolist()
             for mine, first in zip(values.values(), (0, 3, 5), strict=True):
-                mine[one.video] = _above_chance(*sums[first : first + 2], sums[2])
-            above = parts[..., 0] - parts[..., 1]
-            by_lag = by_lag.index_add(0, at[at >= 0], torch.stack((above, parts[..., 2]), -1).sum(1))
+                mine[one.video] = _above_chance(sums[first], sums[first + 1], sums[2])
+            above = torch.stack((parts[..., 0] - parts[..., 1], parts[..., 2]), -1).sum(1)
+            by_lag = by_lag.index_add(0, at[at >= 0], above)
             choices += float((parts[..., 2] > 0).sum())
         per_video = values.pop("")
         nothing = "no view that was given is shown again, or every place looks the same there"

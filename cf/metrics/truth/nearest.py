@@ -36,8 +36,8 @@ def chosen(
 
     The answers are exchangeable: whoever knows nothing of the truth is as near to any of them, so
     the truth is among the answers that look like the nearest one in their number out of k. Answers
-    that look like the truth are right as it is, and leave less room above chance. A tie with another
-    answer goes to that. A version that looks like the plain one, the first, is left out.
+    that look like the truth are right as it is, and leave less room above chance. A tie with
+    another answer goes to that. A version that looks like the plain one, the first, is left out.
     """
     picked, pixels = made[mask].astype(np.float64), family[:, :, mask].astype(np.float64)
     plain = pixels[:, 0]

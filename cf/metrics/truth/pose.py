@@ -1,4 +1,4 @@
-"""Pose obedience: does the camera look where it was told to, by the nearest of rendered headings."""
+"""Pose obedience: does the camera look where it was told, by the nearest of painted headings?"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -88,8 +88,8 @@ class PoseObedience(VideoMetric):
     frame had shown the view (`cf.data.world.again`): what the model invents has no true picture to
     tell its heading by. Blur leaves it, for a blurred camera may stand right.
 
-    `extras`: `degrees`, by which the nearest heading is turned away, and `near`, the share of frames
-    within one heading of the told one. Pictures are brought to one size as in `ForcedChoice`.
+    `extras`: `degrees`, by which the nearest heading is turned away, and `near`, the share of
+    frames within one heading of the told one. Pictures come to one size as in `ForcedChoice`.
 
     Attributes:
         world: paints the places (`cf.data.world.doom.painter.DoomPainter`).

@@ -10,9 +10,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cf.metrics.base import VideoMetric
-from cf.metrics.full_reference import Comparison, Decibels, Structure
+from cf.metrics.fidelity.full_reference import Comparison, Decibels, Structure
+from cf.metrics.fidelity.perceptual import Net, Perceptual
 from cf.metrics.measurement import Measurement, Seen
-from cf.metrics.perceptual import Net, Perceptual
 from cf.metrics.result import Result, mean
 from cf.metrics.scored import Scored
 from cf.metrics.truth.painter import (
@@ -70,7 +70,7 @@ class AtPose(Measurement):
 
 
 class PoseRevisit(VideoMetric):
-    """A comparison with the engine's picture over revisits: views that were given, left and seen again.
+    """A comparison with the engine's picture over revisits: views given, left, seen again.
 
     Nearness of pose decides what a view is (`cf.data.world.again`), and the lag is the time for
     which it was out of sight. Mean over a video's sampled revisits, then over videos; by lag,
@@ -135,8 +135,6 @@ class PoseRevisitPSNR(PoseRevisit):
     """PSNR of views that come again against the engine's picture; up, in dB, at most 100.
 
     See `PoseRevisit`. Read beside `ForcedChoice`: alone it praises blur.
-
-    >>> metric = PoseRevisitPSNR(world=DoomPainter())  # doctest: +SKIP
     """
 
     higher_is_better = True

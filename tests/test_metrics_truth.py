@@ -1,0 +1,129 @@
+"""Measures against an engine's picture: what the truth, chance, blur and a wrong pose must get."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from metrics_truth import TRUTH, Panels
+from torch import Tensor
+
+from cf.data.world.again import away
+from cf.metrics.base import VideoMetric
+from cf.metrics.truth.choice import ForcedChoice
+from cf.metrics.truth.nearest import chosen
+from cf.metrics.truth.pose import PoseObedience
+from cf.metrics.truth.revisit import PoseRevisitPSNR
+
+FRAMES, SIZE = 24, (32, 48)
+
+
+def test_a_view_is_known_by_its_pose_and_for_how_long_it_was_away() -> None:
+    room, door = [0, 0, 1000], [300, 0, 1000]
+    path = torch.tensor([room, room, door, door, [20, 20, 4], [0, 0, 40], door, room])
+    assert away(path, given=2).tolist() == [0, 0, -2, -1, 3, -2, -1, 3]
+    for start in range(len(path)):
+        assert torch.equal(away(path, 2, start), away(path, 2)[start:])
+    assert away(path, given=8).tolist() == [0] * 8
+    assert away(path.new_zeros(9, 3), given=1).tolist() == [0] * 9, "never out of sight"
+
+
+def test_whoever_knows_nothing_is_right_by_chance_and_ties_cost() -> None:
+    random = np.random.default_rng(0)
+    mask = np.ones((4, 4), bool)
+    above = []
+    for _ in range(800):
+        colours = random.choice([0.1, 0.5, 0.9], (4, 1, 1, 1, 3))  # places often look alike
+        families = np.broadcast_to(colours, (4, 2, 4, 4, 3))
+        best = chosen(random.random((4, 4, 3)), families, mask)
+        above.append((best.right - best.chance, best.room))
+    right, room = np.sum(above, 0)
+    assert abs(right / room) < 0.06
+    far = np.stack([np.zeros((2, 4, 4, 3)), np.ones((2, 4, 4, 3))])
+    assert chosen(np.full((4, 4, 3), 0.5), far, mask).right == 0
+    assert chosen(far[1, 0], far, mask)[:3] == (1, 0.5, 0.5)
+    same = chosen(far[1, 0], far[[1, 1]], mask)
+    assert same.right == same.chance == 1
+    assert same.room == 0
+
+
+def seen(turned: float = 0, of: int = 7) -> tuple[Tensor, dict[str, Tensor]]:
+    """A video of a camera that turns, and what is known of it."""
+    pose = torch.stack([torch.tensor([0, 0, i * 1024 // FRAMES]) for i in range(FRAMES)])
+    truth = {
+        "pose": pose,
+        "away": torch.full((FRAMES,), 24),
+        "given": torch.zeros(FRAMES),
+        "seed": torch.zeros(FRAMES).long(),
+        "number": torch.full((FRAMES,), 7),
+    }
+    panels = Panels()
+    return panels.painted(0, of, panels.turned(pose, turned), SIZE)[0], truth
+
+
+def value(metric: VideoMetric, frames: Tensor, truth: Mapping[str, Tensor]) -> float:
+    metric.update(frames, 0, fps=8, truth=truth)
+    return metric.result().value
+
+
+MAKES: dict[str, Callable[[], VideoMetric]] = {
+    "surfaces": lambda: ForcedChoice(Panels(), rate=None, side=32),
+    "objects": lambda: ForcedChoice(Panels(), "objects", rate=None, side=32),
+    "pose": lambda: PoseObedience(Panels(), rate=None, side=32),
+}
+
+
+@pytest.mark.parametrize("name", MAKES)
+def test_the_truth_has_all_and_what_is_not_the_truth_little(name: str) -> None:
+    video, truth = seen()
+    double = video.repeat_interleave(2, -1).repeat_interleave(2, -2)
+    assert value(MAKES[name](), video, truth) == 1
+    assert value(MAKES[name](), double, truth) > 0.9, "at another resolution"
+    spoilt = {
+        "mirrored": video.flip(-1),
+        "frozen": video[:1].expand_as(video),
+        "turned": seen(turned=15)[0],
+        "grey": torch.full_like(video, 0.5),
+    }
+    for how, frames in spoilt.items():
+        assert value(MAKES[name](), frames, truth) < 0.5, how
+    others = [value(MAKES[name](), seen(of=of)[0], truth) for of in range(8, 16)]
+    assert abs(np.mean(others)) < 0.25
+
+
+def test_revisits_are_compared_by_lag_and_novel_views_apart() -> None:
+    video, truth = seen()
+    dim = torch.where((torch.arange(FRAMES) >= 12).view(-1, 1, 1, 1), video * 0.5, video)
+    waits = torch.tensor([16] * 6 + [-2] * 6 + [64] * 6 + [-1] * 6)
+    metric = PoseRevisitPSNR(Panels(), rate=None)
+    metric.update(dim, 0, fps=8, truth={**truth, "away": waits})
+    result = metric.result()
+    assert result.curves["frames_by_lag"].tolist() == [6, 0, 6, 0, 0, 0]
+    assert result.curves["by_lag"][0] == result.extras["novel"] == 100
+    assert result.curves["by_lag"][2] < 30
+    assert result.value == pytest.approx(float(result.curves["by_lag"][[0, 2]].mean()))
+
+
+@pytest.mark.parametrize("name", TRUTH)
+def test_where_nothing_comes_again_there_is_a_reason_and_no_number(name: str) -> None:
+    video, truth = seen()
+    metric = TRUTH[name]()
+    metric.update(video, 0, fps=8, truth={**truth, "away": torch.full((FRAMES,), -1)})
+    result = metric.result()
+    assert result.value != result.value
+    assert "no view that was given" in result.reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda: ForcedChoice(Panels(), places=1), "places=1 must lie in 2..64"),
+        (lambda: ForcedChoice(Panels(), edges=(3, 2)), r"edges=\[3, 2\]"),
+        (lambda: PoseObedience(Panels(), headings=3), "headings=3 must lie in 4..360"),
+        (lambda: PoseRevisitPSNR(Panels(), side=3), "side=3 must be at least 16"),
+    ],
+)
+def test_bad_settings_are_named(make: Callable[[], Any], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        make()
