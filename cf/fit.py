@@ -224,8 +224,7 @@ def _finish(
         given = setting("checkpoint", folder.path)
         log.info("stream a video: python -m cf.generate %s seconds=20", given)
     else:  # a drawn world's camera steers it
-        given = shlex.quote(f"students={{mine: {quoted(str(folder.path))}}}")
-        log.info("see what it recalls: python -m cf.recall %s", given)
+        log.info("see what it recalls: %s", measuring(settings, folder.path))
 
 
 if __name__ == "__main__":

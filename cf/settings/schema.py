@@ -173,12 +173,16 @@ class Benchmark:
     seed: Seed
     model: dict[str, Any]
     rollout: dict[str, Any]
+    world: dict[str, Any]
     asked: dict[str, Any]
     durations: Annotated[list[Seconds], Form("rising seconds, as in [10,30]")]
 
     @staticmethod
     def contradiction(given: Settings) -> str:
-        """Durations that do not rise, in words."""
+        """A world that the suite does not take, or durations that do not rise, in words."""
+        wanted, data = given["world"].get("of"), given["asked"].get("data") or {}
+        if wanted and (data.get("world") or {}).get("_target_") != wanted:
+            return "only suite=recall and suite=world take a world; leave world= out"
         times = given["durations"]
         if not times or any(a >= b for a, b in pairwise(times)):
             return f"durations={times} must be rising seconds above 0: durations=[10,30]"
