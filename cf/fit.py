@@ -14,13 +14,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from cf.files.atomic import DiskFullError, disk_is_full
 from cf.files.output_folder import sweeps
+from cf.runs.next_command import measuring
 from cf.runs.phases import Phases
 from cf.runs.resumption import newest, steps_in
 from cf.runs.run_folder import RunFolder
 from cf.runs.trusted_run import vet_run
 from cf.settings.build import Settings, build, plain, told
 from cf.settings.command_line import command
-from cf.settings.literal import quoted
 from cf.system.shell import resuming, setting
 from cf.system.signals import Stop, Stopped, heard, status
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -26,6 +25,7 @@ from cf.metrics.truth.painter import (
     place_of,
     shrunk,
 )
+from cf.system.opencv import cv2
 
 Scope = Literal["surfaces", "objects"]
 _REGIONS = 3

@@ -1,0 +1,54 @@
+"""The last line of a training names a command that works; a world goes with its suites."""
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from cf.paths import CONFIG_DIR
+from cf.runs.next_command import measuring
+from cf.settings.build import plain
+from cf.settings.schema import Benchmark
+
+
+def composed(root: str, *given: str) -> dict[str, Any]:
+    with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
+        return plain(compose(root, list(given)))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        ("data=doom",),
+        ("data=doom_return", "camera_control@data.world.control=action", "data.world.grid=[1,3]"),
+        ("data=doom", "data.size=[32,48]", "camera_path@data.world.path=tour"),
+        ("data=walk", "model=walk"),
+        ("data=rooms", "model=rooms"),
+    ],
+)
+def test_a_run_is_measured_on_worlds_like_its_own(data: tuple[str, ...], tmp_path: Path) -> None:
+    fit = composed("fit", "model=doom", "~callbacks", "folder=x", *data)
+    words = shlex.split(measuring(fit, tmp_path / "a run"))
+    root = words[2].removeprefix("cf.")
+    assert words[:2] == ["python", "-m"]
+    asked = composed(root, *words[3:])
+    assert str(tmp_path / "a run") in str(asked)
+    world = asked["data"] if root == "recall" else asked["asked"]["data"]
+    for key in ("size", "fps"):
+        assert world[key] == fit["data"][key]
+    mine, theirs = fit["data"]["world"], world["world"]
+    assert theirs["_target_"] == mine["_target_"]
+    if "control" in mine:
+        assert theirs["grid"] == mine["grid"]
+        for key in ("control", "path"):
+            assert theirs[key]["_target_"] == mine[key]["_target_"]
+
+
+def test_a_world_is_refused_by_suites_that_have_their_own() -> None:
+    for suite in ("recall", "world"):
+        asked = composed("benchmark", f"suite={suite}", "world=doom")
+        assert Benchmark.contradiction(asked) == ""
+    asked = composed("benchmark", "suite=smoke", "world=doom")
+    assert "only suite=recall and suite=world take a world" in Benchmark.contradiction(asked)
