@@ -82,7 +82,7 @@ class Choices(Measurement):
         """Of every asked frame."""
         surfaces, things = self._family(place, pose, size, "things")
         behind = self.world.regions(*place, pose, size).numpy()
-        bare = ~things.any(1)  # the same things stand in all of them
+        bare = ~things[:, -1]  # the same things stand in all of them
         objects, things = self._family(place, pose, size, "surfaces")
         rows = np.zeros((len(made), self.width - 1))
         for i, one in enumerate(made):
