@@ -10,6 +10,7 @@ from metrics_truth import TRUTH, Panels
 from torch import Tensor
 
 from cf.data.world.again import away
+from cf.evaluation.truth_matrix import TRUTH_DUTIES, WRONG, TruthMatrix
 from cf.metrics.base import VideoMetric
 from cf.metrics.truth.choice import ForcedChoice
 from cf.metrics.truth.nearest import chosen
@@ -113,6 +114,22 @@ def test_where_nothing_comes_again_there_is_a_reason_and_no_number(name: str) ->
     result = metric.result()
     assert result.value != result.value
     assert "no view that was given" in result.reasons[0]
+
+
+@pytest.mark.slow
+def test_each_measure_answers_for_what_it_says() -> None:
+    pytest.importorskip("vizdoom")
+    matrix = TruthMatrix(videos=3, seconds=12)
+    matrix.measure()
+    wrong = []
+    for row, duty in TRUTH_DUTIES.items():
+        assert matrix.values[row, "truth"] == pytest.approx(duty.right), row
+        for name, value in ((name, matrix.values[row, name]) for name in WRONG):
+            if name in duty.charge and not value <= duty.charge[name]:
+                wrong.append(f"{row} must fall to {duty.charge[name]} under {name}, has {value}")
+            if name in duty.still and not abs(value - duty.right) <= 0.1:
+                wrong.append(f"{row} must keep still under {name}, has {value}")
+    assert not wrong
 
 
 @pytest.mark.parametrize(

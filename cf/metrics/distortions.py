@@ -115,10 +115,11 @@ def blur(scene: Scene, strength: float, random: torch.Generator) -> Video:
     """Ever more blur, of a deviation of up to 1/8 of the picture."""
     radius = strength * scene.side / 8 * scene.ramp().flatten()
     pairs = zip(scene.video, radius.tolist(), strict=True)
-    return torch.stack([_blurred(frame, sigma) for frame, sigma in pairs])
+    return torch.stack([blurred(frame, sigma) for frame, sigma in pairs])
 
 
-def _blurred(frame: Float[Tensor, "3 h w"], sigma: float) -> Float[Tensor, "3 h w"]:
+def blurred(frame: Float[Tensor, "3 h w"], sigma: float) -> Float[Tensor, "3 h w"]:
+    """By a Gaussian of so many pixels."""
     if sigma < 0.1:
         return frame
     reach = min(math.ceil(3 * sigma), min(frame.shape[-2:]) - 1)
