@@ -4,6 +4,8 @@ import json
 import os
 import pickle
 import re
+import struct
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -433,3 +435,34 @@ def test_the_weights_of_the_peers_load(reference: Path) -> None:
     )
     load_into(network, state, "wan_tiny.safetensors")
     assert same(dict(network.state_dict()), load_file(reference / "wan_tiny.safetensors"))
+
+
+_TWO_GIGABYTES = b"J" + struct.pack("<i", 2 * 10**9)
+BOMBS = {
+    "builtins.bytearray": b"cbuiltins\nbytearray\n" + _TWO_GIGABYTES + b"\x85R",
+    "__builtin__.bytearray": b"c__builtin__\nbytearray\n" + _TWO_GIGABYTES + b"\x85R",
+    "_codecs.encode": b"c_codecs\nencode\nX\x01\x00\x00\x00aX\x03\x00\x00\x00hex\x86R",
+    "torch._utils._rebuild_device_tensor_from_cpu_tensor": (
+        b"ctorch._utils\n_rebuild_device_tensor_from_cpu_tensor\n)R"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+@pytest.mark.parametrize("old", [False, True])
+def test_a_pickle_takes_no_memory_that_its_file_does_not_have(
+    tmp_path: Path, state: State, name: str, old: bool
+) -> None:
+    """PyTorch itself calls these, also where it reads weights only."""
+    whole, file = tmp_path / "whole.pt", tmp_path / "bomb.pt"
+    torch.save(state, whole, _use_new_zipfile_serialization=not old)
+    bomb = b"\x80\x02" + BOMBS[name] + b"."
+    if old:
+        file.write_bytes(bomb)
+    else:
+        with zipfile.ZipFile(whole) as source, zipfile.ZipFile(file, "w") as target:
+            for one in source.infolist():
+                mine = one.filename.endswith("data.pkl")
+                target.writestr(one.filename, bomb if mine else source.read(one))
+    with pytest.raises(CheckpointError, match=f"nothing in it was run: .* it names {name};"):
+        load_weights(file)

@@ -3,6 +3,7 @@
 import pickle
 import sys
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -221,7 +222,7 @@ def test_a_file_with_code_is_refused_and_nothing_is_run(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save({"a": torch.zeros(1), "b": Evil()}, "evil.pth")
-    with pytest.raises(ValueError, match="nothing in it was run"):
+    with pytest.raises(ValueError, match=r"nothing in it was run"):
         read_state(Path("evil.pth"))
     assert not Path("touched").exists()
     torch.save({"a": torch.zeros(1), "epoch": 3}, "more.pth")
@@ -231,3 +232,22 @@ def test_a_file_with_code_is_refused_and_nothing_is_run(
         Path(name).write_bytes(Path("more.pth").read_bytes()[:100])
         with pytest.raises(ValueError, match=f"{name} cannot be read as weights"):
             read_state(Path(name))
+
+
+def test_a_script_takes_no_memory_that_its_file_does_not_have(tmp_path: Path) -> None:
+    """A tensor of more numbers than are stored; a file in which they are packed."""
+    script, bomb = tmp_path / "script.pt", tmp_path / "bomb.pt"
+    with warnings.catch_warnings(action="ignore"):  # TorchScript is deprecated, and published
+        torch.jit.save(torch.jit.trace(torch.nn.Linear(128, 64), torch.zeros(1, 128)), script)
+    assert read_state(script)["weight"].shape == (64, 128)
+    for packing in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        with zipfile.ZipFile(script) as source, zipfile.ZipFile(bomb, "w", packing) as target:
+            for one in source.infolist():
+                content = source.read(one)
+                if packing == zipfile.ZIP_STORED:
+                    content = content.replace(b"(K@K\x80t", b"(K\xffK\x80t")
+                elif "/data/" in one.filename:
+                    content = bytes(len(content))
+                target.writestr(one.filename, content)
+        with pytest.raises(ValueError, match=r"nothing in it was run: .*(numbers|packed again)"):
+            read_state(bomb)

@@ -109,6 +109,9 @@ NAMINGS: dict[str, Naming] = {
     "diffsynth": spelt("pipe.dit.", "lora_A.default.weight", "lora_B.default.weight"),
     "student": spelt("generator.model.", "lora_A.weight", "lora_B.weight"),
     "kohya": spelt("lora_unet_", "lora_down.weight", "lora_up.weight", flat),
+    "kohya of VideoX-Fun": spelt("lora_unet__", "lora_down.weight", "lora_up.weight", flat),
+    "an adapter of any name": spelt(PEFT, "lora_A.mine (2).weight", "lora_B.mine (2).weight"),
+    "a pipeline": spelt("pipe.transformer.", "lora_A.weight", "lora_B.weight", to_diffusers_name),
     "lycoris": spelt("lycoris_", "lora_down.weight", "lora_up.weight", flat),
     "kohya on diffusers": spelt(
         "lora_unet_", "lora_down.weight", "lora_up.weight", lambda m: flat(to_diffusers_name(m))
@@ -392,6 +395,10 @@ def test_what_has_no_place_is_refused(
     ("config", "message"),
     [
         ({"peft_type": "LOHA"}, "peft_type=LOHA; merge it"),
+        ({"init_lora_weights": "another"}, "changes the weights that are updated; save it"),
+        ({"use_qalora": True}, "says use_qalora=True, which is no sum of B A"),
+        ({"alora_invocation_tokens": [1]}, "alora_invocation_tokens"),
+        ({"lora_alpha": None}, r"says alpha=nan of .*; give weights.lora_alpha"),
         ({"init_lora_weights": "pissa_niter_4"}, "changes the weights that are updated; save it"),
         ({"fan_in_fan_out": True}, "fan_in_fan_out=true"),
         ({"layer_replication": [[0, 1]]}, "layer_replication"),
@@ -419,6 +426,13 @@ def test_a_model_in_the_place_of_an_update_is_refused(tmp_path: Path, base: Path
     for file in (base, tmp_path / "network.safetensors"):
         with pytest.raises(CheckpointError, match=r"holds whole weights, .* and no update of any"):
             load_weights(base, lora=file)
+
+
+def test_whole_numbers_are_no_update(tmp_path: Path, base: Path, factors: Any) -> None:
+    state = load_file(written(tmp_path / "x", factors, NAMINGS["peft"]))
+    save_file({name: x.to(torch.int8) for name, x in state.items()}, tmp_path / "l.safetensors")
+    with pytest.raises(CheckpointError, match=r"as torch\.int8, which are no numbers of an update"):
+        load_weights(base, lora=tmp_path / "l.safetensors")
 
 
 def test_a_folder_of_peft_with_a_pickle(tmp_path: Path, base: Path, factors: Any) -> None:

@@ -36,10 +36,21 @@ FILES = {
     "intra.mov": ("mjpeg", {}),
     "old.flv": ("flv", {"g": "20"}),
     "old.wmv": ("wmv2", {"g": "20"}),
+    "h264.asf": H264,
+    "h264.h264": H264,
+    "hevc.hevc": HEVC,
     "small.gif": ("gif", {}),
     "small.apng": ("apng", {}),
 }
-CUT_LATE = {"small.gif", "small.apng", "h264.avi", "mpeg4.avi"}  # made whole only
+CUT_LATE = {
+    "small.gif",
+    "small.apng",
+    "h264.avi",
+    "mpeg4.avi",
+    "h264.asf",
+    "h264.h264",
+    "hevc.hevc",
+}  # made whole only
 
 
 def picture(index: int) -> np.ndarray:
@@ -129,6 +140,16 @@ def test_a_file_that_begins_between_key_frames(name: str, tmp_path: Path) -> Non
     assert 20 <= len(own) < COUNT
 
 
+@pytest.mark.parametrize("name", ["h264.ts", "mpeg2.ts", "mpeg2.mpg", "h264.flv", "h264.h264"])
+def test_a_file_that_was_cut_off(name: str, tmp_path: Path) -> None:
+    """A decoder guesses the rest of the last picture, from what it has seen before."""
+    whole = encoded(tmp_path / name, *FILES[name]).read_bytes()
+    for part in (0.83, 0.87, 0.91, 0.95):
+        late = tmp_path / f"{part}_{name}"
+        late.write_bytes(whole[: round(part * len(whole))])
+        assert len(holds(late, (8.0,))) <= COUNT
+
+
 @pytest.mark.parametrize("name", ["h264.ts", "mpeg2.ts", "mpeg2.mpg"])
 def test_joined_files_show_all_their_pictures(name: str, tmp_path: Path) -> None:
     path = encoded(tmp_path / name, *FILES[name])
@@ -153,7 +174,9 @@ def test_a_file_of_fragments(flags: str, tmp_path: Path) -> None:
     assert len(holds(path)) == COUNT
 
 
-@pytest.mark.parametrize("name", ["h264.mp4", "h264.flv", "small.gif", "vp9.webm", "mpeg4.avi"])
+@pytest.mark.parametrize(
+    "name", ["h264.mp4", "h264.flv", "small.gif", "vp9.webm", "mpeg4.avi", "h264.h264"]
+)
 @pytest.mark.parametrize("rate", [15, 24, 30])
 def test_the_rate_of_a_file_shows_each_picture_once(name: str, rate: int, tmp_path: Path) -> None:
     path = encoded(tmp_path / name, *FILES[name], rate=rate)

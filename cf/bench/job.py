@@ -20,6 +20,7 @@ from cf.bench.measures import Panel, States, build_metrics
 from cf.bench.store import ROW, SHEET, STATES, VIDEO, Store
 from cf.bench.tasks.base import SLACK, Asked, Item, Take, Terms
 from cf.files.atomic import disk_is_full
+from cf.files.pickled import load_tensors
 from cf.metrics.measurement import digest
 from cf.metrics.scored import Fault
 from cf.settings.build import Settings, build
@@ -288,6 +289,6 @@ def _items(settings: str) -> tuple[Item, ...]:
 
 def load_states(folder: Path) -> dict[float, States]:
     """The metrics' states of a finished job, by seconds."""
-    states: dict[float, States] = torch.load(folder / STATES, weights_only=True)
+    states: dict[float, States] = load_tensors(folder / STATES)
     assert all(math.isfinite(seconds) for seconds in states)
     return states

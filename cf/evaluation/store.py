@@ -13,6 +13,7 @@ from torch import Tensor
 
 from cf.evaluation.videos import Listed
 from cf.files.atomic import replacing, write_text
+from cf.files.pickled import load_tensors
 from cf.metrics.base import VideoMetric
 
 State = dict[str, list[Tensor]]
@@ -61,7 +62,7 @@ class Store:
 
     def state(self, video: Listed, metric: VideoMetric) -> dict[str, Tensor]:
         """What was kept."""
-        kept: dict[str, Tensor] = torch.load(self._states(video, metric), weights_only=True)
+        kept: dict[str, Tensor] = load_tensors(self._states(video, metric))
         return kept
 
     def _states(self, video: Listed, metric: VideoMetric) -> Path:

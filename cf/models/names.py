@@ -11,7 +11,7 @@ _INSIDE = (
 )
 _LEADING = (
     *("base_model.model.", "diffusion_model.", "transformer.", "model.", "module."),
-    *("pipe.dit.", "dit.", "net.", "network.", "unet."),
+    *("pipe.", "dit.", "net.", "network.", "unet."),
 )
 _ROOT = "patch_embedding.weight"
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cf.files.pickled import load_tensors
 from cf.models.names import networks
 from cf.models.stored import CheckpointError, State, Stored, shown, some
 
@@ -75,8 +76,7 @@ def read_pickle(file: Path, container: str | None, default: Sequence[str]) -> St
 def _loaded(file: Path) -> Any:
     try:
         zipped = zipfile.is_zipfile(file)
-        with torch.serialization.safe_globals(_INERT):  # type: ignore[arg-type]
-            return torch.load(file, map_location="cpu", weights_only=True, mmap=zipped)
+        return load_tensors(file, _INERT, mmap=zipped)
     except pickle.UnpicklingError as error:
         code = re.search(r"(?:GLOBAL|global) `?([\w.]+)", str(error))
         if code is None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from cf.models.names import bare_name, is_diffusers, to_diffusers_name, to_wan_name
 from cf.models.stored import CheckpointError, shown
 
-_ADAPTER = r"(?:\.(?!(?:weight|bias)$)([\w-]+))?"
+_ADAPTER = r"(?:\.(?!(?:weight|bias)$)([^.]+))?"
 _DOWN = r"\.(?:lora_A|lora_down|lora\.down|lora_linear_layer\.down)" + _ADAPTER
 _UP = r"\.(?:lora_B|lora_up|lora\.up|lora_linear_layer\.up)" + _ADAPTER
 _PARTS = tuple(
@@ -48,7 +48,7 @@ _ELSEWHERE = (
     (("clip", "image_encoder", "lora_image"), "the image encoder (CLIP)"),
 )
 _IMAGE = ("k_img", "v_img", "img_emb", "add_k_proj", "add_v_proj", "image_embedder")
-_FLAT = ("lora_unet_", "lora_transformer_", "lycoris_", "lora_")
+_FLAT = ("lora_unet__", "lora_unet_", "lora_transformer_", "lycoris_", "lora_")
 
 
 def part_of(name: str) -> tuple[str, str, str | None]:

@@ -15,7 +15,8 @@ from cf.models.weight_files import read_json
 
 _HEADERS = ("lora_adapter_metadata", "peft_config", "adapter_config", "lora_config", "config")
 _ALPHAS = ("lora_alpha", "alpha", "network_alpha", "ss_network_alpha")
-_CHANGES_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
+_LEAVES_BASE = ("", "none", "true", "false", "gaussian", "eva", "orthogonal")
+_OTHER_SUMS = ("use_qalora", "use_bdlora", "alora_invocation_tokens", "arrow_config")
 _LONGEST, _MOST_REPEATS = 200, 3
 
 
@@ -122,7 +123,7 @@ def _of_peft(config: Mapping[str, Any], file: Path, given: float | None) -> Scal
     return Scale(
         file,
         given,
-        None if alpha is None else _number(alpha),
+        _number(alpha) if "lora_alpha" in config else None,
         None if rank is None else _number(rank),
         _truth(config.get("use_rslora")),
         alphas,
@@ -149,9 +150,10 @@ def _in_header(said: Mapping[str, Any]) -> dict[str, Any]:
 def _refuse_other_methods(config: Mapping[str, Any], source: Path) -> None:
     kind = str(config.get("peft_type") or "LORA").rpartition(".")[2]
     start = str(config.get("init_lora_weights", "")).lower()
+    other = next((name for name in _OTHER_SUMS if config.get(name)), None)
     if kind.upper() != "LORA":
         why = f"peft_type={kind}; merge it into the weights by PEFT, and give those"
-    elif start.startswith(_CHANGES_BASE):
+    elif start not in _LEAVES_BASE:
         why = (
             f"init_lora_weights={start}, which changes the weights that are updated; save it by "
             "PEFT with path_initial_model_for_weight_conversion"
@@ -160,6 +162,8 @@ def _refuse_other_methods(config: Mapping[str, Any], source: Path) -> None:
         why = "fan_in_fan_out=true, for weights that are stored transposed, as Wan's are not"
     elif config.get("layer_replication"):
         why = "layer_replication, which makes a deeper model; merge it by PEFT"
+    elif other is not None:
+        why = f"{other}={config[other]!r:.60}, which is no sum of B A; merge it by PEFT, if it can"
     else:
         return
     raise CheckpointError(f"{source} says {why}")

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cf.files.pickled import load_tensors
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -59,13 +61,11 @@ def steps_in(checkpoint: Path | None) -> int:
 
 def _weights(checkpoint: Path) -> Mapping[str, Tensor] | None:
     """The weights in a checkpoint; None if it is damaged or holds code, which is not run."""
-    import torch
-
     try:
         with zipfile.ZipFile(checkpoint) as file:
             if file.testzip() is not None:  # whole, but with other bytes than were written
                 return None
-        saved = torch.load(checkpoint, map_location="cpu", mmap=True, weights_only=True)
+        saved = load_tensors(checkpoint, mmap=True)
     except (RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile, zlib.error):
         return None
     state: Mapping[str, Tensor] = saved.get("state_dict", {}) if isinstance(saved, dict) else {}

@@ -21,6 +21,7 @@ MOST_PIXELS = 2**26
 """Of a picture, so that a header cannot ask for more memory than there is; 8K has half of it."""
 MOST_STRETCHED = 40
 """Times that one side of a picture may be as long as the other."""
+_MOST_DELAYED = 8  # frames that are shown after one that was cut off, and stand before it
 _FORMATS = (
     "mov,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,h264,hevc,vc1,obu,ivf,flv,live_flv,asf,ogg,"
     "gif,apng,nut,mxf,dv,rm,wtv,swf,yuv4mpegpipe,webp,webp_pipe"
@@ -112,10 +113,20 @@ def _main_stream(container: InputContainer, path: Path) -> VideoStream:
 def decoded(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
     """Frames from the container's position on.
 
-    A damaged packet at the end of the file was cut off and is left out; one inside, as where files
-    were joined, is decoded as far as it goes. What a decoder refuses before the first frame, since
-    a cut removed what it refers to, is passed over.
+    What is damaged at the end of the file was cut off and is left out; what is damaged inside, as
+    where files were joined, is decoded as far as it goes. What a decoder refuses before the first
+    frame, since a cut removed what it refers to, is passed over.
     """
+    waiting: list[VideoFrame] = []
+    for frame in _all_decoded(container, stream):
+        waiting.append(frame)
+        while waiting and (len(waiting) > _MOST_DELAYED or not waiting[0].is_corrupt):
+            yield waiting.pop(0)
+    yield from (frame for frame in waiting if not frame.is_corrupt)
+
+
+def _all_decoded(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
+    """Frames, among them those at the end of which a decoder had to guess a part."""
     waiting: Packet[VideoStream] | None = None
     begun = False
     for packet in container.demux(stream):

@@ -7,6 +7,8 @@ from itertools import pairwise
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
+_BARE = {"h264", "hevc", "vvc", "m4v", "mpegvideo", "vc1", "obu"}
+"""Streams without a container, whose mean rate is FFmpeg's default, not what the stream says."""
 _TOLD_BY_HEADER = {"matroska", "avi", "asf"}
 """Containers whose header says how long the video is; others are estimated from what is there."""
 
@@ -154,6 +156,8 @@ class _Seen:
 
 def _rates(stream: VideoStream) -> tuple[float, ...]:
     told = (stream.average_rate, stream.guessed_rate, stream.base_rate)
+    if stream.container.format.name in _BARE:
+        told = (stream.guessed_rate, *told)
     rates = (float(rate) for rate in told if rate)
     return tuple(rate for rate in dict.fromkeys(rates) if 1e-6 < rate < 1e6)
 

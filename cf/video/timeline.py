@@ -37,6 +37,7 @@ _BACK = (0.0, 2.0, 10.0)  # seconds before a clip at which a key frame is looked
 _JUMP = 10.0  # seconds between two pictures of a stream after which its clock was set anew
 _BACKWARDS = 0.25  # seconds; less is a broken clock, more a clock that was set anew
 _SEEKABLE = {"mov", "matroska", "mpegts", "flv", "asf", "avi", "mpeg", "ogg", "nut", "mxf"}
+_BY_DECODING = {"avi", "asf"}  # containers that keep decoding times only
 _STREAMED = {"mpegts", "mpeg", "flv", "ogg"}  # of these, files are joined and cut like text
 
 
@@ -98,13 +99,13 @@ def _timeline(path: str, bytes_there: int, changed: int) -> Timeline:
         kind = container.format.name.split(",")[0]
         packets = None if first.pts is None else indexed(container, stream, kind, bytes_there)
         codec = stream.codec_context
-        delays = codec.codec.reorder and (kind == "avi" or codec.has_b_frames)
+        delays = codec.codec.reorder and (kind in _BY_DECODING or codec.has_b_frames)
         tick, origin = time_base(stream), first.pts or 0
     if packets is None:
         with opened(path) as (container, stream):
             packets = scanned(container, stream)
-    # Where only decoding times are kept, as in avi, display times are these, sorted.
-    by_decoding = bool(delays and (kind == "avi" or not packets.reordered))
+    # Where only decoding times are kept, display times are these, sorted.
+    by_decoding = bool(delays and (kind in _BY_DECODING or not packets.reordered))
     trusted = first.pts is not None and kind in _SEEKABLE and not by_decoding and packets.ordered
     trusted = trusted and (kind not in _STREAMED or packets.widest_gap * tick < _JUMP / 2)
     times: list[float] | None = None

@@ -1,5 +1,6 @@
 """Published files of weights, read without running anything that is in them."""
 
+import math
 import pickle
 import zipfile
 from collections import OrderedDict
@@ -11,6 +12,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
+
+from cf.files.pickled import load_tensors
 
 State = dict[str, Tensor]
 
@@ -38,7 +41,7 @@ def read_state(path: Path) -> State:
         elif _is_script(path):
             state = _read_script(path)
         else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            state = load_tensors(path)
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
         raise ValueError(
             f"{path} cannot be read as weights, and nothing in it was run: {error}; copy it again"
@@ -88,13 +91,18 @@ class _Unpickler(pickle.Unpickler):
     def persistent_load(self, pid: Any) -> Tensor:
         _, storage, key, *_ = pid
         dtype = _STORAGES[storage]
-        data = self.archive.read(f"{self.top}/data/{key}")
+        entry = self.archive.getinfo(f"{self.top}/data/{key}")
+        if entry.file_size > entry.compress_size:  # PyTorch never packs what it stores
+            raise pickle.UnpicklingError(f"{entry.filename} was packed again")
+        data = self.archive.read(entry)
         return torch.frombuffer(bytearray(data), dtype=dtype) if data else torch.empty(0).to(dtype)
 
 
 def _tensor(
     storage: Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any
 ) -> Tensor:
+    if math.prod(size) > storage.numel():
+        raise pickle.UnpicklingError(f"a tensor of {tuple(size)} has {storage.numel()} numbers")
     return torch.as_strided(storage, size, stride, offset).clone()
 
 

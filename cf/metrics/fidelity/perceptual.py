@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from cf.files.pickled import load_tensors
 from cf.metrics.extractors.lookup import find
 from cf.metrics.fidelity.full_reference import FullReference
 
@@ -58,7 +59,7 @@ class Perceptual:
             network: nn.Module = lpips.LPIPS(net=self.net, pnet_rand=True, verbose=False)
         if self.file is not None:
             backbone: Any = network.net
-            _fill(backbone, torch.load(self.file.path, map_location="cpu", weights_only=True))
+            _fill(backbone, load_tensors(self.file.path))
         return network.eval().requires_grad_(False).to(self.device)
 
     def __call__(

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torchvision.models.optical_flow import RAFT, raft_large
 
+from cf.files.pickled import load_tensors
 from cf.metrics.motion.flow import Field, Flow, Picture
 from cf.system.opencv import cv2
 
@@ -114,7 +115,7 @@ _RENAMED = (
 
 @lru_cache(maxsize=2)
 def _network(weights: Path, sha256: str, device: str) -> RAFT:
-    state = torch.load(weights, map_location="cpu", weights_only=True)
+    state = load_tensors(weights)
     network = raft_large(weights=None)
     try:
         network.load_state_dict(torchvision_names(state))
