@@ -483,6 +483,36 @@ def test_hashes_of_exports_in_either_order_still_hold(tmp_path: Path, state: Sta
     assert not any(is_same(file, sha) for sha in recorded)
 
 
+def test_a_scale_that_is_lost_is_told(tmp_path: Path, state: State) -> None:
+    stored = dict(state)
+    for name in ("blocks.0.ffn.0", "blocks.0.ffn.2"):
+        stored[f"{name}.weight"] = state[f"{name}.weight"].to(torch.float8_e4m3fn)
+    save_file(stored, tmp_path / "plain")  # cast, as some are
+    assert load_weights(tmp_path / "plain")
+    save_file({**stored, "blocks.0.ffn.2.scale_weight": torch.ones(1)}, tmp_path / "x")
+    with pytest.raises(
+        CheckpointError, match=r"holds blocks.0.ffn.0.weight in 8 bits without a sc"
+    ):
+        load_weights(tmp_path / "x")
+
+
+def test_an_image_encoder_has_patches_too(tmp_path: Path) -> None:
+    save_file({"visual.patch_embedding.weight": torch.zeros(8, 3, 2, 2)}, tmp_path / "x")
+    with pytest.raises(CheckpointError, match=r"is an image encoder \(CLIP\)"):
+        load_weights(tmp_path / "x")
+
+
+def test_no_checkpoint_of_a_training_is_taken_for_a_network(tmp_path: Path, state: State) -> None:
+    saved = {f"network.{name}": x for name, x in state.items()}
+    saved |= {f"average.network.{name}": x for name, x in state.items()}
+    file = tmp_path / "step=00000002.ckpt"
+    torch.save({"pytorch-lightning_version": "2.6", "state_dict": saved}, file)
+    with pytest.raises(
+        CheckpointError, match=r"from which a training goes on, .*; give that run's"
+    ):
+        load_weights(file)
+
+
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     """A run's folder with a network that draws pixels, and a checkpoint to go on from."""

@@ -101,7 +101,8 @@ def _loaded(file: Path) -> Any:
 def _refuse_training(file: Path, loaded: Mapping[str, Any]) -> None:
     """Refuse a training's own checkpoint, whose networks are not what the training made."""
     names = loaded.get("state_dict")
-    if not isinstance(names, Mapping) or not any(str(n).startswith("student.") for n in names):
+    own = ("student.", "average.network.")  # of a distillation, of a training from nothing
+    if not isinstance(names, Mapping) or not any(str(n).startswith(own) for n in names):
         return
     export = file.absolute().parent.parent / "network.safetensors"
     remedy = f"give {export}" if export.is_file() else "give that run's network.safetensors"

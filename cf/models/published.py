@@ -39,6 +39,8 @@ def published(
     if is_diffusers(weights):
         weights = {to_wan_name(name): weight for name, weight in weights.items()}
         made = {to_wan_name(name): make for name, make in made.items()}
+    if weights["patch_embedding.weight"].ndim == 4:  # of pictures
+        raise not_a_transformer(stored.state, path)
     refuse_other_transformer(weights, path)
     within = Stored(inner, stored.said, stored.file)
     return weights, made, read_updates(within, weights, 1.0, alpha) if inner else {}

@@ -80,6 +80,12 @@ def unquantised(stored: Stored, state: State) -> tuple[State, dict[str, Make]]:
             made[name] = make
         elif weight.dtype in _EIGHT_BIT_FLOATS:
             made[name] = Tensor.float
+    bare = [n for n, x in state.items() if x.dtype in _EIGHT_BIT_FLOATS and n not in scales]
+    if scales and (lost := [n for n in bare if n.endswith(".weight") and state[n].ndim == 2]):
+        raise CheckpointError(
+            f"{stored.file} holds {some(lost)} in 8 bits without a scale, while "
+            f"{some(list(scales))} have theirs; copy the file again, or {_REMEDY}"
+        )
     used = set(scales.values())
     for name, weight in state.items():
         ignored = name.endswith((*_OF_ACTIVATIONS, ".comfy_quant")) or name == "scaled_fp8"
