@@ -59,10 +59,10 @@ def _named(path: Path) -> Iterator[str]:
     archive = torch._C.PyTorchFileReader(str(path))
     if (size := archive.get_record_size("data.pkl")) > _MOST_BYTES:
         raise pickle.UnpicklingError(f"the description of its tensors has {size} bytes")
-    yield from _names(io.BytesIO(archive.get_record("data.pkl")))
+    yield from _names(archive.get_record("data.pkl"))
 
 
-def _names(file: io.BufferedIOBase) -> Iterator[str]:
+def _names(file: bytes | io.BufferedReader) -> Iterator[str]:
     try:
         for code, value, _ in pickletools.genops(file):
             if code.name in ("GLOBAL", "INST"):

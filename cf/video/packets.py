@@ -155,9 +155,9 @@ class _Seen:
 
 
 def _rates(stream: VideoStream) -> tuple[float, ...]:
-    told = (stream.average_rate, stream.guessed_rate, stream.base_rate)
+    told = [stream.average_rate, stream.guessed_rate, stream.base_rate]
     if stream.container.format.name in _BARE:
-        told = (stream.guessed_rate, *told)
+        told = [stream.guessed_rate, *told]
     rates = (float(rate) for rate in told if rate)
     return tuple(rate for rate in dict.fromkeys(rates) if 1e-6 < rate < 1e6)
 
