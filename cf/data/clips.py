@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, TypedDict
+from typing import Literal, NamedTuple, TypedDict
 
 import numpy as np
 import torch
@@ -17,10 +17,13 @@ from tqdm import tqdm
 
 from cf.files.text import text_of
 from cf.types import Video
+from cf.video.cuts import shots_of
 from cf.video.listing import SUFFIXES, listed_in, shown
 from cf.video.reader import UnreadableVideo, probe, read_frames
 
+Cuts = Literal["keep", "split"]
 _ATTEMPTS = 20
+_ROUNDING = 1e-6  # of a picture
 
 
 class Source(NamedTuple):
@@ -30,12 +33,30 @@ class Source(NamedTuple):
         name: its path inside the folder, with forward slashes.
         pictures: how many pictures it gives at the clips' frame rate.
         prompt: the text of the .txt file beside it; empty without one.
+        shots: first picture and number of pictures of each part that clips may lie in; empty where
+            they may lie anywhere.
     """
 
     name: str
     path: Path
     pictures: int
     prompt: str
+    shots: tuple[tuple[int, int], ...] = ()
+
+    def first(self, place: int, clip_frames: int) -> int:
+        """Where a clip begins, the places where one can begin counted over all shots."""
+        for start, pictures in self.shots:
+            here = pictures - clip_frames + 1
+            if place < here:
+                return start + place
+            place -= here
+        assert not self.shots, "no such place"
+        return place
+
+    def places(self, clip_frames: int) -> int:
+        """How many there are."""
+        parts = self.shots or ((0, self.pictures),)
+        return sum(pictures - clip_frames + 1 for _, pictures in parts)
 
 
 class Batch(TypedDict):
@@ -69,11 +90,12 @@ class Clip(NamedTuple):
 
 
 def survey(
-    folder: Path, clip_frames: int, fps: float, progress: bool = True
+    folder: Path, clip_frames: int, fps: float, progress: bool = True, cuts: Cuts = "keep"
 ) -> tuple[list[Source], dict[str, str]]:
     """Look at every video under a folder: the usable ones by name, and why the others are not.
 
-    A progress bar appears when it takes more than two seconds.
+    A progress bar appears when it takes more than two seconds. With `cuts="split"` clips are to lie
+    within a shot, and a video without a shot that is long enough cannot be used.
 
     Raises:
         ValueError: there is no such folder, or nothing in it can be used; says what to do.
@@ -104,6 +126,15 @@ def survey(
         for name, path, look in zip(names, videos, found, strict=True)
         if isinstance(look, int)
     ]
+    if cuts == "split":
+        bar = tqdm(sources, "finding cuts", leave=False, delay=2, disable=hidden)
+        within = [_within_shots(source, clip_frames, fps) for source in bar]
+        failures |= {
+            source.name: one
+            for source, one in zip(sources, within, strict=True)
+            if isinstance(one, str)
+        }
+        sources = [one for one in within if isinstance(one, Source)]
     if not sources:
         raise ValueError(
             f"not one of the {len(videos)} videos in {folder} can be used:\n{listing(failures)}\n"
@@ -201,7 +232,8 @@ class Clips:
             self._order = turn, shuffled.tolist()
         index = rng.integers(len(self.sources)) if attempt else self._order[1][place]
         source = self.sources[int(index)]
-        return source, int(rng.integers(source.pictures - self.clip_frames + 1))
+        place = int(rng.integers(source.places(self.clip_frames)))
+        return source, source.first(place, self.clip_frames)
 
     def _read(self, source: Source, first: int) -> UInt8[Tensor, "t 3 h w"]:
         kept = self._room_for(source)
@@ -243,6 +275,24 @@ def _look(path: Path, clip_frames: int, fps: float) -> int | str:
     if pictures < clip_frames:
         return f"it lasts {info.duration:.2f} s and a clip {clip_frames / fps:.2f} s"
     return pictures
+
+
+def _within_shots(source: Source, clip_frames: int, fps: float) -> Source | str:
+    """The source with the shots that a clip fits into, or why there is none."""
+    try:
+        shots = shots_of(source.path)
+    except UnreadableVideo as error:
+        return error.reason
+    parts = [
+        (first, min(int(shot.stop * fps + _ROUNDING), source.pictures) - first)
+        for shot in shots
+        for first in (math.ceil(shot.start * fps - _ROUNDING),)
+    ]
+    fit = tuple(part for part in parts if part[1] >= clip_frames)
+    if not fit:
+        longest = max(shot.stop - shot.start for shot in shots)
+        return f"its longest shot lasts {longest:.2f} s and a clip {clip_frames / fps:.2f} s"
+    return source._replace(shots=fit)
 
 
 def _prompt(path: Path) -> str:

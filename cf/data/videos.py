@@ -8,7 +8,7 @@ from typing import Any
 
 from torch.utils.data import DataLoader, Dataset
 
-from cf.data.clips import Batch, Clip, Clips, Source, collate, listing, split, survey
+from cf.data.clips import Batch, Clip, Clips, Cuts, Source, collate, listing, split, survey
 from cf.data.stream import EndlessData
 from cf.system.processes import end_with_parent
 
@@ -30,6 +30,8 @@ class VideoFolder(EndlessData):
         val_clips: clips of a validation pass.
         cache_bytes: decoded frames that training, and likewise validation, may keep in memory per
             process; 0 decodes every time.
+        cuts: "split" finds cuts (TransNetV2, extra `cuts`) and keeps clips within shots; "keep"
+            takes videos as they are.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class VideoFolder(EndlessData):
         val_clips: int = 16,
         seed: int = 0,
         cache_bytes: int = 2**29,
+        cuts: Cuts = "keep",
     ) -> None:
         super().__init__()
         if min(clip_frames, fps, batch_size, val_clips, *size) <= 0 or len(size) != 2:
@@ -59,6 +62,7 @@ class VideoFolder(EndlessData):
         self.clip_frames, self.fps, self.size = clip_frames, fps, (size[0], size[1])
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.val_fraction, self.val_clips, self.cache_bytes = val_fraction, val_clips, cache_bytes
+        self.cuts = cuts
         self.train_sources: list[Source] = []
         self.val_sources: list[Source] = []
         self._unusable: dict[str, str] = {}
@@ -69,11 +73,12 @@ class VideoFolder(EndlessData):
 
         Raises:
             ValueError: the folder is missing or nothing in it can be used; says what to do.
+            ImportError: cuts are to be found and TransNetV2 is not installed.
         """
         if self.train_sources:
             return
         sources, self._unusable = survey(
-            self.folder, self.clip_frames, self.fps, progress=self._rank == 0
+            self.folder, self.clip_frames, self.fps, progress=self._rank == 0, cuts=self.cuts
         )
         self.train_sources, self.val_sources = split(sources, self.val_fraction)
         if self.train_sources == self.val_sources:
@@ -89,7 +94,7 @@ class VideoFolder(EndlessData):
 
     def identity(self) -> object:
         """Files and how they are sampled."""
-        files = [(source.name, source.pictures) for source in self.train_sources]
+        files = [(one.name, one.pictures, *one.shots) for one in self.train_sources]
         return files, self.seed, self.fps, self.clip_frames
 
     def val_dataloader(self) -> DataLoader[Clip] | list[Any]:

@@ -19,6 +19,7 @@ from .fidelity.fvd import FVD as FVD
 from .fidelity.perceptual import LPIPS as LPIPS
 from .motion.camera_vs_object import CameraVsObject as CameraVsObject
 from .motion.chunk_seam import ChunkSeam as ChunkSeam
+from .motion.cut_rate import CutRate as CutRate
 from .motion.dynamic_degree import DynamicDegree as DynamicDegree
 from .motion.flickering import TemporalFlickeringVBench as TemporalFlickeringVBench
 from .motion.motion_retention import MotionRetention as MotionRetention
