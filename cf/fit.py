@@ -108,7 +108,8 @@ def train(settings: Settings, folder: RunFolder, resumes: bool, stop: Stop) -> N
             )
             table.go_on(steps_in(checkpoint))
     trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
-    _finish(settings, folder, trainer, module, time.perf_counter() - began)
+    losses = {name: value for name, value in table.latest().items() if "loss" in name}
+    _finish(settings, folder, trainer, module, losses, time.perf_counter() - began)
     stop.now()
 
 
@@ -192,6 +193,7 @@ def _finish(
     folder: RunFolder,
     trainer: lightning.Trainer,
     module: Any,
+    losses: dict[str, float],
     seconds: float,
 ) -> None:
     import platform
@@ -203,12 +205,11 @@ def _finish(
 
     if not trainer.is_global_zero:
         return
-    losses = {name: float(value) for name, value in trainer.callback_metrics.items()}
     summary = {
         "steps": trainer.global_step,
         "seconds": round(seconds, 1),
         "parameters": sum(p.numel() for p in module.student.parameters()),
-        **{name: value for name, value in losses.items() if "loss" in name},
+        **losses,
         "export": folder.export.name,
         "sha256": fingerprint(folder.export),
         "device": str(module.device),

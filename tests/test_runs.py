@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import json
 import os
 import resource
 import shlex
@@ -171,6 +172,19 @@ def test_a_copied_run_goes_on_by_itself(how: str, whole: Path, tmp_path: Path) -
         "step=00000003.ckpt",
         "step=00000004.ckpt",
     }
+
+
+def test_a_run_killed_before_its_summary_tells_the_same_losses(whole: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(whole, folder)
+    (folder / "summary.json").unlink()
+    (folder / "network.safetensors").unlink()
+    assert forked(lambda: go_on_by_command(folder)) == 0
+    told, once = (json.loads((one / "summary.json").read_text()) for one in (folder, whole))
+    assert "train/loss" in once
+    assert {**told, "seconds": 0} == {**once, "seconds": 0}
+    export = "network.safetensors"
+    assert (folder / export).read_bytes() == (whole / export).read_bytes()
 
 
 def cut(path: Path) -> None:

@@ -60,6 +60,15 @@ class MetricsTable(Logger):
         """
         self._write_all(row for row in read_rows(self.path) if int(row["step"]) < step)
 
+    def latest(self) -> dict[str, float]:
+        """The last value that each column has.
+
+        Raises:
+            ValueError: if a row cannot be read; names its line.
+        """
+        rows = read_rows(self.path)
+        return {name: float(one[name]) for one in rows for name in one if one[name]}
+
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         """Add to the row of `step`, wherever it is; a new column is empty above."""
