@@ -44,6 +44,17 @@ def test_what_a_task_raises_is_raised_here_and_ends_all(tmp_path: Path) -> None:
         list(spread(worked, [(name, str(tmp_path)) for name in ("a", "full", "b")], 2))
 
 
+def refusing(number: int) -> None:
+    """Ends a process before its work."""
+    raise RuntimeError(f"no process {number}")
+
+
+def test_processes_that_cannot_begin_end_all_at_once(tmp_path: Path) -> None:
+    tasks = [(name, str(tmp_path)) for name in "abcdef"]
+    with pytest.raises(ChildProcessError, match=r"before its work \(exit status 1\)"):
+        list(spread(worked, tasks, 1, refusing))
+
+
 def gone(process: int, seconds: float = 10) -> bool:
     """Whether a process is no more, if one waits until somebody has taken its exit status."""
     until = time.monotonic() + seconds

@@ -188,6 +188,8 @@ class Benchmark:
             return f"durations={times} must be rising seconds above 0: durations=[10,30]"
         if not given["devices"]:
             return f"devices={given['devices']} names none: devices=auto"
+        if not given["headline"]:
+            return "headline=[] names no metric: headline=[temporal_consistency]"
         return ""
 
 

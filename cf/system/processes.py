@@ -48,7 +48,8 @@ def spread(
 
     A process that dies is replaced, and its task tried once more after all others. A task that has
     taken two processes with it is tried a last time while nothing else runs: memory may have been
-    too small for two at once. All processes end when this is exhausted or closed.
+    too small for two at once. All processes end when this is exhausted or closed. One that ends by
+    itself before it takes up anything would end so every time: that ends all.
 
     Args:
         work: runs in the processes; it and what it takes and gives must be picklable.
@@ -57,6 +58,7 @@ def spread(
         begin: is called first in each process, with its number from 0 to `workers` - 1.
 
     Raises:
+        ChildProcessError: a process ended before it was ready; its own message stands above.
         Exception: whatever `work` raises.
     """
     team = _Team(work, begin, min(workers, len(tasks)))
@@ -100,12 +102,13 @@ def end_with_parent(*_: object) -> None:
 
 @dataclass
 class _Worker(Generic[T]):
-    """A process, the end of a pipe to it, and what it does now."""
+    """A process, the end of a pipe to it, what it does now, and whether it has ever been ready."""
 
     process: Any
     pipe: Connection
     number: int
     task: tuple[T, int] | None = None
+    ready: bool = False
 
 
 @dataclass
@@ -138,6 +141,7 @@ class _Team(Generic[T, R]):
         """Wait until something ends; the tasks, which attempts they were, and what came of them.
 
         Raises:
+            ChildProcessError: a process ended by itself before it was ready.
             Exception: whatever `work` raised.
         """
         busy = {one.pipe: one for one in self.busy}
@@ -146,11 +150,20 @@ class _Team(Generic[T, R]):
             assert one.task is not None
             task, attempt = one.task
             try:
-                error, made = pickle.loads(one.pipe.recv_bytes())
+                told = one.pipe.recv_bytes()
             except (EOFError, OSError):
                 self.members.remove(one)
-                yield task, attempt, Died(_fate(one))
+                fate = _fate(one)
+                if not one.ready and (one.process.exitcode or 0) > 0:
+                    raise ChildProcessError(
+                        f"a process ended before its work ({fate}); its message stands above"
+                    ) from None
+                yield task, attempt, Died(fate)
                 continue
+            if not one.ready:
+                one.ready = True
+                continue
+            error, made = pickle.loads(told)
             if error is not None:
                 raise error
             one.task = None
@@ -191,6 +204,7 @@ def _serve(
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if begin is not None:
         begin(number)
+    pipe.send_bytes(b"")  # ready
     while True:
         try:
             task = pickle.loads(pipe.recv_bytes())

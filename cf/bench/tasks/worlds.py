@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from cf.bench.tasks.base import Asked, Item, Known, Terms
@@ -33,6 +34,8 @@ class Worlds(Asked):
             raise ValueError(
                 f"worlds={self.worlds} must be at least 1 and seeds={list(self.seeds)} not empty"
             )
+        if not 0 <= self.given_seconds < math.inf:
+            raise ValueError(f"given_seconds={self.given_seconds} must be seconds from 0 on")
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds={list(self.seeds)} names one twice; give each once")
 
