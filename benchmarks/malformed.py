@@ -3,11 +3,13 @@
     python benchmarks/malformed.py              every input, in one process
     python benchmarks/malformed.py --processes  each in a process of its own, as a user gives it
     python benchmarks/malformed.py generate     those of one command
+    python benchmarks/malformed.py --every 4    every fourth, from the one after --skip
 
 Right is one message that names what is wrong, an exit status that is not 0, no traceback, and
 nothing left behind.
 """
 
+import argparse
 import contextlib
 import io
 import json
@@ -145,8 +147,14 @@ def _there(folder: Path) -> set[str]:
 
 def main() -> None:
     """Try everything, print what is not right, and count."""
-    given = [one for one in sys.argv[1:] if one != "--processes"]
-    chosen = [one for one in CASES if not given or one.command in given]
+    parser = argparse.ArgumentParser()
+    parser.add_argument("commands", nargs="*")
+    parser.add_argument("--processes", action="store_true")
+    parser.add_argument("--every", type=int, default=1)
+    parser.add_argument("--skip", type=int, default=0)
+    given = parser.parse_args()
+    chosen = [one for one in CASES if not given.commands or one.command in given.commands]
+    chosen = chosen[given.skip :: given.every]
     logging.raiseExceptions = False
     warnings.simplefilter("ignore")
     tally: dict[str, int] = {"right": 0}
@@ -154,7 +162,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         write(Path(place))
         for case in chosen:
-            answer = answered(case, Path(place), "--processes" in sys.argv)
+            answer = answered(case, Path(place), given.processes)
             faults = answer.faults(case)
             slowest = max(slowest, answer.seconds)
             for fault in faults:
