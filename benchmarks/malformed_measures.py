@@ -99,6 +99,7 @@ suite=moviegen ; asked.file=loop  loop
 suite=moviegen ; asked.file=.  folder
 suite=moviegen ; asked.file=pipe  pipe
 hydra.run.dir=file.txt/x  file.txt
+export_vbench=file.txt  give another folder
 """
 RECALL = """
 worlds=0  worlds
@@ -139,7 +140,7 @@ story.block_frames=x  story.block_frames
 memory=sliding ; memory.sink=3  sink_frames
 story.frames=x  story.frames
 memories=[5]  5
-docs=file.txt  file.txt
+docs=file.txt  give another folder
 """
 DEMO = """
 seed=x  seed
@@ -169,7 +170,7 @@ binary.csv ; file.txt  binary.csv|file.txt
 loop  loop
 pipe  pipe
 broken_run  broken_run
-csv_run ; csv_run  csv_run
+csv_run  csv_run
 groups={a:5}  5
 only=5 ; empty  only
 """

@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
+from cf.files.atomic import check_writable
 from cf.files.text import existing_file
 from cf.settings.build import Settings, check, fault, wanted
 from cf.settings.schema import COMMANDS, OPTIONAL, PARTS, Device
@@ -84,6 +85,8 @@ def _setting(hint: Any, value: Any, name: str) -> None:
     for kind, one in _leaves(hint, value):
         if kind is Device:
             _device(one, name)
+        elif kind == "written":
+            check_writable(Path(one))
         else:
             present(one, kind, name)
 

@@ -23,6 +23,7 @@ Number = Literal["float32", "bfloat16", "float16", "float64"]
 File = Annotated[Path, "file"]
 Folder = Annotated[Path, "folder"]
 Place = Annotated[Path, "file or folder"]
+Written = Annotated[Path, "written"]
 Paths = Path | list[Path]
 
 
@@ -168,7 +169,7 @@ class Benchmark:
     title: str | None
     pareto: Axes
     single_file: bool
-    export_vbench: Path | None
+    export_vbench: Written | None
     tensorboard: bool
     seed: Seed
     model: dict[str, Any]
@@ -251,7 +252,7 @@ class MemoryMap:
     memories: list[str] | None
     num_steps: Count
     story: Story
-    docs: Path | None
+    docs: Written | None
 
 
 @dataclass(frozen=True)
