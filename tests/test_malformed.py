@@ -22,6 +22,9 @@ ONCE_WRONG = {
     ("evaluate", "metrics=5"),
     ("evaluate", "+metrics.x=5"),
     ("benchmark", "devices=[]"),
+    ("benchmark", "headline=[]"),
+    ("benchmark", "asked.given_seconds=-1"),
+    ("memory_map", "docs=file.txt"),
     ("compare", "loop"),
 }
 CHOSEN += [case for case in CASES if (case.command, case.arguments[-1]) in ONCE_WRONG]
