@@ -170,7 +170,7 @@ def test_minilm_gives_the_states_of_bert_zero_beyond_the_last_token(tiny_bert: P
 def test_minilm_says_what_it_lacks(
     tiny_bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(ValueError, match="has no tokenizer.json"):
+    with pytest.raises(ValueError, match=r"has no tokenizer\.json"):
         MiniLM(shutil.copy(tiny_bert / "model.safetensors", tmp_path))
     monkeypatch.setattr(lookup, "find_spec", lambda _: None)
     for variable in ("CF_WEIGHTS", "HF_HUB_CACHE", "TORCH_HOME"):
