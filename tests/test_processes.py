@@ -99,3 +99,28 @@ def test_workers_end_with_their_parent_and_write_nothing_after(tmp_path: Path) -
     time.sleep(0.3)
     assert [file.stat().st_size for file in files] == sizes
     assert all(gone(int(file.read_text().split()[0])) for file in files)
+
+
+PHASE = """
+import os, time
+from cf.system.processes import end_with_parent
+end_with_parent()
+assert "CF_BEGUN_BY" not in os.environ
+while True:
+    open({file!r}, "a").write(f"{{os.getpid()}}\\n")
+    time.sleep(0.01)
+"""
+
+
+def test_a_command_that_a_killed_command_began_ends_too(tmp_path: Path) -> None:
+    file = tmp_path / "written"
+    phase = [sys.executable, "-c", PHASE.format(file=str(file))]
+    parent = subprocess.Popen(
+        [sys.executable, "-c", f"from cf.system.signals import run; run({phase!r})"]
+    )
+    until = time.monotonic() + 60
+    while not file.exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    parent.kill()
+    parent.wait()
+    assert gone(int(file.read_text().split()[0]))

@@ -22,6 +22,8 @@ log = logging.getLogger("cf")
 T = TypeVar("T")
 R = TypeVar("R")
 
+BEGUN_BY = "CF_BEGUN_BY"
+"""The variable that tells a command which process began it and waits for it."""
 _LOOKS = 0.2  # seconds between two looks at whether the parent is there
 _PATIENCE = 5.0  # seconds that a process has to end once it was told to
 _watching = 0  # the process that watches its parent; a fork of it does not
@@ -84,13 +86,15 @@ def end_with_parent(*_: object) -> None:
     """End this process, as a kill would, soon after the one that began it has ended in any way.
 
     Nobody waits any more for what it does, and its folders may be taken by whoever starts again.
-    Without effect in a process that `multiprocessing` or its kin did not begin.
+    Without effect in a process that neither `multiprocessing` and its kin nor `signals.run` began.
     """
     global _watching
     parent = multiprocessing.parent_process()
-    if parent is None or _watching == os.getpid():
+    told = os.environ.pop(BEGUN_BY, None)  # of this process, and not of those that it begins
+    begun_by = int(told) if parent is None and told else parent and parent.pid
+    if begun_by is None or _watching == os.getpid():
         return
-    _watching, begun_by = os.getpid(), parent.pid
+    _watching = os.getpid()
 
     def watch() -> None:
         while os.getppid() == begun_by:

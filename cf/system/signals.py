@@ -13,6 +13,8 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
+from cf.system.processes import BEGUN_BY
+
 # Ctrl-C, the end that schedulers and `kill` ask for, and a terminal that was closed.
 ASKED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _ended: list[Any] = []  # exit status, once this worker was asked to end
@@ -129,12 +131,18 @@ def passed_on(children: Callable[[], Sequence[int]] | None = None) -> Iterator[N
 
 
 def run(command: Sequence[str], **options: Any) -> int:
-    """The exit status of a command; what asks this process to end is passed on to it.
+    """The exit status of a command of cf, which ends when this process does, however that ends.
+
+    What asks this process to end is passed on to it.
 
     Raises:
         Stopped: once the command has ended, if this process or the command was asked to end.
     """
-    with subprocess.Popen(command, **options) as process, passed_on(lambda: [process.pid]):
+    own = {**(options.pop("env", None) or os.environ), BEGUN_BY: str(os.getpid())}
+    with (
+        subprocess.Popen(command, env=own, **options) as process,
+        passed_on(lambda: [process.pid]),
+    ):
         ended = process.wait()
     if -ended in ASKED or ended - 128 in ASKED:
         raise Stopped(-ended if ended < 0 else ended - 128)
