@@ -109,6 +109,15 @@ def test_an_evaluation_goes_on_with_what_it_was_begun_with(
     told = refused("cf.evaluate", *flags, "size=[16,16]", f"resume='{out}'")
     assert "setting size.0 is new" in told
     assert (out / "summary.md").read_text() == before
+    for kind in (".pt", ".facts.json"):
+        kept = next(one for one in out.rglob("*") if one.name.endswith(kind))
+        whole = kept.read_bytes()
+        kept.write_bytes(whole[: len(whole) // 2])
+        told = refused("cf.evaluate", *flags, f"resume='{out}'")
+        assert f"{kept} is damaged" in told
+        kept.unlink()
+        give("cf.evaluate", *flags, f"resume='{out}'")
+        assert (out / "summary.md").read_text() == before
 
 
 def test_what_is_not_there_leaves_nothing_behind(

@@ -37,6 +37,25 @@ MERGES = [
     "a a",
     "aa aa",
 ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("merges.txt", b"#version\nt h\nt h e\n", "merges.txt, line 3: 't h e' is no merge"),
+        ("merges.txt", b"\xff\xfe\xff", "merges.txt"),
+        ("bpe.txt.gz", gzip.compress(bytes(2**26 + 1)), "has more than 67,108,864 bytes"),
+        ("bpe.txt.gz", gzip.compress(b"#\nt h\n")[:-5], "is no gzipped list of merges"),
+    ],
+)
+def test_lists_of_merges_name_file_and_line(
+    tmp_path: Path, name: str, content: bytes, told: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=told):
+        tokenizer(tmp_path / name)
+
+
 OLD = {
     "The red fox jumps": "513 515 517 521",
     "a  red\n fox's AND they'll jump 42 2024": """320 515 517 525 523 512 68 344 6 75 331 519 335

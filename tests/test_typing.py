@@ -88,6 +88,8 @@ def test_lists_and_mappings_of_paths_are_read_as_before() -> None:
     assert value("evaluate", "videos=null") is None
     with pytest.raises(ValueError, match="between commas"):
         literal("videos=[a,,b]")
+    with pytest.raises(ValueError, match="several lists"):
+        literal("videos=[a],[b]")
     with pytest.raises(ValueError, match="English letters"):
         literal("networks={été: a}")
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import pickle
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from torch import Tensor
 from cf.evaluation.videos import Listed
 from cf.files.atomic import replacing, write_text
 from cf.files.pickled import load_tensors
+from cf.files.text import json_of
 from cf.metrics.base import VideoMetric
 
 State = dict[str, list[Tensor]]
@@ -42,9 +44,18 @@ class Store:
     size: Sequence[int] | None = None
 
     def facts(self, video: Listed) -> Facts | None:
-        """None unless the video has been decoded to its end."""
+        """None unless the video has been decoded to its end.
+
+        Raises:
+            ValueError: if what is known cannot be read.
+        """
         path = self._file(video, "facts.json")
-        return Facts(**json.loads(path.read_text())) if path.is_file() else None
+        if not path.is_file():
+            return None
+        try:
+            return Facts(**json_of(path))
+        except (ValueError, TypeError) as error:
+            raise _damaged(path, error) from error
 
     def keep_facts(self, video: Listed, facts: Facts) -> None:
         """Note that a video has been decoded to its end."""
@@ -61,8 +72,16 @@ class Store:
             torch.save(state, path)
 
     def state(self, video: Listed, metric: VideoMetric) -> dict[str, Tensor]:
-        """What was kept."""
-        kept: dict[str, Tensor] = load_tensors(self._states(video, metric))
+        """What was kept.
+
+        Raises:
+            ValueError: if it cannot be read.
+        """
+        path = self._states(video, metric)
+        try:
+            kept: dict[str, Tensor] = load_tensors(path)
+        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            raise _damaged(path, error) from error
         return kept
 
     def _states(self, video: Listed, metric: VideoMetric) -> Path:
@@ -73,6 +92,11 @@ class Store:
         size = None if self.size is None else list(self.size)
         told = [video.contestant, video.name, video.prompt, video.seed, video.boundaries]
         return self.folder / f"{_digest([files, size, told])}.{kind}"
+
+
+def _damaged(path: Path, error: Exception) -> ValueError:
+    why = str(error).partition("\n")[0][:200]
+    return ValueError(f"{path} is damaged ({why}); delete it, and its video is measured again")
 
 
 def _digest(description: Any) -> str:

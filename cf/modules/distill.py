@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import lightning as L  # noqa: N812  (its usual name)
 import torch
@@ -16,6 +16,7 @@ from cf.modules.base import VideoModule
 from cf.modules.guard import Guard
 from cf.modules.length import Length
 from cf.modules.notes import Notes
+from cf.modules.turns import Turn, listed
 from cf.modules.windows import Batch, Windows
 from cf.objectives.base import Networks, Window
 from cf.objectives.forcing import ForcingLoss
@@ -26,13 +27,6 @@ from cf.seeding import SampleRandom
 from cf.types import Diverged, Loss
 
 Optim = Callable[[torch.nn.Module], Optimizer]
-
-
-class Turn(NamedTuple):
-    """Who is trained on this batch, and whether the batch completes an update."""
-
-    critic: bool
-    steps: bool
 
 
 class DistillModule(VideoModule):
@@ -262,19 +256,19 @@ class DistillModule(VideoModule):
     def _step_critic(self) -> None:
         assert self.critic is not None
         # Lightning counts the steps of optimisers that it wraps; the critic's are not to count.
-        _, optimizer = _listed(self.optimizers(use_pl_optimizer=False))
+        _, optimizer = listed(self.optimizers(use_pl_optimizer=False))
         self._clip(self.critic, "critic")
         optimizer.step()
         optimizer.zero_grad()
-        _listed(self.lr_schedulers())[1].step()
+        listed(self.lr_schedulers())[1].step()
 
     def _step_student(self) -> None:
-        optimizer = _listed(self.optimizers())[0]
+        optimizer = listed(self.optimizers())[0]
         self._clip(self.trained, "student")
         self._notes.add("train/lr", torch.tensor(optimizer.param_groups[0]["lr"]))
         optimizer.step()
         optimizer.zero_grad()
-        _listed(self.lr_schedulers())[0].step()
+        listed(self.lr_schedulers())[0].step()
         self.average_weights()
         self._turns.zero_()
         trainer: Any = self.trainer
@@ -301,8 +295,3 @@ class DistillModule(VideoModule):
         self.log_dict(shown, prog_bar=True, logger=False)
         for logger in self.loggers:
             logger.log_metrics(values, step)
-
-
-def _listed(one_or_many: Any) -> list[Any]:
-    """Lightning gives a single optimiser or schedule bare."""
-    return one_or_many if isinstance(one_or_many, list) else [one_or_many]

@@ -169,6 +169,11 @@ def _nested(name: str, value: str) -> str:
         if value.lower() == "null" or (name.endswith("lora") and _number(value)):
             return value
         return _one(name, value)
+    if len(list(_split(value))) > 1:
+        raise ValueError(
+            f"{name}={value} are several lists; write one, {name}=[A,B], with a path that holds "
+            f"brackets in quotes: {name}=\"['[1].mp4','b']\""
+        )
     parts = list(_split(value[1:-1])) if value[1:-1].strip() else []
     if not all(parts):
         raise ValueError(

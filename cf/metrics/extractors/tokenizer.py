@@ -2,11 +2,12 @@
 
 import gzip
 import html
-import json
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from cf.files.text import MOST_BYTES, json_of, text_of
 from cf.metrics.extractors.hugging_face import transformers
 
 _ENDS = ("<|startoftext|>", "<|endoftext|>")
@@ -15,15 +16,18 @@ _MERGES = 49152 - 256 - 2  # of those in OpenAI's file, CLIP uses the first
 
 
 def tokenizer(path: Path) -> Any:
-    """CLIP's, from OpenAI's gzipped list of merges or a merges.txt with a vocab.json beside it."""
+    """CLIP's, from OpenAI's gzipped list of merges or a merges.txt with a vocab.json beside it.
+
+    Raises:
+        ValueError: if a file is damaged, too large, or no such list.
+    """
     numbers = path.with_name("vocab.json")
     if path.suffix == ".gz":
-        merges = _pairs(gzip.decompress(path.read_bytes()).decode().split("\n")[1 : _MERGES + 1])
+        merges = _pairs(path, _unpacked(path).split("\n")[1 : _MERGES + 1])
         known = _vocabulary(merges)
     else:
-        merges = _pairs(path.read_text(encoding="utf-8").split("\n"))
-        there = numbers.is_file()
-        known = json.loads(numbers.read_text(encoding="utf-8")) if there else _vocabulary(merges)
+        merges = _pairs(path, text_of(path, "list of merges").split("\n"))
+        known = json_of(numbers) if numbers.is_file() else _vocabulary(merges)
     return transformers().CLIPTokenizer(vocab=known, merges=merges)
 
 
@@ -47,9 +51,27 @@ def clean(text: str) -> str:
     return html.unescape(html.unescape(text)).strip()
 
 
-def _pairs(lines: Iterable[str]) -> list[tuple[str, str]]:
-    split = [line.split() for line in lines if line and not line.startswith("#version")]
-    return [(first, second) for first, second in split]
+def _unpacked(path: Path) -> str:
+    try:
+        with gzip.open(path) as file:
+            data = file.read(MOST_BYTES + 1)
+        if len(data) <= MOST_BYTES:
+            return data.decode()
+        why = f"it has more than {MOST_BYTES:,} bytes"
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        why = str(error)
+    raise ValueError(f"{path} is no gzipped list of merges ({why}); download it again")
+
+
+def _pairs(path: Path, lines: Iterable[str]) -> list[tuple[str, str]]:
+    pairs = []
+    for number, line in enumerate(lines, 1):
+        parts = line.split()
+        if parts and not line.startswith("#version"):
+            if len(parts) != 2:
+                raise ValueError(f"{path}, line {number}: {line[:40]!r} is no merge of two parts")
+            pairs.append((parts[0], parts[1]))
+    return pairs
 
 
 def _vocabulary(merges: Iterable[tuple[str, str]]) -> dict[str, int]:
