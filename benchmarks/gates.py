@@ -10,6 +10,7 @@ import torch
 import yaml
 from hydra.utils import instantiate
 from torch import Tensor
+from torchvision.transforms.functional import gaussian_blur
 from tqdm import tqdm
 
 from cf.bench.ranking import Gate
@@ -23,6 +24,7 @@ from cf.video.reader import read_video
 RATE, SIDE, SECONDS = 8.0, 128, 3.0
 """Pictures per second; pixels of the short side at most; length of the pieces of a clip."""
 COPIES = ("real", "still", "frozen", "still jitter", "shuffle", "noise", "blur", "loop")
+COPIES += ("still flicker", "turns", "blurred")
 
 
 def main() -> None:
@@ -65,9 +67,15 @@ def degraded(video: Tensor, copy: str) -> Tensor:
     """The clip, or a copy of it that no gate should let pass."""
     still = video[:1].expand_as(video)
     shown = still if copy.startswith("still") else video
+    if copy == "turns":  # two stills
+        return video[[0, -1]].repeat(-(-len(video) // 2), 1, 1, 1)[: len(video)]
+    if copy == "blurred":  # from its first frame on
+        return gaussian_blur(video, 6 * (min(video.shape[-2:]) // 32) + 1)
     nothing = torch.zeros(len(video), *video.shape[-2:], dtype=torch.bool)
     scene = Scene(shown.clone(), video.flip(-1), nothing, RATE)
-    name = {"frozen": "freeze", "still jitter": "jitter"}.get(copy, copy)
+    name = {"frozen": "freeze", "still jitter": "jitter", "still flicker": "flicker"}.get(
+        copy, copy
+    )
     strength = 0.7 if copy == "frozen" else 1.0
     return shown if name in ("real", "still") else distorted(name, scene, strength)
 

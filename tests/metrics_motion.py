@@ -6,6 +6,7 @@ from typing import Any
 from cf.metrics.base import VideoMetric
 from cf.metrics.motion.camera_vs_object import CameraVsObject
 from cf.metrics.motion.chunk_seam import ChunkSeam
+from cf.metrics.motion.disorder import Disorder
 from cf.metrics.motion.dynamic_degree import DynamicDegree
 from cf.metrics.motion.motion_retention import MotionRetention
 from cf.metrics.motion.motion_smoothness import MotionSmoothness
@@ -13,6 +14,7 @@ from cf.metrics.motion.motion_smoothness_vbench import MotionSmoothnessVBench
 from cf.metrics.motion.static_fraction import StaticFraction
 from cf.metrics.motion.temporal_flicker import TemporalFlicker
 from cf.metrics.motion.warping_error import WarpingError
+from cf.metrics.quality.blur_effect import BlurEffect
 from cf.metrics.quality.classical import ClassicalMeasure
 from cf.metrics.quality.classical_quality import ClassicalQuality
 from cf.metrics.quality.frame_pack_drift import FramePackDrift
@@ -35,6 +37,8 @@ MOTION: dict[str, Callable[[], VideoMetric]] = {
     "camera_vs_object": lambda: CameraVsObject(**_FEW),
     "loop_rate": LoopRate,
     "sink_reset": SinkReset,
+    "disorder": Disorder,
+    "blur_effect": BlurEffect,
     "classical_measure": lambda: ClassicalMeasure("sharpness"),
     "classical_quality": ClassicalQuality,
     "quality_drift": lambda: QualityDrift("contrast"),

@@ -1,6 +1,7 @@
 """Gates of the benchmark: what moves like real footage passes, its degraded copies fail."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import yaml
 from hydra.utils import instantiate
 from torch import Tensor
 from torch.nn.functional import interpolate
+from torchvision.transforms.functional import gaussian_blur
 
 from cf.bench.ranking import Gate
 from cf.metrics.base import together
@@ -78,6 +80,24 @@ def test_what_moves_like_real_footage_passes(name: str) -> None:
 @pytest.mark.parametrize(("name", "strength"), [("freeze", 0.7), ("shuffle", 1.0), ("noise", 0.7)])
 def test_degraded_copies_fail(name: str, strength: float) -> None:
     assert False in verdicts(degraded(name, PAN, strength)).values()
+
+
+@pytest.mark.parametrize(
+    ("gate", "spoilt"),
+    [
+        ("disorder", lambda slow: degraded("shuffle", slow, 1.0)),
+        ("disorder", lambda slow: slow[[0, -1]].repeat(FRAMES // 2, 1, 1, 1)),
+        ("disorder", lambda slow: degraded("flicker", slow[:1].repeat(FRAMES, 1, 1, 1), 1.0)),
+        ("blur_effect", lambda slow: gaussian_blur(slow, 13)),
+    ],
+    ids=["shuffled", "taking turns", "flickering", "blurred from the beginning"],
+)
+def test_a_scene_that_hardly_moves_is_told_from_its_copies(
+    gate: str, spoilt: Callable[[Tensor], Tensor]
+) -> None:
+    slow = filmed([(20 + 0.5 * (t // 4), 20 + 0.5 * (t // 2)) for t in range(FRAMES)])
+    assert False not in verdicts(slow).values()
+    assert verdicts(spoilt(slow))[gate] is False
 
 
 @pytest.mark.parametrize("name", ["freeze", "jitter", "noise"])

@@ -6,8 +6,10 @@ import torch
 from films import pan, result, walk
 from torch import Tensor
 
+from cf.metrics.motion.disorder import Disorder
 from cf.metrics.motion.motion_smoothness import MotionSmoothness
 from cf.metrics.motion.temporal_flicker import TemporalFlicker
+from cf.metrics.quality.blur_effect import BlurEffect
 from cf.metrics.quality.classical import ClassicalMeasure
 from cf.metrics.quality.classical_quality import ClassicalQuality
 from cf.metrics.quality.drift import vde
@@ -165,3 +167,27 @@ def test_drift_of_a_metric_without_a_number_says_so() -> None:
     answer = result(QualityDrift(MotionSmoothness()), walk()[:1].repeat(16, 1, 1, 1))
     assert answer.name == "QualityDrift[MotionSmoothness[dis]]"
     assert "has no number" in answer.reasons[0]
+
+
+def test_disorder_is_one_step_over_two_steps() -> None:
+    levels = np.array([0.1, 0.2, 0.4, 0.5, 0.3, 0.6, 0.2, 0.9])
+    frames = torch.tensor(levels, dtype=torch.float32).view(-1, 1, 1, 1).expand(-1, 3, 32, 48)
+    one, two = np.abs(np.diff(levels)), np.abs(levels[2:] - levels[:-2])
+    found = result(Disorder(), frames)
+    assert found.value == pytest.approx((one[:-1] + one[1:]).sum() / 2 / two.sum(), abs=1e-5)
+    still = result(Disorder(), frames[:1].expand(8, -1, -1, -1))
+    assert "nothing in it changes" in still.reasons[0]
+
+
+def test_the_blur_effect_is_that_of_the_paper() -> None:
+    picture = walk(1)[0].float().mean(0).numpy() / 255
+    frames = torch.from_numpy(picture).expand(8, 3, -1, -1).contiguous()
+    effects = []
+    for axis in (0, 1):
+        rows = np.moveaxis(picture.astype(np.float64), axis, -1)
+        padded = np.pad(rows, ((0, 0), (5, 5)), mode="reflect")
+        blurred = np.stack([padded[:, i : i + 11].mean(1) for i in range(rows.shape[1])], 1)
+        steps, left = np.abs(np.diff(rows)), np.abs(np.diff(blurred))
+        effects.append((steps.sum() - np.maximum(0, steps - left).sum()) / steps.sum())
+    assert result(BlurEffect(), frames).value == pytest.approx(max(effects), abs=1e-3)
+    assert "flat" in result(BlurEffect(), torch.zeros(8, 3, 32, 32)).reasons[0]

@@ -20,6 +20,7 @@ from .fidelity.perceptual import LPIPS as LPIPS
 from .motion.camera_vs_object import CameraVsObject as CameraVsObject
 from .motion.chunk_seam import ChunkSeam as ChunkSeam
 from .motion.cut_rate import CutRate as CutRate
+from .motion.disorder import Disorder as Disorder
 from .motion.dynamic_degree import DynamicDegree as DynamicDegree
 from .motion.flickering import TemporalFlickeringVBench as TemporalFlickeringVBench
 from .motion.motion_retention import MotionRetention as MotionRetention
@@ -28,6 +29,7 @@ from .motion.motion_smoothness_vbench import MotionSmoothnessVBench as MotionSmo
 from .motion.static_fraction import StaticFraction as StaticFraction
 from .motion.temporal_flicker import TemporalFlicker as TemporalFlicker
 from .motion.warping_error import WarpingError as WarpingError
+from .quality.blur_effect import BlurEffect as BlurEffect
 from .quality.classical_quality import ClassicalQuality as ClassicalQuality
 from .quality.frame_pack_drift import FramePackDrift as FramePackDrift
 from .quality.quality_drift import QualityDrift as QualityDrift
