@@ -146,7 +146,8 @@ def headline(
                 note = "shown to compare with, not ranked"
             elif not least[name]:
                 note = "fails the gates"
-            note = note or result.reasons.get(None, "")
+            known = (note, result.reasons.get(None, "") or result.why())
+            note = "; ".join(one for one in known if one)
             cells[name][metric] = Cell(
                 metric, result.value, mean(values[name]), ranked, place, note
             )

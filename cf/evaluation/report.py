@@ -140,7 +140,7 @@ def _described(measured: Measured, contestant: str, name: str, result: Result) -
         "value": result.value,
         "higher_is_better": result.higher_is_better,
         "over_prompts": asdict(interval([*per_prompt(measured, contestant, name).values()])),
-        "why_missing": result.reasons.get(None),
+        "why_missing": result.why() or None,
         "extras": {key: float(value) for key, value in result.extras.items()},
         "curves": {key: curve.tolist() for key, curve in result.curves.items()},
         "provenance": dict(result.provenance),

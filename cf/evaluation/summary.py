@@ -57,7 +57,7 @@ def _headlines(measured: Measured) -> str:
 def _headline(result: Result, over: Interval) -> str:
     """The value with its interval; where it is no mean over prompts, that mean too."""
     if math.isnan(result.value):
-        why = result.reasons.get(None)
+        why = result.why()
         return f"none ({why})" if why else "none"
     bounds = "" if math.isnan(over.low) else f" [{shown(over.low)}, {shown(over.high)}]"
     if math.isclose(result.value, over.value, rel_tol=1e-6, abs_tol=1e-9):

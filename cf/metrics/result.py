@@ -1,6 +1,7 @@
 """What a metric answers: a number with all that it was made of."""
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -35,6 +36,20 @@ class Result:
     curves: Mapping[str, Tensor] = field(default_factory=dict)
     extras: Mapping[str, float] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def why(self) -> str:
+        """Why the headline is NaN: of the whole set, or of most of its videos; empty if it is not.
+
+        >>> Result("a", math.nan, None, {0: math.nan, 1: math.nan}, {0: "short", 1: "short"}).why()
+        'short (2 of 2 videos)'
+        """
+        if not math.isnan(self.value):
+            return ""
+        if None in self.reasons:
+            return self.reasons[None]
+        for reason, count in Counter(self.reasons.values()).most_common(1):
+            return f"{reason} ({count} of {len(self.per_video)} videos)"
+        return ""
 
 
 def mean(values: Iterable[float]) -> float:

@@ -19,6 +19,7 @@ from cf.bench.results import per_window
 from cf.bench.store import SHEET, VIDEO, Store
 from cf.report.heatmap import over_lags, over_time
 from cf.report.hparams import write_hparams
+from cf.report.tables import told
 from cf.video.reader import read_video
 from cf.video.sheet import gif_bytes
 
@@ -94,8 +95,18 @@ def _headlines(writer: SummaryWriter, contest: Contest, name: str) -> None:
         "source": entry.contestant.source,
         "attended frames": str(terms.attended or "all"),
         **entry.contestant.ways(),
+        "not measured": _not_measured(contest, name),
     }
     write_hparams(writer, described, values, 0)
+
+
+def _not_measured(contest: Contest, name: str) -> str:
+    """Headlines without a value, and gates that were not measured, at the longest duration."""
+    last = contest.headlines[max(contest.headlines)]
+    cells = last.cells[name].items()
+    parts = [f"{key}: {one.note}" for key, one in cells if not math.isfinite(one.shown)]
+    gates = told(last.unmeasured.get(name, {}))
+    return "; ".join([*parts, *([f"gates: {gates}"] if gates else [])])
 
 
 def _pictures(writer: SummaryWriter, contest: Contest, store: Store, name: str) -> None:

@@ -69,7 +69,7 @@ def _cell(cell: Cell, span: tuple[float, float]) -> dict[str, Any]:
         left, right = _share(low, span), _share(high, span)
         bar = {"low": left, "width": right - left, "at": _share(mean.value, span)}
     return {
-        "value": number(cell.shown),
+        "value": number(cell.shown) if math.isfinite(cell.shown) else "not measured",
         "sort": cell.shown if math.isfinite(cell.shown) else "",
         "place": cell.place,
         "note": cell.note,

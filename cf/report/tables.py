@@ -68,6 +68,8 @@ def headline_table(contest: Contest) -> pd.DataFrame:
             "ranked_as": cell.ranked,
             "place": cell.place,
             "note": cell.note,
+            "fail_a_gate": table.failing[name],
+            "gates_not_measured": told(table.unmeasured.get(name, {})),
         }
         for seconds, table in contest.headlines.items()
         for name, cells in table.cells.items()
@@ -172,6 +174,8 @@ def number(value: float, digits: int = 3) -> str:
 
 
 def _shown(cell: Cell) -> str:
+    if not math.isfinite(cell.shown):
+        return f"not measured ({cell.note})" if cell.note else "not measured"
     place = f" (#{cell.place})" if cell.place else ""
     low, high = number(cell.mean.low), number(cell.mean.high)
     bounds = f" [{low}, {high}]" if math.isfinite(cell.mean.low) else ""
