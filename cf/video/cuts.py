@@ -18,6 +18,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from cf.files.atomic import write_text
+from cf.files.pickled import load_tensors
 from cf.system.opencv import cv2
 from cf.video.reader import read_chunks
 from cf.video.timeline import timeline
@@ -128,7 +129,7 @@ def network() -> Any:
 
         def _load_pretrained_weights(self) -> None:
             try:
-                self.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+                self.load_state_dict(load_tensors(path))
             except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
                 raise ValueError(f"{path} holds no weights of TransNetV2: {error}") from error
 

@@ -155,6 +155,24 @@ _ALL = (
     ),
     *(
         Entry(
+            f"lpips-st-{net}",
+            f"{net}_shift_tolerant.pth",
+            "https://pypi.org/project/stlpips-pytorch",
+            sha256,
+            "BSD-2-Clause",
+            f"shift tolerant LPIPS (Ghildyal and Liu 2022) on {net}",
+            0,
+            semantic=False,
+            package="stlpips_pytorch/weights/vST0.0",
+            extra="st-lpips",
+        )
+        for net, sha256 in (
+            ("alex", "b356b382f96010f77d085ee8343ecd9fd322d0a56e8de2b2d0549fafcad8b9ee"),
+            ("vgg", "44597da68f49c1837c100ff52299050f274d102eb102e5837178c79be6f0e250"),
+        )
+    ),
+    *(
+        Entry(
             name,
             file,
             f"{_TORCHVISION}/{file}",

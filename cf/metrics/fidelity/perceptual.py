@@ -14,9 +14,15 @@ from cf.files.pickled import load_tensors
 from cf.metrics.extractors.lookup import find
 from cf.metrics.fidelity.full_reference import FullReference
 
-Net = Literal["alex", "vgg", "squeeze"]
+Net = Literal["alex", "vgg", "squeeze", "st-alex", "st-vgg"]
 _BATCH = 8  # on a GPU; on a CPU one pair at a time, whose sums depend on no other
-_LEAST: dict[Net, int] = {"alex": 31, "vgg": 16, "squeeze": 17}
+_LEAST: dict[Net, int] = {
+    "alex": 31,
+    "vgg": 16,
+    "squeeze": 17,
+    "st-alex": 21,
+    "st-vgg": 18,
+}
 """Pixels of height and width below which a backbone's last layer is empty."""
 
 
@@ -24,8 +30,12 @@ class Perceptual:
     """LPIPS of each pair of frames, as the `lpips` package computes it (version 0.1, normalised).
 
     Attributes:
-        net: the backbone; linear heads come with the package.
-        weights: torchvision's file of the backbone; None looks where published weights may lie.
+        net: the backbone; linear heads come with the package. `st-alex` and `st-vgg` are shift
+            tolerant LPIPS (Ghildyal and Liu 2022, arXiv 2207.13686), which hardly minds a shift
+            by a pixel or two: backbone and heads of the package `stlpips_pytorch`, extra
+            `st-lpips`.
+        weights: torchvision's file of the backbone, or the package's file of a shift tolerant
+            network; None looks where published weights may lie.
         random: a seed gives a random backbone instead: a stub for tests, no evidence of anything.
         device: on which it runs.
     """
@@ -49,17 +59,29 @@ class Perceptual:
         """Of the backbone; a random one says so."""
         return f"lpips-{self.net}" + ("" if self.random is None else "-random")
 
+    @property
+    def version(self) -> str:
+        """Of the published weights."""
+        return "ST0.0" if self.net.startswith("st-") else "0.1"
+
     @cached_property
     def network(self) -> nn.Module:
-        """The package's own, with the backbone read from the file."""
+        """The package's own, with the backbone read from the file.
+
+        Raises:
+            ImportError: if the package of a shift tolerant network is not installed.
+        """
         with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
             # The package asks torchvision in a way that newer versions of it deprecate.
             warnings.simplefilter("ignore")
             torch.manual_seed(self.random or 0)
-            network: nn.Module = lpips.LPIPS(net=self.net, pnet_rand=True, verbose=False)
+            network = _network(self.net)
         if self.file is not None:
-            backbone: Any = network.net
-            _fill(backbone, load_tensors(self.file.path))
+            state = load_tensors(self.file.path)
+            if self.net.startswith("st-"):
+                _fill_all(network, state, self.file.path)
+            else:
+                _fill(network.net, state)
         return network.eval().requires_grad_(False).to(self.device)
 
     def __call__(
@@ -87,7 +109,36 @@ class Perceptual:
     def provenance(self) -> dict[str, Any]:
         """See `Comparison`."""
         made = {"random": self.random} if self.file is None else {"sha256": self.file.sha256}
-        return {"by": self.name, "compared": "lpips", "version": "0.1", "net": self.net, **made}
+        return {
+            "by": self.name,
+            "compared": "lpips",
+            "version": self.version,
+            "net": self.net,
+            **made,
+        }
+
+
+def _network(net: Net) -> Any:
+    if not net.startswith("st-"):
+        return lpips.LPIPS(net=net, pnet_rand=True, verbose=False)
+    try:
+        from stlpips_pytorch import stlpips
+    except ImportError as error:
+        raise ImportError(
+            f"shift tolerant LPIPS cannot be loaded ({error}): "
+            "pip install 'context-forcing[st-lpips]'"
+        ) from error
+    settings = {"variant": "shift_tolerant", "pretrained": False, "verbose": False}
+    return stlpips.LPIPS(net=net.removeprefix("st-"), **settings)
+
+
+def _fill_all(network: nn.Module, state: dict[str, Tensor], path: Path) -> None:
+    """Backbone and heads; each head has a second name, by its place in a list."""
+    again = {f"lins.{name[3:]}": x for name, x in state.items() if name.startswith("lin")}
+    try:
+        network.load_state_dict(state | again)
+    except RuntimeError as error:
+        raise ValueError(f"{path} holds other weights: {error}") from error
 
 
 def _fill(backbone: nn.Module, state: dict[str, Tensor]) -> None:
