@@ -82,7 +82,8 @@ class Perceptual:
                 _fill_all(network, state, self.file.path)
             else:
                 _fill(network.net, state)
-        return network.eval().requires_grad_(False).to(self.device)
+        frozen: nn.Module = network.eval().requires_grad_(False).to(self.device)
+        return frozen
 
     def __call__(
         self, frames: Float[Tensor, "t 3 h w"], true: Float[Tensor, "t 3 h w"]
