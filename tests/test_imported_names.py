@@ -1,5 +1,6 @@
 """Files of other tools find their prompts by name, or nothing is begun and both sides are named."""
 
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -124,6 +125,17 @@ def test_a_beginning_that_two_prompts_share_belongs_to_neither(tmp_path: Path) -
     imported = Imported(folder=str(files(tmp_path, ["a very red fox in-0.mp4"])))
     with pytest.raises(ValueError, match="2 of 2"):
         imported.check(items, "theirs")
+
+
+def test_a_prompt_of_thousands_of_digits_is_looked_for_at_once(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("fox\n")
+    listed = tmp_path / "list.csv"
+    listed.write_text(f"path,prompt,seed\nlist.txt,thr{'9' * 20_000},0\n")
+    items = Prompts(str(tmp_path / "list.txt")).items()
+    began = time.process_time()
+    with pytest.raises(ValueError, match="fox"):
+        Imported(folder=str(tmp_path), listed=str(listed)).check(items, "theirs")
+    assert time.process_time() - began < 2  # was 14 s
 
 
 def test_names_of_the_export_never_collide(tmp_path: Path) -> None:

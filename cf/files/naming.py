@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
+_COMPARED = 300  # letters of a name: the time grows with their square
 MOST_BYTES = 60
 """Of a slug; file systems allow 255 of a whole name."""
 
@@ -40,9 +41,10 @@ def cut(text: str, most_bytes: int = MOST_BYTES) -> str:
 
 
 def near(name: str, known: Iterable[str], most: int = 3) -> list[str]:
-    """Those known names that are much the same, the nearest first."""
-    fold = {folded(one): one for one in known}
-    return [fold[one] for one in difflib.get_close_matches(folded(name), list(fold), most)]
+    """Those known names that are much the same, the nearest first; long ones by their beginning."""
+    fold = {folded(one[:_COMPARED]): one for one in known}
+    close = difflib.get_close_matches(folded(name[:_COMPARED]), list(fold), most)
+    return [fold[one] for one in close]
 
 
 def meant(name: str, known: Iterable[str]) -> str:

@@ -12,7 +12,11 @@ from pathlib import PurePath
 from cf.bench.tasks.base import Item
 from cf.files.naming import composed, near, slug
 
-_SEED = re.compile(r"(?P<name>.*?)[-_ .]*(?:seed)?[-_ =]*(?P<seed>-?[0-9]+)", re.IGNORECASE)
+# Of at most 19 digits: no seed has more, and time would grow with the square of their number.
+_NUMBER = re.compile(r"[0-9]{1,19}")
+_SEED = re.compile(
+    r"(?P<name>.*?)[-_ .]{0,9}(?:seed)?[-_ =]{0,9}(?P<seed>-?[0-9]{1,19})", re.IGNORECASE
+)
 _LEAST = 12  # letters from which on the beginning of a text may stand for it
 _SHOWN = 5
 _COMPARED = 2000  # names among which the nearest is looked for
@@ -140,7 +144,7 @@ def _numbers(files: Mapping[str, Sequence[str]]) -> dict[tuple[int, ...], list[s
     """Files by the numbers in their names."""
     found: dict[tuple[int, ...], list[str]] = defaultdict(list)
     for file, names in files.items():
-        found[tuple(int(one) for one in re.findall(r"[0-9]+", names[-1]))].append(file)
+        found[tuple(int(one) for one in _NUMBER.findall(names[-1]))].append(file)
     return found
 
 
