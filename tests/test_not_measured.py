@@ -1,8 +1,12 @@
 """What has no value is shown as not measured, with its reason, wherever people read it."""
 
 import math
+from pathlib import Path
+
+import pytest
 
 from cf.bench.ranking import Cell
+from cf.comparing.inputs import frame_of
 from cf.evaluation.summary import _headline
 from cf.metrics.result import Result
 from cf.report import page_tables, tables
@@ -30,3 +34,13 @@ def test_markdown_and_page_say_that_it_was_not_measured() -> None:
     assert tables._shown(cell) == f"not measured ({SHORT})"
     shown = page_tables._cell(cell, (0.0, 1.0))
     assert (shown["value"], shown["note"], shown["bar"]) == ("not measured", SHORT, None)
+
+
+def test_an_infinite_value_of_a_file_is_told_by_file_and_row(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "scores.csv"
+    file.write_text("prompt,psnr,ssim\na,30,1\nb,inf,1\nc,-inf,1\n")
+    frame_of(file)
+    (told,) = caplog.messages
+    assert f"{file}, line 3: psnr is inf, as in 2 rows" in told

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import math
 from collections.abc import Collection
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 import pandas as pd
 
 from cf.files.text import Table, table_of
+
+log = logging.getLogger("cf.compare")
 
 TEXTS = frozenset({"contestant", "video", "prompt", "path", "reason", "reasons", "note", "metric"})
 _MORE_TEXTS = {"status", "measured_as", "weights_sha256", "frames_sha256", "settings", "commit"}
@@ -47,6 +50,21 @@ def _check_numbers(table: Table, column: str, must: bool) -> None:
     if wrong and (must or 2 * len(wrong) < len(filled)):
         row, cell = wrong[0]
         raise ValueError(f"{table.at(row)}: {column} is {cell[:60]!r}, and is a number elsewhere")
+    endless = [(row, cell) for row, cell in filled if not wrong and math.isinf(_number(cell))]
+    if endless:
+        row, cell = endless[0]
+        log.warning(
+            "%s: %s is %s, as in %d rows; it counts as beyond every number, and a mean with it is "
+            "infinite",
+            table.at(row),
+            column,
+            cell[:60],
+            len(endless),
+        )
+
+
+def _number(cell: str) -> float:
+    return float(cell == "True") if cell in ("True", "False") else float(cell)
 
 
 def _is_number(cell: str) -> bool:
