@@ -124,3 +124,28 @@ def test_a_command_that_a_killed_command_began_ends_too(tmp_path: Path) -> None:
     parent.kill()
     parent.wait()
     assert gone(int(file.read_text().split()[0]))
+
+
+SLOW = """
+import multiprocessing, os, time
+if multiprocessing.parent_process() is not None:
+    open({file!r}, "w").write(str(os.getpid()) + " ")
+    time.sleep(60)
+def work(task):
+    return task
+"""
+
+
+def test_a_process_that_still_imports_ends_with_its_parent(tmp_path: Path) -> None:
+    file = tmp_path / "importing"
+    (tmp_path / "slow.py").write_text(SLOW.format(file=str(file)))
+    code = "import slow; from cf.system.processes import spread; list(spread(slow.work, [1], 1))"
+    places = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": places}
+    parent = subprocess.Popen([sys.executable, "-c", code], env=environment)
+    until = time.monotonic() + 60
+    while not (file.exists() and file.read_text().endswith(" ")) and time.monotonic() < until:
+        time.sleep(0.05)
+    parent.kill()
+    parent.wait()
+    assert gone(int(file.read_text()))

@@ -185,7 +185,8 @@ class _Team(Generic[T, R]):
         context = multiprocessing.get_context("spawn")
         number = min(set(range(self.size)) - {one.number for one in self.members})
         ours, theirs = context.Pipe()
-        process = context.Process(target=_serve, args=(theirs, self.work, self.begin, number))
+        given = pickle.dumps((self.work, self.begin))  # what they import takes seconds
+        process = context.Process(target=_serve, args=(theirs, given, number))
         # Ctrl-C in a terminal reaches the whole group, and the parent alone decides what ends.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
@@ -199,12 +200,16 @@ class _Team(Generic[T, R]):
 
 def _serve(
     pipe: Connection,
-    work: Callable[[Any], Any],
-    begin: Callable[[int], object] | None,
+    given: bytes,
     number: int,
 ) -> None:
-    """Do what comes through the pipe, until the parent ends this process."""
+    """Do what comes through the pipe, until the parent ends this process.
+
+    Attributes:
+        given: pickled, what is to be done with it and what is called first.
+    """
     end_with_parent()
+    work, begin = pickle.loads(given)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if begin is not None:
         begin(number)
