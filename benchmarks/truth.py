@@ -10,7 +10,7 @@ from matplotlib.patches import Rectangle
 from cf.evaluation.truth_matrix import TRUTH_DUTIES, WRONG, TruthDuty, TruthMatrix
 
 PICTURE = Path(__file__).resolve().parents[1] / "docs" / "pictures" / "truth.png"
-_VIDEOS, _SECONDS = 8, 30.0
+_VIDEOS, _SECONDS = 4, 16.0
 
 
 def main() -> None:

@@ -1,6 +1,8 @@
 """Measures against an engine's picture: what the truth, chance, blur and a wrong pose must get."""
 
+import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -130,6 +132,16 @@ def test_each_measure_answers_for_what_it_says() -> None:
             if name in duty.still and not abs(value - duty.right) <= 0.1:
                 wrong.append(f"{row} must keep still under {name}, has {value}")
     assert not wrong
+
+
+def test_without_an_engine_a_benchmark_says_what_to_install(
+    tmp_path: Path, refused: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "vizdoom", None)
+    asked = ("suite=recall", "world=doom", "workers=0", f"hydra.run.dir='{tmp_path / 'run'}'")
+    told = refused("cf.benchmark", *asked)
+    assert "pip install 'context-forcing[doom]'" in told
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(

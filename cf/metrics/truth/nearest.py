@@ -39,13 +39,14 @@ def chosen(
     that look like the truth are right as it is, and leave less room above chance. A tie with
     another answer goes to that. A version that looks like the plain one, the first, is left out.
     """
-    picked, pixels = made[mask].astype(np.float64), family[:, :, mask].astype(np.float64)
+    picked, pixels = made[mask].astype(np.float32), family[:, :, mask].astype(np.float32)
     plain = pixels[:, 0]
-    error = ((pixels - picked) ** 2).mean((2, 3))
-    same = np.abs(pixels[:, 1:] - plain[:, None]).mean((2, 3)) < ALIKE
+    error = np.square(pixels - picked).mean((2, 3), dtype=np.float64)
+    same = np.abs(pixels[:, 1:] - plain[:, None]).mean((2, 3), dtype=np.float64) < ALIKE
     error[:, 1:][same] = np.inf
-    alike = np.abs(plain[:, None] - plain[None]).mean((2, 3)) < ALIKE
     answer, version = np.unravel_index(int(error.argmin()), error.shape)
-    share = alike.mean(1)
-    right, chance = float(alike[answer, -1]), float(share[answer])
-    return Choice(right, chance, 1 - float(share[-1]), int(answer), int(version))
+    like_answer, like_truth = (
+        np.abs(plain - plain[one]).mean((1, 2), dtype=np.float64) < ALIKE for one in (answer, -1)
+    )
+    right, chance = float(like_answer[-1]), float(like_answer.mean())
+    return Choice(right, chance, 1 - float(like_truth.mean()), int(answer), int(version))
