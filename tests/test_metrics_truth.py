@@ -121,7 +121,7 @@ def test_where_nothing_comes_again_there_is_a_reason_and_no_number(name: str) ->
 @pytest.mark.slow
 def test_each_measure_answers_for_what_it_says() -> None:
     pytest.importorskip("vizdoom")
-    matrix = TruthMatrix(videos=3, seconds=12)
+    matrix = TruthMatrix(videos=4, seconds=16)
     matrix.measure()
     wrong = []
     for row, duty in TRUTH_DUTIES.items():

@@ -119,16 +119,18 @@ class TruthDuty:
 
 
 _NOTHING = {"mirror": 0.35, "freeze": 0.5, "blur": 0.35, "turn": 0.35, "another_place": 0.35}
-_LOW = dict.fromkeys((*_NOTHING, "swap_texture", "remove_things"), 60.0)
+_LOW = {**dict.fromkeys((*_NOTHING, "swap_texture"), 60.0), "remove_things": 90.0}
 TRUTH_DUTIES: dict[str, TruthDuty] = {
     "ForcedChoice, surfaces": TruthDuty(
-        lambda: ForcedChoice(DoomPainter()),
+        lambda: ForcedChoice(DoomPainter(), rate=2.0),
         1.0,
         {**_NOTHING, "swap_texture": 0.85},
         frozenset({"remove_things"}),
     ),
     "ForcedChoice, objects": TruthDuty(
-        lambda: ForcedChoice(DoomPainter(), "objects"), 1.0, {**_NOTHING, "remove_things": 0.6}
+        lambda: ForcedChoice(DoomPainter(), "objects", rate=2.0),
+        1.0,
+        {**_NOTHING, "remove_things": 0.6},
     ),
     "PoseObedience": TruthDuty(
         lambda: PoseObedience(DoomPainter()),
@@ -138,7 +140,7 @@ TRUTH_DUTIES: dict[str, TruthDuty] = {
     ),
     "PoseRevisitPSNR": TruthDuty(lambda: PoseRevisitPSNR(DoomPainter()), 100.0, _LOW),
     "PoseRevisitSSIM": TruthDuty(
-        lambda: PoseRevisitSSIM(DoomPainter()), 1.0, dict.fromkeys(_LOW, 0.99)
+        lambda: PoseRevisitSSIM(DoomPainter()), 1.0, dict.fromkeys(_LOW, 0.995)
     ),
 }
 """By row; LPIPS is in none, for its backbone's weights are not part of a package."""

@@ -49,7 +49,7 @@ class Choices(Measurement):
 
     world: Painter
     places: int = 4
-    rate: float | None = 2.0
+    rate: float | None = 1.0
     side: int = 48
     kept = torch.float64
     needs = AWAY
@@ -177,7 +177,7 @@ class ForcedChoice(VideoMetric):
         scope: Scope = "surfaces",
         places: int = 4,
         edges: Sequence[float] = LAGS,
-        rate: float | None = 2.0,
+        rate: float | None = 1.0,
         side: int = 48,
         **kwargs: Any,
     ) -> None:

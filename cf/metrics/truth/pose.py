@@ -86,7 +86,7 @@ class PoseObedience(VideoMetric):
     that is the heading that it was told, n the number of headings that look as the chosen one does,
     n* as the told one does, and c is 1 if the plain version was chosen. Asked only where a given
     frame had shown the view (`cf.data.world.again`): what the model invents has no true picture to
-    tell its heading by. Blur leaves it, for a blurred camera may stand right.
+    tell its heading by. Slight blur leaves it, for a blurred camera may stand right.
 
     `extras`: `degrees`, by which the nearest heading is turned away, and `near`, the share of
     frames within one heading of the told one. Pictures come to one size as in `ForcedChoice`.
