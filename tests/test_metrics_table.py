@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from cf.metrics.motion import chunk_seam
 from cf.metrics.motion.chunk_seam import ChunkSeam
-from cf.metrics.motion.motion import chunk_seam
 from cf.metrics.repetition import loop_rate
 from cf.metrics.repetition.loop_rate import LoopRate
 from cf.metrics.table import Table, _settled

@@ -20,7 +20,8 @@ from cf.models.attention import attend
 from cf.models.codec import PixelCodec
 from cf.models.rope import rotate
 from cf.models.transformer import VideoTransformer
-from cf.rollout.blockwise import Rollout, RolloutState, switch
+from cf.rollout import switch
+from cf.rollout.blockwise import Rollout, RolloutState
 from cf.rollout.switch import Cut, Flush, Keep, PromptChange, Recache, Switch
 from cf.types import Conditioning, Context
 
