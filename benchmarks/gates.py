@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--copies", nargs="*", choices=COPIES, default=COPIES)
     asked = parser.parse_args()
     bounds = yaml.safe_load((Path(CONFIG_DIR) / "benchmark.yaml").read_text())["gates"]
-    known = yaml.safe_load((Path(CONFIG_DIR) / "metrics" / "video.yaml").read_text())
+    known = {key: Path(CONFIG_DIR) / "metric" / f"{key}.yaml" for key in bounds}
     sys.stdout.write(
         "| clip | copy | " + " | ".join(bounds) + " |\n|" + " --- |" * (len(bounds) + 2) + "\n"
     )
@@ -42,7 +42,7 @@ def main() -> None:
     found = dict(pieces(asked.folder))
     for copy in asked.copies:
         for name, video in tqdm(found.items(), desc=copy):
-            metrics = {key: instantiate(known[key]) for key in bounds}
+            metrics = {key: instantiate(yaml.safe_load(known[key].read_text())) for key in bounds}
             cells, failed = judged(metrics, bounds, degraded(video, copy))
             failing[copy] += failed
             sys.stdout.write(f"| {name} | {copy} | " + " | ".join(cells) + " |\n")

@@ -2,18 +2,22 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
+from hydra.utils import get_class
 from metrics_motion import MOTION
-from metrics_recall import RECALL, truths
-from metrics_sets import SETS
+from metrics_recall import RECALL, WORLD, truths
+from metrics_sets import SETS, TEXTS, Shrunken
 from metrics_truth import TRUTH
 from torch import Tensor
 
 from cf.metrics.base import VideoMetric
 from cf.metrics.extractors.base import Extractor
 from cf.metrics.motion.flickering import TemporalFlickeringVBench
+from cf.paths import CONFIG_DIR
 
 
 class Projection(Extractor):
@@ -49,6 +53,22 @@ METRICS: dict[str, Callable[[], VideoMetric]] = {
 METRICS |= MOTION
 METRICS |= SETS
 METRICS |= RECALL
+
+
+def shipped(file: Path) -> Callable[[], VideoMetric]:
+    """A metric by its settings, with stand-ins for what a command hands it."""
+    settings = yaml.safe_load(file.read_text())
+    made = get_class(settings.pop("_target_"))
+    stand_ins = {"extractor": Shrunken(), "world": WORLD, "texts": TEXTS}
+    settings |= {name: one for name, one in stand_ins.items() if name in settings}
+    return lambda: made(**settings)
+
+
+METRICS |= {
+    file.stem: shipped(file)
+    for file in sorted((Path(CONFIG_DIR) / "metric").glob("*.yaml"))
+    if file.stem not in METRICS  # those above are at a small size
+}
 METRICS |= TRUTH
 
 

@@ -191,6 +191,7 @@ SCORES = {
     "time_prefix": ["score=time_prefix", "score.prefix_frames=6"],
     "shared_memory": ["score=shared_memory", "memory=sliding", "memory.window_frames=6"],
     "previous_block": ["score=previous_block", "module.differentiable_past=false"],
+    # As it was typed when every objective stood in a plan.
     "kl": ["score=full_history", "objective.parts.0.objective.divergence=kl"],
     "own frames alone": ["score=full_history", "module.real_share=0"],
 }

@@ -19,7 +19,9 @@ from cf.paths import CONFIG_DIR
 from cf.video.reader import read_video
 
 BOUNDS = yaml.safe_load((Path(CONFIG_DIR) / "benchmark.yaml").read_text())["gates"]
-METRICS = yaml.safe_load((Path(CONFIG_DIR) / "metrics" / "video.yaml").read_text())
+METRICS = {
+    key: yaml.safe_load((Path(CONFIG_DIR) / "metric" / f"{key}.yaml").read_text()) for key in BOUNDS
+}
 CLIPS = Path(__file__).parents[2] / "shared" / "videos"
 FRAMES, SIDE, RATE = 32, 64, 8.0
 

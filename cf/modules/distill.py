@@ -18,7 +18,7 @@ from cf.modules.length import Length
 from cf.modules.notes import Notes
 from cf.modules.turns import Turn, listed
 from cf.modules.windows import Batch, Windows
-from cf.objectives.base import Networks, Window
+from cf.objectives.base import Networks, Objective, Window
 from cf.objectives.forcing import ForcingLoss
 from cf.objectives.plan import Part, Plan
 from cf.objectives.score import ScoreNetwork, SharedMemory
@@ -40,6 +40,7 @@ class DistillModule(VideoModule):
     Attributes:
         teacher: frozen; in no checkpoint and no export.
         critic: makes the critic's network, which is built only if an objective wants it.
+        objective: one that counts from the first step to the last, or a plan of several.
         score: how teacher and critic see the past; guidance is the teacher's alone.
         length: student step -> frames of a rollout, those given included.
         window_frames: last frames of a rollout that are scored; None: all that were made.
@@ -61,7 +62,7 @@ class DistillModule(VideoModule):
         teacher: Backbone,
         critic: Callable[[], Backbone],
         score: Callable[[Backbone], ScoreNetwork],
-        objective: Plan | ForcingLoss,
+        objective: Objective | Plan | ForcingLoss,
         optimizer: Optim,
         critic_optimizer: Optim,
         codec: Codec,
@@ -82,6 +83,8 @@ class DistillModule(VideoModule):
         cooldown: float = 0.3,
         seed: int = 0,
     ) -> None:
+        if isinstance(objective, Objective):
+            objective = Plan([Part(objective)])
         if not isinstance(objective, Plan):
             raise ValueError(
                 f"a student cannot be distilled by {type(objective).__name__}; give "

@@ -12,6 +12,7 @@ from cf.models.codec import Codec
 from cf.models.text import TextEncoder
 from cf.modules.base import VideoModule
 from cf.modules.guard import Guard
+from cf.objectives.base import Objective
 from cf.objectives.forcing import ForcingLoss
 from cf.objectives.plan import Plan
 from cf.rollout.blockwise import Rollout
@@ -30,7 +31,7 @@ class PretrainModule(VideoModule):
     def __init__(
         self,
         network: Backbone,
-        objective: ForcingLoss | Plan,
+        objective: ForcingLoss | Objective | Plan,
         optimizer: Callable[[torch.nn.Module], Optimizer],
         codec: Codec,
         text: TextEncoder,

@@ -26,7 +26,7 @@ from cf.paths import CONFIG_DIR
 from cf.settings.build import plain, told
 from cf.settings.checks import checked, misplaced, unknown
 from cf.settings.literal import literal, quoted
-from cf.settings.options import named_options, refuse_unheard
+from cf.settings.options import flat_objective, named_options, refuse_unheard
 from cf.settings.schema import COMMANDS
 from cf.system.signals import passed_on
 
@@ -133,7 +133,7 @@ def _check(given: argparse.Namespace, settings: Sequence[str], name: str, folder
         place = [f"hydra.searchpath=[{quoted(f'file://{Path(given.config_dir).absolute()}')}]"]
     with hydra.initialize_config_dir(version_base="1.3", config_dir=base):
         overrides = [_override(one, name) for one in (*place, *settings)]
-        overrides = named_options(name, overrides)
+        overrides = named_options(name, flat_objective(name, overrides))
         for job in _jobs(overrides, given.multirun):
             cfg = _composed(name, job)
             refuse_unheard(overrides, cfg)

@@ -2,12 +2,39 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
+
+log = logging.getLogger("cf")
+_ONLY_PART = "objective.parts.0.objective."
+
+
+def flat_objective(name: str, overrides: Sequence[Override]) -> list[Override]:
+    """The same where an objective alone is typed as when it stood in a plan of one part.
+
+    Attributes:
+        name: of the command's file of settings; Hydra is initialised.
+    """
+    old = [one for one in overrides if str(one.key_or_group).startswith(_ONLY_PART)]
+    if not old:
+        return [*overrides]
+    groups = [str(one.input_line) for one in overrides if "." not in str(one.key_or_group)]
+    if "parts" in (hydra.compose(name, groups).get("objective") or {}):
+        return [*overrides]
+    log.warning("%s*: write objective.*, since it is no plan of several", _ONLY_PART)
+    parser = OverridesParser.create()
+    return [
+        parser.parse_override(str(one.input_line).replace(_ONLY_PART, "objective.", 1))
+        if one in old
+        else one
+        for one in overrides
+    ]
 
 
 def named_options(name: str, overrides: Sequence[Override]) -> list[Override]:
