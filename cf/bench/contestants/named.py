@@ -84,7 +84,11 @@ def _known_metrics() -> frozenset[str]:
         *Path(CONFIG_DIR).glob("metrics/*.yaml"),
         *Path(CONFIG_DIR).glob("suite/metrics/*.yaml"),
     ]
-    return frozenset(name for file in files for name in (yaml_of(file) or {}))
+    known: set[str] = set()
+    for settings in (yaml_of(file) or {} for file in files):
+        listed = [name for one in settings.pop("defaults", []) for name in one]
+        known |= {name.removeprefix("/metric@") for name in listed} | {*settings}
+    return frozenset(known)
 
 
 @lru_cache(1)
