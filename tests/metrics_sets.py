@@ -68,7 +68,7 @@ SETS: dict[str, Callable[[], VideoMetric]] = {
     "cross_prompt_collapse": lambda: CrossPromptCollapse(Shrunken()),
     "subject_consistency": lambda: SubjectConsistencyVBench(Shrunken()),
     "background_consistency": lambda: BackgroundConsistencyVBench(Shrunken()),
-    "clip_to_clip": lambda: ClipToClipRaw(Shrunken(), clip=1.0),
+    "clip_to_clip_raw": lambda: ClipToClipRaw(Shrunken(), clip=1.0),
     "similarity_to_first": lambda: SimilarityToFirst(Shrunken(), times=(2, 4)),
     "text_similarity": lambda: TextSimilarity(Shrunken(), TEXTS, times=(2, 4)),
     "prompt_drift": lambda: PromptDrift(Shrunken(), TEXTS),
