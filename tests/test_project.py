@@ -4,6 +4,7 @@ import re
 import socket
 import subprocess
 import sys
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -102,3 +103,29 @@ def test_the_wheel_carries_its_configs(tmp_path: Path) -> None:
     assert "cf/__main__.py" in names
     for file in (ROOT / "configs").rglob("*.yaml"):
         assert f"cf/_configs/{file.relative_to(ROOT / 'configs')}" in names
+
+
+def test_every_name_on_the_page_of_the_house_exists() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    names = re.findall(r"`(cf(?:\.\w+)+)`", text)
+    assert len(names) > 30
+    for name in names:
+        found: object = cf
+        at = "cf"
+        for part in name.split(".")[1:]:
+            at = f"{at}.{part}"
+            found = import_module(at) if find_spec_of(at) else getattr(found, part)
+
+
+def find_spec_of(name: str) -> bool:
+    """Whether a module has that name."""
+    try:
+        return find_spec(name) is not None
+    except ModuleNotFoundError:  # the name before the last dot is no package
+        return False
+
+
+def test_the_page_of_the_house_has_every_room() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    rooms = [folder.parent.name for folder in (ROOT / "cf").glob("*/__init__.py")]
+    assert [room for room in rooms if f"`cf.{room}`" not in text] == []
