@@ -243,6 +243,14 @@ def test_a_hopeless_folder_is_one_clear_error(kind: str, tmp_path: Path) -> None
     assert str(folder) in str(error.value)
 
 
+@pytest.mark.parametrize("num_workers", [-1, 10**6])
+def test_a_number_of_workers_that_no_machine_bears_is_refused(
+    num_workers: int, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=rf"num_workers lies in 0\.\.256; got {num_workers}"):
+        build(tmp_path, num_workers=num_workers)
+
+
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_a_file_that_breaks_later_is_replaced_and_reported(
     num_workers: int, tmp_path: Path

@@ -12,6 +12,9 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from cf.system.processes import end_with_parent
 
+_MOST_WORKERS = 256
+"""The settings of a run may come from a stranger; each worker is a process of half a gigabyte."""
+
 
 class EndlessData(LightningDataModule):
     """A data module whose training batches are a function of the numbers of their samples.
@@ -22,10 +25,17 @@ class EndlessData(LightningDataModule):
     """
 
     batch_size: int
-    num_workers: int
 
-    def __init__(self) -> None:
+    def __init__(self, num_workers: int) -> None:
+        """Take the number of processes that make batches; 0: this one makes them.
+
+        Raises:
+            ValueError: if they are fewer than none, or more than a machine can bear.
+        """
         super().__init__()
+        if not 0 <= num_workers <= _MOST_WORKERS:
+            raise ValueError(f"num_workers lies in 0..{_MOST_WORKERS}; got {num_workers}")
+        self.num_workers = num_workers
         self._resume: dict[str, Any] | None = None
         self._offset = 0
 

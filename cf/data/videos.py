@@ -48,7 +48,7 @@ class VideoFolder(EndlessData):
         cache_bytes: int = 2**29,
         cuts: Cuts = "keep",
     ) -> None:
-        super().__init__()
+        super().__init__(num_workers)
         if min(clip_frames, fps, batch_size, val_clips, *size) <= 0 or len(size) != 2:
             raise ValueError(
                 "clip_frames, fps, batch_size, val_clips and both sides of size are positive; got "
@@ -60,7 +60,7 @@ class VideoFolder(EndlessData):
             raise ValueError("data.folder must be a path, got ''")
         self.folder = Path(folder)
         self.clip_frames, self.fps, self.size = clip_frames, fps, (size[0], size[1])
-        self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
+        self.batch_size, self.seed = batch_size, seed
         self.val_fraction, self.val_clips, self.cache_bytes = val_fraction, val_clips, cache_bytes
         self.cuts = cuts
         self.train_sources: list[Source] = []

@@ -34,17 +34,17 @@ class WorldData(EndlessData):
         val_clips: int = 16,
         seed: int = 0,
     ) -> None:
-        super().__init__()
+        super().__init__(num_workers)
         if not 0 <= seed < _RESERVED:
             raise ValueError(f"seed must lie in 0..{_RESERVED - 1} for a drawn world, got {seed}")
-        if min(clip_frames, fps, batch_size, val_clips) <= 0 or num_workers < 0:
+        if min(clip_frames, fps, batch_size, val_clips) <= 0:
             raise ValueError(
-                "clip_frames, fps, batch_size and val_clips are positive, num_workers not "
-                f"negative; got {clip_frames}, {fps}, {batch_size}, {val_clips} and {num_workers}"
+                "clip_frames, fps, batch_size and val_clips are positive; got "
+                f"{clip_frames}, {fps}, {batch_size} and {val_clips}"
             )
         self.world, self.size = world(size=tuple(size)), (size[0], size[1])
         self.clip_frames, self.fps, self.seed = clip_frames, fps, seed
-        self.batch_size, self.num_workers, self.val_clips = batch_size, num_workers, val_clips
+        self.batch_size, self.val_clips = batch_size, val_clips
 
     def maker(self) -> Callable[[list[int]], Any]:
         """Draws the clips of training."""
