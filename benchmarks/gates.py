@@ -15,11 +15,14 @@ from tqdm import tqdm
 
 from cf.bench.ranking import Gate
 from cf.metrics.base import VideoMetric, together
-from cf.metrics.distortions import Scene, distorted
 from cf.paths import CONFIG_DIR
 from cf.video.listing import SUFFIXES
 from cf.video.probe import probe
 from cf.video.reader import read_video
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+
+from distortions import Scene, distorted
 
 RATE, SIDE, SECONDS = 8.0, 128, 3.0
 """Pictures per second; pixels of the short side at most; length of the pieces of a clip."""

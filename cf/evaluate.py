@@ -12,7 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from cf.files.output_folder import alone, working
-from cf.settings.build import Settings, build, plain, told
+from cf.settings.build import Settings, plain, told
 from cf.settings.command_line import command
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def evaluate(settings: Settings, folder: Path) -> None:
 
     _refuse(settings, folder)
     videos = listed(settings["videos"], settings["pattern"])
-    metrics, unavailable = metrics_of(settings["metrics"], videos)
+    metrics, unavailable = _metrics(settings["metrics"], videos)
     for one in foreseen(videos, metrics):
         log.warning("%s", one)
     check_made_of(folder, videos, settings)
@@ -69,36 +69,24 @@ def evaluate(settings: Settings, folder: Path) -> None:
     report(replace(done, unavailable=unavailable), folder)
 
 
-def metrics_of(
+def _metrics(
     settings: Settings, videos: Sequence[Listed]
 ) -> tuple[list[VideoMetric], dict[str, str]]:
     """The metrics that can be made, and why the others cannot: their weights are not here.
 
-    A metric whose setting `texts` is null is given the prompts of the videos.
-
     Raises:
-        FileNotFoundError: if none can.
-        ValueError: if a setting is wrong, or none is given.
+        ValueError: if a setting is wrong, or no metric can be made.
     """
-    made: list[VideoMetric] = []
-    unavailable: dict[str, str] = {}
-    for name, one in settings.items():
-        if one is None:
-            continue
-        more = {}
-        if "texts" in one and one["texts"] is None:
-            more["texts"] = {video.prompt_id: video.text for video in videos}
-        try:
-            made.append(build(one, f"metrics.{name}", **more))
-        except FileNotFoundError as error:
-            unavailable[name] = str(error)
-            log.warning("%s is unavailable: %s", name, error)
-            missing = error
+    from cf.evaluation.panel import metrics_of, warn
+
+    texts = {video.prompt_id: video.text for video in videos}
+    made, unavailable = metrics_of(settings, texts, absent=(FileNotFoundError,))
+    warn(log, unavailable)
     if not made and unavailable:
-        raise missing
+        raise ValueError(list(unavailable.values())[-1])
     if not made:
         raise ValueError("metrics must name at least one metric: metrics=default")
-    return made, unavailable
+    return list(made.values()), unavailable
 
 
 def _kept(states: Path) -> str:

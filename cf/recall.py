@@ -21,8 +21,8 @@ from cf.system.processes import Died, spread
 
 if TYPE_CHECKING:
     from cf.data.world.module import WorldData
-    from cf.data.world.recall import Tally
-    from cf.types import Video
+    from cf.metrics.recall.room_recall import RoomRecall
+    from cf.recall_report import Outcome
 
 log = logging.getLogger("cf.recall")
 
@@ -51,21 +51,6 @@ class Contestant:
     def label(self) -> str:
         """For files and tables."""
         return self.name if self.memory is None else f"{self.name}, {self.memory}"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a contestant made of the worlds.
-
-    Attributes:
-        frames_per_second: of all videos together, on one thread.
-        shown: the first few videos.
-    """
-
-    counts: Tally
-    frames_per_second: float
-    attended: int | None
-    shown: Video
 
 
 def measure(settings: Settings, folder: Path) -> None:
@@ -113,7 +98,8 @@ def evaluate(contestant: Contestant, settings: Settings) -> Outcome:
     os.environ["OMP_NUM_THREADS"] = "1"
     import torch
 
-    from cf.data.world.recall import joined, tally
+    from cf.data.world.known import known
+    from cf.recall_report import Outcome
     from cf.runs.generator import load
 
     if settings["device"] == "cpu":
@@ -127,7 +113,7 @@ def evaluate(contestant: Contestant, settings: Settings) -> Outcome:
             f"tokens of {contestant.settings['checkpoint']} are {token} pixels, those of the world "
             f"{list(world.token)}; give model.patch_size={token}"
         )
-    counts, seconds = [], 0.0
+    counted, seconds = _counted(settings, world, data.fps), 0.0
     for first in range(0, settings["worlds"], settings["batch_size"]):
         numbers = range(first, min(first + settings["batch_size"], settings["worlds"]))
         drawn = data.world.draw(settings["seed"], numbers, frames)
@@ -135,13 +121,13 @@ def evaluate(contestant: Contestant, settings: Settings) -> Outcome:
         with torch.inference_mode():
             video = generator.follow(drawn, given, settings["seed"], numbers)
         seconds += time.perf_counter() - began
-        counts.append(tally(world, drawn, video.clone(), given, settings["lags"]))
+        counted.update(video.clone(), [known(drawn, i, given) for i in range(len(numbers))])
     with torch.inference_mode():
         numbers = range(settings["shown"])
         drawn = data.world.draw(settings["seed"], numbers, settings["shown_frames"])
         shown = generator.follow(drawn, given, settings["seed"], numbers)
     speed = settings["worlds"] * (frames - given) / seconds
-    return Outcome(joined(counts), speed, generator.rollout.memory.max_frames, shown)
+    return Outcome(counted.pooled(), speed, generator.rollout.memory.max_frames, shown)
 
 
 def _contestants(settings: Settings) -> list[Contestant]:
@@ -189,13 +175,24 @@ def _world(settings: Settings) -> WorldData:
 
 
 def _truth(settings: Settings, data: WorldData) -> Outcome:
-    from cf.data.world.recall import tally
+    from cf.data.world.known import known
+    from cf.recall_report import Outcome
 
     world: Any = data.world
     drawn = world.draw(settings["seed"], range(settings["worlds"]), settings["frames"])
-    counts = tally(world, drawn, drawn.video, settings["given"], settings["lags"])
+    counted = _counted(settings, world, data.fps)
+    counted.update(
+        drawn.video, [known(drawn, i, settings["given"]) for i in range(settings["worlds"])]
+    )
     shown = world.draw(settings["seed"], range(settings["shown"]), settings["shown_frames"])
-    return Outcome(counts, float("nan"), None, shown.video)
+    return Outcome(counted.pooled(), float("nan"), None, shown.video)
+
+
+def _counted(settings: Settings, world: Any, fps: float) -> RoomRecall:
+    """Nothing yet."""
+    from cf.metrics.recall.room_recall import RoomRecall
+
+    return RoomRecall(world, settings["lags"], settings["frames"], fps)
 
 
 if __name__ == "__main__":

@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from cf.data.world.statistics import STATISTICS, Estimate, estimate, recall_at
+from cf.evaluation.plots import PALETTE
 from cf.files.atomic import replacing, write_text
-from cf.files.tables import csv_of, markdown_of
+from cf.files.tables import csv_of, markdown_of, number
 from cf.settings.build import Settings
+from cf.stats.resampling import Interval
 from cf.system.opencv import cv2
 from cf.video.sheet import contact_sheet
 from cf.video.writer import VideoWriter
 
 if TYPE_CHECKING:
-    from cf.recall import Outcome
+    from cf.metrics.pooled import Pooled
+    from cf.types import Video
 
 log = logging.getLogger("cf.recall")
 
@@ -39,6 +41,22 @@ _HEADINGS = {
 _SCALE = 3
 _SHEET = 1400  # pixels across a contact sheet
 _STRIP = 18
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a contestant made of the worlds.
+
+    Attributes:
+        counts: every number of `RoomRecall`, by name.
+        frames_per_second: of all videos together, on one thread.
+        shown: the first few videos.
+    """
+
+    counts: Mapping[str, Pooled]
+    frames_per_second: float
+    attended: int | None
+    shown: Video
 
 
 def report(outcomes: Mapping[str, Outcome], settings: Settings, folder: Path) -> None:
@@ -78,24 +96,25 @@ def bins(settings: Settings) -> list[str]:
     return [f"{a}-{b} s" for a, b in pairwise(seconds)]
 
 
-def _row(outcome: Outcome, settings: Settings) -> dict[str, Estimate]:
-    lags = {f"recall, {name}": recall_at(i) for i, name in enumerate(bins(settings))}
-    named = {_HEADINGS[name]: one for name, one in STATISTICS.items()}
-    return {name: estimate(outcome.counts, one) for name, one in {**lags, **named}.items()}
+def _row(outcome: Outcome, settings: Settings) -> dict[str, Interval]:
+    lags = {f"lag {i}": f"recall, {name}" for i, name in enumerate(bins(settings))}
+    headings = {**lags, **_HEADINGS}
+    return {headings[name]: one.interval() for name, one in outcome.counts.items()}
 
 
-def _long(rows: Mapping[str, Mapping[str, Estimate]]) -> pd.DataFrame:
+def _long(rows: Mapping[str, Mapping[str, Interval]]) -> pd.DataFrame:
     """One line per contestant and statistic."""
     return pd.DataFrame(
         [
-            {"contestant": label, "statistic": name, **one._asdict()}
+            {"contestant": label, "statistic": name}
+            | {"value": one.value, "low": one.low, "high": one.high}
             for label, row in rows.items()
             for name, one in row.items()
         ]
     )
 
 
-def _table(rows: Mapping[str, Mapping[str, Estimate]], outcomes: Mapping[str, Outcome]) -> str:
+def _table(rows: Mapping[str, Mapping[str, Interval]], outcomes: Mapping[str, Outcome]) -> str:
     head = ["contestant", *next(iter(rows.values())), "attended frames", "frames/s"]
     lines = [head]
     for label, row in rows.items():
@@ -106,14 +125,14 @@ def _table(rows: Mapping[str, Mapping[str, Estimate]], outcomes: Mapping[str, Ou
     return "\n".join(markdown_of(lines, padded=True))
 
 
-def _shown(one: Estimate) -> str:
+def _shown(one: Interval) -> str:
     if not np.isfinite(one.value):
         return "-"
     return f"{_number(one.value)} [{_number(one.low)}, {_number(one.high)}]"
 
 
 def _number(value: float) -> str:
-    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+    return number(value, ".1f" if abs(value) >= 10 else ".2f")
 
 
 def _caption(settings: Settings) -> str:
@@ -124,23 +143,23 @@ def _caption(settings: Settings) -> str:
     )
 
 
-def _plot(rows: Mapping[str, Mapping[str, Estimate]], settings: Settings) -> Figure:
+def _plot(rows: Mapping[str, Mapping[str, Interval]], settings: Settings) -> Figure:
     """Recall by lag, a line per contestant; colour tells the network, dashes the memory."""
     names = [f"recall, {name}" for name in bins(settings)]
     figure = Figure(figsize=(8.4, 4.6), layout="constrained")
     axes = figure.subplots()
     networks = list(dict.fromkeys(label.split(", ")[0] for label in rows))
     memories = list(dict.fromkeys(label.split(", ")[-1] for label in rows if ", " in label))
-    colours, dashes = mpl.colormaps["tab10"].colors, ("-", "--", "-.", ":")  # type: ignore[attr-defined]
+    dashes = ("-", "--", "-.", ":")
     for label, row in rows.items():
         if label == "truth":
             continue
         network, _, memory = label.partition(", ")
-        estimates = [row[name] for name in names]
+        estimates = [(row[name].value, row[name].low, row[name].high) for name in names]
         value, low, high = (np.array(x) for x in zip(*estimates, strict=True))
         at = np.arange(len(names)) + 0.02 * (list(rows).index(label) - len(rows) / 2)
         style = dashes[memories.index(memory) % 4] if memory else "-"
-        colour = "black" if network == "oracle" else colours[networks.index(network) % 10]
+        colour = "black" if network == "oracle" else PALETTE[networks.index(network) % len(PALETTE)]
         bounds = np.stack((value - low, high - value)).clip(min=0)
         axes.errorbar(at, value, bounds, label=label, ls=style, color=colour, marker="o", ms=4)
     axes.set(xticks=range(len(names)), xticklabels=bins(settings), ylim=(0, 1.03))

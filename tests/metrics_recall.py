@@ -21,6 +21,7 @@ from cf.metrics.recall.colour_recall import ColourRecall
 from cf.metrics.recall.identity import IdentityPersistence
 from cf.metrics.recall.mirror import MirrorConsistency
 from cf.metrics.recall.needle import NeedleInVideo
+from cf.metrics.recall.novel_content import CellQualityDrift, NovelEntropy, NovelQuality
 from cf.metrics.recall.recall import CrossRoomMatch, SelfRevisit, TriggerGate
 from cf.metrics.recall.recall_horizon import RecallHorizon
 from cf.metrics.recall.revisit import RevisitLPIPS, RevisitPSNR, RevisitSSIM
@@ -70,6 +71,9 @@ RECALL: dict[str, Callable[[], VideoMetric]] = {
     "attribute_recall": lambda: AttributeRecall(WORLD, gate=False),
     "self_revisit": lambda: SelfRevisit(WORLD, gate=False),
     "cross_room_match": lambda: CrossRoomMatch(WORLD),
+    "novel_entropy": lambda: NovelEntropy(WORLD),
+    "novel_quality": lambda: NovelQuality(WORLD),
+    "cell_quality_drift": lambda: CellQualityDrift(WORLD),
     "trigger_gate": lambda: TriggerGate(WORLD),
     "recall_horizon": lambda: RecallHorizon(
         WORLD, (0.0, 0.5, 1.0, 4.0), gate=False, significance=None, least=-1.0, resamples=20

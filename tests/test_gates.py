@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from distortions import Scene, distorted
 from hydra.utils import instantiate
 from torch import Tensor
 from torch.nn.functional import interpolate
@@ -14,7 +15,6 @@ from torchvision.transforms.functional import gaussian_blur
 
 from cf.bench.ranking import Gate
 from cf.metrics.base import together
-from cf.metrics.distortions import Scene, distorted
 from cf.paths import CONFIG_DIR
 from cf.video.reader import read_video
 

@@ -10,9 +10,10 @@ from films import pan, result, walk
 from torch import Tensor
 from torchvision.models.optical_flow import raft_large
 
-from cf.metrics.motion.flow import Dis, Farneback, Flow, flow_named
+from cf.metrics.motion.flow import Dis, Farneback, Flow
 from cf.metrics.motion.flow_raft import torchvision_names
 from cf.metrics.motion.interpolation import Supplied
+from cf.metrics.motion.motion import flow_named
 from cf.metrics.motion.motion_field import MotionField
 from cf.metrics.motion.motion_smoothness import MotionSmoothness
 from cf.metrics.motion.motion_smoothness_vbench import MotionSmoothnessVBench

@@ -8,10 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from cf.data.world import statistics
 from cf.data.world.base import Drawn
 from cf.data.world.known import known
-from cf.data.world.recall import tally
 from cf.data.world.rooms import Rooms
 from cf.metrics.base import VideoMetric
 from cf.metrics.recall.attribute_recall import AttributeRecall
@@ -151,26 +149,6 @@ def test_without_a_return_there_is_a_reason(drawn: Drawn) -> None:
         assert math.isnan(found.value)
         assert found.reasons[None]
         assert found.reasons[0]
-
-
-@pytest.mark.parametrize("noise", [0.3, 0.7])
-def test_the_tally_of_recall_gives_the_same(drawn: Drawn, noise: float) -> None:
-    random = torch.Generator().manual_seed(0)
-    blurred = drawn.video + noise * torch.randn(drawn.video.shape, generator=random)
-    blurred[:, 60:] = wrong(drawn)[:, 60:]
-    video = blurred.clamp(0, 1)
-    edges = [0, 12, 24, 30, 96]
-    counts = tally(WORLD, drawn, video.clone(), GIVEN, edges)
-    counts = counts.weighted(torch.ones(1, VIDEOS, dtype=torch.double))
-    seconds = [edge / FPS for edge in edges]
-    recall = result(AttributeRecall(WORLD, seconds, gate=False), drawn, video)
-    assert 0.02 < recall.extras["accuracy"] < 0.98
-    near(recall.extras["accuracy"], statistics.recall(counts)[0])
-    by_lag = [statistics.recall_at(i)(counts)[0] for i in range(len(edges) - 1)]
-    near(recall.curves["accuracy_by_lag"], torch.stack(by_lag))
-    own = result(SelfRevisit(WORLD, seconds, gate=False), drawn, video)
-    near(own.value, statistics.self_recall(counts)[0])
-    near(result(CrossRoomMatch(WORLD), drawn, video).value, statistics.cross_room(counts)[0])
 
 
 def near(one: float | Tensor, other: float | Tensor) -> None:

@@ -1,16 +1,16 @@
-"""The responsibility matrix: who is in charge answers at every step, all others keep still."""
+"""The responsibility matrix: who must respond does so at every step, all others keep still."""
 
 import math
 from itertools import pairwise
 
 import pytest
 import torch
+from distortions import DISTORTIONS, Scene, distorted
+from expected_responses import EXPECTED, SCENES
+from responsibility_matrix import STRENGTHS, Matrix, scenes
 
 from cf.data.world.known import known
 from cf.data.world.walk import Walk
-from cf.evaluation.duties import DUTIES, SCENES
-from cf.evaluation.responsibility import STRENGTHS, Matrix, scenes
-from cf.metrics.distortions import DISTORTIONS, Scene, distorted
 from cf.metrics.extractors.handcrafted import Handcrafted
 from cf.metrics.recall.identity import IdentityPersistence
 
@@ -20,7 +20,7 @@ WITHOUT = {"identity_swap"}
 
 @pytest.fixture(scope="module")
 def matrix() -> Matrix:
-    return Matrix(DUTIES, scenes(SCENES))
+    return Matrix(EXPECTED, scenes(SCENES))
 
 
 @pytest.fixture(scope="module")
@@ -28,12 +28,12 @@ def scene() -> Scene:
     return scenes(1, seconds=8)[0]
 
 
-def test_every_distortion_is_somebody_s_charge_or_an_expected_miss() -> None:
-    charged = {distortion for duty in DUTIES.values() for distortion in duty.charge}
+def test_every_distortion_has_a_metric_that_answers_or_is_an_expected_miss() -> None:
+    charged = {distortion for expected in EXPECTED.values() for distortion in expected.must_respond}
     assert charged | WITHOUT == set(DISTORTIONS)
     assert not charged & WITHOUT
-    for duty in DUTIES.values():
-        groups = (set(duty.charge), set(duty.also), set(duty.fooled))
+    for expected in EXPECTED.values():
+        groups = (set(expected.must_respond), set(expected.may_respond), set(expected.known_blind))
         assert set.union(*groups) <= set(DISTORTIONS)
         assert sum(map(len, groups)) == len(set.union(*groups)), "a distortion has one role"
 
@@ -43,25 +43,25 @@ def test_every_distortion_is_somebody_s_charge_or_an_expected_miss() -> None:
 def test_the_metric_in_charge_answers_and_the_others_keep_still(
     distortion: str, matrix: Matrix
 ) -> None:
-    in_charge = [name for name, duty in DUTIES.items() if distortion in duty.charge]
-    matrix.measure(DUTIES, distortion, 0.0)
+    in_charge = [name for name, expected in EXPECTED.items() if distortion in expected.must_respond]
+    matrix.measure(EXPECTED, distortion, 0.0)
     for strength in STRENGTHS[1:-1]:
         matrix.measure(in_charge, distortion, strength)
-    matrix.measure(DUTIES, distortion, 1.0)
+    matrix.measure(EXPECTED, distortion, 1.0)
     wrong = []
-    for name, duty in DUTIES.items():
+    for name, expected in EXPECTED.items():
         change = matrix.change(name, distortion)
-        if distortion in duty.charge:
+        if distortion in expected.must_respond:
             steps = matrix.steps(name, distortion)
-            if not all(duty.charge[distortion] * step > 0 for step in steps):
+            if not all(expected.must_respond[distortion] * step > 0 for step in steps):
                 wrong.append(f"{name} must move at every step, and moves {steps}")
-            if abs(change) <= duty.tolerance:
+            if abs(change) <= expected.tolerance:
                 wrong.append(f"{name} must move, and moves by {change}")
-        elif distortion in duty.fooled:
-            better = 1 if duty.metric().higher_is_better else -1
-            if not better * change > duty.tolerance:
+        elif distortion in expected.known_blind:
+            better = 1 if expected.metric().higher_is_better else -1
+            if not better * change > expected.tolerance:
                 wrong.append(f"{name} is known to be fooled, and moves by {change}")
-        elif distortion not in duty.also and not abs(change) <= duty.tolerance:
+        elif distortion not in expected.may_respond and not abs(change) <= expected.tolerance:
             wrong.append(f"{name} must keep still, and moves by {change}")
     assert not wrong
 

@@ -18,7 +18,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from safetensors.torch import load_file, safe_open, save_file
-from tiny import draw, model
+from tiny import draw, model, to_diffusers
 from torch import Tensor
 
 from cf.models.checkpoints import (
@@ -27,7 +27,6 @@ from cf.models.checkpoints import (
     load_weights,
     read_export,
     save_export,
-    to_diffusers,
 )
 from cf.models.start import _digest, fingerprint, is_same
 from cf.paths import CONFIG_DIR

@@ -1,6 +1,5 @@
 """The drawn rooms: reproducible, exactly readable, and scored as they should be."""
 
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -9,12 +8,8 @@ import torch
 
 from cf.data.world.base import Drawn
 from cf.data.world.module import WorldData
-from cf.data.world.recall import Tally, joined, tally
 from cf.data.world.rooms import Rooms
-from cf.data.world.statistics import STATISTICS, Estimate, estimate, recall, recall_at
-from cf.types import Video
 
-LAGS = (1, 8, 16, 32, 64)
 ROOMS = Rooms()
 
 
@@ -118,125 +113,6 @@ def test_control_origin_and_masks_tell_the_truth() -> None:
 def test_bad_rooms_are_named(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Rooms(**settings)
-
-
-def scores(video: Video, drawn: Drawn, given: int = 36, world: Rooms = ROOMS) -> dict[str, float]:
-    counts = tally(world, drawn, video.clone(), given, LAGS)
-    total = counts.weighted(torch.ones(1, len(video), dtype=torch.double))
-    return {name: float(one(total)) for name, one in STATISTICS.items()}
-
-
-@pytest.fixture(scope="module")
-def drawn() -> Drawn:
-    return Rooms(cut=0.25).draw(9, range(16), 96)
-
-
-def test_the_truth_recalls_everything(drawn: Drawn) -> None:
-    found = scores(drawn.video, drawn)
-    assert found["recall"] == found["self_recall"] == 1
-    assert found["cross_room"] < 0.15
-    assert found["novel_quality"] > 60
-
-
-def test_blur_and_collapse_are_told_apart_from_recall(drawn: Drawn) -> None:
-    """One picture for every room is perfectly consistent with itself, and nothing else."""
-    same = drawn.video[:, :1].expand_as(drawn.video)
-    found = scores(same, drawn)
-    assert found["recall"] < 0.3
-    assert found["cross_room"] > 0.4
-    grey = scores(torch.full_like(drawn.video, 0.5), drawn)
-    assert grey["recall"] < 0.2
-    assert grey["novel_quality"] < 20
-    assert grey["entropy"] < 2
-    other = Rooms(cut=0.25).draw(10, range(16), 96)
-    assert scores(other.video, drawn)["recall"] < 0.25
-
-
-def test_a_video_that_gets_worse_drifts(drawn: Drawn) -> None:
-    noise = torch.randn(drawn.video.shape, generator=torch.Generator().manual_seed(0))
-    rising = 0.02 + 0.2 * torch.linspace(0, 1, 96)[None, :, None, None, None]
-    assert scores(drawn.video + rising * noise, drawn)["drift"] > 5
-    assert abs(scores(drawn.video + 0.1 * noise, drawn)["drift"]) < 1
-
-
-def test_recall_counts_what_a_plain_loop_counts(drawn: Drawn) -> None:
-    """Cell by cell, with dictionaries."""
-    given, truth = 36, drawn.truth
-    video = drawn.video.clone()
-    video[:, 60:] = 0.5  # wrong from here on
-    made, _ = ROOMS.read(video, drawn.scene)
-    hits, seen, own_hits, own_seen = ([0.0] * 4 for _ in range(4))
-    for b in range(16):
-        last: dict[tuple[int, int], int] = {}
-        painted: dict[tuple[int, int, int], int] = {}
-        before, painted_before, start = dict(last), dict(painted), 0
-        known = set()
-        for t in range(96):
-            if truth.fresh[b, t] == 0:
-                before, painted_before, start = dict(last), dict(painted), t
-            first = int(truth.camera[b, t]) // 8
-            for column in range(4):
-                key = (int(truth.place[b, t]), first + column)
-                lag = start - before[key] if key in before else -1
-                if t < given:
-                    known.add(key)
-                last[key] = t
-                for row in range(2):
-                    cell = int(made[b, t, row, column])
-                    if t >= given and lag >= 0:
-                        at = sum(lag >= edge for edge in LAGS) - 1
-                        if key in known and 0 <= at < 4:
-                            seen[at] += 1
-                            hits[at] += cell == int(truth.identity[b, t, row, column])
-                        if (*key, row) in painted_before:
-                            own_seen[0] += 1
-                            own_hits[0] += cell == painted_before[(*key, row)]
-                    if t >= given:
-                        painted[(*key, row)] = cell
-    counts = tally(ROOMS, drawn, video, given, LAGS)
-    assert counts.hits.sum(0).tolist() == hits
-    assert counts.seen.sum(0).tolist() == seen
-    assert float(counts.own_hits.sum()) == own_hits[0]
-    assert float(counts.own_seen.sum()) == own_seen[0]
-    assert 0 < sum(hits) < sum(seen)
-
-
-def test_worlds_can_be_scored_in_any_batches(drawn: Drawn) -> None:
-    whole = tally(ROOMS, drawn, drawn.video.flip(-1), 36, LAGS)
-    parts = []
-    for half in (slice(0, 5), slice(5, None)):
-        one = replace(
-            drawn,
-            scene={"sky": drawn.scene["sky"][half]},
-            truth=type(drawn.truth)(*(x[half] for x in tensors(drawn))),
-        )
-        parts.append(tally(ROOMS, one, drawn.video[half].flip(-1), 36, LAGS))
-    for name, value in vars(joined(parts)).items():
-        assert torch.allclose(value, getattr(whole, name))
-
-
-def test_an_interval_covers_the_true_share() -> None:
-    """Of 200 samples of 64 worlds whose recall is 0.7, about 95 % of intervals hold it."""
-    generator = torch.Generator().manual_seed(0)
-    empty = torch.zeros(64, dtype=torch.double)
-    covered = 0
-    for i in range(200):
-        world = (0.7 + 0.15 * torch.randn(64, generator=generator)).clamp(0, 1)
-        hits = torch.binomial(torch.full((64,), 40.0), world, generator=generator).double()
-        counts = Tally(hits[:, None], empty[:, None] + 40, *[empty] * 10, empty[:, None, None])
-        found = estimate(counts, recall, resamples=300, seed=i)
-        assert found.low <= found.value <= found.high
-        covered += found.low <= 0.7 <= found.high
-    assert 180 <= covered <= 199
-
-
-def test_what_was_never_seen_has_no_value(drawn: Drawn) -> None:
-    counts = tally(ROOMS, drawn, drawn.video, 95, (1, 2, 1000, 2000))
-    nothing = estimate(counts, recall_at(2))
-    assert all(value != value for value in nothing)
-    assert isinstance(nothing, Estimate)
-    with pytest.raises(ValueError, match="given=96"):
-        tally(ROOMS, drawn, drawn.video, 96, LAGS)
 
 
 def test_world_data_are_endless_numbered_and_resumed() -> None:

@@ -1,5 +1,6 @@
 """Small models, memories and inputs for the tests of the core; plain functions."""
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from cf.memory.base import Memory, Query
 from cf.models.base import Backbone
+from cf.models.names import to_diffusers_name
 from cf.models.transformer import VideoTransformer
 from cf.types import Block, Conditioning, Context, Latents, LayerKV, Prediction, Times
 
@@ -139,3 +141,8 @@ def block(
         made.append(LayerKV(k, v, ids))
         queries.append(q)
     return Block(tuple(made), frames, grid, tuple(queries))
+
+
+def to_diffusers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Wan's names to those of diffusers' `WanTransformer3DModel`; the tensors are shared."""
+    return {to_diffusers_name(name): weight for name, weight in state.items()}

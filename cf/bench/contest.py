@@ -4,33 +4,28 @@ from __future__ import annotations
 
 import logging
 import platform
-import subprocess
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-import cf
 from cf.bench.contestants.controls import Truth
 from cf.bench.contestants.entries import Entry, agreed, entries
 from cf.bench.contestants.named import check_names
 from cf.bench.job import Job
-from cf.bench.measures import build_metrics, usable
+from cf.bench.measures import build_metrics, texts_of
 from cf.bench.ranking import Cell, Gate, Headline, headline
 from cf.bench.results import Made, collect, conflicts
 from cf.bench.runner import run
 from cf.bench.store import Store
 from cf.bench.tasks.base import SLACK, Asked
 from cf.bench.times import check_durations, check_texts
+from cf.evaluation.panel import forget_extractors, metrics_of, warn
+from cf.evaluation.provenance import versions
 from cf.settings.build import Settings, build
 from cf.stats.trainings import trainings
 
 log = logging.getLogger("cf.benchmark")
-
-_LIBRARIES = ("torch", "torchmetrics", "numpy", "scipy", "opencv-python", "av")
 
 
 @dataclass(frozen=True)
@@ -89,9 +84,8 @@ def hold(settings: Settings, folder: Path, typed: Collection[str] = ()) -> Conte
     entered = agreed(entries(settings, asked), asked.terms(), settings["unequal"])
     check_names(settings, entered, typed)
     _truth(settings, entered)
-    fit, unavailable = usable(settings["metrics"], asked.items(), _given(asked))
-    for name, reason in unavailable.items():
-        log.warning("%s is not measured: %s", name, reason)
+    fit, unavailable = _measurable(settings["metrics"], asked)
+    warn(log, unavailable)
     for one in entered:
         if one.missing:
             log.warning("%s does not take part: %s", one.label, one.missing)
@@ -240,32 +234,20 @@ def provenance() -> dict[str, Any]:
     """Which code, libraries and machine made the rows."""
     import torch
 
-    found: dict[str, Any] = {"version": cf.__version__, "commit": _commit()}
-    for name in _LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = None
+    found: dict[str, Any] = {"commit": "unknown", **versions()}
     cuda = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     found["device"] = cuda or platform.processor() or platform.machine()
-    found["python"] = platform.python_version()
-    return found
+    return {"version": found.pop("context-forcing"), **found}
 
 
-def _commit() -> str:
-    """Of the code that runs, if it is a checkout; marked if files differ from it."""
-    root = Path(cf.__file__).resolve().parents[1]
-    try:
-        told = subprocess.run(
-            ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"],
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=20,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
-    return told.stdout.strip()
+def _measurable(
+    settings: Mapping[str, Settings], asked: Asked
+) -> tuple[dict[str, Settings], dict[str, str]]:
+    """The settings of metrics that can be had, and why the others cannot."""
+    absent = (ValueError, OSError, ImportError)
+    made, unavailable = metrics_of(settings, texts_of(asked.items()), _given(asked), absent)
+    forget_extractors()  # the processes that make videos read their own
+    return {key: settings[key] for key in made}, unavailable
 
 
 def _given(asked: Asked) -> list[str]:
@@ -273,14 +255,3 @@ def _given(asked: Asked) -> list[str]:
     first = asked.items()[0]
     known = asked.known(asked.film(first, 1 + SLACK), 1, 0, 1)
     return [*known.truth, *(["reference"] if known.reference is not None else [])]
-
-
-def tidy(value: Any) -> Any:
-    """What JSON can hold: numbers that are none become null."""
-    if isinstance(value, dict):
-        return {str(key): tidy(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [tidy(one) for one in value]
-    if isinstance(value, float | np.floating):
-        return float(value) if np.isfinite(value) else None
-    return value

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from itertools import pairwise
-from typing import Any
 
 from torch import Tensor
 from torchmetrics.utilities import dim_zero_cat
 
 from cf.bench.contestants.base import Piece
 from cf.bench.tasks.base import Item, Known
-from cf.metrics.base import VideoMetric
-from cf.metrics.extractors.base import Extractor
+from cf.evaluation.panel import metrics_of
+from cf.metrics.base import VideoMetric, groups
 from cf.metrics.scored import Fault
-from cf.settings.build import Settings, build, check
+from cf.settings.build import Settings
 
 States = dict[str, Tensor]
 """Of all metrics, by names that tell their measurements: who shares one shares its states."""
@@ -31,64 +28,13 @@ def build_metrics(
     Raises:
         ValueError: if two have one name, or one's weights are missing.
     """
-    named: dict[str, VideoMetric] = {}
-    texts = _texts(items)
-    for key, one in settings.items():
-        metric = _build(key, one, texts)
-        if metric.name in named:
-            raise ValueError(f"two metrics are named {metric.name}; give each once")
-        named[metric.name] = metric
-    return named
+    made, _ = metrics_of(settings, texts_of(items))
+    return {metric.name: metric for metric in made.values()}
 
 
-def usable(
-    settings: Mapping[str, Settings], items: Iterable[Item], given: Sequence[str]
-) -> tuple[dict[str, Settings], dict[str, str]]:
-    """Those that can be had, and why the others cannot.
-
-    Attributes:
-        given: what is known of each frame: "reference" and names of truths.
-    """
-    fit: dict[str, Settings] = {}
-    reasons: dict[str, str] = {}
-    texts = _texts(items)
-    for key, one in settings.items():
-        if one is None:
-            continue
-        try:
-            metric = _build(key, one, texts)
-        except (ValueError, OSError, ImportError) as error:
-            reasons[key] = str(error)
-            continue
-        lacking = [need for need in metric.measurement.needs if need not in given]
-        if lacking:
-            reasons[metric.name] = f"needs {', '.join(lacking)}, which nobody knows here"
-        else:
-            fit[key] = one
-    _extractor.cache_clear()  # the processes that make videos read their own
-    return fit, reasons
-
-
-def _texts(items: Iterable[Item]) -> dict[int, str]:
+def texts_of(items: Iterable[Item]) -> dict[int, str]:
+    """Every text that a video is made for, by its prompt's number."""
     return {act.prompt_id: act.text for item in items for act in item.acts() if act.text}
-
-
-def _build(key: str, one: Settings, texts: Mapping[int, str]) -> VideoMetric:
-    more: dict[str, Any] = {}
-    check(one, f"metrics.{key}")
-    if isinstance(one.get("extractor"), dict):
-        more["extractor"] = _extractor(json.dumps(one["extractor"], sort_keys=True))
-    if "texts" in one and one["texts"] is None:
-        more["texts"] = texts
-    metric: VideoMetric = build(one, f"metrics.{key}", **more)
-    return metric
-
-
-@lru_cache(8)
-def _extractor(settings: str) -> Extractor:
-    """One for all metrics and videos of a process: weights are large, and it keeps no states."""
-    made: Extractor = build(json.loads(settings), "extractor")
-    return made
 
 
 @dataclass
@@ -105,17 +51,17 @@ class Panel:
     fps: float
     known: Callable[[int, int], Known]
     refused: dict[str, str] = field(default_factory=dict)
-    _leaders: list[VideoMetric] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        shared = {tuple(sorted(one.metric_state)): one for one in self.metrics.values()}
-        self._leaders = list(shared.values())
+        self._groups = groups(self.metrics.values())
+        self._leaders = [group[0] for group in self._groups]
 
     def update(self, frames: Piece, start: int, boundaries: Sequence[int] | None) -> None:
         """The next frames."""
         known = self.known(start, start + len(frames))
         for rows, prompt_id in self._acts(start, len(frames)):
-            for metric in self._leaders:
+            for group in self._groups:
+                metric = group[0]
                 if metric.name in self.refused:
                     continue
                 try:
@@ -131,14 +77,12 @@ class Panel:
                         truth={name: truth[rows] for name, truth in known.truth.items()},
                     )
                 except ValueError as error:
-                    self._refuse(metric, start + rows.start, str(error))
+                    self._refuse(group, start + rows.start, str(error))
 
-    def _refuse(self, metric: VideoMetric, frame: int, reason: str) -> None:
+    def _refuse(self, group: Sequence[VideoMetric], frame: int, reason: str) -> None:
         """What a metric refuses has no value there, nor of those that share its measurement."""
-        metric.fail(self.item.video_id, frame, Fault.REFUSED)
-        key = metric.metric_state.keys()
-        names = [name for name, one in self.metrics.items() if one.metric_state.keys() == key]
-        self.refused |= dict.fromkeys(names, reason)
+        group[0].fail(self.item.video_id, frame, Fault.REFUSED)
+        self.refused |= dict.fromkeys((metric.name for metric in group), reason)
 
     def _acts(self, start: int, count: int) -> Iterator[tuple[slice, int]]:
         """Which of these frames are made for which prompt."""
@@ -178,14 +122,10 @@ def restored(
 ) -> dict[str, VideoMetric]:
     """Metrics that have seen all the videos whose states are given, in that order."""
     metrics = build_metrics(settings, items)
-    leaders: dict[tuple[str, ...], VideoMetric] = {}
-    for metric in metrics.values():
-        names = tuple(sorted(metric.metric_state))
-        if names in leaders:  # of equal measurements
-            metric.take_over(leaders[names])
-            continue
-        leaders[names] = metric
+    for first, *others in groups(metrics.values()):
         for one in states:
-            metric.merge_state({name: [one[name]] for name in names})
-        metric.settle()
+            first.merge_state({name: [one[name]] for name in first.metric_state})
+        first.settle()
+        for other in others:
+            other.take_over(first)
     return metrics

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cf.bench.results import Made
-from cf.stats.paired import Comparison, Interval, holm, standings
+from cf.stats.paired import Interval, pairs, standings
 from cf.stats.trainings import WHOLE, Unit, Values, aligned, mean, versus
 
 
@@ -208,32 +208,12 @@ def _versus(
     metrics: Mapping[str, bool | None],
 ) -> list[dict[str, Any]]:
     """Every two ranked contestants on every headline, paired and corrected together."""
-    found: list[tuple[str, str, str, Comparison]] = []
-    for metric, better in metrics.items():
-        values = {name: made[name].per_unit(seconds, metric) for name in fit}
-        for i, first in enumerate(fit):
-            found += [
-                (metric, first, second, versus(values[first], values[second], better))
-                for second in fit[i + 1 :]
-            ]
-    corrected = holm([one.p for *_, one in found])
-    tested = sum(math.isfinite(one.p) for *_, one in found)
+    values = {name: {one: made[one].per_unit(seconds, name) for one in fit} for name in metrics}
+    found = pairs(values, metrics, versus)
+    tested = sum(math.isfinite(one.comparison.p) for one in found)
     return [
-        {
-            "seconds": seconds,
-            "metric": metric,
-            "first": first,
-            "second": second,
-            "difference": one.difference.value,
-            "low": one.difference.low,
-            "high": one.difference.high,
-            "p": one.p,
-            "p_holm": p,
-            "effect": one.effect,
-            "win_rate": one.win_rate,
-            "detectable": one.detectable,
-            "pairs": one.difference.units,
-            "note": one.note or _corrected(one.least_p, tested),
-        }
-        for (metric, first, second, one), p in zip(found, corrected, strict=True)
+        {"seconds": seconds, "metric": one.metric, "first": one.first, "second": one.second}
+        | one.row()
+        | {"note": one.comparison.note or _corrected(one.comparison.least_p, tested)}
+        for one in found
     ]

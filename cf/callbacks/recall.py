@@ -9,10 +9,10 @@ from typing import Any, cast
 import lightning as L  # noqa: N812  (its usual name)
 import torch
 
+from cf.data.world.known import known
 from cf.data.world.module import WorldData
-from cf.data.world.recall import tally
 from cf.data.world.rooms import Rooms
-from cf.data.world.statistics import STATISTICS, recall_at
+from cf.metrics.recall.room_recall import RoomRecall
 
 _WORLDS = 2**32 - 2
 """Seed of the worlds: neither of training nor of validation."""
@@ -21,7 +21,7 @@ _WORLDS = 2**32 - 2
 class Recall(L.Callback):
     """Continues the same worlds every time and logs what the averaged weights remember of them.
 
-    Logs `recall/...`: each of `STATISTICS`, recall by lag, and frames generated per second.
+    Logs `recall/...`: each number of `RoomRecall`, and frames generated per second.
 
     Attributes:
         every_steps: steps between measurements.
@@ -74,12 +74,12 @@ class Recall(L.Callback):
         made = rollout.extend(student, latents[:, : self.given], noise, cond, self.frames)
         seconds = time.perf_counter() - began
         video = module.codec.decode(made).cpu()
-        counts = tally(world, drawn, video, self.given, self.lags)
-        total = counts.weighted(torch.ones(1, self.worlds, dtype=torch.double))
-        values = {f"recall/{name}": float(one(total)) for name, one in STATISTICS.items()}
+        counted = RoomRecall(world, self.lags, self.frames, data.fps)
+        counted.update(video, [known(drawn, i, self.given) for i in range(self.worlds)])
+        values = {f"recall/{name}": one.value for name, one in counted.pooled().items()}
         for i, (low, high) in enumerate(pairwise(self.lags)):
             edges = f"{low / data.fps:.3g}-{high / data.fps:.3g}s"
-            values[f"recall/lag_{edges}"] = float(recall_at(i)(total))
+            values[f"recall/lag_{edges}"] = values.pop(f"recall/lag {i}")
         made_frames = self.worlds * (self.frames - self.given)
         values["recall/frames_per_second"] = made_frames / seconds
         return {name: value for name, value in values.items() if value == value}

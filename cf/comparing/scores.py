@@ -15,9 +15,8 @@ import pandas as pd
 
 from cf.comparing.inputs import frame_of
 from cf.files.naming import meant
-from cf.files.tables import inline, markdown_of
-from cf.report.tables import number
-from cf.stats.paired import averaged, compare, holm, interval
+from cf.files.tables import inline, markdown_of, number
+from cf.stats.paired import Comparison, averaged, compare, corrected, interval
 
 _KNOWN = ("contestant", "video", "video_id", "prompt", "seed", "frames", "fps", "seconds", "height")
 _LONG = ("contestant", "prompt", "seconds", "value", "measured_as")
@@ -136,6 +135,7 @@ def pairs(sides: Sequence[Scores], untested: Sequence[str] = ()) -> pd.DataFrame
         ValueError: if there are fewer than two sides, or no metric in common.
     """
     lines: list[dict[str, Any]] = []
+    tested: list[tuple[int, tuple[str, str, str, Comparison]]] = []
     for first, second in combinations(sides, 2):
         for metric in first.values:
             if metric not in second.values:
@@ -143,31 +143,22 @@ def pairs(sides: Sequence[Scores], untested: Sequence[str] = ()) -> pd.DataFrame
             told = [one.measured_as.get(metric) for one in (first, second)]
             line = {"metric": metric, "first": first.name, "second": second.name}
             if None not in told and told[0] != told[1]:
-                lines.append({**line, "p": math.nan, "note": "not measured alike; not compared"})
+                unlike = "not measured alike; not compared"
+                lines.append({**line, "p": math.nan, "p_holm": math.nan, "note": unlike})
                 continue
             one = compare(first.values[metric], second.values[metric])
+            if metric in untested:
+                one = replace(one, p=math.nan, note="the same in all; not tested")
             means = [interval(list(s.values[metric].values())).value for s in (first, second)]
-            lines.append(
-                {
-                    **line,
-                    "mean_first": means[0],
-                    "mean_second": means[1],
-                    "difference": one.difference.value,
-                    "low": one.difference.low,
-                    "high": one.difference.high,
-                    "p": math.nan if metric in untested else one.p,
-                    "effect": one.effect,
-                    "detectable": one.detectable,
-                    "pairs": one.difference.units,
-                    "dropped": len(one.dropped),
-                    "note": "the same in all; not tested" if metric in untested else one.note,
-                }
-            )
+            tested.append((len(lines), (metric, first.name, second.name, one)))
+            lines.append({**line, "mean_first": means[0], "mean_second": means[1]})
     if not lines:
         raise ValueError("nothing to compare: give two or more sides that share a metric")
-    table = pd.DataFrame(lines)
-    table.insert(list(table.columns).index("p") + 1, "p_holm", holm(table["p"].tolist()))
-    return table
+    for (place, _), pair in zip(tested, corrected(one for _, one in tested), strict=True):
+        row, comparison = pair.row(), pair.comparison
+        del row["win_rate"]  # neither direction is known to be better
+        lines[place] |= {**row, "dropped": len(comparison.dropped), "note": comparison.note}
+    return pd.DataFrame(lines)
 
 
 def markdown(table: pd.DataFrame) -> str:
@@ -180,7 +171,8 @@ def markdown(table: pd.DataFrame) -> str:
         shown = [row["metric"], row["first"], row["second"]]
         shown += [_short(row.get(name, math.nan)) for name in ("mean_first", "mean_second")]
         shown += [_short(row.get("difference", math.nan)) + bounds, number(row["p_holm"])]
-        shown += [_short(row.get("detectable", math.nan)), number(row.get("pairs", math.nan), 0)]
+        shown += [_short(row.get("detectable", math.nan))]
+        shown += [number(row.get("pairs", math.nan), ".0f")]
         lines.append(shown)
     notes = [f"- {inline(note)}" for note in dict.fromkeys(table["note"]) if note]
     return "\n".join([*markdown_of(lines), "", *notes]) + "\n"

@@ -3,26 +3,10 @@
 import math
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
-from itertools import combinations
 
 from cf.evaluation.measure import Measured
 from cf.metrics.measurement import digest
-from cf.stats.paired import Comparison, Standing, averaged, compare, holm, standings
-
-
-@dataclass(frozen=True)
-class Duel:
-    """Two contestants under one metric.
-
-    Attributes:
-        corrected_p: for the number of duels of all metrics (Holm).
-    """
-
-    metric: str
-    first: str
-    second: str
-    comparison: Comparison
-    corrected_p: float
+from cf.stats.paired import Pair, Standing, averaged, pairs, standings
 
 
 @dataclass(frozen=True)
@@ -36,7 +20,7 @@ class Contest:
         shared: metrics of sets that were scored anew on the prompts that all contestants have.
     """
 
-    duels: list[Duel]
+    duels: list[Pair]
     places: Mapping[str, list[Standing]]
     refused: Mapping[str, str]
     shared: list[str]
@@ -78,8 +62,9 @@ def contest(measured: Measured) -> Contest:
             },
         ),
     )
-    found: list[tuple[str, str, str, Comparison]] = []
-    places, refused = {}, {}
+    values: dict[str, dict[str, Units]] = {}
+    better: dict[str, bool | None] = {}
+    refused = {}
     names = measured.contestants
     for metric, first in measured.results[names[0]].items():
         told = digests(measured, metric)
@@ -87,13 +72,12 @@ def contest(measured: Measured) -> Contest:
             each = ", ".join(f"{one}: {code}" for one, code in told.items())
             refused[metric] = f"contestants were measured differently (provenance {each})"
             continue
-        values = {name: per_prompt(measured, name, metric) for name in names}
-        better = first.higher_is_better
-        for one, other in combinations(names, 2):
-            found.append((metric, one, other, compare(values[one], values[other], better)))
-        if better is not None:
-            places[metric] = standings(values, better)
-    corrected = holm([comparison.p for *_, comparison in found])
-    duels = [Duel(*duel, p) for duel, p in zip(found, corrected, strict=True)]
+        values[metric] = {name: per_prompt(measured, name, metric) for name in names}
+        better[metric] = first.higher_is_better
+    places = {
+        metric: standings(of, up)
+        for metric, of in values.items()
+        if (up := better[metric]) is not None
+    }
     shared = [name for name in whole.common.get(names[0], {}) if name not in refused]
-    return Contest(duels, places, refused, shared)
+    return Contest(pairs(values, better), places, refused, shared)

@@ -10,7 +10,7 @@ from tqdm import tqdm
 from cf.evaluation.decoding import Ended, Piece, decoded, seconds_of
 from cf.evaluation.store import Facts, Store
 from cf.evaluation.videos import Listed
-from cf.metrics.base import VideoMetric
+from cf.metrics.base import VideoMetric, groups
 from cf.metrics.measurement import digest
 from cf.metrics.result import Result
 from cf.video.listing import shown
@@ -78,7 +78,6 @@ def measured(
 
 
 def _refuse_unanswerable(metrics: Sequence[VideoMetric]) -> None:
-    seen: set[str] = set()
     for metric in metrics:
         unknown = [need for need in metric.measurement.needs if need != "reference"]
         if unknown:
@@ -86,9 +85,6 @@ def _refuse_unanswerable(metrics: Sequence[VideoMetric]) -> None:
                 f"{metric.name} needs to know {', '.join(unknown)} of every frame, which video "
                 f"files do not tell; leave it out"
             )
-        if metric.name in seen:
-            raise ValueError(f"two metrics are named {metric.name}; give each once")
-        seen.add(metric.name)
 
 
 @dataclass
@@ -103,7 +99,8 @@ class _Pass:
     refused: dict[tuple[int, tuple[str, ...]], str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.leaders = {tuple(metric.metric_state): metric for metric in reversed(self.metrics)}
+        leaders = [group[0] for group in groups(self.metrics)]
+        self.leaders = {tuple(metric.metric_state): metric for metric in leaders}
 
     def pending(self) -> list[Listed]:
         """Videos of which something is not known."""

@@ -2,7 +2,8 @@
 
 import platform
 import subprocess
-from importlib.metadata import version
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import cf
@@ -13,7 +14,9 @@ _LIBRARIES = ("av", "numpy", "opencv-python", "scipy", "torch", "torchmetrics", 
 def versions() -> dict[str, str]:
     """Name -> version; `commit` only in a checkout."""
     told = {"context-forcing": cf.__version__, "python": platform.python_version()}
-    told |= {name: version(name) for name in _LIBRARIES}
+    for name in _LIBRARIES:
+        with suppress(PackageNotFoundError):  # a headless OpenCV has another name
+            told[name] = version(name)
     commit = _commit(Path(cf.__file__).parent)
     return told | ({"commit": commit} if commit else {})
 

@@ -1,6 +1,5 @@
 """What an evaluation leaves behind: tables of videos and windows, a summary, plots over time."""
 
-import json
 import logging
 import math
 from collections.abc import Mapping
@@ -16,7 +15,7 @@ from cf.evaluation.plots import over_time
 from cf.evaluation.provenance import versions
 from cf.evaluation.summary import summary
 from cf.files.atomic import replacing, write_text
-from cf.files.tables import csv_of
+from cf.files.tables import csv_of, json_of
 from cf.metrics.result import Result
 from cf.stats.paired import interval
 
@@ -32,7 +31,7 @@ def report(measured: Measured, folder: Path) -> None:
     write_text(folder / "per_window.csv", csv_of(windows))
     text = summary(measured, compared, told)
     write_text(folder / "summary.md", text)
-    write_text(folder / "summary.json", _json(as_json(measured, compared, told)))
+    write_text(folder / "summary.json", json_of(as_json(measured, compared, told)))
     log.info("%s", text)
     figure = over_time(measured)
     if figure is not None:
@@ -146,16 +145,3 @@ def _described(measured: Measured, contestant: str, name: str, result: Result) -
         "provenance": dict(result.provenance),
         "provenance_digest": digests(measured, name)[contestant],
     }
-
-
-def _json(tree: Any) -> str:
-    """With null for what is not a number, which JSON lacks."""
-    return json.dumps(_plain(tree), indent=2, default=str, allow_nan=False) + "\n"
-
-
-def _plain(tree: Any) -> Any:
-    if isinstance(tree, dict):
-        return {str(key): _plain(value) for key, value in tree.items()}
-    if isinstance(tree, list | tuple):
-        return [_plain(value) for value in tree]
-    return None if isinstance(tree, float) and not math.isfinite(tree) else tree

@@ -5,13 +5,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cf.evaluation.contest import Contest, Duel, digests, per_prompt
+from cf.evaluation.contest import Contest, digests, per_prompt
 from cf.evaluation.measure import Measured
-from cf.files.tables import inline, markdown_of
+from cf.files.tables import ARROWS, inline, markdown_of, number
 from cf.metrics.result import Result
-from cf.stats.paired import Interval, Standing, interval
+from cf.stats.paired import Interval, Pair, Standing, interval
 
-ARROWS = {True: "↑", False: "↓", None: ""}
+_FORM = ".4g"
 _MOST = 20  # failures that are listed
 
 
@@ -59,12 +59,12 @@ def _headline(result: Result, over: Interval) -> str:
     if math.isnan(result.value):
         why = result.why()
         return f"none ({why})" if why else "none"
-    bounds = "" if math.isnan(over.low) else f" [{shown(over.low)}, {shown(over.high)}]"
+    bounds = _bounds(over)
     if math.isclose(result.value, over.value, rel_tol=1e-6, abs_tol=1e-9):
-        return f"{shown(result.value)}{bounds}"
+        return f"{number(result.value, _FORM)}{bounds}"
     if math.isnan(over.value):
-        return shown(result.value)
-    return f"{shown(result.value)}; prompts {shown(over.value)}{bounds}"
+        return number(result.value, _FORM)
+    return f"{number(result.value, _FORM)}; prompts {number(over.value, _FORM)}{bounds}"
 
 
 def _compared(compared: Contest) -> list[str]:
@@ -96,23 +96,27 @@ def _compared(compared: Contest) -> list[str]:
     return parts
 
 
-def _duel(duel: Duel) -> list[str]:
+def _duel(duel: Pair) -> list[str]:
     one = duel.comparison
     d = one.difference
-    bounds = "" if math.isnan(d.low) else f" [{shown(d.low)}, {shown(d.high)}]"
     numbers = (one.p, duel.corrected_p, one.effect, one.win_rate, one.detectable)
     return [
         duel.metric,
         f"{duel.first} - {duel.second}",
-        f"{shown(d.value)}{bounds}",
-        *(shown(x) for x in numbers),
+        f"{number(d.value, _FORM)}{_bounds(d)}",
+        *(number(x, _FORM) for x in numbers),
         str(d.units),
         str(len(one.dropped)),
     ]
 
 
+def _bounds(one: Interval) -> str:
+    low, high = (number(end, _FORM) for end in (one.low, one.high))
+    return "" if math.isnan(one.low) else f" [{low}, {high}]"
+
+
 def _places(places: Sequence[Standing]) -> str:
-    return ", ".join(f"{one.place}. {one.name} ({shown(one.ranked)})" for one in places)
+    return ", ".join(f"{one.place}. {one.name} ({number(one.ranked, _FORM)})" for one in places)
 
 
 def _missing(measured: Measured) -> list[str]:
@@ -149,8 +153,3 @@ def _reasons(measured: Measured) -> list[str]:
         f"- {inline(f'{contestant}, {metric}')}, {count} video{'s' * (count > 1)}: {inline(why)}"
         for (contestant, metric, why), count in counts.most_common()
     ]
-
-
-def shown(value: float) -> str:
-    """Four digits."""
-    return "-" if math.isnan(value) else f"{value:.4g}"

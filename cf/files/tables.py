@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,6 +15,10 @@ if TYPE_CHECKING:
 _RUN = ("=", "+", "-", "@", "\t", "\r")
 """With these a spreadsheet takes a cell for a formula."""
 _MARKDOWN = str.maketrans({"|": "\\|", "`": "\\`", "<": "&lt;"})
+
+
+ARROWS = {True: "↑", False: "↓", None: ""}
+"""Which way a metric is better."""
 
 
 def csv_of(frame: pd.DataFrame) -> str:
@@ -57,6 +64,36 @@ def markdown_of(rows: Sequence[Sequence[Any]], padded: bool = False) -> list[str
     rule = ["-" * (width or 3) for width in widths]
     lines = [[cell.ljust(w) for cell, w in zip(row, widths, strict=True)] for row in cells]
     return ["| " + " | ".join(line) + " |" for line in (lines[0], rule, *lines[1:])]
+
+
+def json_of(tree: Any, indent: int = 2) -> str:
+    r"""A tree as JSON, with null for what is not a finite number; keys are texts.
+
+    >>> json_of({3: (float("nan"), 1.5)}, indent=0)
+    '{\n"3": [\nnull,\n1.5\n]\n}\n'
+    """
+    return json.dumps(_finite(tree), indent=indent, default=str, allow_nan=False) + "\n"
+
+
+def number(value: float, form: str = ".3f") -> str:
+    """Short, and a dash for what is none.
+
+    >>> number(0.12345), number(float("nan")), number(1234.5), number(1234.5, ".4g")
+    ('0.123', '-', '1,234', '1234')
+    """
+    if not math.isfinite(value):
+        return "-" if math.isnan(value) else f"{value:g}"
+    return f"{value:,.0f}" if abs(value) >= 1000 and form.endswith("f") else f"{value:{form}}"
+
+
+def _finite(tree: Any) -> Any:
+    if isinstance(tree, Mapping):
+        return {str(key): _finite(value) for key, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [_finite(value) for value in tree]
+    if isinstance(tree, Real) and not isinstance(tree, Integral):
+        return float(tree) if math.isfinite(tree) else None
+    return tree
 
 
 def _marked(text: str) -> bool:

@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 from cf.memory.trace import Shown, Story
 
 Pixels = UInt8[np.ndarray, "height width 3"]
-Raster = Float[np.ndarray, "rows columns 3"]
 _MAP = colormaps["turbo"]
 _PAPER, _INK, _GRID = 1.0, "#222222", "#bbbbbb"
 _FINE = 8

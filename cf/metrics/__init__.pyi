@@ -30,6 +30,7 @@ from .motion.static_fraction import StaticFraction as StaticFraction
 from .motion.temporal_flicker import TemporalFlicker as TemporalFlicker
 from .motion.warping_error import WarpingError as WarpingError
 from .quality.blur_effect import BlurEffect as BlurEffect
+from .quality.classical import ClassicalMeasure as ClassicalMeasure
 from .quality.classical_quality import ClassicalQuality as ClassicalQuality
 from .quality.frame_pack_drift import FramePackDrift as FramePackDrift
 from .quality.quality_drift import QualityDrift as QualityDrift
@@ -38,6 +39,9 @@ from .recall.colour_recall import ColourRecall as ColourRecall
 from .recall.identity import IdentityPersistence as IdentityPersistence
 from .recall.mirror import MirrorConsistency as MirrorConsistency
 from .recall.needle import NeedleInVideo as NeedleInVideo
+from .recall.novel_content import CellQualityDrift as CellQualityDrift
+from .recall.novel_content import NovelEntropy as NovelEntropy
+from .recall.novel_content import NovelQuality as NovelQuality
 from .recall.recall import CrossRoomMatch as CrossRoomMatch
 from .recall.recall import SelfRevisit as SelfRevisit
 from .recall.recall import TriggerGate as TriggerGate

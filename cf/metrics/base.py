@@ -2,7 +2,7 @@
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Self
 
@@ -249,20 +249,31 @@ class VideoMetric(Metric):
         )
 
 
+def groups(metrics: Iterable[VideoMetric]) -> list[list[VideoMetric]]:
+    """Metrics of equal measurements together: the first of them is fed for all.
+
+    Raises:
+        ValueError: if two metrics have one name.
+    """
+    found: dict[str, list[VideoMetric]] = {}
+    names: set[str] = set()
+    for metric in metrics:
+        if metric.name in names:
+            raise ValueError(f"two metrics are named {metric.name}; give each once")
+        names.add(metric.name)
+        found.setdefault(metric._states["keys"], []).append(metric)
+    return list(found.values())
+
+
 def together(metrics: Sequence[VideoMetric]) -> MetricCollection:
     """A collection in which metrics of equal measurements compute them once.
 
     Raises:
         ValueError: if two metrics have one name.
     """
-    named: dict[str, Metric | MetricCollection] = {}
-    groups: dict[str, list[str]] = {}
-    for metric in metrics:
-        if metric.name in named:
-            raise ValueError(f"two metrics are named {metric.name}; give each once")
-        named[metric.name] = metric
-        groups.setdefault(metric._states["keys"], []).append(metric.name)
-    return MetricCollection(named, compute_groups=list(groups.values()))
+    shared = [[metric.name for metric in group] for group in groups(metrics)]
+    named: dict[str, Metric | MetricCollection] = {metric.name: metric for metric in metrics}
+    return MetricCollection(named, compute_groups=shared)
 
 
 def _code(window: float | None) -> str:

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 TIMES = 10_000
@@ -33,3 +34,9 @@ def interval(values: Float[Tensor, " b"]) -> tuple[float, float]:
     low = ordered[int(0.025 * len(ordered))]
     high = ordered[min(int(0.975 * len(ordered)), len(ordered) - 1)]
     return float(low), float(high)
+
+
+def resample_counts(units: int, resamples: int, seed: int = 0) -> Int[np.ndarray, "b n"]:
+    """How often each unit is drawn in each resample: for sums, which are weighted by it."""
+    random = np.random.default_rng(seed)
+    return random.multinomial(units, np.full(units, 1 / units), resamples)

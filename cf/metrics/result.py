@@ -8,6 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
+from cf.metrics.pooled import Pooled
+
 
 @dataclass(frozen=True)
 class Result:
@@ -23,6 +25,7 @@ class Result:
         windows: seconds at which each window of the curves begins.
         curves: further curves over the whole set, by name.
         extras: further numbers over the whole set, by name.
+        pooled: values of sums over videos, by name, which tell how sure they are.
         provenance: all that the number depends on.
     """
 
@@ -35,6 +38,7 @@ class Result:
     windows: Mapping[int, Tensor] = field(default_factory=dict)
     curves: Mapping[str, Tensor] = field(default_factory=dict)
     extras: Mapping[str, float] = field(default_factory=dict)
+    pooled: Mapping[str, Pooled] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def why(self) -> str:

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from cf.files.atomic import replacing
 from cf.models.headers import order_metadata
 from cf.models.merged import Weights
-from cf.models.names import to_diffusers_name
 from cf.models.pickles import CONTAINERS
 from cf.models.published import one_network, published
 from cf.models.stored import CheckpointError as CheckpointError
@@ -124,20 +123,6 @@ def load_weights(
         given = read_stored(Path(file.path), None, _LORA_CONTAINERS)
         read.append(read_updates(given, raw, file.strength, file.alpha))
     return Weights(raw, made, joined(read))
-
-
-def to_diffusers(state: Mapping[str, Tensor]) -> State:
-    """Wan's names to those of diffusers' `WanTransformer3DModel`; the tensors are shared.
-
-    Raises:
-        CheckpointError: if a weight has no place there.
-    """
-    for name in state:
-        if name.startswith("control_embedding."):
-            raise CheckpointError(
-                f"{name} has no counterpart in diffusers; export a model without control_dim"
-            )
-    return {to_diffusers_name(name): weight for name, weight in state.items()}
 
 
 def load_into(module: nn.Module, state: Mapping[str, Tensor], source: str) -> None:

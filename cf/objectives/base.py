@@ -107,3 +107,9 @@ class TimeSampling:
         drawn = self.schedule.warp(random.uniform(-(-count // share)))
         t = drawn.clamp(self.least, self.most).repeat_interleave(share, 1)
         return t[:, :count].to(frames)
+
+    def noised(self, x0: Latents, random: SampleRandom) -> tuple[Times, Latents, Latents]:
+        """Times, noise and the noised frames: times are of purpose 0, noise is of purpose 1."""
+        t = self(x0, random.purpose(0))
+        eps = random.purpose(1).normal(*x0.shape[1:]).to(x0)
+        return t, eps, self.schedule.add_noise(x0, eps, t)

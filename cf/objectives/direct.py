@@ -46,9 +46,7 @@ class DirectForcing(Objective):
     def student_loss(self, window: Window, networks: Networks, random: SampleRandom) -> Loss:
         """The divergence, averaged over all elements of the window."""
         x, clean = window.frames.detach(), window.clean()
-        t = self.times(x, random.purpose(0))
-        eps = random.purpose(1).normal(*x.shape[1:]).to(x)
-        x_t = self.times.schedule.add_noise(x, eps, t)
+        t, _, x_t = self.times.noised(x, random)
         with torch.no_grad():
             wanted = networks.real.velocity(x_t, t, window.cond, clean, window.uncond)
         told = networks.student.predict(x_t, t, window.cond, clean)

@@ -35,9 +35,7 @@ class DMD(Objective):
         frames, clean = window.frames, window.clean()
         x = frames.detach()
         with torch.no_grad():
-            t = self.times(x, random.purpose(0))
-            eps = random.purpose(1).normal(*x.shape[1:]).to(x)
-            x_t = self.times.schedule.add_noise(x, eps, t)
+            t, _, x_t = self.times.noised(x, random)
             real = networks.real.x0(x_t, t, window.cond, clean, window.uncond)
             fake = networks.fake.x0(x_t, t, window.cond, clean, window.uncond)
             scale = (x - real).double().abs().flatten(1).mean(1).view(-1, 1, 1, 1, 1)
@@ -53,8 +51,6 @@ class DMD(Objective):
     def critic_loss(self, window: Window, fake: ScoreNetwork, random: SampleRandom) -> Loss:
         """Flow matching on the student's frames, given the past that they were made with."""
         x = window.frames.detach()
-        t = self.times(x, random.purpose(0))
-        eps = random.purpose(1).normal(*x.shape[1:]).to(x)
-        x_t = self.times.schedule.add_noise(x, eps, t)
+        t, eps, x_t = self.times.noised(x, random)
         velocity = fake.predict(x_t, t, window.cond, window.clean())
         return Loss(F.mse_loss(wide(velocity), wide(fake.network.target(x, eps, t))))

@@ -19,9 +19,8 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
 from cf.bench.ranking import Cell
+from cf.evaluation.plots import PALETTE
 
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5195", "#6B6B00")
-"""Colours that colour-blind people tell apart (Okabe and Ito), and two more."""
 _GREYS = ("#8a8a8a", "#b9b2a3", "#55606b")
 _DASHES = ("-", "--", "-.", ":")
 _SIDES = (("left", 1), ("right", -1))

@@ -21,9 +21,9 @@ from cf.bench.ranking import Headline
 from cf.bench.results import Made, failures, per_window
 from cf.bench.store import SHEET, VIDEO, Store
 from cf.files.atomic import write_text
+from cf.files.tables import ARROWS, number
 from cf.report.charts import Look, against, by_lag, looks, over_time
 from cf.report.page_tables import cost_rows, duration, pair_rows, swatch
-from cf.report.tables import ARROWS, number
 from cf.settings.build import escaped
 
 _PAGE = files("cf.report") / "assets"

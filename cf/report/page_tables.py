@@ -9,8 +9,9 @@ from typing import Any
 from cf.bench.contest import Contest
 from cf.bench.ranking import Cell, Headline
 from cf.bench.results import costs
+from cf.files.tables import ARROWS, number
 from cf.report.charts import Look
-from cf.report.tables import ARROWS, number, told
+from cf.report.tables import told
 
 _LINES = {"-": "solid", "--": "dashed", "-.": "dashed", ":": "dotted"}
 
@@ -112,18 +113,18 @@ def cost_rows(contest: Contest) -> list[list[dict[str, Any]]]:
         peak = line.get("peak_bytes")
         cells = [
             {"text": name, "sort": name},
-            _number(line.get("frames_per_second"), 1),
-            *(_number(line.get(key), 1) for key in ("block_ms", "block_ms_early", "block_ms_late")),
-            _number(line.get("first_frame_seconds"), 2),
-            _number(None if peak is None else peak / 2**20, 0),
-            _number(attended.get(name), 0),
+            _number(line.get("frames_per_second"), ".1f"),
+            *(_number(line.get(f"block_ms{when}"), ".1f") for when in ("", "_early", "_late")),
+            _number(line.get("first_frame_seconds"), ".2f"),
+            _number(None if peak is None else peak / 2**20, ".0f"),
+            _number(attended.get(name), ".0f"),
             {"text": line["device"], "sort": line["device"]},
         ]
         rows.append(cells)
     return rows
 
 
-def _number(value: float | None, digits: int = 3) -> dict[str, Any]:
+def _number(value: float | None, form: str = ".3f") -> dict[str, Any]:
     if value is None or not math.isfinite(value):
         return {"text": "-", "sort": ""}
-    return {"text": number(value, digits), "sort": value}
+    return {"text": number(value, form), "sort": value}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,13 +9,11 @@ from typing import Any
 
 import pandas as pd
 
-from cf.bench.contest import Contest, tidy
+from cf.bench.contest import Contest
 from cf.bench.ranking import Cell
 from cf.bench.results import costs, failures, per_video, per_window
 from cf.files.atomic import write_text
-from cf.files.tables import csv_of, inline, markdown_of
-
-ARROWS = {True: "↑", False: "↓", None: ""}
+from cf.files.tables import ARROWS, csv_of, inline, json_of, markdown_of, number
 
 
 def write_tables(contest: Contest, folder: Path) -> None:
@@ -48,7 +45,7 @@ def write_tables(contest: Contest, folder: Path) -> None:
             for name, one in made.items()
         },
     }
-    write_text(folder / "results.json", json.dumps(tidy(summary), indent=1, default=str) + "\n")
+    write_text(folder / "results.json", json_of(summary, indent=1))
 
 
 def headline_table(contest: Contest) -> pd.DataFrame:
@@ -86,18 +83,18 @@ def per_training(contest: Contest) -> pd.DataFrame:
         for metric in table.metrics:
             for name in table.cells:
                 grouped: dict[int | None, list[float]] = {}
-                for (number, _), value in contest.made[name].per_unit(seconds, metric).items():
-                    grouped.setdefault(number, []).append(value)
+                for (training, _), value in contest.made[name].per_unit(seconds, metric).items():
+                    grouped.setdefault(training, []).append(value)
                 lines += [
                     {
                         "seconds": seconds,
                         "metric": metric,
                         "contestant": name,
-                        "training": number,
+                        "training": training,
                         "mean": pd.Series(values).mean(),
                         "prompts": len(values),
                     }
-                    for number, values in grouped.items()
+                    for training, values in grouped.items()
                 ]
     frame = pd.DataFrame(lines)
     return frame.astype({"training": "Int64"}) if len(frame) else frame
@@ -160,17 +157,6 @@ def _pairs(contest: Contest) -> list[str]:
 def _few(contest: Contest) -> list[str]:
     last = contest.headlines[max(contest.headlines)]
     return sorted({one["note"] for one in last.versus if one["note"]})
-
-
-def number(value: float, digits: int = 3) -> str:
-    """Short, and a dash for what is none.
-
-    >>> number(0.12345), number(float("nan")), number(1234.5)
-    ('0.123', '-', '1,234')
-    """
-    if not math.isfinite(value):
-        return "-"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.{digits}f}"
 
 
 def _shown(cell: Cell) -> str:

@@ -1,8 +1,9 @@
 """Means, paired comparisons and rankings whose unit is the prompt, not the frame."""
 
 import math
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -15,14 +16,17 @@ from cf.stats.resampling import SEED, Interval, Method, interval, is_exact, leas
 __all__ = [
     "Comparison",
     "Interval",
+    "Pair",
     "Standing",
     "averaged",
     "compare",
+    "corrected",
     "detectable",
     "few_pairs",
     "holm",
     "interval",
     "least_p",
+    "pairs",
     "sign_flip",
     "standings",
 ]
@@ -54,6 +58,36 @@ class Comparison:
     detectable: float
     dropped: tuple[Hashable, ...]
     note: str
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two contestants under one metric.
+
+    Attributes:
+        corrected_p: for the number of pairs that are tested together (Holm).
+    """
+
+    metric: str
+    first: str
+    second: str
+    comparison: Comparison
+    corrected_p: float
+
+    def row(self) -> dict[str, Any]:
+        """The numbers as a table has them."""
+        one = self.comparison
+        return {
+            "difference": one.difference.value,
+            "low": one.difference.low,
+            "high": one.difference.high,
+            "p": one.p,
+            "p_holm": self.corrected_p,
+            "effect": one.effect,
+            "win_rate": one.win_rate,
+            "detectable": one.detectable,
+            "pairs": one.difference.units,
+        }
 
 
 @dataclass(frozen=True)
@@ -136,6 +170,32 @@ def compare(
         dropped=tuple(unit for unit, both in zip(units, paired, strict=True) if not both),
         note=few_pairs(len(d)),
     )
+
+
+def pairs(
+    values: Mapping[str, Mapping[str, Mapping[Any, float]]],
+    higher_is_better: Mapping[str, bool | None],
+    comparing: Callable[..., Comparison] = compare,
+) -> list[Pair]:
+    """Every two contestants under every metric, corrected together.
+
+    Args:
+        values: metric -> contestant -> unit -> value.
+        higher_is_better: of each metric.
+        comparing: the values of two contestants.
+    """
+    return corrected(
+        (metric, one, other, comparing(of[one], of[other], higher_is_better[metric]))
+        for metric, of in values.items()
+        for one, other in combinations(of, 2)
+    )
+
+
+def corrected(found: Iterable[tuple[str, str, str, Comparison]]) -> list[Pair]:
+    """Comparisons of (metric, first, second) with p corrected for their number (Holm)."""
+    found = list(found)
+    p = holm([comparison.p for *_, comparison in found])
+    return [Pair(*one, value) for one, value in zip(found, p, strict=True)]
 
 
 def _win_rate(

@@ -1,7 +1,9 @@
 """The mean colour of a frame: what examples are told with."""
 
+from collections.abc import Sequence
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -9,9 +11,8 @@ from cf.metrics.extractors.base import Extractor
 
 
 class MeanColour(Extractor):
-    """Mean red, green and blue; for examples and tests, where features should be plain to see.
+    """Mean red, green and blue; of a text, which of these it names. For examples and tests.
 
-    >>> import torch
     >>> MeanColour()(torch.full((1, 3, 8, 8), 0.5))
     tensor([[0.5000, 0.5000, 0.5000]])
     """
@@ -27,6 +28,12 @@ class MeanColour(Extractor):
     def __call__(self, frames: Float[Tensor, "t 3 h w"]) -> Float[Tensor, "t d"]:
         """See `Extractor`."""
         return frames.double().mean((2, 3)).float()
+
+    def encode_text(self, texts: Sequence[str]) -> Float[Tensor, "n d"]:
+        """See `Extractor`."""
+        return torch.tensor(
+            [[float(c in text) for c in ("red", "green", "blue")] for text in texts]
+        )
 
     def provenance(self) -> dict[str, Any]:
         """See `Extractor`."""

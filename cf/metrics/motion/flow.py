@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -75,20 +74,6 @@ class Farneback(Flow):
     def provenance(self) -> dict[str, Any]:
         """See `Flow`."""
         return {"flow": "Farneback, 5 levels of 1/2, window 15", "opencv": cv2.__version__}
-
-
-def flow_named(name: str, weights: str | Path | None = None) -> Flow:
-    """The backend of that name: `dis`, `farneback`, or `raft-things` with its weights' path."""
-    if name == "raft-things":
-        from cf.metrics.motion.flow_raft import Raft
-
-        return Raft.load(weights)
-    plain: dict[str, Flow] = {"dis": Dis(), "farneback": Farneback()}
-    if name not in plain:
-        raise ValueError(f"flow={name!r} is not known; choose dis, farneback or raft-things")
-    if weights is not None:
-        raise ValueError(f"flow={name!r} takes no weights, got {str(weights)!r}")
-    return plain[name]
 
 
 def luma(picture: Picture) -> UInt8[np.ndarray, "h w"]:

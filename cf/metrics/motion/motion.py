@@ -13,7 +13,7 @@ from torch import Tensor
 
 from cf.metrics.base import VideoMetric
 from cf.metrics.measurement import Clock
-from cf.metrics.motion.flow import Flow, flow_named
+from cf.metrics.motion.flow import Dis, Farneback, Flow
 from cf.metrics.motion.motion_field import PAIR, TRIPLE, UNIT, MotionField
 from cf.metrics.readings import Reading, collected
 from cf.metrics.result import Result
@@ -145,3 +145,17 @@ class MotionMetric(VideoMetric):
     def provenance(self) -> dict[str, Any]:
         """See `VideoMetric`."""
         return {**super().provenance(), "window": self.curve_window}
+
+
+def flow_named(name: str, weights: str | Path | None = None) -> Flow:
+    """The backend of that name: `dis`, `farneback`, or `raft-things` with its weights' path."""
+    if name == "raft-things":
+        from cf.metrics.motion.flow_raft import Raft  # torchvision's models are slow to import
+
+        return Raft.load(weights)
+    plain: dict[str, Flow] = {"dis": Dis(), "farneback": Farneback()}
+    if name not in plain:
+        raise ValueError(f"flow={name!r} is not known; choose dis, farneback or raft-things")
+    if weights is not None:
+        raise ValueError(f"flow={name!r} takes no weights, got {str(weights)!r}")
+    return plain[name]

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from cf.metrics.recall.recall import CellMetric
+from cf.metrics.recall.recall import LagMetric
 from cf.metrics.recall.visits import Visits, share
 from cf.metrics.result import Result, mean
 from cf.metrics.scored import Scored
@@ -12,7 +12,7 @@ from cf.metrics.scored import Scored
 IDENTITY = "identity"
 
 
-class AttributeRecall(CellMetric):
+class AttributeRecall(LagMetric):
     r"""Attributes painted right when a given cell is shown again, corrected for chance; up, <= 1.
 
     .. math:: \text{mean over attributes} \; \frac{\text{acc} - 1/k}{1 - 1/k}
@@ -57,7 +57,7 @@ class AttributeRecall(CellMetric):
         lags = len(self.edges) - 1
         hits = {v: x[0] for v, x in counts.items()}
         seen = {v: x[1] for v, x in counts.items()}
-        plain = self.pooled(hits, seen)
+        plain = self.shares(hits, seen)
         total = sum(tables.values(), torch.zeros(len(self._named()), 2, lags, dtype=torch.float64))
         values = {video: self._headline(table.sum(-1)) for video, table in tables.items()}
         extras = {"accuracy": plain.value, "cells": float(plain.curves["cells_by_lag"].sum())}
@@ -75,6 +75,7 @@ class AttributeRecall(CellMetric):
             reasons=plain.reasons,
             extras=extras,
             curves=curves,
+            pooled=plain.pooled,
         )
 
     def _named(self) -> dict[str, int]:

@@ -8,6 +8,8 @@ from jaxtyping import Float, Int
 from scipy.optimize import isotonic_regression
 from scipy.stats import binomtest
 
+from cf.metrics.bootstrap import resample_counts
+
 ENOUGH_PROBES = 64
 """Per lag: with fewer the interval is wider than half an octave."""
 _TINY = 1e-12
@@ -142,10 +144,7 @@ def _interval(
     seed: int,
 ) -> tuple[float, float]:
     """Percentiles of the crossing over worlds drawn with replacement."""
-    worlds = len(right)
-    weights = np.random.default_rng(seed).multinomial(
-        worlds, np.full(worlds, 1 / worlds), resamples
-    )
+    weights = resample_counts(len(right), resamples, seed)
     hits, probes = weights @ right, weights @ asked
     found = [crossing(lags, falling(h, p), chance) for h, p in zip(hits, probes, strict=True)]
     low, high = np.quantile(found, (0.025, 0.975), method="inverted_cdf")

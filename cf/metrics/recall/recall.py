@@ -1,6 +1,7 @@
 """Recall by what stands in cells: against the truth, against itself, and between places."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -8,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cf.metrics.base import VideoMetric
+from cf.metrics.pooled import Of, Pooled, ratio
 from cf.metrics.recall.cells import Cells, CellWorld
 from cf.metrics.recall.visits import Visits, alike, share, visits
 from cf.metrics.result import Result
@@ -23,6 +25,46 @@ class CellMetric(VideoMetric):
 
     Attributes:
         world: draws and reads the cells.
+        scene: names in `truth` of what the world needs to read: the same in every row.
+    """
+
+    def __init__(self, world: CellWorld, scene: Sequence[str] = ("sky",), **kwargs: Any) -> None:
+        self.cells = Cells(world, tuple(scene))
+        super().__init__(self.cells, window=None, **kwargs)
+
+    @property
+    def world(self) -> CellWorld:
+        """See the class."""
+        return self.cells.world
+
+    def visits(self, one: Scored) -> Visits:
+        """What a video shows again."""
+        return visits(self.cells, one)
+
+    def of_sums(self, sums: Mapping[int, Tensor], of: Of, nothing: str, **parts: Any) -> Result:
+        """The value of sums over all videos, and of those of each.
+
+        Args:
+            sums: of each video, all of one shape.
+            of: the value of such sums, a row each (see `Pooled`).
+            nothing: why there is no value where nothing was counted.
+            parts: of the result, besides.
+        """
+        per_video = {video: float(of(one[None])) for video, one in sums.items()}
+        reasons: dict[int | None, str] = {v: nothing for v, x in per_video.items() if x != x}
+        if not sums:
+            return self.answer(float("nan"), per_video, reasons=reasons, **parts)
+        whole = Pooled(torch.stack(list(sums.values())), of)
+        if whole.value != whole.value:
+            reasons[None] = nothing
+        pooled = {"all": whole, **parts.pop("pooled", {})}
+        return self.answer(whole.value, per_video, reasons=reasons, pooled=pooled, **parts)
+
+
+class LagMetric(CellMetric):
+    """What is made of cells that are shown again, by the time since they were last in view.
+
+    Attributes:
         edges: of the bins of lag, in seconds, ascending; other lags are not counted.
         gate: count only returns to a place that the video had really left (`TriggerGate`).
     """
@@ -37,22 +79,12 @@ class CellMetric(VideoMetric):
     ) -> None:
         if list(edges) != sorted(set(edges)) or len(edges) < 2:
             raise ValueError(f"edges={list(edges)} must be two or more rising numbers of seconds")
-        self.cells = Cells(world, tuple(scene))
-        super().__init__(self.cells, window=None, **kwargs)
+        super().__init__(world, scene, **kwargs)
         self.edges, self.gate = tuple(float(edge) for edge in edges), gate
-
-    @property
-    def world(self) -> CellWorld:
-        """See the class."""
-        return self.cells.world
 
     def provenance(self) -> dict[str, Any]:
         """See `VideoMetric`."""
         return {**super().provenance(), "edges": list(self.edges), "gate": self.gate}
-
-    def visits(self, one: Scored) -> Visits:
-        """What a video shows again."""
-        return visits(self.cells, one)
 
     def counted(self, seen: Visits) -> Tensor:
         """Frames whose cells count."""
@@ -71,25 +103,23 @@ class CellMetric(VideoMetric):
         chosen = bins[where & (bins >= 0)]
         return torch.bincount(chosen, minlength=len(self.edges) - 1).double()
 
-    def pooled(self, hits: dict[int, Tensor], seen: dict[int, Tensor], **parts: Any) -> Result:
-        """Ratio of sums over all videos, and of each, with the share by lag."""
+    def shares(self, hits: Mapping[int, Tensor], seen: Mapping[int, Tensor]) -> Result:
+        """Share of hits over all videos, and in each, with the share in each bin of lag."""
         lags = len(self.edges) - 1
-        nothing = torch.zeros(lags, dtype=torch.float64)
-        right, all_ = (sum(part.values(), nothing) for part in (hits, seen))
-        per_video = {v: float(share(hits[v].sum(), seen[v].sum())) for v in hits}
-        reasons: dict[int | None, str] = {v: _NOTHING for v, x in per_video.items() if x != x}
-        value = float(share(right.sum(), all_.sum()))
-        if value != value and hits:
-            reasons[None] = _NOTHING
+        counts = {video: torch.stack((hits[video], seen[video])) for video in hits}
+        table = torch.stack([*counts.values(), torch.zeros(2, lags, dtype=torch.float64)])[:-1]
+        right, all_ = table.sum(0)
         curves = {
             "by_lag": share(right, all_),
             "cells_by_lag": all_,
             "lags": torch.tensor(self.edges[:-1], dtype=torch.float64),
         }
-        return self.answer(value, per_video, reasons=reasons, curves=curves, **parts)
+        by_lag = {f"lag {i}": Pooled(table[..., i], ratio) for i in range(lags)}
+        sums = {video: one.sum(-1) for video, one in counts.items()}
+        return self.of_sums(sums, ratio, _NOTHING, curves=curves, pooled=by_lag)
 
 
-class TriggerGate(CellMetric):
+class TriggerGate(LagMetric):
     """Share of returns that are trials of memory at all; up, in [0, 1].
 
     A trial is a stay at a place that was shown before. It is valid if the place was out of view
@@ -138,7 +168,7 @@ class TriggerGate(CellMetric):
         return self.answer(means[0], valid, reasons=reasons, extras=extras)
 
 
-class SelfRevisit(CellMetric):
+class SelfRevisit(LagMetric):
     """Share of cells painted as the model itself painted them at its last visit; up, in [0, 1].
 
     Pooled over cells of all videos; by lag in `curves`. Beside `AttributeRecall` it tells a wrong
@@ -167,10 +197,10 @@ class SelfRevisit(CellMetric):
             right = own & (found.watched.made == found.before)
             hits[one.video] = self.by_lag(one, found.lag, right)
             seen[one.video] = self.by_lag(one, found.lag, own)
-        return self.pooled(hits, seen)
+        return self.shares(hits, seen)
 
 
-class CrossRoomMatch(CellMetric):
+class CrossRoomMatch(LagMetric):
     """Share of cells that look alike in two places of a video; as low as the truth's, in [0, 1].
 
     Of every two places, the columns that both generated, by what was painted there last. 1 is
@@ -194,17 +224,11 @@ class CrossRoomMatch(CellMetric):
         counts = {}
         for one in videos:
             watched = self.cells.watched(one)
-            drawn = type(watched)(**{**vars(watched), "made": watched.true})
-            counts[one.video] = (*alike(watched, self.world), *alike(drawn, self.world))
-        rows = torch.tensor(list(counts.values()), dtype=torch.float64).view(-1, 4)
-        total = rows.sum(0)
-        per_video = {
-            v: hits / seen if seen else float("nan") for v, (hits, seen, *_) in counts.items()
-        }
-        alone = "fewer than two places were generated in one column"
-        reasons: dict[int | None, str] = {v: alone for v, x in per_video.items() if x != x}
-        value = float(share(total[0], total[1]))
-        if counts and value != value:
-            reasons[None] = alone
+            drawn = replace(watched, made=watched.true)
+            pairs = (*alike(watched, self.world), *alike(drawn, self.world))
+            counts[one.video] = torch.tensor(pairs, dtype=torch.float64)
+        total = sum(counts.values(), torch.zeros(4, dtype=torch.float64))
         extras = {"truth": float(share(total[2], total[3])), "cells": float(total[1])}
-        return self.answer(value, per_video, reasons=reasons, extras=extras)
+        sums = {video: pairs[:2] for video, pairs in counts.items()}
+        alone = "fewer than two places were generated in one column"
+        return self.of_sums(sums, ratio, alone, extras=extras)

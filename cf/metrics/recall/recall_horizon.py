@@ -10,14 +10,14 @@ import torch
 
 from cf.metrics.recall.cells import CellWorld
 from cf.metrics.recall.horizon import ENOUGH_PROBES, Horizon, recall_horizon
-from cf.metrics.recall.recall import LAGS, CellMetric
+from cf.metrics.recall.recall import LAGS, LagMetric
 from cf.metrics.result import Result
 from cf.metrics.scored import Scored
 
 _EMPTY = torch.zeros(0, dtype=torch.long)
 
 
-class RecallHorizon(CellMetric):
+class RecallHorizon(LagMetric):
     r"""Seconds out of view after which half of recall is gone (L50); up.
 
     .. math:: \text{acc}(L_{50}) = \text{chance} + (\text{acc}(\ell_0) - \text{chance}) / 2

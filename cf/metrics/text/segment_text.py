@@ -114,16 +114,8 @@ class SegmentTextSimilarity(_BySegment):
         rate: frames per second that are looked at; None for all.
 
     >>> import torch
-    >>> from cf.metrics.extractors.base import Extractor
-    >>> class Colour(Extractor):
-    ...     name, semantic, width = "colour", False, 3
-    ...     def __call__(self, frames):
-    ...         return frames.mean((2, 3))
-    ...     def encode_text(self, texts):
-    ...         return torch.tensor([[float("red" in t), 0, float("blue" in t)] for t in texts])
-    ...     def provenance(self):
-    ...         return {"extractor": self.name}
-    >>> metric = SegmentTextSimilarity(Colour(), {7: "a red wall", 8: "a blue wall"})
+    >>> from cf.metrics.extractors.mean_colour import MeanColour
+    >>> metric = SegmentTextSimilarity(MeanColour(), {7: "a red wall", 8: "a blue wall"})
     >>> wall = torch.zeros(8, 3, 8, 8)
     >>> wall[:, 0] = 1
     >>> metric.update(wall, video_id=0, fps=8, prompt_id=7)
@@ -159,16 +151,8 @@ class SwitchResponse(_BySegment):
         rate: frames per second that are looked at; None for all.
 
     >>> import torch
-    >>> from cf.metrics.extractors.base import Extractor
-    >>> class Colour(Extractor):
-    ...     name, semantic, width = "colour", False, 3
-    ...     def __call__(self, frames):
-    ...         return frames.mean((2, 3))
-    ...     def encode_text(self, texts):
-    ...         return torch.tensor([[float("red" in t), 0, float("blue" in t)] for t in texts])
-    ...     def provenance(self):
-    ...         return {"extractor": self.name}
-    >>> metric = SwitchResponse(Colour(), {7: "a red wall", 8: "a blue wall"})
+    >>> from cf.metrics.extractors.mean_colour import MeanColour
+    >>> metric = SwitchResponse(MeanColour(), {7: "a red wall", 8: "a blue wall"})
     >>> wall = torch.zeros(8, 3, 8, 8)
     >>> wall[:, 0] = 1
     >>> metric.update(wall, video_id=0, fps=8, prompt_id=7)

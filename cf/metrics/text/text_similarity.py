@@ -38,21 +38,13 @@ class TextSimilarity(VideoMetric):
         rate: frames per second that are looked at; None for all, as the protocol has it.
 
     >>> import torch
-    >>> from cf.metrics.extractors.base import Extractor
-    >>> class Colour(Extractor):
-    ...     name, semantic, width = "colour", False, 3
-    ...     def __call__(self, frames):
-    ...         return frames.mean((2, 3))
-    ...     def encode_text(self, texts):
-    ...         return torch.tensor([[float("red" in text), 0.0, 0.1] for text in texts])
-    ...     def provenance(self):
-    ...         return {"extractor": self.name}
-    >>> metric = TextSimilarity(Colour(), {7: "a red wall"}, times=(2,))
+    >>> from cf.metrics.extractors.mean_colour import MeanColour
+    >>> metric = TextSimilarity(MeanColour(), {7: "a red wall"}, times=(2,))
     >>> wall = torch.zeros(24, 3, 8, 8)
     >>> wall[:, 0] = 1
     >>> metric.update(wall, video_id=0, fps=8, prompt_id=7)
     >>> round(float(metric.compute()), 1)
-    99.5
+    100.0
     """
 
     higher_is_better = True
@@ -129,16 +121,8 @@ class PromptDrift(VideoMetric):
         rate: frames per second that are looked at.
 
     >>> import torch
-    >>> from cf.metrics.extractors.base import Extractor
-    >>> class Colour(Extractor):
-    ...     name, semantic, width = "colour", False, 3
-    ...     def __call__(self, frames):
-    ...         return frames.mean((2, 3))
-    ...     def encode_text(self, texts):
-    ...         return torch.tensor([[1.0, 0.0, 0.0] for _ in texts])
-    ...     def provenance(self):
-    ...         return {"extractor": self.name}
-    >>> metric = PromptDrift(Colour(), {7: "a red wall"})
+    >>> from cf.metrics.extractors.mean_colour import MeanColour
+    >>> metric = PromptDrift(MeanColour(), {7: "a red wall"})
     >>> wall = torch.zeros(32, 3, 8, 8)
     >>> wall[:16, 0] = wall[16:, 2] = 1  # turns blue
     >>> metric.update(wall, video_id=0, fps=8, prompt_id=7)

@@ -1,9 +1,10 @@
-"""Who is in charge of what: the rows of the responsibility matrix, all without weights."""
+"""What each metric must notice: the rows of the responsibility matrix, all without weights."""
 
 from collections.abc import Callable
 from typing import Any
 
-from cf.evaluation.responsibility import Duty
+from responsibility_matrix import Expected
+
 from cf.metrics.base import VideoMetric
 from cf.metrics.consistency.semantic_drift import SemanticDrift
 from cf.metrics.consistency.temporal_consistency import TemporalConsistency
@@ -36,76 +37,81 @@ def _by_flow(metric: Callable[..., VideoMetric]) -> Callable[[], VideoMetric]:
     return lambda: metric(side=128)
 
 
-DUTIES: dict[str, Duty] = {
-    "TemporalConsistency": Duty(
+EXPECTED: dict[str, Expected] = {
+    "TemporalConsistency": Expected(
         _by_looks(_OfFew, rate=2.0),
-        charge=dict.fromkeys((*_DRIFTS, "flicker", "cut"), -1),
-        fooled=frozenset({"freeze"}),
+        must_respond=dict.fromkeys((*_DRIFTS, "flicker", "cut"), -1),
+        known_blind=frozenset({"freeze"}),
         tolerance=0.04,
         scale=0.3,
         scenes=SCENES,
     ),
-    "SemanticDrift": Duty(
+    "SemanticDrift": Expected(
         _by_looks(SemanticDrift, rate=2.0),
-        charge=dict.fromkeys(_DRIFTS, 1),
-        also=frozenset({"cut", "loop"}),
-        fooled=frozenset({"freeze"}),
+        must_respond=dict.fromkeys(_DRIFTS, 1),
+        may_respond=frozenset({"cut", "loop"}),
+        known_blind=frozenset({"freeze"}),
         tolerance=0.08,
         scenes=SCENES,
     ),
-    "MotionSmoothness": Duty(
+    "MotionSmoothness": Expected(
         _by_flow(MotionSmoothness),
-        charge=dict.fromkeys(("jitter", "stutter", "shuffle"), 1),
-        also=frozenset({"freeze", "flicker", "noise", "blur", "cross_fade", "loop"}),
+        must_respond=dict.fromkeys(("jitter", "stutter", "shuffle"), 1),
+        may_respond=frozenset({"freeze", "flicker", "noise", "blur", "cross_fade", "loop"}),
         scenes=1,
     ),
-    "TemporalFlicker": Duty(
+    "TemporalFlicker": Expected(
         _by_flow(TemporalFlicker),
-        charge=dict.fromkeys(("flicker", "noise"), 1),
+        must_respond=dict.fromkeys(("flicker", "noise"), 1),
         tolerance=0.01,
         scale=0.05,
         scenes=1,
     ),
-    "StaticFraction": Duty(
-        _by_flow(StaticFraction), charge={"freeze": 1}, also=frozenset({"stutter"}), scenes=1
+    "StaticFraction": Expected(
+        _by_flow(StaticFraction),
+        must_respond={"freeze": 1},
+        may_respond=frozenset({"stutter"}),
+        scenes=1,
     ),
-    "cut rate": Duty(
+    "cut rate": Expected(
         _by_flow(MotionSmoothness),
-        charge={"cut": 1},
-        also=frozenset({"jitter", "shuffle", "loop", "sink_reset"}),
+        must_respond={"cut": 1},
+        may_respond=frozenset({"jitter", "shuffle", "loop", "sink_reset"}),
         tolerance=1.0,
         scale=40.0,
         scenes=1,
         read="cut_rate",
     ),
-    "LoopRate": Duty(LoopRate, charge={"loop": 1}, also=frozenset({"sink_reset"})),
-    "SinkReset": Duty(
+    "LoopRate": Expected(LoopRate, must_respond={"loop": 1}, may_respond=frozenset({"sink_reset"})),
+    "SinkReset": Expected(
         SinkReset,
-        charge={"sink_reset": 1},
-        also=frozenset({"jitter", "shuffle", "loop"}),
+        must_respond={"sink_reset": 1},
+        may_respond=frozenset({"jitter", "shuffle", "loop"}),
         tolerance=1.0,
         scale=20.0,
     ),
-    "ClassicalQuality": Duty(
+    "ClassicalQuality": Expected(
         ClassicalQuality,
-        charge=dict.fromkeys(("over_exposure", "grey_out"), 1),
-        also=frozenset({"blur", "cross_fade", "cut", "flicker", "freeze"}),
+        must_respond=dict.fromkeys(("over_exposure", "grey_out"), 1),
+        may_respond=frozenset({"blur", "cross_fade", "cut", "flicker", "freeze"}),
         tolerance=0.1,
         scale=2.0,
     ),
-    "VBench temporal flickering": Duty(
+    "VBench temporal flickering": Expected(
         TemporalFlickeringVBench,
-        charge=dict.fromkeys(("flicker", "noise"), -1),
-        also=frozenset({"jitter", "shuffle", "stutter", "cut", "sink_reset", "over_exposure"}),
-        fooled=frozenset({"freeze", "blur", "grey_out"}),
+        must_respond=dict.fromkeys(("flicker", "noise"), -1),
+        may_respond=frozenset(
+            {"jitter", "shuffle", "stutter", "cut", "sink_reset", "over_exposure"}
+        ),
+        known_blind=frozenset({"freeze", "blur", "grey_out"}),
         tolerance=0.01,
         scale=0.1,
     ),
-    "VBench subject consistency": Duty(
+    "VBench subject consistency": Expected(
         _by_looks(SubjectConsistencyVBench, rate=4.0),
-        charge={},
-        also=frozenset({*_DRIFTS, "flicker", "cut"}),
-        fooled=frozenset({"freeze", "noise"}),
+        must_respond={},
+        may_respond=frozenset({*_DRIFTS, "flicker", "cut"}),
+        known_blind=frozenset({"freeze", "noise"}),
         scale=0.3,
     ),
 }

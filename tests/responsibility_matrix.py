@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from distortions import Scene, distorted
+
 from cf.data.world.walk import Walk
 from cf.metrics.base import VideoMetric, together
-from cf.metrics.distortions import Scene, distorted
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 _VIEWS = 10.0  # width of a scene in pictures: its camera does not come back by itself
@@ -14,15 +15,15 @@ _PROMPTS = 1000  # apart from the other scenes, whose numbers begin at 0
 
 
 @dataclass(frozen=True)
-class Duty:
+class Expected:
     """What a metric answers for.
 
     Attributes:
         metric: a new one.
-        charge: distortions with which it must rise (1) or fall (-1), strictly, at every step.
-        also: distortions that it feels without being in charge.
-        fooled: distortions at whose full strength it must call the video better. All distortions
-            that are in none of the three must leave it.
+        must_respond: distortions with which it rises (1) or falls (-1), strictly, at every step.
+        may_respond: distortions that it notices although other metrics answer for them.
+        known_blind: distortions at whose full strength it calls the video better, a known
+            weakness. All distortions that are in none of the three must leave it.
         tolerance: change within which it counts as left.
         scale: change that a picture shows in full colour.
         scenes: that it needs; metrics of sets compare several.
@@ -30,9 +31,9 @@ class Duty:
     """
 
     metric: Callable[[], VideoMetric]
-    charge: Mapping[str, int]
-    also: frozenset[str] = frozenset()
-    fooled: frozenset[str] = frozenset()
+    must_respond: Mapping[str, int]
+    may_respond: frozenset[str] = frozenset()
+    known_blind: frozenset[str] = frozenset()
     tolerance: float = 0.05
     scale: float = 1.0
     scenes: int = 2
@@ -64,10 +65,10 @@ class Matrix:
     """Values of metrics under distortions, measured when asked for.
 
     Attributes:
-        duties: by the name of the metric's row.
+        expected: by the name of the metric's row.
     """
 
-    duties: Mapping[str, Duty]
+    expected: Mapping[str, Expected]
     shown: Sequence[Scene]
     values: dict[tuple[str, str, float], float] = field(default_factory=dict)
 
@@ -76,17 +77,17 @@ class Matrix:
         wanted = [n for n in names if (n, *_point(distortion, strength)) not in self.values]
         if not wanted:
             return
-        made = {name: self.duties[name].metric() for name in wanted}
+        made = {name: self.expected[name].metric() for name in wanted}
         metrics = {
             name: next(o for o in made.values() if o.name == m.name) for name, m in made.items()
         }
-        most = max(self.duties[name].scenes for name in wanted)
+        most = max(self.expected[name].scenes for name in wanted)
         for number, scene in enumerate(self.shown[:most]):
             video = distorted(distortion, scene, strength, seed=number)
-            mine = {id(m): m for n, m in metrics.items() if number < self.duties[n].scenes}
+            mine = {id(m): m for n, m in metrics.items() if number < self.expected[n].scenes}
             together([*mine.values()]).update(video, number, fps=scene.fps, prompt_id=number)
         for name, metric in metrics.items():
-            value = self.duties[name].value(metric)
+            value = self.expected[name].value(metric)
             self.values[name, *_point(distortion, strength)] = value
 
     def value(self, name: str, distortion: str, strength: float) -> float:

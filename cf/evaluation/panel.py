@@ -1,0 +1,80 @@
+"""The metrics of a run as its settings name them, and why some of them cannot be had."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Collection, Mapping
+from functools import lru_cache
+from typing import Any
+
+from cf.metrics.base import VideoMetric, groups
+from cf.metrics.extractors.base import Extractor
+from cf.settings.build import Settings, build, check
+
+
+def metrics_of(
+    settings: Mapping[str, Settings | None],
+    texts: Mapping[int, str],
+    known: Collection[str] | None = None,
+    absent: tuple[type[Exception], ...] = (),
+) -> tuple[dict[str, VideoMetric], dict[str, str]]:
+    """The metrics by the names of their settings, and why others are unavailable.
+
+    Args:
+        settings: of each metric; None leaves it out.
+        texts: prompt_id -> text, for metrics whose own `texts` are null.
+        known: what is known of each frame, "reference" and names of truths; metrics that need more
+            are unavailable. None: everything.
+        absent: errors that make a metric unavailable; others are raised.
+
+    Raises:
+        ValueError: if two metrics have one name.
+    """
+    made: dict[str, VideoMetric] = {}
+    unavailable: dict[str, str] = {}
+    for key, one in settings.items():
+        if one is None:
+            continue
+        try:
+            metric = _built(key, one, texts)
+        except absent as error:
+            unavailable[key] = str(error)
+            continue
+        needs = metric.measurement.needs
+        lacking = [] if known is None else [need for need in needs if need not in known]
+        if lacking:
+            unavailable[metric.name] = f"needs {', '.join(lacking)}, which nobody knows here"
+        else:
+            made[key] = metric
+    groups(made.values())
+    return made, unavailable
+
+
+def warn(log: logging.Logger, unavailable: Mapping[str, str]) -> None:
+    """Say before the work which metrics it will lack."""
+    for name, reason in unavailable.items():
+        log.warning("%s is not measured: %s", name, reason)
+
+
+def _built(key: str, one: Settings, texts: Mapping[int, str]) -> VideoMetric:
+    more: dict[str, Any] = {}
+    check(one, f"metrics.{key}")
+    if isinstance(one.get("extractor"), dict):
+        more["extractor"] = _extractor(json.dumps(one["extractor"], sort_keys=True))
+    if "texts" in one and one["texts"] is None:
+        more["texts"] = texts
+    metric: VideoMetric = build(one, f"metrics.{key}", **more)
+    return metric
+
+
+@lru_cache(8)
+def _extractor(settings: str) -> Extractor:
+    """One for all metrics and videos of a process: weights are large, and it keeps no states."""
+    made: Extractor = build(json.loads(settings), "extractor")
+    return made
+
+
+def forget_extractors() -> None:
+    """Let go of weights that other processes read for themselves."""
+    _extractor.cache_clear()
