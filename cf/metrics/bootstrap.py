@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from cf.stats.resampling import percentiles
+
 TIMES = 10_000
 _AT_ONCE = 2**22  # counts in memory at a time: 32 MB, and twice that while they are drawn
 
@@ -25,15 +27,8 @@ def bootstrap(
     units: int, statistic: Callable[[Float[Tensor, "b n"]], Float[Tensor, " b"]]
 ) -> tuple[float, float]:
     """The middle 95 % of a statistic over resamples of so many units."""
-    return interval(torch.cat([statistic(counts) for counts in resampled(units)]))
-
-
-def interval(values: Float[Tensor, " b"]) -> tuple[float, float]:
-    """The middle 95 %; its ends are among the values, so that infinite ones do no harm."""
-    ordered = values.sort().values
-    low = ordered[int(0.025 * len(ordered))]
-    high = ordered[min(int(0.975 * len(ordered)), len(ordered) - 1)]
-    return float(low), float(high)
+    values = torch.cat([statistic(counts) for counts in resampled(units)])
+    return percentiles(values.numpy(), 0.95)
 
 
 def resample_counts(units: int, resamples: int, seed: int = 0) -> Int[np.ndarray, "b n"]:

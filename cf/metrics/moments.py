@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from cf.metrics.macro import macro
+from cf.metrics.readings import over_prompts
 from cf.metrics.scored import Scored
 
 TIMES = (10.0, 20.0, 30.0, 40.0, 50.0, 60.0)
@@ -74,5 +74,5 @@ def by_time(
     for time in times:
         now = {video: mine[time] for video, mine in readings.items()}
         whole = not any(math.isnan(value) for value in now.values())
-        means[time] = macro(now, videos) if whole else math.nan
+        means[time] = over_prompts(now, videos) if whole else math.nan
     return means

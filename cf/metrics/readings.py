@@ -1,7 +1,7 @@
 """From one reading per video to a result over the set: means over prompts, reasons, curves."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,12 +44,12 @@ def collected(
     readings = {one.video: read(one) for one in videos}
     names = {name: None for reading in readings.values() for name in reading.extras}
     extras = {
-        name: over_prompts(videos, {v: r.extras.get(name, math.nan) for v, r in readings.items()})
+        name: over_prompts({v: r.extras.get(name, math.nan) for v, r in readings.items()}, videos)
         for name in names
     }
     per_video = {video: reading.value for video, reading in readings.items()}
     return metric.answer(
-        over_prompts(videos, per_video),
+        over_prompts(per_video, videos),
         per_video,
         reasons={video: reading.reason for video, reading in readings.items() if reading.reason},
         per_window={video: reading.curve for video, reading in readings.items()},
@@ -59,7 +59,7 @@ def collected(
     )
 
 
-def over_prompts(videos: Iterable[Scored], values: dict[int, float]) -> float:
+def over_prompts(values: Mapping[int, float], videos: Iterable[Scored]) -> float:
     """Mean over prompts of the mean over each prompt's videos, of those that are numbers."""
     prompts: dict[int, list[float]] = {}
     for one in videos:

@@ -106,11 +106,11 @@ def _bounds(
         )
     low, high = map(float, found.confidence_interval)
     if math.isnan(low + high):
-        low, high = _percentiles(found.bootstrap_distribution, level)
+        low, high = percentiles(found.bootstrap_distribution, level)
     return low, high
 
 
-def _percentiles(drawn: Float[np.ndarray, " b"], level: float) -> tuple[float, float]:
+def percentiles(drawn: Float[np.ndarray, " b"], level: float) -> tuple[float, float]:
     """Bounds that are among the values drawn, so that infinite ones do no harm."""
     ordered = np.sort(drawn[~np.isnan(drawn)])
     if not len(ordered):

@@ -10,7 +10,7 @@ from cf.metrics import moments
 from cf.metrics.base import VideoMetric
 from cf.metrics.extractors.base import Extractor
 from cf.metrics.features import FrameFeatures
-from cf.metrics.macro import macro
+from cf.metrics.readings import over_prompts
 from cf.metrics.result import Result
 from cf.metrics.scored import Scored
 
@@ -82,7 +82,7 @@ class SimilarityToFirst(VideoMetric):
             for time, value in moments.by_time(self.times, known, videos).items():
                 extras[f"{name}_{time:g}"] = value
         return self.answer(
-            macro(per_video, videos),
+            over_prompts(per_video, videos),
             per_video,
             reasons=reasons,
             per_window=curves,

@@ -10,7 +10,7 @@ from torch import Tensor
 from cf.metrics.base import VideoMetric
 from cf.metrics.extractors.base import Extractor
 from cf.metrics.features import FrameFeatures
-from cf.metrics.macro import macro
+from cf.metrics.readings import over_prompts
 from cf.metrics.result import Result
 from cf.metrics.scored import Scored
 
@@ -69,7 +69,7 @@ class SubjectConsistencyVBench(VideoMetric):
             per_window=curves,
             windows=seconds,
             extras={
-                "macro": macro(per_video, videos),
+                "macro": over_prompts(per_video, videos),
                 "min_cos": min(lowest, default=math.nan),
                 "num_frames": float(len(every)),
             },

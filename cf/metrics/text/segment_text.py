@@ -13,7 +13,7 @@ from torch import Tensor
 from cf.metrics.base import VideoMetric
 from cf.metrics.extractors.base import Extractor
 from cf.metrics.features import FrameFeatures
-from cf.metrics.macro import macro
+from cf.metrics.readings import over_prompts
 from cf.metrics.result import Result
 from cf.metrics.scored import Scored, Segment
 from cf.metrics.text.texts import Texts
@@ -64,13 +64,13 @@ class _BySegment(VideoMetric):
                 by_segment.setdefault(number, {})[one.video] = value
         nobody = dict.fromkeys(per_video, math.nan)
         return self.answer(
-            macro(per_video, videos),
+            over_prompts(per_video, videos),
             per_video,
             reasons=reasons,
             per_window=curves,
             windows=windows,
             extras={
-                f"segment_{number + 1}": macro({**nobody, **values}, videos)
+                f"segment_{number + 1}": over_prompts({**nobody, **values}, videos)
                 for number, values in sorted(by_segment.items())
             },
         )

@@ -13,7 +13,7 @@ from cf.metrics.base import VideoMetric
 from cf.metrics.extractors.base import Extractor
 from cf.metrics.features import Features, FrameFeatures
 from cf.metrics.grid import parts_of
-from cf.metrics.macro import macro
+from cf.metrics.readings import over_prompts
 from cf.metrics.repetition.cross_prompt_collapse import ends_of
 from cf.metrics.result import Result
 from cf.metrics.scored import Scored
@@ -83,7 +83,7 @@ class TextSimilarity(VideoMetric):
         per_video = {video: mine[self.times[-1]] for video, mine in readings.items()}
         means = moments.by_time(self.times, readings, videos)
         return self.answer(
-            macro(per_video, videos),
+            over_prompts(per_video, videos),
             per_video,
             reasons=reasons,
             per_window=curves,
@@ -168,12 +168,12 @@ class PromptDrift(VideoMetric):
                 reasons[one.video] = f"it has {len(likeness)} window of time, and two are needed"
         per_video = {video: first - lasts[video] for video, first in firsts.items()}
         return self.answer(
-            macro(per_video, videos),
+            over_prompts(per_video, videos),
             per_video,
             reasons=reasons,
             per_window=curves,
             windows=windows,
-            extras={"first": macro(firsts, videos), "last": macro(lasts, videos)},
+            extras={"first": over_prompts(firsts, videos), "last": over_prompts(lasts, videos)},
         )
 
     def provenance(self) -> dict[str, Any]:
