@@ -40,7 +40,7 @@ def main(cfg: DictConfig) -> None:
 
 
 @dataclass(frozen=True)
-class Contestant:
+class MeasuredNetwork:
     """A network under a memory; None leaves the memory that it was trained with."""
 
     name: str
@@ -93,7 +93,7 @@ def _kept(folder: Path) -> str:
     return "recall.csv is kept" if done else "nothing was written yet"
 
 
-def evaluate(contestant: Contestant, settings: Settings) -> Outcome:
+def evaluate(contestant: MeasuredNetwork, settings: Settings) -> Outcome:
     """Continue every world, on one thread of a process of its own."""
     os.environ["OMP_NUM_THREADS"] = "1"
     import torch
@@ -130,7 +130,7 @@ def evaluate(contestant: Contestant, settings: Settings) -> Outcome:
     return Outcome(counted.pooled(), speed, generator.rollout.memory.max_frames, shown)
 
 
-def _contestants(settings: Settings) -> list[Contestant]:
+def _contestants(settings: Settings) -> list[MeasuredNetwork]:
     """Every student under every memory, and the oracle under its own."""
     if not settings["students"] and not settings["oracle"]:
         raise ValueError("students must be given: students='{name: RUN, other: RUN}'")
@@ -140,9 +140,9 @@ def _contestants(settings: Settings) -> list[Contestant]:
         raise ValueError("memories names none: leave one in, or give +memory_set@memories=rooms")
     for name, path in (settings["students"] or {}).items():
         for memory, choice in memories.items():
-            made.append(Contestant(name, memory, _loading(settings, path, choice)))
+            made.append(MeasuredNetwork(name, memory, _loading(settings, path, choice)))
     if settings["oracle"]:
-        made.append(Contestant("oracle", None, _loading(settings, settings["oracle"], None)))
+        made.append(MeasuredNetwork("oracle", None, _loading(settings, settings["oracle"], None)))
     return made
 
 

@@ -20,7 +20,7 @@ from commands import Command, give
 from torch import Tensor
 
 from cf.evaluation import decoding, measure
-from cf.evaluation.contest import contest
+from cf.evaluation.comparisons import compare_all
 from cf.evaluation.decoding import Ended, Piece, decoded
 from cf.evaluation.report import per_video
 from cf.evaluation.videos import Listed, listed
@@ -297,14 +297,14 @@ def test_values_of_different_provenance_never_share_a_column(two: Path, tmp_path
     told = measure.measured(
         listed([str(two / "calm"), str(two / "wild")]), [TemporalFlickeringVBench()], tmp_path
     )
-    assert not contest(told).refused
+    assert not compare_all(told).refused
     assert NAME in per_video(told)
     other = told.results["wild"][NAME]
     other = replace(other, provenance={**other.provenance, "prompts": "another list"})
     mixed = replace(told, results={**told.results, "wild": {NAME: other}})
-    judged = contest(mixed)
+    judged = compare_all(mixed)
     assert "measured differently" in judged.refused[NAME]
-    assert not judged.duels
+    assert not judged.pairs
     assert NAME not in judged.places
     table = per_video(mixed)
     assert NAME not in table

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from cf.evaluation.contest import Contest, contest, digests, per_prompt
+from cf.evaluation.comparisons import Comparisons, compare_all, digests, per_prompt
 from cf.evaluation.measure import Measured
 from cf.evaluation.plots import over_time
 from cf.evaluation.provenance import versions
@@ -24,7 +24,7 @@ log = logging.getLogger("cf.evaluate")
 
 def report(measured: Measured, folder: Path) -> None:
     """Write everything, each file wholly or not at all, and print the summary."""
-    compared = contest(measured)
+    compared = compare_all(measured)
     told = versions()
     videos, windows = per_video(measured), per_window(measured)
     write_text(folder / "per_video.csv", csv_of(videos))
@@ -109,7 +109,7 @@ def per_window(measured: Measured) -> pd.DataFrame:
     return pd.concat(frames) if frames else pd.DataFrame(columns=heading)
 
 
-def as_json(measured: Measured, compared: Contest, told: Mapping[str, Any]) -> dict[str, Any]:
+def as_json(measured: Measured, compared: Comparisons, told: Mapping[str, Any]) -> dict[str, Any]:
     """All numbers over whole sets of videos, with what they depend on."""
     return {
         "versions": dict(told),
@@ -127,7 +127,7 @@ def as_json(measured: Measured, compared: Contest, told: Mapping[str, Any]) -> d
             }
             for contestant, results in measured.results.items()
         },
-        "duels": [asdict(duel) for duel in compared.duels],
+        "duels": [asdict(one) for one in compared.pairs],
         "places": {name: [asdict(one) for one in all_] for name, all_ in compared.places.items()},
         "not_compared": dict(compared.refused),
         "compared_on_common_prompts": compared.shared,

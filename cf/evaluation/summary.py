@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cf.evaluation.contest import Contest, digests, per_prompt
+from cf.evaluation.comparisons import Comparisons, digests, per_prompt
 from cf.evaluation.measure import Measured
 from cf.files.tables import ARROWS, inline, markdown_of, number
 from cf.metrics.result import Result
@@ -15,7 +15,7 @@ _FORM = ".4g"
 _MOST = 20  # failures that are listed
 
 
-def summary(measured: Measured, compared: Contest, told: Mapping[str, Any]) -> str:
+def summary(measured: Measured, compared: Comparisons, told: Mapping[str, Any]) -> str:
     """Headlines, comparisons, what is missing and why, and what the numbers depend on."""
     parts = ["# Evaluation", _counted(measured), _headlines(measured)]
     if len(measured.contestants) > 1:
@@ -67,19 +67,19 @@ def _headline(result: Result, over: Interval) -> str:
     return f"{number(result.value, _FORM)}; prompts {number(over.value, _FORM)}{bounds}"
 
 
-def _compared(compared: Contest) -> list[str]:
+def _compared(compared: Comparisons) -> list[str]:
     head = ["metric", "difference", "mean [95 %]", "p", "p (Holm)", "effect d_z", "wins"]
     rows = [[*head, "detectable", "pairs", "dropped"]]
-    rows += [_duel(duel) for duel in compared.duels]
+    rows += [_pair(pair) for pair in compared.pairs]
     text = (
         "Paired by prompt; two-sided sign-flip permutation test; Holm over all lines; wins count "
         "a prompt without a value as lost; detectable: what so many pairs would show in four of "
         "five repetitions."
     )
     parts = ["## Compared"]
-    if compared.duels:
+    if compared.pairs:
         parts += [text, "\n".join(markdown_of(rows, padded=True))]
-    notes = {duel.comparison.note for duel in compared.duels} - {""}
+    notes = {pair.comparison.note for pair in compared.pairs} - {""}
     parts += [f"**Note:** {note}." for note in sorted(notes)]
     parts += [f"**Not compared:** {name}: {why}." for name, why in compared.refused.items()]
     if compared.shared:
@@ -96,13 +96,13 @@ def _compared(compared: Contest) -> list[str]:
     return parts
 
 
-def _duel(duel: Pair) -> list[str]:
-    one = duel.comparison
+def _pair(pair: Pair) -> list[str]:
+    one = pair.comparison
     d = one.difference
-    numbers = (one.p, duel.corrected_p, one.effect, one.win_rate, one.detectable)
+    numbers = (one.p, pair.corrected_p, one.effect, one.win_rate, one.detectable)
     return [
-        duel.metric,
-        f"{duel.first} - {duel.second}",
+        pair.metric,
+        f"{pair.first} - {pair.second}",
         f"{number(d.value, _FORM)}{_bounds(d)}",
         *(number(x, _FORM) for x in numbers),
         str(d.units),

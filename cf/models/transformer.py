@@ -29,7 +29,7 @@ Tokens = Float[Tensor, "b f n dim"]
 TextKV = tuple[Tensor, Tensor]
 
 
-class Reads(NamedTuple):
+class BlockInputs(NamedTuple):
     """What a transformer block reads besides its tokens."""
 
     place: tuple[Rotation, Rotation]
@@ -55,7 +55,7 @@ class TransformerBlock(nn.Module):
         )
 
     def forward(
-        self, x: Tokens, time: Float[Tensor, "b f 6 dim"], reads: Reads
+        self, x: Tokens, time: Float[Tensor, "b f 6 dim"], reads: BlockInputs
     ) -> tuple[Tokens, Tensor, Tensor, Tensor]:
         """The tokens after this block, and its queries, keys (both before RoPE) and values."""
         modulation = (self.modulation + time).unsqueeze(3)
@@ -239,7 +239,7 @@ class VideoTransformer(Backbone):
         ids = _positions(at, grid, cond.origin).expand(batch, -1, -1)
         text = past.text if past.text is not None else self._project_text(cond)
         seen = mask_for(mask, frames, x.shape[2], x.device)
-        reads = Reads(self._place(ids, past), None, None, seen)
+        reads = BlockInputs(self._place(ids, past), None, None, seen)
         x, layers, queries = self._run_blocks(x, modulation, reads, replace(past, text=text), ids)
         out = self._unpatch(self.head(x, time), grid).to(x_t.dtype)
         control = None if cond.control is None else cond.control[:, at]
@@ -271,7 +271,7 @@ class VideoTransformer(Backbone):
         self,
         x: Tokens,
         modulation: Tensor,
-        reads: Reads,
+        reads: BlockInputs,
         past: Prepared,
         ids: Tensor,
     ) -> tuple[Tokens, tuple[LayerKV, ...], tuple[Tensor, ...]]:

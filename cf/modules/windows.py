@@ -16,7 +16,7 @@ from cf.rollout.blockwise import START, Rollout, RolloutState
 from cf.types import Conditioning, Latents
 
 
-class Made(NamedTuple):
+class ScoredRollout(NamedTuple):
     """Windows of one batch, and the frames that the student's memory held at their end."""
 
     windows: list[Window]
@@ -85,7 +85,7 @@ class Windows:
 
     def make(
         self, student: Backbone, batch: Batch, step: int, exits: bool, gradient: bool, real: bool
-    ) -> Made:
+    ) -> ScoredRollout:
         """The windows of a batch at a student step.
 
         Attributes:
@@ -104,7 +104,7 @@ class Windows:
         windows = [made[0]]
         if data:
             windows.append(self._real(_only(batch, data), frames))
-        return Made(windows, _held(made[1]), frames, given)
+        return ScoredRollout(windows, _held(made[1]), frames, given)
 
     def _check(self, batch: Batch) -> None:
         """The data must last for the longest rollout, not only for the first ones."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cf.memory.base import Memory, fork
 from cf.models.base import Backbone
-from cf.rollout.reads import Reads
+from cf.rollout.reads import BlockReads
 from cf.schedule import FlowSchedule
 from cf.seeding import SeededNoise, seeded
 from cf.types import Conditioning, Context, Latents, Times
@@ -242,7 +242,7 @@ class Rollout:
             return x0, self._commit(student, noise, seen, reads, state)
 
     def _denoise(
-        self, student: Backbone, noise: Noise, reads: Reads, exit_step: int | None
+        self, student: Backbone, noise: Noise, reads: BlockReads, exit_step: int | None
     ) -> Latents:
         times, start = self.times, reads.context.start
         last = len(times) - 1 if exit_step is None else exit_step
@@ -264,7 +264,7 @@ class Rollout:
         raise AssertionError("a rollout has at least one step")
 
     def _commit(
-        self, student: Backbone, noise: Noise, x0: Latents, reads: Reads, state: RolloutState
+        self, student: Backbone, noise: Noise, x0: Latents, reads: BlockReads, state: RolloutState
     ) -> RolloutState:
         x, t = self.as_read(x0, noise, reads.context.start)
         block = student(x, t, reads.cond, reads("commit", len(self.times))).block
@@ -293,11 +293,11 @@ class Rollout:
         state: RolloutState,
         frames: int,
         differentiable: bool = False,
-    ) -> Reads:
+    ) -> BlockReads:
         start = state.context.start
         here = cond.frames(start, start + frames)
         place = state.begin, differentiable
-        return Reads(student, self.memory, state.context, here, frames, *place)
+        return BlockReads(student, self.memory, state.context, here, frames, *place)
 
 
 def _state_dtype(student: Backbone) -> torch.dtype:

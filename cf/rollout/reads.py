@@ -12,7 +12,7 @@ from cf.models.base import Backbone, Prepared
 from cf.types import Block, Conditioning, Context, Past
 
 
-class Reads:
+class BlockReads:
     """The reads of one block.
 
     Attributes:

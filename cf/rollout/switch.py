@@ -11,7 +11,7 @@ import torch
 from cf.memory.base import Memory, ends, fork, pieces
 from cf.models.base import Backbone
 from cf.rollout.blockwise import START, Noise, Rollout, RolloutState
-from cf.rollout.reads import Reads
+from cf.rollout.reads import BlockReads
 from cf.types import Conditioning, Context, Latents
 
 
@@ -227,7 +227,7 @@ def _at_once(change: PromptChange, context: Context, latents: Latents) -> Contex
     """The context after one pass over all latents, folded in block by block."""
     rollout, student, cond = change.rollout, change.student, change.cond
     start, frames = context.start, latents.shape[1]
-    reads = Reads(student, rollout.memory, context, cond.frames(start, start + frames), frames)
+    reads = BlockReads(student, rollout.memory, context, cond.frames(start, start + frames), frames)
     whole, first = divmod(frames, rollout.block_frames)
     lengths = [first] * bool(first) + [rollout.block_frames] * whole
     starts = [start + sum(lengths[:i]) for i in range(len(lengths))]

@@ -19,7 +19,7 @@ SINGLE = "its first window holds one frame; take a higher rate or longer windows
 
 
 @dataclass(frozen=True)
-class Drift:
+class AnchorDrift:
     """Likeness to the anchor, the first window, above chance.
 
     Attributes:
@@ -32,7 +32,7 @@ class Drift:
     kept: Float[Tensor, "v k"]
 
     @staticmethod
-    def of(grid: Grid, kappa: float | None = None) -> "Drift":
+    def of(grid: Grid, kappa: float | None = None) -> "AnchorDrift":
         """Chance is the likeness to other prompts' videos at the same time, or `kappa`."""
         anchor = grid.means[:, 0]
         chance = torch.full(grid.count.shape, kappa or 0.0, dtype=torch.double)
@@ -40,7 +40,7 @@ class Drift:
             chance = grid.to_others(anchor)
         kept = torch.einsum("vd,vkd->vk", anchor, grid.means) - chance
         kept[:, 0] = grid.within()[:, 0] - chance[:, 0]
-        return Drift(grid, kept[:, 0], kept)
+        return AnchorDrift(grid, kept[:, 0], kept)
 
     @property
     def last(self) -> int:

@@ -5,7 +5,7 @@ import math
 import torch
 
 from cf.metrics.bootstrap import bootstrap
-from cf.metrics.consistency.anchor_drift import Drift
+from cf.metrics.consistency.anchor_drift import AnchorDrift
 from cf.metrics.consistency.survival import median, survival
 from cf.metrics.grid import Grid
 from cf.metrics.result import Result
@@ -47,7 +47,7 @@ class ConsistencyHorizon(SetMetric):
 
     def compare(self, grid: Grid) -> Result:
         """See `SetMetric`."""
-        drift = Drift.of(grid)
+        drift = AnchorDrift.of(grid)
         refusal = drift.refusal()
         if refusal:
             return self.refused(set(grid.videos), refusal)

@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from cf.metrics.consistency.anchor_drift import IDENTIFIABLE_ALONE, Drift
+from cf.metrics.consistency.anchor_drift import IDENTIFIABLE_ALONE, AnchorDrift
 from cf.metrics.extractors.base import Extractor
 from cf.metrics.grid import Grid
 from cf.metrics.result import Result
@@ -61,7 +61,7 @@ class SemanticDrift(SetMetric):
 
     def compare(self, grid: Grid) -> Result:
         """See `SetMetric`."""
-        return _drift(self, Drift.of(grid))
+        return _drift(self, AnchorDrift.of(grid))
 
 
 class SemanticDriftAbsolute(AloneMetric, SemanticDrift):
@@ -98,10 +98,10 @@ class SemanticDriftAbsolute(AloneMetric, SemanticDrift):
 
     def compare(self, grid: Grid) -> Result:
         """See `SetMetric`."""
-        return _drift(self, Drift.of(grid, self.kappa))
+        return _drift(self, AnchorDrift.of(grid, self.kappa))
 
 
-def _drift(metric: SetMetric, drift: Drift) -> Result:
+def _drift(metric: SetMetric, drift: AnchorDrift) -> Result:
     """Drift of a set whose likeness to the anchor is known."""
     grid = drift.grid
     extras = {"denominator": float(grid.mean(drift.own)), "num_prompts": float(grid.prompts)}

@@ -16,7 +16,7 @@ from cf.metrics.result import Result
 from cf.metrics.scored import Scored
 
 
-class Drift(VideoMetric):
+class CurveDrift(VideoMetric):
     """A difference between the beginning and the end of another metric's curve.
 
     It shares that metric's states in `together`.

@@ -1,9 +1,9 @@
 """The drift of FramePack."""
 
-from cf.metrics.quality.drift import Drift
+from cf.metrics.quality.drift import CurveDrift
 
 
-class FramePackDrift(Drift):
+class FramePackDrift(CurveDrift):
     r"""Distance of a measure's means over the first and the last 15 % of a video; down, from 0 up.
 
     .. math:: |M(\text{first}\ 15\%) - M(\text{last}\ 15\%)|
@@ -25,9 +25,9 @@ class FramePackDrift(Drift):
     higher_is_better = False
 
     def length(self, duration: float) -> float:
-        """See `Drift`."""
+        """See `CurveDrift`."""
         return 0.15 * duration
 
     def difference(self, first: float, last: float) -> float:
-        """See `Drift`."""
+        """See `CurveDrift`."""
         return abs(first - last)

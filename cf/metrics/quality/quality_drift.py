@@ -1,9 +1,9 @@
 """The change of a measure over a video, with its sign."""
 
-from cf.metrics.quality.drift import Drift
+from cf.metrics.quality.drift import CurveDrift
 
 
-class QualityDrift(Drift):
+class QualityDrift(CurveDrift):
     r"""A measure's mean over the first 5 seconds less that over the last 5; signed, 0 is none.
 
     .. math:: M(0 .. 5 s) - M(T - 5 s .. T)
@@ -27,9 +27,9 @@ class QualityDrift(Drift):
     plot_lower_bound = -1.0
 
     def length(self, duration: float) -> float:
-        """See `Drift`."""
+        """See `CurveDrift`."""
         return min(5.0, duration / 2)
 
     def difference(self, first: float, last: float) -> float:
-        """See `Drift`."""
+        """See `CurveDrift`."""
         return first - last

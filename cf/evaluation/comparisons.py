@@ -10,17 +10,17 @@ from cf.stats.paired import Pair, Standing, averaged, pairs, standings
 
 
 @dataclass(frozen=True)
-class Contest:
+class Comparisons:
     """All contestants under all metrics that can be compared.
 
     Attributes:
-        duels: of every pair under every metric.
+        pairs: of every pair under every metric.
         places: metric -> standings, best first.
         refused: metric -> why its values must not be compared.
         shared: metrics of sets that were scored anew on the prompts that all contestants have.
     """
 
-    duels: list[Pair]
+    pairs: list[Pair]
     places: Mapping[str, list[Standing]]
     refused: Mapping[str, str]
     shared: list[str]
@@ -47,7 +47,7 @@ def digests(measured: Measured, metric: str) -> dict[str, str]:
     }
 
 
-def contest(measured: Measured) -> Contest:
+def compare_all(measured: Measured) -> Comparisons:
     """Compare every two contestants; values of different provenance are never set side by side.
 
     Where they differ because a contestant lacks a prompt of the set, common prompts are compared.
@@ -80,4 +80,4 @@ def contest(measured: Measured) -> Contest:
         if (up := better[metric]) is not None
     }
     shared = [name for name in whole.common.get(names[0], {}) if name not in refused]
-    return Contest(pairs(values, better), places, refused, shared)
+    return Comparisons(pairs(values, better), places, refused, shared)
