@@ -33,13 +33,18 @@ def check_forgetting(keep: Callable[[Tensor, int], Tensor], block_frames: int) -
             )
 
 
-def check_sizes(sink_frames: int, window_frames: int) -> None:
-    """Raise a ValueError for a sink or window of impossible size."""
-    if sink_frames < 0 or window_frames < 1:
-        raise ValueError(
-            f"sink_frames={sink_frames} must not be negative and "
-            f"window_frames={window_frames} must be at least 1"
-        )
+def check_least(least: int, **settings: float) -> None:
+    """Raise a ValueError that names the first of these settings below `least`."""
+    for name, value in settings.items():
+        if value < least:
+            must = "not be negative" if least == 0 else f"be at least {least}"
+            raise ValueError(f"{name}={value} must {must}")
+
+
+def check_positions(positions: str) -> None:
+    """Raise a ValueError unless positions are told from the block's own or from the video's."""
+    if positions not in ("relative", "absolute"):
+        raise ValueError(f"positions must be relative or absolute, got {positions!r}")
 
 
 def check_window(window_frames: int, block_frames: int) -> None:

@@ -20,7 +20,7 @@ from cf.memory.base import (
     share_ids,
     side_by_side,
 )
-from cf.memory.checks import check_sizes
+from cf.memory.checks import check_least
 from cf.types import Block, Context, LayerKV, Past
 
 _AVERAGES = 2
@@ -55,7 +55,8 @@ class MemRope(Memory):
     faithful: bool = False
 
     def __post_init__(self) -> None:
-        check_sizes(self.sink_frames, self.window_frames)
+        check_least(0, sink_frames=self.sink_frames)
+        check_least(1, window_frames=self.window_frames)
         for name, value in (("slow", self.slow), ("fast", self.fast)):
             if not 0 <= value <= 1:
                 raise ValueError(f"{name} must lie in [0, 1], got {value}")

@@ -22,7 +22,7 @@ from cf.memory.base import (
     pick,
     share_ids,
 )
-from cf.memory.checks import check_window
+from cf.memory.checks import check_least, check_positions, check_window
 from cf.types import Block, Context, LayerKV, Past
 
 
@@ -54,16 +54,11 @@ class Merged(Memory):
     positions: Literal["relative", "absolute"] = "relative"
 
     def __post_init__(self) -> None:
-        if self.sink_frames < 0 or self.merged_frames < 1 or self.window_frames < 1:
-            raise ValueError(
-                f"sink_frames={self.sink_frames} must not be negative; "
-                f"merged_frames={self.merged_frames} and window_frames={self.window_frames} must "
-                f"be at least 1"
-            )
+        check_least(0, sink_frames=self.sink_frames)
+        check_least(1, merged_frames=self.merged_frames, window_frames=self.window_frames)
         if self.power < 0:
             raise ValueError(f"power must not be negative, got {self.power}")
-        if self.positions not in ("relative", "absolute"):
-            raise ValueError(f"positions must be relative or absolute, got {self.positions!r}")
+        check_positions(self.positions)
 
     @property
     def max_frames(self) -> int:

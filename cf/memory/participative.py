@@ -22,6 +22,7 @@ from cf.memory.base import (
     pick,
     side_by_side,
 )
+from cf.memory.checks import check_least
 from cf.types import Block, Context, LayerKV, Live, Past, Rotate
 
 _LITERAL = 21
@@ -56,15 +57,8 @@ class Participative(Memory):
     faithful: bool = False
 
     def __post_init__(self) -> None:
-        if (
-            min(self.sink_frames, self.max_reuse) < 0
-            or min(self.top_frames, self.recent_frames) < 1
-        ):
-            raise ValueError(
-                f"sink_frames={self.sink_frames} and max_reuse={self.max_reuse} must not be "
-                f"negative, top_frames={self.top_frames} and recent_frames={self.recent_frames} "
-                f"must be at least 1"
-            )
+        check_least(0, sink_frames=self.sink_frames, max_reuse=self.max_reuse)
+        check_least(1, top_frames=self.top_frames, recent_frames=self.recent_frames)
         if self._budget > self.capacity_frames:
             raise ValueError(
                 f"capacity_frames={self.capacity_frames} is less than what compression leaves, "

@@ -22,7 +22,7 @@ from cf.memory.base import (
     pick,
     share_ids,
 )
-from cf.memory.checks import check_window
+from cf.memory.checks import check_least, check_positions, check_window
 from cf.memory.pooling import counts, half
 from cf.types import Block, Context, LayerKV, Past
 
@@ -69,14 +69,9 @@ class Pyramid(Memory):
     """Levels below the window."""
 
     def __post_init__(self) -> None:
-        if self.sink_frames < 0 or self.window_frames < 1 or self.level_frames < 1:
-            raise ValueError(
-                f"sink_frames={self.sink_frames} must not be negative; "
-                f"window_frames={self.window_frames} and level_frames={self.level_frames} must be "
-                f"at least 1"
-            )
-        if self.positions not in ("relative", "absolute"):
-            raise ValueError(f"positions must be relative or absolute, got {self.positions!r}")
+        check_least(0, sink_frames=self.sink_frames)
+        check_least(1, window_frames=self.window_frames, level_frames=self.level_frames)
+        check_positions(self.positions)
 
     @abstractmethod
     def shrink(self, layer: int, tokens: LayerKV, level: Level, block: Block) -> LayerKV:

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from cf.memory.base import Query, SelectiveMemory, at_times, intact, join, pick, share_ids
-from cf.memory.checks import check_window
+from cf.memory.checks import check_least, check_positions, check_window
 from cf.types import Block, Context, LayerKV, Past
 
 
@@ -42,18 +42,14 @@ class Retrieval(SelectiveMemory):
     positions: Literal["relative", "absolute"] = "relative"
 
     def __post_init__(self) -> None:
-        if min(self.sink_frames, self.retrieved_frames, self.window_frames - 1) < 0:
-            raise ValueError(
-                f"sink_frames={self.sink_frames} and retrieved_frames={self.retrieved_frames} must "
-                f"not be negative and window_frames={self.window_frames} must be at least 1"
-            )
+        check_least(0, sink_frames=self.sink_frames, retrieved_frames=self.retrieved_frames)
+        check_least(1, window_frames=self.window_frames)
         if self.bank_frames is not None and self.bank_frames < max(self.retrieved_frames, 2):
             raise ValueError(
                 f"bank_frames={self.bank_frames} must be at least retrieved_frames="
                 f"{self.retrieved_frames}, and 2"
             )
-        if self.positions not in ("relative", "absolute"):
-            raise ValueError(f"positions must be relative or absolute, got {self.positions!r}")
+        check_positions(self.positions)
 
     @abstractmethod
     def note(self, block: Block) -> tuple[Tensor, ...]:

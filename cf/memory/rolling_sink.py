@@ -8,6 +8,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from cf.memory.base import Query, at_times, join, pick, share_ids
+from cf.memory.checks import check_positions
 from cf.memory.sink_window import SinkWindow
 from cf.types import Context, Past
 
@@ -42,11 +43,9 @@ class RollingSink(SinkWindow):
                 f"sink_frames={self.sink_frames} must not be larger than pool_frames="
                 f"{self.pool_frames}"
             )
-        if self.turn not in ("cycle", "bounce") or self.positions not in ("relative", "absolute"):
-            raise ValueError(
-                f"turn must be cycle or bounce, positions relative or absolute; got "
-                f"{self.turn!r}, {self.positions!r}"
-            )
+        check_positions(self.positions)
+        if self.turn not in ("cycle", "bounce"):
+            raise ValueError(f"turn must be cycle or bounce, got {self.turn!r}")
         if self.pace < 0:
             raise ValueError(f"pace must not be negative, got {self.pace}")
 

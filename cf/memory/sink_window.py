@@ -6,7 +6,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from cf.memory.base import SelectiveMemory
-from cf.memory.checks import check_sizes, check_window
+from cf.memory.checks import check_least, check_window
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,8 @@ class SinkWindow(SelectiveMemory):
     window_frames: int = 9
 
     def __post_init__(self) -> None:
-        check_sizes(self.sink_frames, self.window_frames)
+        check_least(0, sink_frames=self.sink_frames)
+        check_least(1, window_frames=self.window_frames)
 
     @property
     def max_frames(self) -> int:

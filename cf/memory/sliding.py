@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from cf.memory.base import Query, side_by_side
+from cf.memory.checks import check_positions
 from cf.memory.sink_window import SinkWindow
 from cf.types import Context, LayerKV, Past
 
@@ -30,8 +31,7 @@ class Sliding(SinkWindow):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.positions not in ("absolute", "relative"):
-            raise ValueError(f"positions must be absolute or relative, got {self.positions!r}")
+        check_positions(self.positions)
         if self.faithful and self.positions == "absolute":
             raise ValueError("faithful is about relative positions; got positions='absolute'")
 

@@ -19,6 +19,7 @@ from cf.memory.base import (
     pick,
     validity,
 )
+from cf.memory.checks import check_least
 from cf.memory.entries import padded, pooled, with_entry
 from cf.memory.likeness import Judge, likeness
 from cf.memory.regions import Parts, Plan, close_up, take_apart, times_of
@@ -91,11 +92,8 @@ class SlowFast(Memory):
         for name, allowed in _CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {allowed}, got {getattr(self, name)!r}")
-        if self.sink_frames < 0 or self.slow_frames < 0 or self.interval < 1:
-            raise ValueError(
-                f"sink_frames={self.sink_frames} and slow_frames={self.slow_frames} must not be "
-                f"negative, interval={self.interval} must be at least 1"
-            )
+        check_least(0, sink_frames=self.sink_frames, slow_frames=self.slow_frames)
+        check_least(1, interval=self.interval)
         if self.calibration < 1 or not 0 <= (self.quantile or 0) <= 1:
             raise ValueError(
                 f"calibration={self.calibration} must be at least 1 and "
