@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from cf.metrics.base import VideoMetric
+from cf.metrics.lags import bins
 from cf.metrics.recall.recall import LAGS as LAGS
 from cf.metrics.recall.visits import share
 from cf.metrics.result import Result
@@ -92,12 +93,12 @@ def averaged(
     **extras: float,
 ) -> Result:
     """Mean over all trials, over those of each video, and by lag."""
-    bins = torch.tensor(edges, dtype=torch.float64)
     pairs = [pair for rows in trials.values() for pair in rows]
     lag, value = torch.tensor(pairs, dtype=torch.float64).view(-1, 2).T
-    where = torch.bucketize(lag.contiguous(), bins, right=True) - 1
-    inside = (where >= 0) & (where < len(edges) - 1)
-    total, seen = torch.zeros(2, len(edges) - 1, dtype=torch.float64)
+    where = bins(lag, edges)
+    inside = where >= 0
+    lags = torch.tensor(edges[:-1], dtype=torch.float64)
+    total, seen = torch.zeros(2, len(lags), dtype=torch.float64)
     total = total.index_add(0, where[inside], value[inside])
     seen = seen.index_add(0, where[inside], torch.ones_like(value[inside]))
     per_video = {
@@ -111,6 +112,6 @@ def averaged(
         float(value.mean()) if len(value) else float("nan"),
         per_video,
         reasons=reasons,
-        curves={"by_lag": share(total, seen), "trials_by_lag": seen, "lags": bins[:-1]},
+        curves={"by_lag": share(total, seen), "trials_by_lag": seen, "lags": lags},
         extras={**extras, "trials": float(len(pairs))},
     )

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from cf.metrics.base import VideoMetric
+from cf.metrics.lags import rising
 from cf.metrics.measurement import Seen
 from cf.metrics.recall.cells import Cells, CellWorld
 from cf.metrics.recall.visits import share
@@ -85,12 +86,10 @@ class NeedleInVideo(VideoMetric):
         scene: Sequence[str] = ("sky",),
         **kwargs: Any,
     ) -> None:
-        for name, edges in (("depths", depths), ("lengths", lengths)):
-            if list(edges) != sorted(set(edges)) or len(edges) < 2:
-                raise ValueError(f"{name}={list(edges)} must be two or more rising numbers")
+        self.depths = rising(depths, "depths", "shares of the past")
+        self.lengths = rising(lengths, "lengths")
         self.cells = NeedleCells(world, tuple(scene))
         super().__init__(self.cells, window=None, **kwargs)
-        self.depths, self.lengths = tuple(map(float, depths)), tuple(map(float, lengths))
 
     def score(self, videos: list[Scored]) -> Result:
         """See `VideoMetric`."""

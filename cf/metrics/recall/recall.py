@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cf.metrics.base import VideoMetric
+from cf.metrics.lags import bins, rising
 from cf.metrics.pooled import Of, Pooled, ratio
 from cf.metrics.recall.cells import Cells, CellWorld
 from cf.metrics.recall.visits import Visits, alike, share, visits
@@ -77,10 +78,8 @@ class LagMetric(CellMetric):
         scene: Sequence[str] = ("sky",),
         **kwargs: Any,
     ) -> None:
-        if list(edges) != sorted(set(edges)) or len(edges) < 2:
-            raise ValueError(f"edges={list(edges)} must be two or more rising numbers of seconds")
+        self.edges, self.gate = rising(edges), gate
         super().__init__(world, scene, **kwargs)
-        self.edges, self.gate = tuple(float(edge) for edge in edges), gate
 
     def provenance(self) -> dict[str, Any]:
         """See `VideoMetric`."""
@@ -92,10 +91,8 @@ class LagMetric(CellMetric):
 
     def bins(self, one: Scored, lag: Tensor) -> Tensor:
         """Which bin each lag of so many frames lies in; -1 for none."""
-        seconds = lag.double() / float(one.clock.fps)
-        edges = torch.tensor(self.edges, dtype=torch.float64)
-        found = torch.bucketize(seconds, edges, right=True) - 1
-        return torch.where((lag >= 0) & (found < len(edges) - 1), found, -1)
+        found = bins(lag.double() / float(one.clock.fps), self.edges)
+        return found.where(lag >= 0, -1)
 
     def by_lag(self, one: Scored, lag: Tensor, where: Tensor) -> Float[Tensor, " lags"]:
         """How many cells of (n, rows, columns) lie in each bin."""

@@ -12,6 +12,7 @@ from torch import Tensor
 from cf.metrics.base import VideoMetric
 from cf.metrics.fidelity.full_reference import Comparison, Decibels, Structure
 from cf.metrics.fidelity.perceptual import Net, Perceptual
+from cf.metrics.lags import bins, rising
 from cf.metrics.measurement import Measurement, Seen
 from cf.metrics.recall.recall import LAGS
 from cf.metrics.result import Result, mean
@@ -74,10 +75,8 @@ class Revisit(VideoMetric):
         tolerance: float = 0.05,
         **kwargs: Any,
     ) -> None:
-        if list(edges) != sorted(set(edges)) or len(edges) < 2:
-            raise ValueError(f"edges={list(edges)} must be two or more rising numbers of seconds")
+        self.edges, self.tolerance = rising(edges), tolerance
         super().__init__(Posed(comparison), window=None, **kwargs)
-        self.edges, self.tolerance = tuple(float(edge) for edge in edges), tolerance
 
     def score(self, videos: list[Scored]) -> Result:
         """See `VideoMetric`."""
@@ -87,11 +86,11 @@ class Revisit(VideoMetric):
         per_video: dict[int, float] = {}
         for one in videos:
             lag = lags(one.sums, self.tolerance * one.size[1])
-            bins = torch.bucketize(lag.double() / float(one.clock.fps), edges, right=True) - 1
-            asked = (lag >= 0) & (bins < count) & (bins >= 0)
+            at = bins(lag.double() / float(one.clock.fps), self.edges)
+            asked = (lag >= 0) & (at >= 0)
             found = one.sums[asked, -1]
-            total = total.index_add(0, bins[asked], found)
-            seen = seen.index_add(0, bins[asked], torch.ones_like(found))
+            total = total.index_add(0, at[asked], found)
+            seen = seen.index_add(0, at[asked], torch.ones_like(found))
             per_video[one.video] = float(found.mean()) if len(found) else float("nan")
         nothing = "no view that was given is shown again"
         reasons: dict[int | None, str] = {v: nothing for v, x in per_video.items() if x != x}

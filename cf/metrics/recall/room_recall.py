@@ -6,6 +6,7 @@ from typing import cast
 from torch import Tensor
 
 from cf.metrics.base import VideoMetric, together
+from cf.metrics.lags import rising
 from cf.metrics.pooled import Pooled
 from cf.metrics.recall.attribute_recall import AttributeRecall
 from cf.metrics.recall.cells import CellWorld
@@ -33,9 +34,7 @@ class RoomRecall:
     """
 
     def __init__(self, world: CellWorld, lags: Sequence[float], frames: int, fps: float) -> None:
-        if list(lags) != sorted(set(lags)) or len(lags) < 2:
-            raise ValueError(f"lags={list(lags)} must be two or more rising numbers of frames")
-        edges = [lag / fps for lag in lags]
+        edges = [lag / fps for lag in rising(lags, "lags", "frames")]
         every = (0.0, frames / fps)
         self.bins, self.fps, self.videos = len(edges) - 1, fps, 0
         self.metrics = together(

@@ -1,0 +1,29 @@
+"""Bins of lag, in which recall is told by how long something was out of view."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+def rising(edges: Sequence[float], name: str = "edges", unit: str = "seconds") -> tuple[float, ...]:
+    """The edges of bins.
+
+    Raises:
+        ValueError: if there are fewer than two, or they do not rise.
+    """
+    if list(edges) != sorted(set(edges)) or len(edges) < 2:
+        raise ValueError(f"{name}={list(edges)} must be two or more rising numbers of {unit}")
+    return tuple(float(edge) for edge in edges)
+
+
+def bins(lag: Float[Tensor, "..."], edges: Sequence[float]) -> Int[Tensor, "..."]:
+    """The bin of each lag in seconds; -1 outside all of them.
+
+    >>> bins(torch.tensor([-1.0, 0.5, 1.0, 9.0]), (0.0, 1.0, 2.0)).tolist()
+    [-1, 0, 1, -1]
+    """
+    bounds = torch.tensor(edges, dtype=torch.float64)
+    found = torch.bucketize(lag.double().contiguous(), bounds, right=True) - 1
+    return torch.where(found < len(bounds) - 1, found, -1)
