@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cf.metrics.base import VideoMetric
+from cf.metrics.lags import rising
 from cf.metrics.measurement import Measurement, Seen
 from cf.metrics.readings import over_prompts
 from cf.metrics.result import Result
@@ -20,7 +21,6 @@ from cf.metrics.truth.painter import (
     LAGS,
     Painter,
     bins,
-    check_edges,
     common_size,
     place_of,
     shrunk,
@@ -181,7 +181,7 @@ class ForcedChoice(VideoMetric):
         side: int = 48,
         **kwargs: Any,
     ) -> None:
-        self.edges = check_edges(edges)
+        self.edges = rising(edges)
         if not 2 <= places <= 64 or not 16 <= side <= 480:
             raise ValueError(f"places={places} must lie in 2..64 and side={side} in 16..480")
         super().__init__(Choices(world, places, rate, side), window=None, **kwargs)
@@ -211,7 +211,7 @@ class ForcedChoice(VideoMetric):
         per_video = values.pop("")
         nothing = "no view that was given is shown again, or every place looks the same there"
         reasons: dict[int | None, str] = {v: nothing for v, x in per_video.items() if x != x}
-        value = over_prompts(videos, per_video)
+        value = over_prompts(per_video, videos)
         if per_video and value != value:
             reasons[None] = nothing
         above, room = by_lag.T
@@ -219,7 +219,7 @@ class ForcedChoice(VideoMetric):
             "by_lag": torch.where(room > 0, above / room.clamp(min=1e-9), torch.nan),
             "lags": torch.tensor(self.edges[:-1], dtype=torch.float64),
         }
-        extras = {name: over_prompts(videos, mine) for name, mine in values.items()}
+        extras = {name: over_prompts(mine, videos) for name, mine in values.items()}
         extras["choices"] = choices
         return self.answer(value, per_video, reasons=reasons, curves=curves, extras=extras)
 

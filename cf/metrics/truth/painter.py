@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from cf.metrics import lags
 from cf.metrics.measurement import Seen
 
 AWAY = ("seed", "number", "pose", "away")
@@ -70,19 +71,6 @@ def place_of(seen: Seen) -> tuple[int, int]:
     return int(seen.truth["seed"][0]), int(seen.truth["number"][0])
 
 
-def check_edges(edges: Sequence[float]) -> tuple[float, ...]:
-    """Edges of bins of lag, in seconds.
-
-    Raises:
-        ValueError: if they do not rise.
-    """
-    if list(edges) != sorted(set(edges)) or len(edges) < 2:
-        raise ValueError(f"edges={list(edges)} must be two or more rising numbers of seconds")
-    return tuple(float(edge) for edge in edges)
-
-
 def bins(away: Tensor, fps: float, edges: Sequence[float]) -> Int[Tensor, " n"]:
     """Which bin of lag each revisit lies in; -1 for what is none, or lies in no bin."""
-    bounds = torch.tensor(edges, dtype=torch.float64)
-    found = torch.bucketize(away.double() / fps, bounds, right=True) - 1
-    return torch.where((away > 0) & (found < len(bounds) - 1), found, -1)
+    return lags.bins(away.double() / fps, edges).where(away > 0, -1)

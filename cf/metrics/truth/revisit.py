@@ -12,6 +12,7 @@ from torch import Tensor
 from cf.metrics.base import VideoMetric
 from cf.metrics.fidelity.full_reference import Comparison, Decibels, Structure
 from cf.metrics.fidelity.perceptual import Net, Perceptual
+from cf.metrics.lags import rising
 from cf.metrics.measurement import Measurement, Seen
 from cf.metrics.result import Result, mean
 from cf.metrics.scored import Scored
@@ -21,7 +22,6 @@ from cf.metrics.truth.painter import (
     NOVEL,
     Painter,
     bins,
-    check_edges,
     common_size,
     place_of,
     shrunk,
@@ -96,7 +96,7 @@ class PoseRevisit(VideoMetric):
         side: int = 480,
         **kwargs: Any,
     ) -> None:
-        self.edges = check_edges(edges)
+        self.edges = rising(edges)
         if side < 16:
             raise ValueError(f"side={side} must be at least 16 pixels")
         super().__init__(AtPose(world, comparison, rate, side), window=None, **kwargs)
