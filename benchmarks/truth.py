@@ -7,7 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from cf.evaluation.truth_matrix import TRUTH_DUTIES, WRONG, TruthDuty, TruthMatrix
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+
+from truth_matrix import TRUTH_DUTIES, WRONG, TruthDuty, TruthMatrix
 
 PICTURE = Path(__file__).resolve().parents[1] / "docs" / "pictures" / "truth.png"
 _VIDEOS, _SECONDS = 4, 16.0

@@ -10,9 +10,9 @@ import pytest
 import torch
 from metrics_truth import TRUTH, Panels
 from torch import Tensor
+from truth_matrix import TRUTH_DUTIES, WRONG, TruthMatrix
 
 from cf.data.world.again import away
-from cf.evaluation.truth_matrix import TRUTH_DUTIES, WRONG, TruthMatrix
 from cf.metrics.base import VideoMetric
 from cf.metrics.truth.choice import ForcedChoice
 from cf.metrics.truth.nearest import chosen

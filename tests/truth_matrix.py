@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
+from distortions import blurred
 from jaxtyping import Float
 from torch import Tensor
 
@@ -18,7 +19,6 @@ from cf.data.world.doom.walking import Pose
 from cf.data.world.doom.world import Doom
 from cf.data.world.known import known
 from cf.metrics.base import VideoMetric, together
-from cf.metrics.distortions import blurred
 from cf.metrics.truth.choice import ForcedChoice
 from cf.metrics.truth.pose import PoseObedience
 from cf.metrics.truth.revisit import PoseRevisitPSNR, PoseRevisitSSIM
