@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from table import Row, markdown
 from throughput import CONFIG_DIR, HERE, _git
 
-from cf.settings.build import Settings, plain, told
+from cf.settings.build import Settings, to_settings, exit_on_user_error
 from cf.settings.command_line import command
 
 PAGE = """# What grows with a long video
@@ -36,12 +36,12 @@ per second, made by an untrained network on a drawn world and measured by {metri
 @command("long", str(HERE), "benchmarks/long.py")
 def main(cfg: DictConfig) -> None:
     """Measure, append the rows, write the page."""
-    with told("benchmarks/long.py"):
+    with exit_on_user_error("benchmarks/long.py"):
         folder = HERE / "results" if cfg.folder is None else Path(cfg.folder)
         folder.mkdir(parents=True, exist_ok=True)
         rows = []
         for row in measure(cfg):
-            rows.append(row | _about(plain(cfg)))
+            rows.append(row | _about(to_settings(cfg)))
             with (folder / "long.jsonl").open("a") as file:
                 file.write(json.dumps(rows[-1], separators=(",", ":")) + "\n")
         given = [one for one in HydraConfig.get().overrides.task if not one.startswith("folder=")]
@@ -55,7 +55,7 @@ def measure(cfg: DictConfig) -> Iterator[Row]:
     for name in cfg.memories:
         memory = OmegaConf.load(Path(CONFIG_DIR) / "memory" / f"{name}.yaml")
         memory = OmegaConf.merge(memory, cfg.memory_settings.get(name) or {})
-        settings = plain(cfg)
+        settings = to_settings(cfg)
         settings["contestant"]["memory"] = OmegaConf.to_container(memory, resolve=True)
         yield {"memory": name} | alone(settings)
 

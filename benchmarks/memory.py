@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from table import Row, markdown, ratio, shown
 from throughput import CONFIG_DIR, HERE, measure, memories
 
-from cf.settings.build import told
+from cf.settings.build import exit_on_user_error
 from cf.settings.command_line import command
 
 PAGE = """# What a memory costs
@@ -39,7 +39,7 @@ during one. Weights are random.
 @command("memory", str(HERE), "benchmarks/memory.py")
 def main(cfg: DictConfig) -> None:
     """Measure, append the rows, write the page."""
-    with told("benchmarks/memory.py"):
+    with exit_on_user_error("benchmarks/memory.py"):
         folder = HERE / "results" if cfg.folder is None else Path(cfg.folder)
         docs = HERE.parent / "docs" if cfg.docs is None else Path(cfg.docs)
         sizes = {str(name): race(cfg, list(given)) for name, given in cfg.sizes.items()}

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from cf.metrics.base import VideoMetric, together
 from cf.metrics.extractors.base import Extractor
-from cf.settings.build import Settings, build, plain, told
+from cf.settings.build import Settings, build, to_settings, exit_on_user_error
 from cf.settings.command_line import command
 
 PAGE = """# What measuring costs
@@ -42,9 +42,9 @@ the same thing share it, so all of them together take less than their sum.
 @command("metrics", str(HERE), "benchmarks/metrics.py")
 def main(cfg: DictConfig) -> None:
     """Measure, append the rows, write the page."""
-    with told("benchmarks/metrics.py"):
+    with exit_on_user_error("benchmarks/metrics.py"):
         torch.set_num_threads(1)
-        settings = plain(cfg)
+        settings = to_settings(cfg)
         folder = HERE / "results" if cfg.folder is None else Path(cfg.folder)
         rows = [*speeds(settings), *([] if cfg.hours is None else [hour(settings)])]
         about = _about(settings)

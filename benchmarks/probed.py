@@ -22,10 +22,10 @@ from table import Row
 from torch import Tensor
 
 from cf.bench.contestants.base import Contestant, Piece
-from cf.bench.job import Job, load_states, work
+from cf.bench.job import Job, load_states, run_job
 from cf.bench.measures import restored
 from cf.bench.store import Store
-from cf.bench.tasks.base import Take, Terms
+from cf.bench.tasks.base import Request, VideoSpec
 from cf.settings.build import Settings, build
 
 _STATM = Path("/proc/self/statm")
@@ -65,11 +65,11 @@ class Probed(Contestant):
                 f"weighed={self.weighed} together, both at least 1"
             )
 
-    def terms(self, asked: Terms | None) -> Terms:
+    def terms(self, asked: VideoSpec | None) -> VideoSpec:
         """As the other."""
         return self._other().terms(asked)
 
-    def play(self, take: Take, device: str) -> Iterator[Piece]:
+    def play(self, take: Request, device: str) -> Iterator[Piece]:
         """The other's pieces; the first is what was given."""
         playing = self._other().play(take, device)
         yield next(playing)
@@ -149,7 +149,7 @@ def observe(settings: Settings) -> Row:
         notes, store = Path(folder) / "notes.jsonl", Store(Path(folder))
         job = _job(settings, str(notes))
         began, before = time.perf_counter(), resident()
-        status = work(job, store, "cpu", {})
+        status = run_job(job, store, "cpu", {})
         if status != "done":
             row = store.row(job.contestant, job.item.key) or {}
             raise ValueError(f"the rollout ended as {status}: {row.get('reason')}")

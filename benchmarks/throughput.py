@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from table import Row, compared, report, spread
 
 from cf.paths import CONFIG_DIR
-from cf.settings.build import Settings, plain, told
+from cf.settings.build import Settings, to_settings, exit_on_user_error
 from cf.settings.command_line import command
 
 HERE = Path(__file__).resolve().parent
@@ -30,7 +30,7 @@ Task = tuple[str, Any]
 @command("throughput", str(HERE), "benchmarks/throughput.py")
 def main(cfg: DictConfig) -> None:
     """Measure, append the rows, write the table."""
-    with told("benchmarks/throughput.py"):
+    with exit_on_user_error("benchmarks/throughput.py"):
         folder = HERE / "results" if cfg.folder is None else Path(cfg.folder)
         folder.mkdir(parents=True, exist_ok=True)
         rows = compared(measure(cfg))
@@ -168,7 +168,7 @@ def _settings(cfg: DictConfig, name: str) -> Settings:
     memory = OmegaConf.merge(memory, cfg.memory_settings.get(name) or {})
     one = OmegaConf.merge(cfg, {"memory": memory})
     assert isinstance(one, DictConfig)
-    settings = plain(one)
+    settings = to_settings(one)
     if settings["reach"] not in ("stream", "fill"):
         raise ValueError(f"reach must be stream or fill, got {settings['reach']!r}")
     return settings | {"name": name}

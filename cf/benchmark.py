@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from cf.files.atomic import remove_temporaries
 from cf.files.output_folder import working
-from cf.settings.build import Settings, plain, told
+from cf.settings.build import Settings, to_settings, exit_on_user_error
 from cf.settings.command_line import command
 
 log = logging.getLogger("cf.benchmark")
@@ -21,18 +21,18 @@ log = logging.getLogger("cf.benchmark")
 def main(cfg: DictConfig) -> None:
     """Compare as `cfg` says."""
     folder = Path(HydraConfig.get().runtime.output_dir)
-    with told("cf.benchmark"), working("cf.benchmark", folder, lambda: _kept(folder)):
+    with exit_on_user_error("cf.benchmark"), working("cf.benchmark", folder, lambda: _kept(folder)):
         overrides = HydraConfig.get().overrides.task
         typed = {one.lstrip("+~").partition("=")[0].partition("@")[0] for one in overrides}
-        compare(plain(cfg), folder, typed)
+        compare(to_settings(cfg), folder, typed)
 
 
 def compare(settings: Settings, folder: Path, typed: Set[str]) -> None:
     """Hold the contest and write all that is made of it; `typed` names the settings given."""
-    from cf.bench.contest import hold
+    from cf.bench.contest import run_benchmark
     from cf.report.tables import write_tables
 
-    contest = hold(settings, folder, typed)
+    contest = run_benchmark(settings, folder, typed)
     remove_temporaries(folder)
     write_tables(contest, folder)
     if settings["report"]:

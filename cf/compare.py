@@ -10,7 +10,7 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from cf.settings.build import plain, told
+from cf.settings.build import to_settings, exit_on_user_error
 from cf.settings.command_line import command
 from cf.settings.literal import quoted
 
@@ -48,10 +48,10 @@ def hydrated(arguments: Sequence[str]) -> list[str]:
 
 @command("compare")
 def _main(cfg: DictConfig) -> None:
-    with told("cf.compare"):
+    with exit_on_user_error("cf.compare"):
         from cf.comparing.compare import given, lay
 
-        settings = plain(cfg)
+        settings = to_settings(cfg)
         groups = {name: _listed(paths) for name, paths in (settings["groups"] or {}).items()}
         only = settings["only"]
         paths = given(_listed(settings["runs"]), groups)

@@ -11,7 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from cf.runs.run_folder import RunFolder
-from cf.settings.build import Settings, plain, told
+from cf.settings.build import Settings, to_settings, exit_on_user_error
 from cf.settings.command_line import command
 from cf.settings.literal import quoted
 from cf.system.shell import shown
@@ -30,10 +30,10 @@ _MEASURED = {
 @command("demo")
 def main(cfg: DictConfig) -> None:
     """Run the demo as `cfg` says."""
-    with told("cf.demo"):
+    with exit_on_user_error("cf.demo"):
         folder, began = Path(HydraConfig.get().runtime.output_dir), time.perf_counter()
         try:
-            (on_videos if cfg.videos else on_worlds)(plain(cfg), folder)
+            (on_videos if cfg.videos else on_worlds)(to_settings(cfg), folder)
         except Stopped as stopped:
             given = [*HydraConfig.get().overrides.task, f"hydra.run.dir={folder}"]
             log.info("%s; go on with: %s", stopped, shown("cf.demo", given))

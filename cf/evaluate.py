@@ -12,7 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from cf.files.output_folder import alone, working
-from cf.settings.build import Settings, plain, told
+from cf.settings.build import Settings, to_settings, exit_on_user_error
 from cf.settings.command_line import command
 
 if TYPE_CHECKING:
@@ -28,11 +28,11 @@ def main(cfg: DictConfig) -> None:
     folder = Path(HydraConfig.get().runtime.output_dir)
     states = folder / "states"
     with (
-        told("cf.evaluate"),
+        exit_on_user_error("cf.evaluate"),
         working("cf.evaluate", folder, lambda: _kept(states), resumes=states),
         alone("cf.evaluate", folder, states),
     ):
-        evaluate(plain(cfg), folder)
+        evaluate(to_settings(cfg), folder)
 
 
 def evaluate(settings: Settings, folder: Path) -> None:

@@ -19,7 +19,7 @@ from cf.runs.phases import Phases
 from cf.runs.resumption import newest, steps_in
 from cf.runs.run_folder import RunFolder
 from cf.runs.trusted_run import vet_run
-from cf.settings.build import Settings, build, plain, told
+from cf.settings.build import Settings, build, to_settings, exit_on_user_error
 from cf.settings.command_line import command
 from cf.system.shell import resuming, setting
 from cf.system.signals import Stop, Stopped, heard, status
@@ -37,14 +37,14 @@ def main(cfg: DictConfig) -> Any:
 
 
 def _fit(cfg: DictConfig) -> None:
-    with told("cf.fit"):
+    with exit_on_user_error("cf.fit"):
         folder = RunFolder(Path(HydraConfig.get().runtime.output_dir))
         resumes = not OmegaConf.is_missing(cfg, "resume")
         overrides = HydraConfig.get().overrides.task
         if resumes and Phases.started(folder.path):
             Phases.load(folder.path, cfg.trust).resumed(overrides, _given_config_dir()).run()
         elif not resumes and cfg.phases:
-            phases = plain(cfg)["phases"]
+            phases = to_settings(cfg)["phases"]
             Phases.start(folder.path, phases, overrides, _given_config_dir(), cfg.trust).run()
         else:
             if resumes:
@@ -52,7 +52,7 @@ def _fit(cfg: DictConfig) -> None:
                 if not cfg.trust:
                     vet_run(settings, folder.path, str(folder.config))
             else:
-                settings = _with_hashes(folder.begin(plain(cfg)))
+                settings = _with_hashes(folder.begin(to_settings(cfg)))
             with folder.locked():
                 if not resumes and folder.config.is_file():
                     folder.refuse_others(settings)

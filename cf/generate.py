@@ -15,7 +15,7 @@ from cf.data.script import script_of
 from cf.files.atomic import write_text
 from cf.files.output_folder import alone, working
 from cf.runs.generator import Generator, load
-from cf.settings.build import Settings, plain, told
+from cf.settings.build import Settings, to_settings, exit_on_user_error
 from cf.settings.command_line import command
 
 if TYPE_CHECKING:
@@ -31,13 +31,13 @@ def main(cfg: DictConfig) -> None:
     """Generate as `cfg` says."""
     folder = Path(HydraConfig.get().runtime.output_dir)
     with (
-        told("cf.generate"),
+        exit_on_user_error("cf.generate"),
         working("cf.generate", folder, lambda: _kept(folder)),
         alone("cf.generate", folder),
     ):
         if OmegaConf.is_missing(cfg, "checkpoint"):
             raise ValueError("checkpoint must be given: the folder of a run, or a file of weights")
-        generate(plain(cfg), folder)
+        generate(to_settings(cfg), folder)
 
 
 def generate(settings: Settings, folder: Path) -> list[Path]:

@@ -12,7 +12,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from cf.settings.build import Settings, build, plain, told
+from cf.settings.build import Settings, build, to_settings, exit_on_user_error
 from cf.settings.command_line import command
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ else, it has a row of its own.
 @command("memory_map")
 def main(cfg: DictConfig) -> None:
     """Draw as `cfg` says."""
-    with told("cf.memory_map"):
-        settings = plain(cfg)
+    with exit_on_user_error("cf.memory_map"):
+        settings = to_settings(cfg)
         chosen = _memories(settings)
         draw(settings, chosen, Path(HydraConfig.get().runtime.output_dir))
 
@@ -58,7 +58,7 @@ def _memories(settings: Settings) -> dict[str, Settings]:
         if name not in known:
             raise ValueError(f"there is no memory {name!r}; there are {', '.join(known)}")
         composed = hydra.compose("memory_map", [f"memory={name}"])
-        found[name] = plain(composed)["memory"]
+        found[name] = to_settings(composed)["memory"]
     return found
 
 

@@ -15,7 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from cf.files.output_folder import alone, working
-from cf.settings.build import Settings, build, plain, told
+from cf.settings.build import Settings, build, to_settings, exit_on_user_error
 from cf.settings.command_line import command
 from cf.system.processes import Died, spread
 
@@ -32,11 +32,11 @@ def main(cfg: DictConfig) -> None:
     """Measure as `cfg` says."""
     folder = Path(HydraConfig.get().runtime.output_dir)
     with (
-        told("cf.recall"),
+        exit_on_user_error("cf.recall"),
         working("cf.recall", folder, lambda: _kept(folder)),
         alone("cf.recall", folder),
     ):
-        measure(plain(cfg), folder)
+        measure(to_settings(cfg), folder)
 
 
 @dataclass(frozen=True)

@@ -55,9 +55,9 @@ class StagesSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Everything; exit status 1 if a training or the benchmark did not finish."""
-        from cf.settings.build import told
+        from cf.settings.build import exit_on_user_error
 
-        with told("cf.fit"):
+        with exit_on_user_error("cf.fit"):
             stages = self._stages(arguments)
             failed: list[Run] = []
             for stage in stages.stages():

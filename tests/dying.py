@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cf.bench.contestants.base import Piece
 from cf.bench.contestants.controls import Truth
-from cf.bench.tasks.base import Take
+from cf.bench.tasks.base import Request
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Dying(Truth):
 
     mark: str = ""
 
-    def play(self, take: Take, device: str) -> Iterator[Piece]:
+    def play(self, take: Request, device: str) -> Iterator[Piece]:
         if take.item.world == 1 and not (self.mark and Path(self.mark).exists()):
             if self.mark:
                 Path(self.mark).touch()

@@ -11,15 +11,15 @@ from commands import Command, give
 from hydra import compose, initialize_config_dir
 
 from cf.bench import job as jobs
-from cf.bench.contest import Contest, hold
+from cf.bench.contest import BenchmarkResults, run_benchmark
 from cf.bench.measures import build_metrics
 from cf.bench.results import per_video, per_window
 from cf.bench.store import Store
-from cf.bench.tasks.base import Item
+from cf.bench.tasks.base import Sample
 from cf.metrics.text.segment_text import SegmentTextSimilarity
 from cf.paths import CONFIG_DIR
 from cf.report.tables import write_tables
-from cf.settings.build import Settings, plain
+from cf.settings.build import Settings, to_settings
 
 SMALL = (
     "suite=smoke",
@@ -49,21 +49,21 @@ FEW = (
 
 def settings(*overrides: str) -> Settings:
     with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
-        return plain(compose("benchmark", [*SMALL, *overrides]))
+        return to_settings(compose("benchmark", [*SMALL, *overrides]))
 
 
-def same(one: Contest, other: Contest) -> None:
+def same(one: BenchmarkResults, other: BenchmarkResults) -> None:
     pd.testing.assert_frame_equal(per_video(one.made), per_video(other.made), check_exact=True)
     pd.testing.assert_frame_equal(per_window(one.made), per_window(other.made), check_exact=True)
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Contest, Path]:
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[BenchmarkResults, Path]:
     folder = tmp_path_factory.mktemp("whole")
-    return hold(settings(*FEW), folder), folder
+    return run_benchmark(settings(*FEW), folder), folder
 
 
-def test_rows_say_what_was_made_by_what_and_how(whole: tuple[Contest, Path]) -> None:
+def test_rows_say_what_was_made_by_what_and_how(whole: tuple[BenchmarkResults, Path]) -> None:
     table = per_video(whole[0].made)
     assert set(table["contestant"]) == {"truth", "copy_last_frame", "frozen", "untrained"}
     assert len(table) == 4 * 2 * 2
@@ -78,9 +78,9 @@ def test_rows_say_what_was_made_by_what_and_how(whole: tuple[Contest, Path]) -> 
 
 
 def test_a_shorter_duration_is_the_beginning_of_a_longer_one(
-    whole: tuple[Contest, Path], tmp_path: Path
+    whole: tuple[BenchmarkResults, Path], tmp_path: Path
 ) -> None:
-    short = per_video(hold(settings(*FEW, "durations=[2]"), tmp_path).made)
+    short = per_video(run_benchmark(settings(*FEW, "durations=[2]"), tmp_path).made)
     long = per_video(whole[0].made)
     first = long[long["seconds"] == 2].reset_index(drop=True)
     pd.testing.assert_frame_equal(
@@ -89,8 +89,8 @@ def test_a_shorter_duration_is_the_beginning_of_a_longer_one(
 
 
 @pytest.mark.slow
-def test_processes_change_nothing(whole: tuple[Contest, Path], tmp_path: Path) -> None:
-    same(hold(settings(*FEW, "workers=2"), tmp_path), whole[0])
+def test_processes_change_nothing(whole: tuple[BenchmarkResults, Path], tmp_path: Path) -> None:
+    same(run_benchmark(settings(*FEW, "workers=2"), tmp_path), whole[0])
 
 
 @pytest.mark.slow
@@ -98,7 +98,7 @@ def test_a_process_that_dies_takes_one_video_with_it(tmp_path: Path) -> None:
     dying = "+contestants.dying={_target_:dying.Dying}"
     once = f"+contestants.once={{_target_:dying.Dying,mark:'{tmp_path / 'mark'}'}}"
     chosen = settings("contestants=none", dying, once, "workers=2")
-    table = per_video(hold(chosen, tmp_path / "out").made)
+    table = per_video(run_benchmark(chosen, tmp_path / "out").made)
     told = (
         table.set_index(["contestant", "video"])["reason"].fillna("").groupby(level=[0, 1]).first()
     )
@@ -108,7 +108,7 @@ def test_a_process_that_dies_takes_one_video_with_it(tmp_path: Path) -> None:
 
 
 def test_a_killed_run_goes_on_and_ends_the_same(
-    whole: tuple[Contest, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    whole: tuple[BenchmarkResults, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = []
     real = jobs._write
@@ -121,7 +121,7 @@ def test_a_killed_run_goes_on_and_ends_the_same(
 
     monkeypatch.setattr(jobs, "_write", dying)
     with pytest.raises(KeyboardInterrupt):
-        hold(settings(*FEW), tmp_path)
+        run_benchmark(settings(*FEW), tmp_path)
     assert len(list(tmp_path.glob("videos/*/*/row.json"))) == 3
     # As if it had been killed while it wrote.
     kept = {file: file.stat().st_mtime_ns for file in tmp_path.glob("videos/*/*/row.json")}
@@ -129,7 +129,7 @@ def test_a_killed_run_goes_on_and_ends_the_same(
     half.mkdir(parents=True)
     (half / "row.json").write_text("{")
     monkeypatch.setattr(jobs, "_write", real)
-    same(hold(settings(*FEW), tmp_path), whole[0])
+    same(run_benchmark(settings(*FEW), tmp_path), whole[0])
     assert all(file.stat().st_mtime_ns == time for file, time in kept.items())
     assert not half.exists()
 
@@ -151,7 +151,7 @@ def test_weights_are_read_once_for_all_metrics_and_videos() -> None:
 
 def test_a_prompt_may_hold_any_text() -> None:
     texts = ["it costs ${price}", "???"]
-    item = Item("a-0", "a", 0, ((0.0, texts[0]), (1.0, texts[1]), (2.0, texts[0])))
+    item = Sample("a-0", "a", 0, ((0.0, texts[0]), (1.0, texts[1]), (2.0, texts[0])))
     settings = {
         "_target_": "cf.metrics.SegmentTextSimilarity",
         "extractor": {"_target_": "metrics_sets.Shrunken"},
@@ -164,21 +164,21 @@ def test_a_prompt_may_hold_any_text() -> None:
 
 
 def test_what_is_finished_is_not_made_again_and_other_settings_are(
-    whole: tuple[Contest, Path], tmp_path: Path
+    whole: tuple[BenchmarkResults, Path], tmp_path: Path
 ) -> None:
     shutil.copytree(whole[1], tmp_path / "copy")
     files = sorted((tmp_path / "copy").glob("videos/*/*/row.json"))
     before = [file.stat().st_mtime_ns for file in files]
-    hold(settings(*FEW), tmp_path / "copy")
+    run_benchmark(settings(*FEW), tmp_path / "copy")
     assert [file.stat().st_mtime_ns for file in files] == before
-    hold(settings(*FEW, "contestants.frozen.seconds=0.5"), tmp_path / "copy")
+    run_benchmark(settings(*FEW, "contestants.frozen.seconds=0.5"), tmp_path / "copy")
     after = [file.stat().st_mtime_ns for file in files]
     changed = [file.parts[-3] for file, a, b in zip(files, before, after, strict=True) if a != b]
     assert changed == ["frozen", "frozen"]
 
 
 def test_a_contestant_that_breaks_is_a_row_and_its_beginning_stands(
-    whole: tuple[Contest, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    whole: tuple[BenchmarkResults, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from cf.bench.contestants.controls import Truth
 
@@ -191,7 +191,7 @@ def test_a_contestant_that_breaks_is_a_row_and_its_beginning_stands(
             yield piece
 
     monkeypatch.setattr(Truth, "play", breaking)
-    table = per_video(hold(settings(*FEW), tmp_path).made)
+    table = per_video(run_benchmark(settings(*FEW), tmp_path).made)
     truth = table[table["contestant"] == "truth"]
     early, late = (truth[truth["seconds"] == seconds] for seconds in (2, 3))
     before = per_video(whole[0].made)
@@ -202,7 +202,7 @@ def test_a_contestant_that_breaks_is_a_row_and_its_beginning_stands(
     assert set(late["reason"]) == {"RuntimeError: out of something"}
     rest = table[table["contestant"] == "copy_last_frame"]
     assert rest["value"].notna().all()
-    again = hold(settings(*FEW), tmp_path)  # failures are tried again
+    again = run_benchmark(settings(*FEW), tmp_path)  # failures are tried again
     assert set(per_video(again.made)["status"]) == {"done", "failed"}
 
 
@@ -218,7 +218,7 @@ def test_a_full_disk_keeps_what_is_done(tmp_path: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(torch, "save", saving)
     with pytest.raises(OSError, match="no space is left"):
-        hold(settings(*FEW), tmp_path)
+        run_benchmark(settings(*FEW), tmp_path)
     assert len(list(tmp_path.glob("videos/*/*/row.json"))) == 2
     assert not list(tmp_path.glob("videos/*/.partial*"))
 
@@ -242,7 +242,7 @@ def test_two_runs_do_not_share_a_folder(tmp_path: Path) -> None:
 
 
 def test_whoever_is_not_at_hand_is_listed_and_not_replaced(tmp_path: Path) -> None:
-    contest = hold(
+    contest = run_benchmark(
         settings(*FEW, "~contestants.untrained", "networks={mine: nowhere/run}"), tmp_path
     )
     (away,) = (one for one in contest.entered if one.missing)
@@ -290,7 +290,7 @@ def test_nobody_who_is_spoilt_wins(tmp_path: Path) -> None:
     ]
     with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
         cfg = compose("benchmark", [*walking, *chosen, *metrics, beyond, "~metrics.chunk_seam"])
-    table = hold(plain(cfg), tmp_path).headlines[10.0]
+    table = run_benchmark(to_settings(cfg), tmp_path).headlines[10.0]
     for cells in table.cells["original"].values():
         assert cells.place == 1
     for name in ("frozen", "looping", "resetting", "blurred", "noisy"):
@@ -303,7 +303,7 @@ def test_whoever_is_not_spoilt_yet_is_the_truth_and_not_ranked(tmp_path: Path) -
     gates = ("motion_retention", "static_fraction", "loop_rate", "sink_reset", "classical_quality")
     bare = [f"gates.{name}=null" for name in gates]
     chosen = settings(*FEW, *bare, "unranked=[]", "contestants.frozen.seconds=1.5")
-    contest = hold(chosen, tmp_path)
+    contest = run_benchmark(chosen, tmp_path)
     places = {
         at: {name: next(iter(cells.values())).place for name, cells in table.cells.items()}
         for at, table in contest.headlines.items()
@@ -314,20 +314,20 @@ def test_whoever_is_not_spoilt_yet_is_the_truth_and_not_ranked(tmp_path: Path) -
 
 def test_places_follow_values_and_gates_cost_them() -> None:
     from cf.bench.ranking import Gate, headline
-    from cf.bench.results import Made
-    from cf.bench.tasks.base import Item, Terms
+    from cf.bench.results import ContestantResults
+    from cf.bench.tasks.base import Sample, VideoSpec
     from cf.metrics.result import Result
 
-    def made(name: str, good: list[float], still: list[float]) -> Made:
-        items = [Item(f"{i}", f"{i}", 0, ((0.0, ""),)) for i in range(4)]
-        terms = Terms(8.0, (32, 32))
+    def made(name: str, good: list[float], still: list[float]) -> ContestantResults:
+        items = [Sample(f"{i}", f"{i}", 0, ((0.0, ""),)) for i in range(4)]
+        terms = VideoSpec(8.0, (32, 32))
         mine = [jobs.Job(name, {}, "", {}, item, terms, (5.0,), {}) for item in items]
         ids = [item.video_id for item in items]
         results = {
             "good": Result("good", 0.0, True, dict(zip(ids, good, strict=True))),
             "still": Result("still", 0.0, False, dict(zip(ids, still, strict=True))),
         }
-        return Made(name, [{}], {5.0: results}, mine)
+        return ContestantResults(name, [{}], {5.0: results}, mine)
 
     nan = float("nan")
     everyone = {

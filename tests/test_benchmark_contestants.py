@@ -10,13 +10,13 @@ from commands import ROOMS, Command, fit
 from hydra import compose, initialize_config_dir
 from test_benchmark import settings
 
-from cf.bench.contest import hold
+from cf.bench.contest import run_benchmark
 from cf.bench.contestants.controls import CopyLast, Spoilt, Truth
 from cf.bench.contestants.entries import Entry, entries
 from cf.bench.contestants.imported import Imported, export_vbench
 from cf.bench.contestants.network import Network, with_commit_reads
 from cf.bench.results import per_video
-from cf.bench.tasks.base import Item, Take, Terms
+from cf.bench.tasks.base import Sample, Request, VideoSpec
 from cf.bench.tasks.prompts import Prompts, read_prompts
 from cf.bench.tasks.worlds import Worlds
 from cf.data.world.module import WorldData
@@ -24,11 +24,11 @@ from cf.data.world.rooms import Rooms
 from cf.paths import CONFIG_DIR
 from cf.report.tables import per_training, write_tables
 from cf.runs.generator import load
-from cf.settings.build import build, plain
+from cf.settings.build import build, to_settings
 from cf.stats.trainings import trainings
 from cf.video.writer import VideoWriter
 
-TERMS = Terms(8.0, (32, 32))
+TERMS = VideoSpec(8.0, (32, 32))
 TINY = (
     "asked.data.size=[16,16]",
     "asked.data.world.view_cells=2",
@@ -68,10 +68,10 @@ def worlds(size: int = 32, cells: int = 4) -> Worlds:
     return Worlds(WorldData(world, size=(size, size)), worlds=2, given_seconds=1)
 
 
-def take(asked: Worlds, frames: int = 24) -> Take:
+def take(asked: Worlds, frames: int = 24) -> Request:
     item = asked.items()[1]
     terms = asked.terms()
-    return Take(item, terms, frames, asked.given_frames(8.0), asked.film(item, frames + 32))
+    return Request(item, terms, frames, asked.given_frames(8.0), asked.film(item, frames + 32))
 
 
 @pytest.mark.slow
@@ -103,7 +103,7 @@ def test_networks_take_part_under_every_memory_and_with_restricted_commit_reads(
     window = "{_target_:cf.memory.sliding.Sliding,sink_frames:0,window_frames:6}"
     more = ("contestants=none", f"+memories={{window:{window},full:null}}", "commit_reads=true")
     chosen = settings(*TINY, *more, f"networks={{mine: '{network}'}}")
-    contest = hold(chosen, tmp_path)
+    contest = run_benchmark(chosen, tmp_path)
     assert list(contest.made) == [
         "mine,_window",
         "mine,_window_+_commit_reads",
@@ -129,7 +129,7 @@ def test_a_method_trained_twice_is_one_contestant_with_two_trainings(
         *(f"~contestants.{one}" for one in SPOILT),
         f"networks={{twice: ['{network}', '{network}'], once: ['{network}']}}",
     )
-    contest = hold(chosen, tmp_path)
+    contest = run_benchmark(chosen, tmp_path)
     assert list(contest.made) == ["truth", "copy_last_frame", "twice", "once"]
     table = per_video(contest.made)
     frames = table[table["seconds"] == 3].groupby(["contestant", "video"])["frames_sha256"].first()
@@ -153,7 +153,7 @@ def test_everyone_who_is_released_is_named_and_says_what_is_missing(tmp_path: Pa
     (tmp_path / "prompts.txt").write_text("a red fox\n")
     file = f"asked.file={tmp_path / 'prompts.txt'}"
     with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
-        chosen = plain(compose("benchmark", ["suite=vbench", file]))
+        chosen = to_settings(compose("benchmark", ["suite=vbench", file]))
     entered = entries(chosen, Prompts(str(tmp_path / "prompts.txt")))
     assert tuple(one.name for one in entered) == RELEASED
     for one in entered:
@@ -194,7 +194,7 @@ def test_videos_made_elsewhere_take_part(tmp_path: Path) -> None:
         f"+contestants.theirs={{_target_:cf.bench.contestants.imported.Imported,folder:'{folder}'}}"
     )
     chosen = settings("contestants=none", theirs)
-    contest = hold(chosen, tmp_path / "out")
+    contest = run_benchmark(chosen, tmp_path / "out")
     table = per_video(contest.made).set_index(["video", "seconds"])
     assert table.loc[("world0000-0", 3.0), "status"] == "done"
     assert table.loc[("world0001-0", 2.0), "value"] > 0
@@ -207,7 +207,7 @@ def test_our_videos_get_the_names_that_vbench_looks_for(tmp_path: Path) -> None:
     video = tmp_path / "video.mp4"
     video.write_bytes(b"x")
     long = "a very long prompt " * 20
-    items = [Item("a-3", "a", 3, ((0.0, "a red fox"),)), Item("b-0", "b", 0, ((0.0, long),))]
+    items = [Sample("a-3", "a", 3, ((0.0, "a red fox"),)), Sample("b-0", "b", 0, ((0.0, long),))]
     assert export_vbench(dict.fromkeys(items, video), tmp_path / "out") == 2
     assert (tmp_path / "out" / "a red fox-3.mp4").resolve() == video.resolve()
     imported = Imported(folder=str(tmp_path / "out"))
@@ -240,7 +240,7 @@ def test_a_spoilt_video_is_spoilt_as_it_says() -> None:
 def test_unequal_terms_are_refused_or_shown(tmp_path: Path) -> None:
     other = "contestants.untrained.size=[32,40]"
     with pytest.raises(ValueError, match="32 x 40: untrained"):
-        hold(settings(other), tmp_path)
+        run_benchmark(settings(other), tmp_path)
 
 
 def test_prompts_are_read_from_every_kind_of_list(tmp_path: Path) -> None:

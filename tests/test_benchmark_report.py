@@ -14,7 +14,7 @@ from browser import BROWSER, ask
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from test_benchmark import FEW, settings
 
-from cf.bench.contest import Contest, hold
+from cf.bench.contest import BenchmarkResults, run_benchmark
 from cf.bench.contestants.network import Network
 from cf.bench.ranking import Cell
 from cf.report.board import write_board
@@ -48,10 +48,10 @@ return {times, half, falling, rising, tab: document.querySelector('.tab.shown').
 
 
 @pytest.fixture(scope="module")
-def shown(tmp_path_factory: pytest.TempPathFactory) -> tuple[Contest, Path]:
+def shown(tmp_path_factory: pytest.TempPathFactory) -> tuple[BenchmarkResults, Path]:
     folder = tmp_path_factory.mktemp("report")
     more = ("headline=[temporal_flickering]", "single_file=false")
-    contest = hold(settings(*FEW, *more, "networks={away: nowhere}"), folder)
+    contest = run_benchmark(settings(*FEW, *more, "networks={away: nowhere}"), folder)
     write_tables(contest, folder)
     write_report(contest, folder)
     return contest, folder
@@ -60,7 +60,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> tuple[Contest, Path]:
 @pytest.mark.slow
 @pytest.mark.skipif(BROWSER is None, reason="no chromium on this machine")
 def test_players_run_in_step_tables_sort_and_nothing_is_fetched(
-    shown: tuple[Contest, Path],
+    shown: tuple[BenchmarkResults, Path],
 ) -> None:
     pytest.importorskip("aiohttp")
     page = shown[1] / "index.html"
@@ -90,7 +90,7 @@ class Links(html.parser.HTMLParser):
         self.found += [v for k, v in attrs if k in ("src", "href") and v and tag != "a"]
 
 
-def test_the_page_names_nothing_outside_its_folder(shown: tuple[Contest, Path]) -> None:
+def test_the_page_names_nothing_outside_its_folder(shown: tuple[BenchmarkResults, Path]) -> None:
     text = (shown[1] / "index.html").read_text()
     links = Links()
     links.feed(text)
@@ -103,7 +103,7 @@ def test_the_page_names_nothing_outside_its_folder(shown: tuple[Contest, Path]) 
     assert "Nobody is ranked" in text  # the gates' metrics were not measured
 
 
-def test_one_file_holds_all(shown: tuple[Contest, Path], tmp_path: Path) -> None:
+def test_one_file_holds_all(shown: tuple[BenchmarkResults, Path], tmp_path: Path) -> None:
     contest, folder = shown
     contest.settings["single_file"] = True
     try:
@@ -115,7 +115,7 @@ def test_one_file_holds_all(shown: tuple[Contest, Path], tmp_path: Path) -> None
     assert all(link.startswith("data:") for link in links.found)
 
 
-def test_tensorboard_shows_contestants_side_by_side(shown: tuple[Contest, Path]) -> None:
+def test_tensorboard_shows_contestants_side_by_side(shown: tuple[BenchmarkResults, Path]) -> None:
     contest, folder = shown
     root = write_board(contest, folder)
     assert {path.name for path in root.iterdir()} == set(contest.made)
@@ -138,7 +138,7 @@ def test_tensorboard_shows_contestants_side_by_side(shown: tuple[Contest, Path])
 
 
 def test_recall_is_a_heat_map_of_contestants_by_lag_and_time(
-    shown: tuple[Contest, Path], tmp_path: Path
+    shown: tuple[BenchmarkResults, Path], tmp_path: Path
 ) -> None:
     contest, _ = shown
     made = {}

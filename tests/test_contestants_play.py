@@ -10,12 +10,12 @@ import torch
 from hydra import compose, initialize_config_dir
 
 from cf.bench.contestants.base import Contestant
-from cf.bench.tasks.base import Take
+from cf.bench.tasks.base import Request
 from cf.bench.tasks.worlds import Worlds
 from cf.data.world.module import WorldData
 from cf.data.world.rooms import Rooms
 from cf.paths import CONFIG_DIR
-from cf.settings.build import build, plain
+from cf.settings.build import build, to_settings
 from cf.video.writer import VideoWriter
 
 NAMES = sorted(file.stem for file in (Path(CONFIG_DIR) / "contestant").glob("*.yaml"))
@@ -50,7 +50,7 @@ TINY = {
 def settings(name: str, folder: Path) -> dict[str, Any]:
     with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
         chosen = ["contestants=none", f"+contestant@contestants.it={name}"]
-        own: dict[str, Any] = plain(compose("benchmark", chosen))["contestants"]["it"]
+        own: dict[str, Any] = to_settings(compose("benchmark", chosen))["contestants"]["it"]
     if "folder" in own:
         return {**own, "folder": str(folder)}
     if own["_target_"].endswith(".Network"):
@@ -65,7 +65,7 @@ def test_a_contestant_makes_frames_after_those_that_are_given(name: str, tmp_pat
     asked = Worlds(WorldData(world, size=(16, 16)), worlds=1, given_seconds=1)
     (item,) = asked.items()
     given, frames = asked.given_frames(8.0), 40
-    take = Take(item, asked.terms(), frames, given, asked.film(item, frames + 32), (item,))
+    take = Request(item, asked.terms(), frames, given, asked.film(item, frames + 32), (item,))
     with VideoWriter(tmp_path / f"{item.prompt}-{item.seed}.mp4", 8, (16, 16)) as writer:
         writer.write(asked.film(item, frames).part(0, frames).video[0])
     one: Contestant = build({**settings(name, tmp_path), "_recursive_": False}, name)

@@ -10,14 +10,14 @@ import torch
 from commands import give
 
 from cf.bench.contestants.imported import Imported, export_vbench
-from cf.bench.tasks.base import Item, Take, Terms
+from cf.bench.tasks.base import Sample, Request, VideoSpec
 from cf.bench.tasks.prompts import Prompts
 from cf.video.writer import VideoWriter
 
 TEXTS = ["A red fox, running through the deep snow", "it's raining / snowing", "été 66", "x"]
 
 
-def asked(folder: Path, texts: Sequence[str] = TEXTS, seeds: Sequence[int] = (0,)) -> list[Item]:
+def asked(folder: Path, texts: Sequence[str] = TEXTS, seeds: Sequence[int] = (0,)) -> list[Sample]:
     listed = folder / "prompts.txt"
     listed.write_text("\n".join(texts))
     return Prompts(str(listed), seeds=seeds).items()
@@ -31,14 +31,14 @@ def files(folder: Path, names: Sequence[str]) -> Path:
     return place
 
 
-def file_of(imported: Imported, items: Sequence[Item], item: Item) -> str:
+def file_of(imported: Imported, items: Sequence[Sample], item: Sample) -> str:
     """The file that is played."""
-    found = imported._file(Take(item, Terms(8.0, (8, 8)), 8, others=tuple(items)))
+    found = imported._file(Request(item, VideoSpec(8.0, (8, 8)), 8, others=tuple(items)))
     assert found is not None
     return found.relative_to(imported.folder).as_posix()
 
 
-def name_as(how: str) -> Callable[[Item], str]:
+def name_as(how: str) -> Callable[[Sample], str]:
     text = lambda item: item.script[0][1].replace("/", "")  # noqa: E731
     return {
         "id": lambda item: f"{item.key}.mp4",

@@ -11,7 +11,7 @@ from metrics import METRICS, Piece, moving
 from torch import Tensor
 
 from cf.bench.measures import Panel
-from cf.bench.tasks.base import Item, Known
+from cf.bench.tasks.base import Sample, Known
 from cf.metrics.base import VideoMetric
 from cf.metrics.bootstrap import TIMES, resampled
 from cf.metrics.result import Result
@@ -111,7 +111,7 @@ def test_what_one_metric_refuses_others_measure_in_a_benchmark() -> None:
     def known(start: int, stop: int) -> Known:
         return Known(piece.more["reference"][start:stop], {})
 
-    panel = Panel(metrics, Item("a-0", "a", 0, ((0.0, "a"),)), 8.0, known)
+    panel = Panel(metrics, Sample("a-0", "a", 0, ((0.0, "a"),)), 8.0, known)
     panel.update(piece.frames[:8], 0, None)
     panel.update(piece.frames[8:], 8, None)
     refused, kept = (metrics[name].result() for name in ("SSIM", "PSNR"))

@@ -12,7 +12,7 @@ import cf.memory
 import cf.metrics
 import cf.rollout
 from cf.bench.job import Job
-from cf.bench.tasks.base import Item, Terms
+from cf.bench.tasks.base import Sample, VideoSpec
 from cf.models.checkpoints import save_export
 from cf.models.transformer import VideoTransformer
 from cf.settings.renamed import FIRST_HOMES, with_current_names, with_first_names
@@ -56,8 +56,8 @@ def test_a_finished_video_is_told_from_others_as_before() -> None:
         network,
         "abc",
         {"_target_": "cf.bench.tasks.prompts.Prompts", "file": "a.txt"},
-        Item("fox-0", "a fox", 0, ((0.0, "a fox"),)),
-        Terms(8.0, (32, 32)),
+        Sample("fox-0", "a fox", 0, ((0.0, "a fox"),)),
+        VideoSpec(8.0, (32, 32)),
         (1.0, 2.0),
         {
             "loops": {"_target_": "cf.metrics.LoopRate"},

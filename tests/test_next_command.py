@@ -9,13 +9,13 @@ from hydra import compose, initialize_config_dir
 
 from cf.paths import CONFIG_DIR
 from cf.runs.next_command import measuring
-from cf.settings.build import plain
+from cf.settings.build import to_settings
 from cf.settings.schema import Benchmark
 
 
 def composed(root: str, *given: str) -> dict[str, Any]:
     with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
-        return plain(compose(root, list(given)))
+        return to_settings(compose(root, list(given)))
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from cf.modules.base import VideoModule
 from cf.paths import CONFIG_DIR
 from cf.runs.resumption import newest
 from cf.runs.run_folder import RunFolder
-from cf.settings.build import plain
+from cf.settings.build import to_settings
 from cf.system.signals import Stop, run
 
 VALIDATED = (*ROOMS, "trainer.val_check_interval=2", "data.val_clips=4")
@@ -109,7 +109,7 @@ def test_a_run_killed_before_a_write_ends_as_if_it_had_not_been(
 ) -> None:
     every = 8  # all of them (every = 1) were tried, which takes two minutes
     with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
-        settings = plain(compose("fit", [*RUN, f"folder={tmp_path}"]))
+        settings = to_settings(compose("fit", [*RUN, f"folder={tmp_path}"]))
     folder = tmp_path / "run"
     for number in range(every // 2 + 1, 1000, every):
         shutil.rmtree(folder, ignore_errors=True)

@@ -20,7 +20,7 @@ from test_demo import quoted
 
 from cf.paths import CONFIG_DIR
 from cf.runs.stages import Stages
-from cf.settings.build import check, plain
+from cf.settings.build import check, to_settings
 
 CONFIGS = Path(CONFIG_DIR)
 SWEEPS = sorted(file.stem for file in (CONFIGS / "sweep").glob("*.yaml"))
@@ -155,7 +155,7 @@ def test_every_training_and_benchmark_of_every_sweep_can_be_built(sweep: str, wo
             differs = {"score", "memory"} & {part.split("=")[0] for part in one.settings}
             assert differs or one.folder.parts[2] == "start"
         arguments = [part for part in made.measuring() if not part.startswith("hydra.")]
-        plain(compose("benchmark", arguments))
+        to_settings(compose("benchmark", arguments))
 
 
 def quick(*more: str) -> list[str]:

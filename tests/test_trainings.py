@@ -7,8 +7,8 @@ import pytest
 
 from cf.bench.job import Job
 from cf.bench.ranking import headline
-from cf.bench.results import Made
-from cf.bench.tasks.base import Item, Terms
+from cf.bench.results import ContestantResults
+from cf.bench.tasks.base import Sample, VideoSpec
 from cf.metrics.result import Result
 from cf.stats.paired import compare, interval, sign_flip
 from cf.stats.trainings import WHOLE, Values, aligned, mean, versus
@@ -97,38 +97,38 @@ def test_what_has_no_value_is_left_out_and_counted() -> None:
 
 
 def test_what_only_a_set_has_a_value_of_has_one_for_each_training() -> None:
-    items = [Item(f"w{i}", f"w{i}", 0, ((0.0, ""),)).by(t) for t in (0, 1) for i in range(3)]
-    jobs = [Job("mine", {}, "", {}, item, Terms(8.0, (32, 32)), (5.0,), {}) for item in items]
+    items = [Sample(f"w{i}", f"w{i}", 0, ((0.0, ""),)).by(t) for t in (0, 1) for i in range(3)]
+    jobs = [Job("mine", {}, "", {}, item, VideoSpec(8.0, (32, 32)), (5.0,), {}) for item in items]
     nothing = {item.video_id: math.nan for item in items}
 
     def horizon(value: float) -> dict[float, dict[str, Result]]:
         return {5.0: {"horizon": Result("horizon", value, True, nothing)}}
 
-    made = Made("mine", [{}], horizon(3.0), jobs, {0: horizon(2.0), 1: horizon(5.0)})
+    made = ContestantResults("mine", [{}], horizon(3.0), jobs, {0: horizon(2.0), 1: horizon(5.0)})
     assert made.per_unit(5.0, "horizon") == {(0, WHOLE): 2.0, (1, WHOLE): 5.0}
-    once = Made("once", [{}], horizon(1.0), jobs[:3], {})
+    once = ContestantResults("once", [{}], horizon(1.0), jobs[:3], {})
     assert once.per_unit(5.0, "horizon") == {(0, WHOLE): 1.0}
     cells = headline({"mine": made, "once": once}, 5.0, ["horizon"], []).cells
     assert cells["mine"]["horizon"].mean.value == 3.5
     assert cells["mine"]["horizon"].place == 1
-    lost = Made("lost", [{}], horizon(math.nan), jobs, {0: horizon(2.0), 1: horizon(math.nan)})
+    lost = ContestantResults("lost", [{}], horizon(math.nan), jobs, {0: horizon(2.0), 1: horizon(math.nan)})
     assert set(lost.per_unit(5.0, "horizon")) == {(0, WHOLE), (1, WHOLE)}
-    never = Made("never", [{}], horizon(math.nan), jobs, {})
+    never = ContestantResults("never", [{}], horizon(math.nan), jobs, {})
     assert set(never.per_unit(5.0, "horizon")) == set(made.units())
 
 
 def test_what_cannot_be_compared_costs_no_correction() -> None:
-    items = [Item(f"w{i}", f"w{i}", 0, ((0.0, ""),)).by(t) for t in range(6) for i in range(2)]
+    items = [Sample(f"w{i}", f"w{i}", 0, ((0.0, ""),)).by(t) for t in range(6) for i in range(2)]
     nothing = {item.video_id: math.nan for item in items}
 
-    def made(name: str, better: float) -> Made:
-        jobs = [Job(name, {}, "", {}, item, Terms(8.0, (32, 32)), (5.0,), {}) for item in items]
+    def made(name: str, better: float) -> ContestantResults:
+        jobs = [Job(name, {}, "", {}, item, VideoSpec(8.0, (32, 32)), (5.0,), {}) for item in items]
         good = {item.video_id: better + 0.01 * i for i, item in enumerate(items)}
         results = {
             "good": Result("good", better, True, good),
             "void": Result("void", math.nan, True, nothing),
         }
-        return Made(name, [{}], {5.0: results}, jobs, {})
+        return ContestantResults(name, [{}], {5.0: results}, jobs, {})
 
     both = {"mine": made("mine", 1.0), "other": made("other", 0.5)}
     (good, void) = headline(both, 5.0, ["good", "void"], []).versus

@@ -15,10 +15,10 @@ from cf.bench.contestants.named import check_names
 from cf.bench.job import Job
 from cf.bench.measures import build_metrics, texts_of
 from cf.bench.ranking import Cell, Gate, Headline, headline
-from cf.bench.results import Made, collect, conflicts
+from cf.bench.results import ContestantResults, collect, conflicts
 from cf.bench.runner import run
 from cf.bench.store import Store
-from cf.bench.tasks.base import SLACK, Asked
+from cf.bench.tasks.base import SLACK, Task
 from cf.bench.times import check_durations, check_texts
 from cf.evaluation.panel import forget_extractors, metrics_of, warn
 from cf.evaluation.provenance import versions
@@ -29,7 +29,7 @@ log = logging.getLogger("cf.benchmark")
 
 
 @dataclass(frozen=True)
-class Contest:
+class BenchmarkResults:
     """What a benchmark comes down to.
 
     Attributes:
@@ -41,7 +41,7 @@ class Contest:
     settings: Settings
     entered: list[Entry]
     jobs: list[Job]
-    made: Mapping[str, Made]
+    made: Mapping[str, ContestantResults]
     headlines: Mapping[float, Headline]
     names: Mapping[str, str]
     unavailable: Mapping[str, str]
@@ -71,7 +71,7 @@ class Contest:
         )
 
 
-def hold(settings: Settings, folder: Path, typed: Collection[str] = ()) -> Contest:
+def run_benchmark(settings: Settings, folder: Path, typed: Collection[str] = ()) -> BenchmarkResults:
     """Make and measure all videos that are not there yet, and put everything together.
 
     Attributes:
@@ -80,7 +80,7 @@ def hold(settings: Settings, folder: Path, typed: Collection[str] = ()) -> Conte
     Raises:
         ValueError: if contestants differ in their terms, or settings cannot be used.
     """
-    asked: Asked = build(settings["asked"], "asked")
+    asked: Task = build(settings["asked"], "asked")
     entered = agreed(entries(settings, asked), asked.terms(), settings["unequal"])
     check_names(settings, entered, typed)
     _truth(settings, entered)
@@ -105,7 +105,7 @@ def hold(settings: Settings, folder: Path, typed: Collection[str] = ()) -> Conte
 
 
 def plan(
-    settings: Settings, entered: Sequence[Entry], asked: Asked, metrics: Mapping[str, Settings]
+    settings: Settings, entered: Sequence[Entry], asked: Task, metrics: Mapping[str, Settings]
 ) -> list[Job]:
     """Everyone who is there makes every video.
 
@@ -151,11 +151,11 @@ def judged(
     settings: Settings,
     entered: list[Entry],
     jobs: list[Job],
-    made: Mapping[str, Made],
+    made: Mapping[str, ContestantResults],
     metrics: Mapping[str, Settings],
     unavailable: Mapping[str, str],
     seen: Mapping[str, Any],
-) -> Contest:
+) -> BenchmarkResults:
     """Headlines of every duration, if what they need was measured."""
     names = dict(zip(metrics, build_metrics(metrics, [job.item for job in jobs]), strict=True))
     wanted = [names[key] for key in settings["headline"] if key in names]
@@ -188,7 +188,7 @@ def judged(
     commits = {row["commit"] for one in made.values() for row in one.rows}
     if len(commits) > 1:
         notes.append(f"rows come from several commits: {', '.join(sorted(map(str, commits)))}")
-    return Contest(settings, entered, jobs, made, headlines, names, unavailable, dict(seen), notes)
+    return BenchmarkResults(settings, entered, jobs, made, headlines, names, unavailable, dict(seen), notes)
 
 
 def _truth(settings: Settings, entered: list[Entry]) -> str | None:
@@ -209,7 +209,7 @@ def _original(entered: Sequence[Entry]) -> str | None:
     return next(found, None)
 
 
-def _copies(made: Mapping[str, Made], seconds: float, original: str | None) -> list[str]:
+def _copies(made: Mapping[str, ContestantResults], seconds: float, original: str | None) -> list[str]:
     """Who has shown nothing but the truth's own frames so far, as whoever is spoilt later on."""
     frames = {
         name: {row["item"]: row["durations"][f"{seconds:g}"]["frames_sha256"] for row in one.rows}
@@ -241,7 +241,7 @@ def provenance() -> dict[str, Any]:
 
 
 def _measurable(
-    settings: Mapping[str, Settings], asked: Asked
+    settings: Mapping[str, Settings], asked: Task
 ) -> tuple[dict[str, Settings], dict[str, str]]:
     """The settings of metrics that can be had, and why the others cannot."""
     absent = (ValueError, OSError, ImportError)
@@ -250,7 +250,7 @@ def _measurable(
     return {key: settings[key] for key in made}, unavailable
 
 
-def _given(asked: Asked) -> list[str]:
+def _given(asked: Task) -> list[str]:
     """What is known of each frame: the truths' names, and the true frames if they are known."""
     first = asked.items()[0]
     known = asked.known(asked.film(first, 1 + SLACK), 1, 0, 1)

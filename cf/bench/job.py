@@ -18,7 +18,7 @@ from cf.bench.contestants.base import Contestant, Piece
 from cf.bench.cost import Stopwatch
 from cf.bench.measures import Panel, States, build_metrics
 from cf.bench.store import ROW, SHEET, STATES, VIDEO, Store
-from cf.bench.tasks.base import SLACK, Asked, Item, Take, Terms
+from cf.bench.tasks.base import SLACK, Task, Sample, Request, VideoSpec
 from cf.files.atomic import disk_is_full
 from cf.files.pickled import load_tensors
 from cf.metrics.measurement import digest
@@ -47,8 +47,8 @@ class Job:
     settings: Settings
     fingerprint: str
     asked: Settings
-    item: Item
-    terms: Terms
+    item: Sample
+    terms: VideoSpec
     durations: tuple[float, ...]
     metrics: Mapping[str, Settings]
     keep_video: bool = False
@@ -60,7 +60,7 @@ class Job:
 
 
 @dataclass
-class Making:
+class VideoInProgress:
     """A video in the making.
 
     Attributes:
@@ -68,7 +68,7 @@ class Making:
     """
 
     job: Job
-    take: Take
+    take: Request
     panel: Panel
     sha: Any = field(default_factory=hashlib.sha256)
     done: int = 0
@@ -76,7 +76,7 @@ class Making:
     states: dict[float, States] = field(default_factory=dict)
     sheet: list[torch.Tensor] = field(default_factory=list)
 
-    def take_in(self, frames: Piece, marks: Sequence[int] | None) -> None:
+    def feed(self, frames: Piece, marks: Sequence[int] | None) -> None:
         """Feed the metrics, and read them wherever a duration ends."""
         for seconds, stop in self.stops().items():
             if seconds in self.read or self.done >= stop:
@@ -88,7 +88,7 @@ class Making:
             if not len(frames):
                 return
 
-    def give_up(self, status: str, reason: str, fault: Fault) -> None:
+    def fail_rest(self, status: str, reason: str, fault: Fault) -> None:
         """Durations that were not reached are failures, with the reason."""
         self.panel.fail(self.done, fault)
         for seconds in self.stops():
@@ -126,7 +126,7 @@ class Making:
         self.states[seconds] = self.panel.states()
 
 
-def work(job: Job, store: Store, device: str, provenance: Mapping[str, Any]) -> str:
+def run_job(job: Job, store: Store, device: str, provenance: Mapping[str, Any]) -> str:
     """Do a job and write down what came of it; its status.
 
     Raises:
@@ -151,15 +151,15 @@ def work(job: Job, store: Store, device: str, provenance: Mapping[str, Any]) -> 
     return status
 
 
-def bury(job: Job, store: Store, reason: str, provenance: Mapping[str, Any]) -> None:
+def record_failure(job: Job, store: Store, reason: str, provenance: Mapping[str, Any]) -> None:
     """Write down that a job cannot be done: a row without a frame."""
     with store.writing(job.contestant, job.item.key) as folder:
         making = _start(job, _asked(json.dumps(job.asked)))
-        making.give_up("failed", reason, Fault.NOT_GENERATED)
+        making.fail_rest("failed", reason, Fault.NOT_GENERATED)
         _write(folder, making, "failed", reason, {"prefix_valid": None, "cost": {}, **provenance})
 
 
-def _write(folder: Path, making: Making, status: str, reason: str, told: Mapping[str, Any]) -> None:
+def _write(folder: Path, making: VideoInProgress, status: str, reason: str, told: Mapping[str, Any]) -> None:
     job, fps = making.job, making.job.terms.fps
     row = {
         "contestant": job.contestant,
@@ -187,21 +187,21 @@ def _write(folder: Path, making: Making, status: str, reason: str, told: Mapping
     (folder / ROW).write_text(json.dumps(row, indent=1) + "\n")
 
 
-def _start(job: Job, asked: Asked) -> Making:
+def _start(job: Job, asked: Task) -> VideoInProgress:
     fps = job.terms.fps
     frames = max(round(max(job.durations) * fps), 1)
     given = min(asked.given_frames(fps), frames)
     film = asked.film(job.item, frames + SLACK)
-    take = Take(job.item, job.terms, frames, given, film, _items(json.dumps(job.asked)))
+    take = Request(job.item, job.terms, frames, given, film, _items(json.dumps(job.asked)))
     known = partial(asked.known, film, given)
     panel = Panel(build_metrics(job.metrics, [job.item]), job.item, fps, known)
-    return Making(job, take, panel)
+    return VideoInProgress(job, take, panel)
 
 
 def _make(
     job: Job,
     contestant: Contestant,
-    making: Making,
+    making: VideoInProgress,
     watch: Stopwatch,
     writer: VideoWriter | None,
     device: str,
@@ -211,31 +211,31 @@ def _make(
     try:
         lacking = contestant.available(take)
         if lacking:
-            making.give_up("missing", lacking, Fault.NOT_GENERATED)
+            making.fail_rest("missing", lacking, Fault.NOT_GENERATED)
             return "missing", lacking
         for frames, marks in _chunks(contestant, take, watch, device, job.chunk_frames):
             if tuple(frames.shape[-2:]) != tuple(take.terms.size):
                 raise ValueError(
                     f"frames are {tuple(frames.shape[-2:])} pixels, the terms say {take.terms.size}"
                 )
-            making.take_in(frames, marks)
+            making.feed(frames, marks)
             if writer is not None:
                 writer.write(frames.nan_to_num(0))
     except Exception as error:
         if disk_is_full(error):
             raise
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        making.give_up("failed", reason, Fault.NOT_GENERATED)
+        making.fail_rest("failed", reason, Fault.NOT_GENERATED)
         return "failed", reason
     if making.done < take.frames:
         reason = f"it ends after {making.done / take.terms.fps:.2f} s"
-        making.give_up("short", reason, Fault.NOT_GENERATED)
+        making.fail_rest("short", reason, Fault.NOT_GENERATED)
         return "short", reason
     return "done", ""
 
 
 def _chunks(
-    contestant: Contestant, take: Take, watch: Stopwatch, device: str, size: int
+    contestant: Contestant, take: Request, watch: Stopwatch, device: str, size: int
 ) -> Iterator[tuple[Piece, list[int] | None]]:
     """Pieces joined to whole chunks, with the frames at which blocks begin; no more than asked."""
     held: list[Piece] = []
@@ -277,13 +277,13 @@ def _built(settings: str) -> Contestant:
 
 
 @lru_cache(2)
-def _asked(settings: str) -> Asked:
-    made: Asked = build(json.loads(settings), "asked")
+def _asked(settings: str) -> Task:
+    made: Task = build(json.loads(settings), "asked")
     return made
 
 
 @lru_cache(2)
-def _items(settings: str) -> tuple[Item, ...]:
+def _items(settings: str) -> tuple[Sample, ...]:
     return tuple(_asked(settings).items())
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torchmetrics.utilities import dim_zero_cat
 
 from cf.bench.contestants.base import Piece
-from cf.bench.tasks.base import Item, Known
+from cf.bench.tasks.base import Sample, Known
 from cf.evaluation.panel import metrics_of
 from cf.metrics.base import VideoMetric, groups
 from cf.metrics.scored import Fault
@@ -21,7 +21,7 @@ States = dict[str, Tensor]
 
 
 def build_metrics(
-    settings: Mapping[str, Settings], items: Iterable[Item]
+    settings: Mapping[str, Settings], items: Iterable[Sample]
 ) -> dict[str, VideoMetric]:
     """The metrics by their own names, those with `texts: null` knowing the texts of `items`.
 
@@ -32,7 +32,7 @@ def build_metrics(
     return {metric.name: metric for metric in made.values()}
 
 
-def texts_of(items: Iterable[Item]) -> dict[int, str]:
+def texts_of(items: Iterable[Sample]) -> dict[int, str]:
     """Every text that a video is made for, by its prompt's number."""
     return {act.prompt_id: act.text for item in items for act in item.acts() if act.text}
 
@@ -47,7 +47,7 @@ class Panel:
     """
 
     metrics: Mapping[str, VideoMetric]
-    item: Item
+    item: Sample
     fps: float
     known: Callable[[int, int], Known]
     refused: dict[str, str] = field(default_factory=dict)
@@ -118,7 +118,7 @@ def states_of(metrics: Iterable[VideoMetric]) -> States:
 
 
 def restored(
-    settings: Mapping[str, Settings], items: Iterable[Item], states: Sequence[States]
+    settings: Mapping[str, Settings], items: Iterable[Sample], states: Sequence[States]
 ) -> dict[str, VideoMetric]:
     """Metrics that have seen all the videos whose states are given, in that order."""
     metrics = build_metrics(settings, items)

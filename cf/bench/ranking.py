@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
-from cf.bench.results import Made
+from cf.bench.results import ContestantResults
 from cf.stats.paired import Interval, pairs, standings
 from cf.stats.trainings import WHOLE, Unit, Values, aligned, mean, versus
 
@@ -107,7 +107,7 @@ class Headline:
 
 
 def headline(
-    made: Mapping[str, Made],
+    made: Mapping[str, ContestantResults],
     seconds: float,
     names: Sequence[str],
     gates: Sequence[Gate],
@@ -157,7 +157,7 @@ def headline(
 
 
 def _passing(
-    one: Made, made: Mapping[str, Made], seconds: float, gates: Sequence[Gate]
+    one: ContestantResults, made: Mapping[str, ContestantResults], seconds: float, gates: Sequence[Gate]
 ) -> tuple[set[Unit], dict[str, int], dict[str, int]]:
     """What fails no gate, and of each gate how many fail it and of how many it was not measured."""
     kept, removed, unmeasured = set(one.units()), {}, {}
@@ -202,7 +202,7 @@ def _corrected(least: float, comparisons: int, alpha: float = 0.05) -> str:
 
 
 def _versus(
-    made: Mapping[str, Made],
+    made: Mapping[str, ContestantResults],
     fit: Sequence[str],
     seconds: float,
     metrics: Mapping[str, bool | None],

@@ -16,7 +16,7 @@ from cf.bench.job import Job, load_states
 from cf.bench.measures import States, restored, states_of
 from cf.bench.runner import rows_of
 from cf.bench.store import VIDEO, Store
-from cf.bench.tasks.base import Item
+from cf.bench.tasks.base import Sample
 from cf.metrics.measurement import digest
 from cf.metrics.result import Result
 from cf.stats.paired import averaged
@@ -26,7 +26,7 @@ ByDuration = dict[float, dict[str, Result]]
 
 
 @dataclass(frozen=True)
-class Made:
+class ContestantResults:
     """What a contestant made.
 
     Attributes:
@@ -63,12 +63,12 @@ class Made:
         return typing.cast(dict[Unit, float], made)
 
 
-def collect(jobs: Sequence[Job], store: Store) -> dict[str, Made]:
+def collect(jobs: Sequence[Job], store: Store) -> dict[str, ContestantResults]:
     """Every contestant's results, by name.
 
     States are joined in the order of `jobs`, so that it does not matter which process did which.
     """
-    made: dict[str, Made] = {}
+    made: dict[str, ContestantResults] = {}
     for name in dict.fromkeys(job.contestant for job in jobs):
         mine = [job for job in jobs if job.contestant == name]
         there = list(rows_of(mine, store))
@@ -77,7 +77,7 @@ def collect(jobs: Sequence[Job], store: Store) -> dict[str, Made]:
             states = load_states(store.job(job.contestant, job.item.key))
             groups.setdefault(job.item.training, []).append(states)
         results, alone = _results(mine, groups)
-        made[name] = Made(name, [row for _, row in there], results, mine, alone)
+        made[name] = ContestantResults(name, [row for _, row in there], results, mine, alone)
     return made
 
 
@@ -101,9 +101,9 @@ def _results(
     return whole, alone
 
 
-def files_of(jobs: Sequence[Job], folder: Path) -> dict[str, dict[Item, Path]]:
+def files_of(jobs: Sequence[Job], folder: Path) -> dict[str, dict[Sample, Path]]:
     """The video files that were kept, by contestant."""
-    found: dict[str, dict[Item, Path]] = {}
+    found: dict[str, dict[Sample, Path]] = {}
     for job in jobs:
         file = Store(folder).job(job.contestant, job.item.key) / VIDEO
         if file.is_file():
@@ -111,12 +111,12 @@ def files_of(jobs: Sequence[Job], folder: Path) -> dict[str, dict[Item, Path]]:
     return found
 
 
-def per_video(made: Mapping[str, Made]) -> pd.DataFrame:
+def per_video(made: Mapping[str, ContestantResults]) -> pd.DataFrame:
     """A line per contestant, video, duration and metric."""
     return pd.DataFrame(list(_lines(made)))
 
 
-def _lines(made: Mapping[str, Made]) -> Iterator[dict[str, Any]]:
+def _lines(made: Mapping[str, ContestantResults]) -> Iterator[dict[str, Any]]:
     for one in made.values():
         jobs = {job.item.key: job for job in one.jobs}
         for row in one.rows:
@@ -149,7 +149,7 @@ def _lines(made: Mapping[str, Made]) -> Iterator[dict[str, Any]]:
                     }
 
 
-def per_window(made: Mapping[str, Made]) -> pd.DataFrame:
+def per_window(made: Mapping[str, ContestantResults]) -> pd.DataFrame:
     """A line per contestant, video, metric and window of time, of the longest duration."""
     lines = []
     for one in made.values():
@@ -176,7 +176,7 @@ def per_window(made: Mapping[str, Made]) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=columns)
 
 
-def costs(made: Mapping[str, Made]) -> pd.DataFrame:
+def costs(made: Mapping[str, ContestantResults]) -> pd.DataFrame:
     """A line per contestant: medians over its videos; the only columns that a rerun may change."""
     lines = []
     for one in made.values():
@@ -191,7 +191,7 @@ def costs(made: Mapping[str, Made]) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def failures(made: Mapping[str, Made]) -> pd.DataFrame:
+def failures(made: Mapping[str, ContestantResults]) -> pd.DataFrame:
     """A line per video that is not whole, with the reason."""
     lines = [
         {
@@ -207,7 +207,7 @@ def failures(made: Mapping[str, Made]) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=["contestant", "video", "status", "reason"])
 
 
-def conflicts(made: Mapping[str, Made]) -> list[str]:
+def conflicts(made: Mapping[str, ContestantResults]) -> list[str]:
     """Metrics that were not measured alike for everyone; these share no column."""
     found = []
     seconds = next(iter(made.values())).results if made else {}

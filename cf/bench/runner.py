@@ -10,7 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from cf.bench.job import Job, bury, work
+from cf.bench.job import Job, record_failure, run_job
 from cf.bench.store import Store
 from cf.system.processes import Died, spread
 
@@ -43,7 +43,7 @@ def run(
         log.info("%d of %d videos are there already", len(jobs) - len(todo), len(jobs))
     with tqdm(total=len(todo), unit="video", desc="benchmark", disable=not todo) as bar:
         if workers == 0:
-            done = ((job, work(job, store, devices[0], provenance)) for job in todo)
+            done = ((job, run_job(job, store, devices[0], provenance)) for job in todo)
         else:
             done = _parallel(todo, store, devices, provenance, workers)
         with closing(done):
@@ -78,7 +78,7 @@ def _parallel(
         for job, status in done:
             if isinstance(status, Died):
                 reason = f"its process died three times ({status.reason})"
-                bury(job, store, reason, provenance)
+                record_failure(job, store, reason, provenance)
                 yield job, reason
             else:
                 yield job, status
@@ -90,7 +90,7 @@ def _begin(devices: Sequence[str], number: int) -> None:
 
 
 def _work(job: Job, store: Store, provenance: Mapping[str, Any]) -> str:
-    return work(job, store, _device, provenance)
+    return run_job(job, store, _device, provenance)
 
 
 def rows_of(jobs: Sequence[Job], store: Store) -> Iterator[tuple[Job, dict[str, Any]]]:

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from cf.bench.contestants.entries import Entry
-from cf.bench.tasks.base import Item
+from cf.bench.tasks.base import Sample
 from cf.data.script import refuse_crowded
 
 log = logging.getLogger("cf.benchmark")
 
 
-def check_texts(items: Sequence[Item], one: Entry) -> None:
+def check_texts(items: Sequence[Sample], one: Entry) -> None:
     """Refuse texts that would never be seen.
 
     Raises:
@@ -28,7 +28,7 @@ def check_texts(items: Sequence[Item], one: Entry) -> None:
         refuse_crowded(times, lambda at: one.contestant.first_block(round(at * fps)), where, each)
 
 
-def check_durations(durations: Sequence[float], items: Sequence[Item], fps: float) -> None:
+def check_durations(durations: Sequence[float], items: Sequence[Sample], fps: float) -> None:
     """Warn of texts that begin after the longest duration.
 
     Raises:

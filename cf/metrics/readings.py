@@ -14,7 +14,7 @@ from cf.metrics.scored import Scored
 
 
 @dataclass(frozen=True)
-class Reading:
+class VideoReading:
     """What a metric makes of one video.
 
     Attributes:
@@ -37,7 +37,7 @@ class Reading:
 def collected(
     metric: VideoMetric,
     videos: Sequence[Scored],
-    read: Callable[[Scored], Reading],
+    read: Callable[[Scored], VideoReading],
     **parts: Any,
 ) -> Result:
     """The result of reading every video: value and extras are means over prompts."""

@@ -14,7 +14,7 @@ from PIL import Image
 from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import SummaryWriter
 
-from cf.bench.contest import Contest
+from cf.bench.contest import BenchmarkResults
 from cf.bench.results import per_window
 from cf.bench.store import SHEET, VIDEO, Store
 from cf.report.heatmap import over_lags, over_time
@@ -27,7 +27,7 @@ _TOGETHER = "_together"  # the run of what shows all contestants in one picture
 _MOST_FRAMES, _MOST_WIDTH = 48, 128  # of a moving picture
 
 
-def write_board(contest: Contest, folder: Path) -> Path:
+def write_board(contest: BenchmarkResults, folder: Path) -> Path:
     """A run per contestant: scalars whose step is the tenth of a second, headlines, videos, sheets.
 
     The folder is written anew, so that nothing of an earlier report is left in it.
@@ -50,7 +50,7 @@ def write_board(contest: Contest, folder: Path) -> Path:
     return root
 
 
-def _heat(root: Path, contest: Contest, windows: pd.DataFrame) -> None:
+def _heat(root: Path, contest: BenchmarkResults, windows: pd.DataFrame) -> None:
     """What is recalled by lag and over time, all contestants in one picture: a run of its own."""
     results = {name: one.results[max(one.results)] for name, one in contest.made.items()}
     pictures: dict[str, bytes] = {}
@@ -81,7 +81,7 @@ def _png(writer: SummaryWriter, tag: str, encoded: bytes) -> None:
     _image(writer, tag, encoded, size)
 
 
-def _headlines(writer: SummaryWriter, contest: Contest, name: str) -> None:
+def _headlines(writer: SummaryWriter, contest: BenchmarkResults, name: str) -> None:
     entry = next(one for one in contest.entered if one.files == name)
     terms = entry.terms
     assert terms is not None  # whoever made something has them
@@ -100,7 +100,7 @@ def _headlines(writer: SummaryWriter, contest: Contest, name: str) -> None:
     write_hparams(writer, described, values, 0)
 
 
-def _not_measured(contest: Contest, name: str) -> str:
+def _not_measured(contest: BenchmarkResults, name: str) -> str:
     """Headlines without a value, and gates that were not measured, at the longest duration."""
     last = contest.headlines[max(contest.headlines)]
     cells = last.cells[name].items()
@@ -109,7 +109,7 @@ def _not_measured(contest: Contest, name: str) -> str:
     return "; ".join([*parts, *([f"gates: {gates}"] if gates else [])])
 
 
-def _pictures(writer: SummaryWriter, contest: Contest, store: Store, name: str) -> None:
+def _pictures(writer: SummaryWriter, contest: BenchmarkResults, store: Store, name: str) -> None:
     """Moving pictures as GIF in image summaries: TensorBoard's own video summary shows nothing."""
     for item in dict.fromkeys(job.item for job in contest.jobs):
         job = store.job(name, item.key)

@@ -16,9 +16,9 @@ import jinja2
 from markupsafe import Markup
 from omegaconf import OmegaConf
 
-from cf.bench.contest import Contest
+from cf.bench.contest import BenchmarkResults
 from cf.bench.ranking import Headline
-from cf.bench.results import Made, failures, per_window
+from cf.bench.results import ContestantResults, failures, per_window
 from cf.bench.store import SHEET, VIDEO, Store
 from cf.files.atomic import write_text
 from cf.files.tables import ARROWS, number
@@ -30,7 +30,7 @@ _PAGE = files("cf.report") / "assets"
 Link = Callable[[Path], str]
 
 
-def write_report(contest: Contest, folder: Path) -> Path:
+def write_report(contest: BenchmarkResults, folder: Path) -> Path:
     """`index.html` with `media/`, or all in one file; nothing on it is fetched from anywhere."""
     single = bool(contest.settings["single_file"])
     link = _embedded if single else _Media(folder)
@@ -104,20 +104,20 @@ class _Media:
         return copy.relative_to(self._folder).as_posix()
 
 
-def _videos(contest: Contest) -> int:
+def _videos(contest: BenchmarkResults) -> int:
     return len({job.item.key for job in contest.jobs if not job.item.training})
 
 
-def _trained(contest: Contest) -> bool:
+def _trained(contest: BenchmarkResults) -> bool:
     """Whether some contestant was trained several times."""
     return any(contest.unit(name) == "training" for name in contest.made)
 
 
-def _last(contest: Contest) -> Headline:
+def _last(contest: BenchmarkResults) -> Headline:
     return contest.headlines[max(contest.headlines)]
 
 
-def _lead(contest: Contest, given: float) -> str:
+def _lead(contest: BenchmarkResults, given: float) -> str:
     lengths = " and ".join(f"{seconds:g}" for seconds in contest.headlines)
     away = sum(bool(one.missing) for one in contest.entered)
     parts = [
@@ -133,7 +133,7 @@ def _lead(contest: Contest, given: float) -> str:
 
 
 def _players(
-    contest: Contest, store: Store, look: Mapping[str, Look], link: Link
+    contest: BenchmarkResults, store: Store, look: Mapping[str, Look], link: Link
 ) -> Iterator[dict[str, Any]]:
     for item in dict.fromkeys(job.item for job in contest.jobs):
         there = {name: store.job(name, item.key) / VIDEO for name in contest.made}
@@ -147,7 +147,7 @@ def _players(
             yield {"name": item.key, "videos": videos, "text": text}
 
 
-def _curves(contest: Contest, look: Mapping[str, Look], given: float) -> Iterator[dict[str, Any]]:
+def _curves(contest: BenchmarkResults, look: Mapping[str, Look], given: float) -> Iterator[dict[str, Any]]:
     table = per_window(contest.made)
     first = _last(contest).metrics
     names = [*first, *(name for name in dict.fromkeys(table["metric"]) if name not in first)]
@@ -157,12 +157,12 @@ def _curves(contest: Contest, look: Mapping[str, Look], given: float) -> Iterato
             yield {"name": name, "svg": svg, "arrow": _arrow(contest, name)}
 
 
-def _arrow(contest: Contest, name: str) -> str:
+def _arrow(contest: BenchmarkResults, name: str) -> str:
     results = next(iter(contest.made.values())).results
     return ARROWS[results[max(results)][name].higher_is_better]
 
 
-def _lags(contest: Contest, look: Mapping[str, Look]) -> Iterator[dict[str, Any]]:
+def _lags(contest: BenchmarkResults, look: Mapping[str, Look]) -> Iterator[dict[str, Any]]:
     """Of every metric that has a curve `by_lag` with the seconds in `lags`."""
     results = {name: one.results[max(one.results)] for name, one in contest.made.items()}
     for metric in next(iter(results.values()), {}):
@@ -176,7 +176,7 @@ def _lags(contest: Contest, look: Mapping[str, Look]) -> Iterator[dict[str, Any]
             yield {"name": metric, "svg": svg, "arrow": _arrow(contest, metric)}
 
 
-def _pareto(contest: Contest, look: Mapping[str, Look]) -> dict[str, Any]:
+def _pareto(contest: BenchmarkResults, look: Mapping[str, Look]) -> dict[str, Any]:
     axes = [contest.settings["pareto"][side] for side in ("across", "up")]
     named = [contest.names.get(key) for key in axes]
     lacking = [key for key, name in zip(axes, named, strict=True) if name is None]
@@ -191,7 +191,7 @@ def _pareto(contest: Contest, look: Mapping[str, Look]) -> dict[str, Any]:
     return {"pareto": drawn, "pareto_reason": ""}
 
 
-def _worst(contest: Contest, store: Store, look: Mapping[str, Look], link: Link) -> dict[str, Any]:
+def _worst(contest: BenchmarkResults, store: Store, look: Mapping[str, Look], link: Link) -> dict[str, Any]:
     last = _last(contest)
     metric = next((name for name, better in last.metrics.items() if better is not None), None)
     if metric is None:
@@ -206,7 +206,7 @@ def _worst(contest: Contest, store: Store, look: Mapping[str, Look], link: Link)
     return {"worst": found, "worst_by": f"{metric} at {last.seconds:g} s"}
 
 
-def _least(one: Made, seconds: float, metric: str, higher: bool) -> tuple[str, float]:
+def _least(one: ContestantResults, seconds: float, metric: str, higher: bool) -> tuple[str, float]:
     """The video with the worst value; one without a value is worse than any."""
     values = one.results[seconds][metric].per_video
     worst = {job.item.key: values.get(job.item.video_id, math.nan) for job in one.jobs}

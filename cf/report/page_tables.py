@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cf.bench.contest import Contest
+from cf.bench.contest import BenchmarkResults
 from cf.bench.ranking import Cell, Headline
 from cf.bench.results import costs
 from cf.files.tables import ARROWS, number
@@ -104,7 +104,7 @@ def pair_rows(table: Headline) -> list[dict[str, Any]]:
     return rows
 
 
-def cost_rows(contest: Contest) -> list[list[dict[str, Any]]]:
+def cost_rows(contest: BenchmarkResults) -> list[list[dict[str, Any]]]:
     """What each contestant costs."""
     attended = {one.files: one.terms.attended for one in contest.entered if one.terms is not None}
     rows = []

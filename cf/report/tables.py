@@ -9,14 +9,14 @@ from typing import Any
 
 import pandas as pd
 
-from cf.bench.contest import Contest
+from cf.bench.contest import BenchmarkResults
 from cf.bench.ranking import Cell
 from cf.bench.results import costs, failures, per_video, per_window
 from cf.files.atomic import write_text
 from cf.files.tables import ARROWS, csv_of, inline, json_of, markdown_of, number
 
 
-def write_tables(contest: Contest, folder: Path) -> None:
+def write_tables(contest: BenchmarkResults, folder: Path) -> None:
     """Everything that was measured."""
     made = contest.made
     tables = {
@@ -48,7 +48,7 @@ def write_tables(contest: Contest, folder: Path) -> None:
     write_text(folder / "results.json", json_of(summary, indent=1))
 
 
-def headline_table(contest: Contest) -> pd.DataFrame:
+def headline_table(contest: BenchmarkResults) -> pd.DataFrame:
     """A line per duration, contestant and headline."""
     lines = [
         {
@@ -76,7 +76,7 @@ def headline_table(contest: Contest) -> pd.DataFrame:
     return frame.astype({"place": "Int64"}) if len(frame) else frame
 
 
-def per_training(contest: Contest) -> pd.DataFrame:
+def per_training(contest: BenchmarkResults) -> pd.DataFrame:
     """A line per duration, headline, contestant and training: its mean over prompts."""
     lines = []
     for seconds, table in contest.headlines.items():
@@ -100,12 +100,12 @@ def per_training(contest: Contest) -> pd.DataFrame:
     return frame.astype({"training": "Int64"}) if len(frame) else frame
 
 
-def versus_table(contest: Contest) -> pd.DataFrame:
+def versus_table(contest: BenchmarkResults) -> pd.DataFrame:
     """A line per duration, headline and two contestants that are ranked."""
     return pd.DataFrame([line for one in contest.headlines.values() for line in one.versus])
 
 
-def markdown(contest: Contest) -> str:
+def markdown(contest: BenchmarkResults) -> str:
     """The headlines for a README or a paper's draft."""
     parts = ["# Results", ""]
     for seconds, table in contest.headlines.items():
@@ -139,7 +139,7 @@ def told(counts: Mapping[str, int]) -> str:
     return "; ".join(f"{gate}: {count}" for gate, count in counts.items() if count)
 
 
-def _pairs(contest: Contest) -> list[str]:
+def _pairs(contest: BenchmarkResults) -> list[str]:
     """Who differs from whom at the longest duration, if anybody is ranked."""
     last = contest.headlines[max(contest.headlines)]
     if not last.versus:
@@ -154,7 +154,7 @@ def _pairs(contest: Contest) -> list[str]:
     return [title, "", *markdown_of(lines), ""]
 
 
-def _few(contest: Contest) -> list[str]:
+def _few(contest: BenchmarkResults) -> list[str]:
     last = contest.headlines[max(contest.headlines)]
     return sorted({one["note"] for one in last.versus if one["note"]})
 
@@ -168,7 +168,7 @@ def _shown(cell: Cell) -> str:
     return f"{number(cell.shown)}{bounds}{place}"
 
 
-def _code(contest: Contest) -> str:
+def _code(contest: BenchmarkResults) -> str:
     return f"Code {contest.provenance['version']}, commit {contest.provenance['commit']}."
 
 

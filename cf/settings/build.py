@@ -56,7 +56,7 @@ def _figure(value: float) -> str:
     return str(int(value)) if float(value).is_integer() else f"{value:g}"
 
 
-def plain(cfg: DictConfig) -> Settings:
+def to_settings(cfg: DictConfig) -> Settings:
     """The resolved configuration as a dictionary; `???` where a value is missing."""
     container = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(container, dict)
@@ -210,7 +210,7 @@ def wanted(hint: Any) -> str:
 
 
 @contextmanager
-def told(command: str) -> Iterator[None]:
+def exit_on_user_error(command: str) -> Iterator[None]:
     """Turn a user's mistake into one message and exit status 1; HYDRA_FULL_ERROR=1 shows where.
 
     A launcher's worker ends with whoever launched it.

@@ -23,7 +23,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from cf.files.atomic import check_writable
 from cf.files.output_folder import remove_empty_logs, stoppable, tidy
 from cf.paths import CONFIG_DIR
-from cf.settings.build import plain, told
+from cf.settings.build import to_settings, exit_on_user_error
 from cf.settings.checks import checked, misplaced, unknown
 from cf.settings.literal import literal, quoted
 from cf.settings.options import flat_objective, named_options, refuse_unheard
@@ -63,7 +63,7 @@ def command(
         def main() -> None:
             several = {"-m", "--multirun"} & set(sys.argv)
             with stoppable(program), passed_on() if several else nullcontext():
-                with told(program):
+                with exit_on_user_error(program):
                     sys.argv[1:] = prepared(sys.argv[1:], name, folder)
                 run()
 
@@ -238,7 +238,7 @@ def _check_composed(cfg: DictConfig, name: str, staged: bool, given: Sequence[st
     with _hydra_of(cfg):
         others_own = ("hydra", "sweep") if staged else ("hydra",)
         own = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key not in others_own])
-        settings = plain(own)
+        settings = to_settings(own)
     checked(name, settings, groups, deep=not (name == "fit" and others))
 
 

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from cf.bench.tasks.base import Item, Take, Terms
+    from cf.bench.tasks.base import Sample, Request, VideoSpec
 
 Piece = Float[Tensor, "t 3 h w"]
 """Neighbouring frames in [0, 1]."""
@@ -41,7 +41,7 @@ class Contestant(ABC):
         return ""
 
     @abstractmethod
-    def terms(self, asked: Terms | None) -> Terms:
+    def terms(self, asked: VideoSpec | None) -> VideoSpec:
         """On which terms it makes videos, given those that are asked for.
 
         Raises:
@@ -49,7 +49,7 @@ class Contestant(ABC):
         """
 
     @abstractmethod
-    def play(self, take: Take, device: str) -> Iterator[Piece]:
+    def play(self, take: Request, device: str) -> Iterator[Piece]:
         """The given frames, if any, as one piece, and then others for as long as asked.
 
         Raises:
@@ -68,7 +68,7 @@ class Contestant(ABC):
         """A hash of what its videos depend on besides its settings: weights, or files."""
         return ""
 
-    def check(self, items: Sequence[Item], name: str) -> None:  # noqa: B027 -- most need nothing
+    def check(self, items: Sequence[Sample], name: str) -> None:  # noqa: B027 -- most need nothing
         """Make sure, before any work, that what is asked for can be told from what there is.
 
         Attributes:
@@ -78,12 +78,12 @@ class Contestant(ABC):
             ValueError: it cannot; says what is missing.
         """
 
-    def available(self, take: Take) -> str:
+    def available(self, take: Request) -> str:
         """Why this one video cannot be had, before it is tried; empty if it can."""
         return ""
 
 
-def asked_terms(asked: Terms | None, who: str) -> Terms:
+def asked_terms(asked: VideoSpec | None, who: str) -> VideoSpec:
     """Those that are asked for.
 
     Raises:

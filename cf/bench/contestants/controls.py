@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 import torch
 
 from cf.bench.contestants.base import Contestant, Piece, asked_terms
-from cf.bench.tasks.base import Item, Take, Terms
+from cf.bench.tasks.base import Sample, Request, VideoSpec
 from cf.seeding import seeded
 from cf.settings.build import Settings, build
 from cf.system.opencv import cv2
@@ -25,15 +25,15 @@ class Truth(Contestant):
     control: ClassVar[bool] = True
     in_blocks: ClassVar[bool] = False
 
-    def terms(self, asked: Terms | None) -> Terms:
+    def terms(self, asked: VideoSpec | None) -> VideoSpec:
         """As asked."""
         return asked_terms(asked, "the truth")
 
-    def available(self, take: Take) -> str:
+    def available(self, take: Request) -> str:
         """Only worlds have a truth."""
         return "" if take.film is not None else "a prompt has no true video"
 
-    def play(self, take: Take, device: str) -> Iterator[Piece]:
+    def play(self, take: Request, device: str) -> Iterator[Piece]:
         """The drawn frames."""
         film = take.film
         assert film is not None
@@ -49,15 +49,15 @@ class CopyLast(Contestant):
     control: ClassVar[bool] = True
     in_blocks: ClassVar[bool] = False
 
-    def terms(self, asked: Terms | None) -> Terms:
+    def terms(self, asked: VideoSpec | None) -> VideoSpec:
         """As asked."""
         return asked_terms(asked, "a copied frame")
 
-    def available(self, take: Take) -> str:
+    def available(self, take: Request) -> str:
         """Only where a frame is given."""
         return "" if take.given else "a prompt has no given frame to copy"
 
-    def play(self, take: Take, device: str) -> Iterator[Piece]:
+    def play(self, take: Request, device: str) -> Iterator[Piece]:
         """A still."""
         assert take.film is not None
         given = take.film.part(0, take.given).video[0]
@@ -95,7 +95,7 @@ class Spoilt(Contestant):
         """As the other."""
         return self._other().missing()
 
-    def terms(self, asked: Terms | None) -> Terms:
+    def terms(self, asked: VideoSpec | None) -> VideoSpec:
         """As the other."""
         return self._other().terms(asked)
 
@@ -103,15 +103,15 @@ class Spoilt(Contestant):
         """As the other."""
         return self._other().fingerprint()
 
-    def check(self, items: Sequence[Item], name: str) -> None:
+    def check(self, items: Sequence[Sample], name: str) -> None:
         """As the other."""
         self._other().check(items, f"{name}.of")
 
-    def available(self, take: Take) -> str:
+    def available(self, take: Request) -> str:
         """As the other."""
         return self._other().available(take)
 
-    def play(self, take: Take, device: str) -> Iterator[Piece]:
+    def play(self, take: Request, device: str) -> Iterator[Piece]:
         """Frame by frame."""
         frames = _frames(self._other().play(take, device))
         given = list(islice(frames, take.given))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cf.bench.contestants.base import Contestant
 from cf.bench.contestants.network import Network, with_commit_reads
-from cf.bench.tasks.base import Asked, Terms
+from cf.bench.tasks.base import Task, VideoSpec
 from cf.settings.build import Settings, build
 
 _NETWORK = "cf.bench.contestants.network.Network"
@@ -29,7 +29,7 @@ class Entry:
     name: str
     settings: Settings
     contestant: Contestant
-    terms: Terms | None
+    terms: VideoSpec | None
     fingerprint: str
     missing: str = ""
     training: int | None = None
@@ -51,7 +51,7 @@ class Entry:
         return name
 
 
-def entries(settings: Settings, asked: Asked) -> list[Entry]:
+def entries(settings: Settings, asked: Task) -> list[Entry]:
     """Everyone who is named, in order.
 
     Raises:
@@ -107,7 +107,7 @@ def _restricted(contestant: Contestant) -> Network | None:
 
 
 def _entry(
-    name: str, settings: Settings, contestant: Contestant, asked: Asked, training: int | None
+    name: str, settings: Settings, contestant: Contestant, asked: Task, training: int | None
 ) -> Entry:
     settings = {**settings, "_recursive_": False}
     lacking = contestant.missing()
@@ -120,7 +120,7 @@ def _entry(
     return Entry(name, settings, contestant, terms, contestant.fingerprint(), training=training)
 
 
-def agreed(entered: list[Entry], asked: Terms | None, unequal: str) -> list[Entry]:
+def agreed(entered: list[Entry], asked: VideoSpec | None, unequal: str) -> list[Entry]:
     """The same, once sure that all make videos of one size and rate.
 
     Attributes:
@@ -130,7 +130,7 @@ def agreed(entered: list[Entry], asked: Terms | None, unequal: str) -> list[Entr
         ValueError: naming who differs in what.
     """
     there = [one for one in entered if one.terms is not None]
-    told: Mapping[str, Terms] = {one.label: one.terms for one in there if one.terms}
+    told: Mapping[str, VideoSpec] = {one.label: one.terms for one in there if one.terms}
     if asked is not None:
         told = {"what is asked for": asked, **told}
     kinds: dict[tuple[float, tuple[int, int]], list[str]] = {}

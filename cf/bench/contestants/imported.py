@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from cf.bench.contestants.base import Contestant, Piece
 from cf.bench.contestants.matching import Match, described, match, stems, told
-from cf.bench.tasks.base import Item, Take, Terms
+from cf.bench.tasks.base import Sample, Request, VideoSpec
 from cf.files.atomic import replacing
 from cf.files.naming import composed, cut, folded, name_by, name_pattern
 from cf.files.tables import safe
@@ -62,10 +62,10 @@ class Imported(Contestant):
             return f"{self.listed} not found"
         return "" if self._files() else listed_in(Path(self.folder)).told()
 
-    def terms(self, asked: Terms | None) -> Terms:
+    def terms(self, asked: VideoSpec | None) -> VideoSpec:
         """Of the first file that can be read, unless told."""
         if self.fps is not None and self.size is not None:
-            return Terms(self.fps, (self.size[0], self.size[1]))
+            return VideoSpec(self.fps, (self.size[0], self.size[1]))
         reasons = []
         for file in self._files().values():
             try:
@@ -74,7 +74,7 @@ class Imported(Contestant):
                 reasons.append(str(error))
                 continue
             size = (info.height, info.width) if self.size is None else self.size
-            return Terms(self.fps or info.fps, (size[0], size[1]))
+            return VideoSpec(self.fps or info.fps, (size[0], size[1]))
         raise ValueError(f"not one video in {self.folder} can be read; the first: {reasons[0]}")
 
     def fingerprint(self) -> str:
@@ -83,7 +83,7 @@ class Imported(Contestant):
         told = repr([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats])
         return hashlib.sha256(told.encode()).hexdigest()
 
-    def check(self, items: Sequence[Item], name: str) -> None:
+    def check(self, items: Sequence[Sample], name: str) -> None:
         """Every video that is asked for has one file, unless `partial`.
 
         A row of the csv whose file is missing is one video that failed, and no reason to stop.
@@ -99,14 +99,14 @@ class Imported(Contestant):
             first = self._files()[next(iter(found.files.values()))]
             raise ValueError(f"not one file that {self.listed} lists exists; the first: {first}")
 
-    def available(self, take: Take) -> str:
+    def available(self, take: Request) -> str:
         """Whether there is a file for it."""
         file = self._file(take)
         if file is None:
             return f"{self.listed or self.folder} has no file for {described(take.item)}"
         return "" if os.path.isfile(file) else f"{self.listed} lists {file}, which is not there"
 
-    def play(self, take: Take, device: str) -> Iterator[Piece]:
+    def play(self, take: Request, device: str) -> Iterator[Piece]:
         """The file, a few seconds at a time, up to its end."""
         file = self._file(take)
         assert file is not None
@@ -117,11 +117,11 @@ class Imported(Contestant):
             count = min(step, total - first)
             yield read_frames(file, first / fps, count, fps, take.terms.size).float() / 255
 
-    def _file(self, take: Take) -> Path | None:
+    def _file(self, take: Request) -> Path | None:
         name = self._match(take.others or (take.item,)).files.get(take.item.key)
         return None if name is None else self._files()[name]
 
-    def _match(self, items: Sequence[Item]) -> Match:
+    def _match(self, items: Sequence[Sample]) -> Match:
         return _matched(self.folder, self.listed, self.pattern, self.numbered_from, tuple(items))
 
     def _files(self) -> Mapping[str, Path]:
@@ -134,7 +134,7 @@ def _matched(
     listed: str | None,
     pattern: str | None,
     numbered_from: int | None,
-    items: tuple[Item, ...],
+    items: tuple[Sample, ...],
 ) -> Match:
     files = _files(folder, listed)
     if listed is not None:
@@ -170,7 +170,7 @@ def _files(folder: str, listed: str | None) -> Mapping[str, Path]:
     return files
 
 
-def export_vbench(videos: Mapping[Item, Path], folder: Path) -> int:
+def export_vbench(videos: Mapping[Sample, Path], folder: Path) -> int:
     """Link videos as `{prompt}-{seed}.mp4`, the names that VBench's own code looks for.
 
     Prompts are cut where a file name would be too long; where two would then have one name, all

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
 
-from cf.bench.tasks.base import Item
+from cf.bench.tasks.base import Sample
 from cf.files.naming import composed, near, slug
 
 # Of at most 19 digits: no seed has more, and time would grow with the square of their number.
@@ -34,7 +34,7 @@ class Match:
     """
 
     files: Mapping[str, str]
-    missing: Sequence[Item]
+    missing: Sequence[Sample]
     unused: Sequence[str]
     twice: Sequence[str] = field(default_factory=list)
 
@@ -46,7 +46,7 @@ def stems(name: str) -> tuple[str, ...]:
 
 
 def match(
-    items: Sequence[Item], files: Mapping[str, Sequence[str]], numbered_from: int | None = None
+    items: Sequence[Sample], files: Mapping[str, Sequence[str]], numbered_from: int | None = None
 ) -> Match:
     """The file of each item, by its name.
 
@@ -88,7 +88,7 @@ def match(
 
 
 def _fitting(
-    item: Item,
+    item: Sample,
     by_name: Mapping[str, Sequence[str]],
     by_letters: Mapping[tuple[str, int | None], Sequence[str]],
     begun: Mapping[str, Sequence[str]],
@@ -107,7 +107,7 @@ def _fitting(
 
 
 def _beginnings(
-    items: Sequence[Item], files: Mapping[str, Sequence[str]], alone: bool
+    items: Sequence[Sample], files: Mapping[str, Sequence[str]], alone: bool
 ) -> dict[str, list[str]]:
     """Files whose names are the beginning of one prompt's text and of no other's."""
     texts = sorted({(_letters(text), item.prompt) for item in items for text in _texts(item)})
@@ -148,9 +148,9 @@ def _numbers(files: Mapping[str, Sequence[str]]) -> dict[tuple[int, ...], list[s
     return found
 
 
-def _shared(items: Sequence[Item], found: Mapping[str, str]) -> Iterator[str]:
+def _shared(items: Sequence[Sample], found: Mapping[str, str]) -> Iterator[str]:
     """Files that were found for two prompts of different texts."""
-    users: dict[str, list[Item]] = defaultdict(list)
+    users: dict[str, list[Sample]] = defaultdict(list)
     for item in items:
         if item.key in found:
             users[found[item.key]].append(item)
@@ -203,11 +203,11 @@ def _remedy(found: Match, who: str) -> str:
     )
 
 
-def _texts(item: Item) -> list[str]:
+def _texts(item: Sample) -> list[str]:
     return [item.script[0][1]] if item.script[0][1] and len(item.script) == 1 else []
 
 
-def described(item: Item) -> str:
+def described(item: Sample) -> str:
     """A prompt and its seed as people know them."""
     text = item.script[0][1]
     shown = f"{text[:57]}..." if len(text) > 60 else text

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import torch
 
 from cf.bench.contestants.base import Contestant, Piece
-from cf.bench.tasks.base import Take, Terms
+from cf.bench.tasks.base import Request, VideoSpec
 from cf.models.start import fingerprint, fingerprint_of_update
 from cf.models.updates import LoraFile, lora_files
 from cf.runs.generator import Generator, file_of, load
@@ -77,7 +77,7 @@ class Network(Contestant):
         mine = fingerprint(file_of(self.checkpoint))
         return "+".join([mine, *sorted(map(fingerprint_of_update, self._loras()))])
 
-    def terms(self, asked: Terms | None) -> Terms:
+    def terms(self, asked: VideoSpec | None) -> VideoSpec:
         """The checkpoint's, or as configured."""
         config = self._config()
         fps, size = self.fps or config.get("fps"), self.size or config.get("size")
@@ -88,7 +88,7 @@ class Network(Contestant):
         rollout = self.rollout or config.get("rollout") or {}
         blocks, stride = self._block(rollout)
         memory = build(self._memory(rollout), "memory")
-        return Terms(float(fps), (size[0], size[1]), blocks and blocks * stride, memory.max_frames)
+        return VideoSpec(float(fps), (size[0], size[1]), blocks and blocks * stride, memory.max_frames)
 
     def first_block(self, at: int) -> int:
         """See `Contestant`."""
@@ -110,14 +110,14 @@ class Network(Contestant):
         alone = {name: one for name, one in {**rollout, **chosen}.items() if name != "memory"}
         return {"memory": _short(self._memory(rollout)), "rollout": _short(alone)}
 
-    def play(self, take: Take, device: str) -> Iterator[Piece]:
+    def play(self, take: Request, device: str) -> Iterator[Piece]:
         """Blocks, decoded as they are made."""
         generator = _loaded(json.dumps(self._loading(device), sort_keys=True), self.seed)
         with torch.inference_mode():
             for video in self._stream(generator, take):
                 yield video[0].float().cpu().clone()
 
-    def _stream(self, generator: Generator, take: Take) -> Iterator[Any]:
+    def _stream(self, generator: Generator, take: Request) -> Iterator[Any]:
         seed = take.item.seed
         if take.film is not None:
             assert take.item.world is not None

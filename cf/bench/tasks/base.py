@@ -17,7 +17,7 @@ SLACK = 32
 
 
 @dataclass(frozen=True)
-class Item:
+class Sample:
     """A video that every contestant makes.
 
     Attributes:
@@ -37,7 +37,7 @@ class Item:
     training: int | None = field(default=None, compare=False)
     identity: str = ""
 
-    def by(self, training: int | None) -> Item:
+    def by(self, training: int | None) -> Sample:
         """The same, as one of a method's trainings makes it.
 
         What the first of them makes has the plain name, so that it stands beside all others.
@@ -57,16 +57,16 @@ class Item:
         """Likewise, of the prompt."""
         return number(self.identity or self.prompt)
 
-    def acts(self) -> list[Act]:
+    def acts(self) -> list[PromptSegment]:
         """The script as metrics are told it: a text that is the first has the prompt's number."""
         first = self.script[0][1]
         return [
-            Act(at, self.prompt_id if text == first else number(f"text\n{text}"), text)
+            PromptSegment(at, self.prompt_id if text == first else number(f"text\n{text}"), text)
             for at, text in self.script
         ]
 
 
-class Act(NamedTuple):
+class PromptSegment(NamedTuple):
     """A text, the seconds from which it holds, and its number for metrics."""
 
     seconds: float
@@ -75,7 +75,7 @@ class Act(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Terms:
+class VideoSpec:
     """On what terms a video is made; contestants are compared on equal ones.
 
     Attributes:
@@ -90,7 +90,7 @@ class Terms:
 
 
 @dataclass(frozen=True)
-class Take:
+class Request:
     """One video to be made, with all that a contestant may know.
 
     Attributes:
@@ -102,12 +102,12 @@ class Take:
         others: all videos that are asked for, this one among them; empty: not known.
     """
 
-    item: Item
-    terms: Terms
+    item: Sample
+    terms: VideoSpec
     frames: int
     given: int = 0
     film: Film | None = None
-    others: tuple[Item, ...] = ()
+    others: tuple[Sample, ...] = ()
 
     def script(self) -> list[tuple[int, str]]:
         """The texts and the frames from which they hold, of those that begin before the end."""
@@ -123,14 +123,14 @@ class Known:
     truth: dict[str, Tensor] = field(default_factory=dict)
 
 
-class Asked(ABC):
+class Task(ABC):
     """Which videos are asked for."""
 
     @abstractmethod
-    def items(self) -> list[Item]:
+    def items(self) -> list[Sample]:
         """All of them, in order."""
 
-    def terms(self) -> Terms | None:
+    def terms(self) -> VideoSpec | None:
         """Frame rate and size that are asked for; None leaves them to the contestants."""
         return None
 
@@ -138,7 +138,7 @@ class Asked(ABC):
         """Real frames at the beginning of each video."""
         return 0
 
-    def film(self, item: Item, frames: int) -> Film | None:
+    def film(self, item: Sample, frames: int) -> Film | None:
         """The true video and its control, if there is one."""
         return None
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from cf.bench.tasks.base import Asked, Item, Terms
+from cf.bench.tasks.base import Task, Sample, VideoSpec
 from cf.data.script import Script, script_of, text_from
 from cf.files.naming import composed, cut, folded, slug
 from cf.files.text import json_lines_of, json_of, lines_of, table_of, yaml_of
@@ -25,7 +25,7 @@ _MOST_NAME = 80
 
 
 @dataclass(frozen=True)
-class Prompts(Asked):
+class Prompts(Task):
     """Videos of the prompts in a file.
 
     The file is VBench's json (`prompt_en` or `prompt`), plain text (a prompt a line, without
@@ -61,7 +61,7 @@ class Prompts(Asked):
                     f"and a height and a width in pixels"
                 )
 
-    def items(self) -> list[Item]:
+    def items(self) -> list[Sample]:
         """Prompts in the order of the file, seeds within.
 
         Raises:
@@ -79,16 +79,16 @@ class Prompts(Asked):
             )
             prompts = [prompts[i] for i in sorted(drawn)]
         return [
-            Item(f"{one.name}-{seed}", one.name, seed, one.script, identity=one.identity)
+            Sample(f"{one.name}-{seed}", one.name, seed, one.script, identity=one.identity)
             for one in prompts
             for seed in self.seeds
         ]
 
-    def terms(self) -> Terms | None:
+    def terms(self) -> VideoSpec | None:
         """As configured."""
         if self.fps is None or self.size is None:
             return None
-        return Terms(self.fps, (self.size[0], self.size[1]))
+        return VideoSpec(self.fps, (self.size[0], self.size[1]))
 
 
 @dataclass(frozen=True)

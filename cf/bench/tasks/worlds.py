@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from cf.bench.tasks.base import Asked, Item, Known, Terms
+from cf.bench.tasks.base import Task, Sample, Known, VideoSpec
 from cf.data.world.base import Film
 from cf.data.world.known import known
 from cf.data.world.module import WorldData
 
 
 @dataclass(frozen=True)
-class Worlds(Asked):
+class Worlds(Task):
     """Numbered videos of a world, each continued from its first seconds under its own control.
 
     Attributes:
@@ -39,24 +39,24 @@ class Worlds(Asked):
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds={list(self.seeds)} names one twice; give each once")
 
-    def items(self) -> list[Item]:
+    def items(self) -> list[Sample]:
         """Worlds in order, seeds within."""
         return [
-            Item(f"world{world:04d}-{seed}", f"world{world:04d}", seed, ((0.0, ""),), world)
+            Sample(f"world{world:04d}-{seed}", f"world{world:04d}", seed, ((0.0, ""),), world)
             for world in range(self.worlds)
             for seed in self.seeds
         ]
 
-    def terms(self) -> Terms:
+    def terms(self) -> VideoSpec:
         """Of the world."""
         height, width = self.data.size
-        return Terms(float(self.data.fps), (height, width))
+        return VideoSpec(float(self.data.fps), (height, width))
 
     def given_frames(self, fps: float) -> int:
         """At least one."""
         return max(round(self.given_seconds * fps), 1)
 
-    def film(self, item: Item, frames: int) -> Film:
+    def film(self, item: Sample, frames: int) -> Film:
         """One video."""
         assert item.world is not None
         return self.data.world.film(self.seed, [item.world], frames)

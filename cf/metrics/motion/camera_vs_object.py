@@ -1,7 +1,7 @@
 """Which share of motion is that of objects, not of the camera."""
 
 from cf.metrics.motion.motion import STILL, Motion, MotionMetric
-from cf.metrics.readings import Reading
+from cf.metrics.readings import VideoReading
 from cf.metrics.scored import Scored
 
 
@@ -28,14 +28,14 @@ class CameraVsObject(MotionMetric):
     True
     """
 
-    def read(self, motion: Motion, one: Scored) -> Reading:
+    def read(self, motion: Motion, one: Scored) -> VideoReading:
         """See `MotionMetric`."""
         counted = ~motion.cut & (motion["magnitude"] >= STILL)
         if not counted.any():
-            return Reading(reason="it stands still, or moves at cuts only")
+            return VideoReading(reason="it stands still, or moves at cuts only")
         camera, left = motion["camera"], motion["object"]
         share = left / (left + camera).clamp(min=1e-12)
         curve, seconds = motion.curve(share.where(counted, float("nan")), self.curve_window)
         ours, theirs = float(camera[counted].mean()), float(left[counted].mean())
         extras = {"camera": ours, "object": theirs}
-        return Reading(theirs / (theirs + ours), "", curve, seconds, extras)
+        return VideoReading(theirs / (theirs + ours), "", curve, seconds, extras)

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from cf.metrics.motion.motion import Motion, MotionMetric
-from cf.metrics.readings import Reading, collected
+from cf.metrics.readings import VideoReading, collected
 from cf.metrics.result import Result
 from cf.metrics.scored import Scored
 
@@ -64,7 +64,7 @@ class ChunkSeam(MotionMetric):
             extras={**result.extras, "p": (1 + as_much) / (1 + DRAWS)},
         )
 
-    def read(self, motion: Motion, one: Scored) -> Reading:
+    def read(self, motion: Motion, one: Scored) -> VideoReading:
         """See `MotionMetric`."""
         curve, seconds = motion.curve(_residual(motion), self.curve_window)
         seams = _seams(motion, one)
@@ -76,10 +76,10 @@ class ChunkSeam(MotionMetric):
         elif _elsewhere(_residual(motion), seams) < NOTHING:
             reason = "nothing changes but at boundaries"
         if reason:
-            return Reading(reason=reason, curve=curve, seconds=seconds)
+            return VideoReading(reason=reason, curve=curve, seconds=seconds)
         jump = _ratio(motion["jump"], seams)
         value = _ratio(_residual(motion), seams)
-        return Reading(value, "", curve, seconds, {"jump": jump})
+        return VideoReading(value, "", curve, seconds, {"jump": jump})
 
 
 def _drawn(one: Scored) -> Float[np.ndarray, " draws"]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from cf.metrics.base import VideoMetric
 from cf.metrics.measurement import Measurement, Seen
-from cf.metrics.readings import Reading, collected
+from cf.metrics.readings import VideoReading, collected
 from cf.metrics.result import Result
 from cf.metrics.scored import Scored
 from cf.video.cuts import STEP, THRESHOLD, WINDOW, small, weights_hash, window_likelihood
@@ -78,12 +78,12 @@ class CutRate(VideoMetric):
         return collected(self, videos, _read)
 
 
-def _read(one: Scored) -> Reading:
+def _read(one: Scored) -> VideoReading:
     if one.reason:
-        return Reading(reason=one.reason)
+        return VideoReading(reason=one.reason)
     if not len(one.count):
         told = f"it has less than {WINDOW} frames, which TransNetV2 looks at together"
-        return Reading(reason=told)
+        return VideoReading(reason=told)
     seconds = one.count.double() * STEP / float(one.clock.fps)
     cuts = one.sums[:, 0].double()
-    return Reading(float(cuts.sum() / seconds.sum()), "", cuts / seconds, one.seconds.double())
+    return VideoReading(float(cuts.sum() / seconds.sum()), "", cuts / seconds, one.seconds.double())

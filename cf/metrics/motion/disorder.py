@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cf.metrics.base import VideoMetric
 from cf.metrics.measurement import Measurement, Seen
-from cf.metrics.readings import Reading, collected
+from cf.metrics.readings import VideoReading, collected
 from cf.metrics.result import Result
 from cf.metrics.scored import Scored
 
@@ -108,17 +108,17 @@ class Disorder(VideoMetric):
         """See `VideoMetric`."""
         return collected(self, videos, self._read)
 
-    def _read(self, one: Scored) -> Reading:
+    def _read(self, one: Scored) -> VideoReading:
         if not len(one.sums):
-            return Reading(reason="it has fewer than three frames at the rate that is looked at")
+            return VideoReading(reason="it has fewer than three frames at the rate that is looked at")
         single, double = (one.sums / one.count[:, None]).unbind(1)
         ratio = (single / double.clamp(min=self.floor)).clamp(max=MOST)
         changing = torch.maximum(single, double) >= self.floor
         curve = ratio.where(changing, float("nan"))
         if not changing.any():
             reason = f"nothing in it changes by {255 * self.floor:.2g} of 255 levels"
-            return Reading(reason=reason, curve=curve, seconds=one.seconds)
-        return Reading(float(curve.nanmean()), "", curve, one.seconds)
+            return VideoReading(reason=reason, curve=curve, seconds=one.seconds)
+        return VideoReading(float(curve.nanmean()), "", curve, one.seconds)
 
     def provenance(self) -> dict[str, Any]:
         """See `VideoMetric`."""

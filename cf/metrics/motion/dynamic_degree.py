@@ -4,7 +4,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cf.metrics.motion.motion import Motion, MotionMetric
-from cf.metrics.readings import Reading
+from cf.metrics.readings import VideoReading
 from cf.metrics.scored import Scored
 
 MOVED = 6.0
@@ -47,15 +47,15 @@ class DynamicDegree(MotionMetric):
 
     higher_is_better = True
 
-    def read(self, motion: Motion, one: Scored) -> Reading:
+    def read(self, motion: Motion, one: Scored) -> VideoReading:
         """See `MotionMetric`."""
         moved = motion["top"] > MOVED
         curve, seconds = motion.curve(moved.double(), self.curve_window)
         verdict = vbench_is_dynamic(motion["top"], len(motion.pairs) + 1)
         extras = {"vbench_dynamic_degree": float(verdict)}
-        return Reading(float(moved.double().mean()), "", curve, seconds, extras)
+        return VideoReading(float(moved.double().mean()), "", curve, seconds, extras)
 
-    def short(self, one: Scored, reason: str) -> Reading:
+    def short(self, one: Scored, reason: str) -> VideoReading:
         """See `MotionMetric`."""
         two = one.frames > one.clock.stride
-        return Reading(reason=reason, extras={"vbench_dynamic_degree": float(two)})
+        return VideoReading(reason=reason, extras={"vbench_dynamic_degree": float(two)})

@@ -15,7 +15,7 @@ from cf.metrics.base import VideoMetric
 from cf.metrics.measurement import Clock
 from cf.metrics.motion.flow import Dis, Farneback, Flow
 from cf.metrics.motion.motion_field import PAIR, TRIPLE, UNIT, MotionField
-from cf.metrics.readings import Reading, collected
+from cf.metrics.readings import VideoReading, collected
 from cf.metrics.result import Result
 from cf.metrics.scored import Scored
 
@@ -125,22 +125,22 @@ class MotionMetric(VideoMetric):
         self.curve_window = window
 
     @abstractmethod
-    def read(self, motion: Motion, one: Scored) -> Reading:
+    def read(self, motion: Motion, one: Scored) -> VideoReading:
         """Make something of a video of three sampled frames or more."""
 
     def score(self, videos: list[Scored]) -> Result:
         """See `VideoMetric`."""
         return collected(self, videos, self._read)
 
-    def _read(self, one: Scored) -> Reading:
+    def _read(self, one: Scored) -> VideoReading:
         if not len(one.sums):
             rate = float(one.clock.fps / one.clock.stride)
             return self.short(one, f"it has fewer than three frames at {rate:g} per second")
         return self.read(Motion.of(one), one)
 
-    def short(self, one: Scored, reason: str) -> Reading:
+    def short(self, one: Scored, reason: str) -> VideoReading:
         """The reading of a video of fewer than three sampled frames."""
-        return Reading(reason=reason)
+        return VideoReading(reason=reason)
 
     def provenance(self) -> dict[str, Any]:
         """See `VideoMetric`."""

@@ -1,7 +1,7 @@
 """How much motion is left at a video's end."""
 
 from cf.metrics.motion.motion import STILL, Motion, MotionMetric
-from cf.metrics.readings import Reading
+from cf.metrics.readings import VideoReading
 from cf.metrics.scored import Scored
 
 
@@ -29,7 +29,7 @@ class MotionRetention(MotionMetric):
 
     plot_upper_bound = 2.0
 
-    def read(self, motion: Motion, one: Scored) -> Reading:
+    def read(self, motion: Motion, one: Scored) -> VideoReading:
         """See `MotionMetric`."""
         length, whole = motion["magnitude"], ~motion.cut
         curve, seconds = motion.curve(length.where(whole, float("nan")), self.curve_window)
@@ -38,9 +38,9 @@ class MotionRetention(MotionMetric):
         extras = {"magnitude": float(length[whole].mean())} if whole.any() else {}
         if not first.any() or not last.any():
             reason = "its beginning or its last quarter has no pair of frames without a cut"
-            return Reading(reason=reason, curve=curve, seconds=seconds, extras=extras)
+            return VideoReading(reason=reason, curve=curve, seconds=seconds, extras=extras)
         start, end = (float(length[part].mean()) for part in (first, last))
         if start < STILL:
             reason = f"its beginning stands still: {start:.3g} pixels of 256, {STILL:g} must be"
-            return Reading(reason=reason, curve=curve, seconds=seconds, extras=extras)
-        return Reading(end / start, "", curve, seconds, extras)
+            return VideoReading(reason=reason, curve=curve, seconds=seconds, extras=extras)
+        return VideoReading(end / start, "", curve, seconds, extras)

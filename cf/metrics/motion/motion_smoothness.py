@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from cf.metrics.motion.motion import STILL, Motion, MotionMetric
-from cf.metrics.readings import Reading
+from cf.metrics.readings import VideoReading
 from cf.metrics.scored import Scored
 
 MOVING = 0.25
@@ -44,7 +44,7 @@ class MotionSmoothness(MotionMetric):
 
     higher_is_better = False
 
-    def read(self, motion: Motion, one: Scored) -> Reading:
+    def read(self, motion: Motion, one: Scored) -> VideoReading:
         """See `MotionMetric`."""
         whole = ~(motion.cut[:-1] | motion.cut[1:])
         moving = whole & (motion["travel"] / 2 >= STILL)
@@ -67,7 +67,7 @@ class MotionSmoothness(MotionMetric):
         else:
             value = float(curve.nanmean())
             assert not math.isnan(value)  # else no window had a quarter, nor had the video
-        return Reading(value, reason, curve, seconds, extras)
+        return VideoReading(value, reason, curve, seconds, extras)
 
     def _curve(self, motion: Motion, whole: Tensor, moving: Tensor) -> tuple[Tensor, Tensor]:
         values, starts = [], []

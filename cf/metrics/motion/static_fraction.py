@@ -1,7 +1,7 @@
 """How much of a video stands still."""
 
 from cf.metrics.motion.motion import FROZEN, Motion, MotionMetric
-from cf.metrics.readings import Reading
+from cf.metrics.readings import VideoReading
 from cf.metrics.scored import Scored
 
 
@@ -24,7 +24,7 @@ class StaticFraction(MotionMetric):
 
     higher_is_better = False
 
-    def read(self, motion: Motion, one: Scored) -> Reading:
+    def read(self, motion: Motion, one: Scored) -> VideoReading:
         """See `MotionMetric`."""
         still = (motion["magnitude"] < FROZEN).double()
-        return Reading(float(still.mean()), "", *motion.curve(still, self.curve_window))
+        return VideoReading(float(still.mean()), "", *motion.curve(still, self.curve_window))

@@ -3,7 +3,7 @@
 import math
 
 from cf.metrics.motion.motion import Motion, MotionMetric
-from cf.metrics.readings import Reading
+from cf.metrics.readings import VideoReading
 from cf.metrics.scored import Scored
 
 CUT = "every two neighbouring frames are cut apart"
@@ -32,13 +32,13 @@ class TemporalFlicker(MotionMetric):
     higher_is_better = False
     column = "residual"
 
-    def read(self, motion: Motion, one: Scored) -> Reading:
+    def read(self, motion: Motion, one: Scored) -> VideoReading:
         """See `MotionMetric`."""
         whole = ~motion.cut
         residual = motion[self.column]
         curve, seconds = motion.curve(residual.where(whole, math.nan), self.curve_window)
         extras = {"cut_rate": 60 * int(motion.cut.sum()) / motion.duration}
         if not whole.any():
-            return Reading(reason=CUT, curve=curve, seconds=seconds, extras=extras)
+            return VideoReading(reason=CUT, curve=curve, seconds=seconds, extras=extras)
         extras["seen"] = float(motion["seen"][whole].mean())
-        return Reading(float(residual[whole].mean()), "", curve, seconds, extras)
+        return VideoReading(float(residual[whole].mean()), "", curve, seconds, extras)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from cf.metrics.base import VideoMetric
 from cf.metrics.measurement import Measurement, Seen
-from cf.metrics.readings import Reading, collected
+from cf.metrics.readings import VideoReading, collected
 from cf.metrics.result import Result
 from cf.metrics.scored import Scored
 
@@ -105,9 +105,9 @@ class BlurEffect(VideoMetric):
         """See `VideoMetric`."""
         return collected(self, videos, self._read)
 
-    def _read(self, one: Scored) -> Reading:
+    def _read(self, one: Scored) -> VideoReading:
         curve = one.sums[:, 0] / one.count
         if curve.isnan().any():
             reason = "a picture of it is flat, or a pixel wide"
-            return Reading(reason=reason, curve=curve, seconds=one.seconds)
-        return Reading(float(curve.mean()), "", curve, one.seconds)
+            return VideoReading(reason=reason, curve=curve, seconds=one.seconds)
+        return VideoReading(float(curve.mean()), "", curve, one.seconds)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cf.metrics.base import VideoMetric
 from cf.metrics.measurement import Measurement, Seen
-from cf.metrics.readings import Reading, collected
+from cf.metrics.readings import VideoReading, collected
 from cf.metrics.result import Result
 from cf.metrics.scored import Scored
 from cf.system.opencv import cv2
@@ -108,11 +108,11 @@ class ClassicalMeasure(VideoMetric):
         """See `VideoMetric`."""
         return collected(self, videos, self._read)
 
-    def _read(self, one: Scored) -> Reading:
+    def _read(self, one: Scored) -> VideoReading:
         curve = one.sums[:, MEASURES.index(self.measure)] / one.count
         if curve.isnan().any():
-            return Reading(reason=too_small(one))
-        return Reading(float(curve.mean()), "", curve, one.seconds)
+            return VideoReading(reason=too_small(one))
+        return VideoReading(float(curve.mean()), "", curve, one.seconds)
 
     def provenance(self) -> dict[str, Any]:
         """See `VideoMetric`."""

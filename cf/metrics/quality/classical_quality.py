@@ -9,7 +9,7 @@ from torch import Tensor
 
 from cf.metrics.base import VideoMetric
 from cf.metrics.quality.classical import FLOORS, MEASURES, Classical, too_small
-from cf.metrics.readings import Reading, collected
+from cf.metrics.readings import VideoReading, collected
 from cf.metrics.result import Result
 from cf.metrics.scored import Scored
 
@@ -54,19 +54,19 @@ class ClassicalQuality(VideoMetric):
         curves = {name: padded[..., i].nanmean(0) for i, name in enumerate(MEASURES)}
         return collected(self, videos, self._read, curves=curves if videos else {})
 
-    def _read(self, one: Scored) -> Reading:
+    def _read(self, one: Scored) -> VideoReading:
         ratios = _ratios(one)
         if len(ratios) < 2:  # the anchor is the end: 0 would be no measurement
-            return Reading(reason="it has one window of time, and two are needed")
+            return VideoReading(reason="it has one window of time, and two are needed")
         if ratios.isnan().any():
-            return Reading(reason=too_small(one))
+            return VideoReading(reason=too_small(one))
         changes = ratios.log2().abs().mean(1)
         end = one.seconds >= min(0.75 * one.duration, float(one.seconds[-1]))
         at_end = ratios[end].mean(0)
         extras = dict(zip(MEASURES, at_end.tolist(), strict=True))
         bright = (one.sums / one.count[:, None])[:, MEASURES.index("overexposed")]
         extras["glaring"] = float(bright[end].mean() - bright[0] >= GLARE)
-        return Reading(float(at_end.log2().abs().mean()), "", changes, one.seconds, extras)
+        return VideoReading(float(at_end.log2().abs().mean()), "", changes, one.seconds, extras)
 
 
 def _ratios(one: Scored) -> Float[Tensor, "w m"]:

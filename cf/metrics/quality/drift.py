@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cf.metrics.base import VideoMetric
 from cf.metrics.quality.classical import ClassicalMeasure
-from cf.metrics.readings import Reading, collected
+from cf.metrics.readings import VideoReading, collected
 from cf.metrics.result import Result
 from cf.metrics.scored import Scored
 
@@ -57,7 +57,7 @@ class CurveDrift(VideoMetric):
 
         none = torch.zeros(0, dtype=torch.float64)
 
-        def read(one: Scored) -> Reading:
+        def read(one: Scored) -> VideoReading:
             curve, seconds = (part.get(one.video, none) for part in (of.per_window, of.windows))
             return self._read(curve, seconds, one.duration)
 
@@ -66,20 +66,20 @@ class CurveDrift(VideoMetric):
     def _nothing(self, of: Result) -> Result:
         return self.answer(math.nan, dict.fromkeys(of.per_video, math.nan), reasons=of.reasons)
 
-    def _read(self, curve: Tensor, seconds: Tensor, duration: float) -> Reading:
+    def _read(self, curve: Tensor, seconds: Tensor, duration: float) -> VideoReading:
         known = ~torch.isnan(curve)
         extras = vde(curve[known].tolist())
         if len(curve) < 2:  # the beginning is the end: 0 would be no measurement
             reason = f"it has {len(curve)} window{'s' * (len(curve) != 1)} of time"
             reason += ", and two are needed"
-            return Reading(reason=reason, curve=curve, seconds=seconds, extras=extras)
+            return VideoReading(reason=reason, curve=curve, seconds=seconds, extras=extras)
         length = self.length(duration)
         ends = ((0.0, length), (duration - length, duration))
         first, last = (_between(curve, seconds, duration, *end) for end in ends)
         if math.isnan(first) or math.isnan(last):
             reason = f"{self.of.name} has no number in its first or last {length:.3g} seconds"
-            return Reading(reason=reason, curve=curve, seconds=seconds, extras=extras)
-        return Reading(self.difference(first, last), "", curve, seconds, extras)
+            return VideoReading(reason=reason, curve=curve, seconds=seconds, extras=extras)
+        return VideoReading(self.difference(first, last), "", curve, seconds, extras)
 
 
 def vde(values: Sequence[float]) -> dict[str, float]:

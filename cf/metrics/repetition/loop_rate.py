@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from cf.metrics.base import VideoMetric
-from cf.metrics.readings import Reading, collected
+from cf.metrics.readings import VideoReading, collected
 from cf.metrics.repetition.hashes import FrameHash, bits_of, distances
 from cf.metrics.result import Result
 from cf.metrics.scored import Scored
@@ -47,15 +47,15 @@ class LoopRate(VideoMetric):
         """See `VideoMetric`."""
         return collected(self, videos, self._read)
 
-    def _read(self, one: Scored) -> Reading:
+    def _read(self, one: Scored) -> VideoReading:
         gap = -int(-GAP * one.clock.fps // one.clock.stride)
         again = looped(bits_of(one.sums), gap)[gap:].double()
         if not len(again):
-            return Reading(reason=f"it is {one.duration:.3g} seconds long, {GAP:g} are needed")
+            return VideoReading(reason=f"it is {one.duration:.3g} seconds long, {GAP:g} are needed")
         second = one.seconds[gap:].floor().long()
         seconds = second.unique()
         curve = torch.stack([again[second == start].mean() for start in seconds])
-        return Reading(float(again.mean()), "", curve, seconds.double())
+        return VideoReading(float(again.mean()), "", curve, seconds.double())
 
 
 def looped(bits: Float[Tensor, "n 63"], gap: int) -> Tensor:

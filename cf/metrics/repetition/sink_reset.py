@@ -3,7 +3,7 @@
 from typing import Any
 
 from cf.metrics.base import VideoMetric
-from cf.metrics.readings import Reading, collected
+from cf.metrics.readings import VideoReading, collected
 from cf.metrics.repetition.hashes import FrameHash, bits_of, distances
 from cf.metrics.result import Result
 from cf.metrics.scored import Scored
@@ -43,14 +43,14 @@ class SinkReset(VideoMetric):
         """See `VideoMetric`."""
         return collected(self, videos, self._read)
 
-    def _read(self, one: Scored) -> Reading:
+    def _read(self, one: Scored) -> VideoReading:
         bits = bits_of(one.sums)
         anchor = bits[one.seconds < ANCHOR]
         if len(bits) <= len(anchor):
-            return Reading(reason=f"it is {one.duration:.3g} seconds long, {ANCHOR:g} is needed")
+            return VideoReading(reason=f"it is {one.duration:.3g} seconds long, {ANCHOR:g} is needed")
         step = (bits[1:] != bits[:-1]).sum(1)
         back = distances(anchor, bits[1:]).amin(0) <= LANDING
         resets = int(((step >= STEP) & back & (one.seconds[1:] >= ANCHOR)).sum())
         value = 60 * resets / one.duration
         extras = {"largest_step": float(step.max())}
-        return Reading(value, "", step.double(), one.seconds[1:], extras)
+        return VideoReading(value, "", step.double(), one.seconds[1:], extras)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cf.metrics.base import VideoMetric
 from cf.metrics.measurement import Measurement, Seen
-from cf.metrics.readings import Reading, collected
+from cf.metrics.readings import VideoReading, collected
 from cf.metrics.result import Result
 from cf.metrics.scored import Scored
 from cf.metrics.truth.nearest import chosen
@@ -118,13 +118,13 @@ class PoseObedience(VideoMetric):
         """See `VideoMetric`."""
         return collected(self, videos, self._reading)
 
-    def _reading(self, one: Scored) -> Reading:
+    def _reading(self, one: Scored) -> VideoReading:
         rows = one.sums[one.sums[:, _ASKED] > 0]
         room = float(rows[:, _ROOM].sum())
         if not room > 1e-9:
-            return Reading(reason="no view that was given is shown, or all headings look the same")
+            return VideoReading(reason="no view that was given is shown, or all headings look the same")
         above = rows[:, _PLAIN] * (rows[:, _RIGHT] - rows[:, _CHANCE])
         off, step = rows[:, _DEGREES], 360 / self.headings
         near = (off < 1.5 * step) & (rows[:, _PLAIN] > 0)
         extras = {"degrees": float(off.mean()), "near": float(near.double().mean())}
-        return Reading(float(above.sum()) / room, extras=extras)
+        return VideoReading(float(above.sum()) / room, extras=extras)
