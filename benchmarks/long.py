@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from table import Row, markdown
 from throughput import CONFIG_DIR, HERE, _git
 
-from cf.settings.build import Settings, to_settings, exit_on_user_error
+from cf.settings.build import Settings, exit_on_user_error, to_settings
 from cf.settings.command_line import command
 
 PAGE = """# What grows with a long video
@@ -67,7 +67,7 @@ def alone(settings: Settings) -> Row:
 
 
 def _observed(settings: Settings) -> Row:
-    from probed import observe
+    from instrumented_contestant import observe
 
     return observe(settings)
 

@@ -13,14 +13,14 @@ from typing import Any
 import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
-from subject import _processor
+from stream_timer import _processor
 from table import Row, markdown, shown, spread
 from throughput import CONFIG_DIR, HERE, _git
 from torch import Tensor
 
 from cf.metrics.base import VideoMetric, together
 from cf.metrics.extractors.base import Extractor
-from cf.settings.build import Settings, build, to_settings, exit_on_user_error
+from cf.settings.build import Settings, build, exit_on_user_error, to_settings
 from cf.settings.command_line import command
 
 PAGE = """# What measuring costs

@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from table import Row, compared, report, spread
 
 from cf.paths import CONFIG_DIR
-from cf.settings.build import Settings, to_settings, exit_on_user_error
+from cf.settings.build import Settings, exit_on_user_error, to_settings
 from cf.settings.command_line import command
 
 HERE = Path(__file__).resolve().parent
@@ -128,7 +128,7 @@ class Worker:
 
 def _serve(connection: Connection, settings: Settings) -> None:
     """Answer calls until the other side hangs up."""
-    from subject import Subject
+    from stream_timer import Subject
 
     subject: Subject | None = None
     with suppress(EOFError, ConnectionError):

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from cf.files.atomic import remove_temporaries
 from cf.files.output_folder import working
-from cf.settings.build import Settings, to_settings, exit_on_user_error
+from cf.settings.build import Settings, exit_on_user_error, to_settings
 from cf.settings.command_line import command
 
 log = logging.getLogger("cf.benchmark")

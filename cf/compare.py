@@ -10,7 +10,7 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from cf.settings.build import to_settings, exit_on_user_error
+from cf.settings.build import exit_on_user_error, to_settings
 from cf.settings.command_line import command
 from cf.settings.literal import quoted
 

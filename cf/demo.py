@@ -11,7 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from cf.runs.run_folder import RunFolder
-from cf.settings.build import Settings, to_settings, exit_on_user_error
+from cf.settings.build import Settings, exit_on_user_error, to_settings
 from cf.settings.command_line import command
 from cf.settings.literal import quoted
 from cf.system.shell import shown

@@ -12,7 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from cf.files.output_folder import alone, working
-from cf.settings.build import Settings, to_settings, exit_on_user_error
+from cf.settings.build import Settings, exit_on_user_error, to_settings
 from cf.settings.command_line import command
 
 if TYPE_CHECKING:

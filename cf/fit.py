@@ -19,7 +19,7 @@ from cf.runs.phases import Phases
 from cf.runs.resumption import newest, steps_in
 from cf.runs.run_folder import RunFolder
 from cf.runs.trusted_run import vet_run
-from cf.settings.build import Settings, build, to_settings, exit_on_user_error
+from cf.settings.build import Settings, build, exit_on_user_error, to_settings
 from cf.settings.command_line import command
 from cf.system.shell import resuming, setting
 from cf.system.signals import Stop, Stopped, heard, status

@@ -15,7 +15,7 @@ from cf.data.script import script_of
 from cf.files.atomic import write_text
 from cf.files.output_folder import alone, working
 from cf.runs.generator import Generator, load
-from cf.settings.build import Settings, to_settings, exit_on_user_error
+from cf.settings.build import Settings, exit_on_user_error, to_settings
 from cf.settings.command_line import command
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from cf.settings.build import Settings, build, to_settings, exit_on_user_error
+from cf.settings.build import Settings, build, exit_on_user_error, to_settings
 from cf.settings.command_line import command
 
 if TYPE_CHECKING:

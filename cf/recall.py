@@ -15,7 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from cf.files.output_folder import alone, working
-from cf.settings.build import Settings, build, to_settings, exit_on_user_error
+from cf.settings.build import Settings, build, exit_on_user_error, to_settings
 from cf.settings.command_line import command
 from cf.system.processes import Died, spread
 

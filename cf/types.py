@@ -151,7 +151,7 @@ class Past(NamedTuple):
         room: tokens of free storage behind each layer's values, where a call may put the block's
             own, so that it need not copy the past.
         live: replaces `layers` where what is read depends on the keys of the pass that reads it;
-            costs a rotation per pass, and nothing but faithful ports needs it.
+            costs a rotation per pass, and nothing but ports of peers' code needs it.
     """
 
     layers: Sequence[LayerKV] = ()

@@ -19,9 +19,9 @@ from cf.metrics.fidelity.perceptual import LPIPS
 from cf.metrics.recall.attribute_recall import AttributeRecall
 from cf.metrics.recall.colour_recall import ColourRecall
 from cf.metrics.recall.identity import IdentityPersistence
-from cf.metrics.recall.mirror import MirrorConsistency
 from cf.metrics.recall.needle import NeedleInVideo
 from cf.metrics.recall.novel_content import CellQualityDrift, NovelEntropy, NovelQuality
+from cf.metrics.recall.out_and_back import MirrorConsistency
 from cf.metrics.recall.recall import CrossRoomMatch, SelfRevisit, TriggerGate
 from cf.metrics.recall.recall_horizon import RecallHorizon
 from cf.metrics.recall.revisit import RevisitLPIPS, RevisitPSNR, RevisitSSIM

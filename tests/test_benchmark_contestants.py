@@ -16,7 +16,7 @@ from cf.bench.contestants.entries import Entry, entries
 from cf.bench.contestants.imported import Imported, export_vbench
 from cf.bench.contestants.network import Network, with_commit_reads
 from cf.bench.results import per_video
-from cf.bench.tasks.base import Sample, Request, VideoSpec
+from cf.bench.tasks.base import Request, Sample, VideoSpec
 from cf.bench.tasks.prompts import Prompts, read_prompts
 from cf.bench.tasks.worlds import Worlds
 from cf.data.world.module import WorldData

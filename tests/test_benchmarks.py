@@ -32,7 +32,7 @@ FACTS |= {"commit", "dirty", "date", "load", "dtype", "seed", "repeats", "reach"
 
 @contextmanager
 def in_this_process(settings: Row) -> Iterator[Callable[..., Any]]:
-    from subject import Subject
+    from stream_timer import Subject
 
     subject = Subject(settings)
     yield lambda method, *args: getattr(subject, method)(*args)
@@ -229,13 +229,13 @@ def test_the_formula_that_metrics_are_timed_against_is_the_metrics() -> None:
 def test_a_long_rollout_is_weighed_and_timed_as_a_job_of_the_benchmark(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    import instrumented_contestant
     import long
-    import probed
 
     few = ["memories=[sliding,full]", "probes=[14,24,34]", "window=6", "weighed=3"]
     small = ["contestant.model.num_layers=1", "metrics=quick"]
     groups = f'hydra.searchpath=["file://{CONFIG_DIR}"]'
-    monkeypatch.setattr(long, "alone", probed.observe)
+    monkeypatch.setattr(long, "alone", instrumented_contestant.observe)
     with initialize_config_dir(str(FOLDER), version_base="1.3"):
         cfg = compose("long", [groups, *few, *small])
     rows = list(long.measure(cfg))
@@ -256,7 +256,7 @@ def test_a_long_rollout_is_weighed_and_timed_as_a_job_of_the_benchmark(
 
 
 def test_readings_that_would_overlap_are_refused() -> None:
-    from probed import Probed
+    from instrumented_contestant import Probed
 
     with pytest.raises(ValueError, match=r"probes=\[10, 12\] must be farther apart"):
         Probed(probes=[10, 12], window=2, weighed=1)

@@ -16,8 +16,8 @@ from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from test_runs import contents
 
-from cf.modules.guard import Guard
-from cf.modules.length import Length
+from cf.modules.divergence_guard import Guard
+from cf.modules.rollout_length import Length
 from cf.types import Diverged
 
 

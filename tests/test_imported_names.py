@@ -10,7 +10,7 @@ import torch
 from commands import give
 
 from cf.bench.contestants.imported import Imported, export_vbench
-from cf.bench.tasks.base import Sample, Request, VideoSpec
+from cf.bench.tasks.base import Request, Sample, VideoSpec
 from cf.bench.tasks.prompts import Prompts
 from cf.video.writer import VideoWriter
 

@@ -43,13 +43,13 @@ VARIANTS: dict[str, Memory] = {
     "uniform": SlowFast(3, 4, 6, novelty="uniform", interval=2),
     "quantile": SlowFast(3, 4, 6, quantile=0.5, calibration=5, novelty="kept", interval=1),
     "quantile, shared": SlowFast(3, 4, 6, quantile=0.5, per_layer=False, interval=1),
-    "released": SlowFast(3, 4, 6, interval=1, faithful=True),
-    "infinity_rope as coded": Sliding(0, 6, "relative", faithful=True),
-    "deep_sink as coded": DeepSink(4, 8, faithful=True),
-    "ema_sink as coded": EmaSink(3, 6, faithful=True),
-    "memrope as coded": MemRope(faithful=True),
+    "released": SlowFast(3, 4, 6, interval=1, as_released=True),
+    "infinity_rope as coded": Sliding(0, 6, "relative", as_released=True),
+    "deep_sink as coded": DeepSink(4, 8, as_released=True),
+    "ema_sink as coded": EmaSink(3, 6, as_released=True),
+    "memrope as coded": MemRope(as_released=True),
     "memrope per position": MemRope(2, 5, average="position"),
-    "anchor as coded": Anchor(3, 9, faithful=True),
+    "anchor as coded": Anchor(3, 9, as_released=True),
 }
 MEANS = ("SlowFast", "MemRope", "Participative")
 """Besides selective ones, those that hold frames, tokens or their weighted means."""
@@ -220,7 +220,7 @@ def test_samples_are_independent(policy: Memory, frames: int) -> None:
         for mine, ours in zip(alone.layers, together.layers, strict=True):
             for a, b in zip(counted(mine, 0), counted(ours, index), strict=True):
                 assert torch.equal(a, b)
-    differ = isinstance(policy, SlowFast) and policy.slow_frames and not policy.faithful
+    differ = isinstance(policy, SlowFast) and policy.slow_frames and not policy.as_released
     if differ and policy.novelty != "uniform" and frames == 3:  # type: ignore[attr-defined]
         (first, _), kept = (read(policy, fold(policy, blocks)).layers for _ in range(2))
         assert first.valid is not None

@@ -28,7 +28,7 @@ from cf.memory.sliding import Sliding
 from cf.memory.slow_fast import SlowFast
 from cf.models.checkpoints import load_into, read_export, save_export
 from cf.models.compressor import Compressor
-from cf.modules.average import WeightAverage
+from cf.modules.ema import WeightAverage
 from cf.rollout.blockwise import Rollout
 from cf.types import Block, Conditioning, Context, LayerKV, Past
 

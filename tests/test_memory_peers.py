@@ -70,7 +70,7 @@ def test_sliding_is_a_ring(frames: int, size: int, sink: int, positions: Any) ->
 @pytest.mark.parametrize(("size", "sink"), [(6, 1), (8, 1), (7, 2), (7, 0), (12, 3)])
 def test_infinity_rope_as_coded(size: int, sink: int) -> None:
     """Keys at their slots, queries at the current frame or at the end of a full window."""
-    policy, context = Sliding(sink, size - sink, "relative", faithful=True), Context()
+    policy, context = Sliding(sink, size - sink, "relative", as_released=True), Context()
     for each, (slots, _) in zip(blocks(3, 8), ring(size, sink, 3, 8), strict=True):
         past = read(policy, context)
         if past.layers:
@@ -82,7 +82,7 @@ def test_infinity_rope_as_coded(size: int, sink: int) -> None:
 
 
 def test_infinity_rope_without_a_sink_leaves_its_first_slot_unrotated() -> None:
-    policy = Sliding(0, 6, "relative", faithful=True)
+    policy = Sliding(0, 6, "relative", as_released=True)
     blocks_ = [block(3, seed=i) for i in range(4)]
     grid = [[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]
     assert read(policy, fold(policy, blocks_[:1])).layers[0].ids[0, :4, 1:].tolist() == grid
@@ -91,13 +91,13 @@ def test_infinity_rope_without_a_sink_leaves_its_first_slot_unrotated() -> None:
     assert ids[4:8].tolist() == [[1.0, *at] for at in grid]
 
 
-@pytest.mark.parametrize("faithful", [False, True])
+@pytest.mark.parametrize("as_released", [False, True])
 @pytest.mark.parametrize(
     ("frames", "size", "sink"), [(3, 21, 10), (3, 12, 5), (3, 14, 5), (1, 8, 3)]
 )
-def test_deep_sink(frames: int, size: int, sink: int, faithful: bool) -> None:
+def test_deep_sink(frames: int, size: int, sink: int, as_released: bool) -> None:
     """The released rotations: none at the first overflow, then by what the wanted start moves."""
-    policy, context, base, at = DeepSink(sink, size - sink, faithful), Context(), None, 0
+    policy, context, base, at = DeepSink(sink, size - sink, as_released), Context(), None, 0
     for each, (slots, gone) in zip(blocks(frames, 14), ring(size, sink, frames, 14), strict=True):
         start = context.start
         if gone:
@@ -105,15 +105,15 @@ def test_deep_sink(frames: int, size: int, sink: int, faithful: bool) -> None:
             at += 0 if base is None else wanted - base
             base = wanted
         moved = [at + i if i < sink else slot for i, slot in enumerate(slots)]
-        if not faithful:
+        if not as_released:
             moved = [slots[-1] + 1 - len(slots) + i for i in range(len(slots))]
         assert distances(read(policy, context, frames), frames) == [m - start for m in moved]
         context = policy.update(context, each)
 
 
 def test_the_hole_of_the_released_deep_sink_is_a_block() -> None:
-    for faithful, gap in ((True, 4), (False, 1)):
-        policy = DeepSink(10, 11, faithful)
+    for as_released, gap in ((True, 4), (False, 1)):
+        policy = DeepSink(10, 11, as_released)
         times = frames_of(policy, fold(policy, blocks(3, 12)))
         assert [b - a for a, b in pairwise(times)] == [1] * 9 + [gap] + [1] * 7
 
@@ -122,7 +122,7 @@ def test_the_hole_of_the_released_deep_sink_is_a_block() -> None:
 def test_averaging_sink_as_coded(frames: int, size: int, sink: int) -> None:
     made = blocks(frames, 10)
     keys = torch.cat([each.layers[0].k for each in made], 1)
-    policy, context = EmaSink(sink, size - sink, 0.9, faithful=True), Context()
+    policy, context = EmaSink(sink, size - sink, 0.9, as_released=True), Context()
     held = keys[:, :0]
     for each, (slots, gone) in zip(made, ring(size, sink, frames, 10), strict=True):
         if gone:
@@ -170,30 +170,30 @@ def test_an_average_in_half_precision_still_moves() -> None:
     """A thousand steps of .001 towards 1; in bfloat16 none of them would be seen."""
     layer = LayerKV(*torch.ones(2, 1, 1, 1, 4).bfloat16(), place(1))
     zero = layer._replace(k=0 * layer.k, v=0 * layer.v)
-    for policy, reached in ((EmaSink(1, 2), 0.632), (EmaSink(1, 2, faithful=True), 0.001)):
+    for policy, reached in ((EmaSink(1, 2), 0.632), (EmaSink(1, 2, as_released=True), 0.001)):
         context = policy.update(Context(), Block((zero,), 1, (1, 1)))
         for _ in range(1001):
             context = policy.update(context, Block((layer,), 1, (1, 1)))
         mean = float(context.layers[0].k[:, 0].float().mean())
-        if policy.faithful:
+        if policy.as_released:
             assert mean < 0.63 - 0.1
         else:
             assert mean == pytest.approx(reached, abs=0.01)
 
 
-@pytest.mark.parametrize("faithful", [False, True])
+@pytest.mark.parametrize("as_released", [False, True])
 @pytest.mark.parametrize("average", ["frame", "position"])
-def test_memrope(average: Any, faithful: bool) -> None:
+def test_memrope(average: Any, as_released: bool) -> None:
     """As coded, the averages overwrite frames 3 and 4 and begin with 5 to 7."""
     made = [block(3, seed=seed) for seed in range(9)]
     keys = torch.cat([each.layers[0].k for each in made], 1).unflatten(1, (27, 4))
-    policy = MemRope(average=average, faithful=faithful)
+    policy = MemRope(average=average, as_released=as_released)
 
     def mean(first: int, stop: int) -> Tensor:
         frames = keys[:, first:stop].mean(1)
         return frames.mean(1, keepdim=True).expand_as(frames) if average == "frame" else frames
 
-    slow = fast = mean(5 if faithful else 3, 8)
+    slow = fast = mean(5 if as_released else 3, 8)
     context = fold(policy, made[:4])
     for start in range(12, 27, 3):
         if start > 12:
@@ -268,7 +268,7 @@ def peer_pass(
 
 def test_participative_as_coded() -> None:
     """Window of 16 and 19 frames by turns; every pass asks, the first of a block compresses."""
-    policy, context, lengths = Participative(faithful=True), Context(), []
+    policy, context, lengths = Participative(as_released=True), Context(), []
     empty = torch.zeros(0, 1, 4).double()
     cache: dict[str, Any] = {"k": empty, "true": empty[:, 0, :3], "uses": torch.zeros(0)}
     cache |= {"q": empty, "sink": 0, "base": None}
@@ -344,7 +344,7 @@ def test_participative_says_that_it_needs_queries() -> None:
 
 def test_anchor_as_coded() -> None:
     """24 slots; a window of 15 sees [anchor, 3 between], a commit the last 21 slots."""
-    policy, context = Anchor(faithful=True), Context()
+    policy, context = Anchor(as_released=True), Context()
     for each, (slots, _) in zip(blocks(3, 14), ring(24, 3, 3, 14), strict=True):
         held, start = slots[:-3], context.start
         window = policy.read(context, Query(15, conditioning(1), "denoise", 0))

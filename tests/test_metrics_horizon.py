@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from cf.metrics.recall.horizon import configured_context_seconds, crossing, falling, recall_horizon
+from cf.metrics.recall.l50 import configured_context_seconds, crossing, falling, recall_horizon
 
 LAGS = 2.0 ** np.arange(-1, 7)
 CHANCE, WORLDS = 1 / 8, 16

@@ -14,8 +14,8 @@ from cf.metrics.base import VideoMetric
 from cf.metrics.extractors.mean_colour import MeanColour
 from cf.metrics.recall.colour_recall import ColourRecall
 from cf.metrics.recall.identity import IdentityPersistence
-from cf.metrics.recall.mirror import MirrorConsistency
 from cf.metrics.recall.needle import NeedleInVideo
+from cf.metrics.recall.out_and_back import MirrorConsistency
 from cf.metrics.result import Result
 
 FPS, GIVEN = 8.0, 36

@@ -11,7 +11,7 @@ from metrics import METRICS, Piece, moving
 from torch import Tensor
 
 from cf.bench.measures import Panel
-from cf.bench.tasks.base import Sample, Known
+from cf.bench.tasks.base import Known, Sample
 from cf.metrics.base import VideoMetric
 from cf.metrics.bootstrap import TIMES, resampled
 from cf.metrics.result import Result

@@ -15,6 +15,7 @@ from cf.bench.job import Job
 from cf.bench.tasks.base import Sample, VideoSpec
 from cf.models.checkpoints import save_export
 from cf.models.transformer import VideoTransformer
+from cf.settings.command_line import prepared
 from cf.settings.renamed import FIRST_HOMES, with_current_names, with_first_names
 from cf.settings.targets import class_of
 
@@ -79,7 +80,11 @@ def test_an_export_of_before_still_generates(tmp_path: Path) -> None:
             "block_frames": 3,
             "num_steps": 2,
             "schedule": {"_target_": "cf.schedule.FlowSchedule"},
-            "memory": {"_target_": "cf.memory.sliding.Sliding", "window_frames": 6},
+            "memory": {
+                "_target_": "cf.memory.anchor.Anchor",
+                "window_frames": 6,
+                "faithful": False,
+            },
         },
         "fps": 8,
         "size": [8, 8],
@@ -90,3 +95,10 @@ def test_an_export_of_before_still_generates(tmp_path: Path) -> None:
     switch = ("++switch._target_=cf.switch.Keep", "switch=keep")
     give("cf.generate", *of, *switch, f"hydra.run.dir='{tmp_path / 'out'}'")
     assert list((tmp_path / "out").rglob("*.mp4"))
+
+
+def test_a_setting_that_was_renamed_is_taken_and_told(capfd: pytest.CaptureFixture[str]) -> None:
+    taken = prepared(["memory=anchor", "memory.faithful=true"], "memory_map")
+    assert "memory.as_released=true" in taken
+    assert "memory.faithful is called memory.as_released today" in capfd.readouterr().err
+    assert with_first_names({"memory": {"as_released": True}}) == {"memory": {"faithful": True}}

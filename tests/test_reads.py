@@ -128,7 +128,7 @@ def test_a_memory_hears_of_every_denoising_pass() -> None:
 
 
 @pytest.mark.parametrize(
-    "policy", [Participative(4, 2, 4, 12), Participative(4, 2, 4, 12, faithful=True)]
+    "policy", [Participative(4, 2, 4, 12), Participative(4, 2, 4, 12, as_released=True)]
 )
 def test_a_memory_that_asks_for_queries_gets_them(policy: Memory) -> None:
     """Streams of it cut and resume; the released one scores with noisy passes, which differs."""

@@ -81,7 +81,7 @@ def test_the_released_rule(
 ) -> None:
     uniform: dict[str, Any] = {"novelty": "uniform", "interval": interval or 1}
     policy = SlowFast(
-        *sizes, **(uniform if interval else {"interval": 1}), bounded=bounded, faithful=True
+        *sizes, **(uniform if interval else {"interval": 1}), bounded=bounded, as_released=True
     )
     frames = None if interval is None else 3 * interval
     peers = [[Peer(sizes, frames) for _ in range(2)] for _ in range(2)]
@@ -112,7 +112,7 @@ def test_the_released_rule(
 
 def test_a_promoted_frame_is_as_noisy_as_it_was_and_seen_at_once() -> None:
     """Consequences 2, 3 and 6 of its control flow, on the first block that may be promoted."""
-    policy, context = SlowFast(interval=1, faithful=True), Context()
+    policy, context = SlowFast(interval=1, as_released=True), Context()
     turned = [torch.eye(4).double()[i] for i in (0, 0, 1, 2)]
     for i, key in enumerate(turned[:2]):
         context = policy.update(context, block(3, grid=(1, 1), keys=key[None], seed=i))
@@ -126,7 +126,7 @@ def test_a_promoted_frame_is_as_noisy_as_it_was_and_seen_at_once() -> None:
 
 
 def test_samples_do_not_share_their_decisions() -> None:
-    policy = SlowFast(3, 2, 6, interval=1, faithful=True)
+    policy = SlowFast(3, 2, 6, interval=1, as_released=True)
     together, alone = Context(), [Context(), Context()]
     for mine in passes(9):
         for step, own in enumerate(mine):
@@ -144,7 +144,7 @@ def test_a_rollout_with_it_streams_resumes_and_trains(
     checkpointing: bool, differentiable: bool
 ) -> None:
     network, cond = model(), conditioning(2, 24)
-    rollout = Rollout(SlowFast(3, 2, 6, interval=1, threshold=0.999, faithful=True), num_steps=2)
+    rollout = Rollout(SlowFast(3, 2, 6, interval=1, threshold=0.999, as_released=True), num_steps=2)
     eps = rollout.noise(network, 0, (0, 1))
     with torch.no_grad():
         whole = rollout(network, eps, cond, frames=24)

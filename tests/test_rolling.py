@@ -90,7 +90,7 @@ def blocks(stream: Any, count: int) -> Latents:
 
 
 def test_the_released_loop() -> None:
-    network, rollout, cond, eps = setting(Anchor(faithful=True), timesteps=TIMES)
+    network, rollout, cond, eps = setting(Anchor(as_released=True), timesteps=TIMES)
     with torch.no_grad():
         found = rollout(network, eps, cond, frames=36).past
         expected = peer(network, eps, cond, 12, 21)

@@ -41,4 +41,4 @@ def test_rows_and_columns_stay() -> None:
 
 def test_a_port_of_relative_positions_says_so() -> None:
     with pytest.raises(ValueError, match="got positions='absolute'"):
-        Sliding(faithful=True)
+        Sliding(as_released=True)

@@ -289,9 +289,9 @@ def draw_angles(count: int) -> Any:
 
 def test_settings_that_no_code_has_are_refused() -> None:
     with pytest.raises(ValueError, match="the released code has no store='pooled'"):
-        SlowFast(store="pooled", faithful=True)
+        SlowFast(store="pooled", as_released=True)
     with pytest.raises(ValueError, match="previous pass only, not kept"):
-        SlowFast(novelty="kept", faithful=True)
+        SlowFast(novelty="kept", as_released=True)
     with pytest.raises(ValueError, match=r"quantile=1.5 lie in \[0, 1\]"):
         SlowFast(quantile=1.5)
     with pytest.raises(ValueError, match="calibration=0"):

@@ -71,9 +71,9 @@ def test_flush_keeps_the_sink_and_the_last_frames(sink: int, window: int, recent
 @pytest.mark.parametrize(("sink", "size"), [(1, 6), (1, 12), (3, 12), (2, 9), (4, 12), (0, 6)])
 def test_infinity_rope_after_a_flush_as_coded(sink: int, size: int) -> None:
     """The cache becomes [first slot, last two]; queries stay at the end of a full window."""
-    policy = Sliding(sink, size - sink, "relative", faithful=True)
+    policy = Sliding(sink, size - sink, "relative", as_released=True)
     network, rollout, eps, state = begun(policy, 15)
-    state = Flush(faithful=True)(PromptChange(rollout, network, eps, NEW, state))
+    state = Flush(as_released=True)(PromptChange(rollout, network, eps, NEW, state))
     cache = [12 if sink == 0 else 0, 13, 14]
     for start in (15, 18, 21, 24):
         out = max(len(cache) + 3 - size, 0)
@@ -93,7 +93,7 @@ def test_the_coded_flush_differs_only_where_the_sink_is_not_one_frame() -> None:
         policy = Sliding(sink, 9, "relative")
         network, rollout, eps, state = begun(policy, 15)
         one, other = (
-            Flush(faithful=f)(PromptChange(rollout, network, eps, NEW, state))
+            Flush(as_released=f)(PromptChange(rollout, network, eps, NEW, state))
             for f in (False, True)
         )
         assert (one.context.frames == other.context.frames) == same
@@ -186,7 +186,7 @@ def test_longlive_recache_with_the_sink_kept(
         old = switch.flush(state, policy, 0).context
         at = 0 if positions == "relative" else None
         made = longlive(network, NEW, recent, start - count, old, at)
-        found = Recache(faithful=True)(PromptChange(rollout, network, eps, NEW, state)).context
+        found = Recache(as_released=True)(PromptChange(rollout, network, eps, NEW, state)).context
     kept = [*range(sink), *range(max(start - window + 3, sink), start)]
     assert list(found.frames) == kept
     for layer, was, (k, v) in zip(found.layers, old.layers, made, strict=True):
@@ -211,7 +211,9 @@ def test_longlive_recache_with_the_sink_recomputed(
     first = start - count
     with torch.no_grad():
         made = longlive(network, NEW, latents(2, start)[:, -count:], first, Context())
-        after = Recache("recompute", faithful=True)(PromptChange(rollout, network, eps, NEW, state))
+        after = Recache("recompute", as_released=True)(
+            PromptChange(rollout, network, eps, NEW, state)
+        )
     recent = range(max(start - window + 3, first + sink), start)
     assert after.context.frames == (*range(first, first + sink), *recent)
     tokens = [4 * (f - first) + i for f in after.context.frames for i in range(4)]
@@ -235,7 +237,7 @@ def test_recaching_under_the_same_prompt_changes_nothing(
     network, rollout, eps, state = begun(policy, 15, recent_frames=15, **options)
     same = Recache(sink)(PromptChange(rollout, network, eps, OLD, state))
     assert_same(same.context, state.context)
-    peers = Recache(sink, faithful=True)(PromptChange(rollout, network, eps, OLD, state))
+    peers = Recache(sink, as_released=True)(PromptChange(rollout, network, eps, OLD, state))
     assert (peers.context.layers[1].k - state.context.layers[1].k).abs().max() > 1e-3
     first, before = (each.context.layers[0].v[:, :4] for each in (peers, state))
     torch.testing.assert_close(first, before, **EXACT)
@@ -289,16 +291,16 @@ SWITCHES: dict[str, Switch] = {
     "flush": Flush(),
     "cut": Cut(),
     **{
-        f"{sink}, {'peers' if faithful else 'causal'}": Recache(sink, faithful=faithful)  # type: ignore[arg-type]
+        f"{sink}, {'peers' if as_released else 'causal'}": Recache(sink, as_released=as_released)  # type: ignore[arg-type]
         for sink in ("keep", "recompute")
-        for faithful in (False, True)
+        for as_released in (False, True)
     },
 }
 POLICIES: dict[str, Memory] = {
     **{file.stem: memory(file.stem) for file in MEMORIES},
-    "released": SlowFast(3, 4, 6, threshold=0.99, interval=1, faithful=True),
-    "participative as coded": Participative(4, 2, 4, 12, faithful=True),
-    "no sink as coded": Sliding(0, 6, "relative", faithful=True),
+    "released": SlowFast(3, 4, 6, threshold=0.99, interval=1, as_released=True),
+    "participative as coded": Participative(4, 2, 4, 12, as_released=True),
+    "no sink as coded": Sliding(0, 6, "relative", as_released=True),
     "pooled": SlowFast(3, 4, 6, store="pooled", quantile=0.5, interval=1),
 }
 

@@ -111,7 +111,9 @@ def test_what_only_a_set_has_a_value_of_has_one_for_each_training() -> None:
     cells = headline({"mine": made, "once": once}, 5.0, ["horizon"], []).cells
     assert cells["mine"]["horizon"].mean.value == 3.5
     assert cells["mine"]["horizon"].place == 1
-    lost = ContestantResults("lost", [{}], horizon(math.nan), jobs, {0: horizon(2.0), 1: horizon(math.nan)})
+    lost = ContestantResults(
+        "lost", [{}], horizon(math.nan), jobs, {0: horizon(2.0), 1: horizon(math.nan)}
+    )
     assert set(lost.per_unit(5.0, "horizon")) == {(0, WHOLE), (1, WHOLE)}
     never = ContestantResults("never", [{}], horizon(math.nan), jobs, {})
     assert set(never.per_unit(5.0, "horizon")) == set(made.units())

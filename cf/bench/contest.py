@@ -71,7 +71,9 @@ class BenchmarkResults:
         )
 
 
-def run_benchmark(settings: Settings, folder: Path, typed: Collection[str] = ()) -> BenchmarkResults:
+def run_benchmark(
+    settings: Settings, folder: Path, typed: Collection[str] = ()
+) -> BenchmarkResults:
     """Make and measure all videos that are not there yet, and put everything together.
 
     Attributes:
@@ -188,7 +190,9 @@ def judged(
     commits = {row["commit"] for one in made.values() for row in one.rows}
     if len(commits) > 1:
         notes.append(f"rows come from several commits: {', '.join(sorted(map(str, commits)))}")
-    return BenchmarkResults(settings, entered, jobs, made, headlines, names, unavailable, dict(seen), notes)
+    return BenchmarkResults(
+        settings, entered, jobs, made, headlines, names, unavailable, dict(seen), notes
+    )
 
 
 def _truth(settings: Settings, entered: list[Entry]) -> str | None:
@@ -209,7 +213,9 @@ def _original(entered: Sequence[Entry]) -> str | None:
     return next(found, None)
 
 
-def _copies(made: Mapping[str, ContestantResults], seconds: float, original: str | None) -> list[str]:
+def _copies(
+    made: Mapping[str, ContestantResults], seconds: float, original: str | None
+) -> list[str]:
     """Who has shown nothing but the truth's own frames so far, as whoever is spoilt later on."""
     frames = {
         name: {row["item"]: row["durations"][f"{seconds:g}"]["frames_sha256"] for row in one.rows}

@@ -18,7 +18,7 @@ from cf.bench.contestants.base import Contestant, Piece
 from cf.bench.cost import Stopwatch
 from cf.bench.measures import Panel, States, build_metrics
 from cf.bench.store import ROW, SHEET, STATES, VIDEO, Store
-from cf.bench.tasks.base import SLACK, Task, Sample, Request, VideoSpec
+from cf.bench.tasks.base import SLACK, Request, Sample, Task, VideoSpec
 from cf.files.atomic import disk_is_full
 from cf.files.pickled import load_tensors
 from cf.metrics.measurement import digest
@@ -159,7 +159,9 @@ def record_failure(job: Job, store: Store, reason: str, provenance: Mapping[str,
         _write(folder, making, "failed", reason, {"prefix_valid": None, "cost": {}, **provenance})
 
 
-def _write(folder: Path, making: VideoInProgress, status: str, reason: str, told: Mapping[str, Any]) -> None:
+def _write(
+    folder: Path, making: VideoInProgress, status: str, reason: str, told: Mapping[str, Any]
+) -> None:
     job, fps = making.job, making.job.terms.fps
     row = {
         "contestant": job.contestant,

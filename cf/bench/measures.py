@@ -10,7 +10,7 @@ from torch import Tensor
 from torchmetrics.utilities import dim_zero_cat
 
 from cf.bench.contestants.base import Piece
-from cf.bench.tasks.base import Sample, Known
+from cf.bench.tasks.base import Known, Sample
 from cf.evaluation.panel import metrics_of
 from cf.metrics.base import VideoMetric, groups
 from cf.metrics.scored import Fault

@@ -157,7 +157,10 @@ def headline(
 
 
 def _passing(
-    one: ContestantResults, made: Mapping[str, ContestantResults], seconds: float, gates: Sequence[Gate]
+    one: ContestantResults,
+    made: Mapping[str, ContestantResults],
+    seconds: float,
+    gates: Sequence[Gate],
 ) -> tuple[set[Unit], dict[str, int], dict[str, int]]:
     """What fails no gate, and of each gate how many fail it and of how many it was not measured."""
     kept, removed, unmeasured = set(one.units()), {}, {}

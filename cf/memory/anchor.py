@@ -21,17 +21,17 @@ class Anchor(SinkWindow):
 
     Attributes:
         sink_frames, window_frames: frames attended, the coming ones among the window's.
-        faithful: as released, where a finished block that is read into the context sees the last
+        as_released: the code, where a finished block that is read into the context sees the last
             `max_frames` frames where they were, so that it loses the anchor as soon as more than
             these are held. The anchor is there for every read of the paper, and so by default.
     """
 
     window_frames: int = 18
-    faithful: bool = False
+    as_released: bool = False
 
     def keep(self, frames: Int[Tensor, " f"], stop: int) -> Bool[Tensor, " f"]:
         """Anchor and window; as released also what a commit sees in the anchor's stead."""
-        recent = self.max_frames if self.faithful else self.window_frames
+        recent = self.max_frames if self.as_released else self.window_frames
         return (frames < self.sink_frames) | (frames >= stop - recent)
 
     def read(self, context: Context, query: Query) -> Past:
@@ -39,7 +39,7 @@ class Anchor(SinkWindow):
         if not context.layers:
             return Past()
         stop = context.start + query.frames
-        commit = self.faithful and query.phase == "commit"
+        commit = self.as_released and query.phase == "commit"
         oldest = stop - (self.max_frames if commit else self.window_frames)
         sink = -1 if commit else context.first + self.sink_frames
         kept = [i for i, f in enumerate(context.frames) if f < sink or f >= oldest]
@@ -50,4 +50,4 @@ class Anchor(SinkWindow):
 
     def read_key(self, query: Query) -> Hashable:
         """As released, a commit reads otherwise."""
-        return self.faithful and query.phase == "commit"
+        return self.as_released and query.phase == "commit"

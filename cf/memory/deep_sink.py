@@ -22,14 +22,14 @@ class DeepSink(SinkWindow):
     Attributes:
         sink_frames, window_frames: frames attended, the coming block among the window's (paper: 10
             to 14 of 21 are sink).
-        faithful: as released, where the sink is moved as if the coming block were not there, so
+        as_released: the code, where the sink is moved as if the coming block were not there, so
             that a hole of one block remains between sink and window. The text wants none, and
             that is the default.
     """
 
     sink_frames: int = 10
     window_frames: int = 11
-    faithful: bool = False
+    as_released: bool = False
 
     def read(self, context: Context, query: Query) -> Past:
         """The sink at 0, the window after it."""
@@ -39,7 +39,7 @@ class DeepSink(SinkWindow):
         tokens = context.tokens_per_frame
         frames = past.layers[0].k.shape[1] // tokens
         layers, hole = side_by_side(past.layers, frames, tokens), 0
-        if self.faithful and frames < context.start - context.first:
+        if self.as_released and frames < context.start - context.first:
             # The sink first moves in the block after the one in which the window overflows.
             overflow = self.max_frames // query.frames * query.frames
             hole = overflow + query.frames - self.max_frames

@@ -29,7 +29,7 @@ class EmaSink(SinkWindow):
         sink_frames, window_frames: frames attended, the coming block among the window's.
         decay: what a sink frame keeps of itself when a frame is averaged into it. The released
             code has .999, with which its results were made; the text says about .99.
-        faithful: as released, where frames are averaged in only if as many leave at once as the
+        as_released: the code, where frames are averaged in only if as many leave at once as the
             sink holds, and otherwise overwrite its first frames. By default the frame with index
             j is averaged into sink frame j modulo `sink_frames`, which is the same where blocks
             are as long as the sink; and in half precision the average does not lose its steps.
@@ -37,7 +37,7 @@ class EmaSink(SinkWindow):
 
     window_frames: int = 6
     decay: float = 0.999
-    faithful: bool = False
+    as_released: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -81,9 +81,9 @@ class EmaSink(SinkWindow):
         """(sink frame, place of what comes into it, its weight), oldest first."""
         if not self.sink_frames:
             return []
-        if self.faithful and len(frames) != self.sink_frames:
+        if self.as_released and len(frames) != self.sink_frames:
             return [(slot, place, 1.0) for slot, place in enumerate(places[: self.sink_frames])]
-        slots = range(len(frames)) if self.faithful else [f % self.sink_frames for f in frames]
+        slots = range(len(frames)) if self.as_released else [f % self.sink_frames for f in frames]
         return [(slot, place, 1 - self.decay) for slot, place in zip(slots, places, strict=True)]
 
     def _merge(
@@ -97,7 +97,7 @@ class EmaSink(SinkWindow):
         fields, exact = [], []
         for i, x in enumerate((layer.k, layer.v)):
             sink_tokens = self.sink_frames * tokens
-            wide = x.dtype if self.faithful else torch.promote_types(x.dtype, torch.float32)
+            wide = x.dtype if self.as_released else torch.promote_types(x.dtype, torch.float32)
             sink = before[i] if before else x[:, :sink_tokens].to(wide)
             frames = list(sink.split(tokens, 1))
             for slot, place, weight in merges:

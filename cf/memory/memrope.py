@@ -42,7 +42,7 @@ class MemRope(Memory):
         average: over the whole of each "frame", so that all tokens of an average are the same, as
             the method is released; or per "position", as in its adaptive variant, which keeps
             rows and columns apart.
-        faithful: as released, where the averages overwrite the first two frames after the sink,
+        as_released: the code, where the averages overwrite the first two frames after the sink,
             which thus are lost, and half precision rounds small steps away. By default an average
             begins with all that has left.
     """
@@ -52,7 +52,7 @@ class MemRope(Memory):
     slow: float = 0.01
     fast: float = 0.1
     average: Literal["frame", "position"] = "frame"
-    faithful: bool = False
+    as_released: bool = False
 
     def __post_init__(self) -> None:
         check_least(0, sink_frames=self.sink_frames)
@@ -143,11 +143,11 @@ class MemRope(Memory):
         self, averages: LayerKV, gone: LayerKV, before: Sequence[Tensor], tokens: int, first: bool
     ) -> tuple[LayerKV, Sequence[Tensor]]:
         """The averages after these frames have gone, and what they go on from."""
-        if first and self.faithful:
+        if first and self.as_released:
             gone = pick(gone, slice(_AVERAGES * tokens, None))
         fields, exact = [], []
         for i, x in enumerate((gone.k, gone.v)):
-            wide = x.dtype if self.faithful else torch.promote_types(x.dtype, torch.float32)
+            wide = x.dtype if self.as_released else torch.promote_types(x.dtype, torch.float32)
             new = self._mean(x.to(wide), tokens)
             if first:
                 both = torch.cat((new, new), 1)

@@ -42,7 +42,7 @@ class Participative(Memory):
         top_frames: how many frames' worth of tokens are kept of those between.
         capacity_frames: frames attended at most; compression leaves sink + top + recent.
         max_reuse: how often a token may be kept; 0: as often as it scores.
-        faithful: as released, which scores in the first denoising pass of the coming block, whose
+        as_released: the code, which scores in the first denoising pass of the coming block, whose
             queries are of noise; keeps the chosen tokens at the times they came from, and the sink
             a block further away than adjoining. By default finished blocks ask, as their keys are
             what is kept, and all that is read lies side by side, as the text wants it.
@@ -54,7 +54,7 @@ class Participative(Memory):
     recent_frames: int = 4
     capacity_frames: int = 21
     max_reuse: int = 7
-    faithful: bool = False
+    as_released: bool = False
 
     def __post_init__(self) -> None:
         check_least(0, sink_frames=self.sink_frames, max_reuse=self.max_reuse)
@@ -87,7 +87,7 @@ class Participative(Memory):
         _checked(block)
         frames = (*context.frames, *range(context.start, context.start + block.frames))
         held = self._frames(intact(context)) + block.frames
-        full = not self.faithful and held + block.frames > self.capacity_frames
+        full = not self.as_released and held + block.frames > self.capacity_frames
         state: list[Tensor] = []
 
         def folded(i: int, past: LayerKV, new: LayerKV) -> LayerKV:
@@ -117,11 +117,11 @@ class Participative(Memory):
     @property
     def remembers_noisy(self) -> bool:
         """As released, it does."""
-        return self.faithful
+        return self.as_released
 
     def noisy(self, context: Context, block: Block) -> Context:
         """As released, compress in the first pass of a block, and ask with every pass."""
-        if not self.faithful:
+        if not self.as_released:
             return context
         _checked(block)
         full = self._frames(context) + block.frames > self.capacity_frames
@@ -145,7 +145,7 @@ class Participative(Memory):
             return Past()
         tokens, frames = context.tokens_per_frame, self._frames(context)
         drop = max(frames + query.frames - self.capacity_frames, 0)
-        if self.faithful:
+        if self.as_released:
             start = float(context.start)
             if drop:
                 return Past(start=start, live=self._live(context, query))
@@ -196,7 +196,7 @@ class Participative(Memory):
     def _window(self, context: Context, block: Block, i: int) -> Tensor:
         """The queries of the recent frames; as released those of every pass, and after RoPE."""
         new = block.queries[i].detach()
-        if self.faithful:
+        if self.as_released:
             shift = block.layers[i].ids.new_tensor((context.start, 0, 0))
             new = _turn(block.rotate, new, block.layers[i].ids + shift)
         before = [context.state[2 * i]] if context.state else []

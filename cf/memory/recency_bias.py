@@ -49,7 +49,7 @@ class RecencyBias(Wrapper):
         if past.live is not None:
             raise ValueError(
                 "recency_bias cannot bias a memory whose reads depend on the keys of each pass "
-                "(faithful ports of peers' code do); set its faithful option to false"
+                "(ports of peers' code do); set its as_released option to false"
             )
         if gamma is None or not past.layers:
             return past

@@ -20,20 +20,20 @@ class Sliding(SinkWindow):
     Attributes:
         positions: "absolute" leaves frames where they were, so that the gap between sink and
             window grows with the video; "relative" counts the attended frames 0, 1, 2, ...
-        faithful: relative positions as Infinity-RoPE codes them. Its queries stand at the end of a
+        as_released: positions as Infinity-RoPE codes them. Its queries stand at the end of a
             full window even while the window has room (after a flush, or where blocks do not
             divide it), away from their own keys; and without a sink the first frame of a full
             window is not rotated at all. Where its own sizes are used, nothing differs.
     """
 
     positions: Literal["absolute", "relative"] = "absolute"
-    faithful: bool = False
+    as_released: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_positions(self.positions)
-        if self.faithful and self.positions == "absolute":
-            raise ValueError("faithful is about relative positions; got positions='absolute'")
+        if self.as_released and self.positions == "absolute":
+            raise ValueError("as_released is about relative positions; got positions='absolute'")
 
     def as_mask(self) -> tuple[int, int] | None:
         """Window and sink, where frames stay where they were."""
@@ -42,7 +42,7 @@ class Sliding(SinkWindow):
     def read(self, context: Context, query: Query) -> Past:
         """Sink and window, as far as the coming block leaves room."""
         past = super().read(context, query)
-        if not self.faithful or not past.layers:
+        if not self.as_released or not past.layers:
             return past
         full = self.max_frames - query.frames
         start = context.start if context.start < self.max_frames else full

@@ -20,10 +20,10 @@ from cf.memory.base import (
     validity,
 )
 from cf.memory.checks import check_least
-from cf.memory.entries import padded, pooled, with_entry
-from cf.memory.likeness import Judge, likeness
-from cf.memory.regions import Parts, Plan, close_up, take_apart, times_of
+from cf.memory.layout import Parts, Plan, close_up, take_apart, times_of
+from cf.memory.novelty import Judge, likeness
 from cf.memory.released import Released
+from cf.memory.slots import padded, pooled, with_entry
 from cf.types import Block, Context, LayerKV, Past
 
 _CHOICES = {
@@ -46,7 +46,7 @@ class SlowFast(Memory):
     lies as [sink | slow | fast]. Slow memory fills from its end; samples decide for themselves,
     and what a sample has not filled is masked. Text, figure 3 and code differ: the text's rule is
     the default, since the results are reported for it; the figure's is promote "alike" and evict
-    "newest"; the code's is `faithful`.
+    "newest"; the code's is `as_released`.
 
     Attributes:
         sink_frames, slow_frames, fast_frames: latent frames attended, the coming block among the
@@ -67,7 +67,7 @@ class SlowFast(Memory):
         interval: every how many blocks one is considered (paper: 2).
         per_layer: let every layer decide for itself, or all by their common similarity.
         bounded: place what is read within 0 ... max_frames - 1; else frames stay where they were.
-        faithful: the released rule, see `Released`; takes the settings that the code has, where
+        as_released: the released rule, see `Released`; takes the settings that the code has, where
             `interval` counts for uniform sampling only.
     """
 
@@ -86,7 +86,7 @@ class SlowFast(Memory):
     interval: int = 2
     per_layer: bool = True
     bounded: bool = True
-    faithful: bool = False
+    as_released: bool = False
 
     def __post_init__(self) -> None:
         for name, allowed in _CHOICES.items():
@@ -99,14 +99,14 @@ class SlowFast(Memory):
                 f"calibration={self.calibration} must be at least 1 and "
                 f"quantile={self.quantile} lie in [0, 1]"
             )
-        if self.faithful:
-            self._check_faithful()
+        if self.as_released:
+            self._check_as_released()
 
-    def _check_faithful(self) -> None:
+    def _check_as_released(self) -> None:
         has = {name: getattr(self, name) for name in _RELEASED}
         plain = SlowFast(**has)
         for name in vars(self):
-            if name not in (*_RELEASED, "faithful", "novelty") and (
+            if name not in (*_RELEASED, "as_released", "novelty") and (
                 getattr(self, name) != getattr(plain, name)
             ):
                 raise ValueError(f"the released code has no {name}={getattr(self, name)!r}")
@@ -138,7 +138,7 @@ class SlowFast(Memory):
 
     def update(self, context: Context, block: Block) -> Context:
         """Fill the sink, shift the fast memory, keep what is novel of the candidate."""
-        if self.faithful:
+        if self.as_released:
             return self._released.update(context, block)
         plan = self._plan(intact(context), block)
         novel, state = self._judge(context, block, plan)
@@ -154,15 +154,15 @@ class SlowFast(Memory):
     @property
     def remembers_noisy(self) -> bool:
         """As released, it does."""
-        return self.faithful
+        return self.as_released
 
     def noisy(self, context: Context, block: Block) -> Context:
         """As released, every pass may promote."""
-        return self._released.noisy(context, block) if self.faithful else context
+        return self._released.noisy(context, block) if self.as_released else context
 
     def read(self, context: Context, query: Query) -> Past:
         """All of it, less the fast frames for which a longer block leaves no room."""
-        if self.faithful:
+        if self.as_released:
             return self._released.read(context, query)
         if not intact(context).layers:
             return Past(start=0.0 if self.bounded else float(context.start))
@@ -187,7 +187,7 @@ class SlowFast(Memory):
         sink = self._sink(intact(context))
         flushed = ends(context, sink, min(recent_frames, len(context.frames) - sink))
         layers = [layer._replace(valid=None) for layer in flushed.layers]
-        state = () if self.faithful else flushed.state
+        state = () if self.as_released else flushed.state
         return replace(flushed, layers=collect(iter(layers)), state=state)
 
     def _sink(self, context: Context) -> int:

@@ -37,11 +37,11 @@ from .quality.quality_drift import QualityDrift as QualityDrift
 from .recall.attribute_recall import AttributeRecall as AttributeRecall
 from .recall.colour_recall import ColourRecall as ColourRecall
 from .recall.identity import IdentityPersistence as IdentityPersistence
-from .recall.mirror import MirrorConsistency as MirrorConsistency
 from .recall.needle import NeedleInVideo as NeedleInVideo
 from .recall.novel_content import CellQualityDrift as CellQualityDrift
 from .recall.novel_content import NovelEntropy as NovelEntropy
 from .recall.novel_content import NovelQuality as NovelQuality
+from .recall.out_and_back import MirrorConsistency as MirrorConsistency
 from .recall.recall import CrossRoomMatch as CrossRoomMatch
 from .recall.recall import SelfRevisit as SelfRevisit
 from .recall.recall import TriggerGate as TriggerGate

@@ -11,8 +11,8 @@ from torch.optim.lr_scheduler import LambdaLR
 from cf.models.base import Backbone
 from cf.models.codec import Codec
 from cf.models.text import TextEncoder
-from cf.modules.average import WeightAverage
-from cf.modules.guard import Guard
+from cf.modules.divergence_guard import Guard
+from cf.modules.ema import WeightAverage
 from cf.modules.optim import warmup_cooldown
 from cf.rollout.blockwise import Rollout
 from cf.types import Conditioning, Latents

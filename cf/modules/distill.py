@@ -13,9 +13,9 @@ from cf.models.base import Backbone
 from cf.models.codec import Codec
 from cf.models.text import TextEncoder
 from cf.modules.base import VideoModule
-from cf.modules.guard import Guard
-from cf.modules.length import Length
-from cf.modules.notes import Notes
+from cf.modules.divergence_guard import Guard
+from cf.modules.rollout_length import Length
+from cf.modules.running_means import Notes
 from cf.modules.turns import Turn, listed
 from cf.modules.windows import Batch, Windows
 from cf.objectives.base import Networks, Objective, Window

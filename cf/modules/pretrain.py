@@ -11,7 +11,7 @@ from cf.models.base import Backbone
 from cf.models.codec import Codec
 from cf.models.text import TextEncoder
 from cf.modules.base import VideoModule
-from cf.modules.guard import Guard
+from cf.modules.divergence_guard import Guard
 from cf.objectives.base import Objective
 from cf.objectives.forcing import ForcingLoss
 from cf.objectives.plan import Plan

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cf.memory.base import validity
 from cf.models.base import Backbone
-from cf.modules.length import Length, drawn
+from cf.modules.rollout_length import Length, drawn
 from cf.objectives.base import Window
 from cf.rollout.blockwise import START, Rollout, RolloutState
 from cf.types import Conditioning, Latents

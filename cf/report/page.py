@@ -147,7 +147,9 @@ def _players(
             yield {"name": item.key, "videos": videos, "text": text}
 
 
-def _curves(contest: BenchmarkResults, look: Mapping[str, Look], given: float) -> Iterator[dict[str, Any]]:
+def _curves(
+    contest: BenchmarkResults, look: Mapping[str, Look], given: float
+) -> Iterator[dict[str, Any]]:
     table = per_window(contest.made)
     first = _last(contest).metrics
     names = [*first, *(name for name in dict.fromkeys(table["metric"]) if name not in first)]
@@ -191,7 +193,9 @@ def _pareto(contest: BenchmarkResults, look: Mapping[str, Look]) -> dict[str, An
     return {"pareto": drawn, "pareto_reason": ""}
 
 
-def _worst(contest: BenchmarkResults, store: Store, look: Mapping[str, Look], link: Link) -> dict[str, Any]:
+def _worst(
+    contest: BenchmarkResults, store: Store, look: Mapping[str, Look], link: Link
+) -> dict[str, Any]:
     last = _last(contest)
     metric = next((name for name, better in last.metrics.items() if better is not None), None)
     if metric is None:

@@ -59,13 +59,13 @@ class Flush(Switch):
     https://arxiv.org/abs/2511.20649; its code keeps 2 frames besides its sink.
 
     Attributes:
-        faithful: as coded, which moves the last frames up to the first one that is held, whatever
-            the size of the sink is; the sink then is what stands in its slots. The same where the
-            sink is one frame, as in its settings.
+        as_released: the code, which moves the last frames up to the first one that is held,
+            whatever the size of the sink is; the sink then is what stands in its slots. The same
+            where the sink is one frame, as in its settings.
     """
 
     recent_frames: int = 2
-    faithful: bool = False
+    as_released: bool = False
 
     def __post_init__(self) -> None:
         if self.recent_frames < 0:
@@ -74,7 +74,7 @@ class Flush(Switch):
     def __call__(self, change: PromptChange) -> RolloutState:
         """The state with a smaller context."""
         state, memory = change.state, change.rollout.memory
-        if not self.faithful:
+        if not self.as_released:
             return flush(state, memory, self.recent_frames)
         context = state.context
         whole = len(context.frames) * context.tokens_per_frame
@@ -119,14 +119,14 @@ class Recache(Switch):
             everything, so that the first of the recomputed frames are the sink from now on.
         frames: how many are recomputed, the kept sink counted as if they were among them; None:
             as many as the memory attends, or all that are held if it has no bound.
-        faithful: in one pass in which the frames see one another both ways, as the released code
+        as_released: in one pass in which the frames see one another both ways, as the released code
             does by mistake: its causal mask is ignored where there is a cache. By default block
             by block, as the frames were made.
     """
 
     sink: Literal["keep", "recompute"] = "keep"
     frames: int | None = None
-    faithful: bool = False
+    as_released: bool = False
 
     def __post_init__(self) -> None:
         if self.sink not in ("keep", "recompute"):
@@ -142,7 +142,7 @@ class Recache(Switch):
         context, latents = self._from(rollout.memory, state)
         if latents.shape[1] == 0:
             return replace(state, context=context)
-        if self.faithful:
+        if self.as_released:
             made = _at_once(change, context, latents)
         else:
             begun = RolloutState(context)

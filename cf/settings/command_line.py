@@ -23,10 +23,11 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from cf.files.atomic import check_writable
 from cf.files.output_folder import remove_empty_logs, stoppable, tidy
 from cf.paths import CONFIG_DIR
-from cf.settings.build import to_settings, exit_on_user_error
+from cf.settings.build import exit_on_user_error, to_settings
 from cf.settings.checks import checked, misplaced, unknown
 from cf.settings.literal import literal, quoted
 from cf.settings.options import flat_objective, named_options, refuse_unheard
+from cf.settings.renamed import current_argument
 from cf.settings.schema import COMMANDS
 from cf.system.signals import passed_on
 
@@ -82,7 +83,7 @@ def prepared(arguments: Sequence[str], name: str, folder: str = CONFIG_DIR) -> l
         arguments = [*arguments, f"hydra.searchpath=[{quoted(f'file://{CONFIG_DIR}')}]"]
     given = _parsed(arguments)
     flags = _without(arguments, given.overrides)
-    settings = [literal(one, given.multirun) for one in given.overrides]
+    settings = [literal(_current(one), given.multirun) for one in given.overrides]
     if given.config_dir is not None:
         given.config_dir = os.path.expanduser(given.config_dir)
         flags = [os.path.expanduser(one) if one.startswith("~") else one for one in flags]
@@ -91,6 +92,14 @@ def prepared(arguments: Sequence[str], name: str, folder: str = CONFIG_DIR) -> l
     if not (given.help or given.hydra_help or given.shell_completion or given.info):
         settings = _check(given, settings, name, folder)
     return [*flags, *settings]
+
+
+def _current(setting: str) -> str:
+    """The setting with today's name; an older one is told."""
+    now, said = current_argument(setting)
+    if said:
+        sys.stderr.write(f"{said}\n")
+    return now
 
 
 def _parsed(arguments: Sequence[str]) -> argparse.Namespace:

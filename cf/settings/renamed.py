@@ -71,6 +71,8 @@ FIRST_HOMES = {
     "cf.rollout.Rolling": "cf.rolling",
     "cf.rollout.Switch": "cf.switch",
     "cf.runs.stages.Stages": "cf.stages",
+    "cf.modules.divergence_guard.Guard": "cf.modules.guard",
+    "cf.modules.rollout_length.Length": "cf.modules.length",
 }
 """Each class that has moved, by its name today: the module that it was first published in."""
 
@@ -78,24 +80,39 @@ _FIRST = {name: f"{home}.{name.rpartition('.')[2]}" for name, home in FIRST_HOME
 _CURRENT = {first: name for name, first in _FIRST.items()}
 
 
+FIRST_SETTINGS = {"as_released": "faithful"}
+"""Settings of memories and switches that were renamed: today's name and the first one."""
+
+
 def with_current_names(settings: Any) -> Any:
-    """The same settings; each `_target_` has the name that its class has today."""
-    return _renamed(settings, _CURRENT)
+    """The same settings; classes and what is set of them have the names of today."""
+    return _renamed(settings, _CURRENT, {first: now for now, first in FIRST_SETTINGS.items()})
 
 
 def with_first_names(settings: Any) -> Any:
     """The same settings with first names: what is compared by hash stays equal after a move."""
-    return _renamed(settings, _FIRST)
+    return _renamed(settings, _FIRST, FIRST_SETTINGS)
 
 
-def _renamed(settings: Any, names: dict[str, str]) -> Any:
-    if isinstance(settings, dict):
-        return {
-            name: names.get(value, value)
-            if name == "_target_" and isinstance(value, str)
-            else _renamed(value, names)
-            for name, value in settings.items()
-        }
+def current_argument(argument: str) -> tuple[str, str]:
+    """`name=value` with today's name, and what is to be said if it had another; else empty."""
+    name, equals, value = argument.partition("=")
+    above, dot, last = name.rpartition(".")
+    for now, first in FIRST_SETTINGS.items():
+        if last == first and dot and equals:
+            said = f"{name} is called {above}.{now} today; the old name goes with the next version"
+            return f"{above}.{now}={value}", said
+    return argument, ""
+
+
+def _renamed(settings: Any, classes: dict[str, str], keys: dict[str, str]) -> Any:
     if isinstance(settings, list | tuple):
-        return [_renamed(value, names) for value in settings]
-    return settings
+        return [_renamed(value, classes, keys) for value in settings]
+    if not isinstance(settings, dict):
+        return settings
+    return {
+        keys.get(name, name): classes.get(value, value)
+        if name == "_target_" and isinstance(value, str)
+        else _renamed(value, classes, keys)
+        for name, value in settings.items()
+    }

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from cf.bench.tasks.base import Sample, Request, VideoSpec
+    from cf.bench.tasks.base import Request, Sample, VideoSpec
 
 Piece = Float[Tensor, "t 3 h w"]
 """Neighbouring frames in [0, 1]."""

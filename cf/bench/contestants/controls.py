@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 import torch
 
 from cf.bench.contestants.base import Contestant, Piece, asked_terms
-from cf.bench.tasks.base import Sample, Request, VideoSpec
+from cf.bench.tasks.base import Request, Sample, VideoSpec
 from cf.seeding import seeded
 from cf.settings.build import Settings, build
 from cf.system.opencv import cv2

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from cf.bench.contestants.base import Contestant, Piece
 from cf.bench.contestants.matching import Match, described, match, stems, told
-from cf.bench.tasks.base import Sample, Request, VideoSpec
+from cf.bench.tasks.base import Request, Sample, VideoSpec
 from cf.files.atomic import replacing
 from cf.files.naming import composed, cut, folded, name_by, name_pattern
 from cf.files.tables import safe

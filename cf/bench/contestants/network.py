@@ -88,7 +88,9 @@ class Network(Contestant):
         rollout = self.rollout or config.get("rollout") or {}
         blocks, stride = self._block(rollout)
         memory = build(self._memory(rollout), "memory")
-        return VideoSpec(float(fps), (size[0], size[1]), blocks and blocks * stride, memory.max_frames)
+        return VideoSpec(
+            float(fps), (size[0], size[1]), blocks and blocks * stride, memory.max_frames
+        )
 
     def first_block(self, at: int) -> int:
         """See `Contestant`."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from cf.bench.tasks.base import Task, Sample, VideoSpec
+from cf.bench.tasks.base import Sample, Task, VideoSpec
 from cf.data.script import Script, script_of, text_from
 from cf.files.naming import composed, cut, folded, slug
 from cf.files.text import json_lines_of, json_of, lines_of, table_of, yaml_of

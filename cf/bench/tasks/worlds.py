@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from cf.bench.tasks.base import Task, Sample, Known, VideoSpec
+from cf.bench.tasks.base import Known, Sample, Task, VideoSpec
 from cf.data.world.base import Film
 from cf.data.world.known import known
 from cf.data.world.module import WorldData

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from cf.metrics import moments
+from cf.metrics import at_times as moments
 from cf.metrics.base import VideoMetric
 from cf.metrics.extractors.base import Extractor
 from cf.metrics.features import FrameFeatures

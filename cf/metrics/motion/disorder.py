@@ -110,7 +110,9 @@ class Disorder(VideoMetric):
 
     def _read(self, one: Scored) -> VideoReading:
         if not len(one.sums):
-            return VideoReading(reason="it has fewer than three frames at the rate that is looked at")
+            return VideoReading(
+                reason="it has fewer than three frames at the rate that is looked at"
+            )
         single, double = (one.sums / one.count[:, None]).unbind(1)
         ratio = (single / double.clamp(min=self.floor)).clamp(max=MOST)
         changing = torch.maximum(single, double) >= self.floor

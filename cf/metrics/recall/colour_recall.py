@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cf.metrics.base import VideoMetric
 from cf.metrics.measurement import Measurement, Seen
-from cf.metrics.recall.hiding import LAGS, areas, averaged, hidden_again, seconds
+from cf.metrics.recall.occlusion import LAGS, areas, averaged, hidden_again, seconds
 from cf.metrics.result import Result
 from cf.metrics.scored import Scored
 from cf.system.opencv import cv2

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from cf.metrics.recall.cells import CellWorld
-from cf.metrics.recall.horizon import ENOUGH_PROBES, Horizon, recall_horizon
+from cf.metrics.recall.l50 import ENOUGH_PROBES, Horizon, recall_horizon
 from cf.metrics.recall.recall import LAGS, LagMetric
 from cf.metrics.result import Result
 from cf.metrics.scored import Scored

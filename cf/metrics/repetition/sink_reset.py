@@ -47,7 +47,9 @@ class SinkReset(VideoMetric):
         bits = bits_of(one.sums)
         anchor = bits[one.seconds < ANCHOR]
         if len(bits) <= len(anchor):
-            return VideoReading(reason=f"it is {one.duration:.3g} seconds long, {ANCHOR:g} is needed")
+            return VideoReading(
+                reason=f"it is {one.duration:.3g} seconds long, {ANCHOR:g} is needed"
+            )
         step = (bits[1:] != bits[:-1]).sum(1)
         back = distances(anchor, bits[1:]).amin(0) <= LANDING
         resets = int(((step >= STEP) & back & (one.seconds[1:] >= ANCHOR)).sum())

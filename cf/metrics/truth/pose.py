@@ -122,7 +122,9 @@ class PoseObedience(VideoMetric):
         rows = one.sums[one.sums[:, _ASKED] > 0]
         room = float(rows[:, _ROOM].sum())
         if not room > 1e-9:
-            return VideoReading(reason="no view that was given is shown, or all headings look the same")
+            return VideoReading(
+                reason="no view that was given is shown, or all headings look the same"
+            )
         above = rows[:, _PLAIN] * (rows[:, _RIGHT] - rows[:, _CHANCE])
         off, step = rows[:, _DEGREES], 360 / self.headings
         near = (off < 1.5 * step) & (rows[:, _PLAIN] > 0)

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 from live_bytes import LiveBytes
-from subject import _processor, _rss
+from stream_timer import _processor, _rss
 from table import Row
 from torch import Tensor
 
