@@ -20,7 +20,8 @@ from cf.memory.full import Full
 from cf.memory.sliding import Sliding
 from cf.models.base import NOTHING, Backbone
 from cf.objectives.forcing import ForcingLoss
-from cf.rollout.blockwise import START, Rollout, RolloutState
+from cf.rollout.blockwise import Rollout
+from cf.rollout.state import START, RolloutState
 from cf.settings.build import Settings, build
 from cf.types import Block, Context
 

@@ -10,8 +10,9 @@ from cf.memory.base import Memory
 from cf.memory.full import Full
 from cf.memory.sliding import Sliding
 from cf.models.base import Backbone
-from cf.rollout.blockwise import Rollout, RolloutState
+from cf.rollout.blockwise import Rollout
 from cf.rollout.influence import InfluenceHorizon, older_cut
+from cf.rollout.state import RolloutState
 from cf.schedule import FlowSchedule
 
 NETWORK = model()

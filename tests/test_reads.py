@@ -18,7 +18,8 @@ from cf.memory.quantised import Quantised
 from cf.memory.sliding import Sliding
 from cf.memory.slow_fast import SlowFast
 from cf.models.attention import attend
-from cf.rollout.blockwise import Rollout, RolloutState
+from cf.rollout.blockwise import Rollout
+from cf.rollout.state import RolloutState
 from cf.types import Block, Context, LayerKV, Past
 
 aten = torch.ops.aten

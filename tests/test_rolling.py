@@ -14,8 +14,8 @@ from cf.memory.full import Full
 from cf.memory.sliding import Sliding
 from cf.models.base import Prepared
 from cf.models.transformer import VideoTransformer
-from cf.rollout.blockwise import Noise, RolloutState
 from cf.rollout.rolling import Rolling
+from cf.rollout.state import Noise, RolloutState
 from cf.types import Conditioning, Latents, LayerKV, Past
 
 EXACT: dict[str, Any] = {"atol": 1e-9, "rtol": 0}

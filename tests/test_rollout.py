@@ -19,7 +19,8 @@ from cf.memory.full import Full
 from cf.memory.sliding import Sliding
 from cf.memory.slow_fast import SlowFast
 from cf.models.transformer import VideoTransformer
-from cf.rollout.blockwise import START, Noise, Rollout, RolloutState
+from cf.rollout.blockwise import Rollout
+from cf.rollout.state import START, Noise, RolloutState
 from cf.seeding import SeededNoise
 from cf.types import Conditioning, Context, Latents, LayerKV, Past
 

@@ -21,7 +21,8 @@ from cf.models.codec import PixelCodec
 from cf.models.rope import rotate
 from cf.models.transformer import VideoTransformer
 from cf.rollout import switch
-from cf.rollout.blockwise import Rollout, RolloutState
+from cf.rollout.blockwise import Rollout
+from cf.rollout.state import RolloutState
 from cf.rollout.switch import Cut, Flush, Keep, PromptChange, Recache, Switch
 from cf.types import Conditioning, Context
 

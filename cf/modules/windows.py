@@ -12,7 +12,8 @@ from cf.memory.base import validity
 from cf.models.base import Backbone
 from cf.modules.rollout_length import Length, drawn
 from cf.objectives.base import Window
-from cf.rollout.blockwise import START, Rollout, RolloutState
+from cf.rollout.blockwise import Rollout
+from cf.rollout.state import START, RolloutState
 from cf.types import Conditioning, Latents
 
 

@@ -10,7 +10,8 @@ from torch import Tensor
 from cf.memory.base import Memory
 from cf.models.base import Backbone
 from cf.models.masks import TeacherForcing
-from cf.rollout.blockwise import START, Rollout
+from cf.rollout.blockwise import Rollout
+from cf.rollout.state import START
 from cf.types import Conditioning, Latents, Times
 
 Clean = Float[Tensor, "b known c h w"]

@@ -1,6 +1,6 @@
 from .blockwise import Rollout as Rollout
-from .blockwise import RolloutState as RolloutState
 from .rolling import Rolling as Rolling
+from .state import RolloutState as RolloutState
 from .switch import Cut as Cut
 from .switch import Flush as Flush
 from .switch import Keep as Keep

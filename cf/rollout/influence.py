@@ -10,7 +10,8 @@ from torch import Tensor
 
 from cf.memory.base import ends, fork, intact
 from cf.models.base import Backbone
-from cf.rollout.blockwise import Noise, Rollout, RolloutState
+from cf.rollout.blockwise import Rollout
+from cf.rollout.state import Noise, RolloutState
 from cf.types import Conditioning, Context, Latents
 
 Distance = Callable[[Latents, Latents], Float[Tensor, " b"]]

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from cf.models.base import Backbone
-from cf.rollout.blockwise import START, Noise, Rolled, Rollout, RolloutState
+from cf.rollout.blockwise import Rollout
+from cf.rollout.state import START, Noise, Rolled, RolloutState
 from cf.types import Conditioning, Latents, Times
 
 

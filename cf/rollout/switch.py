@@ -10,8 +10,9 @@ import torch
 
 from cf.memory.base import Memory, ends, fork, pieces
 from cf.models.base import Backbone
-from cf.rollout.blockwise import START, Noise, Rollout, RolloutState
+from cf.rollout.blockwise import Rollout
 from cf.rollout.reads import BlockReads
+from cf.rollout.state import START, Noise, RolloutState
 from cf.types import Conditioning, Context, Latents
 
 
