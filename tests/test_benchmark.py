@@ -273,6 +273,7 @@ def test_the_command_writes_its_tables(tmp_path: Path) -> None:
     give("cf.benchmark", *SMALL, *FEW, folder, "report=false", "tensorboard=false")
     table = pd.read_csv(tmp_path / "out" / "headline.csv")
     assert set(table["contestant"]) == {"truth", "copy_last_frame", "frozen", "untrained"}
+    assert "untrained &" in (tmp_path / "out" / "results.tex").read_text()
     assert "untrained" in (tmp_path / "out" / "results.md").read_text()
 
 

@@ -115,6 +115,9 @@ def test_contestants_are_compared_prompt_by_prompt(two: Path, tmp_path: Path) ->
     assert told["contestants"]["calm"][NAME]["value"] == pytest.approx(means["calm"])
     windows = pd.read_csv(tmp_path / "per_window.csv")
     assert set(windows["seconds"]) == {0, 1}
+    paper = (tmp_path / "table.tex").read_text()
+    assert paper.startswith("\\begin{tabular}{lrr}\n\\toprule")
+    assert paper.count("\\textbf{") >= 1
     text = (tmp_path / "summary.md").read_text()
     assert "| calm - wild |" in text
     assert "p cannot fall below" in text

@@ -13,7 +13,7 @@ from cf.evaluation.comparisons import Comparisons, compare_all, digests, per_pro
 from cf.evaluation.measure import Measured
 from cf.evaluation.plots import over_time
 from cf.evaluation.provenance import versions
-from cf.evaluation.summary import summary
+from cf.evaluation.summary import latex, summary
 from cf.files.atomic import replacing, write_text
 from cf.files.tables import csv_of, json_of
 from cf.metrics.result import Result
@@ -31,6 +31,7 @@ def report(measured: Measured, folder: Path) -> None:
     write_text(folder / "per_window.csv", csv_of(windows))
     text = summary(measured, compared, told)
     write_text(folder / "summary.md", text)
+    write_text(folder / "table.tex", latex(measured, compared))
     write_text(folder / "summary.json", json_of(as_json(measured, compared, told)))
     log.info("%s", text)
     figure = over_time(measured)
@@ -41,6 +42,7 @@ def report(measured: Measured, folder: Path) -> None:
     for what, name in (
         ("summary", "summary.md"),
         ("numbers", "summary.json"),
+        ("LaTeX", "table.tex"),
         ("videos", "per_video.csv"),
         ("windows", "per_window.csv"),
         ("plot", "over_time.png"),

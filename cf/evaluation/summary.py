@@ -2,12 +2,12 @@
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from cf.evaluation.comparisons import Comparisons, digests, per_prompt
 from cf.evaluation.measure import Measured
-from cf.files.tables import ARROWS, inline, markdown_of, number
+from cf.files.tables import ARROWS, inline, latex_of, markdown_of, number
 from cf.metrics.result import Result
 from cf.stats.paired import Interval, Pair, Standing, interval
 
@@ -17,7 +17,12 @@ _MOST = 20  # failures that are listed
 
 def summary(measured: Measured, compared: Comparisons, told: Mapping[str, Any]) -> str:
     """Headlines, comparisons, what is missing and why, and what the numbers depend on."""
-    parts = ["# Evaluation", _counted(measured), _headlines(measured)]
+    rows = [["metric", *measured.contestants, "prompts without a value"]]
+    rows += [
+        [f"{metric} {arrow}".strip(), *cells, missing]
+        for metric, arrow, cells, missing in _headlines(measured)
+    ]
+    parts = ["# Evaluation", _counted(measured), "\n".join(markdown_of(rows, padded=True))]
     if len(measured.contestants) > 1:
         parts += _compared(compared)
     parts += _missing(measured)
@@ -40,9 +45,20 @@ def _counted(measured: Measured) -> str:
     return text
 
 
-def _headlines(measured: Measured) -> str:
+def latex(measured: Measured, compared: Comparisons) -> str:
+    """The headlines for a paper, the best contestant of each metric in bold."""
     names = measured.contestants
-    rows = [["metric", *names, "prompts without a value"]]
+    rows, bold = [["metric", *names]], set()
+    for row, (metric, arrow, cells, _) in enumerate(_headlines(measured)):
+        rows.append([f"{metric} {arrow}".strip(), *cells])
+        best = {one.name for one in compared.places.get(metric, ()) if one.place == 1}
+        bold |= {(row, column) for column, name in enumerate(names, 1) if name in best}
+    return latex_of(rows, bold)
+
+
+def _headlines(measured: Measured) -> Iterator[tuple[str, str, list[str], str]]:
+    """Metrics, which way each is better, a cell for each contestant, prompts without a value."""
+    names = measured.contestants
     for metric, first in measured.results[names[0]].items():
         over = [interval([*per_prompt(measured, name, metric).values()]) for name in names]
         cells = [
@@ -50,8 +66,7 @@ def _headlines(measured: Measured) -> str:
             for name, one in zip(names, over, strict=True)
         ]
         missing = " / ".join(f"{one.missing} of {one.missing + one.units}" for one in over)
-        rows.append([f"{metric} {ARROWS[first.higher_is_better]}".strip(), *cells, missing])
-    return "\n".join(markdown_of(rows, padded=True))
+        yield metric, ARROWS[first.higher_is_better], cells, missing
 
 
 def _headline(result: Result, over: Interval) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +64,36 @@ def markdown_of(rows: Sequence[Sequence[Any]], padded: bool = False) -> list[str
     rule = ["-" * (width or 3) for width in widths]
     lines = [[cell.ljust(w) for cell, w in zip(row, widths, strict=True)] for row in cells]
     return ["| " + " | ".join(line) + " |" for line in (lines[0], rule, *lines[1:])]
+
+
+def latex_of(rows: Sequence[Sequence[Any]], bold: Collection[tuple[int, int]] = ()) -> str:
+    r"""A LaTeX table with the rules of the package booktabs, whose first row is the heading.
+
+    Args:
+        rows: cells, as many in each row; texts from anybody. No two headings are equal.
+        bold: row and column of cells that stand out; the first row below the heading is 0.
+
+    >>> print(latex_of([["who", "a_b ↑"], ["50 %", 1.5]], bold={(0, 1)}))
+    \begin{tabular}{lr}
+    \toprule
+    who & a\_b $\uparrow$ \\
+    \midrule
+    50 \% & \textbf{1.5} \\
+    \bottomrule
+    \end{tabular}
+    <BLANKLINE>
+    """
+    import pandas as pd
+
+    head, *cells = [[str(cell) for cell in row] for row in rows]
+    frame = pd.DataFrame(cells, columns=head)
+    look = pd.DataFrame("", index=frame.index, columns=frame.columns)
+    for row, column in bold:
+        look.iat[row, column] = "textbf:--rwrap"
+    styled = frame.style.hide(axis="index").format(escape="latex")
+    styled = styled.format_index(escape="latex", axis="columns").apply(lambda _: look, axis=None)
+    text: str = styled.to_latex(hrules=True, column_format="l" + "r" * (len(head) - 1))
+    return text.replace("↑", r"$\uparrow$").replace("↓", r"$\downarrow$")
 
 
 def json_of(tree: Any, indent: int = 2) -> str:

@@ -13,7 +13,7 @@ from cf.bench.contest import BenchmarkResults
 from cf.bench.ranking import Cell
 from cf.bench.results import costs, failures, per_video, per_window
 from cf.files.atomic import write_text
-from cf.files.tables import ARROWS, csv_of, inline, json_of, markdown_of, number
+from cf.files.tables import ARROWS, csv_of, inline, json_of, latex_of, markdown_of, number
 
 
 def write_tables(contest: BenchmarkResults, folder: Path) -> None:
@@ -31,6 +31,7 @@ def write_tables(contest: BenchmarkResults, folder: Path) -> None:
     for name, table in tables.items():
         write_text(folder / f"{name}.csv", csv_of(table))
     write_text(folder / "results.md", markdown(contest))
+    write_text(folder / "results.tex", latex(contest))
     summary = {
         "settings": contest.settings,
         "provenance": contest.provenance,
@@ -134,6 +135,20 @@ def markdown(contest: BenchmarkResults) -> str:
     return "\n".join(parts) + "\n"
 
 
+def latex(contest: BenchmarkResults) -> str:
+    """The headlines for a paper: a table for each duration, the best of each metric in bold."""
+    parts = []
+    for seconds, table in contest.headlines.items():
+        head = [f"{metric} {ARROWS[better]}" for metric, better in table.metrics.items()]
+        rows, bold = [["contestant", *head]], set()
+        for row, name in enumerate(table.order()):
+            cells = [table.cells[name][metric] for metric in table.metrics]
+            rows.append([name, *(_shown(cell, place=False) for cell in cells)])
+            bold |= {(row, column) for column, cell in enumerate(cells, 1) if cell.place == 1}
+        parts.append(f"% {seconds:g} s, {table.prompts} prompts\n{latex_of(rows, bold)}")
+    return "\n".join(parts)
+
+
 def told(counts: Mapping[str, int]) -> str:
     """Of each gate how many prompts, where there are any."""
     return "; ".join(f"{gate}: {count}" for gate, count in counts.items() if count)
@@ -159,13 +174,13 @@ def _few(contest: BenchmarkResults) -> list[str]:
     return sorted({one["note"] for one in last.versus if one["note"]})
 
 
-def _shown(cell: Cell) -> str:
+def _shown(cell: Cell, place: bool = True) -> str:
     if not math.isfinite(cell.shown):
         return f"not measured ({cell.note})" if cell.note else "not measured"
-    place = f" (#{cell.place})" if cell.place else ""
+    at = f" (#{cell.place})" if cell.place and place else ""
     low, high = number(cell.mean.low), number(cell.mean.high)
     bounds = f" [{low}, {high}]" if math.isfinite(cell.mean.low) else ""
-    return f"{number(cell.shown)}{bounds}{place}"
+    return f"{number(cell.shown)}{bounds}{at}"
 
 
 def _code(contest: BenchmarkResults) -> str:
