@@ -169,7 +169,7 @@ def _job(settings: Settings, notes: str) -> Job:
     asked = build(settings["asked"], "asked")
     how = {name: settings[name] for name in ("probes", "window", "weighed")}
     target = {
-        "_target_": "probed.Probed",
+        "_target_": "instrumented_contestant.Probed",
         "_recursive_": False,
         "of": settings["contestant"],
         "notes": notes,
@@ -180,7 +180,7 @@ def _job(settings: Settings, notes: str) -> Job:
     assert terms.block_frames is not None
     frames = asked.given_frames(terms.fps) + settings["probes"][-1] * terms.block_frames
     return Job(
-        contestant="probed",
+        contestant="instrumented",
         settings=target,
         fingerprint="",
         asked=settings["asked"],

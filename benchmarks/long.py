@@ -61,7 +61,7 @@ def measure(cfg: DictConfig) -> Iterator[Row]:
 
 
 def alone(settings: Settings) -> Row:
-    """`probed.observe` in a process of its own, so that peaks are its own too."""
+    """`instrumented_contestant.observe` in a process of its own, so that peaks are its own too."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         return pool.submit(_observed, settings).result()
 

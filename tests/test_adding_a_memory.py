@@ -108,6 +108,7 @@ def test_what_only_a_file_names_is_refused_at_any_depth() -> None:
             vet_export({"rollout": {**own, "memory": memory}}, "the checkpoint")
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_two_new_files_make_it_part_of_cf(tmp_path: Path) -> None:
     """In a copy of the checkout, of which nothing else is touched, the contract tests find it."""

@@ -277,6 +277,7 @@ def test_the_command_writes_its_tables(tmp_path: Path) -> None:
     assert "untrained" in (tmp_path / "out" / "results.md").read_text()
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_nobody_who_is_spoilt_wins(tmp_path: Path) -> None:
     """A frozen, a looping, a resetting, a blurred and a noisy video against their original."""

@@ -101,7 +101,8 @@ def test_networks_take_part_under_every_memory_and_with_restricted_commit_reads(
     network: Path, tmp_path: Path
 ) -> None:
     window = "{_target_:cf.memory.sliding.Sliding,sink_frames:0,window_frames:6}"
-    more = ("contestants=none", f"+memories={{window:{window},full:null}}", "commit_reads=true")
+    full = "{_target_:cf.memory.full.Full}"
+    more = ("contestants=none", f"+memories={{window:{window},full:{full}}}", "commit_reads=true")
     chosen = settings(*TINY, *more, f"networks={{mine: '{network}'}}")
     contest = run_benchmark(chosen, tmp_path)
     assert list(contest.made) == [

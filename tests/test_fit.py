@@ -79,7 +79,10 @@ def test_a_run_leaves_everything_behind(trained: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "variant",
-    [(), ("trainer.accumulate_grad_batches=2", "data.num_workers=1", "optimizer=adamw")],
+    [
+        pytest.param((), marks=pytest.mark.exhaustive),
+        ("trainer.accumulate_grad_batches=2", "data.num_workers=1", "optimizer=adamw"),
+    ],
     ids=["muon", "adamw-accumulated-workers"],
 )
 def test_a_killed_run_resumes_to_the_same_bits(

@@ -135,6 +135,7 @@ def test_size_is_bounded_and_constant(policy: Memory, frames: int) -> None:
     assert_bounded(policy, 60, frames)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.parametrize("names", [NAMES[::2], NAMES[1::2]], ids=["even", "odd"])
 def test_size_is_bounded_and_constant_over_ten_thousand_blocks(names: list[str]) -> None:

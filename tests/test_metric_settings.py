@@ -46,6 +46,7 @@ def test_settings_of_a_metric_compose_and_build(file: Path) -> None:
     text = file.read_text()
     suite = "recall" if "room_cells" in text else "world"
     root, more = ("benchmark", [f"suite={suite}"]) if "asked." in text else ("evaluate", [])
+    more += ["world=doom"] if "doom" in text else []
     chosen = [*more, f"+metric@metrics.tried={file.stem}"]
     with initialize_config_dir(version_base="1.3", config_dir=str(CONFIG_DIR)):
         settings = compose(root, overrides=chosen)

@@ -13,15 +13,31 @@ import torch.multiprocessing
 from metrics import METRICS, Piece, cut, moving
 
 from cf.metrics.base import VideoMetric, together
+from cf.metrics.fidelity.fvd import FVD
 from cf.metrics.result import Result
 from cf.metrics.scored import Fault
+from cf.metrics.set_metric import SetMetric
 
-every_metric = pytest.mark.parametrize("name", METRICS)
+LONG = {name for name in METRICS if name.endswith("lpips")}
+"""Those whose network takes most of the time; what is around it is the same as for PSNR."""
+every_metric = pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.exhaustive) if n in LONG else n for n in METRICS]
+)
 
 
 @pytest.fixture(scope="module")
-def whole() -> list[Piece]:
+def videos() -> list[Piece]:
     return moving()
+
+
+def enough(name: str, videos: list[Piece]) -> list[Piece]:
+    """A set needs all of them; what is read off each video alone is the same law on a few."""
+    return videos if isinstance(METRICS[name](), SetMetric | FVD) else videos[:6]
+
+
+@pytest.fixture
+def whole(name: str, videos: list[Piece]) -> list[Piece]:
+    return enough(name, videos)
 
 
 @pytest.fixture(scope="module")
@@ -192,10 +208,14 @@ def test_states_are_bounded(name: str, whole: list[Piece]) -> None:
     assert all(len(getattr(metric, state)) <= 33 for state in metric._states.values())
 
 
-def test_metrics_in_one_collection_give_what_they_give_alone(whole: list[Piece]) -> None:
-    metrics = {name: make() for name, make in METRICS.items()}
+@pytest.mark.parametrize("of_sets", [True, False])
+def test_metrics_in_one_collection_give_what_they_give_alone(
+    of_sets: bool, videos: list[Piece]
+) -> None:
+    made = {n: make() for n, make in METRICS.items() if n not in LONG}
+    metrics = {n: one for n, one in made.items() if (enough(n, videos) is videos) == of_sets}
     collection = together([copy.deepcopy(one) for one in metrics.values()])
-    for piece in pieces(whole, 4, 30):
+    for piece in pieces(enough(next(iter(metrics)), videos), 4, 30):
         collection.update(piece.frames, piece.video_id, piece.start_frame, **piece.more)
         for metric in metrics.values():
             piece.give(metric)
@@ -204,7 +224,7 @@ def test_metrics_in_one_collection_give_what_they_give_alone(whole: list[Piece])
         near(values[metric.name], metric.compute())
 
 
-def work(rank: int, world: int, folder: Path, whole: list[Piece]) -> None:
+def work(rank: int, world: int, folder: Path, videos: list[Piece]) -> None:
     """One process of several; the last of three is idle."""
     torch.set_num_threads(1)
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT="0")
@@ -212,9 +232,9 @@ def work(rank: int, world: int, folder: Path, whole: list[Piece]) -> None:
     torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=world)
     busy = min(world, 2)
     results = {}
-    for name, make in METRICS.items():
-        metric = make()
-        for i, piece in enumerate(pieces(whole, 5, 30)):
+    for name in METRICS.keys() - LONG:
+        metric = METRICS[name]()
+        for i, piece in enumerate(pieces(enough(name, videos), 5, 30)):
             if i % busy == rank:
                 piece.give(metric)
         results[name] = metric.result()
@@ -225,15 +245,13 @@ def work(rank: int, world: int, folder: Path, whole: list[Piece]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("world", [2, 3])
-def test_processes_give_the_same(
-    world: int, whole: list[Piece], answers: dict[str, Result], tmp_path: Path
-) -> None:
-    torch.multiprocessing.spawn(work, (world, tmp_path, whole), nprocs=world)
+@pytest.mark.parametrize("world", [2, pytest.param(3, marks=pytest.mark.exhaustive)])
+def test_processes_give_the_same(world: int, videos: list[Piece], tmp_path: Path) -> None:
+    torch.multiprocessing.spawn(work, (world, tmp_path, videos), nprocs=world)
     results = torch.load(tmp_path / "results.pt", weights_only=False)
-    for name, make in METRICS.items():
-        metric = make()
-        for video in whole:
+    for name in METRICS.keys() - LONG:
+        metric = METRICS[name]()
+        for video in enough(name, videos):
             video.give(metric)
         same(results[name], metric.result())
 

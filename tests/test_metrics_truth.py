@@ -118,6 +118,7 @@ def test_where_nothing_comes_again_there_is_a_reason_and_no_number(name: str) ->
     assert "no view that was given" in result.reasons[0]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_each_measure_answers_for_what_it_says() -> None:
     pytest.importorskip("vizdoom")

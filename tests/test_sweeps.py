@@ -245,6 +245,7 @@ def test_a_sweep_that_is_asked_to_end_says_once_how_it_goes_on(tmp_path: Path) -
     assert "Traceback" not in told
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_a_training_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
     arms = "{odd:['memory=sliding','memory.window_frames=-1'],full:['score=full_history']}"

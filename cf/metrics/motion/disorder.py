@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from jaxtyping import Float, Float32
@@ -14,6 +13,7 @@ from cf.metrics.measurement import Measurement, Seen
 from cf.metrics.readings import VideoReading, collected
 from cf.metrics.result import Result
 from cf.metrics.scored import Scored
+from cf.system.opencv import cv2
 
 MOST = 2.0
 """Of the ratio in a window: pictures that take turns would have no bound."""

@@ -4,7 +4,6 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from jaxtyping import Float, Float32
@@ -15,6 +14,7 @@ from cf.metrics.measurement import Measurement, Seen
 from cf.metrics.readings import VideoReading, collected
 from cf.metrics.result import Result
 from cf.metrics.scored import Scored
+from cf.system.opencv import cv2
 
 _REACH = 11  # pixels that are averaged
 _FLAT = 1e-4  # mean step between pixels, of [0, 1], below which there is nothing to blur
