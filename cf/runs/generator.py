@@ -76,7 +76,7 @@ class Generator:
 
         `script` says from which new pixel frame on which conditioning holds; the first is 0.
         """
-        from cf.rollout.blockwise import START
+        from cf.rollout.state import START
         from cf.rollout.switch import stream
 
         noise = self.rollout.noise(self.network, seed, range(samples))
