@@ -15,15 +15,15 @@ demo: .venv/.run ## show the claim on a drawn world (VIDEOS=folder: a tiny model
 study-small: .venv/.run ## the demo with more arms, about 40 minutes
 	$(BIN)/python -m cf.demo study=small
 
-test: .venv/.dev ## every check and every test but those that repeat a law at length
+test: .venv/.dev ## every check, and the tests of less than ten seconds each
 	@$(MAKE) check >.venv/check.log 2>&1 & checks=$$!; \
-	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadgroup -m "not exhaustive"; tests=$$?; \
+	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadgroup -m "not slow and not exhaustive"; tests=$$?; \
 	wait $$checks || { cat .venv/check.log; exit 1; }; exit $$tests
 
-test-all: check ## every check and every test
-	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadgroup
+test-all: check ## every check and every test, with shapes checked at every call
+	CF_CHECK_SHAPES=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadgroup
 
-test-fast: .venv/.dev ## the tests that take seconds
+test-fast: .venv/.dev ## the same without style, types and import layers
 	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadgroup -m "not slow and not exhaustive"
 
 check: .venv/.dev ## style, types and import layers

@@ -1,4 +1,4 @@
-"""Every test checks types and shapes, runs on few threads and has no network."""
+"""Every test runs on few threads and has no network; with `make test-all`, shapes are checked."""
 
 import logging
 import os
@@ -26,12 +26,14 @@ torch.set_num_threads(1)
 if threading.current_thread() is threading.main_thread():
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
-# Whole numbers in YAML may stand for floats; Self is beyond what beartype checks in a method.
-jaxtyping.install_import_hook(
-    "cf",
-    "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True, hint_overrides="
-    "beartype.FrozenDict({beartype.typing.Self: object})))",
-)
+# Types and shapes of every call, with `make test-all`: a loop over small tensors takes ten times as
+# long. Whole numbers in YAML may stand for floats; Self is beyond what beartype checks in a method.
+if os.environ.get("CF_CHECK_SHAPES") == "1":
+    jaxtyping.install_import_hook(
+        "cf",
+        "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True, hint_overrides="
+        "beartype.FrozenDict({beartype.typing.Self: object})))",
+    )
 
 SHARED = Path(__file__).parents[2] / "shared"
 
