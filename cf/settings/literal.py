@@ -31,7 +31,8 @@ PATHS = (
     *("networks.*", "students.*", "groups.*", "contestants.*.checkpoint", "contestants.*.needs"),
     *("data.folder", "*.folder", "asked.file", "contestants.*.listed", "start.*.path"),
     *("weights.lora", "*.weights.lora", "start.*.lora"),
-    *("*extractor.weights", "*extractor.vocabulary", "metrics.*.weights", "metrics.*.vocabulary"),
+    *("*extractor.weights", "*extractor.vocabulary", "*extractor.path", "text.weights"),
+    *("metrics.*.weights", "metrics.*.vocabulary"),
     *(
         "sweep.teacher",
         "sweep.base",
