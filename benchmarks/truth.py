@@ -22,7 +22,8 @@ def main() -> None:
     matrix.measure()
     drawn(matrix).savefig(path, dpi=84, pil_kwargs={"optimize": True})
     for row in TRUTH_DUTIES:
-        print(row, {wrong: round(matrix.values[row, wrong], 3) for wrong in WRONG})  # noqa: T201
+        told = ", ".join(f"{wrong} {matrix.values[row, wrong]:.3f}" for wrong in WRONG)
+        sys.stdout.write(f"{row}: {told}\n")
 
 
 def drawn(matrix: TruthMatrix) -> Figure:

@@ -63,9 +63,8 @@ def evaluate(settings: Settings, folder: Path) -> None:
             names = {video.video_id: video.name for video in videos}
             first = "{}: {}".format(*next((names[one], why) for one, why in done.failures.items()))
             raise ValueError(f"none of {len(videos)} videos can be decoded; the first: {first}")
-    except Exception:
+    finally:
         forget_made_of(folder)
-        raise
     report(replace(done, unavailable=unavailable), folder)
 
 
@@ -77,7 +76,7 @@ def _metrics(
     Raises:
         ValueError: if a setting is wrong, or no metric can be made.
     """
-    from cf.evaluation.panel import metrics_of, warn
+    from cf.evaluation.named_metrics import metrics_of, warn
 
     texts = {video.prompt_id: video.text for video in videos}
     made, unavailable = metrics_of(settings, texts, absent=(FileNotFoundError,))

@@ -16,6 +16,7 @@ from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf, errors
 
 from cf.metrics.extractors.lookup import MissingWeightsError
+from cf.settings.build import build
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 FILES = sorted(CONFIGS.rglob("*.yaml"))
@@ -94,8 +95,8 @@ def test_a_misspelt_key_is_found() -> None:
 
 
 def test_a_word_where_a_number_belongs_is_found() -> None:
-    with pytest.raises(InstantiationException, match="shift"):
-        instantiate({"_target_": "cf.schedule.FlowSchedule", "shift": "three"})
+    with pytest.raises(ValueError, match=r"schedule\.shift must be a number, got 'three'"):
+        build({"_target_": "cf.schedule.FlowSchedule", "shift": "three"}, "schedule")
 
 
 @pytest.mark.parametrize("file", FILES, ids=name)

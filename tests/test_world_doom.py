@@ -232,7 +232,7 @@ def test_an_engine_that_cannot_run_is_one_message(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(EngineError, match="the engine ended twice while it painted"):
         Doom().draw(0, [1], 2)
     monkeypatch.setitem(sys.modules, "vizdoom", None)
-    with pytest.raises(EngineError, match=r"pip install 'context-forcing\[doom\]'"):
+    with pytest.raises(EngineError, match=r"pip install -e '.\[doom\]'"):
         Doom().draw(0, [1], 2)
 
 

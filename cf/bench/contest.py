@@ -20,7 +20,7 @@ from cf.bench.runner import run
 from cf.bench.store import Store
 from cf.bench.tasks.base import SLACK, Task
 from cf.bench.times import check_durations, check_texts
-from cf.evaluation.panel import forget_extractors, metrics_of, warn
+from cf.evaluation.named_metrics import forget_extractors, metrics_of, warn
 from cf.evaluation.provenance import versions
 from cf.settings.build import Settings, build
 from cf.stats.trainings import trainings

@@ -11,7 +11,7 @@ from torchmetrics.utilities import dim_zero_cat
 
 from cf.bench.contestants.base import Piece
 from cf.bench.tasks.base import Known, Sample
-from cf.evaluation.panel import metrics_of
+from cf.evaluation.named_metrics import metrics_of
 from cf.metrics.base import VideoMetric, groups
 from cf.metrics.scored import Fault
 from cf.settings.build import Settings

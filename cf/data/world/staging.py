@@ -10,8 +10,9 @@ from torch import Tensor
 
 from cf.data.world.base import Motion
 from cf.data.world.brush import Canvas, Cast
-from cf.data.world.landscape import Land, Outlook, Things, paint_ridges, paint_sky
+from cf.data.world.landscape import Land, Things
 from cf.data.world.motion import Route
+from cf.data.world.outlook import Outlook, paint_ridges, paint_sky
 from cf.data.world.scenery import SCENERY
 from cf.data.world.sprites import KINDS, RADIUS, Poses, Troupe
 from cf.data.world.tiles import COLOURS

@@ -38,8 +38,7 @@ class EfficientNetLite(Network):
             from efficientnet_lite_pytorch import EfficientNet
         except ImportError as error:
             raise ImportError(
-                f"{self.name} needs efficientnet_lite_pytorch: "
-                "pip install 'context-forcing[efficientnet]'"
+                f"{self.name} needs efficientnet_lite_pytorch: pip install -e '.[efficientnet]'"
             ) from error
         with torch.random.fork_rng(devices=[]):  # it draws weights first
             network: nn.Module = EfficientNet.from_name("efficientnet-lite0")

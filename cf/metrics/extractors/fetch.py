@@ -12,7 +12,7 @@ from typing import BinaryIO
 from tqdm import tqdm
 
 from cf.metrics.extractors.lookup import ROOT, published, root, sha256
-from cf.metrics.extractors.registry import Entry, entry
+from cf.metrics.extractors.registry import entry
 
 _CHUNK = 1 << 20
 
@@ -35,7 +35,7 @@ def fetch(name: str, timeout: float = 30.0) -> Path:
     target = root() / name / one.file
     if target.is_file() and (one.sha256 is None or published(one, sha256(target))):
         return target
-    if one.package is not None:
+    if one.url is None:
         raise FetchError(f"{name} lies in a package: {one.remedy}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -46,7 +46,7 @@ def fetch(name: str, timeout: float = 30.0) -> Path:
         ) from error
     try:
         with os.fdopen(handle, "wb") as file:
-            digest = _transfer(one, file, timeout)
+            digest = _transfer(one.url, file, timeout)
         if one.sha256 is not None and not published(one, digest):
             raise FetchError(
                 f"{one.url} sent a file whose SHA-256 is {digest}, not {one.sha256}; it was thrown "
@@ -59,13 +59,12 @@ def fetch(name: str, timeout: float = 30.0) -> Path:
     return target
 
 
-def _transfer(one: Entry, file: BinaryIO, timeout: float) -> str:
-    digest = hashlib.sha256()
-    came = 0
+def _transfer(url: str, file: BinaryIO, timeout: float) -> str:
+    digest, came, name = hashlib.sha256(), 0, Path(url).name
     try:
-        with urllib.request.urlopen(one.url, timeout=timeout) as answer:
+        with urllib.request.urlopen(url, timeout=timeout) as answer:
             size = int(answer.headers.get("Content-Length") or 0)
-            bar = tqdm(total=size or None, desc=one.file, unit="B", unit_scale=True, leave=False)
+            bar = tqdm(total=size or None, desc=name, unit="B", unit_scale=True, leave=False)
             with bar:
                 while chunk := answer.read(_CHUNK):
                     file.write(chunk)
@@ -73,9 +72,9 @@ def _transfer(one: Entry, file: BinaryIO, timeout: float) -> str:
                     came += len(chunk)
                     bar.update(len(chunk))
     except (urllib.error.URLError, HTTPException, TimeoutError, ConnectionError) as error:
-        raise FetchError(f"{one.url} could not be fetched ({error}); try again") from error
+        raise FetchError(f"{url} could not be fetched ({error}); try again") from error
     except OSError as error:
-        raise FetchError(f"{one.file} could not be written ({error})") from error
+        raise FetchError(f"{name} could not be written ({error})") from error
     if size and came != size:
-        raise FetchError(f"{one.url} broke off after {came} of {size} bytes; try again")
+        raise FetchError(f"{url} broke off after {came} of {size} bytes; try again")
     return digest.hexdigest()

