@@ -126,6 +126,7 @@ def _become(given: Command, log: Path) -> None:
         module, sys.argv = given[0], [given[0], *given[1]]
         fresh = types.ModuleType("__main__")  # in which workers look for what is pickled
         sys.modules["__main__"] = sys.modules["__mp_main__"] = fresh
+        sys.modules.pop(module, None)  # whoever forked may have imported it; it begins anew
         runpy._run_module_as_main(module, alter_argv=False)  # type: ignore[attr-defined]
         status = 0
     except SystemExit as ended:

@@ -41,7 +41,7 @@ FOLDERS = (
 )
 FILES = ("cat.mp4", "cat.jpg", "wan.pt", "...", "MovieGenVideoBench.txt", "list.txt", "ours.csv")
 RUNS = ("RUN", "FOLDER", "outputs/fit/DATE/TIME", "outputs/evaluate/DATE/TIME", "a b")
-NOT_HYDRA = ("responsibility", "malformed", "gates", "kills", "fuzz", "fuzz_video")
+NOT_HYDRA = ("extractors", "responsibility", "malformed", "gates", "kills", "fuzz", "fuzz_video")
 MINE = {  # what a page tells the reader to write first
     "my_configs/memory/mine.yaml": "_target_: my.module.Metric\n",
     "my_configs/memory/strided.yaml": "_target_: my.module.Metric\nstride: 8\n",

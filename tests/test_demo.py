@@ -24,6 +24,7 @@ def quoted(settings: list[str]) -> str:
     return "[" + ",".join(f'"{one}"' for one in settings) + "]"
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_the_demo_ends_with_a_table_and_says_where_everything_is(tmp_path: Path) -> None:
     groups = ("data=", "model=", "memory=", "rollout.", "trainer.max_steps")

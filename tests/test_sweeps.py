@@ -187,6 +187,7 @@ def _ended(group: int, seconds: float = 30) -> bool:
     return False
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_a_sweep_ends_with_a_table_and_goes_on_after_a_kill(tmp_path: Path) -> None:
     arms = "{window:['score=previous_block','memory=sliding'],full:['score=full_history']}"
