@@ -49,7 +49,8 @@ $(BIN)/python:
 	else $(PYTHON) -m venv --without-pip .venv && $(PYTHON) -m pip --python $@ install -q pip; fi \
 	  || { echo "cannot make .venv: install Python's venv and pip (Debian: python3-venv, python3-pip)" >&2; exit 1; }
 
+# --no-compile: Python compiles the hundredth part that is imported; pip would compile everything.
 .venv/.run .venv/.dev .venv/.docs: .venv/.%: pyproject.toml | $(BIN)/python
 	@echo "Installing into .venv (the first time takes a few minutes) ..."
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.$(if $(filter-out run,$*),[$*])'
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-compile -e '.$(if $(filter-out run,$*),[$*])'
 	@touch $@
