@@ -178,7 +178,10 @@ def _job(settings: Settings, notes: str) -> Job:
     contestant = Probed(of=settings["contestant"], **how)
     terms = contestant.terms(asked.terms())
     assert terms.block_frames is not None
-    frames = asked.given_frames(terms.fps) + settings["probes"][-1] * terms.block_frames
+    frames = (
+        asked.given_frames(asked.items()[0], terms.fps)
+        + settings["probes"][-1] * terms.block_frames
+    )
     return Job(
         contestant="instrumented",
         settings=target,

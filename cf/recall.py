@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from cf.data.world.module import WorldData
     from cf.metrics.recall.room_recall import RoomRecall
     from cf.recall_report import Outcome
+    from cf.rollout.influence import Influence
+    from cf.runs.generator import Generator
 
 log = logging.getLogger("cf.recall")
 
@@ -127,7 +129,23 @@ def evaluate(contestant: MeasuredNetwork, settings: Settings) -> Outcome:
         drawn = data.world.draw(settings["seed"], numbers, settings["shown_frames"])
         shown = generator.follow(drawn, given, settings["seed"], numbers)
     speed = settings["worlds"] * (frames - given) / seconds
-    return Outcome(counted.pooled(), speed, generator.rollout.memory.max_frames, shown)
+    attended = generator.rollout.memory.max_frames
+    return Outcome(counted.pooled(), speed, attended, shown, _influence(generator, data, settings))
+
+
+def _influence(generator: Generator, data: WorldData, settings: Settings) -> Influence | str | None:
+    """How far back the shown worlds' next block is influenced; why not, in words."""
+    import torch
+
+    lags, numbers = settings["influence"], range(settings["shown"])
+    if not lags or not numbers:
+        return None
+    film = data.world.film(settings["seed"], numbers, settings["frames"])
+    try:
+        with torch.inference_mode():
+            return generator.influence(film, settings["given"], settings["seed"], numbers, lags)
+    except ValueError as error:  # a memory of merged frames: the others are measured
+        return str(error)
 
 
 def _contestants(settings: Settings) -> list[MeasuredNetwork]:
@@ -185,7 +203,7 @@ def _truth(settings: Settings, data: WorldData) -> Outcome:
         drawn.video, [known(drawn, i, settings["given"]) for i in range(settings["worlds"])]
     )
     shown = world.draw(settings["seed"], range(settings["shown"]), settings["shown_frames"])
-    return Outcome(counted.pooled(), float("nan"), None, shown.video)
+    return Outcome(counted.pooled(), float("nan"), None, shown.video, None)
 
 
 def _counted(settings: Settings, world: Any, fps: float) -> RoomRecall:

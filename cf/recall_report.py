@@ -26,6 +26,7 @@ from cf.video.writer import VideoWriter
 
 if TYPE_CHECKING:
     from cf.metrics.pooled import Pooled
+    from cf.rollout.influence import Influence
     from cf.types import Video
 
 log = logging.getLogger("cf.recall")
@@ -51,12 +52,14 @@ class Outcome:
         counts: every number of `RoomRecall`, by name.
         frames_per_second: of all videos together, on one thread.
         shown: the first few videos.
+        influence: how far back the next block is influenced, or why that was not measured.
     """
 
     counts: Mapping[str, Pooled]
     frames_per_second: float
     attended: int | None
     shown: Video
+    influence: Influence | str | None
 
 
 def report(outcomes: Mapping[str, Outcome], settings: Settings, folder: Path) -> None:
@@ -64,6 +67,9 @@ def report(outcomes: Mapping[str, Outcome], settings: Settings, folder: Path) ->
     folder.mkdir(parents=True, exist_ok=True)
     rows = {label: _row(outcome, settings) for label, outcome in outcomes.items()}
     write_text(folder / "recall.csv", csv_of(_long(rows)))
+    changes = _influences(outcomes)
+    if len(changes):
+        write_text(folder / "influence.csv", csv_of(changes))
     table = _table(rows, outcomes)
     write_text(folder / "recall.md", _caption(settings) + "\n\n" + table + "\n")
     log.info("%s\n%s", _caption(settings), table)
@@ -114,15 +120,36 @@ def _long(rows: Mapping[str, Mapping[str, Interval]]) -> pd.DataFrame:
     )
 
 
+def _influences(outcomes: Mapping[str, Outcome]) -> pd.DataFrame:
+    """One line per contestant and lag: how much the next block changes."""
+    return pd.DataFrame(
+        [
+            {"contestant": label, "lag_frames": lag, "change": change, "floor": found.floor}
+            for label, found in ((label, one.influence) for label, one in outcomes.items())
+            if found is not None and not isinstance(found, str)
+            for lag, change in zip(found.lags, found.change, strict=True)
+        ]
+    )
+
+
 def _table(rows: Mapping[str, Mapping[str, Interval]], outcomes: Mapping[str, Outcome]) -> str:
     head = ["contestant", *next(iter(rows.values())), "attended frames", "frames/s"]
-    lines = [head]
+    asked = any(one.influence is not None for one in outcomes.values())
+    lines = [[*head, "influence horizon"] if asked else head]
     for label, row in rows.items():
         attended, speed = outcomes[label].attended, outcomes[label].frames_per_second
         tail = ["all" if attended is None else str(attended), f"{speed:.0f}"]
+        tail = ["", ""] if label == "truth" else tail
+        tail += [_horizon(outcomes[label].influence)] * asked
         lines.append([label, *(_shown(one) for one in row.values()), *tail])
-    lines[1][-2:] = ["", ""]
     return "\n".join(markdown_of(lines, padded=True))
+
+
+def _horizon(found: Influence | str | None) -> str:
+    """Seconds; above the longest lag that was tried; or why it was not measured."""
+    if found is None or isinstance(found, str):
+        return f"not measured: {found}" if found else ""
+    return f"above lag {found.lags[-1]}" if found.seconds is None else f"{found.seconds:g} s"
 
 
 def _shown(one: Interval) -> str:

@@ -71,7 +71,9 @@ def worlds(size: int = 32, cells: int = 4) -> Worlds:
 def take(asked: Worlds, frames: int = 24) -> Request:
     item = asked.items()[1]
     terms = asked.terms()
-    return Request(item, terms, frames, asked.given_frames(8.0), asked.film(item, frames + 32))
+    return Request(
+        item, terms, frames, asked.given_frames(item, 8.0), asked.film(item, frames + 32)
+    )
 
 
 @pytest.mark.slow

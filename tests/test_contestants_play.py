@@ -64,7 +64,7 @@ def test_a_contestant_makes_frames_after_those_that_are_given(name: str, tmp_pat
     world = partial(Rooms, view_cells=2, room_cells=3, token=(8, 8))
     asked = Worlds(WorldData(world, size=(16, 16)), worlds=1, given_seconds=1)
     (item,) = asked.items()
-    given, frames = asked.given_frames(8.0), 40
+    given, frames = asked.given_frames(asked.items()[0], 8.0), 40
     take = Request(item, asked.terms(), frames, given, asked.film(item, frames + 32), (item,))
     with VideoWriter(tmp_path / f"{item.prompt}-{item.seed}.mp4", 8, (16, 16)) as writer:
         writer.write(asked.film(item, frames).part(0, frames).video[0])

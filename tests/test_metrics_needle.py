@@ -1,13 +1,18 @@
 """Needles, mirrors and things that were hidden: what made-up videos must get."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from cf.bench.tasks.needles import Needles
 from cf.data.world.base import Drawn
 from cf.data.world.known import known
+from cf.data.world.module import WorldData
 from cf.data.world.needle import Needle
+from cf.data.world.rooms import Rooms
 from cf.data.world.tiles import COLOURS
 from cf.data.world.walk import Walk
 from cf.metrics.base import VideoMetric
@@ -121,3 +126,35 @@ def test_what_was_never_hidden_has_a_reason(walked: Drawn) -> None:
     metric.update(walked.video[0, :4], 0, fps=FPS, truth=truth)
     assert "nothing was hidden" in metric.result().reasons[0]
     assert np.isnan(metric.result().value)
+
+
+def test_a_task_of_needles_knows_what_it_asks_for() -> None:
+    data = WorldData(partial(Rooms, token=(12, 6)), size=(24, 24))
+    asked = Needles(data, worlds=2, past_seconds=[3, 6], depths=[0, 1], asked_seconds=0.75)
+    items = asked.items()
+    assert len({item.key for item in items}) == len(items) == 8
+    right, wrong = (NeedleInVideo(Rooms(size=(24, 24), token=(12, 6))) for _ in range(2))
+    for item in items:
+        given, film = asked.given_frames(item, 8), asked.film(item, 60)
+        rows = asked.known(film, given, 0, 60)
+        apart = [asked.known(film, given, *part).truth["needle"] for part in ((0, 20), (20, 60))]
+        assert torch.equal(torch.cat(apart), rows.truth["needle"])
+        role = rows.truth["needle"][given - 6 :].tolist()
+        assert role == [0] * 6 + [2] * 6 + [0] * (54 - given)
+        video = film.part(0, 60).video[0]
+        right.update(video, item.video_id, fps=8, truth=rows.truth)
+        stays = torch.cat((video[:given], video[given - 1 :][:1].expand(60 - given, -1, -1, -1)))
+        wrong.update(stays, item.video_id, fps=8, truth=rows.truth)
+    assert float(right.compute()) == 1 > 0.5 > float(wrong.compute())
+    assert right.result().curves["by_lag"].nan_to_num(1).eq(1).all()
+    assert (right.result().curves["needles"] > 0).sum() == 4
+
+
+def test_needles_refuse_what_they_do_not_fit_into() -> None:
+    data = WorldData(partial(Rooms, token=(12, 6)), size=(24, 24))
+    with pytest.raises(ValueError, match="past_frames=6"):
+        Needles(data, past_seconds=[0.75])
+    with pytest.raises(ValueError, match="depths="):
+        Needles(data, depths=[0.5, 0.5])
+    with pytest.raises(ValueError, match="rooms whose cells are known"):
+        Needles(WorldData(Walk))

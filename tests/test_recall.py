@@ -32,9 +32,8 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 def test_every_network_is_measured_under_every_memory(network: Path, tmp_path: Path) -> None:
     students = f"students={{one:'{network}',other:'{network}'}}"
-    give(
-        "cf.recall", *QUICK, students, f"oracle='{network}'", f"hydra.run.dir='{tmp_path / 'out'}'"
-    )
+    out = f"hydra.run.dir='{tmp_path / 'out'}'"
+    give("cf.recall", *QUICK, "influence=[0,3,6,9]", students, f"oracle='{network}'", out)
     table = pd.read_csv(tmp_path / "out" / "recall.csv")
     labels = [f"{name}, {m}" for name in ("one", "other") for m in ("full", "slow_fast")]
     assert {"truth", *labels, "other, window", "one, sink_window", "oracle"} == {
@@ -48,6 +47,10 @@ def test_every_network_is_measured_under_every_memory(network: Path, tmp_path: P
     text = (tmp_path / "out" / "recall.md").read_text()
     assert "5 worlds of 3 s, of which 1.125 s are given" in text
     assert "| one, slow_fast" in text
+    changes = pd.read_csv(tmp_path / "out" / "influence.csv").set_index("contestant")
+    window = changes.loc["one, window"].set_index("lag_frames")["change"]
+    assert window[0] > window[9] == 0  # nothing lies behind the whole past
+    assert "influence horizon" in text
     assert probe(tmp_path / "out" / "recall.mp4").duration == pytest.approx(30 / 8, abs=0.01)
     for picture in ("recall.png", "recall_sheet.png"):
         assert (tmp_path / "out" / picture).read_bytes().startswith(b"\x89PNG")

@@ -1,6 +1,9 @@
 """What a person types: texts and paths arrive as typed, mistakes are told before any work."""
 
+import inspect
 import re
+import sys
+import types
 import typing
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
@@ -16,7 +19,7 @@ from omegaconf import OmegaConf
 from test_configs import CONFIGS, FILES, targets
 
 from cf.settings import command_line
-from cf.settings.build import Form, Within, build, escaped, fault
+from cf.settings.build import Form, Within, build, escaped, fault, hints_of
 from cf.settings.command_line import prepared
 from cf.settings.literal import PATHS, PLACES, TEXTS, literal, opened, quoted
 from cf.settings.schema import COMMANDS, Device
@@ -159,10 +162,8 @@ def annotated() -> Iterator[str]:
             target = get_object(node["_target_"])
             if not target.__module__.startswith("cf."):
                 continue
-            hints = typing.get_type_hints(
-                target.__init__ if isinstance(target, type) else target, include_extras=True
-            )
-            for name in {*hints} - {"return"}:
+            hints = hints_of(target)
+            for name in {*hints} & {*inspect.signature(target).parameters}:
                 alternatives = [hints[name], *typing.get_args(hints[name])]
                 if typing.get_origin(hints[name]) is dict:
                     continue
@@ -333,3 +334,24 @@ def test_a_prompt_reaches_the_record(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     give("cf.generate", "checkpoint=.", "prompt=it's ${seed}, 100% #1", "hydra.run.dir=a (1)=b")
     assert seen == ["it's ${seed}, 100% #1"]
     assert (tmp_path / "a (1)=b").is_dir()
+
+
+def test_a_field_is_annotated_in_the_words_of_the_module_that_declares_it() -> None:
+    """A plug-in that extends a class of ours need not import what ours imports."""
+    mine = types.ModuleType("mine")
+    code = (
+        "from __future__ import annotations\n"
+        "from dataclasses import dataclass\n"
+        "from cf.bench.tasks.worlds import Worlds\n"
+        "@dataclass(frozen=True)\n"
+        "class Mine(Worlds):\n"
+        "    more: int = 1\n"
+    )
+    sys.modules["mine"] = mine
+    try:
+        exec(code, mine.__dict__)
+        hints = hints_of(mine.Mine)
+    finally:
+        del sys.modules["mine"]
+    assert hints["data"].__name__ == "WorldData"
+    assert hints["more"] is int

@@ -76,7 +76,7 @@ def test_frames_that_a_film_lacks_are_named(window: tuple[int, int]) -> None:
 @pytest.mark.parametrize("world", [Rooms, Walk])
 def test_what_is_known_in_parts_is_what_is_known(world: type[World]) -> None:
     asked = Worlds(WorldData(world), worlds=1, given_seconds=1)
-    film, given = asked.film(asked.items()[0], FRAMES), asked.given_frames(8.0)
+    film, given = asked.film(asked.items()[0], FRAMES), asked.given_frames(asked.items()[0], 8.0)
     drawn = film.part(0, FRAMES)
     rows = known(drawn, 0, given)
     for start, stop in ((0, 6), (6, 11), (11, 40)):

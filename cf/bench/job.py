@@ -192,7 +192,7 @@ def _write(
 def _start(job: Job, asked: Task) -> VideoInProgress:
     fps = job.terms.fps
     frames = max(round(max(job.durations) * fps), 1)
-    given = min(asked.given_frames(fps), frames)
+    given = min(asked.given_frames(job.item, fps), frames)
     film = asked.film(job.item, frames + SLACK)
     take = Request(job.item, job.terms, frames, given, film, _items(json.dumps(job.asked)))
     known = partial(asked.known, film, given)

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from cf.models.codec import Codec
     from cf.models.text import TextEncoder
     from cf.rollout.blockwise import Rollout
+    from cf.rollout.influence import Influence
+    from cf.rollout.state import Noise
     from cf.rollout.switch import Switch
-    from cf.types import Conditioning, Video
+    from cf.types import Conditioning, Latents, Video
 
 PARTS = ("model", "codec", "text", "rollout")
 
@@ -113,13 +115,38 @@ class Generator:
         Raises:
             ValueError: when more blocks are asked for than the film's control covers.
         """
-        cond, decode = self._told(film), self.codec.decoder()
-        noise = self.rollout.noise(self.network, seed, numbers)
-        seen = self.codec.encode(film.part(0, given).video.to(self.network.device))
+        decode = self.codec.decoder()
+        seen, noise, cond = self._begun(film, given, seed, numbers)
         yield decode(seen)
         state = self.rollout.remember(self.network, seen, noise, cond)
         for latents, _ in self.rollout.stream(self.network, noise, cond, state):
             yield decode(latents)
+
+    def influence(
+        self, film: Film, given: int, seed: int, numbers: Sequence[int], lags: Sequence[int]
+    ) -> Influence:
+        """How far back the first block after the given frames is influenced.
+
+        Attributes:
+            lags: latent frames of history to leave.
+
+        Raises:
+            ValueError: if the memory does not hold whole frames, so that none can be cut.
+        """
+        from cf.rollout.influence import InfluenceHorizon
+
+        seen, noise, cond = self._begun(film, given, seed, numbers)
+        state = self.rollout.remember(self.network, seen, noise, cond)
+        horizon = InfluenceHorizon(self.rollout, self.network, self.codec.time_stride / self.fps)
+        return horizon(state, noise, cond, lags)
+
+    def _begun(
+        self, film: Film, given: int, seed: int, numbers: Sequence[int]
+    ) -> tuple[Latents, Noise, Conditioning]:
+        """Latents of the given frames, the noise of what follows, and what the network is told."""
+        noise = self.rollout.noise(self.network, seed, numbers)
+        seen = self.codec.encode(film.part(0, given).video.to(self.network.device))
+        return seen, noise, self._told(film)
 
     def _told(self, drawn: Drawn | Film) -> Conditioning:
         """What a network is told of drawn videos."""

@@ -140,7 +140,9 @@ def hints_of(target: Any) -> dict[str, Any]:
     """The annotations of what a class or a function takes, by name."""
     if isinstance(target, type):
         owner = next(one for one in target.__mro__ if "__init__" in vars(one))
-        target = vars(owner)["__init__"]
+        generated = "__dataclass_params__" in vars(owner)
+        # A field's annotation is of the module of the class that declares it: bases have their own.
+        target = owner if generated else vars(owner)["__init__"]
     return typing.get_type_hints(target, include_extras=True)
 
 

@@ -213,6 +213,7 @@ class Recall:
     frames: Count
     given: Count
     lags: Annotated[list[Count], Form("numbers of frames, as in [8,16]")]
+    influence: Annotated[list[Whole], Form("latent frames, as in [0,3,6]")] | None
     batch_size: Count
     shown: Whole
     shown_frames: Count

@@ -134,8 +134,8 @@ class Task(ABC):
         """Frame rate and size that are asked for; None leaves them to the contestants."""
         return None
 
-    def given_frames(self, fps: float) -> int:
-        """Real frames at the beginning of each video."""
+    def given_frames(self, item: Sample, fps: float) -> int:
+        """Real frames at the beginning of a video."""
         return 0
 
     def film(self, item: Sample, frames: int) -> Film | None:

@@ -52,7 +52,7 @@ class Worlds(Task):
         height, width = self.data.size
         return VideoSpec(float(self.data.fps), (height, width))
 
-    def given_frames(self, fps: float) -> int:
+    def given_frames(self, item: Sample, fps: float) -> int:
         """At least one."""
         return max(round(self.given_seconds * fps), 1)
 

@@ -55,8 +55,9 @@ class NeedleInVideo(VideoMetric):
     end. Cells of generated frames count if the needle showed their column and something stands in
     them, k being the identities of their row. `curves["accuracy"]` is the heat map, depth by
     length, not corrected, as it is drawn for text; `needles` has how many videos lie in each
-    field. Depth is where the needle lies in the past: 0 at its beginning, 1 just before it is
-    asked for; length is how long that past is. Blind to anything between the needle and the
+    field; `by_lag` is the same share by the seconds between the needle and the question, from the
+    edges `lags` on. Depth is where the needle lies in the past: 0 at its beginning, 1 just before
+    it is asked for; length is how long that past is. Blind to anything between the needle and the
     question. `truth` has, besides that of `Cells`, `needle`: 1 while it is shown, 2 where it is
     asked for, else 0 (`cf.data.world.needle.Needle` draws such videos).
 
@@ -72,7 +73,7 @@ class NeedleInVideo(VideoMetric):
 
     Attributes:
         depths: edges of the fields of depth.
-        lengths: edges of those of length, in seconds; other lengths are not in the map.
+        lengths: edges of those of length and of lag, in seconds; other lengths are in no field.
     """
 
     higher_is_better = True
@@ -95,6 +96,7 @@ class NeedleInVideo(VideoMetric):
         """See `VideoMetric`."""
         shape = (len(self.depths) - 1, len(self.lengths) - 1)
         hits, asked, needles = torch.zeros(3, *shape, dtype=torch.float64)
+        lagged = torch.zeros(2, shape[1], dtype=torch.float64)
         per_video: dict[int, float] = {}
         reasons: dict[int | None, str] = {}
         sums = torch.zeros(3, dtype=torch.float64)
@@ -104,9 +106,11 @@ class NeedleInVideo(VideoMetric):
                 per_video[one.video] = float("nan")
                 reasons[one.video] = "no needle is shown and asked for"
                 continue
-            counts, depth, length = found
+            counts, depth, length, lag = found
             sums += counts
             per_video[one.video] = _corrected(counts)
+            if (column := _field(lag, self.lengths)) >= 0:
+                lagged[:, column] += counts[:2]
             field = _field(depth, self.depths, last=True), _field(length, self.lengths)
             if min(field) >= 0:
                 hits[field] += counts[0]
@@ -120,6 +124,8 @@ class NeedleInVideo(VideoMetric):
             "needles": needles,
             "depths": torch.tensor(self.depths, dtype=torch.float64),
             "lengths": torch.tensor(self.lengths, dtype=torch.float64),
+            "lags": torch.tensor(self.lengths[:-1], dtype=torch.float64),
+            "by_lag": share(lagged[0], lagged[1]),
         }
         return self.answer(value, per_video, reasons=reasons, curves=curves)
 
@@ -128,8 +134,8 @@ class NeedleInVideo(VideoMetric):
         own = {"depths": list(self.depths), "lengths": list(self.lengths)}
         return {**super().provenance(), **own}
 
-    def _needle(self, one: Scored) -> tuple[Tensor, float, float] | None:
-        """Hits, cells and what chance hits; its depth; seconds of the past."""
+    def _needle(self, one: Scored) -> tuple[Tensor, float, float, float] | None:
+        """Hits, cells and what chance hits; its depth; seconds of the past and since the needle."""
         role, sums = one.sums[:, -1], one.sums[:, :-1]
         watched = self.cells.watched(replace(one, sums=sums))
         shown, begins = (role == SHOWN).nonzero().flatten(), (role == ASKED).nonzero().flatten()
@@ -151,8 +157,9 @@ class NeedleInVideo(VideoMetric):
             right = float((here & (made == true)).sum())
             counts += torch.tensor([right, cells, cells / banks.shape[1]], dtype=torch.float64)
         start, end = int(shown[0]), int(begins[0])
-        past = end - len(shown)
-        return counts, start / past if past > 0 else 0.0, end / float(one.clock.fps)
+        past, fps = end - len(shown), float(one.clock.fps)
+        lag = (end - 1 - int(shown[-1])) / fps
+        return counts, start / past if past > 0 else 0.0, end / fps, lag
 
 
 def _corrected(counts: Tensor) -> float:
