@@ -16,9 +16,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cf.bench.contestants.imported import Imported
-from cf.bench.tasks.prompts import Prompts, read_prompts
+from cf.bench.tasks.prompts import Prompts
 from cf.comparing.scores import read
 from cf.comparing.trainings import load
+from cf.data.prompt_list import read_prompts
 from cf.data.script import script_of
 from cf.evaluation.videos import listed
 from cf.files.text import json_of, yaml_of

@@ -17,8 +17,9 @@ from cf.bench.contestants.imported import Imported, export_vbench
 from cf.bench.contestants.network import Network, with_commit_reads
 from cf.bench.results import per_video
 from cf.bench.tasks.base import Request, Sample, VideoSpec
-from cf.bench.tasks.prompts import Prompts, read_prompts
+from cf.bench.tasks.prompts import Prompts
 from cf.bench.tasks.worlds import Worlds
+from cf.data.prompt_list import read_prompts
 from cf.data.world.module import WorldData
 from cf.data.world.rooms import Rooms
 from cf.paths import CONFIG_DIR

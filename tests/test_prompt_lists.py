@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from cf.bench.tasks.base import number
-from cf.bench.tasks.prompts import Prompts, read_prompts
+from cf.bench.tasks.prompts import Prompts
+from cf.data.prompt_list import read_prompts
 
 SPECIAL = [
     "42",

@@ -1,0 +1,172 @@
+"""Lists of prompts as they are published, or of one's own: what each line or entry says."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cf.data.script import Script, script_of, text_from
+from cf.files.naming import composed, cut, folded, slug
+from cf.files.text import json_lines_of, json_of, lines_of, table_of, yaml_of
+
+log = logging.getLogger("cf")
+
+_TEXTS = ("text", "prompt_en", "prompt")
+_MOST_NAME = 80
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """An entry of a list.
+
+    Attributes:
+        where: file and line, for messages.
+        named: by the list itself; otherwise the name is made of the text.
+    """
+
+    where: str
+    name: str
+    script: Script
+    named: bool
+
+    @property
+    def identity(self) -> str:
+        """From which numbers follow: the name, or a hash of the script where that has none."""
+        return "" if self.named else f"p{_digest(self.script)[:11]}"
+
+
+def read_prompts(file: str | Path) -> dict[str, Script]:
+    """Names and scripts of the prompts in a file, each once.
+
+    Raises:
+        ValueError: if the file cannot be read, holds no prompt, or an entry of it is none; names
+            the line.
+    """
+    return {one.name: one.script for one in prompts_of(file)}
+
+
+def name_of(script: Script) -> str:
+    """A name for files and tables: the first text in small letters, and a hash if it lost more.
+
+    >>> name_of(((0.0, "a red fox"),)), name_of(((0.0, "A red fox!"),))
+    ('a-red-fox', 'a-red-fox-47976d3b')
+    """
+    words = cut(slug(script[0][1])).strip("-")
+    if len(script) == 1 and script[0][1] == words.replace("-", " "):
+        return words
+    return f"{words or 'prompt'}-{_digest(script)[:8]}"
+
+
+def _digest(script: Script) -> str:
+    text = json.dumps([list(act) for act in script])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def prompts_of(file: str | Path, setting: str = "asked.file") -> list[Prompt]:
+    """The prompts in order, each once.
+
+    Attributes:
+        setting: that names the file, for messages.
+
+    Raises:
+        ValueError: as `read_prompts`.
+    """
+    path = Path(file)
+    suffix = path.suffix.lower()
+    if not os.path.lexists(path):
+        raise ValueError(
+            f"there is no prompt list {path}; give {setting}=... (docs/benchmark.md says where "
+            f"each published list is had)"
+        )
+    if suffix not in _READERS and path.is_file():
+        raise ValueError(f"{path} must be one of {', '.join(_READERS)}, to be read as prompts")
+    prompts: dict[str, Prompt] = {}
+    for where, row in _READERS.get(suffix, _lines)(path):
+        one = _prompt(where, row)
+        before = prompts.setdefault(folded(one.name), one)
+        if (before.name, before.script) != (one.name, one.script):
+            raise ValueError(
+                f"{one.where}: two prompts would have one name, {before.name!r} (of "
+                f"{before.where}) and {one.name!r}; case does not count, since some file systems "
+                f"ignore it. Give each prompt_id once"
+            )
+    if not prompts:
+        raise ValueError(f"{path} holds no prompt")
+    return list(prompts.values())
+
+
+def _lines(path: Path) -> Iterator[tuple[str, Any]]:
+    for number, line in lines_of(path, _WHAT):
+        if line.startswith("#"):
+            log.warning("%s, line %d is a prompt like any other: %s", path, number, line[:60])
+        yield f"{path}, line {number}", line
+
+
+def _json(path: Path) -> Iterator[tuple[str, Any]]:
+    return _entries(path, json_of(path, _WHAT, literal=True))
+
+
+def _yaml(path: Path) -> Iterator[tuple[str, Any]]:
+    return _entries(path, yaml_of(path, _WHAT, literal=True))
+
+
+def _entries(path: Path, value: Any) -> Iterator[tuple[str, Any]]:
+    if not isinstance(value, list):
+        kind = "a mapping" if isinstance(value, dict) else repr(value)[:60]
+        raise ValueError(f"{path} must hold a list of prompts at its top, and holds {kind}")
+    return ((f"{path}, entry {i}", one) for i, one in enumerate(value, 1))
+
+
+def _jsonl(path: Path) -> Iterator[tuple[str, Any]]:
+    values = json_lines_of(path, _WHAT, literal=True)
+    return ((f"{path}, line {number}", one) for number, one in values)
+
+
+def _csv(path: Path) -> Iterator[tuple[str, Any]]:
+    table = table_of(path, what=_WHAT)
+    return ((table.at(row), row.cells) for row in table.rows)
+
+
+_WHAT = "prompt list"
+_READERS = {
+    ".json": _json,
+    ".jsonl": _jsonl,
+    ".txt": _lines,
+    ".csv": _csv,
+    ".tsv": _csv,
+    ".yaml": _yaml,
+    ".yml": _yaml,
+}
+
+
+def _prompt(where: str, row: Any) -> Prompt:
+    if not isinstance(row, dict):
+        script: Script = ((0.0, text_from(row, where)),)
+        return Prompt(where, name_of(script), script, False)
+    keys = [key for key in _TEXTS if key in row]
+    if row.get("segments"):
+        script = script_of(row["segments"], f"{where}: segments")
+    elif keys:
+        script = ((0.0, text_from(row[keys[0]], f"{where}: {keys[0]}")),)
+    else:
+        raise ValueError(
+            f"{where}: it has none of {', '.join(_TEXTS)} and segments; it has "
+            f"{', '.join(map(str, row)) or 'nothing'}"
+        )
+    given = row.get("prompt_id")
+    if given is None or given == "":
+        return Prompt(where, name_of(script), script, False)
+    name = composed(given) if isinstance(given, str) and len(given) <= 4 * _MOST_NAME else ""
+    plain = all(c.isalnum() or c in "-_." for c in name) and not name.startswith(".")
+    if not (name and plain and len(name.encode()) <= _MOST_NAME):
+        raise ValueError(
+            f"{where}: prompt_id {repr(given)[:80]} must name files: at most {_MOST_NAME} bytes "
+            f"of letters, digits, hyphens, underlines and dots, the first no dot"
+        )
+    return Prompt(where, name, script, True)
