@@ -247,10 +247,7 @@ class Halves(Codec):
         return encode
 
     def decoder(self) -> DecoderStream:
-        def decode(latents: Latents) -> Pixels:
-            return latents * 2
-
-        return decode
+        return DecoderStream(lambda latents, held: latents * 2)
 
 
 def test_a_codec_of_ones_own() -> None:

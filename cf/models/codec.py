@@ -2,6 +2,8 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -12,8 +14,24 @@ Pixels = Float[Tensor, "b t 3 height width"]
 """A `cf.types.Video` whose sides are named apart from those of the latents beside it."""
 EncoderStream = Callable[[Pixels], Latents]
 """Encodes a video that arrives in pieces; the outputs, joined, are those of `Codec.encode`."""
-DecoderStream = Callable[[Latents], Pixels]
-"""Decodes latents that arrive in blocks; the outputs, joined, are those of `Codec.decode`."""
+
+
+@dataclass
+class DecoderStream:
+    """Decodes latents that arrive in blocks; the outputs, joined, are those of `Codec.decode`.
+
+    Attributes:
+        step: pixels of the next latents, given what the stream holds, which it changes.
+        held: all that passes from block to block: tensors, None, numbers, texts and lists of
+            these. Another stream that is given it goes on where this one is.
+    """
+
+    step: Callable[[Latents, list[Any]], Pixels]
+    held: list[Any] = field(default_factory=list)
+
+    def __call__(self, latents: Latents) -> Pixels:
+        """Pixels of the next latents."""
+        return self.step(latents, self.held)
 
 
 class Codec(nn.Module, ABC):
@@ -158,11 +176,11 @@ class PixelCodec(Codec):
     def decoder(self) -> DecoderStream:
         """See `Codec.decoder`."""
 
-        def decode(latents: Latents) -> Pixels:
+        def decode(latents: Latents, held: list[Any]) -> Pixels:
             self.check_latents(latents)
             return (latents.float().clamp(-1, 1) + 1) / 2
 
-        return decode
+        return DecoderStream(decode)
 
 
 def _either(below: int, above: int) -> str:

@@ -78,15 +78,14 @@ class WanVAE(Codec):
 
     def decoder(self) -> DecoderStream:
         """See `Codec.decoder`."""
-        cache: list[Any] = []
 
-        def decode(latents: Latents) -> Pixels:
+        def decode(latents: Latents, cache: list[Any]) -> Pixels:
             self.check_latents(latents)
             return torch.cat(
                 [self._decode(frame, cache) for frame in torch.split(latents, 1, 1)], 1
             )
 
-        return decode
+        return DecoderStream(decode)
 
     def _encode(self, video: Pixels, cache: list[Any]) -> Iterator[Latents]:
         first = 0 if cache else 1

@@ -1,14 +1,15 @@
 """What a rollout carries from block to block, and what it makes for training."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from typing import Any, NamedTuple
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from cf.memory.base import fork
-from cf.types import Context, Latents
+from cf.types import Context, Latents, LayerKV
 
 Noise = Callable[[int, int], Latents]
 """(index of a block's first frame, denoising step) -> that block's noise, float32 on the CPU."""
@@ -37,6 +38,55 @@ class RolloutState:
 
 
 START = RolloutState()
+_SAVED: dict[str, type] = {one.__name__: one for one in (RolloutState, Context, LayerKV)}
+
+
+def plain(value: Any) -> Any:
+    """A state, or a part of one, as lists, tuples, mappings and tensors, which files can hold.
+
+    The tensors are the same ones; what is shared stays shared. Between two blocks nothing changes
+    them.
+
+    Raises:
+        TypeError: it holds something else.
+    """
+    if value is None or isinstance(value, Tensor | bool | int | float | str):
+        return value
+    names = _names(value)
+    if names:
+        held = {name: plain(getattr(value, name)) for name in names}
+        return {"kind": type(value).__name__, "held": held}
+    if isinstance(value, list | tuple):
+        return type(value)(plain(one) for one in value)
+    raise TypeError(f"a rollout's state holds a {type(value).__name__}, which cannot be saved")
+
+
+def rebuilt(value: Any, device: torch.device) -> Any:
+    """What `plain` was given, with its tensors on a device.
+
+    Raises:
+        KeyError, TypeError: `plain` has not made this.
+    """
+    return _rebuilt(value, device, {})
+
+
+def _names(value: Any) -> list[str]:
+    if type(value) not in _SAVED.values():
+        return []
+    if is_dataclass(value):
+        return [one.name for one in fields(value)]
+    return list(value._fields)
+
+
+def _rebuilt(value: Any, device: torch.device, moved: dict[int, Tensor]) -> Any:
+    if isinstance(value, Tensor):
+        return moved.setdefault(id(value), value.to(device))
+    if isinstance(value, dict):
+        held = {name: _rebuilt(one, device, moved) for name, one in value["held"].items()}
+        return _SAVED[value["kind"]](**held)
+    if isinstance(value, list | tuple):
+        return type(value)(_rebuilt(one, device, moved) for one in value)
+    return value
 
 
 class Rolled(NamedTuple):

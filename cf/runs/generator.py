@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from cf.rollout.influence import Influence
     from cf.rollout.state import Noise
     from cf.rollout.switch import Switch
+    from cf.runs.block_stream import BlockStream
     from cf.types import Conditioning, Latents, Video
 
 PARTS = ("model", "codec", "text", "rollout")
@@ -78,24 +79,36 @@ class Generator:
 
         `script` says from which new pixel frame on which conditioning holds; the first is 0.
         """
-        from cf.rollout.state import START
-        from cf.rollout.switch import stream
+        blocks = self.begin(prefix, script, seed, range(samples))
+        if blocks.given is not None:
+            yield blocks.decode(blocks.given)
+        while blocks.shown < frames:
+            yield blocks.decode(blocks.denoise())
 
-        noise = self.rollout.noise(self.network, seed, range(samples))
-        decode, state, given = self.codec.decoder(), START, 0
+    def begin(
+        self,
+        prefix: Video | None,
+        script: Sequence[tuple[int, Conditioning]],
+        seed: int,
+        samples: Sequence[int],
+    ) -> BlockStream:
+        """Videos after a prefix, if any, of which no new block is made yet.
+
+        `script` is as in `stream`; `samples` are the numbers of which their noise is drawn.
+        """
+        from cf.rollout.state import START
+        from cf.runs.block_stream import BlockStream
+
+        noise = self.rollout.noise(self.network, seed, samples)
+        seen, state = None, START
         if prefix is not None:
-            seen = self.codec.encode(prefix.to(self.network.device)).expand(samples, -1, -1, -1, -1)
+            seen = self.codec.encode(prefix.to(self.network.device))
+            seen = seen.expand(len(samples), -1, -1, -1, -1)
             state = self.rollout.remember(self.network, seen, noise, script[0][1], state)
-            given = seen.shape[1]
-            yield decode(seen)
-        shown = self.codec.video_frames(given)
-        needed = self.codec.covering(shown + frames)
-        acts = [(self.codec.covering(shown + at), cond) for at, cond in script]
-        running = stream(self.rollout, self.network, noise, acts, self.switch, state)
-        for latents, after in running:
-            yield decode(latents)
-            if after.context.start >= needed:
-                return
+        blocks = BlockStream(self, noise, seen, state)
+        for at, cond in script:
+            blocks.say(at, cond)
+        return blocks
 
     def follow(self, drawn: Drawn, given: int, seed: int, numbers: Sequence[int]) -> Video:
         """Drawn videos continued after their first `given` frames, under their own control."""

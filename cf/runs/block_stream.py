@@ -1,0 +1,72 @@
+"""Videos in the making, block after block, that can be saved between two blocks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from cf.rollout.state import Noise, RolloutState, plain, rebuilt
+from cf.rollout.switch import stream
+from cf.types import Conditioning, Latents, Video
+
+if TYPE_CHECKING:
+    from cf.runs.generator import Generator
+
+
+class BlockStream:
+    """A batch of videos that a generator makes block by block, under texts that take turns.
+
+    Attributes:
+        given: latents of the frames to go on from, not decoded yet; None if there are none.
+        state: what the rollout carries.
+    """
+
+    def __init__(
+        self, generator: Generator, noise: Noise, given: Latents | None, state: RolloutState
+    ) -> None:
+        self.given, self.state = given, state
+        self._generator, self._noise = generator, noise
+        self._texts: list[tuple[int, Conditioning]] = []
+        self._decoder = generator.codec.decoder()
+        self._begun = 0 if given is None else given.shape[1]
+
+    @property
+    def shown(self) -> int:
+        """New pixel frames of all blocks that are denoised."""
+        codec, made = self._generator.codec, self.state.context.start
+        return codec.video_frames(made) - codec.video_frames(self._begun)
+
+    def say(self, at: int, cond: Conditioning) -> None:
+        """Let a conditioning hold from the first block on that begins at new pixel frame `at`."""
+        codec = self._generator.codec
+        self._texts.append((codec.covering(codec.video_frames(self._begun) + at), cond))
+
+    @torch.no_grad()
+    def denoise(self) -> Latents:
+        """The next block."""
+        made = self._generator
+        running = stream(
+            made.rollout, made.network, self._noise, self._texts, made.switch, self.state
+        )
+        latents, self.state = next(running)
+        return latents
+
+    def decode(self, latents: Tensor) -> Video:
+        """Pixels of the next latents: first of those that were given, then of each block."""
+        return self._decoder(latents)
+
+    def saved(self) -> dict[str, Any]:
+        """All from which `restore` goes on, as lists, mappings and tensors."""
+        return {"state": plain(self.state), "decoder": plain(self._decoder.held)}
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Stand where another stream of the same videos was saved.
+
+        Raises:
+            KeyError, TypeError: it is nothing that was saved.
+        """
+        device = self._generator.network.device
+        self.state = rebuilt(saved["state"], device)
+        self._decoder.held[:] = rebuilt(saved["decoder"], device)
