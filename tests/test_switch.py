@@ -9,8 +9,7 @@ import torch
 from tiny import MEMORIES, conditioning, latents, memory, model, one
 from torch import Tensor
 
-from cf import generate
-from cf.generate import Generator
+from cf.generation import requests
 from cf.memory.base import Memory, Query
 from cf.memory.full import Full
 from cf.memory.participative import Participative
@@ -24,6 +23,7 @@ from cf.rollout import switch
 from cf.rollout.blockwise import Rollout
 from cf.rollout.state import RolloutState
 from cf.rollout.switch import Cut, Flush, Keep, PromptChange, Recache, Switch
+from cf.runs.generator import Generator
 from cf.types import Conditioning, Context
 
 EXACT: dict[str, Any] = {"atol": 1e-9, "rtol": 0}
@@ -417,4 +417,4 @@ def test_generate_follows_a_script(given: int) -> None:
 )
 def test_scripts_that_make_no_sense_are_named(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        generate._script(settings)
+        requests._script(settings)

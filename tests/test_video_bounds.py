@@ -20,7 +20,7 @@ from benchmarks.fuzz_video import rounds
 from cf.data.clips import survey
 from cf.evaluation.decoding import Ended, decoded
 from cf.evaluation.videos import listed
-from cf.generate import _prefix
+from cf.generation.prefix import prefix_of
 from cf.runs.generator import Generator
 from cf.video.probe import UnreadableVideo, probe
 from cf.video.reader import read_frames, read_image, read_video
@@ -106,14 +106,14 @@ def test_a_prompt_that_was_cut_off_is_told_with_what_is_there(tmp_path: Path) ->
     generator = NonCallableMagicMock(Generator, fps=8.0, size=(16, 16))
     generator.codec = SimpleNamespace(time_stride=1)
     settings: dict[str, object] = {"video": str(path), "image": None, "given_seconds": None}
-    assert _prefix(settings, generator).shape[1] == 24
+    assert prefix_of(settings, generator).shape[1] == 24
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(ValueError, match=r"cut off.*given_seconds=(\S+) uses the \d+") as told:
-        _prefix(settings, generator)
+        prefix_of(settings, generator)
     found = re.search(r"given_seconds=(\S+) uses the (\d+)", str(told.value))
     assert 0 < int(found[2]) < 24
     settings["given_seconds"] = float(found[1])
-    assert _prefix(settings, generator).shape[1] == int(found[2])
+    assert prefix_of(settings, generator).shape[1] == int(found[2])
 
 
 def test_a_playlist_is_no_video(tmp_path: Path) -> None:

@@ -40,16 +40,15 @@ class BlockStream:
 
     def say(self, at: int, cond: Conditioning) -> None:
         """Let a conditioning hold from the first block on that begins at new pixel frame `at`."""
-        codec = self._generator.codec
-        self._texts.append((codec.covering(codec.video_frames(self._begun) + at), cond))
+        self._texts.append((at, cond))
 
     @torch.no_grad()
     def denoise(self) -> Latents:
         """The next block."""
         made = self._generator
-        running = stream(
-            made.rollout, made.network, self._noise, self._texts, made.switch, self.state
-        )
+        shown = made.codec.video_frames(self._begun)
+        texts = [(made.codec.covering(shown + at), cond) for at, cond in self._texts]
+        running = stream(made.rollout, made.network, self._noise, texts, made.switch, self.state)
         latents, self.state = next(running)
         return latents
 
@@ -59,7 +58,8 @@ class BlockStream:
 
     def saved(self) -> dict[str, Any]:
         """All from which `restore` goes on, as lists, mappings and tensors."""
-        return {"state": plain(self.state), "decoder": plain(self._decoder.held)}
+        held = {"state": plain(self.state), "decoder": plain(self._decoder.held)}
+        return {"given": self._begun, **held}
 
     def restore(self, saved: dict[str, Any]) -> None:
         """Stand where another stream of the same videos was saved.
@@ -68,5 +68,6 @@ class BlockStream:
             KeyError, TypeError: it is nothing that was saved.
         """
         device = self._generator.network.device
+        self._begun = int(saved["given"])
         self.state = rebuilt(saved["state"], device)
         self._decoder.held[:] = rebuilt(saved["decoder"], device)

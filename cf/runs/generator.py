@@ -57,13 +57,15 @@ class Generator:
         latents = self.codec.covering(self.codec.video_frames(given) + at)
         return -(-(latents - given) // self.rollout.block_frames)
 
-    def check_script(self, script: Sequence[tuple[float, str]], given: int = 0) -> None:
+    def check_script(
+        self, script: Sequence[tuple[float, str]], given: int = 0, where: str = "prompts"
+    ) -> None:
         """Raise a ValueError if two texts of a script begin in one block, `given` latents known."""
         block = self.rollout.block_frames * self.codec.time_stride
         refuse_crowded(
             [seconds for seconds, _ in script],
             lambda seconds: self.first_block(round(seconds * self.fps), given),
-            "prompts",
+            where,
             f"block, of {block / self.fps:.3g} s",
         )
 

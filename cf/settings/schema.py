@@ -33,7 +33,10 @@ class Device(str):
     WANTED = "auto, cpu, cuda or one of several, as in cuda:1"
 
 
-_ACTS = Form('[[seconds,text], ...], as in prompts="[[0,a fox],[10,it jumps]]"')
+_ACTS = Form(
+    '[[seconds,text], ...], as in prompts="[[0,a fox],[10,it jumps]]", or - for texts that are '
+    "typed meanwhile"
+)
 
 
 _OF_A_RUN = ("config.yaml", "phases.yaml")
@@ -92,11 +95,14 @@ class Generate:
     checkpoint: Place
     seconds: Seconds
     prompt: str
-    prompts: Annotated[list[Any], _ACTS]
+    prompts: Annotated[list[Any] | Literal["-"], _ACTS]
+    prompts_file: File | None
     video: File | None
     image: File | None
     given_seconds: Seconds | None
     samples: Count
+    batch: Count | None
+    save_every: Seconds | None
     seed: Seed
     sampling: Sampling
     fps: Rate | None
@@ -110,11 +116,15 @@ class Generate:
         """Two settings that exclude each other, in words; empty if there are none."""
         if given["image"] and given["video"]:
             return f"give video={given['video']} or image={given['image']}, not both"
-        if given["prompt"] and given["prompts"]:
-            return "give prompt=... or prompts=..., not both"
+        typed, texts = given["prompts"] == "-", ("prompt", "prompts", "prompts_file")
+        if typed and given["prompts_file"]:
+            return "give prompts=- or prompts_file=..., not both"
+        several = [] if typed else [f"{name}=..." for name in texts if given[name]]
+        if len(several) > 1:
+            return f"give {' or '.join(several)}, not {'both' if len(several) == 2 else 'all'}"
         if given["given_seconds"] is not None and not given["video"]:
             return f"given_seconds={given['given_seconds']} is of a video: give video=... as well"
-        return _acts(given["prompts"])
+        return "" if typed else _acts(given["prompts"])
 
 
 def _acts(prompts: list[Any]) -> str:

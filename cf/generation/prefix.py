@@ -1,0 +1,56 @@
+"""The video or image that a new video goes on from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cf.settings.build import Settings
+
+if TYPE_CHECKING:
+    from cf.runs.generator import Generator
+    from cf.types import Video
+
+
+def prefix_of(settings: Settings, generator: Generator) -> Video | None:
+    """The video or image to continue, less what does not fill a latent frame.
+
+    Raises:
+        ValueError: both are given, or the video holds less than is asked for.
+    """
+    from cf.video.reader import read_image, read_video
+    from cf.video.timeline import timeline
+
+    fps, size = generator.fps, generator.size
+    if settings["video"] and settings["image"]:
+        raise ValueError("give video=... or image=..., not both")
+    if settings["image"]:
+        return read_image(settings["image"], size)[None]
+    if not settings["video"]:
+        return None
+    seconds = settings["given_seconds"]
+    if seconds is not None:
+        frames_of(settings, "given_seconds", fps)
+    line = timeline(settings["video"])
+    there = line.pictures(fps)
+    if line.missing and (not seconds or round(seconds * fps) > there):
+        raise ValueError(
+            f"video={settings['video']}: {line.missing}; given_seconds={there / fps:.4g} uses the "
+            f"{there} pictures at {fps:g} per second that are there"
+        )
+    video = read_video(settings["video"], fps, size, seconds)[None]
+    stride = generator.codec.time_stride
+    return video[:, : 1 + (video.shape[1] - 1) // stride * stride]
+
+
+def frames_of(settings: Settings, name: str, fps: float) -> int:
+    """How many frames a setting of seconds stands for.
+
+    Raises:
+        ValueError: it is none.
+    """
+    frames = round(settings[name] * fps)
+    if not frames:
+        raise ValueError(
+            f"{name}={settings[name]} is no frame at {fps:g} frames/s; give {1 / fps:.3g} or more"
+        )
+    return frames
