@@ -48,7 +48,7 @@ def frames_of(settings: Settings, name: str, fps: float) -> int:
     Raises:
         ValueError: it is none.
     """
-    frames = round(settings[name] * fps)
+    frames = round(float(settings[name]) * fps)
     if not frames:
         raise ValueError(
             f"{name}={settings[name]} is no frame at {fps:g} frames/s; give {1 / fps:.3g} or more"

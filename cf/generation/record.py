@@ -86,7 +86,7 @@ class Record:
         """Note whole videos, and the command that makes them again."""
         self.videos |= made
         self._now |= {
-            "command": shown("cf.generate", self._repeated()),
+            "command": shown("cf.generate", list(self._repeated())),
             "working_folder": str(Path.cwd()),
             "rollout": repr(generator.rollout),
             "fps": generator.fps,

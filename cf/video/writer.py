@@ -22,6 +22,8 @@ from cf.files.atomic import replacing, sync
 _BT709 = 1  # in the numbering of the H.264 standard
 # zerolatency: what has been written is in the file, not in the encoder's look-ahead.
 _OPTIONS = {"crf": "18", "preset": "veryfast", "tune": "zerolatency"}
+Packet = Any
+"""`av.Packet`, which can be annotated with its stream in stubs only."""
 Pictures = UInt8[Tensor, "t 3 h w"]
 
 
@@ -139,7 +141,7 @@ class VideoWriter:
             raise ValueError(f"{error}: {self.path}") from None
         self._encode(pictures.cpu().permute(0, 2, 3, 1).numpy())
 
-    def _encode(self, pictures: Sequence[UInt8[np.ndarray, "h w 3"]]) -> None:
+    def _encode(self, pictures: UInt8[np.ndarray, "t h w 3"]) -> None:
         for picture in pictures:
             if self._part is not None:
                 if len(self._pending) == self._part:
@@ -156,7 +158,7 @@ class VideoWriter:
             self._mux(self._encoder.encode(frame))
             self._frames += 1
 
-    def _mux(self, packets: Sequence[av.Packet]) -> None:
+    def _mux(self, packets: Sequence[Packet]) -> None:
         for packet in packets:
             packet.stream = self._stream
             self._container.mux(packet)
@@ -240,13 +242,13 @@ def pictures_of(frames: Float[Tensor, "*b t 3 h w"] | Pictures) -> UInt8[Tensor,
     return (frames.clamp(0, 1) * 255).round().to(torch.uint8)
 
 
-def _packets(path: Path, frames: int) -> list[av.Packet]:
+def _packets(path: Path, frames: int) -> list[Packet]:
     """The first packets of a video, one for each frame.
 
     Raises:
         ValueError: there are fewer.
     """
-    found: list[av.Packet] = []
+    found: list[Packet] = []
     with contextlib.suppress(av.FFmpegError, OSError), av.open(str(path)) as source:
         for packet in source.demux(source.streams.video[0]):
             if len(found) == frames or packet.dts is None:
@@ -260,7 +262,7 @@ def _packets(path: Path, frames: int) -> list[av.Packet]:
     return found
 
 
-def _as_encoded(packet: av.Packet) -> av.Packet:
+def _as_encoded(packet: Packet) -> Packet:
     """A packet of a file as an encoder gives it: start codes in place of units' lengths."""
     data, at = bytearray(packet), 0
     while at < len(data):
