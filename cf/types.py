@@ -5,7 +5,7 @@ Axes: `b` batch, `f` latent frames, `c h w` latent channels, height, width, `t` 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import torch
@@ -29,11 +29,17 @@ class Conditioning:
         control: a signal per frame (camera pose, action, one-hot scene), None if there is none.
         origin: (row, column) in tokens of each frame's top-left corner in the world, which shifts
             the frame's positions; None leaves every frame at (0, 0).
+        image: states of an image encoder, of a picture that is attended beside the text; None for
+            models that do not.
+        reference: channels beside the latents of each frame, by which image-to-video models are
+            shown a picture; None for none.
     """
 
     text: Float[Tensor, "b s d"] | None = None
     control: Float[Tensor, "b f k"] | None = None
     origin: Float[Tensor, "b f 2"] | None = None
+    image: Float[Tensor, "b p e"] | None = None
+    reference: Float[Tensor, "b f r h w"] | None = None
 
     def frames(self, start: int, stop: int) -> "Conditioning":
         """The same conditioning for frames `start` to `stop`.
@@ -41,24 +47,24 @@ class Conditioning:
         Raises:
             ValueError: if a per-frame signal ends before `stop`.
         """
-        for name, signal in (("control", self.control), ("origin", self.origin)):
-            if signal is not None and signal.shape[1] < stop:
+        for name, signal in self.per_frame().items():
+            if signal.shape[1] < stop:
                 raise ValueError(
                     f"{name} covers {signal.shape[1]} latent frames but frame {stop - 1} is asked "
                     f"for; give a longer {name} or a shorter video"
                 )
-        return Conditioning(
-            self.text,
-            None if self.control is None else self.control[:, start:stop],
-            None if self.origin is None else self.origin[:, start:stop],
-        )
+        return replace(self, **{k: x[:, start:stop] for k, x in self.per_frame().items()})
+
+    def per_frame(self) -> dict[str, Tensor]:
+        """The signals that there are for each latent frame, by name."""
+        signals = (("control", self.control), ("origin", self.origin))
+        signals += (("reference", self.reference),)
+        return {name: signal for name, signal in signals if signal is not None}
 
     def samples(self, index: Sequence[int]) -> "Conditioning":
         """The same conditioning for some samples of the batch."""
         chosen = list(index)
-        return Conditioning(
-            *(None if x is None else x[chosen] for x in (self.text, self.control, self.origin))
-        )
+        return Conditioning(**{k: None if x is None else x[chosen] for k, x in vars(self).items()})
 
 
 class LayerKV(NamedTuple):

@@ -17,6 +17,7 @@ from cf.memory.sliding import Sliding
 from cf.memory.slow_fast import SlowFast
 from cf.models.attention import attend
 from cf.models.codec import PixelCodec
+from cf.models.conditions import with_control
 from cf.models.rope import rotate
 from cf.models.transformer import VideoTransformer
 from cf.rollout import switch
@@ -144,7 +145,8 @@ def longlive(
     hidden = 4 * len(sink.frames)
     cond = cond.frames(start, start + frames.shape[1])
     x, grid = network._embed_patches(frames)
-    x = network._add_control(x, cond, torch.arange(frames.shape[1]))
+    own = torch.arange(frames.shape[1])
+    x = with_control(x, cond, own, network.control_embedding, network.control_dim)
     _, modulation = network._embed_time(torch.zeros(frames.shape[:2]).double())
     rows = torch.cartesian_prod(*(torch.arange(n) for n in (frames.shape[1], *grid))).float()
     rows[:, 0] += start if at is None else at

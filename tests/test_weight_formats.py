@@ -380,9 +380,11 @@ def wide() -> State:
     ("state", "message"),
     [
         (other(vace_blocks_z_0_z_bias=torch.ones(2)), "is a VACE model"),
-        (other(img_emb_z_proj_z_1_z_bias=torch.ones(2)), "is an image-to-video model"),
-        (other(blocks_z_0_z_cross_attn_z_k_img_z_weight=torch.ones(2)), "an image-to-video model"),
-        (wide(), "image-to-video or control model: it takes 5 channels to make 2"),
+        (other(blocks_z_0_z_audio_cross_attn_z_q_z_weight=torch.ones(2)), "an audio-driven model"),
+        (other(casual_audio_encoder_z_a=torch.ones(2)), r"a speech-to-video model \(S2V\)"),
+        (other(face_adapter_z_a=torch.ones(2)), "is Wan-Animate"),
+        (other(img_emb_z_emb_pos=torch.ones(2)), r"a first-and-last-frame model \(FLF2V\)"),
+        (wide(), "is a control model .*: it takes 5 channels to make 2"),
         (other(control_adapter_z_conv_z_bias=torch.ones(2)), "steered by a camera"),
         ({"encoder.conv1.weight": torch.ones(2), "decoder.conv1.bias": torch.ones(2)}, "codec"),
         (

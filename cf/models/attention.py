@@ -110,7 +110,7 @@ class Attention(nn.Module):
         q: Heads = self.norm_q(self.q(x)).unflatten(-1, (self.num_heads, -1))
         return q
 
-    def keys_values(self, x: Float[Tensor, "b n dim"]) -> tuple[Heads, Heads]:
+    def keys_values(self, x: Float[Tensor, "b n dim"]) -> tuple[Heads, ...]:
         """Normalised keys, before RoPE, and values."""
         k = self.norm_k(self.k(x)).unflatten(-1, (self.num_heads, -1))
         return k, self.v(x).unflatten(-1, (self.num_heads, -1))
@@ -143,7 +143,7 @@ class CrossAttention(Attention):
     """Attention over the text; padded text tokens are attended, as in Wan2.1."""
 
     def forward(
-        self, x: Float[Tensor, "b n dim"], text: tuple[TextHeads, TextHeads]
+        self, x: Float[Tensor, "b n dim"], text: tuple[Tensor, ...]
     ) -> Float[Tensor, "b n dim"]:
         """The attended text values."""
         out: Tensor = self.o(attend(self.queries(x), *text))

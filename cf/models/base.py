@@ -18,14 +18,15 @@ class Prepared:
     Attributes:
         layers: what each layer attends to besides the block; empty without a past.
         start: RoPE time at which the block begins.
-        text: each layer's text keys and values; None: the forward projects the text itself.
+        text: each layer's keys and values of the text, and of a picture where one is attended;
+            None: the forward projects them itself.
         query_start, live: see `Past`.
         queries: return the block's queries too, for a memory that needs them.
     """
 
     layers: tuple[Remembered, ...] = ()
     start: float = 0.0
-    text: tuple[tuple[Tensor, Tensor], ...] | None = None
+    text: tuple[tuple[Tensor, ...], ...] | None = None
     query_start: float | None = None
     live: Live | None = None
     queries: bool = False

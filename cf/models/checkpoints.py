@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from cf.files.atomic import replacing
 from cf.models.headers import order_metadata
+from cf.models.kinds import channels
 from cf.models.merged import Weights
 from cf.models.pickles import CONTAINERS
 from cf.models.published import one_network, published
@@ -163,6 +164,8 @@ def load_into(module: nn.Module, state: Mapping[str, Tensor], source: str) -> No
         remedy = "configure the model as the one that was saved"
     else:
         remedy = f"it is a model of {theirs}, this one is of {ours}: choose the model that fits"
+        if "img_emb.proj.1.weight" in raw or "reference channels" in theirs:
+            remedy += _image_settings(raw)
     raise CheckpointError(f"{source} does not fit this model: it {found}; {remedy}")
 
 
@@ -195,10 +198,27 @@ def _size(state: Mapping[str, Tensor]) -> str:
         ("input channels", "patch_embedding.weight", 1),
         ("text_dim", "text_embedding.0.weight", 1),
         ("control_dim", "control_embedding.weight", 1),
+        ("image_dim", "img_emb.proj.1.weight", 1),
     ):
         if name in state and state[name].ndim > axis:
             size.append(f"{label} {state[name].shape[axis]}")
+    if more := _reference(state):
+        size.append(f"reference channels {more}")
     return ", ".join(size)
+
+
+def _reference(state: Mapping[str, Tensor]) -> int:
+    """Channels that an image-to-video model takes beside the latents that it makes."""
+    if "patch_embedding.weight" not in state:
+        return 0
+    takes, makes = channels(state)
+    return takes - makes
+
+
+def _image_settings(state: Mapping[str, Tensor]) -> str:
+    branch = state.get("img_emb.proj.1.weight")
+    width = "null" if branch is None else branch.shape[1]
+    return f", with image_dim={width} and reference_channels={_reference(state)}"
 
 
 def _shape(weight: Tensor) -> str:

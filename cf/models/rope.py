@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F  # noqa: N812  (its usual name)
 from jaxtyping import Float
 from torch import Tensor
 
@@ -41,3 +42,21 @@ def rotate(x: Float[Tensor, "b n heads d"], by: Rotation) -> Float[Tensor, "b n 
     even, odd = x.to(wide).unflatten(-1, (-1, 2)).unbind(-1)
     turned = torch.stack((even * cos - odd * sin, even * sin + odd * cos), -1)
     return turned.flatten(-2).to(x.dtype)
+
+
+def positions(
+    at: Tensor, grid: tuple[int, int], origin: Float[Tensor, "b f 2"] | None
+) -> Float[Tensor, "b n 3"]:
+    """Where the tokens of the frames `at` stand, ordered by (frame, row, column).
+
+    Args:
+        at: numbers of frames.
+        grid: rows and columns of tokens in a frame.
+        origin: (row, column) of each frame's top-left corner; None: (0, 0).
+    """
+    rows, columns = (torch.arange(size, device=at.device) for size in grid)
+    ids = torch.stack(torch.meshgrid(at, rows, columns, indexing="ij"), -1).float()[None]
+    if origin is not None:
+        shift = F.pad(origin[:, at].float(), (1, 0))
+        ids = ids + shift[:, :, None, None, :]
+    return ids.flatten(1, 3)

@@ -2,93 +2,30 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812  (its usual name)
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.attention.flex_attention import BlockMask
 from torch.utils.checkpoint import checkpoint
 
-from cf.models.attention import (
-    CrossAttention,
-    Reading,
-    Remembered,
-    SelfAttention,
-    mask_for,
-    with_room,
-)
+from cf.models.attention import Reading, Remembered, mask_for, with_room
 from cf.models.base import NOTHING, Backbone, Prepared
+from cf.models.blocks import BlockInputs, Head, TextKV, Tokens, TransformerBlock
 from cf.models.compressor import Compressor
+from cf.models.conditions import (
+    image_tokens,
+    random_conditioning,
+    text_tokens,
+    with_control,
+    with_reference,
+)
+from cf.models.image_branch import ImageEmbedding
+from cf.models.initial import checked_axes, checked_latent_shape, initialise, mlp
 from cf.models.masks import Mask
-from cf.models.rope import Rotation, rotate, rotation, wan_axes
+from cf.models.rope import Rotation, positions, rotate, rotation
 from cf.types import Block, Conditioning, Latents, LayerKV, Live, Past, Prediction, Times
-
-Tokens = Float[Tensor, "b f n dim"]
-TextKV = tuple[Tensor, Tensor]
-
-
-class BlockInputs(NamedTuple):
-    """What a transformer block reads besides its tokens."""
-
-    place: tuple[Rotation, Rotation]
-    past: Remembered | Reading | None
-    text: TextKV | None
-    mask: Tensor | BlockMask | None
-
-
-class TransformerBlock(nn.Module):
-    """Self-attention, cross-attention where there is text, feed-forward; modulated by time."""
-
-    def __init__(
-        self, dim: int, num_heads: int, ffn_dim: int, eps: float, cross_attention: bool
-    ) -> None:
-        super().__init__()
-        self.eps = eps
-        self.modulation = nn.Parameter(torch.randn(1, 6, dim) / dim**0.5)
-        self.self_attn = SelfAttention(dim, num_heads, eps)
-        self.norm3 = nn.LayerNorm(dim, eps) if cross_attention else None
-        self.cross_attn = CrossAttention(dim, num_heads, eps) if cross_attention else None
-        self.ffn = nn.Sequential(
-            nn.Linear(dim, ffn_dim), nn.GELU(approximate="tanh"), nn.Linear(ffn_dim, dim)
-        )
-
-    def forward(
-        self, x: Tokens, time: Float[Tensor, "b f 6 dim"], reads: BlockInputs
-    ) -> tuple[Tokens, Tensor, Tensor, Tensor]:
-        """The tokens after this block, and its queries, keys (both before RoPE) and values."""
-        modulation = (self.modulation + time).unsqueeze(3)
-        shift1, scale1, gate1, shift2, scale2, gate2 = modulation.unbind(2)
-        shape = x.shape[1:3]
-        tokens = _modulated(x, shift1, scale1, self.eps).flatten(1, 2)
-        attended, q, k, v = self.self_attn(tokens, reads.place, reads.past, reads.mask)
-        x = x + gate1 * attended.unflatten(1, shape)
-        if self.cross_attn is not None and self.norm3 is not None:
-            assert reads.text is not None
-            attended = self.cross_attn(self.norm3(x).flatten(1, 2), reads.text)
-            x = x + attended.unflatten(1, shape)
-        return x + gate2 * self.ffn(_modulated(x, shift2, scale2, self.eps)), q, k, v
-
-
-class Head(nn.Module):
-    """From tokens to patches."""
-
-    def __init__(self, dim: int, patch_dim: int, eps: float) -> None:
-        super().__init__()
-        self.eps = eps
-        self.modulation = nn.Parameter(torch.randn(1, 2, dim) / dim**0.5)
-        self.head = nn.Linear(dim, patch_dim)
-
-    def forward(self, x: Tokens, time: Float[Tensor, "b f dim"]) -> Float[Tensor, "b f n patch"]:
-        """One patch per token."""
-        shift, scale = (self.modulation + time.unsqueeze(2)).unsqueeze(3).unbind(2)
-        out: Tensor = self.head(_modulated(x, shift, scale, self.eps))
-        return out
-
-
-def _modulated(x: Tokens, shift: Tensor, scale: Tensor, eps: float) -> Tokens:
-    return F.layer_norm(x, x.shape[-1:], eps=eps) * (1 + scale) + shift
 
 
 class VideoTransformer(Backbone):
@@ -104,6 +41,10 @@ class VideoTransformer(Backbone):
         text_dim: width of the text encoder's states; None builds no cross-attention.
         text_len: text is zero-padded to this many tokens, which are all attended.
         control_dim: width of the per-frame control signal; None for none.
+        image_dim: width of an image encoder's states, which Wan2.1's image-to-video models attend
+            beside the text; None for none.
+        reference_channels: of each frame beside its latents: 4 of a mask and the latents of a
+            picture and of nothing after it, in image-to-video models; 0 for none.
         freq_dim: width of the sinusoid of time.
         rope_axes: channels of a head for (frame, row, column); None: Wan2.1's split.
         prediction: "velocity" as Wan2.1, or "x0", which small models on large patches need.
@@ -142,60 +83,46 @@ class VideoTransformer(Backbone):
         zero_head: bool = True,
         activation_checkpointing: bool = False,
         compressor_rank: int | None = None,
+        image_dim: int | None = None,
+        reference_channels: int = 0,
     ) -> None:
         super().__init__()
-        self.rope_axes = _checked_axes(dim, num_heads, rope_axes)
-        self.latent_shape = _checked_latent_shape(latent_shape, patch_size)
+        self.rope_axes = checked_axes(dim, num_heads, rope_axes)
+        self.latent_shape = checked_latent_shape(latent_shape, patch_size)
         if prediction not in ("velocity", "x0"):
             raise ValueError(f"prediction must be velocity or x0, got {prediction!r}")
         if num_layers < 1 or freq_dim < 2 or freq_dim % 2:
             raise ValueError(
                 f"num_layers={num_layers} must be at least 1 and freq_dim={freq_dim} even"
             )
+        if image_dim is not None and text_dim is None:
+            raise ValueError("image_dim wants text_dim: a picture is attended beside a text")
         channels, rows, columns = self.latent_shape[0], *patch_size
         self.patch_size = (rows, columns)
         self.rope_base, self.freq_dim, self.text_len = rope_base, freq_dim, text_len
         self.prediction, self.x0_limit, self.min_time = prediction, x0_limit, min_time
         self.activation_checkpointing = activation_checkpointing
         self.text_dim, self.control_dim = text_dim, control_dim
+        self.image_dim, self.reference_channels = image_dim, reference_channels
 
-        self.patch_embedding = nn.Conv3d(channels, dim, (1, rows, columns), (1, rows, columns))
-        self.text_embedding = None if text_dim is None else _mlp(text_dim, dim, nn.GELU("tanh"))
+        patch = (1, rows, columns)
+        self.patch_embedding = nn.Conv3d(channels + reference_channels, dim, patch, patch)
+        self.text_embedding = None if text_dim is None else mlp(text_dim, dim, nn.GELU("tanh"))
         self.control_embedding = None if control_dim is None else nn.Linear(control_dim, dim)
-        self.time_embedding = _mlp(freq_dim, dim, nn.SiLU())
+        self.img_emb = None if image_dim is None else ImageEmbedding(image_dim, dim)
+        self.time_embedding = mlp(freq_dim, dim, nn.SiLU())
         self.time_projection = nn.Sequential(nn.SiLU(), nn.Linear(dim, 6 * dim))
         self.blocks = nn.ModuleList(
-            TransformerBlock(dim, num_heads, ffn_dim, eps, text_dim is not None)
+            TransformerBlock(
+                dim, num_heads, ffn_dim, eps, text_dim is not None, image_dim is not None
+            )
             for _ in range(num_layers)
         )
         self.head = Head(dim, channels * rows * columns, eps)
-        self._initialise(qk_bias, qk_gain, control_gain, zero_head)
+        initialise(self, qk_bias, qk_gain, control_gain, zero_head)
         self.compressor = None
         if compressor_rank is not None:
             self.compressor = Compressor(dim, num_heads, num_layers, compressor_rank)
-
-    def _initialise(
-        self, qk_bias: float, qk_gain: float, control_gain: float | None, zero_head: bool
-    ) -> None:
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.xavier_uniform_(module.weight)
-                nn.init.zeros_(module.bias)
-        nn.init.xavier_uniform_(self.patch_embedding.weight.flatten(1))
-        for embedding in (self.text_embedding, self.time_embedding):
-            for layer in embedding or ():
-                if isinstance(layer, nn.Linear):
-                    nn.init.normal_(layer.weight, std=0.02)
-        if self.control_embedding is not None and control_gain is not None:
-            nn.init.normal_(self.control_embedding.weight, std=control_gain)
-        for block in self.blocks:
-            assert isinstance(block, TransformerBlock)
-            for projection in (block.self_attn.q, block.self_attn.k):
-                nn.init.constant_(projection.bias, qk_bias)
-            for norm in (block.self_attn.norm_q, block.self_attn.norm_k):
-                nn.init.constant_(norm.weight, qk_gain)
-        if zero_head:
-            nn.init.zeros_(self.head.head.weight)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -230,13 +157,13 @@ class VideoTransformer(Backbone):
         if mask is not None and (past.layers or past.live):
             raise ValueError("a mask orders frames that are forwarded at once; it takes no past")
         batch, frames = x_t.shape[:2]
-        x, grid = self._embed_patches(x_t)
         at = torch.arange(frames) if mask is None else mask.frames(frames)
         cond = cond.frames(0, int(at[-1]) + 1)  # an index error on a GPU would name nothing
         at = at.to(x_t.device)
-        x = self._add_control(x, cond, at)
+        x, grid = self._embed_patches(with_reference(x_t, cond, at, self.reference_channels))
+        x = with_control(x, cond, at, self.control_embedding, self.control_dim)
         time, modulation = self._embed_time(t)
-        ids = _positions(at, grid, cond.origin).expand(batch, -1, -1)
+        ids = positions(at, grid, cond.origin).expand(batch, -1, -1)
         text = past.text if past.text is not None else self._project_text(cond)
         seen = mask_for(mask, frames, x.shape[2], x.device)
         reads = BlockInputs(self._place(ids, past), None, None, seen)
@@ -259,13 +186,7 @@ class VideoTransformer(Backbone):
 
     def fake_conditioning(self, batch: int, frames: int) -> Conditioning:
         """Random conditioning of the kinds that this backbone was built for."""
-        text = None
-        if self.text_dim is not None:
-            text = torch.randn(batch, self.text_len, self.text_dim, device=self.device)
-        control = None
-        if self.control_dim is not None:
-            control = torch.randn(batch, frames, self.control_dim, device=self.device)
-        return Conditioning(text, control)
+        return random_conditioning(self, batch, frames)
 
     def _run_blocks(
         self,
@@ -311,10 +232,11 @@ class VideoTransformer(Backbone):
     def _embed_patches(self, x_t: Latents) -> tuple[Tokens, tuple[int, int]]:
         rows, columns = self.patch_size
         height, width = x_t.shape[-2:]
-        if x_t.shape[2] != self.latent_shape[0] or height % rows or width % columns:
+        channels = self.latent_shape[0] + self.reference_channels
+        if x_t.shape[2] != channels or height % rows or width % columns:
             raise ValueError(
                 f"latents of shape {tuple(x_t.shape[2:])} do not fit this model: it takes "
-                f"{self.latent_shape[0]} channels, heights in multiples of {rows} and widths in "
+                f"{channels} channels, heights in multiples of {rows} and widths in "
                 f"multiples of {columns}"
             )
         patches = x_t.unflatten(-1, (-1, columns)).unflatten(-3, (-1, rows))
@@ -327,21 +249,6 @@ class VideoTransformer(Backbone):
         x: Tensor = patches.unflatten(2, grid).unflatten(-1, (*self.patch_size, -1))
         return x.permute(0, 1, 6, 2, 4, 3, 5).flatten(5, 6).flatten(3, 4)
 
-    def _add_control(self, x: Tokens, cond: Conditioning, at: Tensor) -> Tokens:
-        if (self.control_embedding is None) != (cond.control is None):
-            raise ValueError(
-                f"control_dim is {self.control_dim} but the conditioning "
-                f"{'has no' if cond.control is None else 'has a'} control signal"
-            )
-        if self.control_embedding is None or cond.control is None:
-            return x
-        if cond.control.shape[-1] != self.control_dim:
-            raise ValueError(
-                f"control has {cond.control.shape[-1]} channels, control_dim is {self.control_dim}"
-            )
-        added: Tensor = self.control_embedding(cond.control[:, at].to(x.dtype))
-        return x + added.unsqueeze(2)
-
     def _embed_time(self, t: Times) -> tuple[Tensor, Float[Tensor, "b f 6 dim"]]:
         half = torch.arange(self.freq_dim // 2, device=t.device, dtype=torch.float64)
         angle = 1000 * t.double()[..., None] * 10_000.0 ** (-half / len(half))
@@ -350,25 +257,16 @@ class VideoTransformer(Backbone):
         return time, modulation.unflatten(-1, (6, -1))
 
     def _project_text(self, cond: Conditioning) -> tuple[TextKV, ...] | None:
-        if self.text_embedding is None:
-            if cond.text is not None:
-                raise ValueError("this model was built without text (text_dim is null)")
+        text = text_tokens(cond, self.text_embedding, self.text_len, self.text_dim, self.dtype)
+        image = image_tokens(cond, self.img_emb, self.image_dim, self.dtype)
+        if text is None:
             return None
-        if cond.text is None:
-            raise ValueError("this model is conditioned on text: give the text encoder's states")
-        length, width = cond.text.shape[1:]
-        if length > self.text_len or width != self.text_dim:
-            raise ValueError(
-                f"text states of shape {length} x {width} do not fit this model: it takes at most "
-                f"text_len={self.text_len} tokens of text_dim={self.text_dim}"
-            )
-        padded = F.pad(cond.text.to(self.dtype), (0, 0, 0, self.text_len - length))
-        text = self.text_embedding(padded)
+        tokens = (text,) if image is None else (text, image)
         projected = []
         for block in self.blocks:
             assert isinstance(block, TransformerBlock)
             assert block.cross_attn is not None
-            projected.append(block.cross_attn.keys_values(text))
+            projected.append(block.cross_attn.keys_values(*tokens))
         return tuple(projected)
 
     def _velocity(self, out: Latents, x_t: Latents, t: Times) -> Latents:
@@ -394,42 +292,3 @@ def _remembered(
         shape = (len(v), v.shape[1] + room, *v.shape[2:])
         k, v = (x.as_strided(shape, x.stride(), x.storage_offset()) for x in (k, v))
     return Remembered(k, v, mask, room)
-
-
-def _mlp(width: int, dim: int, activation: nn.Module) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(width, dim), activation, nn.Linear(dim, dim))
-
-
-def _positions(
-    at: Tensor, grid: tuple[int, int], origin: Float[Tensor, "b f 2"] | None
-) -> Float[Tensor, "b n 3"]:
-    rows, columns = (torch.arange(size, device=at.device) for size in grid)
-    ids = torch.stack(torch.meshgrid(at, rows, columns, indexing="ij"), -1).float()[None]
-    if origin is not None:
-        shift = F.pad(origin[:, at].float(), (1, 0))
-        ids = ids + shift[:, :, None, None, :]
-    return ids.flatten(1, 3)
-
-
-def _checked_axes(dim: int, num_heads: int, axes: Sequence[int] | None) -> tuple[int, int, int]:
-    head_dim = dim // max(num_heads, 1)
-    if num_heads < 1 or dim % num_heads or head_dim % 2:
-        raise ValueError(
-            f"dim={dim} must split into num_heads={num_heads} heads of an even number of channels"
-        )
-    frame, row, column = wan_axes(head_dim) if axes is None else axes
-    if frame + row + column != head_dim or frame % 2 or row % 2 or column % 2:
-        raise ValueError(
-            f"rope_axes={[frame, row, column]} must be even and sum to the {head_dim} channels "
-            f"of a head"
-        )
-    return frame, row, column
-
-
-def _checked_latent_shape(shape: Sequence[int], patch: Sequence[int]) -> tuple[int, int, int]:
-    channels, height, width = shape
-    if height % patch[0] or width % patch[1]:
-        raise ValueError(
-            f"latent_shape={list(shape)} cannot be cut into patches of {patch[0]} x {patch[1]}"
-        )
-    return channels, height, width

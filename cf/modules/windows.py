@@ -115,8 +115,8 @@ class Windows:
                 f"clips of {batch.latents.shape[1]} latent frames are shorter than "
                 f"module.prefix_blocks[0]={self.prefix_blocks[0]} blocks; raise data.clip_frames"
             )
-        for name, signal in (("control", batch.cond.control), ("origin", batch.cond.origin)):
-            if signal is not None and signal.shape[1] < most:
+        for name, signal in batch.cond.per_frame().items():
+            if signal.shape[1] < most:
                 raise ValueError(
                     f"the data's {name} covers {signal.shape[1]} frames, but rollouts grow to "
                     f"module.length.most={most}; raise data.clip_frames or lower it"

@@ -89,7 +89,7 @@ class Rolling(Rollout):
     ) -> tuple[Latents, RolloutState]:
         """Passes until a block is finished: one, once the window is full."""
         start = state.context.start
-        lengths = [x.shape[1] for x in (cond.control, cond.origin) if x is not None]
+        lengths = [x.shape[1] for x in cond.per_frame().values()]
         first = start + self.block_frames
         while state.context.start == start:
             end = max(self._end(state, min(lengths, default=None)), first)

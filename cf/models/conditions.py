@@ -1,0 +1,133 @@
+"""How a transformer takes what it is conditioned on: text, control, a picture."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812  (its usual name)
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from cf.types import Conditioning, Latents
+
+
+def text_tokens(
+    cond: Conditioning, embedding: nn.Module | None, length: int, width: int | None, of: torch.dtype
+) -> Float[Tensor, "b s dim"] | None:
+    """The text's tokens, zero-padded to their full length before they are embedded.
+
+    Args:
+        cond: what the video should show.
+        embedding: None: the model has no text.
+        length: tokens of a text.
+        width: numbers in the state of each token.
+        of: type of the embedding's parameters.
+
+    Raises:
+        ValueError: if there is text where none is taken, none where it is, or of other sizes.
+    """
+    if embedding is None:
+        if cond.text is not None:
+            raise ValueError("this model was built without text (text_dim is null)")
+        return None
+    if cond.text is None:
+        raise ValueError("this model is conditioned on text: give the text encoder's states")
+    there, wide = cond.text.shape[1:]
+    if there > length or wide != width:
+        raise ValueError(
+            f"text states of shape {there} x {wide} do not fit this model: it takes at most "
+            f"text_len={length} tokens of text_dim={width}"
+        )
+    tokens: Tensor = embedding(F.pad(cond.text.to(of), (0, 0, 0, length - there)))
+    return tokens
+
+
+def image_tokens(
+    cond: Conditioning, embedding: nn.Module | None, width: int | None, of: torch.dtype
+) -> Float[Tensor, "b p dim"] | None:
+    """The tokens of a picture that the model attends beside the text.
+
+    Raises:
+        ValueError: if there is a picture where none is taken, none where it is, or of another size.
+    """
+    if embedding is None:
+        if cond.image is not None:
+            raise ValueError("this model was built without an image branch (image_dim is null)")
+        return None
+    if cond.image is None:
+        raise ValueError(
+            "this model is conditioned on a picture: give the image encoder's states, image=..."
+        )
+    if cond.image.shape[-1] != width:
+        raise ValueError(
+            f"image states of {cond.image.shape[-1]} numbers do not fit this model: it takes "
+            f"image_dim={width}"
+        )
+    tokens: Tensor = embedding(cond.image.to(of))
+    return tokens
+
+
+def with_control(
+    x: Float[Tensor, "b f n dim"],
+    cond: Conditioning,
+    at: Tensor,
+    embedding: nn.Module | None,
+    width: int | None,
+) -> Float[Tensor, "b f n dim"]:
+    """Tokens plus the embedded control signal of the frames `at`.
+
+    Raises:
+        ValueError: if there is control where none is taken, none where it is, or of another width.
+    """
+    if (embedding is None) != (cond.control is None):
+        raise ValueError(
+            f"control_dim is {width} but the conditioning "
+            f"{'has no' if cond.control is None else 'has a'} control signal"
+        )
+    if embedding is None or cond.control is None:
+        return x
+    if cond.control.shape[-1] != width:
+        raise ValueError(f"control has {cond.control.shape[-1]} channels, control_dim is {width}")
+    added: Tensor = embedding(cond.control[:, at].to(x.dtype))
+    return x + added.unsqueeze(2)
+
+
+def with_reference(x_t: Latents, cond: Conditioning, at: Tensor, channels: int) -> Latents:
+    """Latents with the channels that a reference gives each of the frames `at`.
+
+    Raises:
+        ValueError: if there is a reference where none is taken, none where it is, or of another
+            size.
+    """
+    if cond.reference is None:
+        if channels:
+            raise ValueError(
+                f"this model takes {channels} reference channels (an image-to-video model): give "
+                "a picture, image=..."
+            )
+        return x_t
+    if not channels:
+        raise ValueError("this model was built without reference_channels: it takes no picture")
+    given = tuple(cond.reference.shape[2:])
+    if given != (channels, *x_t.shape[-2:]):
+        raise ValueError(
+            f"the reference has frames of {given}, but this model takes {channels} channels of "
+            f"{x_t.shape[-2]} x {x_t.shape[-1]} latents"
+        )
+    return torch.cat((x_t, cond.reference[:, at].to(x_t.dtype)), 2)
+
+
+def random_conditioning(network: Any, batch: int, frames: int) -> Conditioning:
+    """Random conditioning of the kinds that a `VideoTransformer` was built for."""
+    text = None
+    if network.text_dim is not None:
+        text = torch.randn(batch, network.text_len, network.text_dim, device=network.device)
+    control = None
+    if network.control_dim is not None:
+        control = torch.randn(batch, frames, network.control_dim, device=network.device)
+    image = reference = None
+    if network.image_dim is not None:
+        image = torch.randn(batch, 257, network.image_dim, device=network.device)
+    if network.reference_channels:
+        size = (network.reference_channels, *network.latent_shape[1:])
+        reference = torch.randn(batch, frames, *size, device=network.device)
+    return Conditioning(text, control, image=image, reference=reference)
