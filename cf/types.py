@@ -57,9 +57,8 @@ class Conditioning:
 
     def per_frame(self) -> dict[str, Tensor]:
         """The signals that there are for each latent frame, by name."""
-        signals = (("control", self.control), ("origin", self.origin))
-        signals += (("reference", self.reference),)
-        return {name: signal for name, signal in signals if signal is not None}
+        named = {"control": self.control, "origin": self.origin, "reference": self.reference}
+        return {name: signal for name, signal in named.items() if signal is not None}
 
     def samples(self, index: Sequence[int]) -> "Conditioning":
         """The same conditioning for some samples of the batch."""
