@@ -58,8 +58,9 @@ def misfits(node: Any) -> list[str]:
 
 
 def weights(node: DictConfig) -> list[str]:
-    found = [mapping.get("folder") for _, mapping in targets(node)]
-    return [folder for folder in found if str(folder).startswith("weights/")]
+    found = [mapping.get("folder") or "" for _, mapping in targets(node)]
+    each = [one for some in found for one in ([some] if isinstance(some, str) else some)]
+    return [folder for folder in each if folder.startswith("weights/")]
 
 
 def defaults(root: Path) -> dict[str, Path]:
@@ -68,6 +69,10 @@ def defaults(root: Path) -> dict[str, Path]:
     for entry in OmegaConf.load(root).get("defaults", []):
         if isinstance(entry, DictConfig):
             group = str(next(iter(entry))).split()[-1]  # without "optional" or "override"
+            if group == "preset":  # its options choose those of other groups
+                groups |= defaults(CONFIGS / "preset" / "none.yaml")
+            above, _, package = group.lstrip("/").partition("@")
+            group = above if above == package else group
             folder = CONFIGS / group.split("@")[0].lstrip("/")
             if folder.is_dir():
                 groups[group] = folder
@@ -125,7 +130,7 @@ def test_every_choice_can_be_built(
     if not list(targets(node)):
         pytest.skip("no object of its own")
     absent = [other for other in defaults(CONFIGS / f"{root}.yaml") if chosen.get(other) is None]
-    if any(f"${{{other}}}" in OmegaConf.to_yaml(node) for other in absent):
+    if any(f"{other}}}" in OmegaConf.to_yaml(node) for other in absent):
         pytest.skip("goes with an option of another group")
     try:
         OmegaConf.to_container(node, resolve=True, throw_on_missing=True)

@@ -15,6 +15,7 @@ from cf.models.kinds import channels
 from cf.models.merged import Weights
 from cf.models.pickles import CONTAINERS
 from cf.models.published import one_network, published
+from cf.models.releases import update_of
 from cf.models.stored import CheckpointError as CheckpointError
 from cf.models.stored import State, some
 from cf.models.updates import Lora, joined, lora_files, read_updates
@@ -111,6 +112,11 @@ def load_weights(
     Raises:
         CheckpointError: if a file is missing, damaged, refused, or not of such a format.
     """
+    if lora is None and (update := update_of(path)):
+        raise CheckpointError(
+            f"{path} is half of a model: it was released with the LoRA {Path(update).name}; give "
+            f"weights.lora={update}, or weights.lora=[] for what it makes without"
+        )
     stored = read_stored(Path(path), container, CONTAINERS)
     files = lora_files(lora, lora_alpha)
     if _CONFIG_KEY not in stored.said:

@@ -1,11 +1,28 @@
 """Parts of a published model's folder: where they lie and in which number format they run."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def first_there(folder: str | Sequence[str], marks: Sequence[str]) -> str:
+    """The folder; of several, the first that has one of the marks, else the first that exists.
+
+    Args:
+        folder: one, or several in which a published model may lie.
+        marks: patterns of files of which a folder with the wanted part has one.
+
+    >>> first_there(["absent/a", "absent/b"], ["vae"])
+    'absent/a'
+    """
+    if isinstance(folder, str):
+        return folder
+    there = [one for one in folder if Path(one).expanduser().is_dir()]
+    marked = [one for one in there if any(any(Path(one).expanduser().glob(m)) for m in marks)]
+    return [*marked, *there, *folder][0]
 
 
 def find_part(folder: str, part: str, files: str = "config.json") -> Path:

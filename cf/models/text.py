@@ -16,9 +16,11 @@ from cf.metrics.extractors.files import read_state
 from cf.metrics.extractors.hugging_face import filled, transformers
 from cf.metrics.extractors.lookup import find
 from cf.metrics.extractors.names import depth
-from cf.models.pretrained import check_complete, find_part, parse_dtype
+from cf.models.pretrained import check_complete, find_part, first_there, parse_dtype
 
 States = Float[Tensor, "b s d"]
+MARKS = ("text_encoder/config.json", "models_t5*.pth")
+"""Files of which a model's folder with a text encoder has one."""
 _HEAD_WIDTH = 32  # of MiniLM
 
 
@@ -125,11 +127,14 @@ class UMT5(FrozenEncoder):
         super().__init__(tokenizer, encoder, text_len)
 
     @classmethod
-    def from_folder(cls, folder: str, text_len: int = 512, dtype: str = "bfloat16") -> Self:
+    def from_folder(
+        cls, folder: str | Sequence[str], text_len: int = 512, dtype: str = "bfloat16"
+    ) -> Self:
         """Load `text_encoder` and `tokenizer` of a published Wan model in diffusers layout.
 
         Args:
-            folder: the model's folder, or one that holds both parts' files.
+            folder: the model's folder, or one that holds both parts' files; of several, the first
+                that is there.
             text_len: see the class.
             dtype: float32, bfloat16 or float16; what the encoder runs in.
 
@@ -138,6 +143,7 @@ class UMT5(FrozenEncoder):
             ImportError: if the extra `wan` is not installed.
             ValueError: if weights are missing there.
         """
+        folder = first_there(folder, MARKS)
         place, torch_dtype = find_part(folder, "text_encoder"), parse_dtype(dtype)
         words = find_part(folder, "tokenizer", "tokenizer*.json")
         try:

@@ -1,6 +1,6 @@
 """Wan's causal video VAE (https://arxiv.org/abs/2503.20314) as a codec, streamed frame by frame."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
 import torch
@@ -8,11 +8,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from cf.models.codec import Codec, DecoderStream, EncoderStream, Pixels
-from cf.models.pretrained import check_complete, find_part, parse_dtype
+from cf.models.pretrained import check_complete, find_part, first_there, parse_dtype
 from cf.types import Latents
 
 ChannelsFirst = Float[Tensor, "b c t h w"]
 Patches = Float[Tensor, "b patch t rows columns"]
+MARKS = ("vae/config.json", "Wan2.?_VAE.*")
+"""Files of which a model's folder with a codec has one."""
 
 
 class WanVAE(Codec):
@@ -36,11 +38,11 @@ class WanVAE(Codec):
         self.mean, self.std = tuple(config.latents_mean), tuple(config.latents_std)
 
     @classmethod
-    def from_folder(cls, folder: str, dtype: str = "float32") -> Self:
+    def from_folder(cls, folder: str | Sequence[str], dtype: str = "float32") -> Self:
         """Load the folder `vae` of a published Wan model in diffusers layout.
 
         Args:
-            folder: the model's folder, or that of its VAE.
+            folder: the model's folder, or that of its VAE; of several, the first that is there.
             dtype: float32, bfloat16 or float16; what the network runs in.
 
         Raises:
@@ -48,7 +50,7 @@ class WanVAE(Codec):
             ImportError: if the extra `wan` is not installed.
             ValueError: if weights are missing there.
         """
-        place, torch_dtype = find_part(folder, "vae"), parse_dtype(dtype)
+        place, torch_dtype = find_part(first_there(folder, MARKS), "vae"), parse_dtype(dtype)
         try:
             from diffusers import AutoencoderKLWan
         except ImportError as error:

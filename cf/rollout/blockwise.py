@@ -26,6 +26,7 @@ class Rollout:
         num_steps: denoising steps of a block; one more network call commits it to the context.
         timesteps: falling times of these steps, if not the schedule's; overrides num_steps. The
             first is where pure noise enters: 1, unless the network was trained otherwise.
+        first_steps: denoising steps of a video's first block, where it takes others than the rest.
         context_noise: time at which a finished block is read into the context; 0: clean.
         sampler: "renoise" predicts x0 and adds fresh noise, as few-step students are trained;
             "euler" follows the velocity, for a network trained by flow matching alone.
@@ -41,6 +42,7 @@ class Rollout:
     sampler: Literal["renoise", "euler"] = "renoise"
     timesteps: Sequence[float] | None = None
     recent_frames: int | None = None
+    first_steps: int | None = None
 
     def __post_init__(self) -> None:
         if self.block_frames < 1:
@@ -54,6 +56,8 @@ class Rollout:
             raise ValueError("timesteps must name at least one time, got []")
         if not all(1 >= a > b > 0 for a, b in zip(times, [*times[1:], times[-1] / 2], strict=True)):
             raise ValueError(f"timesteps must fall from at most 1 to above 0, got {times}")
+        if self.first_steps is not None and self.first_steps < 1:
+            raise ValueError(f"first_steps must be at least 1, got {self.first_steps}")
         self.memory.check_block(self.block_frames)
 
     @property
@@ -62,6 +66,17 @@ class Rollout:
         if self.timesteps is not None:
             return [float(t) for t in self.timesteps]
         return [float(t) for t in self.schedule.timesteps(self.num_steps)]
+
+    def times_at(self, start: int) -> list[float]:
+        """The time of every denoising step of the block that begins at frame `start`."""
+        if start > 0 or self.first_steps is None:
+            return self.times
+        return [float(t) for t in self.schedule.timesteps(self.first_steps)]
+
+    @property
+    def _passes(self) -> int:
+        """Of denoising, over the block that takes most: what comes after has noise of its own."""
+        return max(len(self.times), self.first_steps or 0)
 
     def noise(self, student: Backbone, seed: int, samples: Sequence[int]) -> SeededNoise:
         """Seeded noise of the shape that this rollout and `student` need."""
@@ -202,7 +217,8 @@ class Rollout:
     def _denoise(
         self, student: Backbone, noise: Noise, reads: BlockReads, exit_step: int | None
     ) -> Latents:
-        times, start = self.times, reads.context.start
+        start = reads.context.start
+        times = self.times_at(start) if exit_step is None else self.times
         last = len(times) - 1 if exit_step is None else exit_step
         x = noise(start, 0).to(student.device, _state_dtype(student))
         grad = torch.is_grad_enabled()
@@ -225,7 +241,7 @@ class Rollout:
         self, student: Backbone, noise: Noise, x0: Latents, reads: BlockReads, state: RolloutState
     ) -> RolloutState:
         x, t = self.as_read(x0, noise, reads.context.start)
-        block = student(x, t, reads.cond, reads("commit", len(self.times))).block
+        block = student(x, t, reads.cond, reads("commit", self._passes)).block
         reads.clear()
         return RolloutState(self.memory.update(reads.context, block), self._recent(state, x0))
 
@@ -234,7 +250,7 @@ class Rollout:
         t = x0.new_full(x0.shape[:2], self.context_noise)
         if self.context_noise == 0:
             return x0, t
-        eps = noise(start, len(self.times))[:, : x0.shape[1]].to(x0)
+        eps = noise(start, self._passes)[:, : x0.shape[1]].to(x0)
         return self.schedule.add_noise(x0, eps, t), t
 
     def _recent(self, state: RolloutState, x0: Tensor) -> Tensor | None:

@@ -31,6 +31,8 @@ class Rolling(Rollout):
         super().__post_init__()
         if self.sampler != "renoise":
             raise ValueError(f"a rolling window renoises; sampler={self.sampler!r} is not for it")
+        if self.first_steps is not None:
+            raise ValueError("a rolling window takes its steps together; leave first_steps out")
         self.memory.check_block(len(self.times) * self.block_frames)
 
     def __call__(

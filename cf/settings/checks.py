@@ -26,6 +26,9 @@ def checked(command: str, settings: Settings, groups: list[str], deep: bool = Tr
         deep: whether to look into them.
     """
     schema = COMMANDS[command]
+    lacking = getattr(schema, "lacking", None)
+    if lacking is not None and (message := lacking(settings)):
+        raise ValueError(message)
     _fields(schema, settings, "", groups)
     for name in groups if deep else ():
         if isinstance(settings.get(name), dict):

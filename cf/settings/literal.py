@@ -21,6 +21,8 @@ TEXTS = (
         "contestants.*.source",
         "contestants.*.how",
         "contestants.*.note",
+        "source",
+        "note",
     ),
     *("weights.container", "*.weights.container", "start.*.container", "start.*.sha256"),
 )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cf.settings.build import Form, Settings, Within, fault
+from cf.settings.presets import lacking, unsaid
 
 Seed = Annotated[int, Within(0, 2**63 - 1)]
 Count = Annotated[int, Within(1, 2**31)]
@@ -37,8 +38,6 @@ _ACTS = Form(
     '[[seconds,text], ...], as in prompts="[[0,a fox],[10,it jumps]]", or - for texts that are '
     "typed meanwhile"
 )
-
-
 _OF_A_RUN = ("config.yaml", "phases.yaml")
 
 
@@ -92,6 +91,8 @@ class Weights:
 class Generate:
     """`cf.generate`."""
 
+    source: str
+    note: str
     checkpoint: Place
     seconds: Seconds
     prompt: str
@@ -111,6 +112,8 @@ class Generate:
     device: Device
     dtype: Number
 
+    lacking = staticmethod(lacking)
+
     @staticmethod
     def contradiction(given: Settings) -> str:
         """Two settings that exclude each other, in words; empty if there are none."""
@@ -124,7 +127,7 @@ class Generate:
             return f"give {' or '.join(several)}, not {'both' if len(several) == 2 else 'all'}"
         if given["given_seconds"] is not None and not given["video"]:
             return f"given_seconds={given['given_seconds']} is of a video: give video=... as well"
-        return "" if typed else _acts(given["prompts"])
+        return ("" if typed else _acts(given["prompts"])) or unsaid(given)
 
 
 def _acts(prompts: list[Any]) -> str:

@@ -14,6 +14,7 @@ import torch
 
 from cf.bench.contestants.base import Contestant, Piece
 from cf.bench.tasks.base import Request, VideoSpec
+from cf.models.releases import missing, needs
 from cf.models.start import fingerprint, fingerprint_of_update
 from cf.models.updates import LoraFile, lora_files
 from cf.runs.generator import Generator, file_of, load
@@ -60,11 +61,12 @@ class Network(Contestant):
 
     def missing(self) -> str:
         """Files that are not there."""
-        wanted = [*([self.checkpoint] if self.checkpoint else []), *self.needs]
-        wanted += [file.path for file in self._loras()]
-        gone = [path for path in wanted if not Path(path).exists()]
-        if gone:
-            return f"{', '.join(gone)} not found" + (f"; {self.how}" if self.how else "")
+        names = ("checkpoint", "weights", "codec", "text")
+        lacking = [missing(needs({name: getattr(self, name) for name in names}))]
+        if gone := [path for path in self.needs if not Path(path).exists()]:
+            lacking.append(f"{', '.join(gone)} not found")
+        if said := "; ".join(one for one in lacking if one):
+            return said + (f"; {self.how}" if self.how else "")
         folder = Path(self.checkpoint) if self.checkpoint and self.model is None else None
         if folder is not None and folder.is_dir() and not any(folder.glob("*.safetensors")):
             return f"{folder} holds no network; its training did not finish"
