@@ -44,7 +44,12 @@ RELEASED = (
     "self_forcing_no_memory",
     "causvid",
     "causal_forcing",
+    "causal_forcing_framewise",
+    "causal_forcing_pp",
+    "causal_forcing_pp_1step",
+    "causal_forcing_long",
     "longlive",
+    "id_forcing",
     "infinity_rope",
     "rolling_forcing",
     "deep_forcing",
@@ -52,6 +57,9 @@ RELEASED = (
     "memrope",
     "rolling_sink",
     "sgf",
+    "sgf_framewise",
+    "sgf_plus",
+    "sgf_plus_framewise",
     "context_forcing",
     "context_forcing_released",
 )
@@ -166,11 +174,15 @@ def test_everyone_who_is_released_is_named_and_says_what_is_missing(tmp_path: Pa
         assert "not found" in one.missing
         assert contestant.source
         terms = contestant.terms(None)
-        assert (terms.fps, terms.size, terms.block_frames) == (16.0, (480, 832), 12)
+        framewise = "framewise" in one.name or "_pp" in one.name
+        block = 4 if framewise else 12
+        assert (terms.fps, terms.size, terms.block_frames) == (16.0, (480, 832), block)
         assert contestant.rollout is not None
         rollout = build({**contestant.rollout, "memory": contestant._memory()}, one.name)
-        steps = {"rolling_forcing": 5, "causvid": 3}.get(one.name, 4)
-        assert len(rollout.times) == steps
+        steps = {"rolling_forcing": 5, "causal_forcing_long": 5, "causvid": 3}
+        steps |= {"causal_forcing_pp": 2, "causal_forcing_pp_1step": 1}
+        assert len(rollout.times) == steps.get(one.name, 4)
+        assert len(rollout.times_at(0)) == 4 if "_pp" in one.name else len(rollout.times)
         assert with_commit_reads(contestant) is not None
     attended = {one.name: one.contestant.terms(None).attended for one in entered}
     assert attended["self_forcing_full"] is None
