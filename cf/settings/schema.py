@@ -8,7 +8,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from cf.settings.build import Form, Settings, Within, fault
+from cf.settings.acts import ACTS, fault_of_acts
+from cf.settings.build import Form, Settings, Within
 from cf.settings.presets import lacking, unsaid
 
 Seed = Annotated[int, Within(0, 2**63 - 1)]
@@ -34,10 +35,6 @@ class Device(str):
     WANTED = "auto, cpu, cuda or one of several, as in cuda:1"
 
 
-_ACTS = Form(
-    '[[seconds,text], ...], as in prompts="[[0,a fox],[10,it jumps]]", or - for texts that are '
-    "typed meanwhile"
-)
 _OF_A_RUN = ("config.yaml", "phases.yaml")
 
 
@@ -96,7 +93,7 @@ class Generate:
     checkpoint: Place
     seconds: Seconds
     prompt: str
-    prompts: Annotated[list[Any] | Literal["-"], _ACTS]
+    prompts: Annotated[list[Any] | Literal["-"], ACTS]
     prompts_file: File | None
     video: File | None
     image: File | None
@@ -127,18 +124,7 @@ class Generate:
             return f"give {' or '.join(several)}, not {'both' if len(several) == 2 else 'all'}"
         if given["given_seconds"] is not None and not given["video"]:
             return f"given_seconds={given['given_seconds']} is of a video: give video=... as well"
-        return ("" if typed else _acts(given["prompts"])) or unsaid(given)
-
-
-def _acts(prompts: list[Any]) -> str:
-    for act in prompts:
-        pair = isinstance(act, list) and len(act) == 2
-        if not pair or fault(act[0], Annotated[float, Within(0, 1e6)]) or isinstance(act[1], list):
-            return f"prompts must be {_ACTS}; got {act!r}"
-    times = [act[0] for act in prompts]
-    if times and (times[0] != 0 or any(a >= b for a, b in pairwise(times))):
-        return f"prompts must begin at 0 and at rising seconds after, got {times}"
-    return ""
+        return ("" if typed else fault_of_acts(given["prompts"])) or unsaid(given)
 
 
 @dataclass(frozen=True)
