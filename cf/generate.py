@@ -75,6 +75,7 @@ def _make(
     from cf.generation.prefix import frames_of, prefix_of
     from cf.generation.requests import TYPED
     from cf.generation.typed_prompts import TypedPrompts
+    from cf.runs.key_frames import key_frames_of
     from cf.system.signals import Stop, heard
 
     prefix = prefix_of(settings, generator)
@@ -83,6 +84,10 @@ def _make(
     if typed and generator.text.dim is None:
         raise ValueError("prompts=-: this model is not conditioned on text; leave prompts out")
     _check_scripts(settings, generator, left, prefix, frames)
+    given = 0 if prefix is None else generator.codec.covering(prefix.shape[1])
+    _check_pinned(settings)
+    with torch.inference_mode():
+        images = key_frames_of(settings["pinned"], generator, given)
     lines = TypedPrompts(sys.stdin) if typed else None
     parts, saved = _parts(settings, left, saved)
     total = len(left) * (frames + (0 if prefix is None else prefix.shape[1]))
@@ -93,7 +98,7 @@ def _make(
         tqdm(total=total, unit="frame", desc="generating") as bar,
     ):
         for part in parts:
-            job = Batch(generator, part, folder, prefix, frames, settings["seed"], lines)
+            job = Batch(generator, part, folder, prefix, frames, settings["seed"], lines, images)
             try:
                 made = job.make(unfinished, stop, bar, saved)
             except (KeyError, TypeError):
@@ -123,6 +128,16 @@ def _parts(
     first = [described[name] for name in saved["videos"]]
     log.info("%s goes on after %d frames", ", ".join(saved["videos"]), int(saved["files"]["done"]))
     return [first, *batches([one for one in left if one not in first], size)], saved
+
+
+def _check_pinned(settings: Settings) -> None:
+    """Raise a ValueError at a key-frame of a time that the video does not reach."""
+    for seconds, image in settings["pinned"]:
+        if seconds >= settings["seconds"]:
+            raise ValueError(
+                f"pinned: {image} belongs to {seconds:g} s, and the video ends after "
+                f"seconds={settings['seconds']:g}"
+            )
 
 
 def _kept(folder: Path) -> str:

@@ -20,6 +20,7 @@ from cf.files.pickled import load_tensors
 from cf.generate import generate
 from cf.generation import unfinished
 from cf.generation.requests import requests_of
+from cf.memory.pinned import Pinned
 from cf.models.checkpoints import save_export
 from cf.models.codec import Codec, DecoderStream, EncoderStream, PixelCodec
 from cf.paths import CONFIG_DIR
@@ -63,9 +64,9 @@ class Fading(Codec):
         return DecoderStream(decode)
 
 
-def made_of(policy: str = "sliding", kind: type[Rollout] = Rollout) -> Generator:
-    network = model(control_dim=None, latent_shape=(3, 4, 4))
-    rollout = kind(memory(policy), num_steps=2)
+def made_of(pinned: int = 0) -> Generator:
+    network, policy = model(control_dim=None, latent_shape=(3, 4, 4)), memory("sliding")
+    rollout = Rollout(Pinned(policy, pinned) if pinned else policy, num_steps=2)
     parts = (network, Fading(), Spelled(), rollout, Recache())
     return Generator(*parts, RATE, (4, 4))  # type: ignore[arg-type]
 
@@ -73,7 +74,7 @@ def made_of(policy: str = "sliding", kind: type[Rollout] = Rollout) -> Generator
 @pytest.fixture
 def tell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Settings, Path]]:
     """Settings as they are typed, of a generator in this process."""
-    monkeypatch.setattr("cf.runs.generator.load", lambda _: made_of())
+    monkeypatch.setattr("cf.runs.generator.load", lambda given: made_of(len(given["pinned"])))
     weights = tmp_path / "weights.pt"
     torch.save({"a": torch.zeros(1)}, weights)
 
@@ -178,7 +179,7 @@ def test_a_file_that_was_changed_is_not_gone_on_with(tmp_path: Path) -> None:
     [
         ("prompt=a fox",),
         ("prompts=[[0,a fox],[4,a cat]]", "samples=2"),
-        ("prompts=[[0,a fox],[4,a cat]]", "image=IMAGE", "switch=keep"),
+        ("prompts=[[0,a fox],[4,a cat]]", "image=IMAGE", "pinned=[[0,IMAGE],[3,IMAGE]]"),
     ],
 )
 def test_killed_and_gone_on_with_is_uninterrupted(
@@ -324,6 +325,19 @@ def test_how_fast_it_is_is_told_and_recorded(
     assert {"weights_sha256", "command", "versions", "settings"} <= record.keys()
 
 
+def test_key_frames_are_read_from_their_second_on(
+    tell: Callable[..., tuple[Settings, Path]], tmp_path: Path
+) -> None:
+    videos = {}
+    for name in ("red", "blue"):
+        Image.new("RGB", (4, 4), name).save(tmp_path / f"{name}.png")
+        pinned = f"pinned=[[1.5,{tmp_path / name}.png]]"
+        generate(*tell("seconds=3", "prompt=fox", pinned, folder=name))
+        videos[name] = read_video(tmp_path / name / "video_0.mp4")
+    assert torch.equal(videos["red"][:12], videos["blue"][:12])  # blocks before frame 12
+    assert not torch.equal(videos["red"][12:15], videos["blue"][12:15])
+
+
 def test_names_that_two_videos_would_share_are_refused(
     tell: Callable[..., tuple[Settings, Path]], tmp_path: Path
 ) -> None:
@@ -358,6 +372,12 @@ def test_a_damaged_state_is_named_with_the_remedy(
         (("batch=0",), "batch must be a whole number from 1"),
         (("save_every=0",), "save_every must be"),
         (("prompts=fox",), "prompts must be [[seconds,text]"),
+        (("pinned=[[0,none.png]]",), "pinned: there is no image none.png"),
+        (("pinned=[[0]]",), "pinned=[[0]] cannot be read; write"),
+        (("pinned=[a.png]",), "pinned must be [[seconds,image], ...]"),
+        (("pinned=[[1,list.txt],[1,list.txt]]",), "pinned must be at rising seconds, got [1, 1]"),
+        (("pinned=[[0,list.txt]]",), "list.txt"),
+        (("pinned=[[99,list.txt]]",), "belongs to 99 s, and the video ends after seconds=20"),
         (("prompts=-",), "this model is not conditioned on text"),
     ],
 )

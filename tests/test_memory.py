@@ -15,14 +15,27 @@ from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
 from cf.memory.anchor import Anchor
-from cf.memory.base import Memory, SelectiveMemory, fork
+from cf.memory.base import Memory, SelectiveMemory, fork, pieces
 from cf.memory.deep_sink import DeepSink
 from cf.memory.ema_sink import EmaSink
 from cf.memory.memrope import MemRope
+from cf.memory.pinned import Pinned
 from cf.memory.sliding import Sliding
 from cf.memory.slow_fast import SlowFast
 from cf.rollout.blockwise import Rollout
 from cf.types import Block, Context
+
+
+@dataclass(frozen=True)
+class WithKeyFrame(Pinned):
+    """Pins the first frame that comes, as if it belonged to frame 2."""
+
+    def update(self, context: Context, block: Block) -> Context:
+        if not context.layers:
+            lengths = [1, block.frames - 1] if block.frames > 1 else [1]
+            context = self.pin(context, next(pieces(block, lengths)), [2])
+        return super().update(context, block)
+
 
 NAMES = [file.stem for file in MEMORIES]
 VARIANTS: dict[str, Memory] = {
@@ -50,6 +63,8 @@ VARIANTS: dict[str, Memory] = {
     "memrope as coded": MemRope(as_released=True),
     "memrope per position": MemRope(2, 5, average="position"),
     "anchor as coded": Anchor(3, 9, as_released=True),
+    "a key-frame": WithKeyFrame(Sliding(1, 6, "relative"), 1),
+    "a key-frame, chosen": WithKeyFrame(SlowFast(3, 4, 6, interval=1), 1),
 }
 MEANS = ("SlowFast", "MemRope", "Participative")
 """Besides selective ones, those that hold frames, tokens or their weighted means."""

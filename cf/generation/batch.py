@@ -15,6 +15,7 @@ from cf.generation.typed_prompts import TypedPrompts
 from cf.generation.unfinished import Unfinished
 from cf.runs.block_stream import BlockStream
 from cf.runs.generator import Generator
+from cf.runs.key_frames import KeyFrame
 from cf.system.signals import Stop
 from cf.types import Conditioning, Video
 
@@ -34,6 +35,7 @@ class Batch:
         prefix: frames that all of them go on from; None: they begin with nothing.
         frames: new ones of each video.
         typed: where further texts come from; None: the scripts say all.
+        images: key-frames that the context keeps.
     """
 
     generator: Generator
@@ -43,6 +45,7 @@ class Batch:
     frames: int
     seed: int
     typed: TypedPrompts | None = None
+    images: Sequence[KeyFrame] = ()
 
     def make(
         self,
@@ -111,7 +114,9 @@ class Batch:
         clock.made(0)  # texts are not counted
         prefix = self.prefix if saved is None else None
         blocks = self.generator.begin(prefix, script, self.seed, numbers)
-        if saved is not None:
+        if saved is None:
+            blocks.pin(self.images)
+        else:
             blocks.restore(saved["blocks"])
         given = None if blocks.given is None else blocks.decode(blocks.given)
         return blocks, given

@@ -9,6 +9,7 @@ from .learned import Learned as Learned
 from .memrope import MemRope as MemRope
 from .merged import Merged as Merged
 from .participative import Participative as Participative
+from .pinned import Pinned as Pinned
 from .pooled import Pooled as Pooled
 from .quantised import Quantised as Quantised
 from .recency_bias import RecencyBias as RecencyBias

@@ -89,6 +89,10 @@ class Memory(ABC):
         recent = min(recent_frames, len(context.frames) - sink)
         return ends(context, sink, recent)
 
+    def restart(self, context: Context, start: int) -> Context:
+        """What is kept of a context that is computed anew from `start` on: as a rule nothing."""
+        return Context(start=start, first=start)
+
     def read_key(self, query: Query) -> Hashable:
         """Equal keys promise equal reads of one context, which are then prepared only once."""
         return ()

@@ -57,6 +57,10 @@ class Quantised(Wrapper):
         """As the memory within."""
         return self._packed(self.memory.flush(self._wide(intact(context)), recent_frames))
 
+    def restart(self, context: Context, start: int) -> Context:
+        """As the memory within."""
+        return self._packed(self.memory.restart(self._wide(intact(context)), start))
+
     def _packed(self, context: Context) -> Context:
         """The newest frames as layers; codes of the others behind the inner memory's state."""
         exact = self.exact_frames * context.tokens_per_frame

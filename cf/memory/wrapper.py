@@ -47,6 +47,10 @@ class Wrapper(Memory):
         """As the memory within."""
         return self.memory.flush(context, recent_frames)
 
+    def restart(self, context: Context, start: int) -> Context:
+        """As the memory within."""
+        return self.memory.restart(context, start)
+
     def read_key(self, query: Query) -> Hashable:
         """As the memory within."""
         return self.memory.read_key(query)

@@ -40,6 +40,9 @@ class RolloutState:
 START = RolloutState()
 _SAVED: dict[str, type] = {one.__name__: one for one in (RolloutState, Context, LayerKV)}
 
+_HOST = "on the CPU"
+"""A tensor that stays there, wherever the network is."""
+
 
 def plain(value: Any) -> Any:
     """A state, or a part of one, as lists, tuples, mappings and tensors, which files can hold.
@@ -50,7 +53,9 @@ def plain(value: Any) -> Any:
     Raises:
         TypeError: it holds something else.
     """
-    if value is None or isinstance(value, Tensor | bool | int | float | str):
+    if isinstance(value, Tensor):
+        return {"kind": _HOST, "held": value} if value.device.type == "cpu" else value
+    if value is None or isinstance(value, bool | int | float | str):
         return value
     names = _names(value)
     if names:
@@ -81,6 +86,8 @@ def _names(value: Any) -> list[str]:
 def _rebuilt(value: Any, device: torch.device, moved: dict[int, Tensor]) -> Any:
     if isinstance(value, Tensor):
         return moved.setdefault(id(value), value.to(device))
+    if isinstance(value, dict) and value["kind"] == _HOST:
+        return value["held"]
     if isinstance(value, dict):
         held = {name: _rebuilt(one, device, moved) for name, one in value["held"].items()}
         return _SAVED[value["kind"]](**held)

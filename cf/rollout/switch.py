@@ -178,7 +178,7 @@ class Recache(Switch):
             )
         latents = state.recent[:, held - count :]
         if self.sink == "recompute":
-            return Context(start=stop - count, first=stop - count), latents
+            return memory.restart(state.context, stop - count), latents
         return replace(memory.flush(fork(state.context), 0), start=stop - count), latents
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from cf.rollout.state import Noise, RolloutState, plain, rebuilt
 from cf.rollout.switch import stream
+from cf.runs.key_frames import KeyFrame, pinned_in
 from cf.types import Conditioning, Latents, Video
 
 if TYPE_CHECKING:
@@ -43,6 +45,16 @@ class BlockStream:
         self._texts.append((at, cond))
 
     @torch.no_grad()
+    def pin(self, images: Sequence[KeyFrame]) -> None:
+        """Keep key-frames in the context, as the first text has them read.
+
+        Raises:
+            ValueError: the memory keeps none.
+        """
+        where = self._generator, self._noise, self._texts[0][1], self._begun
+        self.state = pinned_in(self.state, images, *where)
+
+    @torch.no_grad()
     def denoise(self) -> Latents:
         """The next block."""
         made = self._generator
@@ -59,15 +71,22 @@ class BlockStream:
     def saved(self) -> dict[str, Any]:
         """All from which `restore` goes on, as lists, mappings and tensors."""
         held = {"state": plain(self.state), "decoder": plain(self._decoder.held)}
-        return {"given": self._begun, **held}
+        device = self._generator.network.device.type
+        return {"given": self._begun, "device": device, **held}
 
     def restore(self, saved: dict[str, Any]) -> None:
         """Stand where another stream of the same videos was saved.
 
         Raises:
             KeyError, TypeError: it is nothing that was saved.
+            ValueError: it was saved on another kind of device, whose numbers are others.
         """
         device = self._generator.network.device
+        if saved["device"] != device.type:
+            raise ValueError(
+                f"the state was saved on {saved['device']}, and this is {device.type}: give "
+                f"device={saved['device']}, or another folder"
+            )
         self._begun = int(saved["given"])
         self.state = rebuilt(saved["state"], device)
         self._decoder.held[:] = rebuilt(saved["decoder"], device)

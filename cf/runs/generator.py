@@ -184,6 +184,8 @@ def load(settings: Settings) -> Generator:
     rollout = {**parts["rollout"], **chosen}
     if settings.get("memory") is not None:
         rollout["memory"] = settings["memory"]
+    if settings.get("pinned"):
+        rollout["memory"] = _pinning(rollout["memory"], len(settings["pinned"]))
     device = torch.device(_device(settings["device"]))
     codec = build(parts["codec"], "codec")
     _refuse_size(parts, codec.space_stride)
@@ -193,6 +195,13 @@ def load(settings: Settings) -> Generator:
     codec, text = codec.to(device), build(parts["text"], "text").to(device)
     made = (build(rollout, "rollout"), build(settings["switch"], "switch"))
     return Generator(network, codec, text, *made, float(parts["fps"]), tuple(parts["size"]))
+
+
+def _pinning(memory: Settings, images: int) -> Settings:
+    """A memory that keeps so many key-frames, besides what it keeps by itself."""
+    kind = "cf.memory.pinned.Pinned"
+    within = memory if memory["_target_"] == kind else {"_target_": kind, "memory": memory}
+    return {**within, "key_frames": images}
 
 
 def _refuse_size(parts: Settings, stride: int) -> None:

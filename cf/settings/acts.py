@@ -1,10 +1,11 @@
-"""Texts and the seconds at which each begins, as a person types them."""
+"""Texts and images, and the seconds to which each belongs, as a person types them."""
 
 from __future__ import annotations
 
 from itertools import pairwise
 from typing import Annotated, Any
 
+from cf.files.text import existing_file
 from cf.settings.build import Form, Within, fault
 
 ACTS = Form(
@@ -13,13 +14,35 @@ ACTS = Form(
 )
 
 
+IMAGES = Form('[[seconds,image], ...], as in pinned="[[0,a.png],[10,b.png]]"')
+
+
 def fault_of_acts(prompts: list[Any]) -> str:
     """What is wrong with texts and their seconds, in words; empty if nothing is."""
-    for act in prompts:
-        pair = isinstance(act, list) and len(act) == 2
-        if not pair or fault(act[0], Annotated[float, Within(0, 1e6)]) or isinstance(act[1], list):
-            return f"prompts must be {ACTS}; got {act!r}"
+    if told := _fault(prompts, "prompts", ACTS):
+        return told
     times = [act[0] for act in prompts]
-    if times and (times[0] != 0 or any(a >= b for a, b in pairwise(times))):
-        return f"prompts must begin at 0 and at rising seconds after, got {times}"
+    return f"prompts must begin at 0, got {times}" if times and times[0] else ""
+
+
+def fault_of_images(pinned: list[Any]) -> str:
+    """What is wrong with images and their seconds, in words; empty if nothing is."""
+    if told := _fault(pinned, "pinned", IMAGES):
+        return told
+    for _, image in pinned:
+        try:
+            existing_file(str(image), "image")
+        except ValueError as error:
+            return f"pinned: {error}"
+    return ""
+
+
+def _fault(pairs: list[Any], name: str, form: Form) -> str:
+    for one in pairs:
+        pair = isinstance(one, list) and len(one) == 2
+        if not pair or fault(one[0], Annotated[float, Within(0, 1e6)]) or isinstance(one[1], list):
+            return f"{name} must be {form}; got {one!r}"
+    times = [one[0] for one in pairs]
+    if any(a >= b for a, b in pairwise(times)):
+        return f"{name} must be at rising seconds, got {times}"
     return ""

@@ -52,6 +52,11 @@ PATHS = (
     ),
 )
 """Paths, lists of them and mappings from names to them; `~` opens in them."""
+_AT_SECONDS = {
+    "prompts": ("prompt", "[[0,'a fox'],[10,'it jumps']]"),
+    "pinned": ("image", "[[0,'a.png'],[10,'b.png']]"),
+}
+"""Lists of [seconds, what], the setting that is such a text or path, and an example."""
 PLACES = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
 """Folders of results, in which Hydra's `${now:...}` stays what it is."""
 ALIASES = {
@@ -90,8 +95,8 @@ def literal(argument: str, multirun: bool = False) -> str:
         return argument
     if name.rpartition(".")[2] == "dtype":
         return f"{key}={ALIASES.get(value, value)}"
-    if name == "prompts":
-        return f"{key}={_acts(value)}"
+    if name in _AT_SECONDS:
+        return f"{key}={_acts(value, name)}"
     if not (text := _matches(name, TEXTS)) and not _matches(name, (*PATHS, *PLACES)):
         return argument
     if value.strip().lower() == "null" and not _matches(name, PROMPTS):
@@ -223,7 +228,7 @@ def _split(text: str) -> Iterator[str]:
     yield text[begin:].strip()
 
 
-def _acts(value: str) -> str:
+def _acts(value: str, name: str) -> str:
     """`[[0,a fox],[10,it jumps]]` with its texts in quotes; other values are Hydra's."""
     inner = re.fullmatch(r"\s*\[(.*)\]\s*", value, re.DOTALL)
     if inner is None or not inner[1].lstrip().startswith("["):
@@ -234,10 +239,10 @@ def _acts(value: str) -> str:
         found = acts.match(rest, at)
         if found is None:
             raise ValueError(
-                f"prompts={value} cannot be read; write prompts=\"[[0,'a fox'],[10,'it jumps']]\""
+                f'{name}={value} cannot be read; write {name}="{_AT_SECONDS[name][1]}"'
             )
         text = found["text"]
-        made.append(f"[{found['at']},{_one('prompt', text)}]")
+        made.append(f"[{found['at']},{_one(_AT_SECONDS[name][0], text)}]")
         at = found.end()
         at += len(rest[at:]) - len(rest[at:].lstrip())
     return f"[{','.join(made)}]"

@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from cf.settings.acts import ACTS, fault_of_acts
+from cf.settings.acts import ACTS, IMAGES, fault_of_acts, fault_of_images
 from cf.settings.build import Form, Settings, Within
 from cf.settings.presets import lacking, unsaid
 
@@ -98,6 +98,7 @@ class Generate:
     video: File | None
     image: File | None
     given_seconds: Seconds | None
+    pinned: Annotated[list[Any], IMAGES]
     samples: Count
     batch: Count | None
     save_every: Seconds | None
@@ -124,7 +125,8 @@ class Generate:
             return f"give {' or '.join(several)}, not {'both' if len(several) == 2 else 'all'}"
         if given["given_seconds"] is not None and not given["video"]:
             return f"given_seconds={given['given_seconds']} is of a video: give video=... as well"
-        return ("" if typed else fault_of_acts(given["prompts"])) or unsaid(given)
+        told = fault_of_images(given["pinned"])
+        return told or ("" if typed else fault_of_acts(given["prompts"])) or unsaid(given)
 
 
 @dataclass(frozen=True)
