@@ -26,6 +26,8 @@ from distortions import Scene, distorted
 
 RATE, SIDE, SECONDS = 8.0, 128, 3.0
 """Pictures per second; pixels of the short side at most; length of the pieces of a clip."""
+ROOMS = 4
+"""Places of the engine for each path."""
 COPIES = ("real", "still", "frozen", "still jitter", "shuffle", "noise", "blur", "loop")
 COPIES += ("still flicker", "turns", "blurred")
 
@@ -33,7 +35,7 @@ COPIES += ("still flicker", "turns", "blurred")
 def main() -> None:
     """Print a line for each clip, piece of a clip and degraded copy."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, help="of videos")
+    parser.add_argument("folder", help="of videos; or doom: rooms of a game engine, on all paths")
     parser.add_argument("--copies", nargs="*", choices=COPIES, default=COPIES)
     asked = parser.parse_args()
     bounds = yaml.safe_load((Path(CONFIG_DIR) / "benchmark.yaml").read_text())["gates"]
@@ -42,7 +44,7 @@ def main() -> None:
         "| clip | copy | " + " | ".join(bounds) + " |\n|" + " --- |" * (len(bounds) + 2) + "\n"
     )
     failing = dict.fromkeys(asked.copies, 0)
-    found = dict(pieces(asked.folder))
+    found = dict(rooms() if asked.folder == "doom" else pieces(Path(asked.folder)))
     for copy in asked.copies:
         for name, video in tqdm(found.items(), desc=copy):
             metrics = {key: instantiate(yaml.safe_load(known[key].read_text())) for key in bounds}
@@ -64,6 +66,20 @@ def pieces(folder: Path) -> Iterator[tuple[str, Tensor]]:
         step = round(SECONDS * RATE)
         for start in range(0, len(video) - step // 2, step) if len(video) > 1.5 * step else ():
             yield f"{path.stem} from {start / RATE:g} s", video[start : start + step]
+
+
+def rooms() -> Iterator[tuple[str, Tensor]]:
+    """Videos of an engine's rooms on each of its camera's paths, and pieces of them."""
+    from cf.data.world.doom.path import Return, Still, Tour, Visits
+    from cf.data.world.doom.world import Doom
+
+    step = round(SECONDS * RATE)
+    for path in (Visits(), Return(), Tour(), Still()):
+        for number in range(ROOMS):
+            name = f"{type(path).__name__.lower()} {number}"
+            video = Doom(path=path, fps=RATE).draw(0, [number], 4 * step).video[0]
+            yield name, video
+            yield f"{name} from {SECONDS:g} s", video[step : 2 * step]
 
 
 def degraded(video: Tensor, copy: str) -> Tensor:

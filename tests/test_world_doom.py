@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from itertools import groupby, pairwise
 from pathlib import Path
 
@@ -18,7 +19,7 @@ vizdoom = pytest.importorskip("vizdoom")
 
 from cf.data.world.base import Drawn  # noqa: E402
 from cf.data.world.camera_control import Action, PoseFeatures  # noqa: E402
-from cf.data.world.doom import engine  # noqa: E402
+from cf.data.world.doom import engine, game  # noqa: E402
 from cf.data.world.doom.catalogue import CEILINGS, FLOORS, THINGS, WALLS  # noqa: E402
 from cf.data.world.doom.engine import EngineError, views  # noqa: E402
 from cf.data.world.doom.path import (  # noqa: E402
@@ -32,7 +33,6 @@ from cf.data.world.doom.path import (  # noqa: E402
 from cf.data.world.doom.place import Place  # noqa: E402
 from cf.data.world.doom.wad import SLOT, udmf, wad  # noqa: E402
 from cf.data.world.doom.walking import TURN, Pose  # noqa: E402
-from cf.data.world.doom.watch import _engine  # noqa: E402
 from cf.data.world.doom.world import Doom  # noqa: E402
 from cf.data.world.module import WorldData  # noqa: E402
 
@@ -215,50 +215,108 @@ def test_it_is_training_data_in_workers_too() -> None:
         assert one["control"].shape == (2, 6, Doom().control_width)
 
 
-def test_a_killed_engine_is_started_again_and_one_that_stays_dead_is_told() -> None:
+def orphans() -> set[str]:
+    """Shared memory of engines that no process holds."""
+    return {path.name for path in game.unheld()}
+
+
+def in_time(holds: Callable[[], bool]) -> bool:
+    """Whether something comes about within twenty seconds."""
+    end = time.monotonic() + 20
+    while not (found := holds()) and time.monotonic() < end:
+        time.sleep(0.1)
+    return found
+
+
+@pytest.mark.parametrize("which", ["engine", "process"])
+def test_what_is_killed_is_started_again(which: str) -> None:
     world = Doom(size=(60, 80))
     whole = world.draw(0, [1], 6).video
-    folder = next(iter(engine._engines.values())).folder
-    process, _ = _engine(folder) or ("", "")
-    os.kill(int(process), signal.SIGKILL)
+    mine = next(iter(engine._engines.values()))
+    found = game.engine(mine.folder)
+    assert found is not None
+    before = orphans()
+    os.kill(found if which == "engine" else mine.process.pid, signal.SIGKILL)
     assert torch.equal(world.draw(0, [1, 2], 6).video[:1], whole)
+    assert game.engine(mine.folder) is None
+    assert not mine.folder.exists()
+    assert in_time(lambda: orphans() <= before)
 
 
-def test_an_engine_that_cannot_run_is_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
-    def dies(*_: object) -> None:
-        raise vizdoom.ViZDoomUnexpectedExitException("gone")
+def test_an_engine_that_cannot_start_is_one_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine._end()
+    before, text = orphans(), Path(game.__file__).read_text()
+    broken = text.replace("game.init()", "game.set_vizdoom_path('/bin/false'); game.init()")
+    assert broken != text
+    (tmp_path / "broken.py").write_text(broken)
+    monkeypatch.setattr(game, "__file__", str(tmp_path / "broken.py"))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with pytest.raises(EngineError, match=r"ended twice while it painted \(status -11"):
+        Doom().draw(0, [1], 2)  # ViZDoom's library ends the process with it
+    assert [path.name for path in tmp_path.iterdir()] == ["broken.py"]
+    assert in_time(lambda: orphans() <= before)
 
-    monkeypatch.setattr(engine._Engine, "views", dies)
-    with pytest.raises(EngineError, match="the engine ended twice while it painted"):
-        Doom().draw(0, [1], 2)
+
+def test_an_engine_that_is_not_installed_is_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine._end()
     monkeypatch.setitem(sys.modules, "vizdoom", None)
     with pytest.raises(EngineError, match=r"pip install -e '.\[doom\]'"):
         Doom().draw(0, [1], 2)
 
 
-def test_no_engine_outlives_its_process() -> None:
+def test_a_question_that_is_interrupted_leaves_no_answer_for_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = Doom()
+    whole = world.draw(0, [1], 6).video
+
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine._Engine, "_answer", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            world.draw(0, [2], 6)
+    assert torch.equal(world.draw(0, [1], 6).video, whole)
+
+
+def test_an_engine_leaves_nothing_where_it_was_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine._end()
+    monkeypatch.chdir(tmp_path)
+    Doom().draw(0, [1], 2)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("when", ["starting", "started"])
+def test_no_engine_outlives_its_process(when: str, tmp_path: Path) -> None:
     script = (
         "import sys; from cf.data.world.doom import engine;"
         "from cf.data.world.doom.world import Doom;"
-        "Doom().draw(0, [1], 2); print(next(iter(engine._engines.values())).folder, flush=True);"
+        "print('starting', flush=True); Doom().draw(0, [1], 2); print('started', flush=True);"
         "sys.stdin.read()"
     )
+    before = orphans()
     child = subprocess.Popen(
-        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", script],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
     )
     assert child.stdout is not None
-    folder = Path(child.stdout.readline().strip())
-    found = _engine(folder)
-    assert found is not None
-    assert folder.is_dir()
+    while child.stdout.readline().strip() != when:
+        pass
+    while not (folders := list(tmp_path.iterdir())):
+        time.sleep(0.01)
     child.kill()
     child.communicate()
-    for _ in range(100):
-        if _engine(folder) is None and not folder.exists():
-            break
-        time.sleep(0.1)
-    assert _engine(folder) is None
-    assert not folder.exists()
+    assert in_time(lambda: not folders[0].exists())
+    assert game.engine(folders[0]) is None
+    assert in_time(lambda: orphans() <= before)
 
 
 @pytest.mark.parametrize(

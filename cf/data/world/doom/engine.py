@@ -3,36 +3,45 @@
 from __future__ import annotations
 
 import atexit
+import fcntl
 import logging
 import os
-import shutil
+import pickle
+import subprocess
+import sys
 import tempfile
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 
+from cf.data.world.doom import game
 from cf.data.world.doom.place import Place
-from cf.data.world.doom.wad import MAP, START, slot, udmf, wad
+from cf.data.world.doom.wad import START, slot, udmf, wad
 from cf.data.world.doom.walking import TURN, Pose
-from cf.data.world.doom.watch import Watch
 from cf.files.atomic import disk_is_full
-from cf.system.opencv import cv2
 
 log = logging.getLogger(__name__)
 
 _SCREENS = ((160, 120), (320, 240), (640, 480), (1280, 960))
 _AWAKE = 12
 """Tics after which a new player obeys: for the first 8 the engine lets nobody turn."""
-_NEAR = 24.0
-"""Map units within which a label is a thing's own."""
+_LOG = "engine.log"
+_PATIENCE = 5.0
+"""Seconds that an engine has to end once nobody asks it any more."""
 
 
 class EngineError(OSError):
     """The engine cannot be had or has ended; the message says what to do."""
+
+
+class _EndedError(Exception):
+    """An engine has ended; another may be begun."""
 
 
 @dataclass(frozen=True)
@@ -58,101 +67,124 @@ def views(place: Place, poses: Sequence[Pose], size: tuple[int, int]) -> Views:
         EngineError: if ViZDoom is not installed or does not run.
     """
     screen = next((s for s in _SCREENS if s[0] >= size[1] and s[1] >= size[0]), _SCREENS[-1])
+    reason: Exception | None = None
     for attempt in (1, 2):
         engine = _running(screen)
         try:
             return engine.views(place, poses, size)
-        except _failures() as error:
-            _engines.pop((os.getpid(), screen), None)
-            engine.close()
-            if attempt == 2:
-                raise EngineError(
-                    f"the engine ended twice while it painted ({error}); is there enough memory?"
-                ) from error
-            log.warning("the engine ended (%s) and is started again", error)
-    raise AssertionError("unreachable")
+        except (_EndedError, BrokenPipeError) as error:
+            _discard(screen)
+            reason = error
+            if attempt == 1:
+                log.warning("the engine ended (%s) and is started again", error)
+        except BaseException:  # interrupted between a question and its answer
+            _discard(screen)
+            raise
+    raise EngineError(
+        f"the engine ended twice while it painted ({reason}); is there enough memory, and room in "
+        "/dev/shm?"
+    ) from reason
 
 
 class _Engine:
-    """One game that shows map after map from one file, whose text is written over."""
+    """One game that shows map after map from one file, whose text is written over.
+
+    It runs in a process of its own (`cf.data.world.doom.game`), in a folder of its own.
+    """
 
     def __init__(self, screen: tuple[int, int]) -> None:
-        vizdoom = _vizdoom()
+        _check_installed()
+        self.since = time.time()
         self.folder = Path(tempfile.mkdtemp(prefix="cf-doom-"))
-        self.file = self.folder / "place.wad"
-        self.text = b""
-        self.file.write_bytes(wad(b""))
-        game = self.game = vizdoom.DoomGame()
-        game.set_doom_scenario_path(str(self.file))
-        game.set_doom_game_path(str(Path(vizdoom.__file__).parent / "freedoom2.wad"))
-        game.set_doom_config_path(str(self.folder / "engine.ini"))
-        game.set_doom_map(MAP.lower())
-        game.set_window_visible(False)
-        game.set_sound_enabled(False)
-        resolution = f"RES_{screen[0]}X{screen[1]}"
-        game.set_screen_resolution(getattr(vizdoom.ScreenResolution, resolution))
-        game.set_screen_format(vizdoom.ScreenFormat.RGB24)
-        for what in ("hud", "weapon", "crosshair", "decals", "particles", "messages", "corpses"):
-            getattr(game, f"set_render_{what}")(False)
-        game.set_render_screen_flashes(False)
-        game.set_depth_buffer_enabled(True)
-        game.set_labels_buffer_enabled(True)
-        game.set_available_buttons([vizdoom.Button.TURN_LEFT_RIGHT_DELTA])
-        game.set_available_game_variables([])
-        game.set_mode(vizdoom.Mode.PLAYER)
-        game.set_episode_timeout(0)
-        game.add_game_args("+sv_cheats 1")
-        game.set_seed(0)
-        self.watch: Watch | None = None
+        try:
+            self.file = self.folder / "place.wad"
+            self.file.write_bytes(wad(b""))
+            self._begin(screen)
+        except BaseException:
+            game.clear(self.folder, self.since)
+            raise
+        self.text: bytes | None = None
         self.heading = 0
+
+    def _begin(self, screen: tuple[int, int]) -> None:
+        asked, requests = os.pipe()
+        replies, told = os.pipe()
+        with (self.folder / _LOG).open("wb") as log_file:
+            words = [self.folder, *screen, asked, told]
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", game.__file__, *map(str, words)],
+                pass_fds=(asked, told),
+                stdin=subprocess.DEVNULL,
+                stdout=log_file,
+                stderr=log_file,
+                cwd=self.folder,  # the engine makes a folder where it stands
+                start_new_session=True,  # Ctrl-C is for us
+            )
+        os.close(asked)
+        os.close(told)
+        with suppress(AttributeError, OSError):  # more than a page at once, where that is allowed
+            fcntl.fcntl(replies, fcntl.F_SETPIPE_SZ, 1 << 20)
+        self.requests = os.fdopen(requests, "wb")
+        self.replies = os.fdopen(replies, "rb")
 
     def views(self, place: Place, poses: Sequence[Pose], size: tuple[int, int]) -> Views:
         """See the function of that name."""
-        self._load(place)
+        text, awake = udmf(place), None
+        if text != self.text:
+            with self.file.open("r+b") as file:
+                file.seek(START)
+                file.write(slot(text))
+            awake = _AWAKE
+            self.heading = TURN // 4  # a player begins with its face to the north
         items = [(item.x, item.y) for room in place.rooms for item in room.items]
-        made = [self._view(pose, size, np.array(items, float).reshape(-1, 2)) for pose in poses]
-        return Views(*(np.stack(field) for field in zip(*made, strict=True)))
+        things = np.array(items, float).reshape(-1, 2)
+        moves = [self._move(pose) for pose in poses]
+        pickle.dump((awake, moves, things, size), self.requests, protocol=5)
+        self.requests.flush()
+        self.text = text
+        parts: list[tuple[np.ndarray, ...]] = []
+        while sum(len(pixels) for pixels, *_ in parts) < len(moves):
+            parts.append(self._answer())
+        return Views(*(np.concatenate(field) for field in zip(*parts, strict=True)))
 
     def close(self) -> None:
         """End the engine's process and remove its files."""
-        self.game.close()
-        if self.watch is not None:
-            self.watch.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        for file in (self.requests, self.replies):
+            with suppress(OSError):  # what was not sent is lost with the process
+                file.close()
+        try:
+            self.process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        if self.folder.exists():  # it could not do so itself
+            game.clear(self.folder, self.since)
 
-    def _load(self, place: Place) -> None:
-        text = udmf(place)
-        if text == self.text and self.watch is not None:
-            return
-        with self.file.open("r+b") as file:
-            file.seek(START)
-            file.write(slot(text))
-        if self.watch is None:
-            self.game.init()
-            self.watch = Watch(self.folder)
-        else:
-            self.game.new_episode()
-        self.game.advance_action(_AWAKE)
-        self.text, self.heading = text, TURN // 4  # a player begins with its face to the north
-
-    def _view(
-        self, pose: Pose, size: tuple[int, int], items: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _move(self, pose: Pose) -> tuple[int, int, float]:
+        """Where to stand and how far to turn."""
         turn = (pose.heading - self.heading + TURN // 2) % TURN - TURN // 2
-        self.game.send_game_command(f"warp {pose.x} {pose.y}")
-        self.game.make_action([-turn * 360 / TURN])  # exact: a power of two divides the circle
         self.heading = pose.heading
-        state: Any = self.game.get_state()
-        assert state is not None
-        numbers = np.zeros(256, np.uint8)
-        for label in state.labels:
-            at = (label.object_position_x, label.object_position_y)
-            apart = np.hypot(*(items - at).T) if len(items) else np.array([np.inf])
-            if apart.min() < _NEAR:
-                numbers[label.value] = int(apart.argmin()) + 1
-        pixels = _fitted(state.screen_buffer, size, cv2.INTER_AREA)
-        thing = _fitted(numbers[state.labels_buffer], size, cv2.INTER_NEAREST)
-        return pixels, thing, _fitted(state.depth_buffer, size, cv2.INTER_NEAREST)
+        return pose.x, pose.y, -turn * 360 / TURN  # exact: a power of two divides the circle
+
+    def _answer(self) -> tuple[np.ndarray, ...]:
+        try:
+            told = pickle.load(self.replies)
+        except (EOFError, pickle.UnpicklingError) as error:
+            raise _EndedError(self._last_words()) from error
+        if isinstance(told, str):
+            raise _EndedError(told)
+        answer: tuple[np.ndarray, ...] = told
+        return answer
+
+    def _last_words(self) -> str:
+        """Of a process that says nothing any more: how it ended, and the last line it wrote."""
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(_PATIENCE)
+        code = self.process.returncode
+        with suppress(OSError, IndexError):
+            lines = (self.folder / _LOG).read_text(errors="replace").split("\n")
+            return f"status {code}: {[line.strip() for line in lines if line.strip()][-1][:200]}"
+        return f"status {code}"
 
 
 _engines: dict[tuple[int, tuple[int, int]], _Engine] = {}
@@ -174,6 +206,10 @@ def _running(screen: tuple[int, int]) -> _Engine:
     return _engines[key]
 
 
+def _discard(screen: tuple[int, int]) -> None:
+    _engines.pop((os.getpid(), screen)).close()
+
+
 @atexit.register
 def _end() -> None:
     for (process, _), engine in _engines.items():
@@ -182,33 +218,8 @@ def _end() -> None:
     _engines.clear()
 
 
-def _vizdoom() -> Any:
-    try:
-        import vizdoom
-    except ImportError as error:
+def _check_installed() -> None:
+    if find_spec("vizdoom") is None:
         raise EngineError(
             "data=doom needs ViZDoom: pip install -e '.[doom]' (or pip install vizdoom)"
-        ) from error
-    return vizdoom
-
-
-def _failures() -> tuple[type[Exception], ...]:
-    """What the library raises when its engine has ended or does not answer."""
-    vizdoom = _vizdoom()
-    return (
-        vizdoom.ViZDoomErrorException,
-        vizdoom.ViZDoomIsNotRunningException,
-        vizdoom.ViZDoomUnexpectedExitException,
-        vizdoom.MessageQueueException,
-        vizdoom.SharedMemoryException,
-    )
-
-
-def _fitted(picture: np.ndarray, size: tuple[int, int], how: int) -> np.ndarray:
-    """Cropped about its centre to the shape of `size`, then scaled."""
-    height, width = picture.shape[:2]
-    scale = min(height / size[0], width / size[1])
-    rows, columns = round(size[0] * scale), round(size[1] * scale)
-    top, left = (height - rows) // 2, (width - columns) // 2
-    cut = np.ascontiguousarray(picture[top : top + rows, left : left + columns])
-    return cv2.resize(cut, (size[1], size[0]), interpolation=how)
+        )
