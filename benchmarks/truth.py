@@ -43,15 +43,16 @@ def drawn(matrix: TruthMatrix) -> Figure:
     text = (
         f"{matrix.videos} walks through places of DOOM, {matrix.seconds:g} s each: wrong from the "
         "first generated frame on. The deeper the blue, the more of the true\nvideo's value is "
-        "lost (PSNR: of 100 dB). Framed: the measure is in charge, and must fall. Dotted: it must "
-        "keep still."
+        "lost (PSNR: of 100 dB; LPIPS: .4). Framed: the measure is in charge, and must tell.\n"
+        "Dotted: it must keep still."
     )
     axes.set_xlabel(text, fontsize=9, loc="left", labelpad=10)
     return figure
 
 
 def _cell(axes: Axes, duty: TruthDuty, value: float, wrong: str, place: tuple[int, int]) -> None:
-    (x, y), lost = place, min(max(1 - value / duty.right, 0.0), 1.0)
+    (x, y), lost = place, (duty.right - value) / (duty.right - duty.lost)
+    lost = min(max(lost, 0.0), 1.0)
     colour = tuple(1 - lost * (1 - part) for part in (0.13, 0.4, 0.67))
     box = {"xy": (x - 0.47, y - 0.44), "width": 0.94, "height": 0.88}
     axes.add_patch(Rectangle(**box, fc=colour, ec="#CCCCCC", lw=0.5))

@@ -128,8 +128,8 @@ def test_each_measure_answers_for_what_it_says() -> None:
     for row, duty in TRUTH_DUTIES.items():
         assert matrix.values[row, "truth"] == pytest.approx(duty.right), row
         for name, value in ((name, matrix.values[row, name]) for name in WRONG):
-            if name in duty.charge and not value <= duty.charge[name]:
-                wrong.append(f"{row} must fall to {duty.charge[name]} under {name}, has {value}")
+            if name in duty.charge and not duty.falls(name, value):
+                wrong.append(f"{row} must reach {duty.charge[name]} under {name}, has {value}")
             if name in duty.still and not abs(value - duty.right) <= 0.1:
                 wrong.append(f"{row} must keep still under {name}, has {value}")
     assert not wrong

@@ -1,5 +1,6 @@
 """Rooms of a game engine: the world's contract, exact pictures, and an engine that may die."""
 
+import errno
 import hashlib
 import os
 import signal
@@ -8,6 +9,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from itertools import groupby, pairwise
 from pathlib import Path
 
@@ -63,14 +65,29 @@ def test_a_short_video_is_the_beginning_and_a_part_is_a_part_of_a_long_one(path:
     assert not torch.equal(world.draw(4, [2], 60).video, whole.video[1:])
 
 
-def test_another_process_paints_the_same_pixels() -> None:
+def test_processes_side_by_side_paint_the_same_pixels() -> None:
     script = (
         "import hashlib; from cf.data.world.doom.world import Doom;"
         "print(hashlib.sha256(Doom().draw(0, [9, 1], 8).video.numpy().tobytes()).hexdigest())"
     )
-    other = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    begin = partial(subprocess.Popen, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    others = [begin([sys.executable, "-c", script]) for _ in range(2)]
     mine = Doom().draw(0, [9, 1], 8).video.numpy().tobytes()
-    assert other.stdout.strip() == hashlib.sha256(mine).hexdigest(), other.stderr
+    for other in others:
+        told, failed = other.communicate()
+        assert told.strip() == hashlib.sha256(mine).hexdigest(), failed
+
+
+def test_a_full_disk_is_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    engine._end()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(EngineError, match=f"no space is left in {tmp_path}, where the engine"):
+        Doom().draw(0, [1], 2)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_pose_that_comes_again_has_the_same_pixels_whatever_came_between() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from cf.data.world.known import known
 from cf.metrics.base import VideoMetric, together
 from cf.metrics.truth.choice import ForcedChoice
 from cf.metrics.truth.pose import PoseObedience
-from cf.metrics.truth.revisit import PoseRevisitPSNR, PoseRevisitSSIM
+from cf.metrics.truth.revisit import PoseRevisitLPIPS, PoseRevisitPSNR, PoseRevisitSSIM
 
 _SEED, _OTHER = 77, 78
 Video = Float[Tensor, "t 3 h w"]
@@ -110,12 +111,19 @@ class TruthDuty:
         right: its value of the true video.
         charge: wrongs at which it must lie on the bad side of the bound given for each.
         still: wrongs that it must not feel: its value stays within .1 of `right`.
+        lost: its value where nothing of the truth is left.
     """
 
     metric: Callable[[], VideoMetric]
     right: float
     charge: Mapping[str, float]
     still: frozenset[str] = frozenset()
+    lost: float = 0.0
+
+    def falls(self, wrong: str, value: float) -> bool:
+        """Whether it is as bad as it must be under a wrong."""
+        way = 1 if self.right > self.lost else -1
+        return way * value <= way * self.charge[wrong]
 
 
 _NOTHING = {"mirror": 0.35, "freeze": 0.5, "blur": 0.35, "turn": 0.35, "another_place": 0.35}
@@ -144,6 +152,13 @@ TRUTH_DUTIES: dict[str, TruthDuty] = {
     ),
 }
 """By row; LPIPS is in none, for its backbone's weights are not part of a package."""
+if find_spec("stlpips_pytorch") is not None:  # its weights are, but not for commercial use
+    TRUTH_DUTIES["PoseRevisitLPIPS, st-alex"] = TruthDuty(
+        lambda: PoseRevisitLPIPS(DoomPainter(), "st-alex"),
+        0.0,
+        {**dict.fromkeys((*_NOTHING, "swap_texture"), 0.1), "remove_things": 0.002},
+        lost=0.4,
+    )
 
 
 @dataclass

@@ -6,7 +6,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torchmetrics.functional.image import structural_similarity_index_measure
+from torch.nn.functional import pad
 
 from cf.metrics.base import VideoMetric
 from cf.metrics.measurement import Measurement, Seen
@@ -14,6 +14,7 @@ from cf.metrics.result import Result, mean
 from cf.metrics.scored import Scored
 
 _LEAST_ERROR = 1e-10
+_WINDOW, _SIGMA, _K1, _K2 = 11, 1.5, 0.01, 0.03
 
 
 @runtime_checkable
@@ -72,20 +73,38 @@ class Structure:
         self, frames: Float[Tensor, "t 3 h w"], true: Float[Tensor, "t 3 h w"]
     ) -> Float[Tensor, " t"]:
         """See `Comparison`."""
-        if min(frames.shape[-2:]) < 11:
+        if min(frames.shape[-2:]) < _WINDOW:
             raise ValueError(
                 f"frames of {tuple(frames.shape[-2:])} pixels are smaller than SSIM's window of "
-                f"11 pixels; compare larger ones"
+                f"{_WINDOW} pixels; compare larger ones"
             )
-        found = [
-            structural_similarity_index_measure(one, other, data_range=1.0, reduction="none")
-            for one, other in zip(frames.double().split(1), true.double().split(1), strict=True)
-        ]
-        return torch.stack([torch.as_tensor(one).reshape(()) for one in found])
+        pairs = zip(frames.double(), true.double(), strict=True)
+        found = [_structure(one, other) for one, other in pairs]
+        return torch.stack(found) if found else torch.zeros(0, dtype=torch.float64)
 
     def provenance(self) -> dict[str, Any]:
         """See `Comparison`."""
-        return {"compared": "ssim", "data_range": 1.0, "sigma": 1.5, "k1": 0.01, "k2": 0.03}
+        return {"compared": "ssim", "data_range": 1.0, "sigma": _SIGMA, "k1": _K1, "k2": _K2}
+
+
+def _structure(one: Float[Tensor, "3 h w"], other: Float[Tensor, "3 h w"]) -> Float[Tensor, ""]:
+    """Mean over windows around each pixel, the picture mirrored at its border, and over colours.
+
+    Wang et al. 2004 (https://doi.org/10.1109/TIP.2003.819861), as `torchmetrics` has it, which
+    takes ten times as long: it convolves in two dimensions, in float64 without a fast kernel.
+    """
+    moments = torch.cat((one, other, one * one, other * other, one * other))
+    moments = pad(moments, (_WINDOW // 2,) * 4, mode="reflect")
+    at = torch.arange(_WINDOW, dtype=torch.float64) - _WINDOW // 2
+    weights = torch.softmax(-(at**2) / (2 * _SIGMA**2), 0)
+    for axis in (-1, -2):
+        moments = moments.unfold(axis, _WINDOW, 1) @ weights
+    mean, mean_other, square, square_other, product = moments.chunk(5)
+    both = mean * mean_other
+    spread = (square - mean**2).clamp(min=0) + (square_other - mean_other**2).clamp(min=0)
+    c1, c2 = _K1**2, _K2**2
+    light = (2 * both + c1) / (mean**2 + mean_other**2 + c1)
+    return (light * (2 * (product - both) + c2) / (spread + c2)).mean()
 
 
 @dataclass(frozen=True)
