@@ -2,7 +2,9 @@ import itertools
 import json
 import subprocess
 import sys
+import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from torch import Tensor, nn
 import cf.data.clips as clips_module
 from cf.data.clips import Batch, Clips, Source, split, survey
 from cf.data.shapes import draw_clips
+from cf.data.stream import EndlessData
 from cf.data.videos import VideoFolder
 from cf.video.reader import UnreadableVideo, probe, read_clip, read_video
 from cf.video.writer import VideoWriter
@@ -241,6 +244,32 @@ def test_a_hopeless_folder_is_one_clear_error(kind: str, tmp_path: Path) -> None
     with pytest.raises(ValueError, match=expected) as error:
         build(folder).setup()
     assert str(folder) in str(error.value)
+
+
+class Slow(EndlessData):
+    """Batches that take their time."""
+
+    batch_size = 1
+
+    def maker(self) -> Callable[[list[int]], Any]:
+        return slowly
+
+    def identity(self) -> object:
+        return "slow"
+
+
+def slowly(numbers: list[int]) -> list[int]:
+    time.sleep(0.05)
+    return numbers
+
+
+def test_the_time_for_which_a_step_waits_for_its_batch_is_known() -> None:
+    data = Slow(num_workers=0)
+    batches = iter(data.train_dataloader())
+    for number in range(3):
+        assert next(batches) == [number]
+        time.sleep(0.2)  # a step
+    assert 0.15 <= data.waited < 0.5
 
 
 @pytest.mark.parametrize("num_workers", [-1, 10**6])

@@ -80,6 +80,7 @@ def test_a_run_shows_what_a_researcher_looks_for(distilled: Path) -> None:
         "recall/drift",
         "recall/frames_per_second",
         "speed/seconds_per_step",
+        "speed/data_share",
     } <= named
     assert any(name.startswith("recall/lag_") for name in named)
     board = EventAccumulator(str(distilled), size_guidance={"images": 0}).Reload()

@@ -1,6 +1,7 @@
 """Numbered batches without end, which a resumed run takes up with the very next one."""
 
 import hashlib
+import time
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
@@ -25,6 +26,8 @@ class EndlessData(LightningDataModule):
     """
 
     batch_size: int
+    waited: float = 0.0
+    """Seconds for which this process has waited for training batches."""
 
     def __init__(self, num_workers: int) -> None:
         """Take the number of processes that make batches; 0: this one makes them.
@@ -50,7 +53,7 @@ class EndlessData(LightningDataModule):
     def train_dataloader(self) -> DataLoader[Any]:
         """Batches without end, from the first one that no training step has consumed."""
         stream = _Stream(self.maker(), self.batch_size, self._rank, self._ranks)
-        return _StreamLoader(stream, self._consumed, self.num_workers)
+        return _StreamLoader(stream, self._consumed, self.num_workers, self._wait)
 
     def state_dict(self) -> dict[str, Any]:
         """How many batches each process has trained on, and of which data."""
@@ -59,6 +62,9 @@ class EndlessData(LightningDataModule):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue after the batches of a checkpoint."""
         self._resume = dict(state_dict)
+
+    def _wait(self, seconds: float) -> None:
+        self.waited += seconds
 
     def _consumed(self) -> int:
         """Batches that training has finished with; what workers hold ready does not count."""
@@ -110,12 +116,25 @@ class _Stream(IterableDataset[Any]):
 class _StreamLoader(DataLoader[Any]):
     """Starts at the batch that is due when it is asked to, not when it is made."""
 
-    def __init__(self, stream: _Stream, due: Callable[[], int], num_workers: int) -> None:
+    def __init__(
+        self,
+        stream: _Stream,
+        due: Callable[[], int],
+        num_workers: int,
+        wait: Callable[[float], None],
+    ) -> None:
         super().__init__(
             stream, batch_size=None, num_workers=num_workers, worker_init_fn=end_with_parent
         )
-        self.stream, self.due = stream, due
+        self.stream, self.due, self.wait = stream, due, wait
 
     def __iter__(self) -> Any:
         self.stream.first = self.due()
-        return super().__iter__()
+        return self._timed(super().__iter__())
+
+    def _timed(self, batches: Iterator[Any]) -> Iterator[Any]:
+        while True:
+            began = time.perf_counter()
+            batch = next(batches)  # there is always another
+            self.wait(time.perf_counter() - began)
+            yield batch

@@ -37,6 +37,8 @@ _SOFT, _BLURRED = 1 / 24, 1 / 8
 _CREDITS = (1.0, 0.5, 0.0, 0.0, 0.0, 0.0)
 """Of a plain picture, one slightly and one strongly blurred, mirrored, turned to either side."""
 _PARTS = 7  # numbers of a region
+_Painted = tuple[np.ndarray, np.ndarray]
+"""Pictures, (n, versions, h, w, 3) or (n, k, versions, h, w, 3), and their pixels of things."""
 
 
 @dataclass(frozen=True)
@@ -80,10 +82,11 @@ class Choices(Measurement):
         size: tuple[int, int],
     ) -> Float[np.ndarray, "n numbers"]:
         """Of every asked frame."""
-        surfaces, things = self._family(place, pose, size, "things")
+        true = self._versions(place, pose, size)
+        surfaces, things = self._family(place, pose, size, "things", true)
         behind = self.world.regions(*place, pose, size).numpy()
         bare = ~things[:, -1]  # the same things stand in all of them
-        objects, things = self._family(place, pose, size, "surfaces")
+        objects, things = self._family(place, pose, size, "surfaces", true)
         rows = np.zeros((len(made), self.width - 1))
         for i, one in enumerate(made):
             numbers = [
@@ -95,19 +98,29 @@ class Choices(Measurement):
         return rows
 
     def _family(
-        self, place: tuple[int, int], pose: Tensor, size: tuple[int, int], kept: str
-    ) -> tuple[Float[np.ndarray, "n k versions h w 3"], np.ndarray]:
+        self, place: tuple[int, int], pose: Tensor, size: tuple[int, int], kept: str, true: _Painted
+    ) -> _Painted:
         """Every place, the true one last, in every version; and where things are in each place."""
+        others = [self._versions(place, pose, size, n, kept) for n in range(1, self.places)]
+        pictures, things = zip(*others, true, strict=True)
+        return np.stack(pictures, 1), np.stack(things, 1)
+
+    def _versions(
+        self,
+        place: tuple[int, int],
+        pose: Tensor,
+        size: tuple[int, int],
+        other: int = 0,
+        kept: str = "",
+    ) -> _Painted:
+        """A place plain, blurred, mirrored and turned, and where things are in it."""
         turns = (0.0, _TURN, -_TURN)
         every = torch.cat([self.world.turned(pose, degrees) for degrees in turns])
-        pictures, things = [], []
-        for other in (*range(1, self.places), 0):
-            seen, thing = self.world.painted(*place, every, size, other, kept)
-            plain, *turned = seen.permute(0, 2, 3, 1).numpy().reshape(3, len(pose), *size, 3)
-            softened = [_blurred(plain, share * size[0]) for share in (_SOFT, _BLURRED)]
-            pictures.append(np.stack([plain, *softened, plain[:, :, ::-1], *turned], 1))
-            things.append(thing[: len(pose)].numpy())
-        return np.stack(pictures, 1), np.stack(things, 1)
+        seen, thing = self.world.painted(*place, every, size, other, kept)
+        plain, *turned = seen.permute(0, 2, 3, 1).numpy().reshape(3, len(pose), *size, 3)
+        softened = [_blurred(plain, share * size[0]) for share in (_SOFT, _BLURRED)]
+        versions = np.stack([plain, *softened, plain[:, :, ::-1], *turned], 1)
+        return versions, thing[: len(pose)].numpy()
 
     def _numbers(
         self, made: np.ndarray, family: np.ndarray, mask: np.ndarray, scope: Scope

@@ -50,9 +50,8 @@ class DoomPainter:
             other: 0 for the place itself, otherwise which of those of the same geometry.
             kept: what that one has in common with the place: "things", "surfaces" or "".
         """
-        seen = views(self._place(seed, number, other, kept), _poses(pose), size)
-        pixels = torch.from_numpy(seen.pixels).permute(0, 3, 1, 2).float() / 255
-        return pixels, torch.from_numpy(seen.thing > 0)
+        place = self._place(seed, number, other, kept)
+        return _seen(place, tuple(_poses(pose)), (size[0], size[1]))
 
     def regions(
         self, seed: int, number: int, pose: Int[Tensor, "n 3"], size: tuple[int, int]
@@ -95,6 +94,16 @@ def _furnished(
     surfaces, items = (place, made) if kept == "surfaces" else (made, place)
     rooms = zip(surfaces.rooms, items.rooms, strict=True)
     return replace(made, rooms=tuple(replace(one, items=two.items) for one, two in rooms))
+
+
+@lru_cache(1)
+def _seen(
+    place: Place, poses: tuple[Pose, ...], size: tuple[int, int]
+) -> tuple[Float[Tensor, "n 3 h w"], Bool[Tensor, "n h w"]]:
+    """What several measures ask for, one after the other."""
+    seen = views(place, poses, size)
+    pixels = torch.from_numpy(seen.pixels).permute(0, 3, 1, 2).float() / 255
+    return pixels, torch.from_numpy(seen.thing > 0)
 
 
 def _poses(pose: Int[Tensor, "n 3"]) -> list[Pose]:
