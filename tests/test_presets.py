@@ -4,10 +4,14 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
+from tiny import conditioning, model
 
+from cf.memory.full import Full
 from cf.models.checkpoints import CheckpointError, load_weights
 from cf.models.releases import RELEASES, missing, needs, release_of
+from cf.models.writer import WithWriter, filled
 from cf.paths import CONFIG_DIR
 from cf.rollout import Rollout
 from cf.settings.build import Settings, build, to_settings
@@ -94,13 +98,9 @@ def test_known_files_are_whole() -> None:
 
 
 def test_a_first_block_may_take_steps_of_its_own() -> None:
-    from tiny import conditioning, model
-
     network, cond = model(), conditioning(1, 12)
     calls = []
     network.register_forward_hook(lambda *_: calls.append(1))
-    from cf.memory.full import Full
-
     made = Rollout(Full(), num_steps=2, first_steps=4)
     stream = made.stream(network, made.noise(network, 0, (0,)), cond)
     (first, _), begun = next(stream), len(calls)
@@ -109,3 +109,37 @@ def test_a_first_block_may_take_steps_of_its_own() -> None:
     alike = Rollout(Full(), num_steps=4)
     same, _ = next(alike.stream(network, alike.noise(network, 0, (0,)), cond))
     assert bool((first == same).all())
+
+
+def twofold(name: str) -> str:
+    """What SGF+ calls the writer's weight of that name."""
+    if name.startswith("blocks."):
+        before, _, last = name.rpartition(".")
+        return f"{before}.memory_{last}"
+    return f"memory_{name}"
+
+
+def test_a_writer_of_its_own_makes_what_is_remembered(tmp_path: Path) -> None:
+    denoiser, writer = model(seed=0), model(seed=1)
+    state = {f"model.{name}": weight for name, weight in denoiser.state_dict().items()}
+    theirs = {f"model.{twofold(k)}": v for k, v in writer.state_dict().items()}
+    torch.save({"generator_ema": state | theirs}, tmp_path / "model.pt")
+    loaded = filled(lambda: model(), load_weights(tmp_path / "model.pt"), "model.pt")
+    assert isinstance(loaded, WithWriter)
+    rollout, cond = Rollout(Full(), num_steps=2), conditioning(1, 12)
+    noise = rollout.noise(loaded, 0, (0,))
+    alone = rollout.stream(denoiser, noise, cond)
+    made = rollout.stream(loaded, noise, cond)
+    (x0, state_), (same, _) = next(made), next(alone)
+    assert torch.equal(x0, same), "nothing is remembered yet"
+    read = writer(x0, x0.new_zeros(1, 3), cond.frames(0, 3)).block
+    for held, wrote in zip(state_.context.layers, read.layers, strict=True):
+        assert torch.equal(held.k, wrote.k)
+    (x0, _), (other, _) = next(made), next(alone)
+    assert not torch.allclose(x0, other)
+    shared = {k: v for k, v in theirs.items() if ".ffn." in k}  # the rest is the denoiser's
+    torch.save({"generator_ema": state | shared}, tmp_path / "model.pt")
+    loaded = filled(lambda: model(), load_weights(tmp_path / "model.pt"), "model.pt")
+    mine = loaded.writer.state_dict()
+    assert torch.equal(mine["blocks.0.ffn.0.weight"], writer.state_dict()["blocks.0.ffn.0.weight"])
+    assert torch.equal(mine["head.head.weight"], denoiser.state_dict()["head.head.weight"])

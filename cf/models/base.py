@@ -76,6 +76,11 @@ class Backbone(nn.Module, ABC):
         raise NotImplementedError(f"{type(self).__name__} does not say how it turns keys")
 
     @property
+    def writer(self) -> "Backbone":
+        """What reads finished blocks into the context: itself, unless another was trained to."""
+        return self
+
+    @property
     @abstractmethod
     def dtype(self) -> torch.dtype:
         """The type of its parameters."""

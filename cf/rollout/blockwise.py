@@ -241,7 +241,7 @@ class Rollout:
         self, student: Backbone, noise: Noise, x0: Latents, reads: BlockReads, state: RolloutState
     ) -> RolloutState:
         x, t = self.as_read(x0, noise, reads.context.start)
-        block = student(x, t, reads.cond, reads("commit", self._passes)).block
+        block = student.writer(x, t, reads.cond, reads("commit", self._passes)).block
         reads.clear()
         return RolloutState(self.memory.update(reads.context, block), self._recent(state, x0))
 

@@ -38,7 +38,8 @@ class BlockReads:
     def __call__(self, phase: Literal["denoise", "commit"], step: int) -> Prepared:
         """What the network reads in this phase and step."""
         query = Query(self._frames, self.cond, phase, step, self._student.rotate)
-        key = (self._memory.read_key(query), torch.is_grad_enabled())
+        network = self._student.writer if phase == "commit" else self._student
+        key = (self._memory.read_key(query), torch.is_grad_enabled(), network is self._student)
         if self._held is None or self._held[0] != key:
             self.clear()
             past = self._memory.read(self.context, query)
@@ -46,7 +47,7 @@ class BlockReads:
                 past = self._with_room(past)
             if self._begin is not None:
                 past = past._replace(start=self._begin, query_start=None)
-            prepared = self._student.prepare(past, self.cond)
+            prepared = network.prepare(past, self.cond)
             if self._memory.needs_queries:
                 prepared = replace(prepared, queries=True)
             self._held = (key, prepared)

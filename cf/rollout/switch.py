@@ -236,7 +236,7 @@ def _at_once(change: PromptChange, context: Context, latents: Latents) -> Contex
         parts = zip(torch.split(latents, lengths, 1), starts, strict=True)
         read = [rollout.as_read(part, change.noise, at) for part, at in parts]
         x, t = (torch.cat(tensors, 1) for tensors in zip(*read, strict=True))
-        block = student(x, t, reads.cond, reads("commit", len(rollout.times))).block
+        block = student.writer(x, t, reads.cond, reads("commit", len(rollout.times))).block
         for part in pieces(block, lengths):
             context = rollout.memory.update(context, part)
     return context

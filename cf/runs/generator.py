@@ -177,7 +177,7 @@ def load(settings: Settings) -> Generator:
     """The network in `settings["checkpoint"]`, with what the settings exchange of it."""
     import torch
 
-    from cf.models.checkpoints import load_into
+    from cf.models.writer import filled
 
     parts, state = read(settings)
     chosen = {name: value for name, value in settings["sampling"].items() if value is not None}
@@ -189,8 +189,8 @@ def load(settings: Settings) -> Generator:
     device = torch.device(_device(settings["device"]))
     codec = build(parts["codec"], "codec")
     _refuse_size(parts, codec.space_stride)
-    network: Backbone = build(parts["model"], "model")
-    load_into(network, state, str(file_of(settings["checkpoint"])))
+    source = str(file_of(settings["checkpoint"]))
+    network = filled(lambda: build(parts["model"], "model"), state, source)
     network.to(device, getattr(torch, settings["dtype"])).eval().requires_grad_(False)
     codec, text = codec.to(device), build(parts["text"], "text").to(device)
     made = (build(rollout, "rollout"), build(settings["switch"], "switch"))
