@@ -279,10 +279,10 @@ def _has(folder: str, pattern: str) -> bool:
     return any(Path(folder).expanduser().glob(pattern))
 
 
-def megabytes(size: int | None) -> str:
+def gigabytes(size: int | None) -> str:
     """A size for people.
 
-    >>> megabytes(507609880), megabytes(None)
+    >>> gigabytes(507609880), gigabytes(None)
     ('0.51 GB', 'unknown')
     """
     return "unknown" if size is None else f"{size / _GB:.2f} GB"

@@ -1,0 +1,55 @@
+"""`python -m cf.weights status|fetch|verify`: which published weights are on this machine."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from cf.settings.build import exit_on_user_error
+from cf.weights.status import status as status
+from cf.weights.status import status_of_presets
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Show what is here, fetch weights by name, or verify those of a preset."""
+    given = _parser().parse_args(arguments)
+    if given.command == "status":
+        with exit_on_user_error("cf.weights"):
+            sys.stdout.write(status_of_presets(given.names) + "\n")
+        if not given.names:
+            sys.stdout.write("\nfor metrics\n" + status() + "\n")
+        return
+    if given.command == "verify":
+        from cf.weights.verify import verify
+
+        with exit_on_user_error("cf.weights"):
+            verify(given.name, given.report, given.given)
+        return
+    from cf.weights.fetch import fetch
+
+    for name in given.names:
+        try:
+            paths = fetch(name)
+        except (OSError, ValueError, ImportError) as error:
+            sys.exit(f"cf.weights: {error}")
+        for path in paths:
+            sys.stdout.write(f"{name}: {path}\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m cf.weights",
+        description="Published weights: of the students that cf.generate knows as preset=NAME, and "
+        "for metrics. What is on this machine, fetching more, and whether it is right.",
+        epilog="Students lie in weights/, as `hf download REPOSITORY --local-dir weights/NAME` "
+        "puts them; weights for metrics in $CF_WEIGHTS, or in .cache/cf of your home.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    shown = commands.add_parser("status", help="what is here, what lacks, and what gets it")
+    shown.add_argument("names", nargs="*", metavar="name", help="of presets; none: everything")
+    getter = commands.add_parser("fetch", help="download weights, and check them")
+    getter.add_argument("names", nargs="+", metavar="name", help="as `status` lists them")
+    prover = commands.add_parser("verify", help="check a student's files, weights and one answer")
+    prover.add_argument("name", help="of a preset")
+    prover.add_argument("given", nargs="*", metavar="setting", help="as cf.generate takes them")
+    prover.add_argument("--report", default="verify.json", help="where the findings are written")
+    return parser

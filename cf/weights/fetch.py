@@ -1,0 +1,133 @@
+"""Downloads of published weights by name: resumed where they broke off, and checked by hash."""
+
+import logging
+import shutil
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from cf.metrics.extractors import fetch as extractors
+from cf.metrics.extractors.fetch import FetchError
+from cf.metrics.extractors.lookup import sha256
+from cf.models.releases import RELEASES, ROOT, Release, gigabytes
+from cf.weights.presets import names, needs_of
+from cf.weights.status import files_of
+
+log = logging.getLogger("cf.weights")
+_SPARE = 2**28  # bytes that a disk keeps
+
+
+class Remote(NamedTuple):
+    """A file of a repository.
+
+    Attributes:
+        sha256: of its content; empty where the repository does not say it.
+    """
+
+    path: str
+    size: int
+    sha256: str
+
+
+def fetch(name: str) -> list[Path]:
+    """Bring the weights of a preset, a repository or an extractor to where they are looked for.
+
+    Of a preset, what is there already stays.
+
+    Raises:
+        FetchError: if the transfer breaks, a hash is wrong, or the disk is too small.
+        ImportError: if the extra `wan` is not installed.
+        ValueError: if nothing has that name.
+    """
+    if name in RELEASES:
+        release = RELEASES[name]
+        return from_hub(release, [file.path for file in release.files])
+    if name not in names():
+        return [extractors.fetch(name)]
+    lacking = [one for one in needs_of(name)[name] if not one.there]
+    wanted = files_of(lacking)
+    return [path for release, files in wanted.items() for path in from_hub(release, files)]
+
+
+def from_hub(release: Release, files: Sequence[str], root: str = ROOT) -> list[Path]:
+    """Download files of a repository into `root`, each whole and of its published hash.
+
+    Raises:
+        FetchError: see `fetch`; what came before stands, and the same command goes on.
+        ImportError: if `huggingface_hub` is not installed.
+    """
+    hub, folder = _hub(), Path(root, release.folder)
+    remote = _listed(hub, release, files)
+    left = sum(one.size for one in remote if not _whole(folder / one.path, one))
+    folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free
+    if left + _SPARE > free:
+        raise FetchError(
+            f"{release.repository} wants {gigabytes(left)} more in {folder}, and {gigabytes(free)} "
+            f"are free there; make room, or let {root} be a link to a larger disk"
+        )
+    return [_one(hub, release, folder, one) for one in remote]
+
+
+def _listed(hub: Any, release: Release, files: Sequence[str]) -> list[Remote]:
+    """What the repository says of the files."""
+    try:
+        tree = list(hub.HfApi().list_repo_tree(release.repository, recursive=True))
+    except (OSError, ValueError) as error:
+        raise _broken(release, error) from error
+    there = [one for one in tree if getattr(one, "size", None) is not None]
+    for pattern in files:
+        if not any(fnmatchcase(one.path, pattern) for one in there):
+            raise FetchError(
+                f"{release.repository} has no file {pattern} any more; see what became of it at "
+                f"https://huggingface.co/{release.repository}/tree/main"
+            )
+    chosen = [one for one in there if any(fnmatchcase(one.path, one_) for one_ in files)]
+    return [Remote(x.path, x.size, x.lfs.sha256 if x.lfs else "") for x in chosen]
+
+
+def _one(hub: Any, release: Release, folder: Path, remote: Remote) -> Path:
+    known = release.file(remote.path).sha256 or ""
+    wanted = remote.sha256 or known
+    path = folder / remote.path
+    if not _whole(path, remote):
+        try:
+            hub.hf_hub_download(release.repository, remote.path, local_dir=str(folder))
+        except (OSError, ValueError) as error:
+            raise _broken(release, error) from error
+    found = sha256(path) if wanted or known else ""
+    if found != wanted:
+        path.unlink()
+        raise FetchError(
+            f"{release.repository} sent a {remote.path} whose SHA-256 is {found}, not {wanted}; it "
+            "was thrown away. Try again"
+        )
+    if known and found != known:
+        log.warning("%s is newer than the one that was known here (%s)", path, known[:12])
+    return path
+
+
+def _whole(path: Path, remote: Remote) -> bool:
+    if not path.is_file() or path.stat().st_size != remote.size:
+        return False
+    return not remote.sha256 or sha256(path) == remote.sha256
+
+
+def _broken(release: Release, error: Exception) -> FetchError:
+    said = " ".join(str(error).split())[:300]
+    return FetchError(
+        f"{release.repository} could not be fetched ({said}); the same command goes on where it "
+        "broke off. Where it asks for an account: hf auth login"
+    )
+
+
+def _hub() -> Any:
+    try:
+        import huggingface_hub
+    except ImportError as error:
+        raise ImportError(
+            "downloads need huggingface_hub: pip install -e '.[wan]', or run the commands that "
+            "`python -m cf.weights status` prints"
+        ) from error
+    return huggingface_hub

@@ -1,0 +1,83 @@
+"""Tables of published weights: what is here, what lacks, how large it is, and what gets it."""
+
+from collections.abc import Sequence
+
+from cf.models.releases import Need, Release, gigabytes
+from cf.weights.presets import names, needs_of
+
+_COLUMNS = ("name", "found in", "size", "hash", "licence", "file")
+
+
+def status() -> str:
+    """A table of all published weights that metrics can use."""
+    from cf.metrics.extractors.registry import ENTRIES
+
+    return _table([_COLUMNS, *(_row(name) for name in ENTRIES)])
+
+
+def status_of_presets(chosen: Sequence[str] = ()) -> str:
+    """What each preset has and lacks; then what gets it, how large it is, and its licence.
+
+    Raises:
+        ValueError: a name that no preset has.
+    """
+    wanted = needs_of(*(chosen or names()))
+    rows: list[tuple[str, ...]] = [("preset", "here", "lacks")]
+    lacking: dict[Release, dict[str, None]] = {}
+    for name, found in wanted.items():
+        here, gone = ([one.what for one in found if one.there is yes] for yes in (True, False))
+        rows.append((name, ", ".join(here) or "-", ", ".join(gone) or "-"))
+        for one in found:
+            if not one.there and one.release is not None:
+                lacking.setdefault(one.release, {}).update(dict.fromkeys(one.files))
+    said = [_table(rows)]
+    for release, files in lacking.items():
+        said.append(
+            f"\n{release.folder}: {_size(release, list(files))}, licence {release.licence}\n"
+            f"  {release.command(files)}"
+        )
+    if lacking:
+        named = " ".join(chosen) or "NAME"
+        said.append(f"\nAll of it, checked: python -m cf.weights fetch {named}")
+    return "\n".join(said)
+
+
+def files_of(found: Sequence[Need]) -> dict[Release, list[str]]:
+    """The files that are wanted of each repository."""
+    files: dict[Release, dict[str, None]] = {}
+    for one in found:
+        if one.release is not None:
+            files.setdefault(one.release, {}).update(dict.fromkeys(one.files))
+    return {release: list(paths) for release, paths in files.items()}
+
+
+def _size(release: Release, files: Sequence[str]) -> str:
+    sizes = [release.file(path).size for path in files]
+    known = sum(size or 0 for size in sizes)
+    if None not in sizes:
+        return gigabytes(known)
+    return f"{gigabytes(known)} and files of unknown size" if known else "size unknown"
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> str:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = (
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
+    return "\n".join(lines)
+
+
+def _row(name: str) -> tuple[str, ...]:
+    from cf.metrics.extractors.lookup import places, published, sha256
+    from cf.metrics.extractors.registry import entry
+
+    one = entry(name)
+    for kind, path in places(name):
+        if path.is_file():
+            size = f"{path.stat().st_size / 2**20:.1f} MiB"
+            known = path.name == one.file and one.sha256 is not None
+            right = published(one, sha256(path))
+            verdict = "ok" if right else "WRONG" if known else "unverified"
+            return name, kind, size, verdict, one.licence, str(path)
+    return name, "-", "-", "-", one.licence, f"{one.file}: {one.remedy}"

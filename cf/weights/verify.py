@@ -1,0 +1,176 @@
+"""Whether a released student's files are whole and its network computes what it should."""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cf import __version__
+from cf.files.atomic import write_text
+from cf.metrics.extractors.lookup import sha256
+from cf.models.base import Backbone
+from cf.models.checkpoints import load_into, load_weights
+from cf.models.names import to_diffusers_name
+from cf.models.releases import Need, missing, needs
+from cf.models.writer import filled
+from cf.settings.build import Settings, build
+from cf.types import Conditioning
+from cf.weights.presets import settings_of
+
+LARGEST_ERROR = 1e-4
+"""Of a block against diffusers', relative to the largest number; both compute in float32."""
+_ETAG = 64  # digits of a SHA-256, by which large files are told on the hub
+
+
+def verify(name: str, report: str | Path, given: Sequence[str] = ()) -> dict[str, Any]:
+    """Check a preset's files, weights and one known answer, and write down what was found.
+
+    Files are compared with the hash that is known of them, here or from their download. Weights
+    must have the network's names and shapes, and be finite, with their LoRA merged. One block, with
+    the embeddings and the head, must answer as diffusers' does on the same weights.
+
+    Args:
+        name: of the preset.
+        report: the file of the findings.
+        given: settings beside the preset, as `cf.generate` takes them.
+
+    Raises:
+        ValueError: if files lack, or a check fails; the report is written all the same.
+    """
+    (settings,) = settings_of(name, given=given)
+    wanted = needs(settings)
+    if said := missing(wanted):
+        raise ValueError(said)
+    found: dict[str, Any] = {"preset": name, "versions": _versions()}
+    found["files"] = [one for need in wanted for one in _files(need)]
+    wrong = [one["path"] for one in found["files"] if one["hash"] == "WRONG"]
+    try:
+        found["network"] = _network(settings)
+        found["block"] = known_answer(settings)
+    except ValueError as error:
+        found["failed"] = str(error)
+        wrong.append(str(error))
+    found["ok"] = not wrong
+    write_text(Path(report), json.dumps(found, indent=2) + "\n")
+    for line in _told(found):
+        sys.stdout.write(f"{line}\n")
+    if wrong:
+        raise ValueError(f"{name} is not as published: {'; '.join(wrong)}; see {report}")
+    sys.stdout.write(f"{name} is right; the findings are in {report}\n")
+    return found
+
+
+def _versions() -> dict[str, str]:
+    said = {"cf": __version__, "torch": torch.__version__}
+    for package in ("diffusers", "transformers", "safetensors"):
+        try:
+            said[package] = version(package)
+        except PackageNotFoundError:
+            said[package] = "not installed"
+    return said
+
+
+def _files(need: Need) -> list[dict[str, Any]]:
+    """Size and hash of every file, and whether the hash is known."""
+    if need.release is None or need.what in ("network", "LoRA"):
+        paths = [(Path(need.paths[0]), need.files[0] if need.files else "")]
+    else:
+        folder = Path(need.paths[0])
+        there = [path for one in need.files for path in sorted(folder.glob(one))]
+        paths = [(path, str(path.relative_to(folder))) for path in there]
+    return [_file(path, name, need) for path, name in paths if path.is_file()]
+
+
+def _file(path: Path, name: str, need: Need) -> dict[str, Any]:
+    known = need.release.file(name).sha256 if need.release is not None else None
+    known = known or _downloaded_as(path, name)
+    digest = sha256(path)
+    verdict = "unknown" if known is None else "ok" if digest == known else "WRONG"
+    return {"path": str(path), "bytes": path.stat().st_size, "sha256": digest, "hash": verdict}
+
+
+def _downloaded_as(path: Path, name: str) -> str | None:
+    """The hash that the hub told when it was downloaded, which `huggingface_hub` writes down."""
+    root = path.parents[len(Path(name).parts) - 1] if name else path.parent
+    noted = root / ".cache" / "huggingface" / "download" / f"{name}.metadata"
+    try:
+        etag = noted.read_text().splitlines()[1].strip()
+    except (OSError, IndexError, UnicodeDecodeError):
+        return None
+    return etag if len(etag) == _ETAG else None
+
+
+def _weights(settings: Settings) -> Mapping[str, Tensor]:
+    return load_weights(settings["checkpoint"], **settings["weights"])
+
+
+def _network(settings: Settings) -> dict[str, Any]:
+    """Names, shapes and finiteness; on the device "meta", where weights take no memory."""
+    state = _weights(settings)
+    with torch.device("meta"):
+        network = filled(lambda: build(settings["model"], "model"), state, settings["checkpoint"])
+    count = sum(weight.numel() for weight in network.parameters())
+    of = len(list(network.parameters()))
+    return {"tensors": of, "parameters": count, "writer": network.writer is not network}
+
+
+def known_answer(settings: Settings) -> dict[str, Any]:
+    """The largest difference of one block from diffusers' own, relative to its largest number.
+
+    Raises:
+        ValueError: if it is more than rounding.
+    """
+    try:
+        import diffusers
+    except ImportError:
+        return {"against": "nothing, since diffusers is not installed: pip install -e '.[wan]'"}
+    model = {**settings["model"], "num_layers": 1}
+    mine: Backbone = build(model, "model")
+    state = _weights(settings)
+    kept = {name: state[name].float() for name in mine.state_dict()}
+    load_into(mine, kept, str(settings["checkpoint"]))
+    theirs = diffusers.WanTransformer3DModel(
+        num_attention_heads=model["num_heads"],
+        attention_head_dim=model["dim"] // model["num_heads"],
+        in_channels=model["latent_shape"][0],
+        out_channels=model["latent_shape"][0],
+        text_dim=model["text_dim"],
+        freq_dim=model["freq_dim"],
+        ffn_dim=model["ffn_dim"],
+        num_layers=1,
+    )
+    load_into(theirs, {to_diffusers_name(k): v for k, v in kept.items()}, "diffusers' model")
+    error = _difference(mine.eval(), theirs.eval(), model)
+    if not error < LARGEST_ERROR:
+        raise ValueError(f"one block differs from diffusers' by {error:.1e} of its largest number")
+    return {"against": f"diffusers {diffusers.__version__}", "relative_error": error}
+
+
+@torch.no_grad()
+def _difference(mine: Backbone, theirs: Any, model: Settings) -> float:
+    random = torch.Generator().manual_seed(0)
+    x = torch.randn(1, 2, model["latent_shape"][0], 8, 12, generator=random)
+    text = torch.randn(1, model["text_len"], model["text_dim"], generator=random)
+    t = torch.tensor([0.7])
+    ours = mine(x, t[:, None].expand(-1, 2), Conditioning(text)).velocity
+    out = theirs(x.transpose(1, 2), 1000 * t, text, return_dict=False)[0].transpose(1, 2)
+    return float((ours - out).abs().max() / out.abs().max())
+
+
+def _told(found: Mapping[str, Any]) -> list[str]:
+    lines = [f"{one['hash']:8} {one['path']}" for one in found["files"]]
+    if "network" in found:
+        one = found["network"]
+        lines.append(f"{one['tensors']} tensors of {one['parameters'] / 1e9:.3f} billion numbers")
+    if "block" in found:
+        error = found["block"].get("relative_error")
+        lines.append(
+            f"one block against {found['block']['against']}"
+            + ("" if error is None else f": {error:.1e} of its largest number")
+        )
+    return lines
