@@ -234,12 +234,9 @@ def test_a_known_beginning_of_a_hash_is_checked(
         find(tiny)
 
 
-def test_the_table_tells_what_is_here(
-    tiny: str, home: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_table_tells_what_is_here(tiny: str, home: Path) -> None:
     def row(name: str) -> list[str]:
-        main(["status"])
-        lines = capsys.readouterr().out.splitlines()
+        lines = status().splitlines()
         assert len(lines) == 1 + len(ENTRIES)
         return next(line for line in lines if line.startswith(name)).split()
 

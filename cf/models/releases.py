@@ -12,7 +12,7 @@ from cf.models.updates import lora_files
 
 ROOT = "weights"
 """The folder, below the one that one works in, that has a folder for each repository."""
-_GB, _TOLD = 10**9, 3
+_GB, _TOLD, _LARGEST_CONFIG = 10**9, 3, 2**16
 
 
 @dataclass(frozen=True)
@@ -238,6 +238,18 @@ def update_of(path: str | Path) -> str:
             if Path(path).name == Path(network).name:
                 return str(Path(path).parent / Path(update).name)
     return ""
+
+
+def is_base(path: str) -> bool:
+    """Whether these are weights of Wan2.1 itself, trained on whole clips and for many steps."""
+    known = release_of(path)
+    if known is not None:
+        return known[0].repository.startswith("Wan-AI/")
+    place = Path(path).expanduser()
+    said = (place if place.is_dir() else place.parent) / "config.json"
+    if not said.is_file() or said.stat().st_size > _LARGEST_CONFIG:
+        return False
+    return '"WanModel"' in said.read_text(errors="replace")
 
 
 def release_of(path: str) -> tuple[Release, str] | None:

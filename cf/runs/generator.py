@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,12 @@ if TYPE_CHECKING:
     from cf.types import Conditioning, Latents, Video
 
 PARTS = ("model", "codec", "text", "rollout")
+log = logging.getLogger("cf.generate")
+_BASE = (
+    "%s is Wan2.1 itself, which was trained to denoise whole clips in some 50 steps: few steps, "
+    "block by block, show nothing of use. Take a student, preset=NAME, or rollout=ode and "
+    "sampling.num_steps=50"
+)
 
 
 @dataclass(frozen=True)
@@ -177,6 +184,7 @@ def load(settings: Settings) -> Generator:
     """The network in `settings["checkpoint"]`, with what the settings exchange of it."""
     import torch
 
+    from cf.models.releases import is_base
     from cf.models.writer import filled
 
     parts, state = read(settings)
@@ -190,6 +198,8 @@ def load(settings: Settings) -> Generator:
     codec = build(parts["codec"], "codec")
     _refuse_size(parts, codec.space_stride)
     source = str(file_of(settings["checkpoint"]))
+    if is_base(source) and rollout.get("sampler") == "renoise":
+        log.warning(_BASE, source)
     network = filled(lambda: build(parts["model"], "model"), state, source)
     network.to(device, getattr(torch, settings["dtype"])).eval().requires_grad_(False)
     codec, text = codec.to(device), build(parts["text"], "text").to(device)

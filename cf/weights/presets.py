@@ -17,22 +17,31 @@ def names() -> list[str]:
     return sorted(x.stem for x in Path(CONFIG_DIR, "preset").glob("*.yaml") if x.stem != "none")
 
 
-def settings_of(*presets: str, given: Sequence[str] = ()) -> list[Settings]:
-    """The settings of each preset, and those that are given beside it.
+def settings_of(preset: str, given: Sequence[str] = ()) -> Settings:
+    """The settings of a preset, and those that are given beside it.
 
     Raises:
-        ValueError: a name that none has; shows the nearest.
+        ValueError: no preset has that name; shows the nearest.
     """
-    for name in presets:
-        if name not in names():
-            raise ValueError(unknown(name, names()).replace("setting", "preset"))
+    _refuse_unknown(preset)
     with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
-        return [
-            to_settings(compose("generate", [f"preset={name}", *map(literal, given)]))
-            for name in presets
-        ]
+        return to_settings(compose("generate", [f"preset={preset}", *map(literal, given)]))
 
 
 def needs_of(*presets: str) -> dict[str, list[Need]]:
-    """What each preset reads."""
-    return {name: needs(one) for name, one in zip(presets, settings_of(*presets), strict=True)}
+    """What each preset reads.
+
+    Raises:
+        ValueError: a name that no preset has.
+    """
+    for name in presets:
+        _refuse_unknown(name)
+    chosen = [f"+preset@all.{name}={name}" for name in presets]
+    with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
+        every = to_settings(compose("generate", chosen))["all"]  # at once is ten times faster
+    return {name: needs(every[name]) for name in presets}
+
+
+def _refuse_unknown(preset: str) -> None:
+    if preset not in names():
+        raise ValueError(unknown(preset, names()).replace("setting", "preset"))

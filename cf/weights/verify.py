@@ -42,7 +42,7 @@ def verify(name: str, report: str | Path, given: Sequence[str] = ()) -> dict[str
     Raises:
         ValueError: if files lack, or a check fails; the report is written all the same.
     """
-    (settings,) = settings_of(name, given=given)
+    settings = settings_of(name, given)
     wanted = needs(settings)
     if said := missing(wanted):
         raise ValueError(said)
@@ -166,7 +166,7 @@ def _told(found: Mapping[str, Any]) -> list[str]:
     lines = [f"{one['hash']:8} {one['path']}" for one in found["files"]]
     if "network" in found:
         one = found["network"]
-        lines.append(f"{one['tensors']} tensors of {one['parameters'] / 1e9:.3f} billion numbers")
+        lines.append(f"{one['tensors']} tensors, {one['parameters']:,} numbers, all finite")
     if "block" in found:
         error = found["block"].get("relative_error")
         lines.append(

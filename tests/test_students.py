@@ -1,0 +1,152 @@
+"""The released students' files: what is here, how they are fetched, and whether they are right."""
+
+import hashlib
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import published
+import pytest
+import torch
+
+from cf.models.releases import RELEASES
+from cf.weights import main, verify
+from cf.weights.fetch import FetchError, from_hub
+
+FILES = {
+    "models/longlive_base.pt": b"base" * 100,
+    "models/lora.pt": b"lora" * 100,
+    "README.md": b"hello",
+}
+
+
+class Hub(ModuleType):
+    """What is used of `huggingface_hub`, over a repository in memory."""
+
+    def __init__(self) -> None:
+        super().__init__("huggingface_hub")
+        self.files, self.asked = dict(FILES), list[str]()
+        self.sent: dict[str, bytes] = {}
+        self.HfApi = lambda: self
+
+    def list_repo_tree(self, repository: str, recursive: bool) -> Iterator[Any]:
+        assert (repository, recursive) == ("Efficient-Large-Model/LongLive-1.3B", True)
+        yield SimpleNamespace(path="models", tree_id="x")
+        for path, content in self.files.items():
+            lfs = SimpleNamespace(sha256=hashlib.sha256(content).hexdigest())
+            yield SimpleNamespace(path=path, size=len(content), lfs=lfs)
+
+    def hf_hub_download(self, repository: str, path: str, local_dir: str) -> str:
+        self.asked.append(path)
+        if self.sent.get(path) == b"":
+            raise OSError("connection reset")
+        file = Path(local_dir, path)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(self.sent.get(path, self.files[path]))
+        return str(file)
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Hub:
+    monkeypatch.chdir(tmp_path)
+    made = Hub()
+    monkeypatch.setitem(sys.modules, "huggingface_hub", made)
+    return made
+
+
+def test_what_lacks_is_fetched_and_what_is_there_stays(
+    hub: Hub, capsys: pytest.CaptureFixture[str]
+) -> None:
+    release = RELEASES["LongLive-1.3B"]
+    whole = Path("weights/LongLive-1.3B/models/lora.pt")
+    whole.parent.mkdir(parents=True)
+    whole.write_bytes(FILES["models/lora.pt"])
+    main(["fetch", "LongLive-1.3B"])
+    assert hub.asked == ["models/longlive_base.pt"]
+    assert "weights/LongLive-1.3B/models/lora.pt" in capsys.readouterr().out
+    whole.write_bytes(b"half")
+    from_hub(release, ["models/*"])
+    assert hub.asked[1:] == ["models/lora.pt"]
+    assert whole.read_bytes() == FILES["models/lora.pt"]
+
+
+def test_a_download_that_fails_is_told_and_what_is_wrong_is_thrown_away(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = RELEASES["LongLive-1.3B"]
+    hub.sent["models/lora.pt"] = b"x" * 400
+    with pytest.raises(FetchError, match=r"models/lora.pt whose SHA-256 is .* thrown away"):
+        from_hub(release, ["models/lora.pt"])
+    assert not Path("weights/LongLive-1.3B/models/lora.pt").exists()
+    hub.sent["models/lora.pt"] = b""
+    with pytest.raises(FetchError, match=r"connection reset.*goes on where it broke off"):
+        from_hub(release, ["models/lora.pt"])
+    with pytest.raises(FetchError, match=r"has no file models/gone.pt any more"):
+        from_hub(release, ["models/gone.pt"])
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=10))
+    with pytest.raises(FetchError, match="make room"):
+        from_hub(release, ["models/lora.pt"])
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(SystemExit, match=r"pip install -e '.\[wan\]'"):
+        main(["fetch", "LongLive-1.3B"])
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("students")
+    published.base(folder / "weights")
+    published.students(folder / "weights")
+    return folder
+
+
+def test_status_tells_what_is_here_and_what_gets_the_rest(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(place)
+    main(["status", "longlive", "causal_forcing"])
+    told = capsys.readouterr().out
+    assert "longlive        network, LoRA, codec, text  -\n" in told
+    assert "causal_forcing  codec, text                 network\n" in told
+    main(["status"])
+    assert told.splitlines()[1] in capsys.readouterr().out
+    assert "Causal-Forcing: 5.68 GB, licence Apache-2.0\n  hf download zhuhz22/" in told
+    with pytest.raises(SystemExit):
+        main(["status", "longliv"])
+    assert "did you mean longlive?" in capsys.readouterr().err
+
+
+def test_a_student_is_verified_and_a_wrong_one_is_not(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(place)
+    report = tmp_path / "verify.json"
+    file = Path("weights/LongLive-1.3B/models/longlive_base.pt")
+    noted = Path(
+        "weights/LongLive-1.3B/.cache/huggingface/download/models/longlive_base.pt.metadata"
+    )
+    noted.parent.mkdir(parents=True)
+    noted.write_text(f"commit\n{hashlib.sha256(file.read_bytes()).hexdigest()}\n0.0\n")
+    main(["verify", "longlive", *published.MODEL, "--report", str(report)])
+    found = json.loads(report.read_text())
+    assert found["ok"]
+    assert found["files"][0]["hash"] == "ok"
+    assert found["files"][1]["hash"] == "unknown"
+    assert found["network"]["tensors"] == 69
+    assert 0 <= found["block"]["relative_error"] < 1e-5
+    noted.write_text("commit\n" + "0" * 64 + "\n0.0\n")
+    with pytest.raises(SystemExit):
+        main(["verify", "longlive", *published.MODEL, "--report", str(report)])
+    assert "longlive_base.pt" in capsys.readouterr().err
+    assert json.loads(report.read_text())["ok"] is False
+    monkeypatch.setattr(verify, "_difference", lambda *_: 0.5)
+    with pytest.raises(ValueError, match=r"differs from diffusers' by 5.0e-01"):
+        verify.verify("self_forcing", report, published.MODEL)
+    broken = torch.load(Path("weights/Infinite-Forcing/ema_model.pt"))
+    broken["generator_ema"]["model.head.head.bias"][0] = float("nan")
+    torch.save(broken, tmp_path / "nan.pt")
+    given = (*published.MODEL, f"checkpoint={tmp_path / 'nan.pt'}")
+    with pytest.raises(ValueError, match=r"NaN or infinite numbers in head.head.bias"):
+        verify.verify("infinity_rope", report, given)
