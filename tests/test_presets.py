@@ -8,14 +8,16 @@ import torch
 from hydra import compose, initialize_config_dir
 from tiny import conditioning, model
 
+from cf.files.text import yaml_of
 from cf.memory.full import Full
 from cf.models.checkpoints import CheckpointError, load_weights
 from cf.models.releases import RELEASES, missing, needs, release_of
 from cf.models.writer import WithWriter, filled
 from cf.paths import CONFIG_DIR
 from cf.rollout import Rollout
-from cf.settings.build import Settings, build, to_settings
+from cf.settings.build import Settings, to_settings
 from cf.settings.command_line import prepared
+from cf.weights.presets import needs_of
 
 NAMES = sorted(file.stem for file in Path(CONFIG_DIR, "preset").glob("*.yaml"))
 NAMES.remove("none")
@@ -33,13 +35,20 @@ def settings(root: str, *chosen: str) -> Settings:
 
 def test_a_preset_and_the_contestant_of_its_name_are_one() -> None:
     assert set(NAMES) >= ASKED
-    released = settings("benchmark", "contestants=released")["contestants"]
     for name in NAMES:
-        given = settings("generate", f"preset={name}")
-        theirs = {k: v for k, v in released[name].items() if not k.startswith("_")}
-        assert theirs == {k: given[k] for k in theirs}, name
-        assert build({**given["rollout"], "memory": given["memory"]}, name).times
-        for need in needs(given):
+        said = yaml_of(Path(CONFIG_DIR, "contestant", f"{name}.yaml"))
+        assert said == {"defaults": ["base/network@_here_", {"/preset@_here_": name}, "_self_"]}
+    entered = settings("benchmark", "contestants=none", "+contestant@contestants.it=sgf_plus")
+    theirs = {k: v for k, v in entered["contestants"]["it"].items() if not k.startswith("_")}
+    given = settings("generate", "preset=sgf_plus")
+    assert theirs == {name: given[name] for name in theirs}
+    assert {"checkpoint", "model", "codec", "text", "rollout", "memory", "switch"} <= set(theirs)
+
+
+def test_every_preset_reads_files_that_are_known() -> None:
+    for name, wanted in needs_of(*NAMES).items():
+        assert {one.what for one in wanted} >= {"network", "codec", "text"}, name
+        for need in wanted:
             assert need.release is not None, (name, need.paths)
             assert set(need.files) <= {file.path for file in need.release.files}, name
 
