@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import tiny_text
 import torch
+from safetensors.torch import save_file
 from tiny import model
 from torch import Tensor
 
@@ -82,3 +83,9 @@ def students(root: Path) -> None:
         generator_ema=network(5),
         critic=network(6),
     )
+
+
+def original(place: Path) -> None:
+    """The base's transformer as its first repository has it, and the configuration beside it."""
+    save_file(network(9), place / "diffusion_pytorch_model.safetensors")
+    (place / "config.json").write_text('{"_class_name": "WanModel", "model_type": "t2v"}')

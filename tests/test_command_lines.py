@@ -10,6 +10,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from cf.__main__ import COMMANDS
+from cf.models.releases import RELEASES
 from cf.settings.command_line import prepared
 
 ROOT = Path(__file__).parents[1]
@@ -39,7 +40,16 @@ FOLDERS = (
     ),
     *("outputs/benchmark/b", "outputs/benchmark/recall", "a"),
 )
-FILES = ("cat.mp4", "cat.jpg", "wan.pt", "...", "MovieGenVideoBench.txt", "list.txt", "ours.csv")
+FILES = (
+    "cat.mp4",
+    "cat.jpg",
+    "wan.pt",
+    "...",
+    "MovieGenVideoBench.txt",
+    "list.txt",
+    "ours.csv",
+    "prompts.txt",
+)
 RUNS = ("RUN", "FOLDER", "outputs/fit/DATE/TIME", "outputs/evaluate/DATE/TIME", "a b")
 NOT_HYDRA = ("extractors", "responsibility", "malformed", "gates", "kills", "fuzz", "fuzz_video")
 MINE = {  # what a page tells the reader to write first
@@ -106,6 +116,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / name / "config.yaml").touch()
     for name in FILES:
         (folder / name).write_text("a fox\n")
+    for release in RELEASES.values():  # what presets read
+        for file in release.files:
+            path = folder / "weights" / release.folder / file.path.replace("*", "config.json")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
     for name, text in MINE.items():
         file = folder / name
         file.parent.mkdir(parents=True, exist_ok=True)

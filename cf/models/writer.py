@@ -108,9 +108,7 @@ def _named(state: Mapping[str, Tensor], names: Mapping[str, str]) -> Mapping[str
     """Some of the weights under other names; those that are made when asked for still are."""
     if not isinstance(state, Weights):
         return {new: state[old] for new, old in names.items()}
-    of = state.raw, state.made, state.updates
-    raw, made, updates = (
-        {new: part[old] for new, old in names.items() if old in part}  # type: ignore[index]
-        for part in of
-    )
+    raw = {new: state.raw[old] for new, old in names.items()}
+    made = {new: state.made[old] for new, old in names.items() if old in state.made}
+    updates = {new: state.updates[old] for new, old in names.items() if old in state.updates}
     return Weights(raw, made, updates)

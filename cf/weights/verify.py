@@ -134,7 +134,8 @@ def known_answer(settings: Settings) -> dict[str, Any]:
     state = _weights(settings)
     kept = {name: state[name].float() for name in mine.state_dict()}
     load_into(mine, kept, str(settings["checkpoint"]))
-    theirs = diffusers.WanTransformer3DModel(
+    twin: Any = diffusers.WanTransformer3DModel
+    theirs = twin(
         num_attention_heads=model["num_heads"],
         attention_head_dim=model["dim"] // model["num_heads"],
         in_channels=model["latent_shape"][0],
