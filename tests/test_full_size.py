@@ -94,7 +94,7 @@ def test_a_video_is_made(line: list[str], here: Path, tmp_path: Path) -> None:
     seconds = 1 if "prompts=" not in " ".join(line) else 11
     short = (*published.REDUCED, f"seconds={seconds}", f"hydra.run.dir='{tmp_path}/out'")
     give("cf.generate", *line, *short)
-    assert probe(tmp_path / "out" / "video_0.mp4").frames >= 16 * seconds
+    assert probe(tmp_path / "out" / "video_0.mp4").duration == pytest.approx(seconds, abs=0.01)
 
 
 @pytest.mark.slow
@@ -125,9 +125,9 @@ def test_the_table_of_the_page_has_every_preset() -> None:
 
 
 def test_a_base_under_few_steps_is_told(
-    here: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     base = ("preset=self_forcing", "checkpoint=weights/Wan2.1-T2V-1.3B", "prompt=a cat")
     short = (*published.REDUCED, "weights.container=null", "seconds=0.5")
     give("cf.generate", *base, *short, f"hydra.run.dir='{tmp_path}/out'")
-    assert "is Wan2.1 itself" in caplog.text
+    assert "is Wan2.1 itself" in capsys.readouterr().out
