@@ -112,7 +112,7 @@ def degraded(video: Tensor, copy: str) -> Tensor:
     if copy == "turns":  # two stills
         return video[[0, -1]].repeat(-(-len(video) // 2), 1, 1, 1)[: len(video)]
     if copy == "blurred":  # from its first frame on
-        return gaussian_blur(video, 6 * (min(video.shape[-2:]) // 32) + 1)
+        return gaussian_blur(video, 6 * (min(video.shape[-2:]) // 32) + 1).clamp(0, 1)
     nothing = torch.zeros(len(video), *video.shape[-2:], dtype=torch.bool)
     scene = Scene(shown.clone(), video.flip(-1), nothing, RATE)
     name = {"frozen": "freeze", "still jitter": "jitter", "still flicker": "flicker"}.get(

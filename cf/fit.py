@@ -14,9 +14,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from cf.files.atomic import DiskFullError, disk_is_full
 from cf.files.output_folder import sweeps
+from cf.files.steps import steps_in
 from cf.runs.next_command import measuring
 from cf.runs.phases import Phases
-from cf.runs.resumption import newest, steps_in
+from cf.runs.resumption import newest
 from cf.runs.run_folder import RunFolder
 from cf.runs.trusted_run import vet_run
 from cf.settings.build import Settings, build, exit_on_user_error, to_settings

@@ -7,15 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from cf.evaluation.plots import PALETTE
+from cf.evaluation.plots import PALETTE, PLAIN
 from cf.files.atomic import replacing, write_text
 from cf.files.tables import csv_of, markdown_of, number
 from cf.settings.build import Settings
@@ -170,6 +171,7 @@ def _caption(settings: Settings) -> str:
     )
 
 
+@rc_context(PLAIN)
 def _plot(rows: Mapping[str, Mapping[str, Interval]], settings: Settings) -> Figure:
     """Recall by lag, a line per contestant; colour tells the network, dashes the memory."""
     names = [f"recall, {name}" for name in bins(settings)]
@@ -177,7 +179,7 @@ def _plot(rows: Mapping[str, Mapping[str, Interval]], settings: Settings) -> Fig
     axes = figure.subplots()
     networks = list(dict.fromkeys(label.split(", ")[0] for label in rows))
     memories = list(dict.fromkeys(label.split(", ")[-1] for label in rows if ", " in label))
-    dashes = ("-", "--", "-.", ":")
+    dashes, drawn = ("-", "--", "-.", ":"), dict[str, Any]()
     for label, row in rows.items():
         if label == "truth":
             continue
@@ -188,12 +190,12 @@ def _plot(rows: Mapping[str, Mapping[str, Interval]], settings: Settings) -> Fig
         style = dashes[memories.index(memory) % 4] if memory else "-"
         colour = "black" if network == "oracle" else PALETTE[networks.index(network) % len(PALETTE)]
         bounds = np.stack((value - low, high - value)).clip(min=0)
-        axes.errorbar(at, value, bounds, label=label, ls=style, color=colour, marker="o", ms=4)
+        drawn[label] = axes.errorbar(at, value, bounds, ls=style, color=colour, marker="o", ms=4)
     axes.set(xticks=range(len(names)), xticklabels=bins(settings), ylim=(0, 1.03))
     axes.set(xlabel="time since the cell was last in view", ylabel="share of cells painted right")
     axes.set_title(_caption(settings), fontsize=9)
     axes.grid(alpha=0.3)
-    figure.legend(loc="outside right upper", fontsize=8, frameon=False)
+    figure.legend([*drawn.values()], [*drawn], loc="outside right upper", fontsize=8, frameon=False)
     return figure
 
 

@@ -168,10 +168,28 @@ def test_a_copied_run_goes_on_by_itself(how: str, whole: Path, tmp_path: Path) -
     assert forked(lambda: go_on_by_command(second)) == 0
     assert equal(second, whole)
     assert not first.exists() if how == "moved" else contents(first) == before
-    assert {one.name for one in (second / "checkpoints").iterdir()} == {
-        "step=00000003.ckpt",
-        "step=00000004.ckpt",
-    }
+    left, expected = (
+        sorted(p.name for p in (one / "checkpoints").iterdir()) for one in (second, whole)
+    )
+    assert left == expected, "a stop between two checkpoints leaves none of its own"
+
+
+def test_checkpoints_with_names_of_their_own_are_left_and_not_taken_up(
+    whole: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    killed(folder, RUN)
+    last = folder / "checkpoints" / "step=00000003.ckpt"
+    own = [last.with_name(name) for name in ("best.ckpt", "step=3 (copy).ckpt", "zz.ckpt")]
+    for path in own:
+        path.write_bytes(b"mine")
+    assert forked(lambda: go_on_by_command(folder)) == 0
+    assert equal(folder, whole)
+    assert [path.read_bytes() for path in own] == [b"mine"] * 3
+    for path in folder.glob("checkpoints/step=0*.ckpt"):
+        path.unlink()
+    with pytest.raises(ValueError, match=r"holds best\.ckpt and no step=NUMBER\.ckpt; rename"):
+        newest(folder / "checkpoints", {})
 
 
 def test_a_run_killed_before_its_summary_tells_the_same_losses(whole: Path, tmp_path: Path) -> None:

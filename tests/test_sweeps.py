@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from commands import ROOMS, command, fit, run
+from commands import ROOMS, command, fit, give, run
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import load_file
@@ -110,6 +111,7 @@ def test_the_benchmark_is_given_every_training_of_every_method() -> None:
         "+contestant@contestants.roped=trained",
         f"contestants.roped.checkpoint={runs[1]}",
         "+memory@contestants.roped.memory=rope",
+        "absent=list",
         "suite=recall",
         "hydra.run.dir='/sweeps/mine'",
     ]
@@ -323,3 +325,23 @@ def test_the_same_command_in_the_same_folder_goes_on(
     assert "optimizer.lr" in told
     assert "0.5 here" in told
     assert (part / "network.safetensors").stat().st_mtime_ns == stamp
+
+
+@pytest.mark.slow
+def test_a_copied_sweep_goes_on_by_itself_and_leaves_the_first_as_it_is(tmp_path: Path) -> None:
+    first, copy = tmp_path / "first", tmp_path / "a copy"
+    asked = ("cf.fit", "-m", *ROOMS, "seed=0,1")
+    give(*asked, f"hydra.sweep.dir='{first}'")
+    whole = {one.name: one for one in first.iterdir() if one.is_dir()}
+    assert len(whole) == 2
+    networks = {name: load_file(run / "network.safetensors") for name, run in whole.items()}
+    cut = sorted(whole)[-1]  # as if it had been killed after its first checkpoint
+    for name in ("summary.json", "network.safetensors", "checkpoints/step=00000004.ckpt"):
+        (first / cut / name).unlink()
+    before = {one: one.read_bytes() for one in first.rglob("*") if one.is_file()}
+    shutil.copytree(first, copy)
+    give(*asked, f"hydra.sweep.dir='{copy}'")
+    assert {one: one.read_bytes() for one in first.rglob("*") if one.is_file()} == before
+    for name, state in networks.items():
+        theirs = load_file(copy / name / "network.safetensors")
+        assert all(torch.equal(theirs[one], state[one]) for one in state)

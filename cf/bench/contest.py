@@ -117,10 +117,10 @@ def plan(
     durations = tuple(float(seconds) for seconds in settings["durations"])
     items = asked.items()
     for fps in sorted({one.terms.fps for one in entered if one.terms is not None}):
-        check_durations(durations, items, fps)
+        check_durations(durations, fps)
     for one in entered:
         if one.terms is not None:
-            check_texts(items, one)
+            check_texts(items, one, durations)
     keys = [item.key for item in items]
     if len(set(keys)) < len(keys):
         raise ValueError("two videos have one name; give every prompt and seed once")

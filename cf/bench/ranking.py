@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
@@ -77,6 +78,7 @@ class Headline:
         failing: prompts of each contestant that fail any.
         unmeasured: prompts of each contestant of which a gate was not measured, by gate. Such a
             gate neither passes nor fails; the others decide.
+        reasons: why they were not, of most of these prompts; by contestant and gate.
         videos: prompts of each contestant, once for each of its trainings.
     """
 
@@ -88,7 +90,17 @@ class Headline:
     videos: Mapping[str, int]
     gates: Sequence[Gate] = ()
     unmeasured: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    reasons: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     versus: list[dict[str, Any]] = field(default_factory=list)
+
+    def not_measured(self, name: str) -> str:
+        """The gates that were not measured of a contestant, of how many prompts, and why."""
+        parts = [
+            f"{gate}: {count}" + (f" ({why})" if (why := self.reasons[name][gate]) else "")
+            for gate, count in self.unmeasured.get(name, {}).items()
+            if count
+        ]
+        return "; ".join(parts)
 
     def order(self) -> list[str]:
         """Contestants, best first by the first headline; whoever is not ranked comes last."""
@@ -120,9 +132,11 @@ def headline(
     value that anyone had, for such values are not missing at random.
     """
     there = {name: one for name, one in made.items() if seconds in one.results and one.rows}
-    passing, removed, unmeasured = {}, {}, {}
+    passing, removed, unmeasured, reasons = {}, {}, {}, {}
     for name, one in there.items():
-        passing[name], removed[name], unmeasured[name] = _passing(one, there, seconds, gates)
+        passing[name], removed[name], open_ = _passing(one, there, seconds, gates)
+        unmeasured[name] = {gate: len(units) for gate, (units, _) in open_.items()}
+        reasons[name] = {gate: why for gate, (_, why) in open_.items()}
     failing = {name: len(one.units()) - len(passing[name]) for name, one in there.items()}
     least = {name: len(kept) >= failing[name] for name, kept in passing.items()}
     fit = [name for name in there if least[name] and name not in unranked]
@@ -153,7 +167,8 @@ def headline(
             )
     pairs = _versus(there, fit, seconds, metrics)
     videos = {name: len(one.units()) for name, one in there.items()}
-    return Headline(seconds, metrics, cells, removed, failing, videos, gates, unmeasured, pairs)
+    told = (removed, failing, videos, gates, unmeasured, reasons)
+    return Headline(seconds, metrics, cells, *told, pairs)
 
 
 def _passing(
@@ -161,8 +176,8 @@ def _passing(
     made: Mapping[str, ContestantResults],
     seconds: float,
     gates: Sequence[Gate],
-) -> tuple[set[Unit], dict[str, int], dict[str, int]]:
-    """What fails no gate, and of each gate how many fail it and of how many it was not measured."""
+) -> tuple[set[Unit], dict[str, int], dict[str, tuple[set[Unit], str]]]:
+    """What fails no gate; of each gate how many fail it, and who was not measured, and why."""
     kept, removed, unmeasured = set(one.units()), {}, {}
     for gate in gates:
         values = one.per_unit(seconds, gate.metric)
@@ -173,9 +188,29 @@ def _passing(
         }
         failing = {unit for unit, holds in held.items() if holds is False}
         removed[str(gate)] = len(failing)
-        unmeasured[str(gate)] = sum(holds is None for holds in held.values())
+        lacking = {unit for unit, holds in held.items() if holds is None}
+        unmeasured[str(gate)] = lacking, _why(one, made, seconds, gate, lacking)
         kept -= failing
     return kept, removed, unmeasured
+
+
+def _why(
+    one: ContestantResults,
+    made: Mapping[str, ContestantResults],
+    seconds: float,
+    gate: Gate,
+    lacking: Set[Unit],
+) -> str:
+    """Why most of these prompts have no value, or the truth has none of them; empty: not told."""
+    for whose in (one, *([made[gate.truth]] if gate.truth is not None else [])):
+        result = whose.results[seconds][gate.metric]
+        jobs = [job for job in whose.jobs if (job.item.training, job.item.prompt) in lacking]
+        told = Counter(result.reasons.get(job.item.video_id, "") for job in jobs)
+        known = [reason for reason, _ in told.most_common() if reason]
+        if known or None in result.reasons:
+            reason = known[0] if known else result.reasons[None]
+            return reason if whose is one else f"{gate.truth}: {reason}"
+    return ""
 
 
 def _counts(unit: Unit, passing: Set[Unit]) -> bool:

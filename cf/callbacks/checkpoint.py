@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from cf.callbacks.table import MetricsTable
 from cf.files.atomic import disk_is_full, replacing
+from cf.files.steps import checkpoint, checkpoints, outlived, steps_in
 from cf.system.signals import Stop
 
 
@@ -25,7 +26,8 @@ class Checkpoints(Checkpoint):
     Attributes:
         dirpath: the run's folder of checkpoints.
         every_n_train_steps: optimiser steps between checkpoints.
-        keep: how many are kept, the one before in case the newest is damaged; null: all.
+        keep: how many are kept, the one before in case the newest is damaged; null: all. One that
+            was written because the run was asked to end is left until the next.
         stop: asks the run to end.
     """
 
@@ -63,7 +65,7 @@ class Checkpoints(Checkpoint):
             self._ends = trainer.strategy.reduce_boolean_decision(self._ends, all=False)
         if self._ends or step % self.every_n_train_steps == 0:
             with self._files.held():
-                trainer.save_checkpoint(self.dirpath / f"step={step:08d}.ckpt")
+                trainer.save_checkpoint(checkpoint(self.dirpath, step))
 
     def on_train_batch_start(self, trainer: L.Trainer, module: L.LightningModule, *_: Any) -> None:
         """Write what was taken after the step before, and end if that was asked for."""
@@ -91,11 +93,11 @@ class Checkpoints(Checkpoint):
             if isinstance(logger, MetricsTable):
                 logger.save()
         self._files.write()
-        there = sorted(self.dirpath.glob("*.ckpt"))
-        newest = f"step={self._seen:08d}.ckpt"
+        if self.keep is None:
+            return
         # Later ones are of a run that was taken up before them, and not to be counted.
-        old = [one for one in there if one.name <= newest]
-        for one in old[: -self.keep] if self.keep else ():
+        there = [one for one in checkpoints(self.dirpath) if steps_in(one) <= self._seen]
+        for one in outlived(there, self.every_n_train_steps, self.keep):
             one.unlink(missing_ok=True)
 
 
@@ -136,6 +138,6 @@ class _Files(TorchCheckpointIO):
         """Write what was held back."""
         if self.pending is None:
             return
-        (checkpoint, path), self.pending = self.pending, None
+        (state, path), self.pending = self.pending, None
         with replacing(path) as temporary:
-            torch.save(checkpoint, temporary)
+            torch.save(state, temporary)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import lightning as L  # noqa: N812  (its usual name)
 
+from cf.files.steps import checkpoint
 from cf.types import Diverged
 
 
@@ -23,7 +24,7 @@ class Rescue(L.Callback):
         """The weights are still good: what went wrong was noticed before the step was taken."""
         if not isinstance(exception, Diverged):
             return
-        path = self.dirpath / f"step={trainer.global_step:08d}.ckpt"
+        path = checkpoint(self.dirpath, trainer.global_step)
         if not path.exists():  # one written at the end of that step is the better one
             trainer.save_checkpoint(path)
         exception.args = (f"{exception}. The state before that step is kept in {path}",)

@@ -2,12 +2,15 @@
 
 import math
 from collections import defaultdict
+from collections.abc import Sequence
 from itertools import cycle
 from typing import Any
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from cf.evaluation.measure import Measured
 from cf.metrics.result import Result
@@ -15,6 +18,8 @@ from cf.stats.paired import interval
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5195", "#6B6B00")
 """Colours that colour-blind people tell apart (Okabe and Ito), and two more."""
+PLAIN: Any = {"text.parse_math": False}
+"""Names are no formulas: a dollar is a dollar."""
 _FEW = 12  # videos that are drawn one by one
 _RESAMPLES = 1000
 
@@ -31,12 +36,20 @@ def over_time(measured: Measured) -> Figure | None:
         return None
     across = min(len(names), 3)
     down = math.ceil(len(names) / across)
-    legend = len(measured.contestants) > 1
+    with rc_context(PLAIN):
+        return _drawn(measured, names, across, down)
+
+
+def _drawn(measured: Measured, names: Sequence[str], across: int, down: int) -> Figure:
+    """A panel for each of the metrics, and who is who if there are several."""
+    first, legend = measured.results[measured.contestants[0]], len(measured.contestants) > 1
     figure = Figure(figsize=(4.6 * across, 2.9 * down + 0.4 * legend), layout="constrained")
     panels = figure.subplots(down, across, squeeze=False, sharex=True).ravel()
+    found: dict[str, Line2D] = {}  # a panel lacks who has no number in it
     for panel, name in zip(panels, names, strict=False):
         for contestant, colour in zip(measured.contestants, cycle(PALETTE), strict=False):
-            _draw(panel, measured.results[contestant][name], contestant, colour, not legend)
+            line = _draw(panel, measured.results[contestant][name], colour, not legend)
+            found |= {} if line is None else {contestant: line}
         _dress(panel, name, first[name].higher_is_better)
     for panel in panels[len(names) :]:
         panel.set_visible(False)
@@ -45,14 +58,10 @@ def over_time(measured: Measured) -> Figure | None:
             panel.set_xlabel("seconds of video")
             panel.tick_params(labelbottom=True)
     if legend:
-        found: dict[str, Any] = {}  # a panel lacks who has no number in it
-        for panel in panels:
-            handles, labels = panel.get_legend_handles_labels()
-            found |= dict(zip(labels, handles, strict=True))
-        names = [name for name in measured.contestants if name in found]
+        known = [name for name in measured.contestants if name in found]
         figure.legend(
-            [found[name] for name in names],
-            names,
+            [found[name] for name in known],
+            known,
             loc="outside upper left",
             ncols=6,
             frameon=False,
@@ -61,7 +70,8 @@ def over_time(measured: Measured) -> Figure | None:
     return figure
 
 
-def _draw(panel: Axes, result: Result, contestant: str, colour: str, alone: bool) -> None:
+def _draw(panel: Axes, result: Result, colour: str, alone: bool) -> Line2D | None:
+    """A curve with its interval; None if it has no number."""
     at: dict[float, list[float]] = defaultdict(list)
     for video, curve in result.per_window.items():
         if not len(curve):
@@ -74,15 +84,16 @@ def _draw(panel: Axes, result: Result, contestant: str, colour: str, alone: bool
             if math.isfinite(value):
                 at[second].append(value)
     if not at:
-        return
+        return None
     # A mean over the few videos that are longer than the others would jump where the others end.
     most = max(map(len, at.values()))
     times = np.array(sorted(second for second, known in at.items() if 2 * len(known) >= most))
     means = [interval(at[t], "percentile", resamples=_RESAMPLES) for t in times.tolist()]
     mark = "o" if len(times) == 1 else None
-    panel.plot(times, [m.value for m in means], color=colour, lw=1.8, marker=mark, label=contestant)
+    (line,) = panel.plot(times, [m.value for m in means], color=colour, lw=1.8, marker=mark)
     low, high = ([getattr(m, side) for m in means] for side in ("low", "high"))
     panel.fill_between(times, low, high, color=colour, alpha=0.15, lw=0)
+    return line
 
 
 def _dress(panel: Axes, name: str, higher_is_better: bool | None) -> None:

@@ -31,7 +31,7 @@ def check_frames(frames: Tensor, what: str) -> None:
     known = frames[torch.isfinite(frames)]
     if len(known) and (known.min() < 0 or known.max() > 1):
         raise ValueError(
-            f"{what} must lie in [0, 1], got {float(known.min()):g} to {float(known.max()):g}; "
+            f"{what} must lie in [0, 1], got {float(known.min()):.9g} to {float(known.max()):.9g}; "
             f"clamp them, or rescale from [-1, 1] by (x + 1) / 2"
         )
 

@@ -19,7 +19,6 @@ from cf.bench.results import per_window
 from cf.bench.store import SHEET, VIDEO, Store
 from cf.report.heatmap import over_lags, over_time
 from cf.report.hparams import write_hparams
-from cf.report.tables import told
 from cf.video.reader import read_video
 from cf.video.sheet import gif_bytes
 
@@ -105,7 +104,7 @@ def _not_measured(contest: BenchmarkResults, name: str) -> str:
     last = contest.headlines[max(contest.headlines)]
     cells = last.cells[name].items()
     parts = [f"{key}: {one.note}" for key, one in cells if not math.isfinite(one.shown)]
-    gates = told(last.unmeasured.get(name, {}))
+    gates = last.not_measured(name)
     return "; ".join([*parts, *([f"gates: {gates}"] if gates else [])])
 
 

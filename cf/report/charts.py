@@ -19,12 +19,13 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
 from cf.bench.ranking import Cell
-from cf.evaluation.plots import PALETTE
+from cf.evaluation.plots import PALETTE, PLAIN
 
 _GREYS = ("#8a8a8a", "#b9b2a3", "#55606b")
 _DASHES = ("-", "--", "-.", ":")
 _SIDES = (("left", 1), ("right", -1))
 STYLE: Any = {
+    **PLAIN,
     "svg.fonttype": "none",  # text stays text: searchable, small, in the page's own face
     "svg.hashsalt": "cf",
     "font.family": "sans-serif",

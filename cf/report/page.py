@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import jinja2
 from markupsafe import Markup
@@ -101,7 +102,7 @@ class _Media:
             os.link(file, copy)
         except OSError:
             shutil.copyfile(file, copy)
-        return copy.relative_to(self._folder).as_posix()
+        return quote(copy.relative_to(self._folder).as_posix())
 
 
 def _videos(contest: BenchmarkResults) -> int:

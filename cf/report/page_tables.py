@@ -43,7 +43,7 @@ def duration(table: Headline, look: Mapping[str, Look], controls: Sequence[str])
                 "removed": table.failing[name],
                 "total": table.videos[name],
                 "gates": told(table.removed[name]),
-                "unmeasured": told(table.unmeasured.get(name, {})),
+                "unmeasured": table.not_measured(name),
             }
             for name in table.order()
         ],

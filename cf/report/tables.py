@@ -67,7 +67,7 @@ def headline_table(contest: BenchmarkResults) -> pd.DataFrame:
             "place": cell.place,
             "note": cell.note,
             "fail_a_gate": table.failing[name],
-            "gates_not_measured": told(table.unmeasured.get(name, {})),
+            "gates_not_measured": table.not_measured(name),
         }
         for seconds, table in contest.headlines.items()
         for name, cells in table.cells.items()
@@ -120,9 +120,12 @@ def markdown(contest: BenchmarkResults) -> str:
         parts += [*markdown_of(rows), ""]
         parts += [f"Gates: {', '.join(map(str, table.gates)) or 'none'}.", ""]
         unmeasured = [
-            f"- {name}: gates not measured, of so many prompts, and neither passed nor failed: {of}"
+            "- "
+            + inline(
+                f"{name}: gates not measured, of so many prompts, neither passed nor failed: {of}"
+            )
             for name in table.order()
-            if (of := told(table.unmeasured.get(name, {})))
+            if (of := table.not_measured(name))
         ]
         parts += [*unmeasured, ""] if unmeasured else []
     away = [f"- {inline(f'{one.label}: {one.missing}')}" for one in contest.entered if one.missing]

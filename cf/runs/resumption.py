@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cf.files.pickled import load_tensors
+from cf.files.steps import checkpoints
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,9 +31,15 @@ def newest(folder: Path, state: Mapping[str, Tensor]) -> Path | None:
         state: of the module that is to take it up.
 
     Raises:
-        ValueError: if all are damaged or hold code, or one belongs to another module.
+        ValueError: if all are damaged or hold code, one belongs to another module, or none is
+            named as checkpoints are.
     """
-    found = sorted(folder.glob("*.ckpt"), reverse=True)
+    found = checkpoints(folder)[::-1]
+    if not found and (other := sorted(folder.glob("*.ckpt"))):
+        raise ValueError(
+            f"{folder} holds {other[0].name} and no step=NUMBER.ckpt; rename the one to resume "
+            f"from to the steps that were taken, such as step=00000100.ckpt"
+        )
     for path, before in zip(found, [*found[1:], None], strict=False):
         theirs = _weights(path)
         if theirs is None:
@@ -52,11 +59,6 @@ def newest(folder: Path, state: Mapping[str, Tensor]) -> Path | None:
             "from the beginning"
         )
     return None
-
-
-def steps_in(checkpoint: Path | None) -> int:
-    """Steps taken by the time of a checkpoint: step=00000100.ckpt -> 100."""
-    return 0 if checkpoint is None else int(checkpoint.stem.split("=")[-1])
 
 
 def _weights(checkpoint: Path) -> Mapping[str, Tensor] | None:

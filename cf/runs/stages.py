@@ -112,6 +112,7 @@ class Stages:
             given.append(f"{key}.checkpoint=[{self._runs(one['run'])}]")
             if "memory" in one:
                 given.append(f"+memory@{key}.memory={one['memory']}")
+        given.append("absent=list")  # whose training failed does not stop the others
         return [*given, *self.benchmark, f"hydra.run.dir={quoted(str(self.folder))}"]
 
     def _named(self, name: str) -> str:

@@ -117,11 +117,18 @@ def misplaced(command: str, settings: Sequence[str], error: str) -> str:
     if not found:
         return ""
     name, _, value = setting.lstrip("+~").partition("=")
+    if setting.startswith(("+", "~")) and not setting.startswith("++"):
+        return present_already(name) if setting[0] == "+" else f"~{name}: it cannot be taken out"
     hints = typing.get_type_hints(COMMANDS.get(command, object), include_extras=True)
     if name in hints:
         return f"{name} must be {wanted(hints[name])}, got {value}"
     kinds = ("a list", "a mapping") if value.startswith("{") else ("a mapping", "a list")
     return f"{name} must be {kinds[0]} and not {kinds[1]}, got {value}"
+
+
+def present_already(name: str) -> str:
+    """What is told of `+name`, which adds what there is not."""
+    return f"there is a setting {name} already, and + adds new ones; write {name}=..."
 
 
 def present(path: str, kind: str, name: str) -> None:

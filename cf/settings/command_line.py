@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 import hydra
 from hydra._internal.utils import get_args_parser
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -24,9 +25,9 @@ from cf.files.atomic import check_writable
 from cf.files.output_folder import remove_empty_logs, stoppable, tidy
 from cf.paths import CONFIG_DIR
 from cf.settings.build import exit_on_user_error, to_settings
-from cf.settings.checks import checked, misplaced, unknown
+from cf.settings.checks import checked, misplaced, present_already, unknown
 from cf.settings.literal import literal, quoted
-from cf.settings.options import flat_objective, named_options, refuse_unheard
+from cf.settings.options import flat_objective, named_options, refuse_taken_out, refuse_unheard
 from cf.settings.renamed import current_argument
 from cf.settings.schema import COMMANDS
 from cf.system.signals import passed_on
@@ -121,7 +122,7 @@ def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
     for one in given.overrides:
         if not one.startswith("~") and not one.partition("=")[1]:
             raise ValueError(f"{one!r} is no setting; settings are given as name=value")
-        if not re.match(r"[~+]{0,2}[\w$/]", one):
+        if not re.match(r"(~|\+{1,2})?[\w$/]", one):
             raise ValueError(f"{one!r} names no setting; settings are given as name=value")
     return given
 
@@ -143,6 +144,7 @@ def _check(given: argparse.Namespace, settings: Sequence[str], name: str, folder
     with hydra.initialize_config_dir(version_base="1.3", config_dir=base):
         overrides = [_override(one, name) for one in (*place, *settings)]
         overrides = named_options(name, flat_objective(name, overrides))
+        refuse_taken_out(name, overrides)
         for job in _jobs(overrides, given.multirun):
             cfg = _composed(name, job)
             refuse_unheard(overrides, cfg)
@@ -157,7 +159,7 @@ def _check(given: argparse.Namespace, settings: Sequence[str], name: str, folder
 
 def _override(setting: str, name: str) -> Override:
     try:
-        return OverridesParser.create().parse_override(setting)
+        return _parser().parse_overrides([setting])[0]
     except HydraException:
         key, _, value = setting.partition("=")
         _composed(name, [f"{key}=null"])  # a name that does not exist is told as such
@@ -165,6 +167,11 @@ def _override(setting: str, name: str) -> Override:
             f"{setting} cannot be read: {value!r} has a character with a meaning of its own; "
             f'write {key}="{quoted(value)}"'
         ) from None
+
+
+def _parser() -> OverridesParser:
+    """One that knows the options of groups, of which `glob(*)` gives several."""
+    return OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
 
 
 def _jobs(overrides: Sequence[Override], multirun: bool) -> Iterator[list[str]]:
@@ -190,7 +197,12 @@ def _values(override: Override) -> list[str]:
         return [str(override.input_line)]
     if not override.is_discrete_sweep():
         return []
-    return [f"{override.get_key_element()}={one}" for one in override.sweep_string_iterator()]
+    values = [*override.sweep_string_iterator()]
+    if not values:  # of an empty list, or of a glob that nothing matches
+        raise ValueError(
+            f"{override.input_line} gives no value; list them, {override.key_or_group}=A,B"
+        )
+    return [f"{override.get_key_element()}={one}" for one in values]
 
 
 def _composed(name: str, settings: Sequence[str]) -> DictConfig:
@@ -210,7 +222,9 @@ def _mistake(name: str, settings: Sequence[str], error: Exception) -> str:
         return f"{group}={chosen}: {near.replace('setting', 'option', 1)}"
     if wrong := misplaced(name, settings, text):
         return wrong
-    found = re.search(r"Could not (?:override|append[^']*) '([^']*)'", text)
+    if there := re.search(r"An item is already at '([^']*)'", text):
+        return present_already(there[1])
+    found = re.search(r"Could not (?:override|append[^']*|delete from config\.) '([^']*)'", text)
     if found is None or "To append to your default list" in text:
         return re.sub(r"^In '[^']*': ", "", re.sub(r" Config search path:.*", "", text))
     wrong = found[1]
@@ -226,6 +240,8 @@ def _mistake(name: str, settings: Sequence[str], error: Exception) -> str:
     if wrong in known and key is not None:  # a mapping that takes certain names alone
         inner = [one.removeprefix(f"{wrong}.") for one in known if one.startswith(f"{wrong}.")]
         return f"{wrong}: {unknown(key[1], inner)}"
+    if "Could not delete" in text and wrong in known:
+        return f"~{wrong}: it is not given, so that there is nothing to take out"
     return unknown(wrong, known)
 
 

@@ -30,15 +30,9 @@ TEXTS = (
 PATHS = (
     *("checkpoint", "video", "videos", "image", "resume", "folder", "docs", "export_vbench"),
     *("networks", "students", "oracle", "runs", "groups", "phases_folder"),
-    *("networks.*", "students.*", "groups.*", "contestants.*.checkpoint", "contestants.*.needs"),
-    *(
-        "data.folder",
-        "*.folder",
-        "asked.file",
-        "prompts_file",
-        "contestants.*.listed",
-        "start.*.path",
-    ),
+    *("networks.*", "students.*", "groups.*", "videos.*"),
+    *("contestants.*.checkpoint", "contestants.*.needs", "contestants.*.listed"),
+    *("data.folder", "*.folder", "asked.file", "prompts_file", "start.*.path"),
     *("weights.lora", "*.weights.lora", "start.*.lora"),
     *("*extractor.weights", "*extractor.vocabulary", "*extractor.path", "text.weights"),
     *("metrics.*.weights", "metrics.*.vocabulary"),
@@ -90,8 +84,8 @@ def literal(argument: str, multirun: bool = False) -> str:
     ('memory=slow_fast', 'data.fps=8')
     """
     key, equals, value = argument.partition("=")
-    name = key.lstrip("+")
-    if not equals or key.startswith("~") or value.strip() == "???":
+    name = key.lstrip("+~")
+    if not equals or value.strip() == "???":
         return argument
     if name.rpartition(".")[2] == "dtype":
         return f"{key}={ALIASES.get(value, value)}"

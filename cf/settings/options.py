@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import fields
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
+
+from cf.settings.schema import COMMANDS
 
 log = logging.getLogger("cf")
 _ONLY_PART = "objective.parts.0.objective."
@@ -78,6 +81,21 @@ def refuse_unheard(overrides: Sequence[Override], cfg: DictConfig) -> None:
                 f"{one.input_line} changes nothing, since mappings are merged: {at} still has "
                 f"{', '.join(map(str, there))}. Take {'it' if whole else 'one'} out with '~{away}'"
                 + (f", or choose another option: {at}=..." if _options(one.key_or_group) else "")
+            )
+
+
+def refuse_taken_out(name: str, overrides: Sequence[Override]) -> None:
+    """Raise a ValueError at `~name` of a setting that the command itself reads: it has a value.
+
+    Attributes:
+        name: of the command's file of settings.
+    """
+    own = {field.name for field in fields(COMMANDS[name])} if name in COMMANDS else set()
+    for one in overrides:
+        if one.is_delete() and one.key_or_group in own and not _options(one.key_or_group):
+            key = one.key_or_group
+            raise ValueError(
+                f"~{key}: this setting cannot be taken out; leave it as it is, or give {key}=..."
             )
 
 

@@ -162,6 +162,7 @@ class Benchmark:
     contestants: dict[str, Any] | None
     commit_reads: bool
     unequal: Literal["refuse", "show"]
+    absent: Literal["refuse", "list"]
     shown: Whole
     chunk_frames: Count
     workers: Annotated[int, Within(0, 1024)]

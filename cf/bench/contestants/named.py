@@ -30,8 +30,9 @@ def check_names(settings: Settings, entered: Sequence[Entry], typed: Collection[
         ValueError: a name of headline, gates, pareto or unranked is wrong; shows the nearest; or
             a path that was typed leads nowhere.
     """
-    for one in entered:
-        _check_paths(one, typed)
+    if settings["absent"] == "refuse":
+        for one in entered:
+            _refuse_absent(one, settings["networks"] or {}, typed)
     there = [name for name, one in settings["metrics"].items() if one is not None]
     gates = [name for name, bounds in settings["gates"].items() if bounds is not None]
     axes = list(settings["pareto"].values())
@@ -49,12 +50,17 @@ def check_names(settings: Settings, entered: Sequence[Entry], typed: Collection[
     _check("unranked", settings["unranked"], people, known, "unranked" in typed, "contestants")
 
 
-def _check_paths(one: Entry, typed: Collection[str]) -> None:
-    """A contestant that is not at hand may stay away, unless a user typed where it is."""
+def _refuse_absent(one: Entry, networks: Collection[str], typed: Collection[str]) -> None:
+    """Whoever is not at hand may stay away, unless a user typed where it is."""
     own = [name for name in typed if name.startswith(f"contestants.{one.name}.")]
     paths = [name for name in own if any(fnmatchcase(name, pattern) for pattern in PATHS)]
+    network = one.name.partition(", ")[0]  # before the name of a memory
+    if network in networks:
+        paths += sorted({"networks", f"networks.{network}"} & {*typed})
     if one.missing and paths:
-        raise ValueError(f"{paths[0]}: {one.missing}")
+        raise ValueError(
+            f"{paths[0]}: {one.label}: {one.missing}; give absent=list to compare the others"
+        )
 
 
 def _check(
