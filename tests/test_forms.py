@@ -53,7 +53,7 @@ def test_several_runs_have_texts_between_quotes() -> None:
         assert given == f"{form}='a (1)','b, c'"
         *_, given = prepared(["-m", f"{form}=a (1), b"], "fit")
         assert given == f"{form}='a (1), b'"
-    *_, given = prepared(["-m", "memory=glob(sli*)", "+seed=1"][:2], "benchmark")
+    *_, given = prepared(["-m", "memory=glob(sli*)"], "memory_map")
     assert given == "memory=glob(sli*)"
 
 

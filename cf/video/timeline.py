@@ -36,6 +36,7 @@ _MOST_SECONDS = 1e6
 _BACK = (0.0, 2.0, 10.0)  # seconds before a clip at which a key frame is looked for
 _JUMP = 10.0  # seconds between two pictures of a stream after which its clock was set anew
 _BACKWARDS = 0.25  # seconds; less is a broken clock, more a clock that was set anew
+_NEARLY_ALL = 0.9
 _SEEKABLE = {"mov", "matroska", "mpegts", "flv", "asf", "avi", "mpeg", "ogg", "nut", "mxf"}
 _BY_DECODING = {"avi", "asf"}  # containers that keep decoding times only
 _STREAMED = {"mpegts", "mpeg", "flv", "ogg"}  # of these, files are joined and cut like text
@@ -123,7 +124,8 @@ def _timeline(path: str, bytes_there: int, changed: int) -> Timeline:
     if not end < _MOST_SECONDS:
         raise UnreadableVideo(path, f"it claims to last {end:.3g} seconds; its header is damaged")
     slack = min(tick, 5e-3, 0.25 * end / count) + EPSILON
-    fps = _mean_rate(packets, count, end, slack)
+    shown = times or [(stamp - origin) * tick for stamp in sorted(packets.stamps)]
+    fps = _mean_rate(packets, count, end, slack, shown)
     missing = packets.missing(tick, MISSING_SECONDS)
     return Timeline(origin, tick, fps, end, slack, size, aspect, times, missing)
 
@@ -144,13 +146,25 @@ def _upright(
     return ((width, height) if turn_of(frame).transpose else (height, width)), aspect
 
 
-def _mean_rate(packets: Packets, count: int, end: float, slack: float) -> float:
-    """A declared rate that shows each picture once, as it is rounded less than their mean."""
+def _mean_rate(
+    packets: Packets, count: int, end: float, slack: float, shown: Sequence[float]
+) -> float:
+    """A declared rate that shows each picture once, as it is rounded less than their mean.
+
+    Of a file that lost pictures, a declared rate at which nearly all of the others follow.
+
+    Attributes:
+        shown: seconds at which pictures are shown, as far as they are known.
+    """
     for rate in packets.rates:
         if math.ceil((end - slack) * rate) == count:
             return rate
     if not packets.stamps and packets.rates and abs(count / packets.rates[0] - end) < end / 2:
         return packets.rates[0]  # an index also counts what a decoder leaves out
+    gaps = [later - earlier for earlier, later in pairwise(shown) if later >= 0]
+    for rate in packets.rates:
+        if sum(abs(gap - 1 / rate) <= 2 * slack for gap in gaps) > _NEARLY_ALL * len(gaps):
+            return rate
     return count / end
 
 
