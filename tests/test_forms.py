@@ -1,8 +1,8 @@
 """Hydra's other forms (`+x=`, `++x=`, `~x`, `-m`) with free text and paths, and hostile targets."""
 
 import os
-import runpy
 import sys
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -96,9 +96,14 @@ def test_no_script_runs_a_foreign_target(
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     argv = [script, *TARGETS[script], f"folder={tmp_path / 'rows'}"]
     monkeypatch.setattr(sys, "argv", argv)
-    main = runpy.run_path(str(BENCHMARKS / f"{script}.py"))["main"]
+    spec = spec_from_file_location(script, BENCHMARKS / f"{script}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, script, module)
+    spec.loader.exec_module(module)
     with pytest.raises(SystemExit) as ended:
-        main()
+        module.main()
     assert ended.value.code == 1
     assert f"benchmarks/{script}.py: " in capsys.readouterr().err
     assert not list(tmp_path.rglob("*.jsonl"))

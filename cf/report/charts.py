@@ -91,7 +91,9 @@ def _curve(axes: Axes, table: pd.DataFrame, style: Look) -> bool:
         return False
     known = np.isfinite(values).any(0)
     times, values = times[known], values[:, known]
-    axes.plot(times, np.nanmean(values, 0), color=style.colour, ls=style.dashes, lw=1.6)
+    mark = "o" if len(times) == 1 else None
+    mean = np.nanmean(values, 0)
+    axes.plot(times, mean, color=style.colour, ls=style.dashes, lw=1.6, marker=mark, ms=3.5)
     if len(values) > 2 and np.isfinite(values).all():
         draws = np.random.default_rng(0).integers(0, len(values), (1000, len(values)))
         low, high = np.quantile(values[draws].mean(1), (0.025, 0.975), axis=0)

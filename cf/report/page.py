@@ -56,7 +56,7 @@ def write_report(contest: BenchmarkResults, folder: Path) -> Path:
         tables=[duration(table, look, controls) for table in contest.headlines.values()],
         unmeasured=contest.unavailable,
         players=list(_players(contest, Store(folder), look, link)),
-        given=f"the first {given:g} s are given. " if given else "",
+        given=f"The first {given:g} s are given. " if given else "",
         legend=[{"name": name, "swatch": swatch(one)} for name, one in look.items()],
         curves=list(_curves(contest, look, given)),
         lags=list(_lags(contest, look)),
