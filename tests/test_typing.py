@@ -132,6 +132,20 @@ def test_prompts_that_switch_need_no_quotes(typed: str, acts: list[Any]) -> None
     assert value("generate", f"prompts={typed}") == acts
 
 
+@pytest.mark.parametrize(
+    "typed", ["[[0,a],[5]]", "[[0,a][5,b]]", "[[0,a],[0x5,b]]", "[[0,a],[1e400,b],[c]]"]
+)
+def test_what_may_be_one_text_or_several_is_refused(typed: str) -> None:
+    with pytest.raises(ValueError, match="is one text or several; write each text"):
+        literal(f"prompts={typed}")
+
+
+@pytest.mark.parametrize("typed", ["(48,32)", "[48;32]", "[48,32,]", "\uff14\uff18"])
+def test_a_size_that_cannot_be_read_is_told_how_it_is_written(typed: str) -> None:
+    with pytest.raises(ValueError, match=r"size must be height and width in pixels"):
+        prepared([f"size={typed}"], "generate")
+
+
 def test_a_tilde_opens_in_every_path_and_in_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/me")
     assert value("generate", "prompt=~/a") == "~/a"
@@ -311,6 +325,7 @@ def test_flags_may_stand_anywhere_and_number_formats_have_short_names() -> None:
     made = prepared(["story.frames=5", "--cfg", "job", "num_steps=2"], "memory_map")
     assert made == ["--cfg", "job", "story.frames=5", "num_steps=2"]
     assert literal("dtype=bf16") == "dtype=bfloat16"
+    assert literal("dtype=FP16") == literal("dtype=torch.half") == "dtype=float16"
 
 
 def test_bounds_and_forms_are_told() -> None:

@@ -177,6 +177,15 @@ def test_scales_of_headers(
     check(given, merged(base, factors, 3 / root))
 
 
+@pytest.mark.parametrize("alpha", [0.0, math.nan, math.inf])
+def test_a_scale_that_adds_nothing_is_refused(
+    alpha: float, tmp_path: Path, base: Path, factors: Any
+) -> None:
+    file = written(tmp_path, factors, NAMINGS["kohya"], alpha)
+    with pytest.raises(ValueError, match=rf"says alpha={alpha:g} of .*give weights\.lora_alpha"):
+        load_weights(base, lora=file)
+
+
 @pytest.mark.parametrize(("config", "scale"), CONFIGS)
 def test_scales_of_pefts_settings(
     tmp_path: Path, base: Path, factors: Any, config: dict[str, Any], scale: Any

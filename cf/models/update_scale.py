@@ -65,9 +65,9 @@ class Scale:
             alpha = self.given
         if alpha is None:
             return 1.0
-        if not math.isfinite(alpha):
+        if not math.isfinite(alpha) or alpha == 0:  # nothing would be added
             raise CheckpointError(
-                f"{self.source} says alpha={alpha} of {names[0]}; give weights.lora_alpha=..."
+                f"{self.source} says alpha={alpha:g} of {names[0]}; give weights.lora_alpha=..."
             )
         return alpha / (math.sqrt(rank) if self.stabilised else rank)
 

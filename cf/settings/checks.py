@@ -119,11 +119,16 @@ def misplaced(command: str, settings: Sequence[str], error: str) -> str:
     name, _, value = setting.lstrip("+~").partition("=")
     if setting.startswith(("+", "~")) and not setting.startswith("++"):
         return present_already(name) if setting[0] == "+" else f"~{name}: it cannot be taken out"
-    hints = typing.get_type_hints(COMMANDS.get(command, object), include_extras=True)
-    if name in hints:
-        return f"{name} must be {wanted(hints[name])}, got {value}"
+    if kind := kind_of(command, name):
+        return f"{name} must be {kind}, got {value}"
     kinds = ("a list", "a mapping") if value.startswith("{") else ("a mapping", "a list")
     return f"{name} must be {kinds[0]} and not {kinds[1]}, got {value}"
+
+
+def kind_of(command: str, name: str) -> str:
+    """What a setting of a command's own takes, in words; empty for those of groups."""
+    hints = typing.get_type_hints(COMMANDS.get(command, object), include_extras=True)
+    return wanted(hints[name]) if name in hints else ""
 
 
 def present_already(name: str) -> str:

@@ -25,7 +25,7 @@ from cf.files.atomic import check_writable
 from cf.files.output_folder import remove_empty_logs, stoppable, tidy
 from cf.paths import CONFIG_DIR
 from cf.settings.build import exit_on_user_error, to_settings
-from cf.settings.checks import checked, misplaced, present_already, unknown
+from cf.settings.checks import checked, kind_of, misplaced, present_already, unknown
 from cf.settings.literal import literal, quoted
 from cf.settings.options import flat_objective, named_options, refuse_taken_out, refuse_unheard
 from cf.settings.renamed import current_argument
@@ -158,20 +158,19 @@ def _check(given: argparse.Namespace, settings: Sequence[str], name: str, folder
 
 
 def _override(setting: str, name: str) -> Override:
+    loader = GlobalHydra.instance().config_loader()  # which knows what a glob(*) stands for
     try:
-        return _parser().parse_overrides([setting])[0]
+        return OverridesParser.create(config_loader=loader).parse_overrides([setting])[0]
     except HydraException:
         key, _, value = setting.partition("=")
         _composed(name, [f"{key}=null"])  # a name that does not exist is told as such
+        remedy = f'write {key}="{quoted(value)}"'
+        if kind := kind_of(name, key.lstrip("+")):
+            remedy = f"{key} must be {kind}"
         raise ValueError(
             f"{setting} cannot be read: {value!r} has a character with a meaning of its own; "
-            f'write {key}="{quoted(value)}"'
+            f"{remedy}"
         ) from None
-
-
-def _parser() -> OverridesParser:
-    """One that knows the options of groups, of which `glob(*)` gives several."""
-    return OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
 
 
 def _jobs(overrides: Sequence[Override], multirun: bool) -> Iterator[list[str]]:

@@ -63,6 +63,7 @@ ALIASES = {
 
 _QUOTED = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""", re.DOTALL)
 _ACT = r"\[\s*(?P<at>[^\[\],'\"]+?)\s*,\s*(?P<text>.*?)\s*\]"
+_GLUED = re.compile(r"\]\s*,\s*\[|\]\[")
 _NAME = re.compile(r"[\w\-.+/$%*@?| ]+", re.ASCII)
 _CLOSED_BY = {"[": "]", "{": "}"}
 
@@ -88,7 +89,8 @@ def literal(argument: str, multirun: bool = False) -> str:
     if not equals or value.strip() == "???":
         return argument
     if name.rpartition(".")[2] == "dtype":
-        return f"{key}={ALIASES.get(value, value)}"
+        plain = value.lower().removeprefix("torch.")
+        return f"{key}={ALIASES.get(plain, plain)}"
     if name in _AT_SECONDS:
         return f"{key}={_acts(value, name)}"
     if not (text := _matches(name, TEXTS)) and not _matches(name, (*PATHS, *PLACES)):
@@ -236,6 +238,11 @@ def _acts(value: str, name: str) -> str:
                 f'{name}={value} cannot be read; write {name}="{_AT_SECONDS[name][1]}"'
             )
         text = found["text"]
+        if _GLUED.search(text) and not _QUOTED.fullmatch(text):
+            raise ValueError(
+                f"{name}={value}: {text!r} is one text or several; write each text that has "
+                f'brackets in quotes, as in {name}="{_AT_SECONDS[name][1]}"'
+            )
         made.append(f"[{found['at']},{_one(_AT_SECONDS[name][0], text)}]")
         at = found.end()
         at += len(rest[at:]) - len(rest[at:].lstrip())

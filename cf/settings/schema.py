@@ -99,7 +99,7 @@ class Generate:
     image: File | None
     given_seconds: Seconds | None
     pinned: Annotated[list[Any], IMAGES]
-    samples: Count
+    samples: Annotated[int, Within(1, 10_000)]
     batch: Count | None
     save_every: Seconds | None
     seed: Seed
