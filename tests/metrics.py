@@ -64,8 +64,8 @@ def shipped(file: Path) -> Callable[[], VideoMetric]:
     return lambda: made(**settings)
 
 
-OTHER_VIDEOS = {"cut_rate", "switch_response"}
-"""Metrics without a number on `moving()`; test_cuts.py and test_metrics_sets.py try them."""
+OTHER_VIDEOS = {"cut_rate", "switch_response", "prompt_return"}
+"""Without a number on `moving()`; test_cuts, test_metrics_sets and test_prompt_return try them."""
 METRICS |= {
     file.stem: shipped(file)
     for file in sorted((Path(CONFIG_DIR) / "metric").glob("*.yaml"))

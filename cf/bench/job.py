@@ -56,7 +56,16 @@ class Job:
 
     def digest(self) -> str:
         """Tells jobs apart whose rows may differ."""
-        return digest(with_first_names(asdict(self)))
+        told = asdict(self)
+        if self.item.seconds is None:  # as before there were videos that end by themselves
+            del told["item"]["seconds"]
+        return digest(with_first_names(told))
+
+    def frames(self) -> int:
+        """All that the video has: as many as the longest duration, or its own end."""
+        most = max(self.durations)
+        seconds = most if self.item.seconds is None else min(self.item.seconds, most)
+        return max(round(seconds * self.terms.fps), 1)
 
 
 @dataclass
@@ -79,14 +88,12 @@ class VideoInProgress:
     def feed(self, frames: Piece, marks: Sequence[int] | None) -> None:
         """Feed the metrics, and read them wherever a duration ends."""
         for seconds, stop in self.stops().items():
-            if seconds in self.read or self.done >= stop:
+            if seconds in self.read:
                 continue
             part, frames = frames[: stop - self.done], frames[stop - self.done :]
             self._feed(part, marks)
             if self.done == stop:
                 self._snapshot(seconds, "done", "")
-            if not len(frames):
-                return
 
     def fail_rest(self, status: str, reason: str, fault: Fault) -> None:
         """Durations that were not reached are failures, with the reason."""
@@ -97,8 +104,8 @@ class VideoInProgress:
 
     def stops(self) -> dict[float, int]:
         """The frame at which each duration ends."""
-        fps = self.take.terms.fps
-        return {seconds: max(round(seconds * fps), 1) for seconds in self.job.durations}
+        fps, end = self.take.terms.fps, self.take.frames
+        return {seconds: min(max(round(seconds * fps), 1), end) for seconds in self.job.durations}
 
     def _feed(self, frames: Piece, marks: Sequence[int] | None) -> None:
         if not len(frames):
@@ -191,7 +198,7 @@ def _write(
 
 def _start(job: Job, asked: Task) -> VideoInProgress:
     fps = job.terms.fps
-    frames = max(round(max(job.durations) * fps), 1)
+    frames = job.frames()
     given = min(asked.given_frames(job.item, fps), frames)
     film = asked.film(job.item, frames + SLACK)
     take = Request(job.item, job.terms, frames, given, film, _items(json.dumps(job.asked)))

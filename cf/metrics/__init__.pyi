@@ -42,6 +42,7 @@ from .recall.novel_content import CellQualityDrift as CellQualityDrift
 from .recall.novel_content import NovelEntropy as NovelEntropy
 from .recall.novel_content import NovelQuality as NovelQuality
 from .recall.out_and_back import MirrorConsistency as MirrorConsistency
+from .recall.prompt_return import PromptReturnRecall as PromptReturnRecall
 from .recall.recall import CrossRoomMatch as CrossRoomMatch
 from .recall.recall import SelfRevisit as SelfRevisit
 from .recall.recall import TriggerGate as TriggerGate

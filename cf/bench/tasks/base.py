@@ -27,6 +27,7 @@ class Sample:
         world: number of the drawn world, None if the text is all there is.
         training: which of a method's trainings makes it; None: it was trained once.
         identity: from which its numbers, and so its noise, follow; empty: its names.
+        seconds: at which it ends, if before the longest duration that is asked for.
     """
 
     key: str
@@ -36,6 +37,7 @@ class Sample:
     world: int | None = None
     training: int | None = field(default=None, compare=False)
     identity: str = ""
+    seconds: float | None = None
 
     def by(self, training: int | None) -> Sample:
         """The same, as one of a method's trainings makes it.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cf.bench.tasks.base import Sample, Task, VideoSpec
-from cf.data.prompt_list import prompts_of
+from cf.data.prompt_list import Prompt, prompts_of
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,18 @@ class Prompts(Task):
         Raises:
             ValueError: if the file holds fewer prompts than are asked for.
         """
+        return [
+            Sample(f"{one.name}-{seed}", one.name, seed, one.script, identity=one.identity)
+            for one in self.drawn()
+            for seed in self.seeds
+        ]
+
+    def drawn(self) -> list[Prompt]:
+        """The prompts of the file, or as many of them as are asked for.
+
+        Raises:
+            ValueError: if the file holds fewer.
+        """
         prompts = prompts_of(self.file)
         if self.count is not None:
             if not 0 < self.count <= len(prompts):
@@ -65,11 +77,7 @@ class Prompts(Task):
                 len(prompts), self.count, replace=False
             )
             prompts = [prompts[i] for i in sorted(drawn)]
-        return [
-            Sample(f"{one.name}-{seed}", one.name, seed, one.script, identity=one.identity)
-            for one in prompts
-            for seed in self.seeds
-        ]
+        return prompts
 
     def terms(self) -> VideoSpec | None:
         """As configured."""

@@ -95,14 +95,15 @@ def recall_horizon(
     if not gate < significance:
         return Horizon(math.nan, 0, math.nan, math.nan, gate, fitted, thin)
     where = crossing(lags, fitted, chance)
-    low, high = _interval(lags, right, asked, chance, resamples, seed)
+    low, high = interval(lags, right, asked, chance, resamples, seed)
     censored = int(where == math.inf) - int(where == 0)
     seconds = float(np.clip(where, lags[0], lags[-1]))
     return Horizon(seconds, censored, low, high, gate, fitted, thin)
 
 
 def falling(
-    hits: Int[np.ndarray, " lags"], probes: Int[np.ndarray, " lags"]
+    hits: Int[np.ndarray, " lags"] | Float[np.ndarray, " lags"],
+    probes: Int[np.ndarray, " lags"] | Float[np.ndarray, " lags"],
 ) -> Float[np.ndarray, " lags"]:
     """Accuracy as a falling curve, each lag weighted by its probes; lags without any follow."""
     asked = probes > 0
@@ -135,10 +136,10 @@ def crossing(
     return float(math.exp((1 - part) * math.log(lags[after - 1]) + part * math.log(lags[after])))
 
 
-def _interval(
+def interval(
     lags: Float[np.ndarray, " lags"],
-    right: Int[np.ndarray, "worlds lags"],
-    asked: Int[np.ndarray, "worlds lags"],
+    right: Int[np.ndarray, "worlds lags"] | Float[np.ndarray, "worlds lags"],
+    asked: Int[np.ndarray, "worlds lags"] | Float[np.ndarray, "worlds lags"],
     chance: float,
     resamples: int,
     seed: int,
