@@ -126,16 +126,16 @@ class PromptReturnRecall(VideoMetric):
         values = {one.video: math.nan for one in videos}
         curves, windows = {}, {}
         chance = _chance(found, videos)
-        for video, one in found.items():
-            kappa, own = chance[video], float(one.before @ one.before)
-            reasons[video] = self._unfit(one, own - kappa)
-            if reasons[video]:
+        for video, read in found.items():
+            kappa, own = chance[video], float(read.before @ read.before)
+            if unfit := self._unfit(read, own - kappa):
+                reasons[video] = unfit
                 continue
-            del reasons[video]
-            back = one.shows is None or one.shows[2] > 0
-            values[video] = (float(one.before @ one.after) - kappa) / (own - kappa) if back else 0.0
-            curves[video] = (one.later @ one.before - kappa) / (own - kappa)
-            windows[video] = one.seconds
+            back = read.shows is None or read.shows[2] > 0
+            alike = float(read.before @ read.after)
+            values[video] = (alike - kappa) / (own - kappa) if back else 0.0
+            curves[video] = (read.later @ read.before - kappa) / (own - kappa)
+            windows[video] = read.seconds
         lags, extras, note = self._by_lag(values, found, videos)
         if note:
             reasons[None] = note
