@@ -15,7 +15,8 @@ from cf.metrics.quality.classical_quality import ClassicalQuality
 from cf.metrics.quality.drift import vde
 from cf.metrics.quality.frame_pack_drift import FramePackDrift
 from cf.metrics.quality.quality_drift import QualityDrift
-from cf.metrics.repetition.hashes import bits_of, distances
+from cf.metrics.repetition import loop_rate
+from cf.metrics.repetition.hashes import distances, words_of
 from cf.metrics.repetition.loop_rate import LoopRate, looped
 from cf.metrics.repetition.sink_reset import SinkReset
 
@@ -33,24 +34,24 @@ def looped_by_hand(bits: np.ndarray, gap: int) -> list[bool]:
     ]
 
 
-def test_loops_are_found_as_by_hand() -> None:
+def test_loops_are_found_as_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.default_rng(0)
     scenes = random.random((5, 63)) > 0.5
     bits = scenes[random.integers(0, 5, 60)]
     bits ^= random.random(bits.shape) > 0.98
-    signs = torch.from_numpy(bits).float() * 2 - 1
+    words = bits.astype(np.uint64) @ (np.uint64(1) << np.arange(63, dtype=np.uint64))
     expected = looped_by_hand(bits, 8)
-    assert looped(signs, 8).tolist() == expected
+    assert looped(words, 8).tolist() == expected
+    monkeypatch.setattr(loop_rate, "_PAIRS", 240)  # four frames at a time
+    assert looped(words, 8).tolist() == expected
     assert 0 < sum(expected) < 60
     by_hand = [[int((a != b).sum()) for b in bits] for a in bits]
-    assert distances(signs, signs).tolist() == by_hand
+    assert distances(words, words).tolist() == by_hand
 
 
 def test_all_bits_of_a_hash_are_kept() -> None:
     hashes = torch.tensor([[2.0**32 - 1, 2.0**31 - 1], [1.0, 2.0**30]], dtype=torch.float64)
-    bits = bits_of(hashes) > 0
-    assert bits[0].all()
-    assert bits[1].nonzero()[:, 0].tolist() == [0, 62]
+    assert words_of(hashes).tolist() == [2**63 - 1, 1 + 2**62]
 
 
 def test_loops_resets_and_neither() -> None:

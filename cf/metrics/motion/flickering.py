@@ -1,6 +1,7 @@
 """Temporal flickering as VBench defines it."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from cf.metrics.base import VideoMetric
 from cf.metrics.measurement import Measurement, Seen
 from cf.metrics.result import Result, mean
 from cf.metrics.scored import Scored
+from cf.system.opencv import cv2
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,9 @@ class FrameDifference(Measurement):
 
     def measure(self, kept: Tensor) -> Float[Tensor, "n 1"]:
         """See `Measurement`."""
-        levels = kept.to(torch.int16)
-        return (levels[1:] - levels[:-1]).abs().flatten(1).double().mean(1, keepdim=True)
+        frames = kept.flatten(1).numpy()
+        sums = [cv2.norm(one, other, cv2.NORM_L1) for one, other in pairwise(frames)]
+        return torch.tensor(sums, dtype=torch.float64).view(-1, 1) / frames.shape[1]
 
     def provenance(self) -> dict[str, Any]:
         """See `Measurement`."""

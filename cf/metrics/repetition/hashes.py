@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, UInt8, UInt64
 from scipy.fft import dctn
 from torch import Tensor
 
@@ -51,17 +51,18 @@ class FrameHash(Measurement):
         return {"measured": "63-bit DCT hash of 32 x 32 luma", "rate": self.rate}
 
 
-def bits_of(hashes: Float[Tensor, "n 2"]) -> Float[Tensor, "n 63"]:
-    """The bits of hashes as -1 and 1."""
-    whole = hashes.long()
-    places = torch.arange(BITS)
-    shown = whole[:, places // _HALF] >> (places % _HALF) & 1
-    return shown.float() * 2 - 1
+def words_of(hashes: Float[Tensor, "n 2"]) -> UInt64[np.ndarray, " n"]:
+    """Hashes as words, whose bits are those of the hash."""
+    low, high = hashes.cpu().numpy().astype(np.uint64).T
+    return low | high << np.uint64(_HALF)
 
 
-def distances(one: Float[Tensor, "n 63"], other: Float[Tensor, "m 63"]) -> Int[Tensor, "n m"]:
+def distances(
+    one: UInt64[np.ndarray, " n"], other: UInt64[np.ndarray, " m"]
+) -> UInt8[np.ndarray, "n m"]:
     """Bits in which each of `one` differs from each of `other`."""
-    return ((BITS - one @ other.T) / 2).round().int()
+    apart: np.ndarray = np.bitwise_count(one[:, None] ^ other)
+    return apart
 
 
 def _hash(picture: np.ndarray) -> tuple[int, int]:

@@ -2,20 +2,20 @@
 
 from typing import Any
 
+import numpy as np
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor
+from jaxtyping import Bool, UInt64
 
 from cf.metrics.base import VideoMetric
 from cf.metrics.readings import VideoReading, collected
-from cf.metrics.repetition.hashes import FrameHash, bits_of, distances
+from cf.metrics.repetition.hashes import FrameHash, distances, words_of
 from cf.metrics.result import Result
 from cf.metrics.scored import Scored
 
 SAME, LEFT, GAP = 3, 10, 2.0
 """Bits within which two frames are one; bits that the video left by; seconds between them."""
-_PAIRS = 1 << 20
-"""Pairs of frames compared at a time: however long the video, this takes a few megabytes."""
+_PAIRS = 1 << 17
+"""Pairs of frames compared at a time: a megabyte, which stays in a processor's cache."""
 
 
 class LoopRate(VideoMetric):
@@ -49,7 +49,7 @@ class LoopRate(VideoMetric):
 
     def _read(self, one: Scored) -> VideoReading:
         gap = -int(-GAP * one.clock.fps // one.clock.stride)
-        again = looped(bits_of(one.sums), gap)[gap:].double()
+        again = torch.from_numpy(looped(words_of(one.sums), gap))[gap:].double()
         if not len(again):
             return VideoReading(reason=f"it is {one.duration:.3g} seconds long, {GAP:g} are needed")
         second = one.seconds[gap:].floor().long()
@@ -58,21 +58,17 @@ class LoopRate(VideoMetric):
         return VideoReading(float(again.mean()), "", curve, seconds.double())
 
 
-def looped(bits: Float[Tensor, "n 63"], gap: int) -> Tensor:
+def looped(words: UInt64[np.ndarray, " n"], gap: int) -> Bool[np.ndarray, " n"]:
     """Which frames show what a frame at least `gap` earlier showed, that was left since."""
-    n = len(bits)
-    again = torch.zeros(n, dtype=torch.bool)
-    index = torch.arange(n)
-    step = max(_PAIRS // max(n, 1), 1)
-    for start in range(0, n, step):
-        mine = index[start : start + step, None]
-        apart = distances(bits[start : start + step], bits)
-        left = _first(apart, (apart >= LEFT) & (index > mine))
-        again |= ((apart <= SAME) & (index - mine >= gap) & (index > left)).any(0)
+    again = np.zeros(len(words), bool)
+    step = max(_PAIRS // max(len(words), 1), 1)
+    for start in range(0, len(words) - gap, step):
+        rows, columns = words[start : start + step], np.arange(start, len(words))
+        frames = columns[: len(rows), None]
+        apart = distances(rows, words[start:])
+        left = apart >= LEFT
+        left[:, : len(rows)] &= columns[: len(rows)] > frames
+        first = np.where(left.any(1), start + left.argmax(1), len(words))[:, None]
+        back = (apart <= SAME) & (columns > np.maximum(first, frames + gap - 1))
+        again[start:] |= back.any(0)
     return again
-
-
-def _first(apart: Int[Tensor, "b n"], true: Tensor) -> Int[Tensor, "b 1"]:
-    """Where each row is true first; its length if nowhere."""
-    places = torch.arange(apart.shape[1]).expand_as(apart)
-    return places.where(true, apart.shape[1]).amin(1, keepdim=True)

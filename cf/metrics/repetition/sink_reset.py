@@ -2,9 +2,12 @@
 
 from typing import Any
 
+import numpy as np
+import torch
+
 from cf.metrics.base import VideoMetric
 from cf.metrics.readings import VideoReading, collected
-from cf.metrics.repetition.hashes import FrameHash, bits_of, distances
+from cf.metrics.repetition.hashes import FrameHash, distances, words_of
 from cf.metrics.result import Result
 from cf.metrics.scored import Scored
 
@@ -44,14 +47,14 @@ class SinkReset(VideoMetric):
         return collected(self, videos, self._read)
 
     def _read(self, one: Scored) -> VideoReading:
-        bits = bits_of(one.sums)
-        anchor = bits[one.seconds < ANCHOR]
-        if len(bits) <= len(anchor):
+        words = words_of(one.sums)
+        anchor = words[(one.seconds < ANCHOR).numpy()]
+        if len(words) <= len(anchor):
             return VideoReading(
                 reason=f"it is {one.duration:.3g} seconds long, {ANCHOR:g} is needed"
             )
-        step = (bits[1:] != bits[:-1]).sum(1)
-        back = distances(anchor, bits[1:]).amin(0) <= LANDING
+        step = torch.from_numpy(np.bitwise_count(words[1:] ^ words[:-1]))
+        back = torch.from_numpy(distances(anchor, words[1:]).min(0) <= LANDING)
         resets = int(((step >= STEP) & back & (one.seconds[1:] >= ANCHOR)).sum())
         value = 60 * resets / one.duration
         extras = {"largest_step": float(step.max())}
