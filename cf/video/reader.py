@@ -33,6 +33,10 @@ __all__ = [
 _CHECKED = {"JPEG", "PNG", "WEBP", "GIF", "BMP"}
 _MOST_BYTES = 2**31
 """Of pictures that are handed over at once, a byte for each colour."""
+_RED_GREEN_BLUE = (2, 0, 1)
+"""Where these planes lie in FFmpeg's gbrp."""
+Planes = Sequence[UInt8[np.ndarray, "h w"]]
+"""Red, green and blue of a picture."""
 
 
 def read_clip(
@@ -133,7 +137,7 @@ def read_image(path: str | Path, size: Sequence[int] | None = None) -> Float[Ten
     height, width = _cover(rgb.shape[:2], target)
     area = cv2.INTER_AREA if height < rgb.shape[0] else cv2.INTER_CUBIC
     rgb = cv2.resize(rgb, (width, height), interpolation=area)
-    return _tensor([_crop(np.asarray(rgb, np.uint8), target)]).float() / 255
+    return _tensor([[_crop(plane, target) for plane in cv2.split(rgb)]]).float() / 255
 
 
 def _pictures(
@@ -142,7 +146,7 @@ def _pictures(
     fps: float,
     size: Sequence[int] | None,
     frames: int | None,
-) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+) -> Iterator[Planes]:
     """The pictures shown at start, start + 1/fps, ...; fewer where the stream ends."""
     line = timeline(path)
     there = line.pictures(fps, start)
@@ -164,7 +168,7 @@ def _pictures(
 
 
 class _Draw:
-    """Turns decoded frames into upright RGB of one size; draws a repeated frame once."""
+    """Turns decoded frames into upright planes of one size; draws a repeated frame once."""
 
     def __init__(self, path: str | Path, line: Timeline, size: Sequence[int] | None) -> None:
         self._path, self._line = path, line
@@ -172,12 +176,12 @@ class _Draw:
         self._scaler = VideoReformatter()
         self._last: VideoFrame | None = None
 
-    def __call__(self, frame: VideoFrame) -> UInt8[np.ndarray, "h w 3"]:
+    def __call__(self, frame: VideoFrame) -> Planes:
         if frame is not self._last:
             self._picture, self._last = self._draw(frame), frame
         return self._picture
 
-    def _draw(self, frame: VideoFrame) -> UInt8[np.ndarray, "h w 3"]:
+    def _draw(self, frame: VideoFrame) -> Planes:
         turn, source = turn_of(frame), display_size(frame, self._line.aspect)
         refuse_shape(self._path, *source)  # the shape may change inside a file
         target = self._size[::-1] if turn.transpose else self._size
@@ -186,17 +190,15 @@ class _Draw:
             frame,
             width=width,
             height=height,
-            format="rgb24",
+            format="gbrp",  # planes are what a tensor is made of; the same bytes as packed RGB
             src_colorspace=_colorspace(frame),
             interpolation=_interpolation(shrinks=height < frame.height),
             threads=1,
         )
-        picture = _crop(scaled.to_ndarray(), target)
-        if turn.transpose:
-            picture = picture.transpose(1, 0, 2)
         rows = slice(None, None, -1 if turn.mirror_rows else 1)
         columns = slice(None, None, -1 if turn.mirror_columns else 1)
-        return picture[rows, columns]
+        planes = [_crop(_plane(scaled, i), target) for i in _RED_GREEN_BLUE]
+        return [(one.T if turn.transpose else one)[rows, columns] for one in planes]
 
 
 def _refuse_amount(
@@ -252,13 +254,23 @@ def _cover(source: tuple[int, int], target: tuple[int, int]) -> tuple[int, int]:
     return max(target[0], round(source[0] * scale)), max(target[1], round(source[1] * scale))
 
 
-def _crop(
-    picture: UInt8[np.ndarray, "h w 3"], target: tuple[int, int]
-) -> UInt8[np.ndarray, "h2 w2 3"]:
-    top = (picture.shape[0] - target[0]) // 2
-    left = (picture.shape[1] - target[1]) // 2
-    return picture[top : top + target[0], left : left + target[1]]
+def _plane(frame: VideoFrame, number: int) -> UInt8[np.ndarray, "h w"]:
+    """One plane of a frame, of which it holds the bytes; rows are padded in memory."""
+    plane = frame.planes[number]
+    rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+    return rows[: frame.height, : frame.width]
 
 
-def _tensor(pictures: Sequence[UInt8[np.ndarray, "h w 3"]]) -> UInt8[Tensor, "t 3 h w"]:
-    return torch.from_numpy(np.stack(pictures).transpose(0, 3, 1, 2).copy())
+def _crop(plane: UInt8[np.ndarray, "h w"], target: tuple[int, int]) -> UInt8[np.ndarray, "h2 w2"]:
+    top = (plane.shape[0] - target[0]) // 2
+    left = (plane.shape[1] - target[1]) // 2
+    return plane[top : top + target[0], left : left + target[1]]
+
+
+def _tensor(pictures: Sequence[Planes]) -> UInt8[Tensor, "t 3 h w"]:
+    """Pictures as a tensor: the only copy of their bytes."""
+    bytes_ = np.empty((len(pictures), 3, *pictures[0][0].shape), np.uint8)
+    for picture, planes in zip(bytes_, pictures, strict=True):
+        for mine, plane in zip(picture, planes, strict=True):
+            mine[...] = plane
+    return torch.from_numpy(bytes_)
