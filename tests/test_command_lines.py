@@ -51,7 +51,16 @@ FILES = (
     "prompts.txt",
 )
 RUNS = ("RUN", "FOLDER", "outputs/fit/DATE/TIME", "outputs/evaluate/DATE/TIME", "a b")
-NOT_HYDRA = ("extractors", "responsibility", "malformed", "gates", "kills", "fuzz", "fuzz_video")
+NOT_HYDRA = (
+    "decoding",
+    "extractors",
+    "responsibility",
+    "malformed",
+    "gates",
+    "kills",
+    "fuzz",
+    "fuzz_video",
+)
 MINE = {  # what a page tells the reader to write first
     "my_configs/memory/mine.yaml": "_target_: my.module.Metric\n",
     "my_configs/memory/strided.yaml": "_target_: my.module.Metric\nstride: 8\n",

@@ -1,0 +1,94 @@
+"""Time of decoding whole clips, as ratios to the least that PyAV and OpenCV take for the same.
+
+    python benchmarks/decoding.py FOLDER [--rounds 7] [--frames 96]
+
+Every reader makes the same tensor: bytes, [frames, 3, height, width], red first, on one thread.
+Readers take turns, and the ratio is the median over the rounds. `cf` reads the pictures at their
+times, turned upright, in the right colours; the others take frames as they come.
+"""
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import av
+import numpy as np
+import torch
+
+from cf.system.opencv import cv2
+from cf.video.listing import listed_in
+from cf.video.reader import read_frames
+from cf.video.timeline import timeline
+
+Reader = Callable[[Path, int], torch.Tensor]
+
+
+def with_cf(path: Path, frames: int) -> torch.Tensor:
+    """As training reads it."""
+    line = timeline(path)
+    return read_frames(path, 0.0, min(frames, line.pictures(line.fps)), line.fps)
+
+
+def with_pyav(path: Path, frames: int) -> torch.Tensor:
+    """A plain loop over PyAV."""
+    with av.open(str(path)) as container:
+        container.streams.video[0].thread_type = "NONE"
+        found = [
+            frame.to_ndarray(format="rgb24")
+            for _, frame in zip(range(frames), container.decode(video=0), strict=False)
+        ]
+    return torch.from_numpy(np.stack(found).transpose(0, 3, 1, 2).copy())
+
+
+def with_opencv(path: Path, frames: int) -> torch.Tensor:
+    """A plain loop over OpenCV."""
+    cv2.setNumThreads(1)
+    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
+    found = []
+    while len(found) < frames and (read := capture.read())[0]:
+        found.append(cv2.cvtColor(read[1], cv2.COLOR_BGR2RGB))
+    capture.release()
+    return torch.from_numpy(np.stack(found).transpose(0, 3, 1, 2).copy())
+
+
+READERS: dict[str, Reader] = {"cf": with_cf, "pyav": with_pyav, "opencv": with_opencv}
+
+
+def seconds(reader: Reader, path: Path, frames: int) -> float:
+    """CPU-seconds of one reading."""
+    began = time.process_time()
+    reader(path, frames)
+    return time.process_time() - began
+
+
+def main() -> None:
+    """Print a line for each video."""
+    kind = argparse.RawTextHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=kind)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--frames", type=int, default=96)
+    given = parser.parse_args()
+    sys.stdout.write("video  cf/pyav  cf/opencv\n")
+    for path in listed_in(given.folder).videos:
+        taken: dict[str, list[float]] = {name: [] for name in READERS}
+        for turn in range(given.rounds + 1):
+            for name, reader in READERS.items():
+                found = seconds(reader, path, given.frames)
+                if turn:  # the first warms up
+                    taken[name].append(found)
+        ratios = [
+            median(a / b for a, b in zip(taken["cf"], taken[name], strict=True))
+            for name in ("pyav", "opencv")
+        ]
+        sys.stdout.write("  ".join([path.name, *(f"{ratio:.2f}" for ratio in ratios)]) + "\n")
+
+
+if __name__ == "__main__":
+    main()
