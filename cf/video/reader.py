@@ -257,7 +257,7 @@ def _cover(source: tuple[int, int], target: tuple[int, int]) -> tuple[int, int]:
 def _plane(frame: VideoFrame, number: int) -> UInt8[np.ndarray, "h w"]:
     """One plane of a frame, of which it holds the bytes; rows are padded in memory."""
     plane = frame.planes[number]
-    rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+    rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
     return rows[: frame.height, : frame.width]
 
 

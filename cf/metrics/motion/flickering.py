@@ -34,9 +34,9 @@ class FrameDifference(Measurement):
 
     def measure(self, kept: Tensor) -> Float[Tensor, "n 1"]:
         """See `Measurement`."""
-        frames = kept.flatten(1).numpy()
-        sums = [cv2.norm(one, other, cv2.NORM_L1) for one, other in pairwise(frames)]
-        return torch.tensor(sums, dtype=torch.float64).view(-1, 1) / frames.shape[1]
+        frames = kept.flatten(1)
+        sums = [cv2.norm(one, other, cv2.NORM_L1) for one, other in pairwise(frames.numpy())]
+        return torch.tensor(sums, dtype=torch.float64)[:, None] / frames.shape[1]
 
     def provenance(self) -> dict[str, Any]:
         """See `Measurement`."""

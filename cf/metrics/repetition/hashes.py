@@ -54,7 +54,8 @@ class FrameHash(Measurement):
 def words_of(hashes: Float[Tensor, "n 2"]) -> UInt64[np.ndarray, " n"]:
     """Hashes as words, whose bits are those of the hash."""
     low, high = hashes.cpu().numpy().astype(np.uint64).T
-    return low | high << np.uint64(_HALF)
+    words: np.ndarray = low | high << np.uint64(_HALF)
+    return words
 
 
 def distances(
