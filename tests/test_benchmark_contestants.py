@@ -8,9 +8,12 @@ import pytest
 import torch
 from commands import ROOMS, Command, fit
 from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
 from test_benchmark import settings
 
 from cf.bench.contest import run_benchmark
+from cf.bench.contestants.absent import Absent
 from cf.bench.contestants.controls import CopyLast, Spoilt, Truth
 from cf.bench.contestants.entries import Entry, entries
 from cf.bench.contestants.imported import Imported, export_vbench
@@ -167,6 +170,9 @@ def test_everyone_who_is_released_is_named_and_says_what_is_missing(tmp_path: Pa
     with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
         chosen = to_settings(compose("benchmark", ["suite=vbench", file]))
     entered = entries(chosen, Prompts(str(tmp_path / "prompts.txt")))
+    absent = [one.name for one in entered if isinstance(one.contestant, Absent)]
+    assert absent == ["longlive2", "tethercache", "lingbot_world"]
+    entered = [one for one in entered if one.name not in absent]
     assert tuple(one.name for one in entered) == RELEASED
     for one in entered:
         contestant = one.contestant
@@ -286,3 +292,14 @@ def test_prompts_are_read_from_every_kind_of_list(tmp_path: Path) -> None:
 def test_a_contestant_that_names_no_folder_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="cannot be that of a folder"):
         _ = Entry(name, {}, CopyLast(), None, "").files
+
+
+@pytest.mark.parametrize("name", ["longlive2", "tethercache", "lingbot_world"])
+def test_who_cannot_run_here_is_listed_with_what_it_lacks(name: str) -> None:
+    file = Path(CONFIG_DIR) / "contestant" / f"{name}.yaml"
+    made = instantiate(OmegaConf.load(file), _recursive_=False)
+    assert len(made.missing()) > 80
+    assert "contestant=imported" in made.missing()
+    assert made.source
+    with pytest.raises(ValueError, match=made.missing()[:9]):
+        made.terms(None)

@@ -18,7 +18,11 @@ from cf.paths import CONFIG_DIR
 from cf.settings.build import build, to_settings
 from cf.video.writer import VideoWriter
 
-NAMES = sorted(file.stem for file in (Path(CONFIG_DIR) / "contestant").glob("*.yaml"))
+NAMES = sorted(
+    file.stem
+    for file in (Path(CONFIG_DIR) / "contestant").glob("*.yaml")
+    if "absent.Absent" not in file.read_text()  # they are listed, and cannot play
+)
 OWN = {
     "memory": {"_target_": "cf.memory.full.Full"},
     "rollout": {"_target_": "cf.rollout.Rollout", "num_steps": 1},

@@ -99,7 +99,8 @@ def run_benchmark(
     with store.locked():
         store.tidy()
         try:
-            run(jobs, store, devices(settings), seen, settings["workers"])
+            places = devices(settings)
+            run(jobs, store, places, seen, _workers(settings["workers"], places))
         finally:  # of workers that were ended
             store.tidy()
         made = collect(jobs, store)
@@ -234,6 +235,14 @@ def devices(settings: Settings) -> list[str]:
         return [chosen] if isinstance(chosen, str) else list(chosen)
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     return [f"cuda:{i}" for i in range(count)] or ["cpu"]
+
+
+def _workers(asked: int | None, places: Sequence[str]) -> int:
+    """Processes: as asked, or one for each GPU; on the CPU two."""
+    if asked is not None:
+        return asked
+    gpus = [place for place in places if place.startswith("cuda")]
+    return len(gpus) or 2
 
 
 def provenance() -> dict[str, Any]:

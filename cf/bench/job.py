@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache, partial
@@ -133,8 +134,17 @@ class VideoInProgress:
         self.states[seconds] = self.panel.states()
 
 
-def run_job(job: Job, store: Store, device: str, provenance: Mapping[str, Any]) -> str:
+def run_job(
+    job: Job,
+    store: Store,
+    device: str,
+    provenance: Mapping[str, Any],
+    paced: Callable[[Job, float], None] | None = None,
+) -> str:
     """Do a job and write down what came of it; its status.
+
+    Attributes:
+        paced: is told, after the first blocks, how many frames a second are made and measured.
 
     Raises:
         DiskFullError: no space is left.
@@ -150,7 +160,8 @@ def run_job(job: Job, store: Store, device: str, provenance: Mapping[str, Any]) 
             scale = max(256 // max(job.terms.size), 1)
             writer = VideoWriter(folder / VIDEO, job.terms.fps, job.terms.size, scale)
             stack.callback(_close, writer)
-        status, reason = _make(job, contestant, making, watch, writer, device)
+        pace = None if paced is None else partial(paced, job)
+        status, reason = _make(job, contestant, making, watch, writer, device, pace)
         if writer is not None and making.done:
             writer.close()
         told = {"prefix_valid": contestant.causal, "cost": watch.report(), **provenance}
@@ -214,9 +225,10 @@ def _make(
     watch: Stopwatch,
     writer: VideoWriter | None,
     device: str,
+    paced: Callable[[float], None] | None,
 ) -> tuple[str, str]:
     """Play to the end, or as far as it goes: the status and the reason."""
-    take = making.take
+    take, began = making.take, math.nan
     try:
         lacking = contestant.available(take)
         if lacking:
@@ -230,6 +242,11 @@ def _make(
             making.feed(frames, marks)
             if writer is not None:
                 writer.write(frames.nan_to_num(0))
+            now = time.perf_counter()
+            if paced is not None and began < now:  # the first chunk has loading in it
+                paced(len(frames) / (now - began))
+                paced = None
+            began = now
     except Exception as error:
         if disk_is_full(error):
             raise

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -17,6 +19,51 @@ from cf.system.processes import Died, spread
 log = logging.getLogger("cf.benchmark")
 
 _device = "cpu"
+_outlook: Outlook | None = None
+
+
+@dataclass
+class Outlook:
+    """How long all of it takes, told once: by the first process, after its first blocks.
+
+    Attributes:
+        videos, frames: that are still to be made.
+        processes: that make them.
+    """
+
+    videos: int
+    frames: int
+    processes: int
+    is_told: bool = False
+
+    @classmethod
+    def of(cls, jobs: Sequence[Job], processes: int) -> Outlook:
+        """Before any of them is begun."""
+        return cls(len(jobs), sum(job.frames() for job in jobs), max(min(processes, len(jobs)), 1))
+
+    def paced(self, job: Job, rate: float) -> None:
+        """Tell it, at so many frames per second."""
+        if not self.is_told:
+            tqdm.write(f"cf.benchmark: {self.told(job.contestant, rate)}", file=sys.stderr)
+        self.is_told = True
+
+    def told(self, contestant: str, rate: float) -> str:
+        """In words.
+
+        >>> Outlook(40, 40 * 960, 4).told("longlive", 12.0)
+        '40 videos take about 13 min at the pace of longlive: 12 frames/s, measured, in each of 4'
+        """
+        seconds = self.frames / rate / self.processes
+        unit, size = next(
+            (unit, size)
+            for unit, size in (("h", 3600), ("min", 60), ("s", 1))
+            if seconds >= size or size == 1
+        )
+        each = "" if self.processes == 1 else f", in each of {self.processes}"
+        return (
+            f"{self.videos} videos take about {seconds / size:.2g} {unit} at the pace of "
+            f"{contestant}: {rate:.3g} frames/s, measured{each}"
+        )
 
 
 def run(
@@ -43,7 +90,8 @@ def run(
         log.info("%d of %d videos are there already", len(jobs) - len(todo), len(jobs))
     with tqdm(total=len(todo), unit="video", desc="benchmark", disable=not todo) as bar:
         if workers == 0:
-            done = ((job, run_job(job, store, devices[0], provenance)) for job in todo)
+            paced = Outlook.of(todo, 1).paced
+            done = ((job, run_job(job, store, devices[0], provenance, paced)) for job in todo)
         else:
             done = _parallel(todo, store, devices, provenance, workers)
         with closing(done):
@@ -74,7 +122,8 @@ def _parallel(
 ) -> Generator[tuple[Job, str]]:
     """Jobs and their status as they end; one whose processes died has failed."""
     doing = partial(_work, store=store, provenance=provenance)
-    with closing(spread(doing, jobs, workers, partial(_begin, list(devices)))) as done:
+    begin = partial(_begin, list(devices), Outlook.of(jobs, workers))
+    with closing(spread(doing, jobs, workers, begin)) as done:
         for job, status in done:
             if isinstance(status, Died):
                 reason = f"its process died three times ({status.reason})"
@@ -84,13 +133,14 @@ def _parallel(
                 yield job, status
 
 
-def _begin(devices: Sequence[str], number: int) -> None:
-    global _device
+def _begin(devices: Sequence[str], outlook: Outlook, number: int) -> None:
+    global _device, _outlook
     _device = devices[number % len(devices)]
+    _outlook = None if number else outlook
 
 
 def _work(job: Job, store: Store, provenance: Mapping[str, Any]) -> str:
-    return run_job(job, store, _device, provenance)
+    return run_job(job, store, _device, provenance, _outlook.paced if _outlook else None)
 
 
 def rows_of(jobs: Sequence[Job], store: Store) -> Iterator[tuple[Job, dict[str, Any]]]:

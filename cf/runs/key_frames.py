@@ -79,7 +79,7 @@ def pinned_in(
     for frame, one in zip(at, images, strict=True):
         x0 = one.latents.to(torch.promote_types(network.dtype, torch.float32))
         x, t = rollout.as_read(x0.expand(batch, -1, -1, -1, -1), noise, frame)
-        blocks.append(network(x, t, alone, NOTHING).block)
+        blocks.append(network.writer(x, t, alone, NOTHING).block)
     layers = tuple(
         share_ids(join(parts) for parts in zip(*(one.layers for one in blocks), strict=True))
     )

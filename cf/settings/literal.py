@@ -21,6 +21,7 @@ TEXTS = (
         "contestants.*.source",
         "contestants.*.how",
         "contestants.*.note",
+        "contestants.*.lacks",
         "source",
         "note",
     ),

@@ -165,7 +165,7 @@ class Benchmark:
     absent: Literal["refuse", "list"]
     shown: Whole
     chunk_frames: Count
-    workers: Annotated[int, Within(0, 1024)]
+    workers: Annotated[int, Within(0, 1024)] | None
     devices: Device | list[Device]
     report: bool
     title: str | None
