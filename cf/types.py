@@ -157,6 +157,8 @@ class Past(NamedTuple):
             own, so that it need not copy the past.
         live: replaces `layers` where what is read depends on the keys of the pass that reads it;
             costs a rotation per pass, and nothing but ports of peers' code needs it.
+        turned: storage of each layer's keys after RoPE, of which the first `turned_tokens` are
+            there already; the reader adds the others. Empty: they are not kept.
     """
 
     layers: Sequence[LayerKV] = ()
@@ -165,6 +167,8 @@ class Past(NamedTuple):
     query_start: float | None = None
     live: Live | None = None
     room: int = 0
+    turned: Sequence[Tensor | None] = ()
+    turned_tokens: int = 0
 
 
 class Prediction(NamedTuple):
@@ -180,6 +184,11 @@ class Loss:
 
     value: Float[Tensor, ""]
     logs: dict[str, Tensor] = field(default_factory=dict)
+
+
+def later(ids: Float[Tensor, "b n 3"], by: float) -> Float[Tensor, "b n 3"]:
+    """Positions that are later in time; no number is sent to the device."""
+    return torch.cat((ids[..., :1] + by, ids[..., 1:]), -1)
 
 
 def wide(values: Tensor) -> Tensor:

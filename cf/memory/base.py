@@ -10,7 +10,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from cf.memory.checks import check_forgetting
-from cf.types import Block, Conditioning, Context, LayerKV, Past, Rotate
+from cf.memory.room import Owned, joined
+from cf.types import Block, Conditioning, Context, LayerKV, Past, Rotate, later
 
 
 class Query(NamedTuple):
@@ -127,11 +128,13 @@ class SelectiveMemory(Memory):
         held, kept = self.retained(context, block)
         tokens, old = block.tokens_per_frame, len(context.frames)
         before, after = [i for i in kept if i < old], [i - old for i in kept if i >= old]
+        room = block.frames * tokens if torch.is_inference_mode_enabled() else 0
         layers = collect(
             share_ids(
-                join([*chosen(past, before, tokens), *(chosen(new, after, tokens))])
+                join([*chosen(past, before, tokens), *chosen(new, after, tokens)], room)
                 for past, new in arrivals(context, block)
-            )
+            ),
+            room,
         )
         frames, start = tuple(held[i] for i in kept), context.start + block.frames
         return replace(context, layers=layers, start=start, frames=frames, grid=block.grid)
@@ -164,7 +167,7 @@ class SelectiveMemory(Memory):
         if not frames:
             return []
         keep = self.keep(torch.tensor(frames, dtype=torch.long) - first, stop - first)
-        return [int(i) for i in keep.nonzero().flatten()]
+        return [int(i) for i in keep.nonzero().flatten().tolist()]
 
 
 def fork(context: Context) -> Context:
@@ -203,8 +206,7 @@ def pieces(block: Block, lengths: Sequence[int]) -> Iterator[Block]:
     for frames in lengths:
         part = slice(start * tokens, (start + frames) * tokens)
         layers = [pick(layer, part) for layer in block.layers]
-        shift = layers[0].ids.new_tensor((start, 0, 0))
-        layers = [layer._replace(ids=layer.ids - shift) for layer in layers]
+        layers = [layer._replace(ids=later(layer.ids, -start)) for layer in layers]
         queries = tuple(q[:, part] for q in block.queries)
         control = None if block.control is None else block.control[:, start : start + frames]
         layers = list(share_ids(layers))
@@ -215,20 +217,19 @@ def pieces(block: Block, lengths: Sequence[int]) -> Iterator[Block]:
 def arrivals(context: Context, block: Block) -> Iterator[tuple[LayerKV, LayerKV]]:
     """Each layer's (remembered, new) tokens, the new ones at their true frame indices."""
     intact(context)
-    placed: dict[int, Tensor] = {}
-    shift = block.layers[0].ids.new_tensor((context.start, 0, 0))
+    there = {id(layer.ids): layer.ids for layer in block.layers}
+    placed = {key: later(ids, context.start) for key, ids in there.items()}
     for i, new in enumerate(block.layers):
-        ids = placed.setdefault(id(new.ids), new.ids + shift)
         past = context.layers[i] if context.layers else pick(new, slice(0))
         if isinstance(context.layers, list):
             context.layers[i] = None
-        yield past, new._replace(ids=ids)
+        yield past, new._replace(ids=placed[id(new.ids)])
         del past
 
 
-def collect(layers: Iterator[LayerKV]) -> Sequence[LayerKV]:
+def collect(layers: Iterator[LayerKV], room: int = 0) -> Sequence[LayerKV]:
     """The layers of a new context, which in inference mode can be consumed one by one."""
-    return list(layers) if torch.is_inference_mode_enabled() else tuple(layers)
+    return Owned(layers, room) if torch.is_inference_mode_enabled() else tuple(layers)
 
 
 def pick(layer: LayerKV, tokens: slice) -> LayerKV:
@@ -244,9 +245,10 @@ def chosen(layer: LayerKV, frames: Sequence[int], tokens: int) -> list[LayerKV]:
     return [pick(layer, slice(a * tokens, b * tokens)) for a, b in stretches]
 
 
-def join(parts: Sequence[LayerKV]) -> LayerKV:
-    """Layers one after the other, in storage of their own."""
-    k, v, ids = (torch.cat(fields, 1) for fields in zip(*(part[:3] for part in parts), strict=True))
+def join(parts: Sequence[LayerKV], room: int = 0) -> LayerKV:
+    """Layers one after the other, in storage of their own, with room behind the values."""
+    k, v, ids = zip(*(part[:3] for part in parts), strict=True)
+    k, v, ids = torch.cat(k, 1), joined(v, room), torch.cat(ids, 1)
     valid = None
     if any(part.valid is not None for part in parts):
         valid = torch.cat([validity(part) for part in parts], 1)

@@ -30,6 +30,8 @@ def with_entry(
 def padded(layer: LayerKV, tokens: int) -> LayerKV:
     """The layer with empty tokens before it, `tokens` in all."""
     missing = tokens - layer.k.shape[1]
+    if missing == 0:
+        return layer
     k, v, ids = (F.pad(x, (0, 0) * (x.ndim - 2) + (missing, 0)) for x in layer[:3])
     return LayerKV(k, v, ids, F.pad(validity(layer), (missing, 0), value=False))
 
@@ -38,6 +40,8 @@ def where(chosen: Bool[Tensor, " b"], yes: LayerKV, no: LayerKV) -> LayerKV:
     """Per sample one layer or the other."""
     pairs = zip(yes[:3], no[:3], strict=True)
     k, v, ids = (torch.where(chosen.view(-1, *(1,) * (a.ndim - 1)), a, b) for a, b in pairs)
+    if yes.valid is None and no.valid is None:
+        return LayerKV(k, v, ids)
     return LayerKV(k, v, ids, torch.where(chosen[:, None], validity(yes), validity(no)))
 
 

@@ -10,8 +10,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
+from cf.memory.room import widened
 from cf.models.masks import Mask, block_sparse, dense
-from cf.models.rope import Rotation, rotate
+from cf.models.rope import Rotation, rotate, rotate_into
+from cf.types import LayerKV, Past
 
 Heads = Float[Tensor, "b n heads d"]
 AllHeads = Float[Tensor, "b all heads d"]
@@ -74,12 +76,6 @@ def mask_for(
     if mask is None:
         return None
     return (block_sparse if device.type == "cuda" else dense)(mask, rows, tokens, device)
-
-
-def with_room(x: Float[Tensor, "b n heads d"], room: int) -> Float[Tensor, "b n heads d"]:
-    """A copy of `x` with free storage for `room` more tokens behind it."""
-    storage = x.new_empty(len(x), x.shape[1] + room, *x.shape[2:])
-    return storage[:, : x.shape[1]].copy_(x)
 
 
 class QKNorm(nn.Module):
@@ -154,3 +150,29 @@ def _with_own(mask: Tensor | None, own: int) -> Tensor | None:
     if mask is None:
         return None
     return F.pad(mask, (0, own), value=True if mask.dtype == torch.bool else 0.0)
+
+
+def remembered(layer: LayerKV, place: Rotation, past: Past, number: int = 0) -> Remembered:
+    """What the `number`-th layer reads: rotated keys, values, their mask, and the room behind."""
+    k, v, _, valid = layer
+    mask = valid if past.bias is None else past.bias
+    if valid is not None and past.bias is not None:
+        mask = past.bias.masked_fill(~valid, -torch.inf)
+    if mask is not None and mask.dtype != torch.bool:
+        mask = mask.to(k.dtype)
+    mask = None if mask is None else mask[:, None, None]
+    if not past.room:
+        return Remembered(rotate(k, place), v, mask)
+    return Remembered(_turned(k, place, past, number), widened(v, past.room), mask, past.room)
+
+
+def _turned(k: Tensor, place: Rotation, past: Past, number: int) -> Tensor:
+    """Keys after RoPE and room behind them, added to what is there already."""
+    done, size = past.turned_tokens, k.shape[1]
+    storage = past.turned[number] if past.turned else None
+    if storage is None:
+        storage = k.new_empty(len(k), size + past.room, *k.shape[2:])
+    if isinstance(past.turned, list):
+        past.turned[number] = storage
+    rotate_into(storage[:, done:size], k[:, done:], place)
+    return storage

@@ -1,7 +1,9 @@
 """What a backbone is to everybody else: a pure function that reads a past and returns a block."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +24,9 @@ class Prepared:
             None: the forward projects them itself.
         query_start, live: see `Past`.
         queries: return the block's queries too, for a memory that needs them.
+        times: what the network makes of each time at which the block will be called, if they are
+            known beforehand; `step` is the index of this call's.
+        held: what the first call leaves for those that follow; None: nothing is left.
     """
 
     layers: tuple[Remembered, ...] = ()
@@ -30,9 +35,19 @@ class Prepared:
     query_start: float | None = None
     live: Live | None = None
     queries: bool = False
+    times: tuple[Any, ...] = ()
+    step: int = 0
+    held: dict[Any, Any] | None = field(default=None, compare=False, repr=False)
 
 
 NOTHING = Prepared()
+
+
+def ahead(x: Tensor, device: torch.device) -> Tensor:
+    """A tensor of the CPU on its way to a device, which nobody waits for."""
+    if device.type != "cuda" or x.is_cuda:
+        return x.to(device)
+    return x.pin_memory().to(device, non_blocking=True)
 
 
 class Backbone(nn.Module, ABC):
@@ -49,8 +64,12 @@ class Backbone(nn.Module, ABC):
     prediction: str
 
     @abstractmethod
-    def prepare(self, past: Past, cond: Conditioning) -> Prepared:
-        """Rotate remembered keys and project the text, once per distinct read of a block."""
+    def prepare(self, past: Past, cond: Conditioning, times: Sequence[float] = ()) -> Prepared:
+        """Rotate remembered keys and project the text, once per distinct read of a block.
+
+        `times` are those at which the block will be called, one for all its frames and samples,
+        where they are known; then a call takes the one of its `step`.
+        """
 
     @abstractmethod
     def forward(

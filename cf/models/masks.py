@@ -108,6 +108,16 @@ class TeacherForcing(Mask):
         return torch.where(key_noisy, query_noisy & own, earlier | (own & ~query_noisy))
 
 
+def frames_at(
+    rows: int, mask: Mask | None, device: torch.device
+) -> tuple[Int[Tensor, " rows"], int]:
+    """The frame that stands at each of `rows` rows, on the device, and the last one's."""
+    if mask is None:
+        return torch.arange(rows, device=device), rows - 1
+    at = mask.frames(rows)
+    return at.to(device), int(at[-1])
+
+
 @lru_cache(maxsize=16)
 def dense(mask: Mask, rows: int, tokens: int, device: torch.device) -> Bool[Tensor, "q k"]:
     """The mask over `rows` frames of `tokens` tokens each, spelled out."""

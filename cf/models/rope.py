@@ -1,18 +1,12 @@
 """Rotary position embedding of tokens whose positions are data (https://arxiv.org/abs/2104.09864)."""
 
-from typing import NamedTuple
-
 import torch
 import torch.nn.functional as F  # noqa: N812  (its usual name)
-from jaxtyping import Float
+from jaxtyping import Complex, Float
 from torch import Tensor
 
-
-class Rotation(NamedTuple):
-    """Cosine and sine by which every head's channel pairs turn; float64."""
-
-    cos: Float[Tensor, "b n 1 pairs"]
-    sin: Float[Tensor, "b n 1 pairs"]
+Rotation = Complex[Tensor, "b n 1 pairs"]
+"""By which every head's channel pairs are multiplied: cosine + i sine."""
 
 
 def wan_axes(head_dim: int) -> tuple[int, int, int]:
@@ -25,22 +19,29 @@ def wan_axes(head_dim: int) -> tuple[int, int, int]:
     return head_dim - 2 * space, space, space
 
 
-def rotation(ids: Float[Tensor, "b n 3"], axes: tuple[int, int, int], base: float) -> Rotation:
-    """The rotation of tokens at `ids`, in float64: a position may be any real number."""
+def rotation(
+    ids: Float[Tensor, "b n 3"],
+    axes: tuple[int, int, int],
+    base: float,
+    dtype: torch.dtype = torch.float64,
+) -> Rotation:
+    """The rotation of tokens at `ids`, found in float64: a position may be any real number.
+
+    `dtype` is that of what will be rotated; it is cast here, once, to the width of `rotate`.
+    """
     angles = []
     for axis, channels in enumerate(axes):
         exponent = torch.arange(0, channels, 2, device=ids.device, dtype=torch.float64) / channels
         angles.append(ids[..., axis, None].double() * base**-exponent)
     angle = torch.cat(angles, -1).unsqueeze(-2)
-    return Rotation(angle.cos(), angle.sin())
+    return torch.complex(angle.cos(), angle.sin()).to(_wide(dtype).to_complex())
 
 
 def rotate(x: Float[Tensor, "b n heads d"], by: Rotation) -> Float[Tensor, "b n heads d"]:
     """Turn adjacent channel pairs of `x`, in float32 or better."""
-    wide = torch.promote_types(x.dtype, torch.float32)
-    cos, sin = by.cos.to(wide), by.sin.to(wide)
-    even, odd = x.to(wide).unflatten(-1, (-1, 2)).unbind(-1)
-    turned = torch.stack((even * cos - odd * sin, even * sin + odd * cos), -1)
+    pairs = x.to(_wide(x.dtype)).unflatten(-1, (-1, 2))
+    by = by.to(pairs.dtype.to_complex())
+    turned = torch.view_as_real(torch.view_as_complex(pairs) * by)
     return turned.flatten(-2).to(x.dtype)
 
 
@@ -60,3 +61,16 @@ def positions(
         shift = F.pad(origin[:, at].float(), (1, 0))
         ids = ids + shift[:, :, None, None, :]
     return ids.flatten(1, 3)
+
+
+def rotate_into(storage: Tensor, x: Float[Tensor, "b n heads d"], by: Rotation) -> None:
+    """As `rotate`, written where it is to stay; without gradient."""
+    if storage.dtype != _wide(x.dtype):
+        storage.copy_(rotate(x, by))
+        return
+    pairs, out = (torch.view_as_complex(each.unflatten(-1, (-1, 2))) for each in (x, storage))
+    torch.mul(pairs, by.to(out.dtype), out=out)
+
+
+def _wide(dtype: torch.dtype) -> torch.dtype:
+    return torch.promote_types(dtype, torch.float32)

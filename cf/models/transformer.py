@@ -10,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from cf.models.attention import Reading, Remembered, mask_for, with_room
-from cf.models.base import NOTHING, Backbone, Prepared
+from cf.models.attention import Reading, Remembered, mask_for, remembered
+from cf.models.base import NOTHING, Backbone, Prepared, ahead
 from cf.models.blocks import BlockInputs, Head, TextKV, Tokens, TransformerBlock
 from cf.models.compressor import Compressor
 from cf.models.conditions import (
@@ -23,9 +23,9 @@ from cf.models.conditions import (
 )
 from cf.models.image_branch import ImageEmbedding
 from cf.models.initial import checked_axes, checked_latent_shape, initialise, mlp
-from cf.models.masks import Mask
+from cf.models.masks import Mask, frames_at
 from cf.models.rope import Rotation, positions, rotate, rotation
-from cf.types import Block, Conditioning, Latents, LayerKV, Live, Past, Prediction, Times
+from cf.types import Block, Conditioning, Latents, LayerKV, Live, Past, Prediction, Times, later
 
 
 class VideoTransformer(Backbone):
@@ -134,16 +134,17 @@ class VideoTransformer(Backbone):
         """Where its parameters are."""
         return self.patch_embedding.weight.device
 
-    def prepare(self, past: Past, cond: Conditioning) -> Prepared:
-        """Rotate remembered keys and project the text, once per distinct read of a block."""
+    def prepare(self, past: Past, cond: Conditioning, times: Sequence[float] = ()) -> Prepared:
+        """See `Backbone.prepare`."""
         layers, placed, place = [], None, None
-        for layer in past.layers if past.live is None else ():
+        for i, layer in enumerate(past.layers if past.live is None else ()):
             if place is None or layer.ids is not placed:
                 place = None  # not kept: with positions per layer they would add up to many keys
-                placed, place = layer.ids, self._rotation(layer.ids)
-            layers.append(_remembered(layer, place, past.bias, past.room))
-        text = self._project_text(cond)
-        return Prepared(tuple(layers), past.start, text, past.query_start, past.live)
+                placed, place = layer.ids, self._rotation(layer.ids[:, past.turned_tokens :])
+            layers.append(remembered(layer, place, past, i))
+        text, made = self._project_text(cond), self._embed_each(times)
+        seen = tuple(layers), past.start, text, past.query_start, past.live
+        return Prepared(*seen, times=made, held={})
 
     def forward(
         self,
@@ -156,22 +157,21 @@ class VideoTransformer(Backbone):
         """See `Backbone.forward`."""
         if mask is not None and (past.layers or past.live):
             raise ValueError("a mask orders frames that are forwarded at once; it takes no past")
-        batch, frames = x_t.shape[:2]
-        at = torch.arange(frames) if mask is None else mask.frames(frames)
-        cond = cond.frames(0, int(at[-1]) + 1)  # an index error on a GPU would name nothing
-        at = at.to(x_t.device)
+        frames = x_t.shape[1]
+        at, last = frames_at(frames, mask, x_t.device)
+        cond = cond.frames(0, last + 1)  # an index error on a GPU would name nothing
         x, grid = self._embed_patches(with_reference(x_t, cond, at, self.reference_channels))
         x = with_control(x, cond, at, self.control_embedding, self.control_dim)
-        time, modulation = self._embed_time(t)
-        ids = positions(at, grid, cond.origin).expand(batch, -1, -1)
+        time, modulation = past.times[past.step] if past.times else self._embed_time(t)
+        ids, place = self._placed(x, at, grid, cond.origin, past)
         text = past.text if past.text is not None else self._project_text(cond)
         seen = mask_for(mask, frames, x.shape[2], x.device)
-        reads = BlockInputs(self._place(ids, past), None, None, seen)
+        reads = BlockInputs(place, None, None, seen)
         x, layers, queries = self._run_blocks(x, modulation, reads, replace(past, text=text), ids)
         out = self._unpatch(self.head(x, time), grid).to(x_t.dtype)
         control = None if cond.control is None else cond.control[:, at]
-        turns = self.rotate if queries else None
-        block = Block(layers, frames, grid, queries, control, self.compressor, turns)
+        rest = control, self.compressor, self.rotate if queries else None
+        block = Block(layers, frames, grid, queries, *rest)
         return Prediction(self._velocity(out, x_t, t), block)
 
     def rotate(self, x: Tensor, ids: Tensor) -> Tensor:
@@ -215,19 +215,34 @@ class VideoTransformer(Backbone):
     def _reading(self, live: Live, layer: int, ids: Tensor) -> Reading:
         def read(q: Tensor, k: Tensor, v: Tensor) -> Remembered:
             seen = live(layer, LayerKV(k, v, ids), q)
-            return _remembered(seen, self._rotation(seen.ids), None)
+            return remembered(seen, self._rotation(seen.ids), Past())
 
         return read
 
     def _rotation(self, ids: Tensor) -> Rotation:
-        return rotation(ids, self.rope_axes, self.rope_base)
+        return rotation(ids, self.rope_axes, self.rope_base, self.dtype)
 
-    def _place(self, ids: Tensor, past: Prepared) -> tuple[Rotation, Rotation]:
-        """The rotations of the block's queries and keys; as a rule one and the same."""
-        keys = self._rotation(ids + ids.new_tensor((past.start, 0, 0)))
-        if past.query_start is None:
-            return keys, keys
-        return self._rotation(ids + ids.new_tensor((past.query_start, 0, 0))), keys
+    def _placed(
+        self,
+        x: Tokens,
+        at: Tensor,
+        grid: tuple[int, int],
+        origin: Float[Tensor, "b f 2"] | None,
+        past: Prepared,
+    ) -> tuple[Tensor, tuple[Rotation, Rotation]]:
+        """Where the tokens stand, and the rotations of queries and keys; once for a block."""
+        key, held = (*x.shape[:2], grid), past.held
+        if held is not None and key in held:
+            found: tuple[Tensor, tuple[Rotation, Rotation]] = held[key]
+            return found
+        ids = positions(at, grid, origin)
+        keys = queries = self._rotation(later(ids, past.start))
+        if past.query_start is not None:
+            queries = self._rotation(later(ids, past.query_start))
+        placed = ids.expand(len(x), -1, -1), (queries, keys)
+        if held is not None:
+            held[key] = placed
+        return placed
 
     def _embed_patches(self, x_t: Latents) -> tuple[Tokens, tuple[int, int]]:
         rows, columns = self.patch_size
@@ -256,6 +271,14 @@ class VideoTransformer(Backbone):
         modulation: Tensor = self.time_projection(time)
         return time, modulation.unflatten(-1, (6, -1))
 
+    def _embed_each(self, times: Sequence[float]) -> tuple[tuple[Tensor, Tensor], ...]:
+        """Each time's embedding and modulation, which hold for all frames and samples."""
+        if not times:
+            return ()
+        t = ahead(torch.tensor([times], dtype=torch.float64), self.device)
+        split = (made.split(1, 1) for made in self._embed_time(t))
+        return tuple(zip(*split, strict=True))
+
     def _project_text(self, cond: Conditioning) -> tuple[TextKV, ...] | None:
         text = text_tokens(cond, self.text_embedding, self.text_len, self.text_dim, self.dtype)
         image = image_tokens(cond, self.img_emb, self.image_dim, self.dtype)
@@ -275,20 +298,3 @@ class VideoTransformer(Backbone):
         if self.x0_limit is not None:
             out = out.clamp(-self.x0_limit, self.x0_limit)
         return (x_t - out) / t.to(out).clamp(min=self.min_time)[..., None, None, None]
-
-
-def _remembered(
-    layer: LayerKV, place: Rotation, bias: Float[Tensor, "b n"] | None, room: int = 0
-) -> Remembered:
-    k, v, _, valid = layer
-    mask = valid if bias is None else bias
-    if valid is not None and bias is not None:
-        mask = bias.masked_fill(~valid, -torch.inf)
-    if mask is not None and mask.dtype != torch.bool:
-        mask = mask.to(k.dtype)
-    k, mask = rotate(k, place), None if mask is None else mask[:, None, None]
-    if room:
-        k = with_room(k, room)
-        shape = (len(v), v.shape[1] + room, *v.shape[2:])
-        k, v = (x.as_strided(shape, x.stride(), x.storage_offset()) for x in (k, v))
-    return Remembered(k, v, mask, room)

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cf.memory.base import Memory
-from cf.models.base import Backbone
+from cf.models.base import Backbone, ahead
 from cf.rollout.reads import BlockReads
 from cf.rollout.state import START, Noise, Rolled, RolloutState
 from cf.schedule import FlowSchedule
@@ -208,19 +208,28 @@ class Rollout:
         exit_step: int | None = None,
         differentiable_past: bool = False,
     ) -> tuple[Latents, RolloutState]:
-        reads = self._reads(student, cond, state, self.block_frames, differentiable_past)
-        x0 = self._denoise(student, noise, reads, exit_step)
+        start = state.context.start
+        times = self.times_at(start) if exit_step is None else self.times
+        known = *times, self.context_noise
+        reads = self._reads(student, cond, state, self.block_frames, differentiable_past, known)
+        x0 = self._denoise(student, noise, reads, times, exit_step)
         with torch.set_grad_enabled(torch.is_grad_enabled() and differentiable_past):
             seen = x0 if differentiable_past else x0.detach()
             return x0, self._commit(student, noise, seen, reads, state)
 
     def _denoise(
-        self, student: Backbone, noise: Noise, reads: BlockReads, exit_step: int | None
+        self,
+        student: Backbone,
+        noise: Noise,
+        reads: BlockReads,
+        times: Sequence[float],
+        exit_step: int | None,
     ) -> Latents:
         start = reads.context.start
-        times = self.times_at(start) if exit_step is None else self.times
         last = len(times) - 1 if exit_step is None else exit_step
-        x = noise(start, 0).to(student.device, _state_dtype(student))
+        entering = last if self.sampler == "renoise" else 0
+        eps = [ahead(noise(start, step), student.device) for step in range(entering + 1)]
+        x = eps[0].to(_state_dtype(student))
         grad = torch.is_grad_enabled()
         for step in range(last + 1):
             t = x.new_full(x.shape[:2], times[step])
@@ -234,7 +243,7 @@ class Rollout:
             if self.sampler == "euler":
                 x = self.schedule.step(velocity, x, t, to)
             else:
-                x = self.schedule.add_noise(x0, noise(start, step + 1).to(x), to)
+                x = self.schedule.add_noise(x0, eps[step + 1].to(x), to)
         raise AssertionError("a rollout has at least one step")
 
     def _commit(
@@ -250,7 +259,7 @@ class Rollout:
         t = x0.new_full(x0.shape[:2], self.context_noise)
         if self.context_noise == 0:
             return x0, t
-        eps = noise(start, self._passes)[:, : x0.shape[1]].to(x0)
+        eps = ahead(noise(start, self._passes), x0.device)[:, : x0.shape[1]].to(x0)
         return self.schedule.add_noise(x0, eps, t), t
 
     def _recent(self, state: RolloutState, x0: Tensor) -> Tensor | None:
@@ -267,10 +276,11 @@ class Rollout:
         state: RolloutState,
         frames: int,
         differentiable: bool = False,
+        times: Sequence[float] = (),
     ) -> BlockReads:
         start = state.context.start
         here = cond.frames(start, start + frames)
-        place = state.begin, differentiable
+        place = state.begin, differentiable, times
         return BlockReads(student, self.memory, state.context, here, frames, *place)
 
 

@@ -1,13 +1,13 @@
 """What one block reads of a context: each distinct read prepared once, the last one held."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from typing import Literal
 
 import torch
 
 from cf.memory.base import Memory, Query, intact
-from cf.models.attention import with_room
+from cf.memory.room import Owned, with_room
 from cf.models.base import Backbone, Prepared
 from cf.types import Block, Conditioning, Context, Past
 
@@ -18,6 +18,7 @@ class BlockReads:
     Attributes:
         context: what is read; another one after a pass that the memory took in.
         cond: the conditioning of the block's frames.
+        times: the time of every step, the commit's last; empty if they are not known beforehand.
     """
 
     def __init__(
@@ -29,10 +30,11 @@ class BlockReads:
         frames: int,
         begin: float | None = None,
         differentiable: bool = False,
+        times: Sequence[float] = (),
     ) -> None:
         self.context, self.cond = intact(context), cond
         self._student, self._memory, self._frames = student, memory, frames
-        self._begin, self._differentiable = begin, differentiable
+        self._begin, self._differentiable, self._times = begin, differentiable, times
         self._held: tuple[Hashable, Prepared] | None = None
 
     def __call__(self, phase: Literal["denoise", "commit"], step: int) -> Prepared:
@@ -44,26 +46,49 @@ class BlockReads:
             self.clear()
             past = self._memory.read(self.context, query)
             if torch.is_inference_mode_enabled():
-                past = self._with_room(past)
+                past = self._with_room(self._without_idle_masks(past))
             if self._begin is not None:
                 past = past._replace(start=self._begin, query_start=None)
-            prepared = network.prepare(past, self.cond)
+            prepared = network.prepare(past, self.cond, self._times)
             if self._memory.needs_queries:
                 prepared = replace(prepared, queries=True)
             self._held = (key, prepared)
-        return self._held[1]
+        return replace(self._held[1], step=-1 if phase == "commit" else step)
+
+    def _without_idle_masks(self, past: Past) -> Past:
+        """No mask where every token counts, so that attention may use its fastest kernel.
+
+        A device is asked, once for all layers, for as long as there are masks: a slow memory that
+        has filled has none from then on.
+        """
+        masks = {i: layer.valid for i, layer in enumerate(past.layers) if layer.valid is not None}
+        if not masks:
+            return past
+        idle = torch.stack([mask.all() for mask in masks.values()]).tolist()
+        layers, held = list(past.layers), self.context.layers
+        for i in (i for i, all_count in zip(masks, idle, strict=True) if all_count):
+            if isinstance(held, list) and i < len(held) and held[i].valid is masks[i]:
+                held[i] = held[i]._replace(valid=None)
+            layers[i] = layers[i]._replace(valid=None)
+        return past._replace(layers=layers)
 
     def _with_room(self, past: Past) -> Past:
         """Room behind all values, one layer after the other, so that never all exist twice."""
         held = self.context.layers
         own = [a.v is b.v for a, b in zip(past.layers, held, strict=False)]
-        if not past.layers or (any(own) and not isinstance(held, list)):
+        if not past.layers or (any(own) and not isinstance(held, Owned)):
             return past  # a forked context stays as it is
         room = self._frames * self.context.tokens_per_frame
+        if isinstance(held, Owned) and all(own) and held.room >= room:
+            if not held.grows or past.layers is not held:
+                return past._replace(room=held.room)
+            held.turned = held.turned or [None] * len(held)
+            done, held.turned_tokens = held.turned_tokens, held[0].k.shape[1]
+            return past._replace(room=held.room, turned=held.turned, turned_tokens=done)
         layers, past = list(past.layers), past._replace(layers=())
         for i in range(len(layers)):
             layers[i] = layers[i]._replace(v=with_room(layers[i].v, room))
-            if own[i] and isinstance(held, list):
+            if own[i] and isinstance(held, Owned):
                 held[i] = held[i]._replace(v=layers[i].v)
         return past._replace(layers=layers, room=room)
 

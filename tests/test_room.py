@@ -1,0 +1,112 @@
+"""Contexts that inference writes in place: nothing that anybody else holds ever changes."""
+
+import itertools
+
+import pytest
+import torch
+from memories import assert_equal, fold
+from tiny import block, conditioning, memory, model
+
+from cf.memory.base import fork
+from cf.memory.full import Full
+from cf.memory.room import Owned, appended, joined, widened
+from cf.memory.slow_fast import SlowFast
+from cf.rollout.blockwise import Rollout
+from cf.types import Context
+
+
+def test_a_growing_context_is_seldom_copied() -> None:
+    with torch.inference_mode():
+        context, storages = Context(), []
+        for i in range(400):
+            context = Full().update(context, block(1, seed=i % 7))
+            assert isinstance(context.layers, Owned)
+            storage = context.layers[0].k.untyped_storage()
+            storages.append((storage.data_ptr(), storage.nbytes()))
+            used = context.layers[0].k.nbytes
+            assert storage.nbytes() <= used * (1 + 1 / 32) + 2 * block(1).layers[0].k.nbytes
+    assert len(set(storages[64:])) < 70
+
+
+def test_a_fork_of_a_growing_context_never_changes() -> None:
+    """Nor does what either of them goes on to, whoever is the first."""
+    with torch.inference_mode():
+        whole = fold(Full(), [block(1, seed=i) for i in range(40)])
+        kept = fork(whole)
+        before = [[x.clone() for x in layer[:3]] for layer in kept.layers]
+        one = Full().update(whole, block(1, seed=100))
+        other = Full().update(fork(kept), block(1, seed=200))
+        one = Full().update(one, block(1, seed=101))
+        for layer, copies in zip(kept.layers, before, strict=True):
+            assert all(torch.equal(a, b) for a, b in zip(layer[:3], copies, strict=True))
+        seeds = list(range(40))
+        assert_equal(one, fold(Full(), [block(1, seed=i) for i in [*seeds, 100, 101]]))
+        assert_equal(other, fold(Full(), [block(1, seed=i) for i in [*seeds, 200]]))
+
+
+def test_a_stream_of_forks_is_the_stream() -> None:
+    """Keys that are kept after RoPE are those that a fork, which keeps none, rotates anew."""
+    network, cond = model(num_layers=1), conditioning(1, 80)
+    rollout, kept = Rollout(Full(), num_steps=1, block_frames=1), []
+    eps = rollout.noise(network, 0, (0,))
+    with torch.inference_mode():
+        running = rollout.stream(network, eps, cond)
+        _, state = next(running)
+        for _ in range(75):
+            again, _ = next(rollout.stream(network, eps, cond, state.fork()))
+            following, state = next(running)
+            assert torch.equal(again, following)
+            assert isinstance(state.context.layers, Owned)
+            kept.append(state.context.layers.turned_tokens)
+    assert 0 < sum(tokens > 0 for tokens in kept[40:]) < 35
+
+
+def test_room_is_behind_a_copy_and_free() -> None:
+    parts = [torch.arange(12.0).view(2, 3, 2), torch.ones(2, 1, 2)]
+    made = joined(parts, 2)
+    assert torch.equal(made, torch.cat(parts, 1))
+    wide = widened(made, 2)
+    wide[:, 4:] = 7
+    assert torch.equal(wide[:, :4], torch.cat(parts, 1))
+    assert wide.data_ptr() == made.data_ptr()
+
+
+def test_appending_to_a_slice_of_something_else_writes_nothing_there() -> None:
+    with torch.inference_mode():
+        first = block(2).layers[0]
+        before = first.k.clone()
+        views = (first._replace(k=first.k[:, :4], v=first.v[:, :4], ids=first.ids[:, :4]),)
+        made = appended(views, [(views[0], first)], 8)
+        assert torch.equal(first.k, before)
+        assert torch.equal(made[0].k, torch.cat((before[:, :4], before), 1))
+
+
+@pytest.mark.parametrize("threshold", [0.52, 1.1])
+def test_attention_has_a_mask_only_where_it_hides_something(threshold: float) -> None:
+    network, cond, masks = model(), conditioning(2, 60), []
+    policy = SlowFast(1, 3, 5, threshold=threshold, novelty="kept", interval=1)
+    rollout = Rollout(policy, num_steps=1)
+    for layer in network.blocks:
+        layer.self_attn.register_forward_pre_hook(  # type: ignore[union-attr]
+            lambda _, args: masks.append(args[2] and args[2].mask)
+        )
+    with torch.inference_mode():
+        stream = rollout.stream(network, rollout.noise(network, 0, (0, 1)), cond)
+        for _ in itertools.islice(stream, 12):
+            pass
+    hiding = [mask for mask in masks if mask is not None]
+    assert not any(bool(mask.all()) for mask in hiding)
+    assert bool(hiding) == (threshold < 1)
+
+
+@pytest.mark.parametrize("name", ["full", "sliding", "slow_fast"])
+def test_a_mask_that_hides_nothing_changes_nothing(name: str) -> None:
+    """A rollout without gradient, which keeps its masks, has the same bits."""
+    network, cond = model(torch.float32), conditioning(2, 60, dtype=torch.float32)
+    policy = SlowFast(1, 2, 3, threshold=1.1, interval=1) if name == "slow_fast" else memory(name)
+    rollout, found = Rollout(policy, num_steps=1), []
+    for mode in (torch.no_grad, torch.inference_mode):
+        with mode():
+            stream = rollout.stream(network, rollout.noise(network, 0, (0, 1)), cond)
+            found.append(torch.cat([next(stream)[0] for _ in range(15)], 1))
+    assert torch.equal(*found)
