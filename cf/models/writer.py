@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -38,9 +38,9 @@ class WithWriter(Backbone):
         """See `Backbone`."""
         return self.context_writer
 
-    def prepare(self, past: Past, cond: Conditioning) -> Prepared:
+    def prepare(self, past: Past, cond: Conditioning, times: Sequence[float] = ()) -> Prepared:
         """For the denoiser; what the writer reads, it prepares itself."""
-        return self.denoiser.prepare(past, cond)
+        return self.denoiser.prepare(past, cond, times)
 
     def forward(
         self,
