@@ -224,7 +224,7 @@ def test_missing_weights_are_not_left_random(tmp_path: Path) -> None:
 def test_without_diffusers_the_extra_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "config.json").write_text('{"_class_name": "AutoencoderKLWan"}')
     monkeypatch.setitem(sys.modules, "diffusers", None)
     with pytest.raises(ImportError, match=r"extra 'wan'"):
         WanVAE.from_folder(str(tmp_path))

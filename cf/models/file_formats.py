@@ -7,7 +7,6 @@ _PLAIN = "give the model's .safetensors or .pt file"
 _UNPACK = "unpack it and give the folder or the file of weights in it"
 _AGAIN = "download it again, from the file's own address and logged in where that is needed"
 _MAGIC: tuple[tuple[bytes, str, str], ...] = (
-    (b"GGUF", "GGUF, weights quantised for llama.cpp or ComfyUI-GGUF", _PLAIN),
     (b"version https://git-lfs", "a git-lfs pointer in place of the weights", "git lfs pull"),
     (b"ftrt", "a TensorRT engine, compiled for one GPU", _PLAIN),
     (b"\x89HDF", "HDF5 (Keras)", _PLAIN),

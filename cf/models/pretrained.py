@@ -1,11 +1,51 @@
-"""Parts of a published model's folder: where they lie and in which number format they run."""
+"""Parts of a published model: where they lie, in which layout, and how their modules are filled."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor, nn
+
+from cf.models.merged import Weights
+from cf.models.quantised import unquantised
+from cf.models.stored import CheckpointError, some
+from cf.models.weight_files import read_json, read_stored
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one part of a published model is called.
+
+    Attributes:
+        name: of its subfolder in diffusers' layout.
+        kinds: what its config.json says of it.
+        files: patterns of the file of the authors' own layout.
+        example: such a file, for messages.
+    """
+
+    name: str
+    kinds: tuple[str, ...]
+    files: tuple[str, ...] = ()
+    example: str = ""
+
+
+VAE = Part(
+    "vae",
+    ("AutoencoderKLWan",),
+    ("Wan2*_VAE.*", "wan_2*_vae*.safetensors", "wan2*_vae*.safetensors"),
+    "Wan2.1_VAE.pth",
+)
+TEXT = Part(
+    "text_encoder",
+    ("UMT5EncoderModel",),
+    ("models_t5_umt5*", "umt5*xxl*"),
+    "models_t5_umt5-xxl-enc-bf16.pth",
+)
+IMAGE = Part("image_encoder", ("CLIPVisionModel", "CLIPVisionModelWithProjection", "CLIPModel"))
 
 
 def first_there(folder: str | Sequence[str], marks: Sequence[str]) -> str:
@@ -25,37 +65,140 @@ def first_there(folder: str | Sequence[str], marks: Sequence[str]) -> str:
     return [*marked, *there, *folder][0]
 
 
-def find_part(folder: str, part: str, files: str = "config.json") -> Path:
-    """The folder of one part: `folder/part` as published, or `folder` itself.
+def find_part(folder: str, part: Part) -> Path:
+    """The folder of one part in diffusers' layout, or its file in the authors' own.
 
     Args:
-        folder: a published model's folder, or that of the part alone.
-        part: what the part's subfolder is called.
-        files: pattern of a file that tells the part's folder.
+        folder: a published model's folder, that of the part alone, or the part's file.
+        part: what is looked for.
 
     Raises:
-        FileNotFoundError: if neither holds such a file; says where it looked and what to put there.
+        FileNotFoundError: if there is none; says where it looked and what to put there.
+        ValueError: if several files may be meant.
     """
     root = Path(folder).expanduser().absolute()
-    for place in (root / part, root):
-        if any(place.glob(files)):
+    if root.is_file():
+        return root.parent if root.name == "config.json" else root
+    for place in (root / part.name, root):
+        said = kind_of(place)
+        named = place.name == part.name and (place / "config.json").is_file()
+        if said in part.kinds or (said is None and named):
+            return place
+    found = {
+        file
+        for pattern in part.files
+        for file in root.glob(pattern)
+        if file.suffix in (".pth", ".pt", ".bin", ".safetensors", ".gguf")
+    }
+    if len(found) > 1:
+        names = some(sorted(file.name for file in found))
+        raise ValueError(f"{root} holds several of these: {names}; give the one that is meant")
+    if found:
+        return found.pop()
+    other = kind_of(root)
+    there = f" ({root / 'config.json'} is of {other})" if other else ""
+    also = f", or {part.example} of the original one" if part.example else ""
+    raise FileNotFoundError(
+        f"no {part.name} found: looked for config.json in {root / part.name} and in {root}{there}"
+        f"{also}; put the folder {part.name!r} of a Wan model in diffusers layout (such as "
+        f"Wan2.1-T2V-1.3B-Diffusers) there{also}, or point folder at it"
+    )
+
+
+def kind_of(place: Path) -> str | None:
+    """What class of model the config.json of a folder describes."""
+    config = read_json(place / "config.json") if (place / "config.json").is_file() else None
+    if not isinstance(config, dict):
+        return None
+    listed = config.get("architectures")
+    said = config.get("_class_name") or (listed[0] if isinstance(listed, list) and listed else None)
+    return said if isinstance(said, str) else None
+
+
+def find_files(folder: str, places: Iterable[str], patterns: Iterable[str], what: str) -> Path:
+    """The first of some folders, or a model's folder itself, that holds one of some files.
+
+    Args:
+        folder: a published model's folder, or a file within it.
+        places: subfolders to look in first.
+        patterns: of the files that tell it.
+        what: it is, for the message.
+
+    Raises:
+        FileNotFoundError: if there is none; says where it looked.
+    """
+    root = Path(folder).expanduser().absolute()
+    root = root.parent if root.is_file() else root
+    looked = [*(root / place for place in places), root]
+    for place in looked:
+        if any(any(place.glob(pattern)) for pattern in patterns):
             return place
     raise FileNotFoundError(
-        f"no {part} found: looked for {files} in {root / part} and in {root}; put the folder "
-        f"{part!r} of a Wan model in diffusers layout (such as Wan2.1-T2V-1.3B-Diffusers) there, "
-        "or point folder at it"
+        f"no {what} found: looked for {' or '.join(patterns)} in {', '.join(map(str, looked))}; "
+        f"put the folder {next(iter(places))!r} of a published Wan model there, or say where it is"
     )
+
+
+def read_part(place: Path) -> Weights:
+    """The weights of a part, from a file or a folder in any format that is read."""
+    stored = read_stored(place, None, ("state_dict", "model", "model_state"))
+    tensors = {name: x for name, x in stored.state.items() if name != "spiece_model"}  # ComfyUI's
+    raw, made = unquantised(stored, tensors)
+    return Weights(raw, {**made, **stored.made}, {})
+
+
+def fill(
+    build: Callable[[], nn.Module], state: Mapping[str, Tensor], source: Path, dtype: str
+) -> Any:
+    """A frozen module that holds these weights, all of them and no others.
+
+    It is built on the device "meta", so that no memory is taken twice.
+
+    Args:
+        build: makes the module.
+        state: under the module's own names.
+        source: for messages.
+        dtype: what it runs in.
+
+    Raises:
+        CheckpointError: if weights are missing, left over or of other shapes.
+    """
+    with torch.device("meta"):
+        module = build()
+    own = module.state_dict()
+    check_complete(source, own.keys() - state.keys())
+    if left := sorted(state.keys() - own.keys()):
+        raise CheckpointError(
+            f"{source} holds {some(left)}, for which this model has no place; give the file that "
+            "was published"
+        )
+    wrong = [name for name in own if own[name].shape != tuple(state[name].shape)]
+    if wrong:
+        raise CheckpointError(
+            f"{source} has other shapes of {some(wrong)} than its configuration says; copy the "
+            "whole folder again"
+        )
+    wanted = parse_dtype(dtype)
+    wide = tuple(getattr(module, "_keep_in_fp32_modules", None) or ())
+    filled: dict[str, Tensor] = {}
+    for name in own:
+        keeps = wanted == torch.float16 and any(part in wide for part in name.split("."))
+        filled[name] = state[name].to(torch.float32 if keeps else wanted)
+    module.load_state_dict(filled, assign=True)
+    if hasattr(module, "tie_weights"):
+        module.tie_weights()
+    return module.requires_grad_(False).eval()
 
 
 def check_complete(place: Path, missing: Iterable[str]) -> None:
     """Refuse a part that would run with random weights.
 
     Raises:
-        ValueError: if any weight is missing; names the first.
+        CheckpointError: if any weight is missing; names the first.
     """
     names = sorted(missing)
     if names:
-        raise ValueError(
+        raise CheckpointError(
             f"{place} lacks {len(names)} of the weights, such as {names[0]}; copy the whole "
             "folder again"
         )

@@ -25,7 +25,7 @@ def published(
     Raises:
         CheckpointError: if there is no such network, or one that is not read.
     """
-    state = _network(stored, path, container)
+    state, blocks = _network(stored, path, container)
     inner = {name: weight for name, weight in state.items() if is_update(name)}
     state = {part_of(name)[0]: weight for name, weight in state.items() if name not in inner}
     if "patch_embedding.weight" not in state:
@@ -36,6 +36,7 @@ def published(
             )
         raise not_a_transformer(stored.state, path)
     weights, made = unquantised(stored, state)
+    made |= blocks
     if is_diffusers(weights):
         weights = {to_wan_name(name): weight for name, weight in weights.items()}
         made = {to_wan_name(name): make for name, make in made.items()}
@@ -46,7 +47,9 @@ def published(
     return weights, made, read_updates(within, weights, 1.0, alpha) if inner else {}
 
 
-def _network(stored: Stored, path: str | Path, container: str | None) -> State:
+def _network(
+    stored: Stored, path: str | Path, container: str | None
+) -> tuple[State, dict[str, Make]]:
     """One network's tensors under bare names, where a file's names may have several."""
     names = networks(stored.state)
     wanted = CONTAINERS if container is None or stored.chosen else (container,)
@@ -64,7 +67,8 @@ def _network(stored: Stored, path: str | Path, container: str | None) -> State:
         raise CheckpointError(
             f"{path} holds some weights twice, under different prefixes; save one of each"
         )
-    return {bare: stored.state[name] for name, bare in kept.items()}
+    state = {bare: stored.state[name] for name, bare in kept.items()}
+    return state, {bare: stored.made[name] for name, bare in kept.items() if name in stored.made}
 
 
 def one_network(path: str | Path, container: str) -> CheckpointError:

@@ -13,7 +13,7 @@ from cf.models.stored import CheckpointError
 from cf.models.update_scale import adapter_config
 from cf.models.updates import Lora, LoraFile, lora_files
 
-_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
+_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".gguf")
 _AT_ONCE = 2**24
 
 

@@ -1,7 +1,7 @@
 """What is read of a file of weights: tensors by name, and what the file says beside them."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +25,14 @@ class Stored:
         said: a header's metadata, or the plain values beside the tensors of a pickle.
         file: where they are from; of shards, their index.
         chosen: whether the container that was asked for is taken out already.
+        made: how tensors become float32 that stand in `state` by their shape alone, on "meta".
     """
 
     state: State
     said: dict[str, Any]
     file: Path
     chosen: bool = False
+    made: Mapping[str, Callable[[Tensor], Tensor]] = field(default_factory=dict)
 
 
 def some(names: Sequence[str]) -> str:

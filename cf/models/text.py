@@ -16,7 +16,17 @@ from cf.metrics.extractors.files import read_state
 from cf.metrics.extractors.hugging_face import filled, transformers
 from cf.metrics.extractors.lookup import find
 from cf.metrics.extractors.names import depth
-from cf.models.pretrained import check_complete, find_part, first_there, parse_dtype
+from cf.models.pretrained import (
+    TEXT,
+    fill,
+    find_files,
+    find_part,
+    first_there,
+    parse_dtype,
+    read_part,
+)
+from cf.models.text_names import text_config, to_transformers_text, with_tied
+from cf.models.weight_files import read_json
 
 States = Float[Tensor, "b s d"]
 MARKS = ("text_encoder/config.json", "models_t5*.pth")
@@ -128,39 +138,50 @@ class UMT5(FrozenEncoder):
 
     @classmethod
     def from_folder(
-        cls, folder: str | Sequence[str], text_len: int = 512, dtype: str = "bfloat16"
+        cls,
+        folder: str | Sequence[str],
+        text_len: int = 512,
+        dtype: str = "bfloat16",
+        tokenizer: str | None = None,
     ) -> Self:
-        """Load `text_encoder` and `tokenizer` of a published Wan model in diffusers layout.
+        """Load encoder and tokenizer of a published Wan model, in either of its layouts.
 
         Args:
-            folder: the model's folder, or one that holds both parts' files; of several, the first
-                that is there.
+            folder: the model's folder, one that holds both parts' files, or the encoder's file
+                (models_t5_umt5-xxl-enc-bf16.pth); of several, the first that is there.
             text_len: see the class.
             dtype: float32, bfloat16 or float16; what the encoder runs in.
+            tokenizer: its folder; None: `tokenizer` or `google/umt5-xxl` of the model's folder.
 
         Raises:
-            FileNotFoundError: if there is no such folder.
+            FileNotFoundError: if one of the two is not there.
             ImportError: if the extra `wan` is not installed.
             ValueError: if weights are missing there.
         """
         folder = first_there(folder, MARKS)
-        place, torch_dtype = find_part(folder, "text_encoder"), parse_dtype(dtype)
-        words = find_part(folder, "tokenizer", "tokenizer*.json")
+        place = find_part(folder, TEXT)
+        parse_dtype(dtype)
+        words = find_files(
+            tokenizer or folder,
+            ("tokenizer", "google/umt5-xxl"),
+            ("tokenizer*.json", "spiece.model"),
+            "tokenizer",
+        )
         try:
-            from transformers import AutoTokenizer, UMT5EncoderModel
+            from transformers import AutoTokenizer, UMT5Config, UMT5EncoderModel
         except ImportError as error:
             raise ImportError(
                 "umT5 needs transformers: install this package with its extra 'wan'"
             ) from error
         model: Any = UMT5EncoderModel
-        encoder, found = model.from_pretrained(
-            str(place), dtype=torch_dtype, local_files_only=True, output_loading_info=True
-        )
-        check_complete(place, found["missing_keys"])
-        tokenizer = AutoTokenizer.from_pretrained(
+        state = with_tied({to_transformers_text(n): x for n, x in read_part(place).items()})
+        said = read_json(place / "config.json") if place.is_dir() else None
+        config: Any = UMT5Config(**(said or text_config(state, place)))
+        encoder = fill(lambda: model(config), state, place, dtype)
+        reader = AutoTokenizer.from_pretrained(
             str(words), local_files_only=True, trust_remote_code=False
         )
-        return cls(tokenizer, encoder, text_len)
+        return cls(reader, encoder, text_len)
 
     def prepared(self, prompt: str) -> str:
         """See `clean`."""

@@ -1,6 +1,6 @@
 """Wan's causal video VAE (https://arxiv.org/abs/2503.20314) as a codec, streamed frame by frame."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import torch
@@ -8,7 +8,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from cf.models.codec import Codec, DecoderStream, EncoderStream, Pixels
-from cf.models.pretrained import check_complete, find_part, first_there, parse_dtype
+from cf.models.pretrained import VAE, fill, find_part, first_there, parse_dtype, read_part
+from cf.models.vae_names import is_original_vae, to_diffusers_vae, vae_config
+from cf.models.weight_files import read_json
 from cf.types import Latents
 
 ChannelsFirst = Float[Tensor, "b c t h w"]
@@ -39,18 +41,20 @@ class WanVAE(Codec):
 
     @classmethod
     def from_folder(cls, folder: str | Sequence[str], dtype: str = "float32") -> Self:
-        """Load the folder `vae` of a published Wan model in diffusers layout.
+        """Load the VAE of a published Wan model, in diffusers' layout or in the authors' own.
 
         Args:
-            folder: the model's folder, or that of its VAE; of several, the first that is there.
+            folder: the model's folder, that of its VAE, or the VAE's file (Wan2.1_VAE.pth);
+                of several, the first that is there.
             dtype: float32, bfloat16 or float16; what the network runs in.
 
         Raises:
-            FileNotFoundError: if there is no such folder.
+            FileNotFoundError: if there is none.
             ImportError: if the extra `wan` is not installed.
-            ValueError: if weights are missing there.
+            ValueError: if weights are missing there, or it is another VAE.
         """
-        place, torch_dtype = find_part(first_there(folder, MARKS), "vae"), parse_dtype(dtype)
+        place = find_part(first_there(folder, MARKS), VAE)
+        parse_dtype(dtype)
         try:
             from diffusers import AutoencoderKLWan
         except ImportError as error:
@@ -58,11 +62,15 @@ class WanVAE(Codec):
                 "the Wan VAE needs diffusers: install this package with its extra 'wan'"
             ) from error
         model: Any = AutoencoderKLWan
-        vae, found = model.from_pretrained(
-            str(place), torch_dtype=torch_dtype, local_files_only=True, output_loading_info=True
-        )
-        check_complete(place, found["missing_keys"])
-        return cls(vae)
+        state: Mapping[str, Tensor] = read_part(place)
+        if is_original_vae(state):
+            config = vae_config(state, place)
+            names = to_diffusers_vae(state)
+            state = {names[name]: weight for name, weight in state.items()}
+        else:
+            beside = place if place.is_dir() else place.parent
+            config = read_json(beside / "config.json") or {}
+        return cls(fill(lambda: model.from_config(config), state, place, dtype))
 
     def train(self, mode: bool = True) -> Self:
         """Stay in evaluation mode, whatever the module around it does."""

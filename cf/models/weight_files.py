@@ -9,6 +9,7 @@ from safetensors import SafetensorError, safe_open
 
 from cf.files.text import json_of
 from cf.models.file_formats import foreign_format
+from cf.models.gguf_file import is_gguf, read_gguf
 from cf.models.pickles import read_pickle
 from cf.models.stored import CheckpointError as CheckpointError
 from cf.models.stored import State as State
@@ -40,7 +41,7 @@ def one_file(path: Path) -> Path:
         raise CheckpointError(f"{path} does not exist; give a file of weights, or its folder")
     if path.is_file():
         return path
-    for patterns in (("*.safetensors",), _PICKLES):
+    for patterns in (("*.safetensors",), _PICKLES, ("*.gguf",)):
         files = sorted(file for pattern in patterns for file in path.glob(pattern))
         chosen = _default(files)
         if len(chosen) == 1:
@@ -133,6 +134,8 @@ def read_json(file: Path) -> Any:
 
 
 def _read_file(file: Path, container: str | None, default: Sequence[str]) -> Stored:
+    if is_gguf(file):
+        return read_gguf(file)
     if not is_safetensors(file):
         refuse_foreign(file)
         return read_pickle(file, container, default)
