@@ -278,11 +278,11 @@ def test_folders_of_other_layouts_are_named(tmp_path: Path, state: State) -> Non
     assert f"format_utils dcp_to_torch '{tmp_path / 'dcp'}' model.pt" in str(caught.value)
     format_utils.dcp_to_torch_save(tmp_path / "dcp", tmp_path / "again.pt")
     assert same(load_weights(tmp_path / "again.pt"), state)
-    (tmp_path / "gguf").mkdir()
-    (tmp_path / "gguf" / "config.json").write_text("{}")
-    (tmp_path / "gguf" / "wan-q4.gguf").write_bytes(BINARIES["gguf"])
-    with pytest.raises(CheckpointError, match=r"none \(wan-q4.gguf is GGUF, .*; give the model"):
-        load_weights(tmp_path / "gguf")
+    (tmp_path / "onnx").mkdir()
+    (tmp_path / "onnx" / "config.json").write_text("{}")
+    (tmp_path / "onnx" / "wan.onnx").write_bytes(BINARIES["onnx"])
+    with pytest.raises(CheckpointError, match=r"none \(wan.onnx is ONNX, .*; give the model"):
+        load_weights(tmp_path / "onnx")
     for part in ("transformer", "transformer_2"):
         (tmp_path / "a14b" / part).mkdir(parents=True)
         save_file(to_diffusers(state), tmp_path / "a14b" / part / "model.safetensors")
@@ -307,7 +307,6 @@ TEXTS = {
     "empty": b"",
 }
 BINARIES = {
-    "gguf": b"GGUF\x03\x00\x00\x00" + bytes(64),
     "onnx": b"\x08\x08\x12\x07pytorch\x1a\x052.3.0:\x80" + bytes(64),
     "engine": b"ftrt" + bytes(64),
     "hdf": b"\x89HDF\r\n\x1a\n" + bytes(64),
@@ -321,7 +320,6 @@ SAID = {
     "error": "is JSON in place of the weights: .*Repository not found.*; download it again",
     "text": "is text in place of the weights: 'Invalid credentials",
     "empty": r"is empty \(0 bytes\)",
-    "gguf": "is GGUF, .*; give the model's .safetensors or .pt file",
     "onnx": "is ONNX",
     "engine": "is a TensorRT engine",
     "hdf": "is HDF5",

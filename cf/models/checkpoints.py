@@ -44,11 +44,25 @@ def save_export(
         module_state: a module's state dict, no two entries of which share memory.
         config: what rebuilds the module; anything that JSON can hold.
     """
-    metadata = {_CONFIG_KEY: json.dumps(dict(config)), "format": "pt"}
+    metadata = export_metadata(config)
     state = {name: weight.detach().cpu().contiguous() for name, weight in module_state.items()}
     with replacing(path) as temporary:
         save_file(state, temporary, metadata)
         order_metadata(temporary)
+
+
+def export_metadata(config: Mapping[str, Any]) -> dict[str, str]:
+    """What the header of an export says."""
+    return {_CONFIG_KEY: json.dumps(dict(config)), "format": "pt"}
+
+
+def exported_config(said: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration that a header carries; empty if there is none."""
+    try:
+        config = json.loads(said.get(_CONFIG_KEY) or "{}")
+    except (ValueError, RecursionError, TypeError):  # of numbers too long, brackets too deep
+        return {}
+    return config if isinstance(config, dict) else {}
 
 
 def read_export(path: str | Path) -> tuple[dict[str, Any], State]:

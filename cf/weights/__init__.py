@@ -24,6 +24,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with exit_on_user_error("cf.weights"):
             verify(given.name, given.report, given.given)
         return
+    if given.command == "convert":
+        from cf.weights.convert import converted
+
+        with exit_on_user_error("cf.weights"):
+            for path in converted(given.source, given.settings):
+                sys.stdout.write(f"{path}: {path.stat().st_size / 2**20:.1f} MiB\n")
+        return
     from cf.weights.fetch import fetch
 
     for name in given.names:
@@ -52,4 +59,13 @@ def _parser() -> argparse.ArgumentParser:
     prover.add_argument("name", help="of a preset")
     prover.add_argument("given", nargs="*", metavar="setting", help="as cf.generate takes them")
     prover.add_argument("--report", default="verify.json", help="where the findings are written")
+    converter = commands.add_parser("convert", help="write weights under other names")
+    converter.add_argument("source", help="a file or folder: transformer, codec or text encoder")
+    converter.add_argument(
+        "settings",
+        nargs="*",
+        metavar="setting",
+        help="to=original, diffusers or cf; out=folder or file; lora=file (several times for "
+        "several), lora_alpha, container, dtype, num_heads",
+    )
     return parser

@@ -1,0 +1,230 @@
+"""Published weights under other names: the authors', diffusers' or this project's, bit for bit."""
+
+import json
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from cf.files.atomic import replacing, write_text
+from cf.models.checkpoints import export_metadata, exported_config, load_weights
+from cf.models.headers import order_metadata
+from cf.models.layouts import cf_model, diffusers_model, original_model, sizes_of
+from cf.models.names import networks, to_diffusers_name
+from cf.models.pickles import CONTAINERS
+from cf.models.pretrained import parse_dtype, read_part
+from cf.models.stored import CheckpointError, some
+from cf.models.text_names import is_text, text_config, to_original_text, to_transformers_text
+from cf.models.updates import Lora
+from cf.models.vae_names import is_original_vae, to_diffusers_vae, to_original_vae, vae_config
+from cf.models.weight_files import read_json, read_stored
+
+LAYOUTS = ("original", "diffusers", "cf")
+_SHARD = 10**10  # bytes, as diffusers
+_OWN = ("control_embedding.", "compressor.")
+_SAID = ("latents_mean", "latents_std")
+
+
+@dataclass(frozen=True)
+class Files:
+    """What is to be written.
+
+    Attributes:
+        names: of each tensor in the new file, by that in the old one.
+        file: what the file is called in a folder.
+        config: what config.json says; None: none is written.
+        metadata: of the safetensors header.
+    """
+
+    names: Mapping[str, str]
+    file: str
+    config: Mapping[str, Any] | None = None
+    metadata: Mapping[str, str] | None = None
+
+
+def convert(
+    source: str,
+    out: str,
+    to: str,
+    container: str | None = None,
+    lora: Lora = None,
+    lora_alpha: float | None = None,
+    dtype: str | None = None,
+    num_heads: int | None = None,
+) -> list[Path]:
+    """Write a transformer, a codec or a text encoder in another layout.
+
+    The numbers stay, bit for bit, unless LoRAs are merged, they were quantised, or dtype is given.
+
+    Args:
+        source: a file, or a folder with one part, in any layout that is read.
+        out: a folder; or a file (.safetensors, .pth), which then has no config.json beside it.
+        to: original, diffusers or cf.
+        container: which network of the file.
+        lora: updates to merge, as `load_weights` takes them.
+        lora_alpha: theirs, likewise.
+        dtype: float32, bfloat16 or float16; None: as stored, and float32 where it was quantised.
+        num_heads: of a transformer; None: as its config.json says, or heads of 128 channels.
+
+    Raises:
+        ValueError: if the layout is unknown, the target exists, or the source is nothing of this.
+    """
+    if to not in LAYOUTS:
+        raise ValueError(f"to must be one of {', '.join(LAYOUTS)}, got {to!r}")
+    target = Path(out).expanduser()
+    if target.is_file() or (target.is_dir() and any(target.iterdir())):
+        raise ValueError(f"out={out} exists; give another folder or file, or remove it")
+    wanted = None if dtype is None else parse_dtype(dtype)
+    path = Path(source).expanduser()
+    stored = read_stored(path, container, CONTAINERS)
+    place = stored.file if stored.file.is_dir() else stored.file.parent
+    said = read_json(place / "config.json")
+    said = said if isinstance(said, dict) else {}
+    if networks(stored.state):
+        state = load_weights(path, container, lora, lora_alpha)
+        heads = num_heads or _heads(exported_config(stored.said).get("model")) or _heads(said)
+        files = _transformer(state.raw, to, path, heads)
+        return _write(state, files, target, wanted)
+    if lora is not None or to == "cf":
+        raise ValueError(
+            f"{source} is no transformer, so it takes no lora and to=cf; give to=original or "
+            "to=diffusers, in either of which it is read"
+        )
+    parts = read_part(path)
+    files = _part(parts.raw, to, path, said, wanted)
+    return _write(parts, files, target, wanted)
+
+
+def _transformer(state: Mapping[str, Tensor], to: str, path: Path, heads: int | None) -> Files:
+    own = [name for name in state if name.startswith(_OWN)]
+    if own and to != "cf":
+        raise CheckpointError(
+            f"{path} holds {some(own)}, for which the layout {to!r} has no place; give to=cf"
+        )
+    sizes = sizes_of(state, heads, path)
+    names = {name: name for name in state}
+    if to == "cf":
+        metadata = export_metadata({"model": cf_model(sizes)})
+        return Files(names, "network.safetensors", None, metadata)
+    file, metadata = "diffusion_pytorch_model.safetensors", {"format": "pt"}
+    if to == "original":
+        return Files(names, file, original_model(sizes), metadata)
+    theirs = {name: to_diffusers_name(name) for name in state}
+    return Files(theirs, file, diffusers_model(sizes), metadata)
+
+
+def _part(
+    state: Mapping[str, Tensor], to: str, path: Path, said: dict[str, Any], dtype: Any
+) -> Files:
+    original, metadata = to == "original", {"format": "pt"}
+    if is_text(state):
+        names = {name: to_transformers_text(name) for name in state}
+        if not original:
+            named = {names[name]: weight for name, weight in state.items()}
+            kind = {"architectures": ["UMT5EncoderModel"], "model_type": "umt5"}
+            return Files(names, "model.safetensors", kind | text_config(named, path), metadata)
+        back = {name: to_original_text(theirs) for name, theirs in names.items()}
+        kept = {name: ours for name, ours in back.items() if ours is not None}
+        ending = "-bf16" if dtype in (None, torch.bfloat16) else ""
+        return Files(kept, f"models_t5_umt5-xxl-enc{ending}.pth")
+    mine = is_original_vae(state)
+    if not mine and "decoder.conv_in.weight" not in state:
+        raise CheckpointError(
+            f"{path} holds no transformer, codec or text encoder of Wan ({some(list(state))}); "
+            "give one"
+        )
+    ours = {n: n for n in state} if mine else to_original_vae(state)
+    named = {ours[name]: weight for name, weight in state.items()}
+    config = vae_config(named, path)
+    if original:
+        if any(key in said and list(said[key]) != config[key] for key in _SAID):
+            raise CheckpointError(
+                f"{path} is normalised by other numbers than the authors' VAE, whose file cannot "
+                "say them; keep diffusers' layout"
+            )
+        return Files(ours, "Wan2.1_VAE.pth" if config["z_dim"] == 16 else "Wan2.2_VAE.pth")
+    kind = {"_class_name": "AutoencoderKLWan"}
+    names = to_diffusers_vae(state) if mine else {n: n for n in state}
+    return Files(names, "diffusion_pytorch_model.safetensors", kind | config | said, metadata)
+
+
+def _heads(said: Any) -> int | None:
+    if not isinstance(said, dict):
+        return None
+    heads = said.get("num_attention_heads", said.get("num_heads"))
+    return heads if type(heads) is int and heads > 0 else None
+
+
+def _write(
+    state: Mapping[str, Tensor], files: Files, target: Path, dtype: torch.dtype | None
+) -> list[Path]:
+    """The files, or none of them."""
+    alone = target.suffix in (".safetensors", ".pth", ".pt")
+    folder = target.parent if alone else target
+    made = not folder.exists()
+    first = target if alone else folder / files.file
+    shards = [list(files.names)]
+    if files.config is not None and not alone:
+        shards = _shards(state, files, dtype)
+    written: list[Path] = []
+    where: dict[str, str] = {}
+    try:
+        for i, names in enumerate(shards):
+            path = first
+            if len(shards) > 1:
+                path = first.with_stem(f"{first.stem}-{i + 1:05}-of-{len(shards):05}")
+            where |= {files.names[name]: path.name for name in names}
+            part = {files.names[name]: _cast(state[name], dtype) for name in names}
+            _save(part, path, files.metadata)
+            written.append(path)
+        if len(shards) > 1:
+            index = {"metadata": {}, "weight_map": where}
+            written.append(first.with_name(f"{first.name}.index.json"))
+            write_text(written[-1], json.dumps(index, indent=2) + "\n")
+        if files.config is not None and not alone:
+            written.append(folder / "config.json")
+            write_text(written[-1], json.dumps(files.config, indent=2) + "\n")
+    except BaseException:
+        for path in written:
+            path.unlink(missing_ok=True)
+        if made:
+            with suppress(OSError):
+                folder.rmdir()
+        raise
+    return written
+
+
+def _shards(
+    state: Mapping[str, Tensor], files: Files, dtype: torch.dtype | None
+) -> list[list[str]]:
+    raw: Callable[[str], Tensor] = getattr(state, "raw", state).__getitem__
+    shards: list[list[str]] = [[]]
+    held = 0
+    for name in files.names:
+        weight = raw(name)
+        size = weight.numel() * (weight.element_size() if dtype is None else dtype.itemsize)
+        if held + size > _SHARD and shards[-1]:
+            shards.append([])
+            held = 0
+        shards[-1].append(name)
+        held += size
+    return shards
+
+
+def _cast(weight: Tensor, dtype: torch.dtype | None) -> Tensor:
+    weight = weight.detach()
+    return (weight if dtype is None else weight.to(dtype)).contiguous()
+
+
+def _save(state: dict[str, Tensor], path: Path, metadata: Mapping[str, str] | None) -> None:
+    with replacing(path) as temporary:
+        if path.suffix == ".safetensors":
+            save_file({n: x.clone() for n, x in state.items()}, temporary, dict(metadata or {}))
+            order_metadata(temporary)
+        else:
+            torch.save(state, temporary)
