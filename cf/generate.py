@@ -79,6 +79,9 @@ def _make(
     from cf.system.signals import Stop, heard
 
     prefix = prefix_of(settings, generator)
+    with torch.inference_mode():
+        if shown := generator.shown(prefix):
+            generator, prefix = shown, None
     frames = frames_of(settings, "seconds", generator.fps)
     typed = settings["prompts"] == TYPED
     if typed and generator.text.dim is None:

@@ -32,7 +32,7 @@ class Conditioning:
         image: states of an image encoder, of a picture that is attended beside the text; None for
             models that do not.
         reference: channels beside the latents of each frame, by which image-to-video models are
-            shown a picture; None for none.
+            shown a picture; its last frame holds for all later ones. None for none.
     """
 
     text: Float[Tensor, "b s d"] | None = None
@@ -53,11 +53,15 @@ class Conditioning:
                     f"{name} covers {signal.shape[1]} latent frames but frame {stop - 1} is asked "
                     f"for; give a longer {name} or a shorter video"
                 )
-        return replace(self, **{k: x[:, start:stop] for k, x in self.per_frame().items()})
+        cut = {name: signal[:, start:stop] for name, signal in self.per_frame().items()}
+        if self.reference is not None:
+            at = torch.arange(start, stop, device=self.reference.device)
+            cut["reference"] = self.reference[:, at.clamp(max=self.reference.shape[1] - 1)]
+        return replace(self, **cut)
 
     def per_frame(self) -> dict[str, Tensor]:
-        """The signals that there are for each latent frame, by name."""
-        named = {"control": self.control, "origin": self.origin, "reference": self.reference}
+        """The signals that there are for each latent frame, and end somewhere, by name."""
+        named = {"control": self.control, "origin": self.origin}
         return {name: signal for name, signal in named.items() if signal is not None}
 
     def samples(self, index: Sequence[int]) -> "Conditioning":

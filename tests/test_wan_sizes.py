@@ -142,8 +142,9 @@ def test_a_block_sees_its_own_frames_of_the_reference() -> None:
     assert torch.equal(later.samples([1]).reference, cond.reference[1:, 2:])  # type: ignore[arg-type]
     whole, part = network(x_t, t, cond).velocity, network(x_t[:, 2:], t[:, 2:], later).velocity
     assert not torch.allclose(whole[:, 2:], part), "frames see one another"
-    with pytest.raises(ValueError, match=r"reference covers 4 latent frames but frame 4"):
-        cond.frames(2, 5)
+    beyond = cond.frames(3, 6).reference
+    assert beyond is not None
+    assert torch.equal(beyond, cond.reference[:, [3, 3, 3]]), "the last frame holds"
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def first_there(folder: str | Sequence[str], marks: Sequence[str]) -> str:
     """
     if isinstance(folder, str):
         return folder
-    there = [one for one in folder if Path(one).expanduser().is_dir()]
+    there = [one for one in folder if Path(one).expanduser().exists()]
     marked = [one for one in there if any(any(Path(one).expanduser().glob(m)) for m in marks)]
     return [*marked, *there, *folder][0]
 
@@ -183,7 +183,8 @@ def fill(
     filled: dict[str, Tensor] = {}
     for name in own:
         keeps = wanted == torch.float16 and any(part in wide for part in name.split("."))
-        filled[name] = state[name].to(torch.float32 if keeps else wanted)
+        kind = torch.float32 if keeps else wanted
+        filled[name] = state[name].to(kind, copy=True)  # not the file's own pages
     module.load_state_dict(filled, assign=True)
     if hasattr(module, "tie_weights"):
         module.tie_weights()

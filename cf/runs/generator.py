@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cf.data.world.base import Drawn, Film
     from cf.models.base import Backbone
     from cf.models.codec import Codec
+    from cf.models.picture import ImageEncoder
     from cf.models.text import TextEncoder
     from cf.rollout.blockwise import Rollout
     from cf.rollout.influence import Influence
@@ -42,6 +43,8 @@ class Generator:
     Attributes:
         switch: what becomes of the past when the prompt changes.
         fps, size: pixel frames per second, height and width.
+        image_encoder: of models that attend a picture; None for others.
+        seen: what `shown` tells an image-to-video model of its picture; None before that.
     """
 
     network: Backbone
@@ -51,13 +54,40 @@ class Generator:
     switch: Switch
     fps: float
     size: tuple[int, int]
+    image_encoder: ImageEncoder | None = None
+    seen: Conditioning | None = None
 
     def conditioning(self, prompts: list[str]) -> Conditioning:
         """Conditioning of a batch of prompts."""
         from cf.types import Conditioning
 
         states = self.text.encode(prompts)
-        return Conditioning(None if states is None else states.to(self.network.device))
+        text = None if states is None else states.to(self.network.device)
+        seen = Conditioning() if self.seen is None else self.seen.samples([0] * len(prompts))
+        return Conditioning(text, image=seen.image, reference=seen.reference)
+
+    def shown(self, picture: Video | None) -> Generator | None:
+        """An image-to-video model's generator that goes on from a picture; None of other models.
+
+        Raises:
+            ValueError: if there is no picture, more than one, or no encoder for it.
+        """
+        from cf.models.picture import reference_of
+        from cf.types import Conditioning
+
+        channels = int(getattr(self.network, "reference_channels", 0))
+        if not channels:
+            return None
+        if picture is None:
+            raise ValueError("this network is an image-to-video model: give image=...")
+        picture = picture.to(self.network.device)
+        states = None
+        if getattr(self.network, "image_dim", None) is not None:
+            if self.image_encoder is None:
+                raise ValueError("this network attends its picture: give image_encoder=clip")
+            states = self.image_encoder.encode(picture[:, 0])
+        seen = reference_of(self.codec, picture, channels)
+        return replace(self, seen=Conditioning(image=states, reference=seen))
 
     def first_block(self, at: int, given: int = 0) -> int:
         """The block with which a text of new pixel frame `at` begins, after `given` latents."""
@@ -172,8 +202,6 @@ class Generator:
 
     def _told(self, drawn: Drawn | Film) -> Conditioning:
         """What a network is told of drawn videos."""
-        from dataclasses import replace
-
         device = self.network.device
         told = self.text.dim is not None
         cond = self.conditioning([prompt if told else "" for prompt in drawn.prompt])
@@ -204,7 +232,10 @@ def load(settings: Settings) -> Generator:
     network.to(device, getattr(torch, settings["dtype"])).eval().requires_grad_(False)
     codec, text = codec.to(device), build(parts["text"], "text").to(device)
     made = (build(rollout, "rollout"), build(settings["switch"], "switch"))
-    return Generator(network, codec, text, *made, float(parts["fps"]), tuple(parts["size"]))
+    size = (float(parts["fps"]), tuple(parts["size"]))
+    eyes = settings.get("image_encoder")
+    eyes = None if eyes is None else build(eyes, "image_encoder").to(device)
+    return Generator(network, codec, text, *made, *size, eyes)
 
 
 def _pinning(memory: Settings, images: int) -> Settings:

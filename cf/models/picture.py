@@ -1,0 +1,118 @@
+"""What an image-to-video model is told of its picture: states of CLIP, a mask and latents."""
+
+from typing import Any, Self
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from cf.metrics.extractors.hugging_face import filled
+from cf.models.codec import Codec, Pixels
+from cf.models.pretrained import IMAGE, find_files, find_part, parse_dtype, read_part
+from cf.models.weight_files import read_json
+from cf.types import Latents
+
+States = Float[Tensor, "b p e"]
+Pictures = Float[Tensor, "b 3 height width"]
+Reference = Float[Tensor, "b f r h w"]
+_MASK = 4  # channels, one for each pixel frame of a latent
+_MOST_LATENTS = 64  # after which nothing of the picture is left in a codec's cache
+
+
+class ImageEncoder(nn.Module):
+    """Frozen vision tower of CLIP (https://arxiv.org/abs/2103.00020) as Wan2.1-I2V uses it.
+
+    Attributes:
+        processor, encoder: of transformers; `from_folder` loads them.
+        dim: width of the states.
+    """
+
+    def __init__(self, processor: Any, encoder: nn.Module) -> None:
+        super().__init__()
+        self.processor = processor
+        self.encoder: Any = encoder.requires_grad_(False).eval()
+        self.dim = int(self.encoder.config.hidden_size)
+
+    @classmethod
+    def from_folder(cls, folder: str, dtype: str = "float32") -> Self:
+        """Load `image_encoder` and `image_processor` of a published model in diffusers' layout.
+
+        Args:
+            folder: the model's folder, or one that holds both parts' files.
+            dtype: float32, bfloat16 or float16; what the encoder runs in.
+
+        Raises:
+            FileNotFoundError: if one of the two is not there.
+            ImportError: if transformers is not installed.
+            ValueError: if weights are missing there.
+        """
+        place, kind = find_part(folder, IMAGE), parse_dtype(dtype)
+        beside = ("image_processor",), ("preprocessor_config.json",)
+        settings = find_files(folder, *beside, "image processor")
+        try:
+            from transformers import CLIPImageProcessor, CLIPVisionConfig
+        except ImportError as error:
+            raise ImportError(
+                "CLIP needs transformers: install this package with its extra 'wan'"
+            ) from error
+        said: Any = read_json(place / "config.json") or {}
+        config: Any = CLIPVisionConfig(**said.get("vision_config", said))
+        state = {n: x for n, x in read_part(place).items() if not n.endswith("position_ids")}
+        tower = {n: x for n, x in state.items() if n.startswith("vision_model.")} or state
+        encoder = filled("CLIPVisionModel", config, tower, f"CLIP's vision tower ({place})")
+        processor: Any = CLIPImageProcessor.from_pretrained(str(settings), local_files_only=True)
+        return cls(processor, encoder.to(kind))
+
+    def train(self, mode: bool = True) -> Self:
+        """Stay in evaluation mode, whatever the module around it does."""
+        return super().train(False)
+
+    @torch.no_grad()
+    def encode(self, pictures: Pictures) -> States:
+        """States before the tower's last layer, of pictures in [0, 1] as bytes would hold them."""
+        from PIL import Image
+
+        levels = (255 * pictures.clamp(0, 1)).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+        ready = self.processor(images=[Image.fromarray(x) for x in levels], return_tensors="pt")
+        pixels = ready.pixel_values.to(self.encoder.device, self.encoder.dtype)
+        states: States = self.encoder(pixels, output_hidden_states=True).hidden_states[-2]
+        return states
+
+
+@torch.no_grad()
+def reference_of(codec: Codec, picture: Pixels, channels: int) -> Reference:
+    """The channels by which Wan's image-to-video models see a picture, for each latent frame.
+
+    These are a mask, which is 1 where the picture is known, and the latents of a video that is the
+    picture and then grey. Once grey no longer changes the latents, the last frame holds for all
+    that follow, see `Conditioning.frames`.
+
+    Args:
+        codec: of the network's latents.
+        picture: one frame, in [0, 1].
+        channels: that the network takes.
+
+    Raises:
+        ValueError: if it is no single frame, or the network takes other channels.
+    """
+    if picture.shape[1] != 1:
+        raise ValueError(
+            f"this network goes on from one picture, not from {picture.shape[1]} frames; give "
+            "image=..."
+        )
+    if channels != _MASK + codec.channels:
+        raise ValueError(
+            f"this network takes {channels} reference channels, but this codec makes {_MASK} of a "
+            f"mask and {codec.channels} of latents; give the codec that belongs to it"
+        )
+    encode = codec.encoder()
+    latents: list[Latents] = [encode(picture)]
+    grey = torch.full_like(picture, 0.5).expand(-1, codec.time_stride, -1, -1, -1)
+    while len(latents) < _MOST_LATENTS:
+        latents.append(encode(grey))
+        if len(latents) > 3 and all(torch.equal(x, latents[-1]) for x in latents[-3:-1]):
+            break
+    seen = torch.cat(latents, 1)
+    mask = seen.new_zeros(*seen.shape[:2], _MASK, *seen.shape[3:])
+    mask[:, 0] = 1
+    return torch.cat((mask, seen), 2)
