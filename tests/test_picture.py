@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from commands import give
+from commands import ROOMS, give
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from test_wan_layouts import vae
@@ -138,3 +138,21 @@ def test_a_video_goes_on_from_a_picture_in_published_layouts(
     assert "give image=" in refused("cf.generate", *given, *eyes)
     told = refused("cf.generate", *given, f"image={tmp_path / 'a'}.png")
     assert "give image_encoder=clip" in told
+
+
+def test_an_image_to_video_network_is_trained_on_clips_and_their_beginnings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Tensor] = []
+
+    def spied(codec: Any, picture: Tensor, *rest: Any) -> Tensor:
+        seen.append(picture)
+        return reference_of(codec, picture, *rest)
+
+    monkeypatch.setattr("cf.modules.base.reference_of", spied)
+    given = [*ROOMS, "+model.reference_channels=7", "trainer.max_steps=2"]
+    give("cf.fit", *given, f"hydra.run.dir={tmp_path / 'run'}")
+    assert seen[0].shape == (4, 1, 3, 16, 16)
+    weights = load_file(tmp_path / "run" / "network.safetensors")
+    assert weights["patch_embedding.weight"].shape[1] == 10
+    assert weights["patch_embedding.weight"][:, 3:].abs().min() > 0

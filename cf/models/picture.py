@@ -80,7 +80,9 @@ class ImageEncoder(nn.Module):
 
 
 @torch.no_grad()
-def reference_of(codec: Codec, picture: Pixels, channels: int) -> Reference:
+def reference_of(
+    codec: Codec, picture: Pixels, channels: int, frames: int = _MOST_LATENTS
+) -> Reference:
     """The channels by which Wan's image-to-video models see a picture, for each latent frame.
 
     These are a mask, which is 1 where the picture is known, and the latents of a video that is the
@@ -91,6 +93,7 @@ def reference_of(codec: Codec, picture: Pixels, channels: int) -> Reference:
         codec: of the network's latents.
         picture: one frame, in [0, 1].
         channels: that the network takes.
+        frames: latent frames after which none are asked for.
 
     Raises:
         ValueError: if it is no single frame, or the network takes other channels.
@@ -108,7 +111,7 @@ def reference_of(codec: Codec, picture: Pixels, channels: int) -> Reference:
     encode = codec.encoder()
     latents: list[Latents] = [encode(picture)]
     grey = torch.full_like(picture, 0.5).expand(-1, codec.time_stride, -1, -1, -1)
-    while len(latents) < _MOST_LATENTS:
+    while len(latents) < min(frames, _MOST_LATENTS):
         latents.append(encode(grey))
         if len(latents) > 3 and all(torch.equal(x, latents[-1]) for x in latents[-3:-1]):
             break

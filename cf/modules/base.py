@@ -1,6 +1,7 @@
 """What every training module has: a network, its average, and the frozen parts around it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import lightning as L  # noqa: N812  (its usual name)
@@ -10,6 +11,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from cf.models.base import Backbone
 from cf.models.codec import Codec
+from cf.models.picture import ImageEncoder, reference_of
 from cf.models.text import TextEncoder
 from cf.modules.divergence_guard import Guard
 from cf.modules.ema import WeightAverage
@@ -130,9 +132,18 @@ class VideoModule(L.LightningModule):
 
     @torch.no_grad()
     def conditioning(self, batch: dict[str, Any], prompts: list[str]) -> Conditioning:
-        """What a batch should show, under these prompts."""
+        """What a batch should show, under these prompts; image-to-video models see its beginning."""
         states = None if self.text.dim is None else self.text.encode(prompts)
-        return Conditioning(states, batch.get("control"), batch.get("origin"))
+        told = Conditioning(states, batch.get("control"), batch.get("origin"))
+        channels = int(getattr(self.trained, "reference_channels", 0))
+        if not channels or "video" not in batch:
+            return told
+        first, frames = batch["video"][:, :1], self.codec.covering(batch["video"].shape[1])
+        eyes = next((x for x in self._parts_outside if isinstance(x, ImageEncoder)), None)
+        image = None if eyes is None else eyes.encode(first[:, 0])
+        return replace(
+            told, image=image, reference=reference_of(self.codec, first, channels, frames)
+        )
 
     def average_weights(self) -> None:
         """Move the average, once a step has been taken."""

@@ -9,6 +9,7 @@ from torch.optim import Optimizer
 
 from cf.models.base import Backbone
 from cf.models.codec import Codec
+from cf.models.picture import ImageEncoder
 from cf.models.text import TextEncoder
 from cf.modules.base import VideoModule
 from cf.modules.divergence_guard import Guard
@@ -41,6 +42,7 @@ class PretrainModule(VideoModule):
         warmup_steps: int = 40,
         cooldown: float = 0.3,
         seed: int = 0,
+        image_encoder: ImageEncoder | None = None,
     ) -> None:
         if not isinstance(objective, ForcingLoss):
             raise ValueError(
@@ -48,7 +50,8 @@ class PretrainModule(VideoModule):
                 f"objective=teacher_forcing or diffusion_forcing, or module=distill"
             )
         outside = (codec, text, rollout, guard)
-        super().__init__(network, *outside, ema_decay, warmup_steps, cooldown, seed)
+        eyes = () if image_encoder is None else (image_encoder,)
+        super().__init__(network, *outside, ema_decay, warmup_steps, cooldown, seed, eyes)
         self.objective = objective
         self._make_optimizer = optimizer
 
