@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import random
 import tarfile
 import zipfile
@@ -268,16 +269,41 @@ def test_the_default_variant_of_a_folder_is_taken(tmp_path: Path, state: State, 
     assert load_weights(place)[Q + ".bias"].dtype == torch.float16
 
 
-def test_folders_of_other_layouts_are_named(tmp_path: Path, state: State) -> None:
+class Trap:
+    """Would leave a trace if it were unpickled."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return os.mkdir, (str(self.trace),)
+
+
+def test_folders_of_other_layouts_are_read_or_named(tmp_path: Path, state: State) -> None:
     from torch.distributed.checkpoint import format_utils
 
     torch.save({"model": state}, tmp_path / "x.pt")
     format_utils.torch_save_to_dcp(tmp_path / "x.pt", tmp_path / "dcp")
-    with pytest.raises(CheckpointError, match=r"distributed checkpoint.*dcp_to_torch") as caught:
+    assert same(load_weights(tmp_path / "dcp"), state)
+    own = network(seed=3)
+    load_into(own, load_weights(tmp_path / "dcp"), "dcp")
+    assert same(own.state_dict(), state)
+    index = tmp_path / "dcp" / ".metadata"
+    whole = index.read_bytes()
+    trace = tmp_path / "trace"
+    for bad in (pickle.dumps(Trap(trace)), whole[: len(whole) // 2], b""):
+        index.write_bytes(bad)
+        with pytest.raises(CheckpointError, match=r"nothing in it was run .*dcp_to_torch"):
+            load_weights(tmp_path / "dcp")
+    assert not trace.exists()
+    index.write_bytes(whole)
+    data = next((tmp_path / "dcp").glob("*.distcp"))
+    data.write_bytes(data.read_bytes()[:-99])
+    with pytest.raises(CheckpointError, match=r"no such file beside the index"):
         load_weights(tmp_path / "dcp")
-    assert f"format_utils dcp_to_torch '{tmp_path / 'dcp'}' model.pt" in str(caught.value)
-    format_utils.dcp_to_torch_save(tmp_path / "dcp", tmp_path / "again.pt")
-    assert same(load_weights(tmp_path / "again.pt"), state)
+    index.unlink()
+    with pytest.raises(CheckpointError, match=r"without its index .metadata"):
+        load_weights(tmp_path / "dcp")
     (tmp_path / "onnx").mkdir()
     (tmp_path / "onnx" / "config.json").write_text("{}")
     (tmp_path / "onnx" / "wan.onnx").write_bytes(BINARIES["onnx"])

@@ -35,8 +35,14 @@ def published(
                 "weights.lora, beside the weights that it updates"
             )
         raise not_a_transformer(stored.state, path)
+    inner = {name: blocks[name](x) if name in blocks else x for name, x in inner.items()}
     weights, made = unquantised(stored, state)
-    made |= blocks
+    if made.keys() & blocks.keys():
+        raise CheckpointError(
+            f"{path} holds 8-bit weights in a distributed checkpoint; make one file of it: python "
+            f"-m torch.distributed.checkpoint.format_utils dcp_to_torch '{path}' model.pt"
+        )
+    made |= {part_of(name)[0]: make for name, make in blocks.items() if name not in inner}
     if is_diffusers(weights):
         weights = {to_wan_name(name): weight for name, weight in weights.items()}
         made = {to_wan_name(name): make for name, make in made.items()}

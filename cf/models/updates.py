@@ -160,6 +160,11 @@ def read_updates(
     """
     if not stored.state:
         raise CheckpointError(f"{stored.file} holds no tensors; give a LoRA")
+    if stored.made:
+        raise CheckpointError(
+            f"{stored.file} is no file of updates (GGUF, or a distributed checkpoint); give the "
+            "LoRA as safetensors or .pt"
+        )
     parts = {name: part_of(name) for name in stored.state}
     if not any(part for _, part, _ in parts.values()) and not any(map(is_update, parts)):
         raise CheckpointError(

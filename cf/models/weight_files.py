@@ -8,6 +8,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from cf.files.text import json_of
+from cf.models.distributed import is_distributed, read_distributed
 from cf.models.file_formats import foreign_format
 from cf.models.gguf_file import is_gguf, read_gguf
 from cf.models.pickles import read_pickle
@@ -110,6 +111,8 @@ def read_stored(path: Path, container: str | None, default: Sequence[str]) -> St
                 f"{path / 'transformer'} or {path / 'transformer_2'}"
             )
         path = path / "transformer"
+    if path.is_dir() and is_distributed(path):
+        return read_distributed(path)
     if path.is_file() and path.name.endswith(".json") and (shards := _shards_of(path)):
         return _read_shards(path, shards, container, default)
     if path.is_dir():
@@ -160,12 +163,8 @@ def _default(files: list[Path]) -> list[Path]:
 
 def _of_another_layout(folder: Path) -> str:
     """What a folder without files of weights holds instead, and what to do about it."""
-    if (folder / ".metadata").is_file() or any(folder.glob("*.distcp")):
-        return (
-            " (it is a distributed checkpoint, whose index is a pickle that may run code; if you "
-            "trust it, make one file of it: python -m torch.distributed.checkpoint.format_utils "
-            f"dcp_to_torch '{folder}' model.pt)"
-        )
+    if any(folder.glob("*.distcp")):
+        return " (it is a distributed checkpoint without its index .metadata; copy it again)"
     if any(folder.rglob("*zero_pp_rank*")) or any(folder.glob("mp_rank_*")):
         return " (it is a checkpoint of DeepSpeed ZeRO; make one file of it by its zero_to_fp32.py)"
     inner = [one.name for one in sorted(folder.iterdir()) if one.is_dir() and _holds_weights(one)]

@@ -132,7 +132,7 @@ class VideoModule(L.LightningModule):
 
     @torch.no_grad()
     def conditioning(self, batch: dict[str, Any], prompts: list[str]) -> Conditioning:
-        """What a batch should show, under these prompts; image-to-video models see its beginning."""
+        """What a batch should show; image-to-video models see how it begins."""
         states = None if self.text.dim is None else self.text.encode(prompts)
         told = Conditioning(states, batch.get("control"), batch.get("origin"))
         channels = int(getattr(self.trained, "reference_channels", 0))
