@@ -105,7 +105,7 @@ def settings(folder: Path, out: Path) -> list[str]:
         f"codec.folder={folder}",
         "text=umt5",
         f"text.folder={folder}",
-        "text.text_len=8",
+        "+text.text_len=8",
         "rollout=blockwise",
         "memory=sliding",
         "size=[32,32]",
