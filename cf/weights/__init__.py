@@ -1,4 +1,4 @@
-"""`python -m cf.weights status|fetch|verify`: which published weights are on this machine."""
+"""`python -m cf.weights status|fetch|verify|convert`: published weights on this machine."""
 
 import argparse
 import sys
