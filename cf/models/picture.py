@@ -31,7 +31,8 @@ class ImageEncoder(nn.Module):
         super().__init__()
         self.processor = processor
         self.encoder: Any = encoder.requires_grad_(False).eval()
-        self.dim = int(self.encoder.config.hidden_size)
+        config: Any = encoder.config
+        self.dim = int(config.hidden_size)
 
     @classmethod
     def from_folder(cls, folder: str, dtype: str = "float32") -> Self:

@@ -186,8 +186,9 @@ def fill(
         kind = torch.float32 if keeps else wanted
         filled[name] = state[name].to(kind, copy=True)  # not the file's own pages
     module.load_state_dict(filled, assign=True)
-    if hasattr(module, "tie_weights"):
-        module.tie_weights()
+    tie: Any = getattr(module, "tie_weights", None)
+    if tie is not None:
+        tie()
     return module.requires_grad_(False).eval()
 
 
