@@ -221,7 +221,7 @@ def arrivals(context: Context, block: Block) -> Iterator[tuple[LayerKV, LayerKV]
     placed = {key: later(ids, context.start) for key, ids in there.items()}
     for i, new in enumerate(block.layers):
         past = context.layers[i] if context.layers else pick(new, slice(0))
-        if isinstance(context.layers, list):
+        if context.layers and isinstance(context.layers, list):
             context.layers[i] = None
         yield past, new._replace(ids=placed[id(new.ids)])
         del past
