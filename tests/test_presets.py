@@ -37,7 +37,7 @@ def test_a_preset_and_the_contestant_of_its_name_are_one() -> None:
     assert set(NAMES) >= ASKED
     for name in NAMES:
         said = yaml_of(Path(CONFIG_DIR, "contestant", f"{name}.yaml"))
-        assert said == {"defaults": ["base/network@_here_", {"/preset@_here_": name}, "_self_"]}
+        assert said == {"defaults": ["base/network@_here_", f"/preset/{name}@_here_", "_self_"]}
     entered = settings("benchmark", "contestants=none", "+contestant@contestants.it=sgf_plus")
     theirs = {k: v for k, v in entered["contestants"]["it"].items() if not k.startswith("_")}
     given = settings("generate", "preset=sgf_plus")
