@@ -74,7 +74,14 @@ def cases(work: Path) -> dict[str, Case]:
             "+metrics.a._target_=cf.metrics.TemporalFlickeringVBench",
         ),
         "recall": same("cf.recall", *QUICK, f"students={{one:'{rooms}'}}"),
-        "generate": same("cf.generate", f"checkpoint={work}/net", "seconds=3", "samples=2"),
+        "generate": same(
+            "cf.generate",
+            f"checkpoint={work}/net",
+            "seconds=3",
+            "samples=3",
+            "batch=2",
+            "save_every=0.1",
+        ),
     }
 
 

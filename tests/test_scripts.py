@@ -79,3 +79,21 @@ def test_benchmark(times: list[float], told: str, tmp_path: Path, refused: Comma
     asked = (*ENTRY, f"asked.file='{listed}'", "durations=[1,2]", f"hydra.run.dir='{out}'")
     assert re.search(f"late, made by drawn: {told}", refused("cf.benchmark", *asked))
     assert not (out / "videos").exists()
+
+
+@pytest.mark.parametrize(
+    ("times", "told"),
+    [([0, 1, 1.01], "texts of 1 s and 1.01 s begin in one block"), ([0, 2], "text of 2 s would")],
+)
+def test_generate_from_a_file(
+    times: list[float], told: str, export: Path, tmp_path: Path, refused: Command
+) -> None:
+    listed, out = tmp_path / "texts.jsonl", tmp_path / "out"
+    script = {"prompt_id": "late", "segments": [[at, f"text {at}"] for at in times]}
+    listed.write_text(json.dumps({"prompt_id": "whole", "text": "a fox"}) + "\n")
+    listed.write_text(listed.read_text() + json.dumps(script) + "\n")
+    of = (f"checkpoint='{export}'", "seconds=2", f"hydra.run.dir='{out}'")
+    message = refused("cf.generate", *of, f"prompts_file='{listed}'")
+    assert told in message
+    assert "late" in message
+    assert not out.exists()
