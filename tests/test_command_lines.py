@@ -43,6 +43,8 @@ FOLDERS = (
 FILES = (
     "cat.mp4",
     "cat.jpg",
+    "a.png",
+    "b.png",
     "wan.pt",
     "...",
     "MovieGenVideoBench.txt",
