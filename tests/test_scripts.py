@@ -95,5 +95,5 @@ def test_generate_from_a_file(
     of = (f"checkpoint='{export}'", "seconds=2", f"hydra.run.dir='{out}'")
     message = refused("cf.generate", *of, f"prompts_file='{listed}'")
     assert told in message
-    assert "late" in message
+    assert f"{listed}, line 2: " in message
     assert not out.exists()
