@@ -1,15 +1,6 @@
-"""Rooms of a game engine: the world's contract, exact pictures, and an engine that may die."""
+"""Rooms of a game engine: the world's contract, exact pictures, cameras on their paths."""
 
-import errno
-import hashlib
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections import Counter
-from collections.abc import Callable
-from functools import partial
 from itertools import groupby, pairwise
 from pathlib import Path
 
@@ -19,11 +10,12 @@ import torch
 
 vizdoom = pytest.importorskip("vizdoom")
 
+from cf.bench.tasks.worlds import Worlds  # noqa: E402
+from cf.data.world.again import away  # noqa: E402
 from cf.data.world.base import Drawn  # noqa: E402
 from cf.data.world.camera_control import Action, PoseFeatures  # noqa: E402
-from cf.data.world.doom import engine, game  # noqa: E402
 from cf.data.world.doom.catalogue import CEILINGS, FLOORS, THINGS, WALLS  # noqa: E402
-from cf.data.world.doom.engine import EngineError, views  # noqa: E402
+from cf.data.world.doom.engine import views  # noqa: E402
 from cf.data.world.doom.path import (  # noqa: E402
     CameraPath,
     Return,
@@ -63,31 +55,6 @@ def test_a_short_video_is_the_beginning_and_a_part_is_a_part_of_a_long_one(path:
     assert torch.equal(film.part(40, 47).video, whole.video[:, 40:47])
     assert torch.equal(world.draw(3, [2], 60).video, whole.video[1:])
     assert not torch.equal(world.draw(4, [2], 60).video, whole.video[1:])
-
-
-def test_processes_side_by_side_paint_the_same_pixels() -> None:
-    script = (
-        "import hashlib; from cf.data.world.doom.world import Doom;"
-        "print(hashlib.sha256(Doom().draw(0, [9, 1], 8).video.numpy().tobytes()).hexdigest())"
-    )
-    begin = partial(subprocess.Popen, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    others = [begin([sys.executable, "-c", script]) for _ in range(2)]
-    mine = Doom().draw(0, [9, 1], 8).video.numpy().tobytes()
-    for other in others:
-        told, failed = other.communicate()
-        assert told.strip() == hashlib.sha256(mine).hexdigest(), failed
-
-
-def test_a_full_disk_is_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> int:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    engine._end()
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(EngineError, match=f"no space is left in {tmp_path}, where the engine"):
-        Doom().draw(0, [1], 2)
-    assert not list(tmp_path.iterdir())
 
 
 def test_a_pose_that_comes_again_has_the_same_pixels_whatever_came_between() -> None:
@@ -232,110 +199,6 @@ def test_it_is_training_data_in_workers_too() -> None:
         assert one["control"].shape == (2, 6, Doom().control_width)
 
 
-def orphans() -> set[str]:
-    """Shared memory of engines that no process holds."""
-    return {path.name for path in game.unheld()}
-
-
-def in_time(holds: Callable[[], bool]) -> bool:
-    """Whether something comes about within twenty seconds."""
-    end = time.monotonic() + 20
-    while not (found := holds()) and time.monotonic() < end:
-        time.sleep(0.1)
-    return found
-
-
-@pytest.mark.parametrize("which", ["engine", "process"])
-def test_what_is_killed_is_started_again(which: str) -> None:
-    world = Doom(size=(60, 80))
-    whole = world.draw(0, [1], 6).video
-    mine = next(iter(engine._engines.values()))
-    found = game.engine(mine.folder)
-    assert found is not None
-    before = orphans()
-    os.kill(found if which == "engine" else mine.process.pid, signal.SIGKILL)
-    assert torch.equal(world.draw(0, [1, 2], 6).video[:1], whole)
-    assert game.engine(mine.folder) is None
-    assert not mine.folder.exists()
-    assert in_time(lambda: orphans() <= before)
-
-
-def test_an_engine_that_cannot_start_is_one_message(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    engine._end()
-    before, text = orphans(), Path(game.__file__).read_text()
-    broken = text.replace("game.init()", "game.set_vizdoom_path('/bin/false'); game.init()")
-    assert broken != text
-    (tmp_path / "broken.py").write_text(broken)
-    monkeypatch.setattr(game, "__file__", str(tmp_path / "broken.py"))
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    with pytest.raises(EngineError, match=r"ended twice while it painted \(status -11"):
-        Doom().draw(0, [1], 2)  # ViZDoom's library ends the process with it
-    assert [path.name for path in tmp_path.iterdir()] == ["broken.py"]
-    assert in_time(lambda: orphans() <= before)
-
-
-def test_an_engine_that_is_not_installed_is_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
-    engine._end()
-    monkeypatch.setitem(sys.modules, "vizdoom", None)
-    with pytest.raises(EngineError, match=r"pip install -e '.\[doom\]'"):
-        Doom().draw(0, [1], 2)
-
-
-def test_a_question_that_is_interrupted_leaves_no_answer_for_the_next(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    world = Doom()
-    whole = world.draw(0, [1], 6).video
-
-    def interrupted(_: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(engine._Engine, "_answer", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            world.draw(0, [2], 6)
-    assert torch.equal(world.draw(0, [1], 6).video, whole)
-
-
-def test_an_engine_leaves_nothing_where_it_was_begun(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    engine._end()
-    monkeypatch.chdir(tmp_path)
-    Doom().draw(0, [1], 2)
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize("when", ["starting", "started"])
-def test_no_engine_outlives_its_process(when: str, tmp_path: Path) -> None:
-    script = (
-        "import sys; from cf.data.world.doom import engine;"
-        "from cf.data.world.doom.world import Doom;"
-        "print('starting', flush=True); Doom().draw(0, [1], 2); print('started', flush=True);"
-        "sys.stdin.read()"
-    )
-    before = orphans()
-    child = subprocess.Popen(
-        [sys.executable, "-c", script],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "TMPDIR": str(tmp_path)},
-    )
-    assert child.stdout is not None
-    while child.stdout.readline().strip() != when:
-        pass
-    while not (folders := list(tmp_path.iterdir())):
-        time.sleep(0.01)
-    child.kill()
-    child.communicate()
-    assert in_time(lambda: not folders[0].exists())
-    assert game.engine(folders[0]) is None
-    assert in_time(lambda: orphans() <= before)
-
-
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
@@ -368,3 +231,23 @@ def test_bad_paths_are_named() -> None:
 def test_the_largest_place_fits_its_slot() -> None:
     place = Place.draw(np.random.default_rng(0), (8, 8), 4)
     assert len(udmf(place)) <= SLOT
+
+
+def test_the_sheet_of_revisits_shows_given_views_that_come_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
+    from revisits import chosen, with_revisits
+
+    task = Worlds(WorldData(lambda size: Doom(size=size), size=(48, 64)))
+    numbers = with_revisits(task, 3, frames=48, given=12)
+    assert len(numbers) == 3
+    for number in numbers:
+        path = task.data.world.film(task.seed, [number], 48).path
+        assert path is not None
+        lag = away(path[0], 12)
+        shown = chosen(path[0], 12)
+        assert [label for label, _ in shown[3:]] == ["again"] * 3
+        assert all(lag[frame] > 0 for _, frame in shown[3:])
+        assert all(lag[frame] == -2 for label, frame in shown if label == "new")
+        assert all(frame < 12 for label, frame in shown if label == "given")
