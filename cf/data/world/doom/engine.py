@@ -97,11 +97,15 @@ class _Engine:
         self.since = time.time()
         self.folder = Path(tempfile.mkdtemp(prefix="cf-doom-"))
         try:
-            self.file = self.folder / "place.wad"
-            self.file.write_bytes(wad(b""))
-            self._begin(screen)
+            self._begin(screen)  # at once: from here on the folder has somebody who removes it
         except BaseException:
             game.clear(self.folder, self.since)
+            raise
+        self.file = self.folder / "place.wad"
+        try:
+            self.file.write_bytes(wad(b""))
+        except BaseException:
+            self.close()
             raise
         self.text: bytes | None = None
         self.heading = 0
