@@ -39,6 +39,7 @@ FOLDERS = (
         "outputs/fit/RUN",
     ),
     *("outputs/benchmark/b", "outputs/benchmark/recall", "a"),
+    "weights/Wan2.1-I2V-14B-480P-Diffusers",
 )
 FILES = (
     "cat.mp4",
