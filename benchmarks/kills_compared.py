@@ -10,7 +10,16 @@ import pandas as pd
 import torch
 from safetensors.torch import load_file
 
-_TIMED = ("timing", "speed/", "seconds", "frames_per_second", "cost", "peak", "real_time", "first_frame")
+_TIMED = (
+    "timing",
+    "speed/",
+    "seconds",
+    "frames_per_second",
+    "cost",
+    "peak",
+    "real_time",
+    "first_frame",
+)
 _TEMPORARY = (".cf-tmp", ".tmp", ".partial")
 _STRICT = (".safetensors", ".ckpt", ".csv", ".jsonl", ".mp4", ".pt")  # equal in every two runs
 
