@@ -12,7 +12,7 @@ from cf.memory.full import Full
 from cf.memory.room import Owned, appended, joined, widened
 from cf.memory.slow_fast import SlowFast
 from cf.rollout.blockwise import Rollout
-from cf.types import Context
+from cf.types import Conditioning, Context
 
 
 def test_a_growing_context_is_seldom_copied() -> None:
@@ -97,6 +97,21 @@ def test_attention_has_a_mask_only_where_it_hides_something(threshold: float) ->
     hiding = [mask for mask in masks if mask is not None]
     assert not any(bool(mask.all()) for mask in hiding)
     assert bool(hiding) == (threshold < 1)
+
+
+@pytest.mark.parametrize("context_noise", [0.0, 0.1])
+@pytest.mark.parametrize("name", ["full", "sliding", "infinity_rope"])
+def test_a_block_asks_its_device_for_no_value(name: str, context_noise: float) -> None:
+    """On one that has shapes and no values; a slow memory asks only while it has masks."""
+    network = model(torch.float32).to("meta")
+    told = vars(conditioning(1, 30, dtype=torch.float32)).items()
+    cond = Conditioning(**{key: x.to("meta") for key, x in told if x is not None})
+    rollout = Rollout(memory(name), context_noise=context_noise)
+    with torch.inference_mode():
+        stream = rollout.stream(network, rollout.noise(network, 0, (0,)), cond)
+        for x0, state in itertools.islice(stream, 8):
+            assert x0.is_meta
+            assert state.context.layers[0].k.is_meta
 
 
 @pytest.mark.parametrize("name", ["full", "sliding", "slow_fast"])
