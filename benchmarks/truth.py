@@ -43,7 +43,7 @@ def drawn(matrix: TruthMatrix) -> Figure:
     text = (
         f"{matrix.videos} walks through places of DOOM, {matrix.seconds:g} s each: wrong from the "
         "first generated frame on. The deeper the blue, the more of the true\nvideo's value is "
-        "lost (PSNR: of 100 dB; LPIPS: .4). Framed: the measure is in charge, and must tell.\n"
+        "lost (PSNR: of 100 dB; LPIPS: .5). Framed: the measure is in charge, and must tell.\n"
         "Dotted: it must keep still."
     )
     axes.set_xlabel(text, fontsize=9, loc="left", labelpad=10)

@@ -156,8 +156,8 @@ if find_spec("stlpips_pytorch") is not None:  # its weights are, but not for com
     TRUTH_DUTIES["PoseRevisitLPIPS, st-alex"] = TruthDuty(
         lambda: PoseRevisitLPIPS(DoomPainter(), "st-alex"),
         0.0,
-        {**dict.fromkeys((*_NOTHING, "swap_texture"), 0.1), "remove_things": 0.002},
-        lost=0.4,
+        {**dict.fromkeys((*_NOTHING, "swap_texture"), 0.05), "remove_things": 0.01},
+        lost=0.5,
     )
 
 
