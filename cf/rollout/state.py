@@ -62,7 +62,8 @@ def plain(value: Any) -> Any:
         held = {name: plain(getattr(value, name)) for name in names}
         return {"kind": type(value).__name__, "held": held}
     if isinstance(value, list | tuple):
-        return type(value)(plain(one) for one in value)
+        # Free room behind a context's layers is not saved: whoever goes on makes its own.
+        return (list if isinstance(value, list) else tuple)(plain(one) for one in value)
     raise TypeError(f"a rollout's state holds a {type(value).__name__}, which cannot be saved")
 
 
