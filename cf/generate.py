@@ -34,7 +34,13 @@ def main(cfg: DictConfig) -> None:
     ):
         if OmegaConf.is_missing(cfg, "checkpoint"):
             raise ValueError("checkpoint must be given: the folder of a run, or a file of weights")
-        generate(to_settings(cfg), folder)
+        settings = to_settings(cfg)
+        if settings["plan"]:
+            from cf.runs.on_card import show_plan
+
+            log.info("%s", show_plan(settings))
+        else:
+            generate(settings, folder)
 
 
 def generate(settings: Settings, folder: Path) -> list[Path]:
@@ -43,6 +49,7 @@ def generate(settings: Settings, folder: Path) -> list[Path]:
     from cf.generation.requests import TYPED, requests_of
     from cf.generation.unfinished import Unfinished
     from cf.runs.generator import load
+    from cf.runs.on_card import told_when_full
 
     wanted = requests_of(settings)
     paths = [folder / f"{one.name}.mp4" for one in wanted]
@@ -53,7 +60,10 @@ def generate(settings: Settings, folder: Path) -> list[Path]:
     if left:
         unfinished = Unfinished(folder, settings["save_every"])
         saved = unfinished.read()
-        _make(settings, folder, load(settings), left, record, unfinished, saved)
+        texts = sorted({text for one in left for _, text in one.script})
+        with told_when_full(settings):
+            generator = load({**settings, "texts": texts})
+            _make(settings, folder, generator, left, record, unfinished, saved)
     log.info("%d videos: %s", len(paths), folder)
     return paths
 
@@ -158,6 +168,7 @@ def _check_scripts(
     """Raise a ValueError at a text that would never be seen."""
     given = 0 if prefix is None else generator.codec.covering(prefix.shape[1])
     end = generator.first_block(frames, given)
+    generator.check_length(end, given)
     for one in wanted:
         generator.check_script(one.script, given, one.where)
         last = one.script[-1][0]

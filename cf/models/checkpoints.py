@@ -146,13 +146,19 @@ def load_weights(
     return Weights(raw, made, joined(read))
 
 
-def load_into(module: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+def load_into(
+    module: nn.Module,
+    state: Mapping[str, Tensor],
+    source: str,
+    device: torch.device | None = None,
+) -> None:
     """Load every weight, or nothing.
 
     Args:
-        module: a `VideoTransformer` or any module.
+        module: a `VideoTransformer` or any module; parameters of the meta device get memory now.
         state: weights under the module's names; converted to its parameters' type.
         source: where they come from, for the message.
+        device: where parameters of the meta device shall lie; None: on the CPU.
 
     Raises:
         CheckpointError: if weights are missing, left over or of another shape; compares the sizes.
@@ -168,10 +174,15 @@ def load_into(module: nn.Module, state: Mapping[str, Tensor], source: str) -> No
     ]
     if not (missing or unexpected or misfits):
         refuse_not_finite(raw, source)
+        fresh: State = {}
         with torch.no_grad():
-            for name in own:
-                own[name].copy_(weight := state[name])
+            for name, held in own.items():
+                if held.is_meta:
+                    held = fresh[name] = torch.empty_like(held, device=device or "cpu")
+                held.copy_(weight := state[name])
                 refuse_not_finite({name: weight}, source)
+        if fresh:
+            module.load_state_dict(fresh, strict=False, assign=True)
         return
     findings = (
         ("lacks", missing),

@@ -4,6 +4,7 @@ import html
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -182,6 +183,27 @@ class UMT5(FrozenEncoder):
             str(words), local_files_only=True, trust_remote_code=False
         )
         return cls(reader, encoder, text_len)
+
+    @staticmethod
+    def outlined(folder: str | Sequence[str], dtype: str = "bfloat16", **others: Any) -> nn.Module:
+        """Its encoder without weights, as wide as its folder says; the published one's otherwise.
+
+        Args:
+            folder: as `from_folder` takes it.
+            dtype: likewise.
+            others: what else `from_folder` takes.
+        """
+        from transformers import UMT5Config, UMT5EncoderModel
+
+        config: Any = None
+        with suppress(FileNotFoundError):
+            place = find_part(first_there(folder, MARKS), TEXT)
+            config = read_json(place / "config.json") if place.is_dir() else None
+        if not config:
+            config = {"vocab_size": 256384, "d_model": 4096, "d_kv": 64, "d_ff": 10240}
+            config |= {"num_layers": 24, "num_heads": 64, "feed_forward_proj": "gated-gelu"}
+        encoder: nn.Module = UMT5EncoderModel(UMT5Config(**config))
+        return encoder.to(parse_dtype(dtype))
 
     def prepared(self, prompt: str) -> str:
         """See `clean`."""

@@ -1,6 +1,7 @@
 """Wan's causal video VAE (https://arxiv.org/abs/2503.20314) as a codec, streamed frame by frame."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Self
 
 import torch
@@ -71,6 +72,25 @@ class WanVAE(Codec):
             beside = place if place.is_dir() else place.parent
             config = read_json(beside / "config.json") or {}
         return cls(fill(lambda: model.from_config(config), state, place, dtype))
+
+    @classmethod
+    def outlined(cls, folder: str | Sequence[str], dtype: str = "float32") -> Self:
+        """The same without weights, as wide as its folder says; Wan2.1's where there is none.
+
+        Args:
+            folder: as `from_folder` takes it.
+            dtype: likewise.
+        """
+        from diffusers import AutoencoderKLWan
+
+        model: Any = AutoencoderKLWan
+        config: Any = {}
+        with suppress(FileNotFoundError):
+            place = find_part(first_there(folder, MARKS), VAE)
+            config = read_json(place / "config.json") if place.is_dir() else None
+            config = config or vae_config(read_part(place), place)
+        vae = model.from_config(config) if config else model()
+        return cls(nn.Module.to(vae, parse_dtype(dtype)))  # its own `to` warns of nothing
 
     def train(self, mode: bool = True) -> Self:
         """Stay in evaluation mode, whatever the module around it does."""

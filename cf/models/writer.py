@@ -77,7 +77,12 @@ class WithWriter(Backbone):
         return self.denoiser.fake_conditioning(batch, frames)
 
 
-def filled(make: Callable[[], Backbone], state: Mapping[str, Tensor], source: str) -> Backbone:
+def filled(
+    make: Callable[[], Backbone],
+    state: Mapping[str, Tensor],
+    source: str,
+    device: torch.device | None = None,
+) -> Backbone:
     """The network of these weights; with its writer, where they are of two.
 
     SGF+ publishes both in one file: `blocks.0.ffn.0.memory_weight` is the writer's
@@ -87,6 +92,7 @@ def filled(make: Callable[[], Backbone], state: Mapping[str, Tensor], source: st
         make: builds a network of the architecture.
         state: as `load_weights` returns it.
         source: where it comes from, for messages.
+        device: where what is built on the meta device shall lie; None: on the CPU.
 
     Raises:
         CheckpointError: see `load_into`.
@@ -95,12 +101,12 @@ def filled(make: Callable[[], Backbone], state: Mapping[str, Tensor], source: st
     own = {_OWN.sub(r"\1", name, count=1): name for name in raw if _OWN.search(name)}
     network = make()
     if not own:
-        load_into(network, state, source)
+        load_into(network, state, source, device)
         return network
     shared = [name for name in raw if not _OWN.search(name)]
     writer = make()
-    load_into(network, _named(state, {name: name for name in shared}), source)
-    load_into(writer, _named(state, {**{name: name for name in shared}, **own}), source)
+    load_into(network, _named(state, {name: name for name in shared}), source, device)
+    load_into(writer, _named(state, {**{name: name for name in shared}, **own}), source, device)
     return WithWriter(network, writer)
 
 

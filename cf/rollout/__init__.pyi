@@ -7,3 +7,4 @@ from .switch import Keep as Keep
 from .switch import PromptChange as PromptChange
 from .switch import Recache as Recache
 from .switch import Switch as Switch
+from .whole import Whole as Whole

@@ -12,6 +12,7 @@ from torch import Tensor
 from cf.memory.base import Memory
 from cf.models.base import Backbone, ahead
 from cf.rollout.reads import BlockReads
+from cf.rollout.solvers import SOLVERS, check_solver, solver
 from cf.rollout.state import START, Noise, Rolled, RolloutState
 from cf.schedule import FlowSchedule
 from cf.seeding import SeededNoise, seeded
@@ -29,7 +30,8 @@ class Rollout:
         first_steps: denoising steps of a video's first block, where it takes others than the rest.
         context_noise: time at which a finished block is read into the context; 0: clean.
         sampler: "renoise" predicts x0 and adds fresh noise, as few-step students are trained;
-            "euler" follows the velocity, for a network trained by flow matching alone.
+            "euler" follows the velocity, for a network trained by flow matching alone, as do
+            "unipc" and "dpm++", which are more exact with few steps (`cf.rollout.solvers`).
         recent_frames: latent frames that a state holds for computing its context anew; None: as
             many as the memory attends, or none if that has no bound.
     """
@@ -39,7 +41,7 @@ class Rollout:
     num_steps: int = 4
     block_frames: int = 3
     context_noise: float = 0.0
-    sampler: Literal["renoise", "euler"] = "renoise"
+    sampler: Literal["renoise", "euler", "unipc", "dpm++"] = "renoise"
     timesteps: Sequence[float] | None = None
     recent_frames: int | None = None
     first_steps: int | None = None
@@ -49,8 +51,10 @@ class Rollout:
             raise ValueError(f"block_frames must be at least 1, got {self.block_frames}")
         if not 0 <= self.context_noise < 1:
             raise ValueError(f"context_noise must lie in [0, 1), got {self.context_noise}")
-        if self.sampler not in ("renoise", "euler"):
-            raise ValueError(f"sampler must be renoise or euler, got {self.sampler!r}")
+        if self.sampler not in ("renoise", "euler", *SOLVERS):
+            known = ", ".join(("renoise", "euler", *SOLVERS))
+            raise ValueError(f"sampler must be one of {known}, got {self.sampler!r}")
+        check_solver(self.sampler)
         times = self.times
         if not times:
             raise ValueError("timesteps must name at least one time, got []")
@@ -81,6 +85,9 @@ class Rollout:
     def noise(self, student: Backbone, seed: int, samples: Sequence[int]) -> SeededNoise:
         """Seeded noise of the shape that this rollout and `student` need."""
         return SeededNoise(seed, tuple(samples), (self.block_frames, *student.latent_shape))
+
+    def check_length(self, blocks: int, given: int, seconds: float) -> None:
+        """Raise a ValueError if it cannot make so many blocks, of so long, after given latents."""
 
     def random_exit(self, *key: int) -> int:
         """An exit step drawn evenly; one for all blocks, samples and ranks that share `key`."""
@@ -231,6 +238,7 @@ class Rollout:
         eps = [ahead(noise(start, step), student.device) for step in range(entering + 1)]
         x = eps[0].to(_state_dtype(student))
         grad = torch.is_grad_enabled()
+        solve = solver(self.sampler, times) if self.sampler in SOLVERS else None
         for step in range(last + 1):
             t = x.new_full(x.shape[:2], times[step])
             with torch.set_grad_enabled(grad and step == last):
@@ -240,7 +248,9 @@ class Rollout:
             if step == last:
                 return x0
             to = torch.full_like(t, times[step + 1])
-            if self.sampler == "euler":
+            if solve is not None:
+                x = solve(velocity, x)
+            elif self.sampler == "euler":
                 x = self.schedule.step(velocity, x, t, to)
             else:
                 x = self.schedule.add_noise(x0, eps[step + 1].to(x), to)

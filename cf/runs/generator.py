@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cf.data.script import refuse_crowded
-from cf.runs.run_folder import EXPORT
+from cf.runs.outline import device_of, parts_of
+from cf.runs.outline import file_of as file_of
 from cf.settings.build import Settings, build
 
 if TYPE_CHECKING:
@@ -27,12 +27,11 @@ if TYPE_CHECKING:
     from cf.runs.block_stream import BlockStream
     from cf.types import Conditioning, Latents, Video
 
-PARTS = ("model", "codec", "text", "rollout")
 log = logging.getLogger("cf.generate")
 _BASE = (
     "%s is Wan2.1 itself, which was trained to denoise whole clips in some 50 steps: few steps, "
-    "block by block, show nothing of use. Take a student, preset=NAME, or rollout=ode and "
-    "sampling.num_steps=50"
+    "block by block, show nothing of use. Take a student, preset=NAME, or rollout=whole and "
+    "sampling.guidance=5"
 )
 
 
@@ -45,6 +44,8 @@ class Generator:
         fps, size: pixel frames per second, height and width.
         image_encoder: of models that attend a picture; None for others.
         seen: what `shown` tells an image-to-video model of its picture; None before that.
+        negative: what a guided network is told that a video should not show; None: it is told of
+            the prompts alone.
     """
 
     network: Backbone
@@ -56,11 +57,14 @@ class Generator:
     size: tuple[int, int]
     image_encoder: ImageEncoder | None = None
     seen: Conditioning | None = None
+    negative: str | None = None
 
     def conditioning(self, prompts: list[str]) -> Conditioning:
-        """Conditioning of a batch of prompts."""
+        """Conditioning of a batch of prompts; of a guided network, their negatives after them."""
         from cf.types import Conditioning
 
+        if self.negative is not None:
+            prompts = [*prompts, *[self.negative] * len(prompts)]
         states = self.text.encode(prompts)
         text = None if states is None else states.to(self.network.device)
         seen = Conditioning() if self.seen is None else self.seen.samples([0] * len(prompts))
@@ -93,6 +97,11 @@ class Generator:
         """The block with which a text of new pixel frame `at` begins, after `given` latents."""
         latents = self.codec.covering(self.codec.video_frames(given) + at)
         return -(-(latents - given) // self.rollout.block_frames)
+
+    def check_length(self, blocks: int, given: int = 0) -> None:
+        """Raise a ValueError if so many blocks cannot be made after `given` latents."""
+        seconds = self.codec.video_frames(self.rollout.block_frames) / self.fps
+        self.rollout.check_length(blocks, given, seconds)
 
     def check_script(
         self, script: Sequence[tuple[float, str]], given: int = 0, where: str = "prompts"
@@ -205,57 +214,48 @@ class Generator:
         device = self.network.device
         told = self.text.dim is not None
         cond = self.conditioning([prompt if told else "" for prompt in drawn.prompt])
-        return replace(cond, control=drawn.control.to(device), origin=drawn.origin.to(device))
+        control, origin = drawn.control.to(device), drawn.origin.to(device)
+        if self.negative is not None:
+            control, origin = control.repeat(2, 1, 1), origin.repeat(2, 1, 1)
+        return replace(cond, control=control, origin=origin)
 
 
 def load(settings: Settings) -> Generator:
-    """The network in `settings["checkpoint"]`, with what the settings exchange of it."""
+    """The network in `settings["checkpoint"]`, with what the settings exchange of it.
+
+    What it takes of a card is counted and told first, the texts in `settings["texts"]` are encoded
+    next, and only then is anything else loaded.
+
+    Raises:
+        ValueError: the settings contradict the checkpoint, or the card is too small for them.
+    """
     import torch
 
+    from cf.models.checkpoints import load_weights
     from cf.models.releases import is_base
     from cf.models.writer import filled
+    from cf.runs.on_card import check_memory, codec_on, text_on
+    from cf.runs.outline import check_filled, codec_outline, outlined, sized, way_of
 
-    parts, state = read(settings)
-    chosen = {name: value for name, value in settings["sampling"].items() if value is not None}
-    rollout = {**parts["rollout"], **chosen}
-    if settings.get("memory") is not None:
-        rollout["memory"] = settings["memory"]
-    if settings.get("pinned"):
-        rollout["memory"] = _pinning(rollout["memory"], len(settings["pinned"]))
-    device = torch.device(_device(settings["device"]))
-    codec = build(parts["codec"], "codec")
-    _refuse_size(parts, codec.space_stride)
-    source = str(file_of(settings["checkpoint"]))
-    if is_base(source) and rollout.get("sampler") == "renoise":
+    parts, source = parts_of(settings), str(file_of(settings["checkpoint"]))
+    way = way_of(settings, parts)
+    device = torch.device(device_of(settings["device"]))
+    model = sized(parts["model"], parts["size"], codec_outline(parts["codec"], settings))
+    if model != parts["model"]:
+        log.warning("size=%s is another than that of this network", list(parts["size"]))
+    if is_base(source) and way.rollout.sampler == "renoise":
         log.warning(_BASE, source)
-    network = filled(lambda: build(parts["model"], "model"), state, source)
-    network.to(device, getattr(torch, settings["dtype"])).eval().requires_grad_(False)
-    codec, text = codec.to(device), build(parts["text"], "text").to(device)
-    made = (build(rollout, "rollout"), build(settings["switch"], "switch"))
-    size = (float(parts["fps"]), tuple(parts["size"]))
+    check_memory(settings, parts, device)
+    text = text_on(device, settings, parts, way)
+    state = load_weights(source, **(settings.get("weights") or {}))
+    codec = codec_on(device, settings, parts)
+    network = filled(lambda: outlined(model, settings["dtype"]), state, source, device)
+    check_filled(network)
     eyes = settings.get("image_encoder")
     eyes = None if eyes is None else build(eyes, "image_encoder").to(device)
-    return Generator(network, codec, text, *made, *size, eyes)
-
-
-def _pinning(memory: Settings, images: int) -> Settings:
-    """A memory that keeps so many key-frames, besides what it keeps by itself."""
-    kind = "cf.memory.pinned.Pinned"
-    within = memory if memory["_target_"] == kind else {"_target_": kind, "memory": memory}
-    return {**within, "key_frames": images}
-
-
-def _refuse_size(parts: Settings, stride: int) -> None:
-    """Refuse pictures of another size than the network makes."""
-    latents = parts["model"].get("latent_shape")
-    if latents is None:
-        return
-    made, asked = [side * stride for side in latents[1:]], list(parts["size"])
-    if made != asked:
-        raise ValueError(
-            f"size={asked}: this network makes pictures of {made[0]} x {made[1]}; leave size out, "
-            f"or give size=[{made[0]},{made[1]}]"
-        )
+    made = (way.guided(network), codec, text, way.rollout, way.switch)
+    size = (float(parts["fps"]), tuple(parts["size"]))
+    return Generator(*made, *size, eyes, negative=way.negative)
 
 
 def read(settings: Settings) -> tuple[Settings, Mapping[str, Tensor]]:
@@ -265,34 +265,7 @@ def read(settings: Settings) -> tuple[Settings, Mapping[str, Tensor]]:
         ValueError: if the file cannot be read, asks for what it may not, or does not say enough.
     """
     from cf.models.checkpoints import load_weights
-    from cf.settings.trusted import read_export, vet_size
 
+    parts = parts_of(settings)
     source = file_of(settings["checkpoint"])
-    named = (*PARTS, "fps", "size")
-    parts = {name: settings[name] for name in named if settings.get(name) is not None}
-    if settings.get("model") is None:
-        mine = [*parts, *(["memory"] if settings.get("memory") is not None else [])]
-        config, held = read_export(source, mine)
-        if "model" in config:
-            vet_size(config["model"], held, source.name)
-        del held
-        parts = {**config, **parts}
-    state = load_weights(source, **(settings.get("weights") or {}))
-    for name in named:
-        if name not in parts:
-            raise ValueError(f"{source.name} does not say its {name}; give {name}=...")
-    return parts, state
-
-
-def file_of(checkpoint: str) -> Path:
-    """The network of a run's folder, or the file or folder of weights itself."""
-    path = Path(checkpoint)
-    return path / EXPORT if (path / EXPORT).exists() else path
-
-
-def _device(name: str) -> str:
-    import torch
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return name
+    return parts, load_weights(source, **(settings.get("weights") or {}))

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from cf.settings.acts import ACTS, IMAGES, fault_of_acts, fault_of_images
 from cf.settings.build import Form, Settings, Within
 from cf.settings.presets import lacking, unsaid
+from cf.settings.sampling import Sampling
 
 Seed = Annotated[int, Within(0, 2**63 - 1)]
 Count = Annotated[int, Within(1, 2**31)]
@@ -66,16 +67,6 @@ class Fit:
 
 
 @dataclass(frozen=True)
-class Sampling:
-    """How `cf.generate` samples; null: as in training."""
-
-    num_steps: Count | None
-    sampler: Literal["renoise", "euler"] | None
-    context_noise: Annotated[float, Within(0, 1)] | None
-    recent_frames: Count | None
-
-
-@dataclass(frozen=True)
 class Weights:
     """Which network of a file, and updates to merge; `cf.models.weight_files` says what lora is."""
 
@@ -109,6 +100,10 @@ class Generate:
     weights: Weights
     device: Device
     dtype: Number
+    offload: Literal["none", "text", "codec", "all"]
+    tile: Count | None
+    card_gb: Annotated[float, Within(above=0)] | None
+    plan: bool
 
     lacking = staticmethod(lacking)
 

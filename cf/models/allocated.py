@@ -1,0 +1,94 @@
+"""How many bytes of tensors live at once, told without a device by running the code on shapes."""
+
+import weakref
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+import torch
+import torch.nn.functional as F  # noqa: N812  (its usual name)
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+
+class Allocated(TorchDispatchMode):
+    """Counts the storages of one kind of device that are made within it, until they are let go.
+
+    On the meta device tensors have shapes and no memory, so that a network of any size runs in
+    moments. What kernels take for themselves is not seen; attention counts as the fused kernels of
+    GPUs do, which never hold all scores at once.
+
+    Attributes:
+        now, peak: bytes, at present and at most since `restart`.
+    """
+
+    def __init__(self, kind: str = "meta") -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.kind, self.now, self.peak = kind, 0, 0
+        self._known: set[int] = set()
+        self._attention = _FusedAttention()
+
+    def __enter__(self) -> Self:
+        if self.kind == "meta":
+            self._attention.__enter__()  # type: ignore[no-untyped-call]
+        super().__enter__()  # type: ignore[no-untyped-call]
+        return self
+
+    def __exit__(self, *raised: Any) -> None:
+        super().__exit__(*raised)  # type: ignore[no-untyped-call]
+        if self.kind == "meta":
+            self._attention.__exit__(*raised)  # type: ignore[no-untyped-call]
+
+    def restart(self) -> None:
+        """Measure the peak from here on."""
+        self.peak = self.now
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Run an operation and count the storage of what comes out."""
+        made = func(*args, **(kwargs or {}))
+        for x in tree_leaves(made):
+            if isinstance(x, Tensor) and x.device.type == self.kind:
+                self._count(x)
+        return made
+
+    def _count(self, x: Tensor) -> None:
+        storage = x.untyped_storage()
+        key, size = storage._cdata, storage.nbytes()
+        if key in self._known:
+            return
+        self._known.add(key)
+        self.now += size
+        self.peak = max(self.peak, self.now)
+        weakref.finalize(storage, self._gone, key, size)
+
+    def _gone(self, key: int, size: int) -> None:
+        self._known.discard(key)
+        self.now -= size
+
+
+class _FusedAttention(TorchFunctionMode):
+    """Attention as a fused kernel allocates it: its output alone."""
+
+    def __torch_function__(
+        self,
+        func: Any,
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        if func is F.scaled_dot_product_attention:
+            q, v = args[0], args[2]
+            return q.new_empty(*q.shape[:-1], v.shape[-1])
+        return func(*args, **(kwargs or {}))
+
+
+def bytes_of(module: torch.nn.Module) -> int:
+    """Of all parameters and buffers."""
+    return sum(x.nbytes for x in [*module.parameters(), *module.buffers()])

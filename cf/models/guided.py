@@ -1,0 +1,67 @@
+"""A network with classifier-free guidance (https://arxiv.org/abs/2207.12598), as a backbone."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from cf.models.base import NOTHING, Backbone, Prepared
+from cf.models.masks import Mask
+from cf.types import Conditioning, Latents, Past, Prediction, Times
+
+
+class Guided(Backbone):
+    """Says v_negative + scale (v_prompt - v_negative), both out of one pass of twice the batch.
+
+    Conditioning, and so what is remembered, has two samples for each of the latents: first all
+    under their prompts, then all under what they should not show.
+
+    Attributes:
+        network: the network that is guided.
+        scale: 1 is the network under its prompts alone.
+    """
+
+    def __init__(self, network: Backbone, scale: float) -> None:
+        super().__init__()
+        self.network, self.scale = network, scale
+        self.latent_shape, self.patch_size = network.latent_shape, network.patch_size
+        self.prediction = network.prediction
+
+    def prepare(self, past: Past, cond: Conditioning, times: Sequence[float] = ()) -> Prepared:
+        """See `Backbone.prepare`."""
+        return self.network.prepare(past, cond, times)
+
+    def forward(
+        self,
+        x_t: Latents,
+        t: Times,
+        cond: Conditioning,
+        past: Prepared = NOTHING,
+        mask: Mask | None = None,
+    ) -> Prediction:
+        """See `Backbone.forward`; the conditioning has twice the batch of `x_t`."""
+        both = self.network(torch.cat((x_t, x_t)), torch.cat((t, t)), cond, past, mask)
+        asked, negative = both.velocity.chunk(2)
+        return Prediction(negative + self.scale * (asked - negative), both.block)
+
+    def target(self, x0: Latents, eps: Latents, t: Times) -> Latents:
+        """See `Backbone.target`."""
+        return self.network.target(x0, eps, t)
+
+    def rotate(self, x: Tensor, ids: Tensor) -> Tensor:
+        """See `Backbone.rotate`."""
+        return self.network.rotate(x, ids)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """See `Backbone.dtype`."""
+        return self.network.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """See `Backbone.device`."""
+        return self.network.device
+
+    def fake_conditioning(self, batch: int, frames: int) -> Conditioning:
+        """See `Backbone.fake_conditioning`."""
+        return self.network.fake_conditioning(2 * batch, frames)

@@ -1,0 +1,121 @@
+"""What is on the card, and when: the plan is told, texts come first, the codec waits elsewhere."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from cf.settings.build import Settings, build
+
+if TYPE_CHECKING:
+    import torch
+
+    from cf.models.codec import Codec
+    from cf.models.text import TextEncoder
+    from cf.runs.outline import Way
+
+log = logging.getLogger("cf.generate")
+
+
+def check_memory(settings: Settings, parts: Settings, device: torch.device) -> None:
+    """Tell what will be taken of a card, and refuse what it does not have.
+
+    On the CPU nothing is counted, unless `settings["card_gb"]` says what there is.
+
+    Raises:
+        ValueError: it does not fit; says with which settings it would.
+    """
+    from cf.runs.plan import GB, planned, refuse_too_large
+
+    card = _card(settings, device)
+    if card is None or "offload" not in settings:  # other commands than cf.generate
+        return
+    plan = planned(settings, parts)
+    log.info("%s; the card has %.1f", plan.shown(), card / GB)
+    refuse_too_large(plan, card, settings, parts)
+
+
+def show_plan(settings: Settings) -> str:
+    """What a generation would take, and whether it fits; nothing is loaded.
+
+    Raises:
+        ValueError: it does not fit; says with which settings it would.
+    """
+    import torch
+
+    from cf.runs.outline import device_of, parts_of
+    from cf.runs.plan import planned, refuse_too_large
+
+    parts = parts_of(settings)
+    plan = planned(settings, parts)
+    card = _card(settings, torch.device(device_of(settings["device"])))
+    if card is not None:
+        refuse_too_large(plan, card, settings, parts)
+    return plan.shown()
+
+
+def text_on(device: torch.device, settings: Settings, parts: Settings, way: Way) -> TextEncoder:
+    """The text encoder; where one is used, all texts that are known are encoded already."""
+    from cf.models.text import NoText
+    from cf.runs.texts import CachedText
+
+    place = settings.get("offload")
+    if place is None or parts["text"].get("_target_", "").endswith(NoText.__name__):
+        encoder: TextEncoder = build(parts["text"], "text").to(device)
+        return encoder
+    import torch
+
+    where = torch.device("cpu") if place == "all" else device
+    cached = CachedText(parts["text"], where, parts["model"].get("text_dim"))
+    texts = list(settings.get("texts") or ())
+    cached.encode([*texts, *([] if way.negative is None or not texts else [way.negative])])
+    if place in ("text", "all"):
+        cached.release()
+    return cached
+
+
+def codec_on(device: torch.device, settings: Settings, parts: Settings) -> Codec:
+    """The codec, in tiles and off the card where that is asked for."""
+    from cf.models.offloaded import Offloaded
+    from cf.models.tiled import Tiled
+
+    codec: Codec = build(parts["codec"], "codec").to(device)
+    if settings.get("offload") in ("codec", "all") and device.type != "cpu":
+        codec = Offloaded(codec, device)  # within the tiles, so that each waits by itself
+    return codec if settings.get("tile") is None else Tiled(codec, int(settings["tile"]))
+
+
+@contextmanager
+def told_when_full(settings: Settings) -> Iterator[None]:
+    """Turn an allocation that fails into a message with the remedy.
+
+    Raises:
+        ValueError: the memory of the card, or of the computer, is used up.
+    """
+    import torch
+
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        card = isinstance(error, torch.OutOfMemoryError)
+        if not card and not isinstance(error, MemoryError) and "allocate memory" not in str(error):
+            raise
+        what = "the card's memory" if card else "the computer's memory"
+        raise ValueError(
+            f"{what} is used up ({' '.join(str(error).split())[:160]}); offload=all, tile=256, "
+            f"dtype=bfloat16, a smaller size, batch or memory take less, and plan=true counts it "
+            f"(now offload={settings.get('offload')}, dtype={settings['dtype']})"
+        ) from None
+
+
+def _card(settings: Settings, device: torch.device) -> int | None:
+    """Bytes of the card; None: there is none."""
+    import torch
+
+    from cf.runs.plan import GB
+
+    if settings.get("card_gb") is not None:
+        return int(float(settings["card_gb"]) * GB)
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None

@@ -1,0 +1,192 @@
+"""What a generator will be, before any weight is read: the shape of its network, how it samples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cf.runs.run_folder import EXPORT
+from cf.settings.build import Settings, build, check
+
+PARTS = ("model", "codec", "text", "rollout")
+
+if TYPE_CHECKING:
+    from torch.nn import Module
+
+    from cf.models.base import Backbone
+    from cf.models.codec import Codec
+    from cf.rollout.blockwise import Rollout
+    from cf.rollout.switch import Switch
+
+
+@dataclass(frozen=True)
+class Way:
+    """How videos are sampled.
+
+    Attributes:
+        guidance: the scale of `cf.models.guided.Guided`; 1: the network as it is.
+        negative: what guidance leads away from; None without guidance.
+    """
+
+    rollout: Rollout
+    switch: Switch
+    guidance: float = 1.0
+    negative: str | None = None
+
+    def guided(self, network: Backbone) -> Backbone:
+        """The network, guided if that is asked for."""
+        from cf.models.guided import Guided
+
+        return network if self.negative is None else Guided(network, self.guidance)
+
+
+def way_of(settings: Settings, parts: Settings) -> Way:
+    """What settings say of sampling, the checkpoint's own where they say nothing.
+
+    Raises:
+        ValueError: guidance without a text, or a negative prompt without guidance.
+    """
+    chosen = {name: value for name, value in settings["sampling"].items() if value is not None}
+    scale = float(chosen.pop("guidance", 1.0))
+    negative = chosen.pop("negative_prompt", "")
+    rollout = {**parts["rollout"], **chosen}
+    if settings.get("memory") is not None:
+        rollout["memory"] = settings["memory"]
+    if settings.get("pinned"):
+        rollout["memory"] = _pinning(rollout["memory"], len(settings["pinned"]))
+    made = build(rollout, "rollout"), build(settings["switch"], "switch")
+    if scale == 1:
+        if negative:
+            raise ValueError(
+                f"sampling.negative_prompt={negative!r} is for guidance: give "
+                "sampling.guidance=5, or as the network's authors do"
+            )
+        return Way(*made)
+    if str(parts["text"].get("_target_", "")).endswith("NoText"):
+        raise ValueError(
+            f"sampling.guidance={scale:g}: this model is not conditioned on text, so there is "
+            "nothing to lead it away from; leave guidance out"
+        )
+    return Way(*made, scale, negative)
+
+
+def _pinning(memory: Settings, images: int) -> Settings:
+    """A memory that keeps so many key-frames, besides what it keeps by itself."""
+    kind = "cf.memory.pinned.Pinned"
+    within = memory if memory["_target_"] == kind else {"_target_": kind, "memory": memory}
+    return {**within, "key_frames": images}
+
+
+def outlined(model: Settings, dtype: str) -> Backbone:
+    """The network on the meta device, where it has shapes and no numbers, in its final type."""
+    import torch
+
+    with torch.device("meta"):
+        network: Backbone = build(model, "model")
+    return network.to(getattr(torch, dtype)).eval().requires_grad_(False)
+
+
+def check_filled(network: Backbone) -> None:
+    """Raise an AssertionError if a number of the network is still missing."""
+    for name, x in chain(network.named_parameters(), network.named_buffers()):
+        assert not x.is_meta, f"{name} was given no numbers"
+
+
+def sized(model: Settings, size: Sequence[int], codec: Codec) -> Settings:
+    """A network's settings for pictures of this height and width.
+
+    Raises:
+        ValueError: they do not divide into latents and tokens; names the nearest that do.
+    """
+    made = model.get("latent_shape")
+    if made is None:
+        return model
+    steps = [codec.space_stride * patch for patch in model.get("patch_size", (2, 2))]
+    if any(side % step for side, step in zip(size, steps, strict=True)):
+        pairs = list(zip(size, steps, strict=True))
+        lower = [max(side // step, 1) * step for side, step in pairs]
+        upper = [-(-side // step) * step for side, step in pairs]
+        near = " and ".join(f"size=[{h},{w}]" for h, w in dict.fromkeys(map(tuple, (lower, upper))))
+        raise ValueError(
+            f"size={list(size)}: this network makes pictures whose height is a multiple of "
+            f"{steps[0]} and whose width is one of {steps[1]}; the nearest that fit are {near}"
+        )
+    shape = list(codec.latent_shape(*size))
+    if shape[0] != made[0]:
+        raise ValueError(
+            f"this network makes latents of {made[0]} channels and the codec reads {shape[0]}: "
+            "choose the codec that the network was trained with"
+        )
+    return {**model, "latent_shape": shape}
+
+
+def codec_outline(codec: Settings, settings: Settings) -> Codec:
+    """The codec on the meta device, tiled if that is asked for; no weight is read."""
+    made: Codec = _outline(codec, "codec")
+    if settings.get("tile") is None:
+        return made
+    from cf.models.tiled import Tiled
+
+    return Tiled(made, int(settings["tile"]))
+
+
+def text_outline(text: Settings) -> Module:
+    """The text encoder on the meta device."""
+    made: Module = _outline(text, "text")
+    return made
+
+
+def _outline(part: Settings, where: str) -> Any:
+    """A part by its class's own `outlined`, which reads no weights, or else as it is built."""
+    import torch
+    from hydra.utils import get_method
+
+    check(part, where)
+    made = get_method(part["_target_"])
+    owner = getattr(made, "__self__", made)
+    given = {name: value for name, value in part.items() if not name.startswith("_")}
+    with torch.device("meta"):
+        if hasattr(owner, "outlined"):
+            return owner.outlined(**given)
+    return build(part, where)  # small enough
+
+
+def parts_of(settings: Settings) -> Settings:
+    """What the network in `settings["checkpoint"]` is built of; no weight is read.
+
+    Raises:
+        ValueError: if the file cannot be read, asks for what it may not, or does not say enough.
+    """
+    from cf.settings.trusted import read_export, vet_size
+
+    source = file_of(settings["checkpoint"])
+    named = (*PARTS, "fps", "size")
+    parts = {name: settings[name] for name in named if settings.get(name) is not None}
+    if settings.get("model") is None:
+        mine = [*parts, *(["memory"] if settings.get("memory") is not None else [])]
+        config, held = read_export(source, mine)
+        if "model" in config:
+            vet_size(config["model"], held, source.name)
+        parts = {**config, **parts}
+    for name in named:
+        if name not in parts:
+            raise ValueError(f"{source.name} does not say its {name}; give {name}=...")
+    return parts
+
+
+def file_of(checkpoint: str) -> Path:
+    """The network of a run's folder, or the file or folder of weights itself."""
+    path = Path(checkpoint)
+    return path / EXPORT if (path / EXPORT).exists() else path
+
+
+def device_of(name: str) -> str:
+    """The device of a name; auto: a GPU if there is one."""
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return name

@@ -1,0 +1,244 @@
+"""What a generation takes of a card's memory, counted before anything is loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from cf.settings.build import Settings
+
+if TYPE_CHECKING:
+    from cf.models.base import Backbone
+    from cf.models.codec import Codec
+    from cf.rollout.blockwise import Rollout
+    from cf.runs.outline import Way
+
+GB = 10**9
+RESERVED = 10**9
+"""Bytes for what cannot be counted: the driver's own, kernels' workspaces, gaps. An estimate."""
+OFFLOADS = ("none", "text", "codec", "all")
+_BLOCKS = 10  # run to see what is held grow; what goes on growing is extrapolated
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Bytes of one card.
+
+    Attributes:
+        network, text, codec: of weights.
+        held: of the context, between two blocks.
+        denoise: at most, context included, while a block is denoised.
+        stream: what the decoder holds between two blocks.
+        decode: at most, its stream included, while a block is decoded.
+        offload: what is off the card while it is not in use; one of `OFFLOADS`.
+        note: how it was counted, if not by running the very memory that was chosen.
+    """
+
+    network: int
+    text: int
+    codec: int
+    held: int
+    denoise: int
+    stream: int
+    decode: int
+    offload: str
+    note: str = ""
+
+    @property
+    def phases(self) -> dict[str, int]:
+        """What each part of the work takes."""
+        stays = self.text if self.offload in ("none", "codec") else 0
+        kept = 0 if self.offload in ("codec", "all") else self.codec + self.stream
+        reading = {"none": self.network + self.codec + self.text, "all": 0}
+        return {
+            "text": reading.get(self.offload, self.text),
+            "denoise": self.network + stays + kept + self.denoise,
+            "decode": self.network + stays + self.held + self.codec + self.decode,
+        }
+
+    @property
+    def peak(self) -> int:
+        """The most at any time, with what is reserved."""
+        return max(self.phases.values()) + RESERVED
+
+    def shown(self) -> str:
+        """As a person reads it, in decimal gigabytes."""
+        sizes = {
+            "network": self.network,
+            "text encoder": self.text,
+            "codec": self.codec,
+            "context": self.held,
+        }
+        weights = ", ".join(f"{name} {_gb(size)}" for name, size in sizes.items())
+        phases = ", ".join(f"{name} {_gb(size)}" for name, size in self.phases.items())
+        return (
+            f"memory in GB: {weights}; while in use: {phases}; at most {_gb(self.peak)} with "
+            f"{_gb(RESERVED)} in reserve (offload={self.offload}){self.note}"
+        )
+
+
+def planned(settings: Settings, parts: Settings) -> Plan:
+    """What `cf.runs.generator.load` and the videos after it will take.
+
+    Attributes:
+        settings: of `cf.generate`.
+        parts: what the network is built of, the settings' size among them.
+    """
+    import torch
+
+    from cf.models.allocated import bytes_of
+    from cf.runs.outline import codec_outline, outlined, sized, text_outline, way_of
+
+    way, codec = way_of(settings, parts), codec_outline(parts["codec"], settings)
+    model = sized(parts["model"], parts["size"], codec)
+    batch = int(settings.get("batch") or settings["samples"])
+    frames = max(round(float(settings["seconds"]) * float(parts["fps"])), 1)
+    blocks = -(-codec.covering(frames) // way.rollout.block_frames)
+    with torch.inference_mode():
+        held, denoise, note = _denoising(model, settings["dtype"], way, batch, blocks)
+        latents = min(way.rollout.block_frames, codec.covering(frames))
+        shape = list(model["latent_shape"])
+        if settings.get("tile") is not None and settings["offload"] in ("codec", "all"):
+            side = int(settings["tile"]) // codec.space_stride  # one tile at a time is on the card
+            shape = [shape[0], *(min(length, side) for length in shape[1:])]
+        stream, decode = _decoding(codec, shape, batch, latents)
+    whole = outlined(model, settings["dtype"])
+    text = bytes_of(text_outline(parts["text"]))
+    sizes = (bytes_of(whole), text, bytes_of(codec), held, denoise, stream, decode)
+    return Plan(*sizes, settings["offload"], note)
+
+
+def refuse_too_large(plan: Plan, card: int, settings: Settings, parts: Settings) -> None:
+    """Refuse what does not fit into so many bytes, with the fewest settings with which it would.
+
+    Raises:
+        ValueError: it does not fit.
+    """
+    if plan.peak <= card:
+        return
+    cures = _cures(settings, parts)
+    tries = [[one] for one in cures] + [cures[: i + 1] for i in range(1, len(cures))]
+    other, words = plan, ""
+    for chosen in tries:
+        other = planned(*_with(settings, parts, chosen))
+        words = " ".join(f"{name}={value}" for name, value in dict(chosen).items())
+        if other.peak <= card:
+            raise ValueError(
+                f"this takes {_gb(plan.peak)} GB and the card has {_gb(card)}: give {words}, with "
+                f"which it takes {_gb(other.peak)}. {plan.shown()}"
+            )
+    still = f"; with {words} it would still take {_gb(other.peak)}" if words else ""
+    raise ValueError(
+        f"this takes {_gb(plan.peak)} GB and the card has {_gb(card)}{still}: choose a smaller "
+        f"model, size or memory. {plan.shown()}"
+    )
+
+
+def _cures(settings: Settings, parts: Settings) -> list[tuple[str, Any]]:
+    """Settings that save memory, those that cost least first."""
+    found: list[tuple[str, Any]] = []
+    if settings["offload"] in ("none", "codec"):
+        found.append(("offload", "text"))
+    if "dtype" in parts["codec"] and parts["codec"]["dtype"] == "float32":
+        found.append(("codec.dtype", "bfloat16"))
+    if settings["dtype"] == "float32":
+        found.append(("dtype", "bfloat16"))
+    if settings["offload"] != "all":
+        found.append(("offload", "all"))
+    if settings.get("tile") is None and parts["codec"].get("_target_", "").find("Pixel") < 0:
+        found.append(("tile", 256))
+    if (settings.get("batch") or settings["samples"]) > 1:
+        found.append(("batch", 1))
+    return found
+
+
+def _with(
+    settings: Settings, parts: Settings, chosen: list[tuple[str, Any]]
+) -> tuple[Settings, Settings]:
+    settings, parts = dict(settings), dict(parts)
+    for name, value in chosen:
+        if name == "codec.dtype":
+            parts["codec"] = {**parts["codec"], "dtype": value}
+        else:
+            settings[name] = value
+    return settings, parts
+
+
+def _denoising(
+    model: Settings, dtype: str, way: Way, batch: int, blocks: int
+) -> tuple[int, int, str]:
+    """Bytes held between blocks, the most within one, and how that was found.
+
+    All layers are alike: what two and three of them take tells what more do.
+    """
+    from cf.memory.sliding import Sliding
+    from cf.runs.outline import outlined
+
+    layers = int(model.get("num_layers", 0))
+
+    def run(rollout: Rollout) -> tuple[int, int]:
+        if layers <= 3:
+            return _blocks(way.guided(outlined(model, dtype)), rollout, way, batch, blocks)
+        few = [
+            _blocks(
+                way.guided(outlined({**model, "num_layers": n}, dtype)), rollout, way, batch, blocks
+            )
+            for n in (2, 3)
+        ]
+        held, most = (a + (b - a) * (layers - 2) for a, b in zip(*few, strict=True))
+        return held, most
+
+    try:
+        return *run(way.rollout), ""
+    except (NotImplementedError, RuntimeError):  # a memory that looks at numbers; here are none
+        window = way.rollout.memory.max_frames or blocks * way.rollout.block_frames
+        stand_in = replace(way.rollout, memory=Sliding(window_frames=window))
+        return *run(stand_in), f"; counted as if memory were a window of {window} frames"
+
+
+def _blocks(
+    network: Backbone, rollout: Rollout, way: Way, batch: int, blocks: int
+) -> tuple[int, int]:
+    """Bytes held after the last block, and the most within one."""
+    from cf.models.allocated import Allocated
+    from cf.rollout.blockwise import Rollout as Blockwise
+    from cf.rollout.whole import Whole
+
+    if type(rollout) in (Blockwise, Whole):  # every step takes as much
+        times = rollout.times[:2]
+        rollout = replace(rollout, timesteps=times, num_steps=len(times), sampler="euler")
+    limit = rollout.memory.max_frames
+    full = blocks if limit is None else min(blocks, -(-limit // rollout.block_frames) + 2)
+    few = min(full, _BLOCKS)
+    seen: list[tuple[int, int]] = []
+    cond = network.fake_conditioning(batch, few * rollout.block_frames)
+    stream = rollout.stream(network, rollout.noise(network, 0, range(batch)), cond)
+    with Allocated() as count:
+        for _ in range(few):
+            count.restart()
+            next(stream)
+            seen.append((count.now, count.peak))
+    more = full - few
+    held, most = (
+        max(column) + more * max(column[-1] - column[-2], 0) if more else max(column)
+        for column in zip(*seen, strict=True)
+    )
+    return held, most
+
+
+def _decoding(codec: Codec, shape: list[int], batch: int, latents: int) -> tuple[int, int]:
+    """Bytes that the decoder's stream holds, and the most while it decodes a block."""
+    import torch
+
+    from cf.models.allocated import Allocated
+
+    with Allocated() as count:
+        decoder = codec.decoder()
+        block = torch.empty(batch, latents, *shape, device="meta")
+        for _ in range(2):  # the first block is shorter in time than those after it
+            decoder(block)
+        return count.now - block.nbytes, count.peak - block.nbytes
+
+
+def _gb(size: float) -> str:
+    return f"{size / GB:.2f}" if size < 10 * GB else f"{size / GB:.1f}"

@@ -1,0 +1,162 @@
+"""Texts encoded before the network is loaded, and kept on disk, so that encoders need no room."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812  (its usual name)
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from cf.files.atomic import replacing
+from cf.models.text import TextEncoder
+from cf.settings.build import Settings, build
+
+log = logging.getLogger("cf.generate")
+CACHE_BYTES = 10**9
+_LISTED = 2000  # files of an encoder that are looked at
+_OTHER_PARTS = ("transformer", "vae", "scheduler", "assets", "examples")
+
+
+class TextCache:
+    """States of texts in the user's cache, one file each, the least used let go first.
+
+    Attributes:
+        folder: where they lie; None: `cf/texts` in the user's cache.
+        most: bytes of all files together.
+    """
+
+    def __init__(self, folder: Path | None = None, most: int = CACHE_BYTES) -> None:
+        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        self.folder = folder or Path(home).expanduser() / "cf" / "texts"
+        self.most = most
+
+    def read(self, key: str) -> Tensor | None:
+        """States of one text; None if there are none, or none that can be read."""
+        file = self.folder / f"{key}.safetensors"
+        try:
+            with safe_open(file, "pt") as stored:
+                length = int((stored.metadata() or {})["length"])
+                states: Tensor = stored.get_tensor("states")
+            if states.ndim != 2 or not states.shape[0] <= length <= 2**16:
+                raise ValueError(f"states of shape {tuple(states.shape)}")
+        except FileNotFoundError:
+            return None
+        except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+            log.warning("%s is damaged (%s) and made anew", file, str(error)[:100])
+            return None
+        with suppress(OSError):
+            os.utime(file)
+        return F.pad(states, (0, 0, 0, length - states.shape[0]))
+
+    def write(self, key: str, states: Tensor) -> None:
+        """Keep states of one text, without the zeros at their end."""
+        used = states.abs().amax(1).nonzero()
+        count = int(used[-1]) + 1 if len(used) else 1
+        held = {"states": states[:count].contiguous()}
+        try:
+            with replacing(self.folder / f"{key}.safetensors") as temporary:
+                save_file(held, temporary, {"length": str(len(states))})
+            self._bound()
+        except OSError as error:
+            log.warning("%s; the text is encoded again next time", error)
+
+    def _bound(self) -> None:
+        files = [(one.stat().st_mtime, one) for one in self.folder.glob("*.safetensors")]
+        sizes = {one: one.stat().st_size for _, one in files}
+        total = sum(sizes.values())
+        for _, one in sorted(files):
+            if total <= self.most:
+                return
+            one.unlink(missing_ok=True)
+            total -= sizes[one]
+
+
+class CachedText(TextEncoder):
+    """An encoder that is built when a text is new to it, and let go of again.
+
+    Each text is encoded alone, so that its states are the same whatever else is made.
+
+    Attributes:
+        settings: of the encoder.
+        device: where texts are encoded until `release`; after it, on the CPU.
+        dim: width of the states, as the network expects them.
+    """
+
+    def __init__(
+        self, settings: Settings, device: torch.device, dim: int, cache: TextCache | None = None
+    ) -> None:
+        super().__init__()
+        self.settings, self.place, self.dim = settings, device, dim
+        self.cache = TextCache() if cache is None else cache
+        self._known: dict[str, Tensor] = {}
+        self._encoder: TextEncoder | None = None
+        self._identity = identity(settings)
+
+    def encode(self, prompts: Sequence[str]) -> Tensor:
+        """States of each prompt, on the CPU."""
+        return torch.cat([self._one(prompt) for prompt in prompts])
+
+    def release(self) -> None:
+        """Let go of the encoder; a text that is new later is encoded on the CPU."""
+        self._encoder, self.place = None, torch.device("cpu")
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def _one(self, prompt: str) -> Tensor:
+        if prompt not in self._known:
+            key = self._key(prompt)
+            states = self.cache.read(key)
+            if states is None or states.shape[1] != self.dim:
+                states = self._encoded(prompt)
+                self.cache.write(key, states)
+            self._known[prompt] = states[None]
+        return self._known[prompt]
+
+    def _encoded(self, prompt: str) -> Tensor:
+        if self._encoder is None:
+            self._encoder = build(self.settings, "text").to(self.place)
+        states = self._encoder.encode([prompt])
+        assert states is not None
+        return states[0].cpu()
+
+    def _key(self, prompt: str) -> str:
+        told = [self._identity, self.place.type, prompt]
+        return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+
+
+def identity(settings: Settings) -> list[Any]:
+    """What tells one encoder from another: its settings, and its files' names, sizes and times."""
+    plain = {name: value for name, value in settings.items() if name != "folder"}
+    return [json.dumps(plain, sort_keys=True, default=str), *_files(settings)]
+
+
+def _files(settings: Settings) -> Iterator[list[Any]]:
+    for value in settings.values():
+        for place in value if isinstance(value, list | tuple) else [value]:
+            root = Path(place).expanduser() if isinstance(place, str) else None
+            if root is None or not root.exists():
+                continue
+            for file in [root] if root.is_file() else sorted(_own(root)):
+                known = file.stat()
+                yield [str(file.relative_to(root.parent)), known.st_size, known.st_mtime_ns]
+
+
+def _own(root: Path) -> list[Path]:
+    """Files of a model's folder that may be an encoder's."""
+    found = []
+    for file in root.rglob("*"):
+        if file.relative_to(root).parts[0] not in _OTHER_PARTS and file.is_file():
+            found.append(file)
+        if len(found) >= _LISTED:
+            break
+    return found
