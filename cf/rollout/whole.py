@@ -46,7 +46,8 @@ class Whole(Rollout):
         differentiable_past: bool = False,
     ) -> tuple[Latents, RolloutState]:
         self.check_length(1 + bool(state.context.start), 0, 0)
-        reads = self._reads(student, cond, state, self.block_frames, differentiable_past)
-        x0 = self._denoise(student, noise, reads, exit_step)
+        place = self.block_frames, differentiable_past, self.times
+        reads = self._reads(student, cond, state, *place)
+        x0 = self._denoise(student, noise, reads, self.times, exit_step)
         end = state.context.start + self.block_frames
         return x0, replace(state, context=replace(state.context, start=end))
