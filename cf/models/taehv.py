@@ -104,13 +104,19 @@ class TAEHV(Codec):
             dtype: float32, bfloat16 or float16; what the network runs in.
 
         Raises:
-            CheckpointError: it is missing, damaged, or of another network.
+            FileNotFoundError: it is missing.
+            CheckpointError: it is damaged, or of another network.
         """
         from cf.models.checkpoints import load_into
         from cf.models.pickles import CONTAINERS
         from cf.models.stored import CheckpointError
         from cf.models.weight_files import read_stored
 
+        if not Path(file).expanduser().exists():
+            raise FileNotFoundError(
+                f"{file} is not there: download taew2_1.pth from github.com/madebyollin/taehv and "
+                "give codec.file=..."
+            )
         state = read_stored(Path(file).expanduser(), None, CONTAINERS).state
         latents, pixels = state.get("decoder.1.weight"), state.get("encoder.0.weight")
         if latents is None or pixels is None or latents.ndim != 4 or pixels.ndim != 4:
