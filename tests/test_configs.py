@@ -58,7 +58,7 @@ def misfits(node: Any) -> list[str]:
 
 
 def weights(node: DictConfig) -> list[str]:
-    found = [mapping.get("folder") or "" for _, mapping in targets(node)]
+    found = [one.get("folder") or one.get("file") or "" for _, one in targets(node)]
     each = [one for some in found for one in ([some] if isinstance(some, str) else some)]
     return [folder for folder in each if folder.startswith("weights/")]
 
