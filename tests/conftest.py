@@ -51,6 +51,14 @@ socket.socket.connect = _guard(socket.socket.connect)  # type: ignore[method-ass
 socket.socket.connect_ex = _guard(socket.socket.connect_ex)  # type: ignore[method-assign]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What tests keep in the user's cache is not kept; fonts, found once for all, are."""
+    mine = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    os.environ.setdefault("MPLCONFIGDIR", str(mine / "matplotlib"))
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
 def _folder(path: Path) -> Path:
     if not path.is_dir():
         pytest.skip(f"no {path.name} folder beside the repository")
