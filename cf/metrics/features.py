@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import override
 
 from cf.metrics.extractors.base import Extractor
 from cf.metrics.measurement import Measurement, Seen
@@ -24,23 +25,23 @@ class Features(Measurement):
     rate: float | None = 4.0
 
     @property
+    @override
     def width(self) -> int:
-        """See `Measurement`."""
         return self.extractor.width
 
+    @override
     def see(self, seen: Seen) -> Float[Tensor, "t d"]:
-        """See `Measurement`."""
         if not len(seen.frames):  # none of a short piece need be looked at
             return torch.zeros(0, self.width)
         features = self.extractor(seen.frames).to(torch.float32)
         return torch.nn.functional.normalize(features, dim=-1, eps=1e-12)
 
+    @override
     def measure(self, kept: Tensor) -> Float[Tensor, "n width"]:
-        """See `Measurement`."""
         return kept
 
+    @override
     def provenance(self) -> dict[str, Any]:
-        """See `Measurement`."""
         return {"by": self.extractor.name, "rate": self.rate, **self.extractor.provenance()}
 
 
@@ -54,6 +55,6 @@ class FrameFeatures(Features):
     rate: float | None = None
     dtype = torch.float32
 
+    @override
     def provenance(self) -> dict[str, Any]:
-        """See `Measurement`."""
         return {**super().provenance(), "rows": "single frames"}

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from typing_extensions import override
+
 from cf.metrics.base import VideoMetric
 from cf.metrics.extractors.base import Extractor
 from cf.metrics.features import Features
@@ -58,8 +60,8 @@ class SetMetric(VideoMetric):
     def compare(self, grid: Grid) -> Result:
         """Make something of videos of equal duration."""
 
+    @override
     def score(self, videos: list[Scored]) -> Result:
-        """See `VideoMetric`."""
         parts: list[Part] = []
         short: dict[int | None, str] = {}
         for one in videos:
@@ -90,8 +92,8 @@ class SetMetric(VideoMetric):
         nothing = dict.fromkeys(sorted(videos), math.nan)
         return self.answer(math.nan, nothing, reasons=reasons, **parts)
 
+    @override
     def provenance(self) -> dict[str, Any]:
-        """See `VideoMetric`."""
         return {**super().provenance(), "seconds": self.seconds}
 
     def _cut(self, parts: list[Part]) -> list[Part]:
@@ -143,8 +145,8 @@ class SetMetric(VideoMetric):
 class AloneMetric(SetMetric):
     """A `SetMetric` that gives every video its number, whatever the others' duration."""
 
+    @override
     def score(self, videos: list[Scored]) -> Result:
-        """See `VideoMetric`."""
         result = super().score(videos)
         if not math.isnan(result.value):
             return result

@@ -7,6 +7,7 @@ from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor, nn
+from typing_extensions import override
 
 from cf.types import Latents
 
@@ -164,8 +165,8 @@ class PixelCodec(Codec):
     time_stride = 1
     space_stride = 1
 
+    @override
     def encoder(self) -> EncoderStream:
-        """See `Codec.encoder`."""
 
         def encode(video: Pixels) -> Latents:
             self.check_video(video, started=True)
@@ -173,8 +174,8 @@ class PixelCodec(Codec):
 
         return encode
 
+    @override
     def decoder(self) -> DecoderStream:
-        """See `Codec.decoder`."""
 
         def decode(latents: Latents, held: list[Any]) -> Pixels:
             self.check_latents(latents)

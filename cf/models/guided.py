@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from cf.models.base import NOTHING, Backbone, Prepared
 from cf.models.masks import Mask
@@ -27,8 +28,8 @@ class Guided(Backbone):
         self.latent_shape, self.patch_size = network.latent_shape, network.patch_size
         self.prediction = network.prediction
 
+    @override
     def prepare(self, past: Past, cond: Conditioning, times: Sequence[float] = ()) -> Prepared:
-        """See `Backbone.prepare`."""
         return self.network.prepare(past, cond, times)
 
     def forward(
@@ -44,24 +45,24 @@ class Guided(Backbone):
         asked, negative = both.velocity.chunk(2)
         return Prediction(negative + self.scale * (asked - negative), both.block)
 
+    @override
     def target(self, x0: Latents, eps: Latents, t: Times) -> Latents:
-        """See `Backbone.target`."""
         return self.network.target(x0, eps, t)
 
+    @override
     def rotate(self, x: Tensor, ids: Tensor) -> Tensor:
-        """See `Backbone.rotate`."""
         return self.network.rotate(x, ids)
 
     @property
+    @override
     def dtype(self) -> torch.dtype:
-        """See `Backbone.dtype`."""
         return self.network.dtype
 
     @property
+    @override
     def device(self) -> torch.device:
-        """See `Backbone.device`."""
         return self.network.device
 
+    @override
     def fake_conditioning(self, batch: int, frames: int) -> Conditioning:
-        """See `Backbone.fake_conditioning`."""
         return self.network.fake_conditioning(2 * batch, frames)

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from cf.models.codec import Codec, DecoderStream, EncoderStream, Pixels
 from cf.types import Latents
@@ -35,8 +36,8 @@ class Offloaded(Codec):
 
         return encode
 
+    @override
     def decoder(self) -> DecoderStream:
-        """See `Codec.decoder`."""
 
         def decode(latents: Latents, held: list[Any]) -> Pixels:
             with self._there():

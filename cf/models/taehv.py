@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812  (its usual name)
 from jaxtyping import Float
 from torch import Tensor, nn
+from typing_extensions import override
 
 from cf.models.codec import Codec, DecoderStream, EncoderStream, Pixels
 from cf.models.pretrained import parse_dtype
@@ -167,8 +168,8 @@ class TAEHV(Codec):
 
         return encode
 
+    @override
     def decoder(self) -> DecoderStream:
-        """See `Codec.decoder`."""
 
         def decode(latents: Latents, held: list[Any]) -> Pixels:
             self.check_latents(latents)

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812  (its usual name)
 from jaxtyping import Float
 from torch import Tensor, nn
+from typing_extensions import override
 
 from cf.metrics.extractors.files import read_state
 from cf.metrics.extractors.hugging_face import filled, transformers
@@ -205,8 +206,8 @@ class UMT5(FrozenEncoder):
         encoder: nn.Module = UMT5EncoderModel(UMT5Config(**config))
         return encoder.to(parse_dtype(dtype))
 
+    @override
     def prepared(self, prompt: str) -> str:
-        """See `clean`."""
         return clean(prompt)
 
 

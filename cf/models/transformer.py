@@ -9,6 +9,7 @@ import torch.nn.functional as F  # noqa: N812  (its usual name)
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
+from typing_extensions import override
 
 from cf.models.attention import Reading, Remembered, mask_for, remembered
 from cf.models.base import NOTHING, Backbone, Prepared, ahead
@@ -134,8 +135,8 @@ class VideoTransformer(Backbone):
         """Where its parameters are."""
         return self.patch_embedding.weight.device
 
+    @override
     def prepare(self, past: Past, cond: Conditioning, times: Sequence[float] = ()) -> Prepared:
-        """See `Backbone.prepare`."""
         layers, placed, place = [], None, None
         for i, layer in enumerate(past.layers if past.live is None else ()):
             if place is None or layer.ids is not placed:
@@ -146,6 +147,7 @@ class VideoTransformer(Backbone):
         seen = tuple(layers), past.start, text, past.query_start, past.live
         return Prepared(*seen, times=made, held={})
 
+    @override
     def forward(
         self,
         x_t: Latents,
@@ -154,7 +156,6 @@ class VideoTransformer(Backbone):
         past: Prepared = NOTHING,
         mask: Mask | None = None,
     ) -> Prediction:
-        """See `Backbone.forward`."""
         if mask is not None and (past.layers or past.live):
             raise ValueError("a mask orders frames that are forwarded at once; it takes no past")
         frames = x_t.shape[1]

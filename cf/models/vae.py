@@ -7,6 +7,7 @@ from typing import Any, Self
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from typing_extensions import override
 
 from cf.models.codec import Codec, DecoderStream, EncoderStream, Pixels
 from cf.models.pretrained import VAE, fill, find_part, first_there, parse_dtype, read_part
@@ -96,8 +97,8 @@ class WanVAE(Codec):
         """Stay in evaluation mode, whatever the module around it does."""
         return super().train(False)
 
+    @override
     def encoder(self) -> EncoderStream:
-        """See `Codec.encoder`."""
         cache: list[Any] = []
 
         def encode(video: Pixels) -> Latents:
@@ -106,8 +107,8 @@ class WanVAE(Codec):
 
         return encode
 
+    @override
     def decoder(self) -> DecoderStream:
-        """See `Codec.decoder`."""
 
         def decode(latents: Latents, cache: list[Any]) -> Pixels:
             self.check_latents(latents)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from cf.models.base import NOTHING, Backbone, Prepared
 from cf.models.checkpoints import load_into
@@ -34,8 +35,8 @@ class WithWriter(Backbone):
         self.prediction = denoiser.prediction
 
     @property
+    @override
     def writer(self) -> Backbone:
-        """See `Backbone`."""
         return self.context_writer
 
     def prepare(self, past: Past, cond: Conditioning, times: Sequence[float] = ()) -> Prepared:

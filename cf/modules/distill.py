@@ -8,6 +8,7 @@ import lightning as L  # noqa: N812  (its usual name)
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
+from typing_extensions import override
 
 from cf.models.base import Backbone
 from cf.models.codec import Codec
@@ -135,8 +136,8 @@ class DistillModule(VideoModule):
             made.append((real.network, ode))
         return made
 
+    @override
     def check(self, trainer: L.Trainer) -> None:
-        """See `VideoModule`."""
         super().check(trainer)
         self.objective.check(trainer.max_steps)
         for setting, usual, own in (

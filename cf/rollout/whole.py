@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, replace
 
+from typing_extensions import override
+
 from cf.models.base import Backbone
 from cf.rollout.blockwise import Rollout
 from cf.rollout.state import Noise, RolloutState
@@ -22,8 +24,8 @@ class Whole(Rollout):
 
     block_frames: int = 21
 
+    @override
     def check_length(self, blocks: int, given: int, seconds: float) -> None:
-        """See `Rollout.check_length`."""
         if given:
             raise ValueError(
                 f"rollout=whole makes all frames at once and cannot go on after {given} given "

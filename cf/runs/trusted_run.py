@@ -14,6 +14,7 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
+from typing_extensions import override
 
 from cf.settings.build import Settings
 from cf.settings.literal import literal
@@ -130,8 +131,8 @@ class _RunVetting(Vetting):
 
     folder: Path
 
+    @override
     def refusal(self, what: str, where: str = "") -> ValueError:
-        """See `Vetting.refusal`."""
         return ValueError(
             f"{self.source} asks for {what}; a run that you did not make may run any code: if you "
             f"know who made it and trust them, add trust=true"

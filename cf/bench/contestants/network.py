@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
+from typing_extensions import override
 
 from cf.bench.contestants.base import Contestant, Piece
 from cf.bench.tasks.base import Request, VideoSpec
@@ -94,8 +95,8 @@ class Network(Contestant):
             float(fps), (size[0], size[1]), blocks and blocks * stride, memory.max_frames
         )
 
+    @override
     def first_block(self, at: int) -> int:
-        """See `Contestant`."""
         rollout = self.rollout or self._config().get("rollout") or {}
         blocks, stride = self._block(rollout)
         latents = at and 1 + -(-(at - 1) // stride)  # as codecs cover frames

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
+from typing_extensions import override
 
 
 class CameraControl(ABC):
@@ -62,10 +63,10 @@ class PoseFeatures(CameraControl):
         """A sine and a cosine of each."""
         return 4 * len(self.wavelengths) + 2 * len(self.harmonics)
 
+    @override
     def __call__(
         self, pose: Float[np.ndarray, "t 3"], fresh: Int[np.ndarray, " t"]
     ) -> Float[np.ndarray, "t k"]:
-        """See `CameraControl`."""
         at = turned(pose[:, :2] - pose[0, :2], -pose[0, 2])
         heading = pose[:, 2] - pose[0, 2]
         angles = [2 * np.pi * at[:, i] / length for length in self.wavelengths for i in (0, 1)]
@@ -101,10 +102,10 @@ class Action(CameraControl):
         """Ahead, left, turn, cut."""
         return 4
 
+    @override
     def __call__(
         self, pose: Float[np.ndarray, "t 3"], fresh: Int[np.ndarray, " t"]
     ) -> Float[np.ndarray, "t k"]:
-        """See `CameraControl`."""
         before = np.concatenate((pose[:1], pose[:-1]))
         moved = turned(pose[:, :2] - before[:, :2], -before[:, 2]) / self.step
         turn = (pose[:, 2] - before[:, 2] + np.pi) % (2 * np.pi) - np.pi

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from typing_extensions import override
 
 from cf.data.world.base import Film, Truth, World, generators, one_hot
 from cf.data.world.tiles import Tiles, attributes, names, tiles
@@ -93,8 +94,8 @@ class Rooms(World):
         """Of each row of cells, what each identity is like; -1 where it is not like anything."""
         return attributes()
 
+    @override
     def film(self, seed: int, numbers: Sequence[int], frames: int) -> Film:
-        """See `World.film`."""
         plans = [self._plan(seed, number, frames) for number in numbers]
         sky, layout, place, column, fresh = (
             torch.from_numpy(np.stack(field)) for field in zip(*plans, strict=True)

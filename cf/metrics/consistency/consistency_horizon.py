@@ -3,6 +3,7 @@
 import math
 
 import torch
+from typing_extensions import override
 
 from cf.metrics.bootstrap import bootstrap
 from cf.metrics.consistency.anchor_drift import AnchorDrift
@@ -45,8 +46,8 @@ class ConsistencyHorizon(SetMetric):
     least_prompts = 4
     least_windows = 3
 
+    @override
     def compare(self, grid: Grid) -> Result:
-        """See `SetMetric`."""
         drift = AnchorDrift.of(grid)
         refusal = drift.refusal()
         if refusal:

@@ -3,6 +3,7 @@
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import override
 
 from cf.metrics.grid import Grid
 from cf.metrics.result import Result
@@ -40,8 +41,8 @@ class OwnAnchorAUC(SetMetric):
     least_prompts = 4
     least_windows = 2
 
+    @override
     def compare(self, grid: Grid) -> Result:
-        """See `SetMetric`."""
         closer, closest = _recognised(grid)
         last = -(-grid.windows // 4)
         late = closer[:, -last:].mean(1)

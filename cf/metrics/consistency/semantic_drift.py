@@ -3,6 +3,8 @@
 import math
 from typing import Any
 
+from typing_extensions import override
+
 from cf.metrics.consistency.anchor_drift import IDENTIFIABLE_ALONE, AnchorDrift
 from cf.metrics.extractors.base import Extractor
 from cf.metrics.grid import Grid
@@ -59,8 +61,8 @@ class SemanticDrift(SetMetric):
             title = title.replace("Semantic", "Appearance")
         return f"{title}[{self.extractor.name}]"
 
+    @override
     def compare(self, grid: Grid) -> Result:
-        """See `SetMetric`."""
         return _drift(self, AnchorDrift.of(grid))
 
 
@@ -92,12 +94,12 @@ class SemanticDriftAbsolute(AloneMetric, SemanticDrift):
         self.kappa = chance_of(extractor, kappa)
         super().__init__(extractor, **kwargs)
 
+    @override
     def provenance(self) -> dict[str, Any]:
-        """See `VideoMetric`."""
         return {**super().provenance(), "kappa": self.kappa}
 
+    @override
     def compare(self, grid: Grid) -> Result:
-        """See `SetMetric`."""
         return _drift(self, AnchorDrift.of(grid, self.kappa))
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from typing_extensions import override
 
 from cf.metrics import at_times as moments
 from cf.metrics.base import VideoMetric
@@ -58,8 +59,8 @@ class SimilarityToFirst(VideoMetric):
         super().__init__(FrameFeatures(extractor, rate), None, **kwargs)
         self.times = moments.checked(times)
 
+    @override
     def score(self, videos: list[Scored]) -> Result:
-        """See `VideoMetric`."""
         first: dict[int, dict[float, float]] = {}
         second: dict[int, dict[float, float]] = {}
         curves, windows = {}, {}
@@ -90,6 +91,6 @@ class SimilarityToFirst(VideoMetric):
             extras=extras,
         )
 
+    @override
     def provenance(self) -> dict[str, Any]:
-        """See `VideoMetric`."""
         return {**super().provenance(), "times": list(self.times)}

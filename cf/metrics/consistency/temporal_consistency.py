@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import override
 
 from cf.metrics.extractors.base import Extractor
 from cf.metrics.grid import Grid
@@ -59,12 +60,12 @@ class TemporalConsistencyAbsolute(AloneMetric):
         self.kappa = chance_of(extractor, kappa)
         super().__init__(extractor, **kwargs)
 
+    @override
     def provenance(self) -> dict[str, Any]:
-        """See `VideoMetric`."""
         return {**super().provenance(), "kappa": self.kappa}
 
+    @override
     def compare(self, grid: Grid) -> Result:
-        """See `SetMetric`."""
         return _consistency(self, grid, [self.kappa] * len(lags_of(grid.windows)), {})
 
 
@@ -105,8 +106,8 @@ class TemporalConsistency(SetMetric):
     least_prompts = 16
     for_fewer = "TemporalConsistencyAbsolute"
 
+    @override
     def compare(self, grid: Grid) -> Result:
-        """See `SetMetric`."""
         kappa = [grid.chance(lag) for lag in lags_of(grid.windows)]
         collapse, _, span = collapse_of(grid)
         more = {} if not span else {"CrossPromptCollapse": float(grid.mean(collapse))}

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import override
 
 from cf.metrics.base import VideoMetric
 from cf.metrics.extractors.base import Extractor
@@ -48,8 +49,8 @@ class SubjectConsistencyVBench(VideoMetric):
     def __init__(self, extractor: Extractor, *, rate: float | None = None, **kwargs: Any) -> None:
         super().__init__(FrameFeatures(extractor, rate), None, **kwargs)
 
+    @override
     def score(self, videos: list[Scored]) -> Result:
-        """See `VideoMetric`."""
         per_video: dict[int, float] = {}
         reasons: dict[int | None, str] = {}
         curves, seconds, lowest = {}, {}, []

@@ -14,6 +14,7 @@ from torchvision.transforms.functional import (
     normalize,
     resize,
 )
+from typing_extensions import override
 
 from cf.metrics.extractors.base import TextExtractor
 from cf.metrics.extractors.hugging_face import filled, transformers
@@ -54,24 +55,24 @@ class ClipExtractor(Network, TextExtractor):
         self.vocabulary = vocabulary
         self._tokenizer: Any = None
 
+    @override
     def build(self, state: dict[str, Tensor]) -> nn.Module:
-        """See `Network`."""
         return clip_network(clip_names(state))
 
     @property
+    @override
     def width(self) -> int:
-        """See `Extractor`."""
         return int(self.network.config.projection_dim)
 
+    @override
     def prepare(self, frames: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 size1 size2"]:
-        """See `Network`."""
         size = [self._size]
         sized = resize(frames, size, InterpolationMode.BICUBIC, antialias=False)
         normalised: Tensor = normalize(center_crop(sized, size), _MEAN, _STD)
         return normalised
 
+    @override
     def forward(self, pictures: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
-        """See `Network`."""
         seen = self.network.vision_model(pictures).pooler_output
         features: Tensor = self.network.visual_projection(seen)
         return features
@@ -100,8 +101,8 @@ class ClipExtractor(Network, TextExtractor):
         """Side of a picture in pixels."""
         return int(self.network.config.vision_config.image_size)
 
+    @override
     def preprocessing(self) -> dict[str, Any]:
-        """See `Network`."""
         return {
             "short side": self._size,
             "interpolation": "bicubic on floats, no antialiasing, overshoot kept",

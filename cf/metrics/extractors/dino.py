@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 from torchvision.transforms.functional import InterpolationMode, normalize, resize
+from typing_extensions import override
 
 from cf.metrics.extractors.hugging_face import filled, transformers
 from cf.metrics.extractors.names import depth, dino_names
@@ -33,27 +34,27 @@ class Dino(Network):
 
     network: Any
 
+    @override
     def build(self, state: dict[str, Tensor]) -> nn.Module:
-        """See `Network`."""
         return vision_transformer(dino_names(state))
 
     @property
+    @override
     def width(self) -> int:
-        """See `Extractor`."""
         return int(self.network.config.hidden_size)
 
+    @override
     def prepare(self, frames: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 size1 size2"]:
-        """See `Network`."""
         sized = resize(frames, [224], InterpolationMode.BILINEAR, antialias=False)
         normalised: Tensor = normalize(sized, _MEAN, _STD)
         return normalised
 
+    @override
     def forward(self, pictures: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
-        """See `Network`."""
         return class_token(self.network, pictures)
 
+    @override
     def preprocessing(self) -> dict[str, Any]:
-        """See `Network`."""
         return {
             "short side": 224,
             "interpolation": "bilinear, no antialiasing",

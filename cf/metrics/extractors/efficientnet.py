@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torchvision.transforms.functional import InterpolationMode, resize
+from typing_extensions import override
 
 from cf.metrics.extractors.network import Network
 
@@ -48,18 +49,18 @@ class EfficientNetLite(Network):
             raise ValueError(f"these are not the weights of EfficientNet-Lite0: {error}") from error
         return network.eval().requires_grad_(False)
 
+    @override
     def prepare(self, frames: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 size1 size2"]:
-        """See `Network`."""
         sized: Tensor = resize(frames, [224], InterpolationMode.BILINEAR, antialias=True)
         return (sized * 255 - _MEAN) / _STD
 
+    @override
     def forward(self, pictures: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
-        """See `Network`."""
         features: Tensor = self.network.extract_features(pictures)
         return features.mean((2, 3))
 
+    @override
     def preprocessing(self) -> dict[str, Any]:
-        """See `Network`."""
         return {
             "short side": 224,
             "interpolation": "bilinear, antialiased",

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import override
 
 from cf.metrics.extractors.base import Extractor
 from cf.system.opencv import cv2
@@ -65,16 +66,16 @@ class Handcrafted(Extractor):
         self._centre = torch.tensor(self._known["mean"])
 
     @property
+    @override
     def width(self) -> int:
-        """See `Extractor`."""
         return WIDTH
 
+    @override
     def __call__(self, frames: Float[Tensor, "t 3 h w"]) -> Float[Tensor, "t d"]:
-        """See `Extractor`."""
         return raw(frames) - self._centre
 
+    @override
     def provenance(self) -> dict[str, Any]:
-        """See `Extractor`."""
         return {
             "extractor": self.name,
             "weights": None,

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import override
 
 from cf.metrics.extractors.base import Extractor
 
@@ -21,20 +22,20 @@ class MeanColour(Extractor):
     semantic = False
 
     @property
+    @override
     def width(self) -> int:
-        """See `Extractor`."""
         return 3
 
+    @override
     def __call__(self, frames: Float[Tensor, "t 3 h w"]) -> Float[Tensor, "t d"]:
-        """See `Extractor`."""
         return frames.double().mean((2, 3)).float()
 
     def encode_text(self, texts: Sequence[str]) -> Float[Tensor, "n d"]:
-        """See `Extractor`."""
+        """A feature of each text: the primary colours that it names."""
         return torch.tensor(
             [[float(c in text) for c in ("red", "green", "blue")] for text in texts]
         )
 
+    @override
     def provenance(self) -> dict[str, Any]:
-        """See `Extractor`."""
         return {"extractor": self.name}

@@ -10,6 +10,7 @@ import torch
 import torchvision
 from jaxtyping import Float
 from torch import Tensor, nn
+from typing_extensions import override
 
 from cf.metrics.extractors.base import Extractor
 from cf.metrics.extractors.files import read_state
@@ -89,8 +90,8 @@ class Network(Extractor):
 
     @torch.no_grad()
     @full_precision()
+    @override
     def __call__(self, frames: Float[Tensor, "t 3 h w"]) -> Float[Tensor, "t d"]:
-        """See `Extractor`."""
         features = [torch.zeros(0, self.width, device=self.device)]
         for some in frames.split(self.batch) if len(frames) else ():
             missing = self.batch - len(some)
@@ -99,8 +100,8 @@ class Network(Extractor):
             features.append(self.forward(pictures)[: len(some)])
         return torch.cat(features)
 
+    @override
     def provenance(self) -> dict[str, Any]:
-        """See `Extractor`."""
         return {
             "extractor": self.name,
             "weights": {"sha256": self.found.sha256, "verified": self.found.verified},

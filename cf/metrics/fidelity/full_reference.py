@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import pad
+from typing_extensions import override
 
 from cf.metrics.base import VideoMetric
 from cf.metrics.measurement import Measurement, Seen
@@ -122,23 +123,23 @@ class Against(Measurement):
     needs = ("reference",)
 
     @property
+    @override
     def width(self) -> int:
-        """See `Measurement`."""
         return 1
 
+    @override
     def see(self, seen: Seen) -> Float[Tensor, "t 1"]:
-        """See `Measurement`."""
         assert seen.reference is not None
         if not len(seen.frames):
             return torch.zeros(0, 1, dtype=torch.float64)
         return self.comparison(seen.frames, seen.reference.nan_to_num(0, 0, 0))[:, None]
 
+    @override
     def measure(self, kept: Tensor) -> Float[Tensor, "n 1"]:
-        """See `Measurement`."""
         return kept
 
+    @override
     def provenance(self) -> dict[str, Any]:
-        """See `Measurement`."""
         return {"rate": self.rate, **self.comparison.provenance()}
 
 
@@ -154,8 +155,8 @@ class FullReference(VideoMetric):
     ) -> None:
         super().__init__(Against(comparison, rate), window, **kwargs)
 
+    @override
     def score(self, videos: list[Scored]) -> Result:
-        """See `VideoMetric`."""
         values = {one.video: float(one.sums.sum() / one.count.sum()) for one in videos}
         return self.answer(
             mean(values.values()),

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import override
 
 from cf.metrics.base import VideoMetric
 from cf.metrics.fidelity.frechet import Moments, frechet_distance
@@ -91,8 +92,8 @@ class I3D(ClipExtractor):
             found.append(made.cpu())
         return torch.cat(found)
 
+    @override
     def provenance(self) -> dict[str, Any]:
-        """See `ClipExtractor`."""
         sha256 = hashlib.sha256(self.path.read_bytes()).hexdigest()
         return {"extractor": self.name, "sha256": sha256, "size": 224, "resize": "bilinear"}
 
@@ -115,23 +116,23 @@ class Clips(Measurement):
     kept = torch.uint8
 
     @property
+    @override
     def span(self) -> int:  # type: ignore[override]
-        """See `Measurement`."""
         return self.extractor.frames
 
     @property
+    @override
     def stride(self) -> int:  # type: ignore[override]
-        """See `Measurement`."""
         return self.extractor.frames
 
     @property
+    @override
     def needs(self) -> tuple[str, ...]:  # type: ignore[override]
-        """See `Measurement`."""
         return ("reference",) if self.paired else ()
 
     @property
+    @override
     def width(self) -> int:
-        """See `Measurement`."""
         return self.extractor.width * (1 + self.paired)
 
     def see(self, seen: Seen) -> Tensor:
@@ -142,14 +143,14 @@ class Clips(Measurement):
             frames = torch.cat((frames, seen.reference.nan_to_num(0, 0, 0)), 1)
         return (frames * 255).round().to(torch.uint8)
 
+    @override
     def measure(self, kept: Tensor) -> Float[Tensor, "n width"]:
-        """See `Measurement`."""
         count = (len(kept) - self.span) // self.span + 1
         clips = kept[: count * self.span].unflatten(0, (count, self.span)).float() / 255
         return torch.cat([self.extractor(part).double() for part in clips.split(3, 2)], 1)
 
+    @override
     def provenance(self) -> dict[str, Any]:
-        """See `Measurement`."""
         described = self.extractor.provenance()
         clip = {"clip_frames": self.span, "paired": self.paired, "rate": self.rate}
         return {"by": self.extractor.name, **clip, **described}
@@ -217,8 +218,8 @@ class FVD(VideoMetric):
         self.extractor, self.reference = extractor, reference
         self.bin_seconds, self.least = bin_seconds, least
 
+    @override
     def score(self, videos: list[Scored]) -> Result:
-        """See `VideoMetric`."""
         bins: dict[int, list[Tensor]] = {}
         for one in videos:
             for seconds, row in zip(one.seconds.tolist(), one.sums, strict=True):
@@ -259,8 +260,8 @@ class FVD(VideoMetric):
         other = Moments.of(rows[:, width:]) if known is None else known
         return frechet_distance(Moments.of(rows[:, :width]), other)
 
+    @override
     def provenance(self) -> dict[str, Any]:
-        """See `VideoMetric`."""
         known = None if self.reference is None else self.reference.digest()
         settings = {"bin_seconds": self.bin_seconds, "least": self.least, "reference": known}
         return {**super().provenance(), **settings}

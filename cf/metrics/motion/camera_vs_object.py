@@ -1,5 +1,7 @@
 """Which share of motion is that of objects, not of the camera."""
 
+from typing_extensions import override
+
 from cf.metrics.motion.motion import STILL, Motion, MotionMetric
 from cf.metrics.readings import VideoReading
 from cf.metrics.scored import Scored
@@ -28,8 +30,8 @@ class CameraVsObject(MotionMetric):
     True
     """
 
+    @override
     def read(self, motion: Motion, one: Scored) -> VideoReading:
-        """See `MotionMetric`."""
         counted = ~motion.cut & (motion["magnitude"] >= STILL)
         if not counted.any():
             return VideoReading(reason="it stands still, or moves at cuts only")

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from typing_extensions import override
 
 from cf.metrics.motion.motion import Motion, MotionMetric
 from cf.metrics.readings import VideoReading, collected
@@ -44,8 +45,8 @@ class ChunkSeam(MotionMetric):
     higher_is_better = False
     plot_upper_bound = 4.0
 
+    @override
     def score(self, videos: list[Scored]) -> Result:
-        """See `VideoMetric`."""
         result = collected(self, videos, self._read)
         prompts: dict[int, list[np.ndarray]] = {}
         for one in videos:
@@ -64,8 +65,8 @@ class ChunkSeam(MotionMetric):
             extras={**result.extras, "p": (1 + as_much) / (1 + DRAWS)},
         )
 
+    @override
     def read(self, motion: Motion, one: Scored) -> VideoReading:
-        """See `MotionMetric`."""
         curve, seconds = motion.curve(_residual(motion), self.curve_window)
         seams = _seams(motion, one)
         reason = ""

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
+from typing_extensions import override
 
 from cf.metrics.base import VideoMetric
 from cf.metrics.measurement import Measurement, Seen
@@ -24,17 +25,17 @@ class Cuts(Measurement):
     kept = torch.uint8
     width = 1
 
+    @override
     def see(self, seen: Seen) -> UInt8[Tensor, "t 27 48 3"]:
-        """See `Measurement`."""
         return small((seen.frames * 255).round().to("cpu", torch.uint8))
 
+    @override
     def measure(self, kept: Tensor) -> Float[Tensor, "n 1"]:
-        """See `Measurement`."""
         rows = [_begun(kept[i : i + WINDOW]) for i in range(0, len(kept) - WINDOW + 1, STEP)]
         return torch.tensor(rows, dtype=self.dtype).view(-1, 1)
 
+    @override
     def provenance(self) -> dict[str, Any]:
-        """See `Measurement`."""
         return {
             "by": "transnetv2",
             "weights": {"sha256": weights_hash()},
@@ -73,8 +74,8 @@ class CutRate(VideoMetric):
     def __init__(self, window: float | None = 1.0, **kwargs: Any) -> None:
         super().__init__(Cuts(), window, **kwargs)
 
+    @override
     def score(self, videos: list[Scored]) -> Result:
-        """See `VideoMetric`."""
         return collected(self, videos, _read)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Float32
 from torch import Tensor
+from typing_extensions import override
 
 from cf.metrics.base import VideoMetric
 from cf.metrics.measurement import Measurement, Seen
@@ -36,12 +37,12 @@ class Steps(Measurement):
     span = 3
 
     @property
+    @override
     def width(self) -> int:
-        """See `Measurement`."""
         return 2
 
+    @override
     def see(self, seen: Seen) -> Float32[Tensor, "t 3 h w"]:
-        """See `Measurement`."""
         height, width = seen.frames.shape[-2:]
         shrink = min(1.0, self.side / min(height, width))
         size = max(1, round(width * shrink)), max(1, round(height * shrink))
@@ -52,14 +53,14 @@ class Steps(Measurement):
             rows.append(torch.from_numpy(small).permute(2, 0, 1))
         return torch.stack(rows) if rows else torch.zeros(0, 3, size[1], size[0])
 
+    @override
     def measure(self, kept: Float32[Tensor, "t 3 h w"]) -> Float[Tensor, "n 2"]:
-        """See `Measurement`."""
         pictures = kept.double()
         one, two = ((pictures[n:] - pictures[:-n]).abs().mean((1, 2, 3)) for n in (1, 2))
         return torch.stack(((one[:-1] + one[1:]) / 2, two), 1)
 
+    @override
     def provenance(self) -> dict[str, Any]:
-        """See `Measurement`."""
         return {"measured": "change in one and two steps", "rate": self.rate, "side": self.side}
 
 
@@ -104,8 +105,8 @@ class Disorder(VideoMetric):
         super().__init__(Steps(rate, side), window, **kwargs)
         self.floor = floor
 
+    @override
     def score(self, videos: list[Scored]) -> Result:
-        """See `VideoMetric`."""
         return collected(self, videos, self._read)
 
     def _read(self, one: Scored) -> VideoReading:
@@ -122,6 +123,6 @@ class Disorder(VideoMetric):
             return VideoReading(reason=reason, curve=curve, seconds=one.seconds)
         return VideoReading(float(curve.nanmean()), "", curve, one.seconds)
 
+    @override
     def provenance(self) -> dict[str, Any]:
-        """See `VideoMetric`."""
         return {**super().provenance(), "floor": self.floor}

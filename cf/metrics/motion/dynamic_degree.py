@@ -2,6 +2,7 @@
 
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import override
 
 from cf.metrics.motion.motion import Motion, MotionMetric
 from cf.metrics.readings import VideoReading
@@ -47,15 +48,15 @@ class DynamicDegree(MotionMetric):
 
     higher_is_better = True
 
+    @override
     def read(self, motion: Motion, one: Scored) -> VideoReading:
-        """See `MotionMetric`."""
         moved = motion["top"] > MOVED
         curve, seconds = motion.curve(moved.double(), self.curve_window)
         verdict = vbench_is_dynamic(motion["top"], len(motion.pairs) + 1)
         extras = {"vbench_dynamic_degree": float(verdict)}
         return VideoReading(float(moved.double().mean()), "", curve, seconds, extras)
 
+    @override
     def short(self, one: Scored, reason: str) -> VideoReading:
-        """See `MotionMetric`."""
         two = one.frames > one.clock.stride
         return VideoReading(reason=reason, extras={"vbench_dynamic_degree": float(two)})

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import override
 
 from cf.metrics.base import VideoMetric
 from cf.metrics.measurement import Measurement, Seen
@@ -24,22 +25,22 @@ class FrameDifference(Measurement):
     kept = torch.uint8
 
     @property
+    @override
     def width(self) -> int:
-        """See `Measurement`."""
         return 1
 
+    @override
     def see(self, seen: Seen) -> Tensor:
-        """See `Measurement`."""
         return (seen.frames * 255).round().to(torch.uint8)
 
+    @override
     def measure(self, kept: Tensor) -> Float[Tensor, "n 1"]:
-        """See `Measurement`."""
         frames = kept.flatten(1)
         sums = [cv2.norm(one, other, cv2.NORM_L1) for one, other in pairwise(frames.numpy())]
         return torch.tensor(sums, dtype=torch.float64)[:, None] / frames.shape[1]
 
+    @override
     def provenance(self) -> dict[str, Any]:
-        """See `Measurement`."""
         return {"measured": "frame difference"}
 
 
@@ -64,8 +65,8 @@ class TemporalFlickeringVBench(VideoMetric):
     def __init__(self, window: float | None = 1.0, **kwargs: Any) -> None:
         super().__init__(FrameDifference(), window, **kwargs)
 
+    @override
     def score(self, videos: list[Scored]) -> Result:
-        """See `VideoMetric`."""
         per_video, reasons = {}, {}
         for one in videos:
             pairs = int(one.count.sum())

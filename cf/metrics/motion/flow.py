@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, UInt8
+from typing_extensions import override
 
 from cf.system.opencv import cv2
 
@@ -46,14 +47,14 @@ class Dis(Flow):
 
     name = "dis"
 
+    @override
     def __call__(self, one: Picture, other: Picture) -> Field:
-        """See `Flow`."""
         with _one_thread():  # its patches depend on how the picture is shared among threads
             found = _dis(one.shape).calc(luma(one), luma(other), None)  # type: ignore[call-overload]
         return np.asarray(found, np.float32)
 
+    @override
     def provenance(self) -> dict[str, Any]:
-        """See `Flow`."""
         return {"flow": "DIS, medium preset", "opencv": cv2.__version__}
 
 
@@ -63,16 +64,16 @@ class Farneback(Flow):
 
     name = "farneback"
 
+    @override
     def __call__(self, one: Picture, other: Picture) -> Field:
-        """See `Flow`."""
         with _one_thread():
             found = cv2.calcOpticalFlowFarneback(  # type: ignore[call-overload]
                 luma(one), luma(other), None, 0.5, 5, 15, 3, 5, 1.2, 0
             )
         return np.asarray(found, np.float32)
 
+    @override
     def provenance(self) -> dict[str, Any]:
-        """See `Flow`."""
         return {"flow": "Farneback, 5 levels of 1/2, window 15", "opencv": cv2.__version__}
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torchvision.models.optical_flow import RAFT, raft_large
+from typing_extensions import override
 
 from cf.files.pickled import load_tensors
 from cf.metrics.motion.flow import Field, Flow, Picture
@@ -57,8 +58,8 @@ class Raft(Flow):
         _network(made.weights, made.sha256, device)
         return made
 
+    @override
     def __call__(self, one: Picture, other: Picture) -> Field:
-        """See `Flow`."""
         height, width = one.shape[:2]
         enlarge = max(1.0, _LEAST / min(height, width))
         size = round(width * enlarge), round(height * enlarge)
@@ -74,8 +75,8 @@ class Raft(Flow):
             found = found * np.array([width / size[0], height / size[1]], np.float32)
         return np.asarray(found, np.float32)
 
+    @override
     def provenance(self) -> dict[str, Any]:
-        """See `Flow`."""
         return {"flow": "RAFT large", "weights_sha256": self.sha256, "updates": self.updates}
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import override
 
 from cf.metrics.motion.flow import Dis
 from cf.metrics.motion.warp import followed, planes
@@ -38,8 +39,8 @@ class Linear(Interpolator):
 
     name = "linear"
 
+    @override
     def __call__(self, one: Float[Tensor, "3 h w"], other: Float[Tensor, "3 h w"]) -> Tensor:
-        """See `Interpolator`."""
         return (one + other) / 2
 
 
@@ -49,8 +50,8 @@ class DisInterpolator(Interpolator):
 
     name = "dis"
 
+    @override
     def __call__(self, one: Float[Tensor, "3 h w"], other: Float[Tensor, "3 h w"]) -> Tensor:
-        """See `Interpolator`."""
         flow = Dis()
         levels = [
             np.ascontiguousarray((frame * 255).round().byte().permute(1, 2, 0).numpy())
@@ -65,8 +66,8 @@ class DisInterpolator(Interpolator):
         # Seen from the middle, each frame lies half of the flow that leads away from it back.
         return (followed(one, -forth / 2) + followed(other, -back / 2)) / 2
 
+    @override
     def provenance(self) -> dict[str, Any]:
-        """See `Interpolator`."""
         return {"interpolator": self.name, **Dis().provenance()}
 
 
@@ -84,8 +85,8 @@ class Supplied(Interpolator):
     network: Callable[[Tensor, Tensor], Tensor] = field(compare=False)
     described: str
 
+    @override
     def __call__(self, one: Float[Tensor, "3 h w"], other: Float[Tensor, "3 h w"]) -> Tensor:
-        """See `Interpolator`."""
         with torch.no_grad():
             made = self.network(one, other)
         if made.shape != one.shape:
@@ -95,8 +96,8 @@ class Supplied(Interpolator):
             )
         return made.float().cpu()
 
+    @override
     def provenance(self) -> dict[str, Any]:
-        """See `Interpolator`."""
         return {"interpolator": self.name, "described": self.described}
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from typing_extensions import override
 
 from cf.metrics.base import VideoMetric
 from cf.metrics.measurement import Clock
@@ -128,8 +129,8 @@ class MotionMetric(VideoMetric):
     def read(self, motion: Motion, one: Scored) -> VideoReading:
         """Make something of a video of three sampled frames or more."""
 
+    @override
     def score(self, videos: list[Scored]) -> Result:
-        """See `VideoMetric`."""
         return collected(self, videos, self._read)
 
     def _read(self, one: Scored) -> VideoReading:
@@ -142,8 +143,8 @@ class MotionMetric(VideoMetric):
         """The reading of a video of fewer than three sampled frames."""
         return VideoReading(reason=reason)
 
+    @override
     def provenance(self) -> dict[str, Any]:
-        """See `VideoMetric`."""
         return {**super().provenance(), "window": self.curve_window}
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
+from typing_extensions import override
 
 from cf.metrics.measurement import Measurement, Seen
 from cf.metrics.motion.flow import Dis, Field, Flow, Picture, luma
@@ -56,12 +57,12 @@ class MotionField(Measurement):
     kept = torch.uint8
 
     @property
+    @override
     def width(self) -> int:
-        """See `Measurement`."""
         return 2 * len(PAIR) + len(TRIPLE)
 
+    @override
     def see(self, seen: Seen) -> UInt8[Tensor, "t 3 h w"]:
-        """See `Measurement`."""
         height, width = seen.frames.shape[-2:]
         if min(height, width) < self.flow.smallest:
             raise ValueError(
@@ -79,8 +80,8 @@ class MotionField(Measurement):
             row.copy_(torch.from_numpy(levels).permute(2, 0, 1))
         return kept
 
+    @override
     def measure(self, kept: UInt8[Tensor, "t 3 h w"]) -> Float[Tensor, "n width"]:
-        """See `Measurement`."""
         pictures = [np.ascontiguousarray(frame.permute(1, 2, 0).numpy()) for frame in kept]
         rows: list[list[float]] = []
         last: tuple[list[float], Tensor] | None = None
@@ -120,8 +121,8 @@ class MotionField(Measurement):
         ]
         return pair, forth
 
+    @override
     def provenance(self) -> dict[str, Any]:
-        """See `Measurement`."""
         described = {"measured": "motion field", "rate": self.rate, "side": self.side}
         return {"by": self.flow.name, **described, **self.flow.provenance()}
 

@@ -1,5 +1,7 @@
 """How much motion is left at a video's end."""
 
+from typing_extensions import override
+
 from cf.metrics.motion.motion import STILL, Motion, MotionMetric
 from cf.metrics.readings import VideoReading
 from cf.metrics.scored import Scored
@@ -29,8 +31,8 @@ class MotionRetention(MotionMetric):
 
     plot_upper_bound = 2.0
 
+    @override
     def read(self, motion: Motion, one: Scored) -> VideoReading:
-        """See `MotionMetric`."""
         length, whole = motion["magnitude"], ~motion.cut
         curve, seconds = motion.curve(length.where(whole, float("nan")), self.curve_window)
         first = whole & (motion.seconds < min(5.0, motion.duration / 2))

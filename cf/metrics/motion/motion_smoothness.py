@@ -4,6 +4,7 @@ import math
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from cf.metrics.motion.motion import STILL, Motion, MotionMetric
 from cf.metrics.readings import VideoReading
@@ -44,8 +45,8 @@ class MotionSmoothness(MotionMetric):
 
     higher_is_better = False
 
+    @override
     def read(self, motion: Motion, one: Scored) -> VideoReading:
-        """See `MotionMetric`."""
         whole = ~(motion.cut[:-1] | motion.cut[1:])
         moving = whole & (motion["travel"] / 2 >= STILL)
         share = float(moving.sum() / whole.sum()) if whole.any() else 0.0

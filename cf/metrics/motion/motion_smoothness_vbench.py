@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
+from typing_extensions import override
 
 from cf.metrics.base import VideoMetric
 from cf.metrics.measurement import Measurement, Seen
@@ -28,16 +29,16 @@ class Interpolated(Measurement):
     kept = torch.uint8
 
     @property
+    @override
     def width(self) -> int:
-        """See `Measurement`."""
         return 1
 
+    @override
     def see(self, seen: Seen) -> UInt8[Tensor, "t 3 h w"]:
-        """See `Measurement`."""
         return (seen.frames * 255).round().to(torch.uint8)
 
+    @override
     def measure(self, kept: UInt8[Tensor, "t 3 h w"]) -> Float[Tensor, "n 1"]:
-        """See `Measurement`."""
         rows = []
         for first in range(0, len(kept) - 2, 2):
             one, between, other = kept[first : first + 3]
@@ -46,8 +47,8 @@ class Interpolated(Measurement):
             rows.append((levels.short() - between.short()).abs().double().mean())
         return torch.stack(rows)[:, None]
 
+    @override
     def provenance(self) -> dict[str, Any]:
-        """See `Measurement`."""
         described = {"by": self.interpolator.name, "measured": "interpolated odd frames"}
         return {**described, **self.interpolator.provenance()}
 
@@ -86,8 +87,8 @@ class MotionSmoothnessVBench(VideoMetric):
             interpolator = interpolator_named(interpolator)
         super().__init__(Interpolated(interpolator), window, **kwargs)
 
+    @override
     def score(self, videos: list[Scored]) -> Result:
-        """See `VideoMetric`."""
         per_video, reasons = {}, {}
         for one in videos:
             count = int(one.count.sum())

@@ -1,5 +1,7 @@
 """How much of a video stands still."""
 
+from typing_extensions import override
+
 from cf.metrics.motion.motion import FROZEN, Motion, MotionMetric
 from cf.metrics.readings import VideoReading
 from cf.metrics.scored import Scored
@@ -24,7 +26,7 @@ class StaticFraction(MotionMetric):
 
     higher_is_better = False
 
+    @override
     def read(self, motion: Motion, one: Scored) -> VideoReading:
-        """See `MotionMetric`."""
         still = (motion["magnitude"] < FROZEN).double()
         return VideoReading(float(still.mean()), "", *motion.curve(still, self.curve_window))

@@ -2,6 +2,8 @@
 
 import math
 
+from typing_extensions import override
+
 from cf.metrics.motion.motion import Motion, MotionMetric
 from cf.metrics.readings import VideoReading
 from cf.metrics.scored import Scored
@@ -32,8 +34,8 @@ class TemporalFlicker(MotionMetric):
     higher_is_better = False
     column = "residual"
 
+    @override
     def read(self, motion: Motion, one: Scored) -> VideoReading:
-        """See `MotionMetric`."""
         whole = ~motion.cut
         residual = motion[self.column]
         curve, seconds = motion.curve(residual.where(whole, math.nan), self.curve_window)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Float32
 from torch import Tensor
+from typing_extensions import override
 
 from cf.metrics.base import VideoMetric
 from cf.metrics.measurement import Measurement, Seen
@@ -34,18 +35,18 @@ class Reblurred(Measurement):
     kept = torch.float64
 
     @property
+    @override
     def width(self) -> int:
-        """See `Measurement`."""
         return 1
 
+    @override
     def see(self, seen: Seen) -> Float[Tensor, "t 1"]:
-        """See `Measurement`."""
         pictures = (frame.permute(1, 2, 0).float().cpu().contiguous() for frame in seen.frames)
         rows = [[self._effect(picture.numpy())] for picture in pictures]
         return torch.tensor(rows, dtype=torch.float64).view(-1, 1)
 
+    @override
     def measure(self, kept: Float[Tensor, "t 1"]) -> Float[Tensor, "n 1"]:
-        """See `Measurement`."""
         return kept
 
     def _effect(self, picture: Float32[np.ndarray, "h w 3"]) -> float:
@@ -65,8 +66,8 @@ class Reblurred(Measurement):
             found.append(1 - float(lost.sum() / steps.sum()))
         return max(found)
 
+    @override
     def provenance(self) -> dict[str, Any]:
-        """See `Measurement`."""
         return {"measured": "blur effect", "rate": self.rate, "side": self.side}
 
 
@@ -101,8 +102,8 @@ class BlurEffect(VideoMetric):
             raise ValueError(f"side={side} must be at least 2 pixels")
         super().__init__(Reblurred(rate, side), window, **kwargs)
 
+    @override
     def score(self, videos: list[Scored]) -> Result:
-        """See `VideoMetric`."""
         return collected(self, videos, self._read)
 
     def _read(self, one: Scored) -> VideoReading:

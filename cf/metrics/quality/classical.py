@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Float32
 from torch import Tensor
+from typing_extensions import override
 
 from cf.metrics.base import VideoMetric
 from cf.metrics.measurement import Measurement, Seen
@@ -54,23 +55,23 @@ class Classical(Measurement):
     kept = torch.float64
 
     @property
+    @override
     def width(self) -> int:
-        """See `Measurement`."""
         return len(MEASURES)
 
+    @override
     def see(self, seen: Seen) -> Float[Tensor, "t width"]:
-        """See `Measurement`."""
         rows = [
             _measures(frame.permute(1, 2, 0).cpu().contiguous().numpy()) for frame in seen.frames
         ]
         return torch.tensor(rows, dtype=torch.float64).view(-1, self.width)
 
+    @override
     def measure(self, kept: Float[Tensor, "t width"]) -> Float[Tensor, "n width"]:
-        """See `Measurement`."""
         return kept
 
+    @override
     def provenance(self) -> dict[str, Any]:
-        """See `Measurement`."""
         return {"measured": "classical quality of frames", "rate": self.rate}
 
 
@@ -100,12 +101,12 @@ class ClassicalMeasure(VideoMetric):
         self.measure = measure
 
     @property
+    @override
     def name(self) -> str:
-        """See `VideoMetric`."""
         return self.measure
 
+    @override
     def score(self, videos: list[Scored]) -> Result:
-        """See `VideoMetric`."""
         return collected(self, videos, self._read)
 
     def _read(self, one: Scored) -> VideoReading:
@@ -114,8 +115,8 @@ class ClassicalMeasure(VideoMetric):
             return VideoReading(reason=too_small(one))
         return VideoReading(float(curve.mean()), "", curve, one.seconds)
 
+    @override
     def provenance(self) -> dict[str, Any]:
-        """See `VideoMetric`."""
         return {**super().provenance(), "measure": self.measure}
 
 

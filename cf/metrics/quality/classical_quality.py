@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import override
 
 from cf.metrics.base import VideoMetric
 from cf.metrics.quality.classical import FLOORS, MEASURES, Classical, too_small
@@ -44,8 +45,8 @@ class ClassicalQuality(VideoMetric):
     def __init__(self, rate: float | None = 4.0, window: float = 1.0, **kwargs: Any) -> None:
         super().__init__(Classical(rate), window, **kwargs)
 
+    @override
     def score(self, videos: list[Scored]) -> Result:
-        """See `VideoMetric`."""
         ratios = [_ratios(one) for one in videos]
         longest = max((len(rows) for rows in ratios), default=0)
         padded = torch.full((len(videos), longest, len(MEASURES)), math.nan, dtype=torch.float64)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import override
 
 from cf.metrics.base import VideoMetric
 from cf.metrics.quality.classical import ClassicalMeasure
@@ -31,12 +32,12 @@ class CurveDrift(VideoMetric):
         self.of = metric
 
     @property
+    @override
     def name(self) -> str:
-        """See `VideoMetric`."""
         return f"{type(self).__name__}[{self.of.name}]"
 
+    @override
     def provenance(self) -> dict[str, Any]:
-        """See `VideoMetric`."""
         return {**super().provenance(), "of": self.of.provenance()}
 
     @abstractmethod
@@ -47,8 +48,8 @@ class CurveDrift(VideoMetric):
     def difference(self, first: float, last: float) -> float:
         """Of the measure at both ends."""
 
+    @override
     def score(self, videos: list[Scored]) -> Result:
-        """See `VideoMetric`."""
         of = self.of.score(videos)
         if videos and not any(len(curve) for curve in of.per_window.values()):
             if all(video in of.reasons for video in of.per_video):

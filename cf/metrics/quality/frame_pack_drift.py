@@ -1,5 +1,7 @@
 """The drift of FramePack."""
 
+from typing_extensions import override
+
 from cf.metrics.quality.drift import CurveDrift
 
 
@@ -24,10 +26,10 @@ class FramePackDrift(CurveDrift):
 
     higher_is_better = False
 
+    @override
     def length(self, duration: float) -> float:
-        """See `CurveDrift`."""
         return 0.15 * duration
 
+    @override
     def difference(self, first: float, last: float) -> float:
-        """See `CurveDrift`."""
         return abs(first - last)

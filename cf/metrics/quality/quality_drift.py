@@ -1,5 +1,7 @@
 """The change of a measure over a video, with its sign."""
 
+from typing_extensions import override
+
 from cf.metrics.quality.drift import CurveDrift
 
 
@@ -26,10 +28,10 @@ class QualityDrift(CurveDrift):
 
     plot_lower_bound = -1.0
 
+    @override
     def length(self, duration: float) -> float:
-        """See `CurveDrift`."""
         return min(5.0, duration / 2)
 
+    @override
     def difference(self, first: float, last: float) -> float:
-        """See `CurveDrift`."""
         return first - last

@@ -3,6 +3,7 @@
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import override
 
 from cf.metrics.recall.recall import LagMetric
 from cf.metrics.recall.visits import Visits, share
@@ -44,8 +45,8 @@ class AttributeRecall(LagMetric):
     higher_is_better = True
     plot_lower_bound = -1.0
 
+    @override
     def score(self, videos: list[Scored]) -> Result:
-        """See `VideoMetric`."""
         tables, counts = {}, {}
         for one in videos:
             found = self.visits(one)

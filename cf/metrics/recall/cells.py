@@ -7,6 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import override
 
 from cf.metrics.measurement import Measurement, Seen
 from cf.metrics.scored import Scored
@@ -69,8 +70,8 @@ class Cells(Measurement):
     kept = torch.float64
 
     @property
+    @override
     def needs(self) -> tuple[str, ...]:  # type: ignore[override]
-        """See `Measurement`."""
         return (*TRUTH, *self.scene)
 
     @property
@@ -79,12 +80,12 @@ class Cells(Measurement):
         return len(self.world.rows()) * self.world.view_cells
 
     @property
+    @override
     def width(self) -> int:
-        """See `Measurement`."""
         return _HEAD + 3 * self.cells
 
+    @override
     def see(self, seen: Seen) -> Float[Tensor, "t width"]:
-        """See `Measurement`."""
         if not len(seen.frames):
             return torch.zeros(0, self.width, dtype=torch.float64)
         size = tuple(seen.frames.shape[-2:])
@@ -105,12 +106,12 @@ class Cells(Measurement):
             1,
         )
 
+    @override
     def measure(self, kept: Tensor) -> Float[Tensor, "n width"]:
-        """See `Measurement`."""
         return kept
 
+    @override
     def provenance(self) -> dict[str, Any]:
-        """See `Measurement`."""
         world = self.world
         described = {
             "size": list(world.size),

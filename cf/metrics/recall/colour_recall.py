@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import override
 
 from cf.metrics.base import VideoMetric
 from cf.metrics.measurement import Measurement, Seen
@@ -36,12 +37,12 @@ class Colours(Measurement):
     needs = ("given", "instance", "colour")
 
     @property
+    @override
     def width(self) -> int:
-        """See `Measurement`."""
         return self.things * (3 + len(self.palette))
 
+    @override
     def see(self, seen: Seen) -> Float[Tensor, "t width"]:
-        """See `Measurement`."""
         rows = torch.zeros(
             len(seen.frames), self.things, 3 + len(self.palette), dtype=torch.float64
         )
@@ -59,12 +60,12 @@ class Colours(Measurement):
             rows[i, :, 3:] = counts.view(self.things, -1).double()
         return rows.flatten(1)
 
+    @override
     def measure(self, kept: Tensor) -> Float[Tensor, "n width"]:
-        """See `Measurement`."""
         return kept
 
+    @override
     def provenance(self) -> dict[str, Any]:
-        """See `Measurement`."""
         palette = [list(colour) for colour in self.palette]
         return {"by": "palette-lab", "palette": palette, "things": self.things, "rate": self.rate}
 
@@ -116,8 +117,8 @@ class ColourRecall(VideoMetric):
         self.things, self.chance = things, 1 / len(colours)
         self.edges = tuple(float(edge) for edge in edges)
 
+    @override
     def score(self, videos: list[Scored]) -> Result:
-        """See `VideoMetric`."""
         read = {one.video: self._read(one) for one in videos}
         trials = {
             video: [(lag, (after - self.chance) / (1 - self.chance)) for lag, _, after in rows]

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import override
 
 from cf.metrics.base import VideoMetric
 from cf.metrics.extractors.base import Extractor
@@ -36,12 +37,12 @@ class Crops(Measurement):
     needs = ("given", "instance")
 
     @property
+    @override
     def width(self) -> int:
-        """See `Measurement`."""
         return self.things * (2 + self.extractor.width)
 
+    @override
     def see(self, seen: Seen) -> Float[Tensor, "t width"]:
-        """See `Measurement`."""
         rows = torch.zeros(len(seen.frames), self.things, 2 + self.extractor.width)
         for row, frame, mask, given in zip(
             rows, seen.frames, seen.truth["instance"], seen.truth["given"], strict=True
@@ -61,12 +62,12 @@ class Crops(Measurement):
         box = slice(low[0], high[0]), slice(low[1], high[1])
         return torch.where(mine[box], frame[:, box[0], box[1]], 0.5)
 
+    @override
     def measure(self, kept: Tensor) -> Float[Tensor, "n width"]:
-        """See `Measurement`."""
         return kept
 
+    @override
     def provenance(self) -> dict[str, Any]:
-        """See `Measurement`."""
         own = {"things": self.things, "border": self.border, "rate": self.rate}
         return {"by": self.extractor.name, **own, **self.extractor.provenance()}
 
@@ -125,8 +126,8 @@ class IdentityPersistence(VideoMetric):
         super().__init__(Crops(extractor, things, border, rate), window=None, **kwargs)
         self.things, self.edges = things, tuple(float(edge) for edge in edges)
 
+    @override
     def score(self, videos: list[Scored]) -> Result:
-        """See `VideoMetric`."""
         trials = {one.video: self._trials(one) for one in videos}
         return averaged(self, trials, self.edges)
 

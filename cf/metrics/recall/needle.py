@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from cf.metrics.base import VideoMetric
 from cf.metrics.lags import rising
@@ -25,24 +26,24 @@ class NeedleCells(Cells):
     """Cells with what the frame is to the needle."""
 
     @property
+    @override
     def needs(self) -> tuple[str, ...]:  # type: ignore[override]
-        """See `Measurement`."""
         return (*super().needs, "needle")
 
     @property
+    @override
     def width(self) -> int:
-        """See `Measurement`."""
         return super().width + 1
 
+    @override
     def see(self, seen: Seen) -> Tensor:
-        """See `Measurement`."""
         cells = super().see(seen)
         if not len(cells):
             return cells
         return torch.cat((cells, seen.truth["needle"].double()[:, None]), 1)
 
+    @override
     def provenance(self) -> dict[str, Any]:
-        """See `Measurement`."""
         return {**super().provenance(), "needle": True}
 
 
@@ -92,8 +93,8 @@ class NeedleInVideo(VideoMetric):
         self.cells = NeedleCells(world, tuple(scene))
         super().__init__(self.cells, window=None, **kwargs)
 
+    @override
     def score(self, videos: list[Scored]) -> Result:
-        """See `VideoMetric`."""
         shape = (len(self.depths) - 1, len(self.lengths) - 1)
         hits, asked, needles = torch.zeros(3, *shape, dtype=torch.float64)
         lagged = torch.zeros(2, shape[1], dtype=torch.float64)
@@ -129,8 +130,8 @@ class NeedleInVideo(VideoMetric):
         }
         return self.answer(value, per_video, reasons=reasons, curves=curves)
 
+    @override
     def provenance(self) -> dict[str, Any]:
-        """See `VideoMetric`."""
         own = {"depths": list(self.depths), "lengths": list(self.lengths)}
         return {**super().provenance(), **own}
 

@@ -3,6 +3,7 @@
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import override
 
 from cf.metrics.pooled import decibels
 from cf.metrics.recall.recall import CellMetric
@@ -35,8 +36,8 @@ class NovelEntropy(CellMetric):
     higher_is_better = None
     plot_upper_bound = None
 
+    @override
     def score(self, videos: list[Scored]) -> Result:
-        """See `VideoMetric`."""
         kinds = max(len(one) for row in self.world.rows().values() for one in row.values())
         sums = {}
         for one in videos:
@@ -67,8 +68,8 @@ class NovelQuality(CellMetric):
     higher_is_better = True
     plot_upper_bound = 80.0
 
+    @override
     def score(self, videos: list[Scored]) -> Result:
-        """See `VideoMetric`."""
         sums = {}
         for one in videos:
             found = self.visits(one)
@@ -96,8 +97,8 @@ class CellQualityDrift(CellMetric):
     plot_lower_bound = None
     plot_upper_bound = None
 
+    @override
     def score(self, videos: list[Scored]) -> Result:
-        """See `VideoMetric`."""
         sums = {}
         for one in videos:
             watched = self.cells.watched(one)

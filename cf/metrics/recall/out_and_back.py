@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import override
 
 from cf.metrics.base import VideoMetric
 from cf.metrics.extractors.base import Extractor
@@ -32,24 +33,24 @@ class Thumbnails(Measurement):
         return 3 * self.size[0] * self.size[1]
 
     @property
+    @override
     def width(self) -> int:
-        """See `Measurement`."""
         return self.pixels + (self.extractor.width if self.extractor else 0)
 
+    @override
     def see(self, seen: Seen) -> Float[Tensor, "t width"]:
-        """See `Measurement`."""
         small = torch.nn.functional.adaptive_avg_pool2d(seen.frames, self.size).flatten(1)
         if self.extractor is None or not len(small):
             return torch.nn.functional.pad(small, (0, self.width - self.pixels))
         features = self.extractor(seen.frames).to(torch.float32)
         return torch.cat((small, torch.nn.functional.normalize(features, dim=-1, eps=1e-12)), 1)
 
+    @override
     def measure(self, kept: Tensor) -> Float[Tensor, "n width"]:
-        """See `Measurement`."""
         return kept
 
+    @override
     def provenance(self) -> dict[str, Any]:
-        """See `Measurement`."""
         own = {"thumbnail": list(self.size), "rate": self.rate}
         if self.extractor is None:
             return own
@@ -100,8 +101,8 @@ class MirrorConsistency(VideoMetric):
         super().__init__(self.thumbnails, window=None, **kwargs)
         self.lag = lag
 
+    @override
     def score(self, videos: list[Scored]) -> Result:
-        """See `VideoMetric`."""
         values: dict[int, float] = {}
         reasons: dict[int | None, str] = {}
         turned, cosines = [], []
@@ -129,8 +130,8 @@ class MirrorConsistency(VideoMetric):
             extras["cosine"] = mean(cosines)
         return self.answer(value, values, reasons=reasons, extras=extras)
 
+    @override
     def provenance(self) -> dict[str, Any]:
-        """See `VideoMetric`."""
         return {**super().provenance(), "lag": self.lag}
 
     def _pairs(self, one: Scored) -> tuple[Tensor, Tensor]:

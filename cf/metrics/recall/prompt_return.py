@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import override
 
 from cf.metrics.base import VideoMetric
 from cf.metrics.extractors.base import Extractor
@@ -114,8 +115,8 @@ class PromptReturnRecall(VideoMetric):
         self.distinct, self.least, self.resamples = distinct, least, resamples
         self.step = window
 
+    @override
     def score(self, videos: list[Scored]) -> Result:
-        """See `VideoMetric`."""
         reasons: dict[int | None, str] = {}
         found: dict[int, PromptReturn] = {}
         for one in videos:
@@ -149,8 +150,8 @@ class PromptReturnRecall(VideoMetric):
             curves=lags,
         )
 
+    @override
     def provenance(self) -> dict[str, Any]:
-        """See `VideoMetric`."""
         texts = {} if self.texts is None else self.texts.provenance()
         names = ("span", "skip", "gated", "distinct", "least")
         return {**super().provenance(), **texts, **{name: getattr(self, name) for name in names}}

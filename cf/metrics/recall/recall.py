@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import override
 
 from cf.metrics.base import VideoMetric
 from cf.metrics.lags import bins, rising
@@ -81,8 +82,8 @@ class LagMetric(CellMetric):
         self.edges, self.gate = rising(edges), gate
         super().__init__(world, scene, **kwargs)
 
+    @override
     def provenance(self) -> dict[str, Any]:
-        """See `VideoMetric`."""
         return {**super().provenance(), "edges": list(self.edges), "gate": self.gate}
 
     def counted(self, seen: Visits) -> Tensor:
@@ -140,8 +141,8 @@ class TriggerGate(LagMetric):
 
     higher_is_better = True
 
+    @override
     def score(self, videos: list[Scored]) -> Result:
-        """See `VideoMetric`."""
         valid: dict[int, float] = {}
         found = []
         for one in videos:
@@ -184,8 +185,8 @@ class SelfRevisit(LagMetric):
 
     higher_is_better = True
 
+    @override
     def score(self, videos: list[Scored]) -> Result:
-        """See `VideoMetric`."""
         hits, seen = {}, {}
         for one in videos:
             found = self.visits(one)
@@ -216,8 +217,8 @@ class CrossRoomMatch(LagMetric):
 
     higher_is_better = False
 
+    @override
     def score(self, videos: list[Scored]) -> Result:
-        """See `VideoMetric`."""
         counts = {}
         for one in videos:
             watched = self.cells.watched(one)

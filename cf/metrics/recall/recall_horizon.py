@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from typing_extensions import override
 
 from cf.metrics.recall.cells import CellWorld
 from cf.metrics.recall.l50 import ENOUGH_PROBES, Horizon, recall_horizon
@@ -78,8 +79,8 @@ class RecallHorizon(LagMetric):
         low, high = np.array(self.edges[:-1]), np.array(self.edges[1:])
         return np.where(low > 0, np.sqrt(low * high), high * 2 / 3)
 
+    @override
     def score(self, videos: list[Scored]) -> Result:
-        """See `VideoMetric`."""
         table = np.array([self.probes(one) for one in videos]).reshape(-1, 2, len(self.lags))
         right, asked = table[:, 0], table[:, 1]
         per_video = {one.video: float("nan") for one in videos}

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from typing_extensions import override
 
 from cf.metrics.base import VideoMetric
 from cf.metrics.fidelity.full_reference import Comparison, Decibels, Structure
@@ -33,24 +34,24 @@ class Posed(Measurement):
     needs = ("reference", *_POSE)
 
     @property
+    @override
     def width(self) -> int:
-        """See `Measurement`."""
         return len(_POSE) + 1
 
+    @override
     def see(self, seen: Seen) -> Float[Tensor, "t 5"]:
-        """See `Measurement`."""
         assert seen.reference is not None
         if not len(seen.frames):
             return torch.zeros(0, self.width, dtype=torch.float64)
         found = self.comparison(seen.frames, seen.reference.nan_to_num(0, 0, 0))
         return torch.stack([*(seen.truth[name].double() for name in _POSE), found], 1)
 
+    @override
     def measure(self, kept: Tensor) -> Float[Tensor, "n 5"]:
-        """See `Measurement`."""
         return kept
 
+    @override
     def provenance(self) -> dict[str, Any]:
-        """See `Measurement`."""
         return {"posed": True, **self.comparison.provenance()}
 
 
@@ -78,8 +79,8 @@ class Revisit(VideoMetric):
         self.edges, self.tolerance = rising(edges), tolerance
         super().__init__(Posed(comparison), window=None, **kwargs)
 
+    @override
     def score(self, videos: list[Scored]) -> Result:
-        """See `VideoMetric`."""
         count = len(self.edges) - 1
         edges = torch.tensor(self.edges, dtype=torch.float64)
         total, seen = torch.zeros(2, count, dtype=torch.float64)
@@ -101,8 +102,8 @@ class Revisit(VideoMetric):
         curves = {"by_lag": by_lag, "frames_by_lag": seen, "lags": edges[:-1]}
         return self.answer(value, per_video, reasons=reasons, curves=curves)
 
+    @override
     def provenance(self) -> dict[str, Any]:
-        """See `VideoMetric`."""
         own = {"edges": list(self.edges), "tolerance": self.tolerance}
         return {**super().provenance(), **own}
 

@@ -4,6 +4,7 @@ import math
 
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import override
 
 from cf.metrics.grid import Grid
 from cf.metrics.result import Result
@@ -56,8 +57,8 @@ class CrossPromptCollapse(SetMetric):
     least_prompts = 4
     least_windows = 2
 
+    @override
     def compare(self, grid: Grid) -> Result:
-        """See `SetMetric`."""
         rise, likeness, span = collapse_of(grid)
         per_window, windows = grid.over_time(likeness)
         kappa = grid.mean(likeness)

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, UInt8, UInt64
 from scipy.fft import dctn
 from torch import Tensor
+from typing_extensions import override
 
 from cf.metrics.measurement import Measurement, Seen
 from cf.system.opencv import cv2
@@ -33,21 +34,21 @@ class FrameHash(Measurement):
     kept = torch.float64
 
     @property
+    @override
     def width(self) -> int:
-        """See `Measurement`."""
         return 2
 
+    @override
     def see(self, seen: Seen) -> Float[Tensor, "t 2"]:
-        """See `Measurement`."""
         rows = [_hash(frame.permute(1, 2, 0).cpu().contiguous().numpy()) for frame in seen.frames]
         return torch.tensor(rows, dtype=torch.float64).view(-1, 2)
 
+    @override
     def measure(self, kept: Float[Tensor, "t 2"]) -> Float[Tensor, "n 2"]:
-        """See `Measurement`."""
         return kept
 
+    @override
     def provenance(self) -> dict[str, Any]:
-        """See `Measurement`."""
         return {"measured": "63-bit DCT hash of 32 x 32 luma", "rate": self.rate}
 
 

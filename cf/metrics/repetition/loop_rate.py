@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Bool, UInt64
+from typing_extensions import override
 
 from cf.metrics.base import VideoMetric
 from cf.metrics.readings import VideoReading, collected
@@ -43,8 +44,8 @@ class LoopRate(VideoMetric):
     def __init__(self, rate: float = 4.0, **kwargs: Any) -> None:
         super().__init__(FrameHash(rate), None, **kwargs)
 
+    @override
     def score(self, videos: list[Scored]) -> Result:
-        """See `VideoMetric`."""
         return collected(self, videos, self._read)
 
     def _read(self, one: Scored) -> VideoReading:

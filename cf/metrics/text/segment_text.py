@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import override
 
 from cf.metrics.base import VideoMetric
 from cf.metrics.extractors.base import Extractor
@@ -43,8 +44,8 @@ class _BySegment(VideoMetric):
             ValueError: why the video has none at all.
         """
 
+    @override
     def score(self, videos: list[Scored]) -> Result:
-        """See `VideoMetric`."""
         per_video: dict[int, float] = {}
         by_segment: dict[int, dict[int, float]] = {}
         curves, windows = {}, {}
@@ -90,8 +91,8 @@ class _BySegment(VideoMetric):
             )
         return self.texts.likeness(prompt, rows.double())
 
+    @override
     def provenance(self) -> dict[str, Any]:
-        """See `VideoMetric`."""
         return {**super().provenance(), **self.texts.provenance()}
 
 
@@ -126,8 +127,8 @@ class SegmentTextSimilarity(_BySegment):
 
     higher_is_better = True
 
+    @override
     def read(self, one: Scored) -> dict[int, float]:
-        """See `_BySegment`."""
         return {
             number: float(self.likeness(one, segment, segment.prompt).mean())
             for number, segment in enumerate(one.segments)
@@ -163,8 +164,8 @@ class SwitchResponse(_BySegment):
 
     higher_is_better = True
 
+    @override
     def read(self, one: Scored) -> dict[int, float]:
-        """See `_BySegment`."""
         if len(one.segments) < 2:
             raise ValueError("its prompt never switches")
         return {

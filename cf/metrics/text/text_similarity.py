@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import override
 
 from cf.metrics import at_times as moments
 from cf.metrics.base import VideoMetric
@@ -63,8 +64,8 @@ class TextSimilarity(VideoMetric):
         self.texts = Texts.of(extractor, texts)
         self.times = moments.checked(times)
 
+    @override
     def score(self, videos: list[Scored]) -> Result:
-        """See `VideoMetric`."""
         readings: dict[int, dict[float, float]] = {}
         curves, windows = {}, {}
         reasons: dict[int | None, str] = {}
@@ -91,8 +92,8 @@ class TextSimilarity(VideoMetric):
             extras={f"at_{time:g}": value for time, value in means.items()},
         )
 
+    @override
     def provenance(self) -> dict[str, Any]:
-        """See `VideoMetric`."""
         return {**super().provenance(), **self.texts.provenance(), "times": list(self.times)}
 
     def _likeness(self, one: Scored) -> Float[Tensor, " n"]:
@@ -146,8 +147,8 @@ class PromptDrift(VideoMetric):
         self.texts = Texts.of(extractor, texts)
         self.step = window
 
+    @override
     def score(self, videos: list[Scored]) -> Result:
-        """See `VideoMetric`."""
         firsts: dict[int, float] = {}
         lasts: dict[int, float] = {}
         curves, windows = {}, {}
@@ -176,8 +177,8 @@ class PromptDrift(VideoMetric):
             extras={"first": over_prompts(firsts, videos), "last": over_prompts(lasts, videos)},
         )
 
+    @override
     def provenance(self) -> dict[str, Any]:
-        """See `VideoMetric`."""
         return {**super().provenance(), **self.texts.provenance()}
 
     def _over_time(self, one: Scored) -> tuple[Float[Tensor, " k"], Float[Tensor, " k"]]:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import override
 
 from cf.metrics.base import VideoMetric
 from cf.metrics.lags import rising
@@ -57,12 +58,12 @@ class Choices(Measurement):
     needs = AWAY
 
     @property
+    @override
     def width(self) -> int:
-        """See `Measurement`."""
         return 1 + (_REGIONS + 1) * _PARTS
 
+    @override
     def see(self, seen: Seen) -> Float[Tensor, "t width"]:
-        """See `Measurement`."""
         away = seen.truth["away"].double()
         rows = torch.zeros(len(away), self.width, dtype=torch.float64)
         rows[:, 0] = away
@@ -133,12 +134,12 @@ class Choices(Measurement):
         plain = every * (best.version == 0)
         return np.array([*every * _CREDITS[best.version], best.room, *plain, *every])
 
+    @override
     def measure(self, kept: Tensor) -> Float[Tensor, "n width"]:
-        """See `Measurement`."""
         return kept
 
+    @override
     def provenance(self) -> dict[str, Any]:
-        """See `Measurement`."""
         own = {"choice_of": self.places, "rate": self.rate, "side": self.side}
         return {**own, **self.world.provenance()}
 
@@ -205,8 +206,8 @@ class ForcedChoice(VideoMetric):
         """With its scope."""
         return f"ForcedChoice[{self.scope}]"
 
+    @override
     def score(self, videos: list[Scored]) -> Result:
-        """See `VideoMetric`."""
         count = len(self.edges) - 1
         by_lag = torch.zeros(count, 2, dtype=torch.float64)
         values: dict[str, dict[int, float]] = {"": {}, "plain": {}, "any_version": {}}
@@ -236,8 +237,8 @@ class ForcedChoice(VideoMetric):
         extras["choices"] = choices
         return self.answer(value, per_video, reasons=reasons, curves=curves, extras=extras)
 
+    @override
     def provenance(self) -> dict[str, Any]:
-        """See `VideoMetric`."""
         return {**super().provenance(), "scope": self.scope, "edges": list(self.edges)}
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import override
 
 from cf.metrics.base import VideoMetric
 from cf.metrics.measurement import Measurement, Seen
@@ -35,12 +36,12 @@ class Headings(Measurement):
     needs = (*AWAY, "given")
 
     @property
+    @override
     def width(self) -> int:
-        """See `Measurement`."""
         return 6
 
+    @override
     def see(self, seen: Seen) -> Float[Tensor, "t 6"]:
-        """See `Measurement`."""
         asked = (seen.truth["away"] >= 0) & ~seen.truth["given"].bool()
         rows = torch.zeros(len(asked), self.width, dtype=torch.float64)
         if asked.any():
@@ -66,12 +67,12 @@ class Headings(Measurement):
             rows.append([1, best.version == 0, best.right, best.chance, best.room, off])
         return torch.tensor(rows, dtype=torch.float64)
 
+    @override
     def measure(self, kept: Tensor) -> Float[Tensor, "n 6"]:
-        """See `Measurement`."""
         return kept
 
+    @override
     def provenance(self) -> dict[str, Any]:
-        """See `Measurement`."""
         own = {"headings": self.headings, "rate": self.rate, "side": self.side}
         return {**own, **self.world.provenance()}
 
@@ -114,8 +115,8 @@ class PoseObedience(VideoMetric):
         super().__init__(Headings(world, headings, rate, side), window=None, **kwargs)
         self.headings = headings
 
+    @override
     def score(self, videos: list[Scored]) -> Result:
-        """See `VideoMetric`."""
         return collected(self, videos, self._reading)
 
     def _reading(self, one: Scored) -> VideoReading:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import override
 
 from cf.metrics.base import VideoMetric
 from cf.metrics.fidelity.full_reference import Comparison, Decibels, Structure
@@ -44,12 +45,12 @@ class AtPose(Measurement):
     needs = AWAY
 
     @property
+    @override
     def width(self) -> int:
-        """See `Measurement`."""
         return 2
 
+    @override
     def see(self, seen: Seen) -> Float[Tensor, "t 2"]:
-        """See `Measurement`."""
         away = seen.truth["away"].double()
         rows = torch.stack((away, torch.zeros_like(away)), 1)
         asked = (away > 0) | (away == NOVEL)
@@ -59,12 +60,12 @@ class AtPose(Measurement):
             rows[asked, 1] = self.comparison(shrunk(seen.frames[asked], size), true)
         return rows
 
+    @override
     def measure(self, kept: Tensor) -> Float[Tensor, "n 2"]:
-        """See `Measurement`."""
         return kept
 
+    @override
     def provenance(self) -> dict[str, Any]:
-        """See `Measurement`."""
         own = {"at_pose": True, "rate": self.rate, "side": self.side}
         return {**own, **self.world.provenance(), **self.comparison.provenance()}
 
@@ -101,8 +102,8 @@ class PoseRevisit(VideoMetric):
             raise ValueError(f"side={side} must be at least 16 pixels")
         super().__init__(AtPose(world, comparison, rate, side), window=None, **kwargs)
 
+    @override
     def score(self, videos: list[Scored]) -> Result:
-        """See `VideoMetric`."""
         count = len(self.edges) - 1
         total, seen = torch.zeros(2, count, dtype=torch.float64)
         per_video: dict[int, float] = {}
@@ -126,8 +127,8 @@ class PoseRevisit(VideoMetric):
         extras = {"novel": mean(novel), "frames": float(seen.sum())}
         return self.answer(value, per_video, reasons=reasons, curves=curves, extras=extras)
 
+    @override
     def provenance(self) -> dict[str, Any]:
-        """See `VideoMetric`."""
         return {**super().provenance(), "edges": list(self.edges)}
 
 

@@ -13,6 +13,7 @@ from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
+from typing_extensions import override
 
 from cf.data.world.doom.place import Place
 from cf.data.world.doom.walking import (
@@ -65,8 +66,8 @@ class Visits(CameraPath):
                 f"1 and wander={self.wander} not negative"
             )
 
+    @override
     def shots(self, place: Place, rng: np.random.Generator, fps: float) -> Iterator[Shot]:
-        """See `CameraPath`."""
         step = per_frame(self.turn_degrees, fps)
         room, fresh, way = int(rng.integers(len(place.rooms))), 0, 1
         pose = Pose(0, 0, 0)
@@ -115,8 +116,8 @@ class Return(CameraPath):
         if self.look <= 0:
             raise ValueError(f"look={self.look} must be seconds above 0")
 
+    @override
     def shots(self, place: Place, rng: np.random.Generator, fps: float) -> Iterator[Shot]:
-        """See `CameraPath`."""
         return _unbroken(self._poses(place, rng, fps))
 
     def _poses(self, place: Place, rng: np.random.Generator, fps: float) -> Iterator[Pose]:
@@ -154,8 +155,8 @@ class Tour(CameraPath):
     def __post_init__(self) -> None:
         check_gait(self.speed, self.turn_degrees)
 
+    @override
     def shots(self, place: Place, rng: np.random.Generator, fps: float) -> Iterator[Shot]:
-        """See `CameraPath`."""
         return _unbroken(self._poses(place, rng, fps))
 
     def _poses(self, place: Place, rng: np.random.Generator, fps: float) -> Iterator[Pose]:
@@ -186,8 +187,8 @@ class Tour(CameraPath):
 class Still(CameraPath):
     """The camera does not move: what drifts, drifts by itself."""
 
+    @override
     def shots(self, place: Place, rng: np.random.Generator, fps: float) -> Iterator[Shot]:
-        """See `CameraPath`."""
         room = place.rooms[int(rng.integers(len(place.rooms)))]
         pose = Pose(*room.centre, int(rng.integers(TURN)))
         fresh = 0

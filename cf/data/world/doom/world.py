@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from typing_extensions import override
 
 from cf.data.world.base import Film, Truth, World, generators
 from cf.data.world.camera_control import CameraControl, PoseFeatures
@@ -81,8 +82,8 @@ class Doom(World):
         again = np.random.default_rng([seed, number, other])
         return place.furnished(again, self.things)
 
+    @override
     def film(self, seed: int, numbers: Sequence[int], frames: int) -> Film:
-        """See `World.film`."""
         places = [self.place(seed, number) for number in numbers]
         shots = [
             planned(self.path, place, generators(seed, number, 2)[1], self.fps, frames)
