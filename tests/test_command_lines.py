@@ -55,7 +55,9 @@ FILES = (
 )
 RUNS = ("RUN", "FOLDER", "outputs/fit/DATE/TIME", "outputs/evaluate/DATE/TIME", "a b")
 NOT_HYDRA = (
+    "against",
     "decoding",
+    "revisits",
     "extractors",
     "responsibility",
     "malformed",
