@@ -90,10 +90,15 @@ def test_downloads_put_files_where_they_are_looked_for(
 
 
 @pytest.mark.parametrize("line", of("python -m cf.generate"), ids=" ".join)
-def test_a_video_is_made(line: list[str], here: Path, tmp_path: Path) -> None:
+def test_a_video_is_made(
+    line: list[str], here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     seconds = 1 if "prompts=" not in " ".join(line) else 11
     short = (*published.REDUCED, f"seconds={seconds}", f"hydra.run.dir='{tmp_path}/out'")
     give("cf.generate", *line, *short)
+    if "plan=true" in line:
+        assert "in reserve" in capsys.readouterr().out
+        return
     assert probe(tmp_path / "out" / "video_0.mp4").duration == pytest.approx(seconds, abs=0.01)
 
 
