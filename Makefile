@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadgroup
+FAST := not slow and not exhaustive
 CHECKS := $(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/mypy && $(BIN)/lint-imports --no-logo
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
@@ -17,16 +18,16 @@ demo: .venv/.run ## show the claim on a drawn world (VIDEOS=folder: a tiny model
 study-small: .venv/.run ## the demo with more arms, about 40 minutes
 	$(BIN)/python -m cf.demo study=small
 
-test: .venv/.dev ## every check, and every test but those that repeat a law at length
+test: .venv/.dev ## every check, and the tests of less than ten seconds each
 	@($(CHECKS)) >.venv/checks.log 2>&1 & checks=$$!; \
-	$(PYTEST) -m "not exhaustive"; tests=$$?; \
+	$(PYTEST) -m "$(FAST)"; tests=$$?; \
 	wait $$checks || { cat .venv/checks.log; exit 1; }; exit $$tests
 
 test-all: check ## every check and every test, with shapes checked at every call
 	CF_CHECK_SHAPES=1 $(PYTEST)
 
-test-fast: .venv/.dev ## the tests of less than ten seconds each
-	$(PYTEST) -m "not slow and not exhaustive"
+test-fast: .venv/.dev ## the same without style, types and import layers
+	$(PYTEST) -m "$(FAST)"
 
 check: .venv/.dev ## style, types and import layers
 	$(CHECKS)
