@@ -175,7 +175,7 @@ data.folder=. ; trust=maybe  true or false
 data.folder=. ; tensorboard=5  tensorboard
 data.folder=. ; phases=[a,b]  phases
 data.folder=. ; phases={a:5}  phases
-data.folder=. ; start.student.path=model.gguf  GGUF
+data.folder=. ; start.student.path=model.gguf  model.gguf
 data.folder=. ; start.student.path=pointer.safetensors  lfs
 data.folder=. ; start.student.path=page.safetensors  HTML
 data.folder=loop  loop

@@ -78,7 +78,7 @@ RECALL: dict[str, Callable[[], VideoMetric]] = {
     "recall_horizon": lambda: RecallHorizon(
         WORLD, (0.0, 0.5, 1.0, 4.0), gate=False, significance=None, least=-1.0, resamples=20
     ),
-    "needle": lambda: NeedleInVideo(WORLD, scene=("sky",)),
+    "needle_in_video": lambda: NeedleInVideo(WORLD, scene=("sky",)),
     "revisit_psnr": RevisitPSNR,
     "revisit_ssim": RevisitSSIM,
     "revisit_lpips": lambda: RevisitLPIPS("squeeze", random=0),

@@ -39,7 +39,7 @@ FOLDERS = (
         "outputs/fit/RUN",
     ),
     *("outputs/benchmark/b", "outputs/benchmark/recall", "a"),
-    "weights/Wan2.1-I2V-14B-480P-Diffusers",
+    *("weights/Wan2.1-I2V-14B-480P-Diffusers", "weights/Wan2.1-T2V-1.3B"),
 )
 FILES = (
     "cat.mp4",

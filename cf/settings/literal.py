@@ -33,9 +33,15 @@ PATHS = (
     *("networks", "students", "oracle", "runs", "groups", "phases_folder"),
     *("networks.*", "students.*", "groups.*", "videos.*"),
     *("contestants.*.checkpoint", "contestants.*.needs", "contestants.*.listed"),
-    *("data.folder", "*.folder", "asked.file", "prompts_file", "start.*.path"),
+    *("data.folder", "*.folder", "*.file", "prompts_file", "start.*.path"),
     *("weights.lora", "*.weights.lora", "start.*.lora"),
-    *("*extractor.weights", "*extractor.vocabulary", "*extractor.path", "text.weights"),
+    *(
+        "*extractor.weights",
+        "*extractor.vocabulary",
+        "*extractor.path",
+        "text.weights",
+        "*text.tokenizer",
+    ),
     *("metrics.*.weights", "metrics.*.vocabulary"),
     *(
         "sweep.teacher",
