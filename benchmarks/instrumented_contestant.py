@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from live_bytes import LiveBytes
 from stream_timer import _processor, _rss
 from table import Row
 from torch import Tensor
@@ -26,6 +25,7 @@ from cf.bench.job import Job, load_states, run_job
 from cf.bench.measures import restored
 from cf.bench.store import Store
 from cf.bench.tasks.base import Request, VideoSpec
+from cf.models.allocated import Allocated
 from cf.settings.build import Settings, build
 
 _STATM = Path("/proc/self/statm")
@@ -80,7 +80,7 @@ class Probed(Contestant):
             for block in count(1):
                 left = min((p for p in self.probes if p >= block), default=math.inf) - block
                 if left == self.window + self.weighed:
-                    live = weighing.enter_context(LiveBytes(tensors()))
+                    live = weighing.enter_context(Allocated("cpu", tensors()))
                 if left == self.window:
                     weighing.close()
                 if left < self.window and left % max(self.window // _YARDS, 1) == 0:
@@ -98,7 +98,7 @@ class Probed(Contestant):
         made: Contestant = build(self.of, "of")
         return made
 
-    def _note(self, block: int, live: LiveBytes, *taken: deque[float]) -> None:
+    def _note(self, block: int, live: Allocated, *taken: deque[float]) -> None:
         seconds = {
             name: math.fsum(each) / len(each)
             for name, each in zip(("made", "measured", "yard"), taken, strict=True)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from live_bytes import LiveBytes
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 from tqdm import tqdm
@@ -18,6 +17,7 @@ from tqdm import tqdm
 from cf.memory.base import Memory, Query
 from cf.memory.full import Full
 from cf.memory.sliding import Sliding
+from cf.models.allocated import Allocated
 from cf.models.base import NOTHING, Backbone
 from cf.objectives.forcing import ForcingLoss
 from cf.rollout.blockwise import Rollout
@@ -198,7 +198,7 @@ class Subject:
             torch.cuda.reset_peak_memory_stats(self.device)
             run()
             return torch.cuda.max_memory_allocated(self.device) - beside
-        live = LiveBytes(held)
+        live = Allocated("cpu", held)
         with live:
             run()
         return live.peak

@@ -81,13 +81,14 @@ def _make(
     import torch
     from tqdm import tqdm
 
-    from cf.generation.batch import Batch
+    from cf.generation.batch import VideoBatch
     from cf.generation.prefix import frames_of, prefix_of
     from cf.generation.requests import TYPED
     from cf.generation.typed_prompts import TypedPrompts
     from cf.runs.key_frames import key_frames_of
     from cf.system.signals import Stop, heard
 
+    _check_control(generator)
     prefix = prefix_of(settings, generator)
     with torch.inference_mode():
         if shown := generator.shown(prefix):
@@ -111,7 +112,9 @@ def _make(
         tqdm(total=total, unit="frame", desc="generating") as bar,
     ):
         for part in parts:
-            job = Batch(generator, part, folder, prefix, frames, settings["seed"], lines, images)
+            job = VideoBatch(
+                generator, part, folder, prefix, frames, settings["seed"], lines, images
+            )
             try:
                 made = job.make(unfinished, stop, bar, saved)
             except (KeyError, TypeError):
@@ -141,6 +144,16 @@ def _parts(
     first = [described[name] for name in saved["videos"]]
     log.info("%s goes on after %d frames", ", ".join(saved["videos"]), int(saved["files"]["done"]))
     return [first, *batches([one for one in left if one not in first], size)], saved
+
+
+def _check_control(generator: Generator) -> None:
+    """Refuse a network that must be told where a camera goes."""
+    if getattr(generator.network, "control_dim", None) is not None:
+        raise ValueError(
+            "this network follows a camera through a drawn world, of which cf.generate tells it "
+            "nothing; python -m cf.recall students='{mine: RUN}' and python -m cf.benchmark "
+            "suite=recall networks='{mine: RUN}' continue videos of that world"
+        )
 
 
 def _check_pinned(settings: Settings) -> None:

@@ -6,7 +6,7 @@ import pytest
 from test_benchmark import FEW, settings
 
 from cf.bench.contest import _workers, run_benchmark
-from cf.bench.runner import Outlook
+from cf.bench.runner import TimeEstimate
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_each_gpu_has_a_process(asked: int | None, places: Sequence[str], proces
     ],
 )
 def test_hours_are_frames_by_pace(rate: float, processes: int, told: str) -> None:
-    assert told in Outlook(40, 40 * 960, processes).told("x", rate)
+    assert told in TimeEstimate(40, 40 * 960, processes).told("x", rate)
 
 
 def test_how_long_it_takes_is_told_once_after_the_first_blocks(

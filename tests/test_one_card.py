@@ -18,7 +18,7 @@ from cf.models.text import UMT5
 from cf.paths import CONFIG_DIR
 from cf.rollout import Rollout
 from cf.runs.on_card import show_plan, told_when_full
-from cf.runs.plan import GB, Plan, planned
+from cf.runs.plan import GB, MemoryPlan, planned
 from cf.runs.texts import CachedText, TextCache
 from cf.settings.build import Settings, to_settings
 
@@ -33,7 +33,7 @@ def typed(*more: str) -> Settings:
         return to_settings(compose("generate", ["checkpoint=here.pt", *more]))
 
 
-def plan_of(*more: str) -> Plan:
+def plan_of(*more: str) -> MemoryPlan:
     settings = typed(*more)
     return planned(settings, {**settings, "fps": 16.0})
 
@@ -69,13 +69,13 @@ def test_what_is_counted_on_shapes_is_what_the_allocator_gives(name: str) -> Non
 
 
 @pytest.fixture(scope="module")
-def full_size() -> Plan:
+def full_size() -> MemoryPlan:
     pytest.importorskip("diffusers")
     return plan_of(*WAN, "offload=none")
 
 
 @pytest.mark.slow
-def test_the_count_at_full_size_is_that_of_the_published_shapes(full_size: Plan) -> None:
+def test_the_count_at_full_size_is_that_of_the_published_shapes(full_size: MemoryPlan) -> None:
     """Wan2.1-1.3B at 480 x 832: see the shapes of its papers and files."""
     per_frame = 2 * 30 * 1560 * 1536 * 2
     assert full_size.network == pytest.approx(2.84e9, rel=0.003)

@@ -73,6 +73,7 @@ def test_all_that_lacks_is_told_at_once_with_what_gets_it(
     got += r"hf download Wan-AI/Wan2.1-T2V-1.3B Wan2.1_VAE.pth models_t5.*umt5-xxl/"
     with pytest.raises(ValueError, match=got):
         prepared(["preset=longlive", "prompt=a fox"], "generate")
+    prepared(["preset=longlive", "prompt=a fox", "plan=true"], "generate")  # before the download
     for name in ("vae", "text_encoder", "tokenizer"):  # either layout will do
         place = tmp_path / "weights" / "Wan2.1-T2V-1.3B-Diffusers" / name
         place.mkdir(parents=True)

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache, partial
@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from cf.bench.chunks import chunks
 from cf.bench.contestants.base import Contestant, Piece
 from cf.bench.cost import Stopwatch
 from cf.bench.measures import Panel, States, build_metrics
@@ -234,7 +235,7 @@ def _make(
         if lacking:
             making.fail_rest("missing", lacking, Fault.NOT_GENERATED)
             return "missing", lacking
-        for frames, marks in _chunks(contestant, take, watch, device, job.chunk_frames):
+        for frames, marks in chunks(contestant, take, watch, device, job.chunk_frames):
             if tuple(frames.shape[-2:]) != tuple(take.terms.size):
                 raise ValueError(
                     f"frames are {tuple(frames.shape[-2:])} pixels, the terms say {take.terms.size}"
@@ -258,35 +259,6 @@ def _make(
         making.fail_rest("short", reason, Fault.NOT_GENERATED)
         return "short", reason
     return "done", ""
-
-
-def _chunks(
-    contestant: Contestant, take: Request, watch: Stopwatch, device: str, size: int
-) -> Iterator[tuple[Piece, list[int] | None]]:
-    """Pieces joined to whole chunks, with the frames at which blocks begin; no more than asked."""
-    held: list[Piece] = []
-    marks: list[int] = []
-    done, error = 0, None
-    playing = contestant.play(take, device)
-    while done < take.frames:
-        try:
-            piece = watch.next(playing, given=done < take.given)
-        except Exception as raised:  # told once what came before it is handed over
-            error = raised
-            break
-        if piece is None:
-            break
-        marks.append(done)
-        piece = piece[: take.frames - done].to("cpu", torch.float32)
-        held.append(piece)
-        done += len(piece)
-        if sum(map(len, held)) >= size:
-            yield torch.cat(held), marks if contestant.in_blocks else None
-            held, marks = [], []
-    if held:
-        yield torch.cat(held), marks if contestant.in_blocks else None
-    if error is not None:
-        raise error
 
 
 def _close(writer: VideoWriter) -> None:

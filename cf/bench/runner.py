@@ -19,11 +19,11 @@ from cf.system.processes import Died, spread
 log = logging.getLogger("cf.benchmark")
 
 _device = "cpu"
-_outlook: Outlook | None = None
+_estimate: TimeEstimate | None = None
 
 
 @dataclass
-class Outlook:
+class TimeEstimate:
     """How long all of it takes, told once: by the first process, after its first blocks.
 
     Attributes:
@@ -37,20 +37,21 @@ class Outlook:
     is_told: bool = False
 
     @classmethod
-    def of(cls, jobs: Sequence[Job], processes: int) -> Outlook:
+    def of(cls, jobs: Sequence[Job], processes: int) -> TimeEstimate:
         """Before any of them is begun."""
         return cls(len(jobs), sum(job.frames() for job in jobs), max(min(processes, len(jobs)), 1))
 
     def paced(self, job: Job, rate: float) -> None:
         """Tell it, at so many frames per second."""
         if not self.is_told:
-            tqdm.write(f"cf.benchmark: {self.told(job.contestant, rate)}", file=sys.stderr)
+            # Over the bar, which another process draws: tqdm's own lock would be left behind.
+            sys.stderr.write(f"\rcf.benchmark: {self.told(job.contestant, rate)}\n")
         self.is_told = True
 
     def told(self, contestant: str, rate: float) -> str:
         """In words.
 
-        >>> Outlook(40, 40 * 960, 4).told("longlive", 12.0)
+        >>> TimeEstimate(40, 40 * 960, 4).told("longlive", 12.0)
         '40 videos take about 13 min at the pace of longlive: 12 frames/s, measured, in each of 4'
         """
         seconds = self.frames / rate / self.processes
@@ -90,7 +91,7 @@ def run(
         log.info("%d of %d videos are there already", len(jobs) - len(todo), len(jobs))
     with tqdm(total=len(todo), unit="video", desc="benchmark", disable=not todo) as bar:
         if workers == 0:
-            paced = Outlook.of(todo, 1).paced
+            paced = TimeEstimate.of(todo, 1).paced
             done = ((job, run_job(job, store, devices[0], provenance, paced)) for job in todo)
         else:
             done = _parallel(todo, store, devices, provenance, workers)
@@ -122,7 +123,7 @@ def _parallel(
 ) -> Generator[tuple[Job, str]]:
     """Jobs and their status as they end; one whose processes died has failed."""
     doing = partial(_work, store=store, provenance=provenance)
-    begin = partial(_begin, list(devices), Outlook.of(jobs, workers))
+    begin = partial(_begin, list(devices), TimeEstimate.of(jobs, workers))
     with closing(spread(doing, jobs, workers, begin)) as done:
         for job, status in done:
             if isinstance(status, Died):
@@ -133,14 +134,14 @@ def _parallel(
                 yield job, status
 
 
-def _begin(devices: Sequence[str], outlook: Outlook, number: int) -> None:
-    global _device, _outlook
+def _begin(devices: Sequence[str], estimate: TimeEstimate, number: int) -> None:
+    global _device, _estimate
     _device = devices[number % len(devices)]
-    _outlook = None if number else outlook
+    _estimate = None if number else estimate
 
 
 def _work(job: Job, store: Store, provenance: Mapping[str, Any]) -> str:
-    return run_job(job, store, _device, provenance, _outlook.paced if _outlook else None)
+    return run_job(job, store, _device, provenance, _estimate.paced if _estimate else None)
 
 
 def rows_of(jobs: Sequence[Job], store: Store) -> Iterator[tuple[Job, dict[str, Any]]]:

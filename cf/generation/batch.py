@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cf.generation.clock import Clock, Timing
+from cf.generation.clock import GenerationClock, Timing
 from cf.generation.files import VideoFiles
 from cf.generation.requests import VideoRequest
 from cf.generation.typed_prompts import TypedPrompts
@@ -28,7 +28,7 @@ Texts = list[tuple[int, list[str]]]
 
 
 @dataclass(frozen=True)
-class Batch:
+class VideoBatch:
     """Videos that are made at once.
 
     Attributes:
@@ -65,7 +65,7 @@ class Batch:
             Stopped: it was asked to end.
             ValueError: the state does not belong to the files that are there.
         """
-        clock = Clock(self.generator.network.device)
+        clock = GenerationClock(self.generator.network.device)
         if saved is not None:
             clock.timing = Timing(**saved["timing"])
         texts = self._texts() if saved is None else saved["texts"]
@@ -106,7 +106,7 @@ class Batch:
         ]
 
     def _begin(
-        self, texts: Texts, clock: Clock, saved: dict[str, Any] | None
+        self, texts: Texts, clock: GenerationClock, saved: dict[str, Any] | None
     ) -> tuple[BlockStream, Video | None]:
         """The stream, and the pixels of the given frames if they are still to be written."""
         script = [(at, self._conditioning(lines)) for at, lines in texts]
@@ -122,7 +122,12 @@ class Batch:
         return blocks, given
 
     def _show(
-        self, video: Video | None, files: VideoFiles, clock: Clock, bar: tqdm[Any], new: bool
+        self,
+        video: Video | None,
+        files: VideoFiles,
+        clock: GenerationClock,
+        bar: tqdm[Any],
+        new: bool,
     ) -> None:
         """Write frames, and how fast they came."""
         if video is None:
@@ -153,7 +158,7 @@ class Batch:
     def _conditioning(self, lines: list[str]) -> Conditioning:
         return self.generator.conditioning(lines)
 
-    def _recorded(self, video: int, texts: Texts, clock: Clock) -> dict[str, Any]:
+    def _recorded(self, video: int, texts: Texts, clock: GenerationClock) -> dict[str, Any]:
         fps = self.generator.fps
         script = [[at / fps, lines[video]] for at, lines in texts]
         if self.typed is None:

@@ -46,7 +46,7 @@ class Timing:
 
 
 @dataclass
-class Clock:
+class GenerationClock:
     """Measures a batch; a GPU is waited for, or its work would be counted where it is noticed.
 
     Attributes:

@@ -1,7 +1,7 @@
 """How many bytes of tensors live at once, told without a device by running the code on shapes."""
 
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self
 
 import torch
@@ -20,14 +20,16 @@ class Allocated(TorchDispatchMode):
     GPUs do, which never hold all scores at once.
 
     Attributes:
-        now, peak: bytes, at present and at most since `restart`.
+        now, peak: bytes, at present and at most since `restart`, of what is made and of `held`.
     """
 
-    def __init__(self, kind: str = "meta") -> None:
+    def __init__(self, kind: str = "meta", held: Iterable[Tensor] = ()) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.kind, self.now, self.peak = kind, 0, 0
         self._known: set[int] = set()
         self._attention = _FusedAttention()
+        for x in held:
+            self._count(x)
 
     def __enter__(self) -> Self:
         if self.kind == "meta":

@@ -1,17 +1,15 @@
 """A network with classifier-free guidance (https://arxiv.org/abs/2207.12598), as a backbone."""
 
-from collections.abc import Sequence
-
 import torch
-from torch import Tensor
 from typing_extensions import override
 
 from cf.models.base import NOTHING, Backbone, Prepared
 from cf.models.masks import Mask
-from cf.types import Conditioning, Latents, Past, Prediction, Times
+from cf.models.wrapped import WrappedBackbone
+from cf.types import Conditioning, Latents, Prediction, Times
 
 
-class Guided(Backbone):
+class Guided(WrappedBackbone):
     """Says v_negative + scale (v_prompt - v_negative), both out of one pass of twice the batch.
 
     Conditioning, and so what is remembered, has two samples for each of the latents: first all
@@ -23,14 +21,8 @@ class Guided(Backbone):
     """
 
     def __init__(self, network: Backbone, scale: float) -> None:
-        super().__init__()
-        self.network, self.scale = network, scale
-        self.latent_shape, self.patch_size = network.latent_shape, network.patch_size
-        self.prediction = network.prediction
-
-    @override
-    def prepare(self, past: Past, cond: Conditioning, times: Sequence[float] = ()) -> Prepared:
-        return self.network.prepare(past, cond, times)
+        super().__init__(network)
+        self.scale = scale
 
     def forward(
         self,
@@ -44,24 +36,6 @@ class Guided(Backbone):
         both = self.network(torch.cat((x_t, x_t)), torch.cat((t, t)), cond, past, mask)
         asked, negative = both.velocity.chunk(2)
         return Prediction(negative + self.scale * (asked - negative), both.block)
-
-    @override
-    def target(self, x0: Latents, eps: Latents, t: Times) -> Latents:
-        return self.network.target(x0, eps, t)
-
-    @override
-    def rotate(self, x: Tensor, ids: Tensor) -> Tensor:
-        return self.network.rotate(x, ids)
-
-    @property
-    @override
-    def dtype(self) -> torch.dtype:
-        return self.network.dtype
-
-    @property
-    @override
-    def device(self) -> torch.device:
-        return self.network.device
 
     @override
     def fake_conditioning(self, batch: int, frames: int) -> Conditioning:

@@ -17,7 +17,7 @@ _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torc
 
 
 @dataclass(frozen=True)
-class Part:
+class ModelPart:
     """What one part of a published model is called.
 
     Attributes:
@@ -33,19 +33,21 @@ class Part:
     example: str = ""
 
 
-VAE = Part(
+VAE = ModelPart(
     "vae",
     ("AutoencoderKLWan",),
     ("Wan2*_VAE.*", "wan_2*_vae*.safetensors", "wan2*_vae*.safetensors"),
     "Wan2.1_VAE.pth",
 )
-TEXT = Part(
+TEXT = ModelPart(
     "text_encoder",
     ("UMT5EncoderModel",),
     ("models_t5_umt5*", "umt5*xxl*"),
     "models_t5_umt5-xxl-enc-bf16.pth",
 )
-IMAGE = Part("image_encoder", ("CLIPVisionModel", "CLIPVisionModelWithProjection", "CLIPModel"))
+IMAGE = ModelPart(
+    "image_encoder", ("CLIPVisionModel", "CLIPVisionModelWithProjection", "CLIPModel")
+)
 
 
 def first_there(folder: str | Sequence[str], marks: Sequence[str]) -> str:
@@ -65,7 +67,7 @@ def first_there(folder: str | Sequence[str], marks: Sequence[str]) -> str:
     return [*marked, *there, *folder][0]
 
 
-def find_part(folder: str, part: Part) -> Path:
+def find_part(folder: str, part: ModelPart) -> Path:
     """The folder of one part in diffusers' layout, or its file in the authors' own.
 
     Args:

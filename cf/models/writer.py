@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -13,35 +13,31 @@ from cf.models.base import NOTHING, Backbone, Prepared
 from cf.models.checkpoints import load_into
 from cf.models.masks import Mask
 from cf.models.merged import Weights
-from cf.types import Conditioning, Latents, Past, Prediction, Times
+from cf.models.wrapped import WrappedBackbone
+from cf.types import Conditioning, Latents, Prediction, Times
 
 _OWN = re.compile(r"(^|\.)memory_")
 
 
-class WithWriter(Backbone):
+class WithWriter(WrappedBackbone):
     """A network that denoises, with another that reads finished blocks into the context.
 
     Self Gradient Forcing Plus (https://arxiv.org/abs/2610.10429) trains them apart, since their
     gradients conflict. Both attend the same keys and values, all of which the writer makes.
 
     Attributes:
-        denoiser, context_writer: of one architecture.
+        network: denoises; what the writer reads, that prepares itself.
+        context_writer: of the same architecture.
     """
 
     def __init__(self, denoiser: Backbone, context_writer: Backbone) -> None:
-        super().__init__()
-        self.denoiser, self.context_writer = denoiser, context_writer
-        self.latent_shape, self.patch_size = denoiser.latent_shape, denoiser.patch_size
-        self.prediction = denoiser.prediction
+        super().__init__(denoiser)
+        self.context_writer = context_writer
 
     @property
     @override
     def writer(self) -> Backbone:
         return self.context_writer
-
-    def prepare(self, past: Past, cond: Conditioning, times: Sequence[float] = ()) -> Prepared:
-        """For the denoiser; what the writer reads, it prepares itself."""
-        return self.denoiser.prepare(past, cond, times)
 
     def forward(
         self,
@@ -52,30 +48,8 @@ class WithWriter(Backbone):
         mask: Mask | None = None,
     ) -> Prediction:
         """The denoiser's."""
-        made: Prediction = self.denoiser(x_t, t, cond, past, mask)
+        made: Prediction = self.network(x_t, t, cond, past, mask)
         return made
-
-    def target(self, x0: Latents, eps: Latents, t: Times) -> Latents:
-        """The denoiser's."""
-        return self.denoiser.target(x0, eps, t)
-
-    def rotate(self, x: Tensor, ids: Tensor) -> Tensor:
-        """The same for both."""
-        return self.denoiser.rotate(x, ids)
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Of both."""
-        return self.denoiser.dtype
-
-    @property
-    def device(self) -> torch.device:
-        """Of both."""
-        return self.denoiser.device
-
-    def fake_conditioning(self, batch: int, frames: int) -> Conditioning:
-        """The denoiser's."""
-        return self.denoiser.fake_conditioning(batch, frames)
 
 
 def filled(

@@ -47,7 +47,11 @@ class Whole(Rollout):
         exit_step: int | None = None,
         differentiable_past: bool = False,
     ) -> tuple[Latents, RolloutState]:
-        self.check_length(1 + bool(state.context.start), 0, 0)
+        if state.context.start:
+            raise ValueError(
+                f"rollout=whole makes its {self.block_frames} latent frames at once and cannot go "
+                "on after others; choose another rollout"
+            )
         place = self.block_frames, differentiable_past, self.times
         reads = self._reads(student, cond, state, *place)
         x0 = self._denoise(student, noise, reads, self.times, exit_step)

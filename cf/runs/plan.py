@@ -21,7 +21,7 @@ _BLOCKS = 10  # run to see what is held grow; what goes on growing is extrapolat
 
 
 @dataclass(frozen=True)
-class Plan:
+class MemoryPlan:
     """Bytes of one card.
 
     Attributes:
@@ -77,7 +77,7 @@ class Plan:
         )
 
 
-def planned(settings: Settings, parts: Settings) -> Plan:
+def planned(settings: Settings, parts: Settings) -> MemoryPlan:
     """What `cf.runs.generator.load` and the videos after it will take.
 
     Attributes:
@@ -105,10 +105,10 @@ def planned(settings: Settings, parts: Settings) -> Plan:
     whole = outlined(model, settings["dtype"])
     text = bytes_of(text_outline(parts["text"]))
     sizes = (bytes_of(whole), text, bytes_of(codec), held, denoise, stream, decode)
-    return Plan(*sizes, settings["offload"], note)
+    return MemoryPlan(*sizes, settings["offload"], note)
 
 
-def refuse_too_large(plan: Plan, card: int, settings: Settings, parts: Settings) -> None:
+def refuse_too_large(plan: MemoryPlan, card: int, settings: Settings, parts: Settings) -> None:
     """Refuse what does not fit into so many bytes, with the fewest settings with which it would.
 
     Raises:
@@ -116,7 +116,7 @@ def refuse_too_large(plan: Plan, card: int, settings: Settings, parts: Settings)
     """
     if plan.peak <= card:
         return
-    cures = _cures(settings, parts)
+    cures = _cures(plan, settings, parts)
     tries = [[one] for one in cures] + [cures[: i + 1] for i in range(1, len(cures))]
     other, words = plan, ""
     for chosen in tries:
@@ -134,7 +134,7 @@ def refuse_too_large(plan: Plan, card: int, settings: Settings, parts: Settings)
     )
 
 
-def _cures(settings: Settings, parts: Settings) -> list[tuple[str, Any]]:
+def _cures(plan: MemoryPlan, settings: Settings, parts: Settings) -> list[tuple[str, Any]]:
     """Settings that save memory, those that cost least first."""
     found: list[tuple[str, Any]] = []
     if settings["offload"] in ("none", "codec"):
@@ -145,7 +145,7 @@ def _cures(settings: Settings, parts: Settings) -> list[tuple[str, Any]]:
         found.append(("dtype", "bfloat16"))
     if settings["offload"] != "all":
         found.append(("offload", "all"))
-    if settings.get("tile") is None and parts["codec"].get("_target_", "").find("Pixel") < 0:
+    if settings.get("tile") is None and plan.codec:  # a codec without weights gains nothing
         found.append(("tile", 256))
     if (settings.get("batch") or settings["samples"]) > 1:
         found.append(("batch", 1))

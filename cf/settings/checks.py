@@ -29,7 +29,9 @@ def checked(command: str, settings: Settings, groups: list[str], deep: bool = Tr
     lacking = getattr(schema, "lacking", None)
     if lacking is not None and (message := lacking(settings)):
         raise ValueError(message)
-    _fields(schema, settings, "", groups)
+    unread = getattr(schema, "unread", lambda _: set())(settings)
+    looked_at = {name: value for name, value in settings.items() if name not in unread}
+    _fields(schema, looked_at, "", groups)
     for name in groups if deep else ():
         if isinstance(settings.get(name), dict):
             _described(settings[name], name)

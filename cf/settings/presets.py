@@ -9,10 +9,13 @@ _SAID = ("prompt", "prompts", "prompts_file")
 
 
 def lacking(given: Settings) -> str:
-    """All files that a preset reads and that are not there, with what gets them; empty: none."""
+    """All files that a preset reads and that are not there, with what gets them; empty: none.
+
+    A plan reads none of them: it may be made before the download.
+    """
     from cf.models.releases import missing, needs
 
-    return missing(needs(given)) if given.get("source") else ""
+    return missing(needs(given)) if given.get("source") and not given.get("plan") else ""
 
 
 def unsaid(given: Settings) -> str:

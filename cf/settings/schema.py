@@ -108,6 +108,11 @@ class Generate:
     lacking = staticmethod(lacking)
 
     @staticmethod
+    def unread(given: Settings) -> set[str]:
+        """Settings that are not looked at: a plan may be made before the download."""
+        return {"checkpoint"} if given.get("plan") and given.get("model") else set()
+
+    @staticmethod
     def contradiction(given: Settings) -> str:
         """Two settings that exclude each other, in words; empty if there are none."""
         if given["image"] and given["video"]:

@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 
 _PROC = Path("/proc")
-_SHARED = Path("/dev/shm")  # noqa: S108: ViZDoom's choice
+_SHARED = Path("/dev/shm")  # ViZDoom's choice
 _NEAR = 24.0
 """Map units within which a label is a thing's own."""
 _AT_ONCE = 64

@@ -1,0 +1,40 @@
+"""The pieces that a contestant plays, joined to chunks of one size for the metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from cf.bench.contestants.base import Contestant, Piece
+from cf.bench.cost import Stopwatch
+from cf.bench.tasks.base import Request
+
+
+def chunks(
+    contestant: Contestant, take: Request, watch: Stopwatch, device: str, size: int
+) -> Iterator[tuple[Piece, list[int] | None]]:
+    """Pieces joined to whole chunks, with the frames at which blocks begin; no more than asked."""
+    held: list[Piece] = []
+    marks: list[int] = []
+    done, error = 0, None
+    playing = contestant.play(take, device)
+    while done < take.frames:
+        try:
+            piece = watch.next(playing, given=done < take.given)
+        except Exception as raised:  # told once what came before it is handed over
+            error = raised
+            break
+        if piece is None:
+            break
+        marks.append(done)
+        piece = piece[: take.frames - done].to("cpu", torch.float32)
+        held.append(piece)
+        done += len(piece)
+        if sum(map(len, held)) >= size:
+            yield torch.cat(held), marks if contestant.in_blocks else None
+            held, marks = [], []
+    if held:
+        yield torch.cat(held), marks if contestant.in_blocks else None
+    if error is not None:
+        raise error

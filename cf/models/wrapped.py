@@ -1,0 +1,50 @@
+"""A network around another, of which all that it does not change is the other's."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from typing_extensions import override
+
+from cf.models.base import Backbone, Prepared
+from cf.types import Conditioning, Latents, Past, Times
+
+
+class WrappedBackbone(Backbone):
+    """Hands everything but `forward` on to the network that it is around.
+
+    Attributes:
+        network: the network within.
+    """
+
+    def __init__(self, network: Backbone) -> None:
+        super().__init__()
+        self.network = network
+        self.latent_shape, self.patch_size = network.latent_shape, network.patch_size
+        self.prediction = network.prediction
+
+    @override
+    def prepare(self, past: Past, cond: Conditioning, times: Sequence[float] = ()) -> Prepared:
+        return self.network.prepare(past, cond, times)
+
+    @override
+    def target(self, x0: Latents, eps: Latents, t: Times) -> Latents:
+        return self.network.target(x0, eps, t)
+
+    @override
+    def rotate(self, x: Tensor, ids: Tensor) -> Tensor:
+        return self.network.rotate(x, ids)
+
+    @property
+    @override
+    def dtype(self) -> torch.dtype:
+        return self.network.dtype
+
+    @property
+    @override
+    def device(self) -> torch.device:
+        return self.network.device
+
+    @override
+    def fake_conditioning(self, batch: int, frames: int) -> Conditioning:
+        return self.network.fake_conditioning(batch, frames)
