@@ -29,7 +29,7 @@ def checked(command: str, settings: Settings, groups: list[str], deep: bool = Tr
     lacking = getattr(schema, "lacking", None)
     if lacking is not None and (message := lacking(settings)):
         raise ValueError(message)
-    unread = getattr(schema, "unread", lambda _: set())(settings)
+    unread: set[str] = getattr(schema, "unread", lambda _: set())(settings)
     looked_at = {name: value for name, value in settings.items() if name not in unread}
     _fields(schema, looked_at, "", groups)
     for name in groups if deep else ():
