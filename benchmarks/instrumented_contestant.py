@@ -21,9 +21,9 @@ from table import Row
 from torch import Tensor
 
 from cf.bench.contestants.base import Contestant, Piece
-from cf.bench.job import Job, load_states, run_job
+from cf.bench.job import run_job
 from cf.bench.measures import restored
-from cf.bench.store import Store
+from cf.bench.store import Job, Store
 from cf.bench.tasks.base import Request, VideoSpec
 from cf.models.allocated import Allocated
 from cf.settings.build import Settings, build
@@ -151,7 +151,7 @@ def observe(settings: Settings) -> Row:
         began, before = time.perf_counter(), resident()
         status = run_job(job, store, "cpu", {})
         if status != "done":
-            row = store.row(job.contestant, job.item.key) or {}
+            row = store.row(job) or {}
             raise ValueError(f"the rollout ended as {status}: {row.get('reason')}")
         return {
             "device": _processor(),
@@ -197,7 +197,7 @@ def _job(settings: Settings, notes: str) -> Job:
 
 def _read(job: Job, store: Store) -> Row:
     """What the states hold, and what it takes to make values of them."""
-    states = load_states(store.job(job.contestant, job.item.key))[job.durations[0]]
+    states = store.states(job)[job.durations[0]]
     before, began = _rss(), time.process_time()
     metrics = restored(job.metrics, [job.item], [states])
     held = {

@@ -14,7 +14,7 @@ from cf.bench import job as jobs
 from cf.bench.contest import BenchmarkResults, run_benchmark
 from cf.bench.measures import build_metrics
 from cf.bench.results import per_video, per_window
-from cf.bench.store import Store
+from cf.bench.store import Job, Store
 from cf.bench.tasks.base import Sample
 from cf.metrics.text.segment_text import SegmentTextSimilarity
 from cf.paths import CONFIG_DIR
@@ -323,7 +323,7 @@ def test_places_follow_values_and_gates_cost_them() -> None:
     def made(name: str, good: list[float], still: list[float]) -> ContestantResults:
         items = [Sample(f"{i}", f"{i}", 0, ((0.0, ""),)) for i in range(4)]
         terms = VideoSpec(8.0, (32, 32))
-        mine = [jobs.Job(name, {}, "", {}, item, terms, (5.0,), {}) for item in items]
+        mine = [Job(name, {}, "", {}, item, terms, (5.0,), {}) for item in items]
         ids = [item.video_id for item in items]
         results = {
             "good": Result("good", 0.0, True, dict(zip(ids, good, strict=True))),

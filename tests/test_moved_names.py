@@ -11,7 +11,7 @@ from commands import give
 import cf.memory
 import cf.metrics
 import cf.rollout
-from cf.bench.job import Job
+from cf.bench.store import Job
 from cf.bench.tasks.base import Sample, VideoSpec
 from cf.models.checkpoints import save_export
 from cf.models.transformer import VideoTransformer

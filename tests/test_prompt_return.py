@@ -15,7 +15,7 @@ from responsibility_matrix import scenes
 from test_benchmark_prompts import DRAWN, umt5  # noqa: F401  (a fixture)
 from torch import Tensor
 
-from cf.bench.job import Job
+from cf.bench.store import Job
 from cf.bench.tasks.base import VideoSpec
 from cf.bench.tasks.prompt_returns import PromptReturns
 from cf.metrics.extractors.handcrafted import Handcrafted

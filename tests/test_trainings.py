@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from cf.bench.job import Job
 from cf.bench.ranking import headline
 from cf.bench.results import ContestantResults
+from cf.bench.store import Job
 from cf.bench.tasks.base import Sample, VideoSpec
 from cf.metrics.result import Result
 from cf.stats.paired import compare, interval, sign_flip

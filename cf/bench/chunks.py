@@ -12,13 +12,13 @@ from cf.bench.tasks.base import Request
 
 
 def chunks(
-    contestant: Contestant, take: Request, watch: Stopwatch, device: str, size: int
+    contestant: Contestant, take: Request, watch: Stopwatch, size: int
 ) -> Iterator[tuple[Piece, list[int] | None]]:
     """Pieces joined to whole chunks, with the frames at which blocks begin; no more than asked."""
     held: list[Piece] = []
     marks: list[int] = []
     done, error = 0, None
-    playing = contestant.play(take, device)
+    playing = contestant.play(take, watch.device)
     while done < take.frames:
         try:
             piece = watch.next(playing, given=done < take.given)

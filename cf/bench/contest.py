@@ -10,22 +10,36 @@ from pathlib import Path
 from typing import Any
 
 from cf.bench.contestants.controls import Truth
-from cf.bench.contestants.entries import Entry, agreed, entries
+from cf.bench.contestants.entries import Entry, entries
 from cf.bench.contestants.named import check_names
-from cf.bench.job import Job
-from cf.bench.measures import build_metrics, texts_of
+from cf.bench.measures import MetricChoice, choose_metrics
 from cf.bench.ranking import Cell, Gate, Headline, headline
 from cf.bench.results import ContestantResults, collect, conflicts
-from cf.bench.runner import run
-from cf.bench.store import Store
-from cf.bench.tasks.base import SLACK, Task
+from cf.bench.runner import Runner
+from cf.bench.store import Job, Store
+from cf.bench.tasks.base import Task
 from cf.bench.times import check_durations, check_texts
-from cf.evaluation.named_metrics import forget_extractors, metrics_of, warn
+from cf.evaluation.named_metrics import warn
 from cf.evaluation.provenance import versions
 from cf.settings.build import Settings, build
 from cf.stats.trainings import trainings
 
 log = logging.getLogger("cf.benchmark")
+
+
+@dataclass(frozen=True)
+class Contest:
+    """Who makes which videos, and what is measured: all that is agreed before the work.
+
+    Attributes:
+        truth: the contestant with which gates compare; None: with nobody.
+    """
+
+    settings: Settings
+    entered: list[Entry]
+    metrics: MetricChoice
+    jobs: list[Job]
+    truth: str | None
 
 
 @dataclass(frozen=True)
@@ -82,29 +96,39 @@ def run_benchmark(
     Raises:
         ValueError: if contestants differ in their terms, or settings cannot be used.
     """
-    asked: Task = build(settings["asked"], "asked")
-    entered = agreed(entries(settings, asked), asked.terms(), settings["unequal"])
-    check_names(settings, entered, typed)
-    _truth(settings, entered)
-    fit, unavailable = _measurable(settings["metrics"], asked)
-    warn(log, unavailable)
-    for one in entered:
-        if one.missing:
-            log.warning("%s does not take part: %s", one.label, one.missing)
-    jobs = plan(settings, entered, asked, fit)
-    for one in entered:
-        if one.terms is not None:
-            one.contestant.check(asked.items(), one.name)
-    store, seen = Store(folder), provenance()
+    contest = agreed(settings, typed)
+    store, seen, places = Store(folder), provenance(), devices(settings)
+    runner = Runner(store, places, seen, _workers(settings["workers"], places))
     with store.locked():
         store.tidy()
         try:
-            places = devices(settings)
-            run(jobs, store, places, seen, _workers(settings["workers"], places))
+            runner.run(contest.jobs)
         finally:  # of workers that were ended
             store.tidy()
-        made = collect(jobs, store)
-    return judged(settings, entered, jobs, made, fit, unavailable, seen)
+        made = collect(contest.jobs, store)
+    return judged(contest, made, seen)
+
+
+def agreed(settings: Settings, typed: Collection[str] = ()) -> Contest:
+    """Everything that can be checked before the work begins.
+
+    Raises:
+        ValueError: as `run_benchmark`.
+    """
+    asked: Task = build(settings["asked"], "asked")
+    entered = entries(settings, asked)
+    check_names(settings, entered, typed)
+    truth = _truth(settings, entered)
+    metrics = choose_metrics(settings["metrics"], asked)
+    warn(log, metrics.unavailable)
+    for one in entered:
+        if one.missing:
+            log.warning("%s does not take part: %s", one.label, one.missing)
+    jobs = plan(settings, entered, asked, metrics.settings)
+    for one in entered:
+        if one.terms is not None:
+            one.contestant.check(asked.items(), one.name)
+    return Contest(settings, entered, metrics, jobs, truth)
 
 
 def plan(
@@ -151,23 +175,18 @@ def plan(
 
 
 def judged(
-    settings: Settings,
-    entered: list[Entry],
-    jobs: list[Job],
-    made: Mapping[str, ContestantResults],
-    metrics: Mapping[str, Settings],
-    unavailable: Mapping[str, str],
-    seen: Mapping[str, Any],
+    contest: Contest, made: Mapping[str, ContestantResults], seen: Mapping[str, Any]
 ) -> BenchmarkResults:
     """Headlines of every duration, if what they need was measured."""
-    names = dict(zip(metrics, build_metrics(metrics, [job.item for job in jobs]), strict=True))
+    settings, entered, jobs = contest.settings, contest.entered, contest.jobs
+    names = contest.metrics.names
     wanted = [names[key] for key in settings["headline"] if key in names]
-    gates, lacking, truth = [], [], _truth(settings, entered)
+    gates, lacking = [], []
     for key, bounds in settings["gates"].items():
         if bounds is None:
             continue
         if key in names:
-            gates.append(Gate(names[key], bounds[0], bounds[1], truth))
+            gates.append(Gate(names[key], bounds[0], bounds[1], contest.truth))
         else:
             lacking.append(key)
     notes = []
@@ -192,7 +211,15 @@ def judged(
     if len(commits) > 1:
         notes.append(f"rows come from several commits: {', '.join(sorted(map(str, commits)))}")
     return BenchmarkResults(
-        settings, entered, jobs, made, headlines, names, unavailable, dict(seen), notes
+        settings,
+        entered,
+        jobs,
+        made,
+        headlines,
+        names,
+        contest.metrics.unavailable,
+        dict(seen),
+        notes,
     )
 
 
@@ -253,20 +280,3 @@ def provenance() -> dict[str, Any]:
     cuda = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     found["device"] = cuda or platform.processor() or platform.machine()
     return {"version": found.pop("context-forcing"), **found}
-
-
-def _measurable(
-    settings: Mapping[str, Settings], asked: Task
-) -> tuple[dict[str, Settings], dict[str, str]]:
-    """The settings of metrics that can be had, and why the others cannot."""
-    absent = (ValueError, OSError, ImportError)
-    made, unavailable = metrics_of(settings, texts_of(asked.items()), _given(asked), absent)
-    forget_extractors()  # the processes that make videos read their own
-    return {key: settings[key] for key in made}, unavailable
-
-
-def _given(asked: Task) -> list[str]:
-    """What is known of each frame: the truths' names, and the true frames if they are known."""
-    first = asked.items()[0]
-    known = asked.known(asked.film(first, 1 + SLACK), 1, 0, 1)
-    return [*known.truth, *(["reference"] if known.reference is not None else [])]

@@ -28,14 +28,14 @@ class Stopwatch:
         self._spent = 0.0
         if self._cuda:
             torch.cuda.reset_peak_memory_stats(device)
-        self._device = device
+        self.device = device
 
     def next(self, pieces: Iterator[Tensor], given: bool) -> Tensor | None:
         """The next piece; None if there are no more. What is given is not timed as generated."""
         began = time.perf_counter()
         piece = next(pieces, None)
         if self._cuda:
-            torch.cuda.synchronize(self._device)
+            torch.cuda.synchronize(self.device)
         seconds = time.perf_counter() - began
         self._spent += seconds
         if piece is not None and not given:
@@ -55,7 +55,7 @@ class Stopwatch:
         quarter = max(len(rest) // 4, 1)
         peak: float = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0
         if self._cuda:
-            peak = float(torch.cuda.max_memory_allocated(self._device))
+            peak = float(torch.cuda.max_memory_allocated(self.device))
         total = sum(self._seconds)
         return {
             "frames_per_second": self._frames / total if total else None,

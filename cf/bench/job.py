@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -19,55 +19,15 @@ from cf.bench.chunks import chunks
 from cf.bench.contestants.base import Contestant, Piece
 from cf.bench.cost import Stopwatch
 from cf.bench.measures import Panel, States, build_metrics
-from cf.bench.store import ROW, SHEET, STATES, VIDEO, Store
-from cf.bench.tasks.base import SLACK, Request, Sample, Task, VideoSpec
+from cf.bench.store import ROW, SHEET, STATES, VIDEO, Job, Store
+from cf.bench.tasks.base import SLACK, Request, Sample, Task
 from cf.files.atomic import disk_is_full
-from cf.files.pickled import load_tensors
-from cf.metrics.measurement import digest
 from cf.metrics.scored import Fault
-from cf.settings.build import Settings, build
-from cf.settings.renamed import with_first_names
+from cf.settings.build import build
 from cf.video.sheet import contact_sheet
 from cf.video.writer import VideoWriter
 
 _SHOWN = 12  # frames of a contact sheet
-
-
-@dataclass(frozen=True)
-class Job:
-    """A contestant and a video.
-
-    Attributes:
-        contestant: its name; `settings` are how it is built.
-        fingerprint: of its weights or files.
-        durations: seconds at which metrics are read, rising.
-        keep_video: whether it is written as a file too.
-        chunk_frames: frames that metrics are fed at once; changes rounding at most.
-    """
-
-    contestant: str
-    settings: Settings
-    fingerprint: str
-    asked: Settings
-    item: Sample
-    terms: VideoSpec
-    durations: tuple[float, ...]
-    metrics: Mapping[str, Settings]
-    keep_video: bool = False
-    chunk_frames: int = 24
-
-    def digest(self) -> str:
-        """Tells jobs apart whose rows may differ."""
-        told = asdict(self)
-        if self.item.seconds is None:  # as before there were videos that end by themselves
-            del told["item"]["seconds"]
-        return digest(with_first_names(told))
-
-    def frames(self) -> int:
-        """All that the video has: as many as the longest duration, or its own end."""
-        most = max(self.durations)
-        seconds = most if self.item.seconds is None else min(self.item.seconds, most)
-        return max(round(seconds * self.terms.fps), 1)
 
 
 @dataclass
@@ -75,12 +35,14 @@ class VideoInProgress:
     """A video in the making.
 
     Attributes:
+        writer: of the file, if one is kept.
         read: of each duration that was reached: its frames, their hash, and the metrics' states.
     """
 
     job: Job
     take: Request
     panel: Panel
+    writer: VideoWriter | None = None
     sha: Any = field(default_factory=hashlib.sha256)
     done: int = 0
     read: dict[float, dict[str, Any]] = field(default_factory=dict)
@@ -88,14 +50,26 @@ class VideoInProgress:
     sheet: list[torch.Tensor] = field(default_factory=list)
 
     def feed(self, frames: Piece, marks: Sequence[int] | None) -> None:
-        """Feed the metrics, and read them wherever a duration ends."""
+        """Feed the metrics, read them wherever a duration ends, and write the file.
+
+        Raises:
+            ValueError: frames have another size than the terms say.
+        """
+        if tuple(frames.shape[-2:]) != tuple(self.take.terms.size):
+            raise ValueError(
+                f"frames are {tuple(frames.shape[-2:])} pixels, the terms say "
+                f"{self.take.terms.size}"
+            )
+        rest = frames
         for seconds, stop in self.stops().items():
             if seconds in self.read:
                 continue
-            part, frames = frames[: stop - self.done], frames[stop - self.done :]
+            part, rest = rest[: stop - self.done], rest[stop - self.done :]
             self._feed(part, marks)
             if self.done == stop:
                 self._snapshot(seconds, "done", "")
+        if self.writer is not None:
+            self.writer.write(frames.nan_to_num(0))
 
     def fail_rest(self, status: str, reason: str, fault: Fault) -> None:
         """Durations that were not reached are failures, with the reason."""
@@ -155,16 +129,15 @@ def run_job(
     elif device.startswith("cuda:"):  # a metric's device `cuda` is then that of this process
         torch.cuda.set_device(device)
     contestant, asked = _built(json.dumps(job.settings)), _asked(json.dumps(job.asked))
-    with store.writing(job.contestant, job.item.key) as folder, ExitStack() as stack:
-        watch, making, writer = Stopwatch(device), _start(job, asked), None
+    with store.writing(job) as folder, ExitStack() as stack:
+        watch, making = Stopwatch(device), _start(job, asked)
         if job.keep_video:
             scale = max(256 // max(job.terms.size), 1)
-            writer = VideoWriter(folder / VIDEO, job.terms.fps, job.terms.size, scale)
-            stack.callback(_close, writer)
-        pace = None if paced is None else partial(paced, job)
-        status, reason = _make(job, contestant, making, watch, writer, device, pace)
-        if writer is not None and making.done:
-            writer.close()
+            making.writer = VideoWriter(folder / VIDEO, job.terms.fps, job.terms.size, scale)
+            stack.callback(_close, making.writer)
+        status, reason = _make(contestant, making, watch, paced)
+        if making.writer is not None and making.done:
+            making.writer.close()
         told = {"prefix_valid": contestant.causal, "cost": watch.report(), **provenance}
         _write(folder, making, status, reason, told)
     return status
@@ -172,7 +145,7 @@ def run_job(
 
 def record_failure(job: Job, store: Store, reason: str, provenance: Mapping[str, Any]) -> None:
     """Write down that a job cannot be done: a row without a frame."""
-    with store.writing(job.contestant, job.item.key) as folder:
+    with store.writing(job) as folder:
         making = _start(job, _asked(json.dumps(job.asked)))
         making.fail_rest("failed", reason, Fault.NOT_GENERATED)
         _write(folder, making, "failed", reason, {"prefix_valid": None, "cost": {}, **provenance})
@@ -220,32 +193,23 @@ def _start(job: Job, asked: Task) -> VideoInProgress:
 
 
 def _make(
-    job: Job,
     contestant: Contestant,
     making: VideoInProgress,
     watch: Stopwatch,
-    writer: VideoWriter | None,
-    device: str,
-    paced: Callable[[float], None] | None,
+    paced: Callable[[Job, float], None] | None,
 ) -> tuple[str, str]:
     """Play to the end, or as far as it goes: the status and the reason."""
-    take, began = making.take, math.nan
+    job, take, began = making.job, making.take, math.nan
     try:
         lacking = contestant.available(take)
         if lacking:
             making.fail_rest("missing", lacking, Fault.NOT_GENERATED)
             return "missing", lacking
-        for frames, marks in chunks(contestant, take, watch, device, job.chunk_frames):
-            if tuple(frames.shape[-2:]) != tuple(take.terms.size):
-                raise ValueError(
-                    f"frames are {tuple(frames.shape[-2:])} pixels, the terms say {take.terms.size}"
-                )
+        for frames, marks in chunks(contestant, take, watch, job.chunk_frames):
             making.feed(frames, marks)
-            if writer is not None:
-                writer.write(frames.nan_to_num(0))
             now = time.perf_counter()
             if paced is not None and began < now:  # the first chunk has loading in it
-                paced(len(frames) / (now - began))
+                paced(job, len(frames) / (now - began))
                 paced = None
             began = now
     except Exception as error:
@@ -283,10 +247,3 @@ def _asked(settings: str) -> Task:
 @lru_cache(2)
 def _items(settings: str) -> tuple[Sample, ...]:
     return tuple(_asked(settings).items())
-
-
-def load_states(folder: Path) -> dict[float, States]:
-    """The metrics' states of a finished job, by seconds."""
-    states: dict[float, States] = load_tensors(folder / STATES)
-    assert all(math.isfinite(seconds) for seconds in states)
-    return states

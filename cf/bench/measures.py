@@ -10,8 +10,8 @@ from torch import Tensor
 from torchmetrics.utilities import dim_zero_cat
 
 from cf.bench.contestants.base import Piece
-from cf.bench.tasks.base import Known, Sample
-from cf.evaluation.named_metrics import metrics_of
+from cf.bench.tasks.base import Known, Sample, Task, texts_of
+from cf.evaluation.named_metrics import forget_extractors, metrics_of
 from cf.metrics.base import VideoMetric, groups
 from cf.metrics.scored import Fault
 from cf.settings.build import Settings
@@ -32,9 +32,33 @@ def build_metrics(
     return {metric.name: metric for metric in made.values()}
 
 
-def texts_of(items: Iterable[Sample]) -> dict[int, str]:
-    """Every text that a video is made for, by its prompt's number."""
-    return {act.prompt_id: act.text for item in items for act in item.acts() if act.text}
+@dataclass(frozen=True)
+class MetricChoice:
+    """Which of the metrics that the settings name can be measured.
+
+    Attributes:
+        settings: of those that can, by their names in the settings.
+        names: their own names.
+        unavailable: why the others cannot.
+    """
+
+    settings: dict[str, Settings]
+    names: dict[str, str]
+    unavailable: dict[str, str]
+
+
+def choose_metrics(settings: Mapping[str, Settings], asked: Task) -> MetricChoice:
+    """The metrics whose weights are at hand, and whose truth `asked` knows.
+
+    Raises:
+        ValueError: if two metrics have one name.
+    """
+    absent = (ValueError, OSError, ImportError)
+    texts, known = texts_of(asked.items()), asked.known_names()
+    made, unavailable = metrics_of(settings, texts, known, absent)
+    forget_extractors()  # the processes that make videos read their own
+    names = {key: metric.name for key, metric in made.items()}
+    return MetricChoice({key: settings[key] for key in made}, names, unavailable)
 
 
 @dataclass

@@ -132,22 +132,26 @@ def headline(
     value that anyone had, for such values are not missing at random.
     """
     there = {name: one for name, one in made.items() if seconds in one.results and one.rows}
-    passing, removed, unmeasured, reasons = {}, {}, {}, {}
-    for name, one in there.items():
-        passing[name], removed[name], open_ = _passing(one, there, seconds, gates)
-        unmeasured[name] = {gate: len(units) for gate, (units, _) in open_.items()}
-        reasons[name] = {gate: why for gate, (_, why) in open_.items()}
-    failing = {name: len(one.units()) - len(passing[name]) for name, one in there.items()}
-    least = {name: len(kept) >= failing[name] for name, kept in passing.items()}
-    fit = [name for name in there if least[name] and name not in unranked]
     metrics = {
         metric: next(iter(there.values())).results[seconds][metric].higher_is_better
         for metric in names
         if all(metric in one.results[seconds] for one in there.values())
     }
+    units = {
+        metric: {name: one.per_unit(seconds, metric) for name, one in there.items()}
+        for metric in dict.fromkeys([*metrics, *(gate.metric for gate in gates)])
+    }
+    passing, removed, unmeasured, reasons = {}, {}, {}, {}
+    for name in there:
+        passing[name], removed[name], open_ = _passing(name, there, seconds, gates, units)
+        unmeasured[name] = {gate: len(units) for gate, (units, _) in open_.items()}
+        reasons[name] = {gate: why for gate, (_, why) in open_.items()}
+    failing = {name: len(one.units()) - len(passing[name]) for name, one in there.items()}
+    least = {name: len(kept) >= failing[name] for name, kept in passing.items()}
+    fit = [name for name in there if least[name] and name not in unranked]
     cells: dict[str, dict[str, Cell]] = {name: {} for name in there}
     for metric, better in metrics.items():
-        values = {name: one.per_unit(seconds, metric) for name, one in there.items()}
+        values = units[metric]
         kept = {
             name: {u: v if _counts(u, passing[name]) else math.nan for u, v in values[name].items()}
             for name in fit
@@ -165,25 +169,28 @@ def headline(
             cells[name][metric] = Cell(
                 metric, result.value, mean(values[name]), ranked, place, note
             )
-    pairs = _versus(there, fit, seconds, metrics)
+    fit_values = {metric: {name: units[metric][name] for name in fit} for metric in metrics}
+    compared = _versus(fit_values, seconds, metrics)
     videos = {name: len(one.units()) for name, one in there.items()}
     told = (removed, failing, videos, gates, unmeasured, reasons)
-    return Headline(seconds, metrics, cells, *told, pairs)
+    return Headline(seconds, metrics, cells, *told, compared)
 
 
 def _passing(
-    one: ContestantResults,
+    name: str,
     made: Mapping[str, ContestantResults],
     seconds: float,
     gates: Sequence[Gate],
+    values: Mapping[str, Mapping[str, Values]],
 ) -> tuple[set[Unit], dict[str, int], dict[str, tuple[set[Unit], str]]]:
     """What fails no gate; of each gate how many fail it, and who was not measured, and why."""
+    one = made[name]
     kept, removed, unmeasured = set(one.units()), {}, {}
     for gate in gates:
-        values = one.per_unit(seconds, gate.metric)
-        truth = {} if gate.truth is None else made[gate.truth].per_unit(seconds, gate.metric)
+        mine = values[gate.metric][name]
+        truth: Values = {} if gate.truth is None else values[gate.metric][gate.truth]
         held = {
-            unit: gate.holds(values.get(unit, math.nan) - truth.get((None, unit[1]), 0.0))
+            unit: gate.holds(mine.get(unit, math.nan) - truth.get((None, unit[1]), 0.0))
             for unit in one.units()
         }
         failing = {unit for unit, holds in held.items() if holds is False}
@@ -240,13 +247,11 @@ def _corrected(least: float, comparisons: int, alpha: float = 0.05) -> str:
 
 
 def _versus(
-    made: Mapping[str, ContestantResults],
-    fit: Sequence[str],
+    values: Mapping[str, Mapping[str, Values]],
     seconds: float,
     metrics: Mapping[str, bool | None],
 ) -> list[dict[str, Any]]:
     """Every two ranked contestants on every headline, paired and corrected together."""
-    values = {name: {one: made[one].per_unit(seconds, name) for one in fit} for name in metrics}
     found = pairs(values, metrics, versus)
     tested = sum(math.isfinite(one.comparison.p) for one in found)
     return [

@@ -12,10 +12,8 @@ from typing import Any
 
 import pandas as pd
 
-from cf.bench.job import Job, load_states
 from cf.bench.measures import States, restored, states_of
-from cf.bench.runner import rows_of
-from cf.bench.store import VIDEO, Store
+from cf.bench.store import VIDEO, Job, Store
 from cf.bench.tasks.base import Sample
 from cf.metrics.measurement import digest
 from cf.metrics.result import Result
@@ -71,13 +69,14 @@ def collect(jobs: Sequence[Job], store: Store) -> dict[str, ContestantResults]:
     made: dict[str, ContestantResults] = {}
     for name in dict.fromkeys(job.contestant for job in jobs):
         mine = [job for job in jobs if job.contestant == name]
-        there = list(rows_of(mine, store))
-        groups: dict[int | None, list[dict[float, States]]] = {}
-        for job, _ in there:
-            states = load_states(store.job(job.contestant, job.item.key))
-            groups.setdefault(job.item.training, []).append(states)
+        rows, groups = [], dict[int | None, list[dict[float, States]]]()
+        for job in mine:
+            row = store.row(job)
+            if row is not None:
+                rows.append(row)
+                groups.setdefault(job.item.training, []).append(store.states(job))
         results, alone = _results(mine, groups)
-        made[name] = ContestantResults(name, [row for _, row in there], results, mine, alone)
+        made[name] = ContestantResults(name, rows, results, mine, alone)
     return made
 
 
@@ -105,7 +104,7 @@ def files_of(jobs: Sequence[Job], folder: Path) -> dict[str, dict[Sample, Path]]
     """The video files that were kept, by contestant."""
     found: dict[str, dict[Sample, Path]] = {}
     for job in jobs:
-        file = Store(folder).job(job.contestant, job.item.key) / VIDEO
+        file = Store(folder).folder(job.contestant, job.item.key) / VIDEO
         if file.is_file():
             found.setdefault(job.contestant, {})[job.item] = file
     return found

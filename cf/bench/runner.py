@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -12,8 +12,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from cf.bench.job import Job, record_failure, run_job
-from cf.bench.store import Store
+from cf.bench.job import record_failure, run_job
+from cf.bench.store import Job, Store
 from cf.system.processes import Died, spread
 
 log = logging.getLogger("cf.benchmark")
@@ -67,86 +67,65 @@ class TimeEstimate:
         )
 
 
-def run(
-    jobs: Sequence[Job],
-    store: Store,
-    devices: Sequence[str],
-    provenance: Mapping[str, Any],
-    workers: int,
-) -> None:
-    """Do what is not finished yet.
-
-    Jobs that failed are tried again, as are those whose settings have changed. A job whose process
-    dies is tried again, the last time alone, and has then failed.
+@dataclass(frozen=True)
+class Runner:
+    """What all jobs of a benchmark have in common.
 
     Attributes:
         devices: one for each process, in turn.
+        provenance: which code, libraries and machine; it stands in every row.
         workers: processes; 0: none, all in this one.
-
-    Raises:
-        DiskFullError: when no space is left; finished jobs are kept.
     """
-    todo = [job for job in jobs if not finished(job, store)]
-    if len(todo) < len(jobs):
-        log.info("%d of %d videos are there already", len(jobs) - len(todo), len(jobs))
-    with tqdm(total=len(todo), unit="video", desc="benchmark", disable=not todo) as bar:
-        if workers == 0:
-            paced = TimeEstimate.of(todo, 1).paced
-            done = ((job, run_job(job, store, devices[0], provenance, paced)) for job in todo)
-        else:
-            done = _parallel(todo, store, devices, provenance, workers)
-        with closing(done):
+
+    store: Store
+    devices: Sequence[str]
+    provenance: Mapping[str, Any]
+    workers: int
+
+    def run(self, jobs: Sequence[Job]) -> None:
+        """Do what is not finished yet.
+
+        Jobs that failed are tried again, as are those whose settings have changed. A job whose
+        process dies is tried again, the last time alone, and has then failed.
+
+        Raises:
+            DiskFullError: when no space is left; finished jobs are kept.
+        """
+        todo = [job for job in jobs if not self.store.finished(job)]
+        if len(todo) < len(jobs):
+            log.info("%d of %d videos are there already", len(jobs) - len(todo), len(jobs))
+        with tqdm(total=len(todo), unit="video", desc="benchmark", disable=not todo) as bar:
+            done = self._serial(todo) if self.workers == 0 else self._parallel(todo)
+            with closing(done):
+                for job, status in done:
+                    if status != "done":
+                        log.warning("%s, %s: %s", job.contestant, job.item.key, status)
+                    bar.update()
+
+    def _serial(self, jobs: Sequence[Job]) -> Generator[tuple[Job, str]]:
+        paced = TimeEstimate.of(jobs, 1).paced
+        for job in jobs:
+            yield job, run_job(job, self.store, self.devices[0], self.provenance, paced)
+
+    def _parallel(self, jobs: Sequence[Job]) -> Generator[tuple[Job, str]]:
+        """Jobs and their status as they end; one whose processes died has failed."""
+        begin = partial(_begin, list(self.devices), TimeEstimate.of(jobs, self.workers))
+        with closing(spread(self._work, jobs, self.workers, begin)) as done:
             for job, status in done:
-                if status != "done":
-                    log.warning("%s, %s: %s", job.contestant, job.item.key, status)
-                bar.update()
+                if isinstance(status, Died):
+                    reason = f"its process died three times ({status.reason})"
+                    record_failure(job, self.store, reason, self.provenance)
+                    yield job, reason
+                else:
+                    yield job, status
 
-
-def finished(job: Job, store: Store) -> bool:
-    """Whether its row is there, of the same settings, and no failure."""
-    row = _row(job, store)
-    return row is not None and row["status"] != "failed"
-
-
-def _row(job: Job, store: Store) -> dict[str, Any] | None:
-    """Its row, unless it was made with other settings."""
-    row = store.row(job.contestant, job.item.key)
-    return row if row is not None and row["digest"] == job.digest() else None
-
-
-def _parallel(
-    jobs: Sequence[Job],
-    store: Store,
-    devices: Sequence[str],
-    provenance: Mapping[str, Any],
-    workers: int,
-) -> Generator[tuple[Job, str]]:
-    """Jobs and their status as they end; one whose processes died has failed."""
-    doing = partial(_work, store=store, provenance=provenance)
-    begin = partial(_begin, list(devices), TimeEstimate.of(jobs, workers))
-    with closing(spread(doing, jobs, workers, begin)) as done:
-        for job, status in done:
-            if isinstance(status, Died):
-                reason = f"its process died three times ({status.reason})"
-                record_failure(job, store, reason, provenance)
-                yield job, reason
-            else:
-                yield job, status
+    def _work(self, job: Job) -> str:
+        """In a process of its own."""
+        paced = _estimate.paced if _estimate else None
+        return run_job(job, self.store, _device, self.provenance, paced)
 
 
 def _begin(devices: Sequence[str], estimate: TimeEstimate, number: int) -> None:
     global _device, _estimate
     _device = devices[number % len(devices)]
     _estimate = None if number else estimate
-
-
-def _work(job: Job, store: Store, provenance: Mapping[str, Any]) -> str:
-    return run_job(job, store, _device, provenance, _estimate.paced if _estimate else None)
-
-
-def rows_of(jobs: Sequence[Job], store: Store) -> Iterator[tuple[Job, dict[str, Any]]]:
-    """Finished jobs with their rows, in the order of `jobs`."""
-    for job in jobs:
-        row = _row(job, store)
-        if row is not None:
-            yield job, row

@@ -1,17 +1,24 @@
-"""A folder of results: a finished job is a folder of its own, there complete or not at all."""
+"""Jobs and the folder of their results: a finished job is a folder, complete or not at all."""
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from cf.bench.measures import States
+from cf.bench.tasks.base import Sample, VideoSpec
 from cf.files.atomic import DiskFullError, disk_is_full, locked, sync
+from cf.files.pickled import load_tensors
+from cf.metrics.measurement import digest
+from cf.settings.build import Settings
+from cf.settings.renamed import with_first_names
 
 ROW = "row.json"
 STATES = "states.pt"
@@ -21,32 +28,81 @@ _PARTIAL = ".partial-"
 
 
 @dataclass(frozen=True)
+class Job:
+    """A contestant and a video.
+
+    Attributes:
+        contestant: its name; `settings` are how it is built.
+        fingerprint: of its weights or files.
+        durations: seconds at which metrics are read, rising.
+        keep_video: whether it is written as a file too.
+        chunk_frames: frames that metrics are fed at once; changes rounding at most.
+    """
+
+    contestant: str
+    settings: Settings
+    fingerprint: str
+    asked: Settings
+    item: Sample
+    terms: VideoSpec
+    durations: tuple[float, ...]
+    metrics: Mapping[str, Settings]
+    keep_video: bool = False
+    chunk_frames: int = 24
+
+    def digest(self) -> str:
+        """Tells jobs apart whose rows may differ."""
+        told = asdict(self)
+        if self.item.seconds is None:  # as before there were videos that end by themselves
+            del told["item"]["seconds"]
+        return digest(with_first_names(told))
+
+    def frames(self) -> int:
+        """All that the video has: as many as the longest duration, or its own end."""
+        most = max(self.durations)
+        seconds = most if self.item.seconds is None else min(self.item.seconds, most)
+        return max(round(seconds * self.terms.fps), 1)
+
+
+@dataclass(frozen=True)
 class Store:
     """`videos/<contestant>/<item>/` with a row, metric states, and perhaps a video and a sheet."""
 
     path: Path
 
-    def job(self, contestant: str, item: str) -> Path:
+    def folder(self, contestant: str, item: str) -> Path:
         """The folder of a finished job."""
         return self.path / "videos" / contestant / item
 
-    def row(self, contestant: str, item: str) -> dict[str, Any] | None:
-        """What a finished job left; None if it is not finished."""
-        file = self.job(contestant, item) / ROW
+    def row(self, job: Job) -> dict[str, Any] | None:
+        """What a finished job left; None if it is not finished, or had other settings."""
+        file = self.folder(job.contestant, job.item.key) / ROW
         if not file.is_file():
             return None
         row: dict[str, Any] = json.loads(file.read_text())
-        return row
+        return row if row["digest"] == job.digest() else None
+
+    def finished(self, job: Job) -> bool:
+        """Whether the row of a job is there, and no failure."""
+        row = self.row(job)
+        return row is not None and row["status"] != "failed"
+
+    def states(self, job: Job) -> dict[float, States]:
+        """The metrics' states of a finished job, by seconds."""
+        file = self.folder(job.contestant, job.item.key) / STATES
+        states: dict[float, States] = load_tensors(file)
+        assert all(math.isfinite(seconds) for seconds in states)
+        return states
 
     @contextmanager
-    def writing(self, contestant: str, item: str) -> Iterator[Path]:
+    def writing(self, job: Job) -> Iterator[Path]:
         """A folder that takes the place of the job's once all is written.
 
         Raises:
             DiskFullError: no space is left; nothing half done stays behind.
         """
-        final = self.job(contestant, item)
-        partial = final.with_name(f"{_PARTIAL}{item}-{os.getpid()}")
+        final = self.folder(job.contestant, job.item.key)
+        partial = final.with_name(f"{_PARTIAL}{final.name}-{os.getpid()}")
         try:
             final.parent.mkdir(parents=True, exist_ok=True)
             shutil.rmtree(partial, ignore_errors=True)
@@ -54,7 +110,7 @@ class Store:
             yield partial
             for file in partial.iterdir():
                 sync(file)
-            old = final.with_name(f"{_PARTIAL}old-{item}-{os.getpid()}")
+            old = final.with_name(f"{_PARTIAL}old-{final.name}-{os.getpid()}")
             if final.exists():
                 final.rename(old)
             partial.rename(final)

@@ -111,7 +111,7 @@ def _not_measured(contest: BenchmarkResults, name: str) -> str:
 def _pictures(writer: SummaryWriter, contest: BenchmarkResults, store: Store, name: str) -> None:
     """Moving pictures as GIF in image summaries: TensorBoard's own video summary shows nothing."""
     for item in dict.fromkeys(job.item for job in contest.jobs):
-        job = store.job(name, item.key)
+        job = store.folder(name, item.key)
         if (job / VIDEO).is_file():
             video = read_video(job / VIDEO)
             stride = -(-len(video) // _MOST_FRAMES)

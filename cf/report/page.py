@@ -137,7 +137,7 @@ def _players(
     contest: BenchmarkResults, store: Store, look: Mapping[str, Look], link: Link
 ) -> Iterator[dict[str, Any]]:
     for item in dict.fromkeys(job.item for job in contest.jobs):
-        there = {name: store.job(name, item.key) / VIDEO for name in contest.made}
+        there = {name: store.folder(name, item.key) / VIDEO for name in contest.made}
         videos = [
             {"name": name, "src": link(file), "swatch": swatch(look[name])}
             for name, file in there.items()
@@ -204,7 +204,7 @@ def _worst(
     found = []
     for name, one in contest.made.items():
         item, value = _least(one, last.seconds, metric, bool(last.metrics[metric]))
-        sheet = store.job(name, item) / SHEET
+        sheet = store.folder(name, item) / SHEET
         if sheet.is_file():
             told = {"name": name, "item": item, "value": number(value)}
             found.append({**told, "src": link(sheet), "swatch": swatch(look[name])})

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from cf.bench.contestants.base import Contestant
@@ -55,7 +55,7 @@ def entries(settings: Settings, asked: Task) -> list[Entry]:
     """Everyone who is named, in order.
 
     Raises:
-        ValueError: if nobody is, or two have one name.
+        ValueError: if nobody is, two have one name, or two differ in size or frame rate.
     """
     named = {name: one for name, one in (settings["contestants"] or {}).items() if one}
     memories = {name: one for name, one in (settings.get("memories") or {}).items() if one}
@@ -82,6 +82,8 @@ def entries(settings: Settings, asked: Task) -> list[Entry]:
     for i, (folder, training) in enumerate(folders):
         if (folder, training) in folders[:i]:
             raise ValueError(f"two contestants would share the folder {folder}; rename one")
+    if settings["unequal"] == "refuse":
+        _refuse_unequal(entered, asked.terms())
     return entered
 
 
@@ -120,23 +122,14 @@ def _entry(
     return Entry(name, settings, contestant, terms, contestant.fingerprint(), training=training)
 
 
-def agreed(entered: list[Entry], asked: VideoSpec | None, unequal: str) -> list[Entry]:
-    """The same, once sure that all make videos of one size and rate.
-
-    Attributes:
-        unequal: "refuse" those who differ, or "show" it in the report.
-
-    Raises:
-        ValueError: naming who differs in what.
-    """
-    there = [one for one in entered if one.terms is not None]
-    told: Mapping[str, VideoSpec] = {one.label: one.terms for one in there if one.terms}
-    if asked is not None:
-        told = {"what is asked for": asked, **told}
+def _refuse_unequal(entered: Sequence[Entry], asked: VideoSpec | None) -> None:
+    """Raise a ValueError that names who differs from the others in size or frame rate."""
     kinds: dict[tuple[float, tuple[int, int]], list[str]] = {}
-    for name, terms in told.items():
-        kinds.setdefault((round(terms.fps, 3), terms.size), []).append(name)
-    if len(kinds) > 1 and unequal == "refuse":
+    specs = [("what is asked for", asked), *((one.label, one.terms) for one in entered)]
+    for name, terms in specs:
+        if terms is not None:
+            kinds.setdefault((round(terms.fps, 3), terms.size), []).append(name)
+    if len(kinds) > 1:
         lines = [
             f"{fps:g} frames/s, {size[0]} x {size[1]}: {', '.join(names)}"
             for (fps, size), names in kinds.items()
@@ -146,4 +139,3 @@ def agreed(entered: list[Entry], asked: VideoSpec | None, unequal: str) -> list[
             + "\n  ".join(lines)
             + "\nmake them equal, or compare unequals with unequal=show, which the report says"
         )
-    return [replace(one) for one in entered]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -147,6 +148,17 @@ class Task(ABC):
     def known(self, film: Film | None, given: int, start: int, stop: int) -> Known:
         """What is known of the frames from `start` to `stop`; the first `given` were shown."""
         return Known()
+
+    def known_names(self) -> list[str]:
+        """What is known of each frame: the truths' names, and the true frames if they are known."""
+        first = self.items()[0]
+        known = self.known(self.film(first, 1 + SLACK), 1, 0, 1)
+        return [*known.truth, *(["reference"] if known.reference is not None else [])]
+
+
+def texts_of(items: Iterable[Sample]) -> dict[int, str]:
+    """Every text that a video is made for, by its prompt's number."""
+    return {act.prompt_id: act.text for item in items for act in item.acts() if act.text}
 
 
 def number(name: str) -> int:
