@@ -16,8 +16,8 @@ from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from test_runs import contents
 
+from cf.distillation.rollout_length import Length
 from cf.modules.divergence_guard import Guard
-from cf.modules.rollout_length import Length
 from cf.types import Diverged
 
 
@@ -191,7 +191,7 @@ SCORES = {
     "memoryless": ["score=memoryless"],
     "time_prefix": ["score=time_prefix", "score.prefix_frames=6"],
     "shared_memory": ["score=shared_memory", "memory=sliding", "memory.window_frames=6"],
-    "previous_block": ["score=previous_block", "module.differentiable_past=false"],
+    "previous_block": ["score=previous_block", "gradient=detached"],
     # As it was typed when every objective stood in a plan.
     "kl": ["score=full_history", "objective.parts.0.objective.divergence=kl"],
     "own frames alone": ["score=full_history", "module.real_share=0"],

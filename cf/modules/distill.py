@@ -10,21 +10,26 @@ from torch import Tensor
 from torch.optim import Optimizer
 from typing_extensions import override
 
+from cf.distillation.base import Batch, Gradient, TrainingRollout
+from cf.distillation.conflict import conflict, gradients_of, held_gradients
+from cf.distillation.fresh import Fresh
+from cf.distillation.gradients import ThroughPast
+from cf.distillation.plan import plan_of
+from cf.distillation.rollout_length import Length
+from cf.distillation.scoring import Scored, scored
+from cf.distillation.windows import ScoredRollout, Windows
 from cf.models.base import Backbone
 from cf.models.codec import Codec
 from cf.models.text import TextEncoder
 from cf.modules.base import VideoModule
 from cf.modules.divergence_guard import Guard
-from cf.modules.rollout_length import Length
 from cf.modules.running_means import Notes
-from cf.modules.turns import Turn, listed
-from cf.modules.windows import Batch, Windows
-from cf.objectives.base import Networks, Objective, Window
+from cf.modules.turns import Turn, check_trainer, listed
+from cf.objectives.base import Networks, Objective
 from cf.objectives.forcing import ForcingLoss
 from cf.objectives.plan import Part, Plan
 from cf.objectives.score import ScoreNetwork, SharedMemory
 from cf.rollout.blockwise import Rollout
-from cf.seeding import SampleRandom
 from cf.types import Diverged, Loss
 
 Optim = Callable[[torch.nn.Module], Optimizer]
@@ -48,7 +53,10 @@ class DistillModule(VideoModule):
         prefix_blocks: least and most blocks of real video that a rollout starts from.
         real_share: of a batch's samples, how many are scored as they are, where an objective
             takes real video.
-        differentiable_past: let gradient reach the student's keys and values of clean frames.
+        training_rollout: makes what of a video the student makes in a step.
+        gradient: how gradient flows to the student.
+        conflict_every_steps: student steps between two measurements of the conflict within its
+            gradient, each of which costs one more forward and backward pass; 0: none.
         accumulate: batches per update.
         clip: bound of a gradient's norm.
 
@@ -74,7 +82,9 @@ class DistillModule(VideoModule):
         window_frames: int | None = None,
         prefix_blocks: Sequence[int] = (1, 6),
         real_share: float = 0.5,
-        differentiable_past: bool = True,
+        training_rollout: Callable[..., TrainingRollout] = Fresh,
+        gradient: Gradient | None = None,
+        conflict_every_steps: int = 25,
         critic_steps: int = 5,
         accumulate: int = 1,
         clip: float = 1.0,
@@ -84,18 +94,7 @@ class DistillModule(VideoModule):
         cooldown: float = 0.3,
         seed: int = 0,
     ) -> None:
-        if isinstance(objective, Objective):
-            objective = Plan([Part(objective)])
-        if not isinstance(objective, Plan):
-            raise ValueError(
-                f"a student cannot be distilled by {type(objective).__name__}; give "
-                f"objective=direct_forcing, dmd or forcing_then_dmd"
-            )
-        if rollout.context_noise and any(part.objective.predicts for part in objective.parts):
-            raise ValueError(
-                f"the direct forcing loss compares predictions given clean frames; set "
-                f"rollout.context_noise={rollout.context_noise} to 0, or give objective=dmd"
-            )
+        objective = plan_of(objective, rollout)
         if text.dim is None and score(teacher).guidance != 1:
             raise ValueError(
                 "score.guidance needs text to lead away from; set it to 1 without text"
@@ -105,26 +104,29 @@ class DistillModule(VideoModule):
                 f"critic_steps={critic_steps} and accumulate={accumulate} must be at least 1, "
                 f"clip={clip} positive"
             )
+        gradient = ThroughPast() if gradient is None else gradient
         outside, pace = (codec, text, rollout, guard), (ema_decay, warmup_steps, cooldown, seed)
+        student = gradient.prepared(student)
         super().__init__(student, *outside, *pace, frozen=(teacher,))
         self.automatic_optimization = False
         self.objective = objective
         self.critic = critic() if objective.needs_critic else None
-        self.windows = Windows(
-            *(rollout, length, window_frames, prefix_blocks, real_share, differentiable_past, seed)
+        made = training_rollout(
+            rollout=rollout,
+            length=length,
+            window_frames=window_frames,
+            prefix_blocks=prefix_blocks,
+            seed=seed,
         )
-        seen = SharedMemory(
-            student,
-            memory=rollout.memory,
-            block_frames=rollout.block_frames,
-            differentiable_past=differentiable_past,
-        )
+        self.windows = Windows(made, gradient, real_share)
+        sizes = {"memory": rollout.memory, "block_frames": rollout.block_frames}
+        seen = SharedMemory(student, **sizes, differentiable_past=gradient.through_past)
         real = score(teacher)
         fake = None if self.critic is None else replace(real, network=self.critic, guidance=1.0)
         self._networks = Networks(seen, real, fake)
         self._make_optimizers = (optimizer, critic_optimizer)
         self.critic_steps, self.accumulate, self.clip = critic_steps, accumulate, clip
-        self.negative_prompt = negative_prompt
+        self.negative_prompt, self.conflict_every_steps = negative_prompt, conflict_every_steps
         self.register_buffer("_turns", torch.zeros((), dtype=torch.long))
         self._notes = Notes()
 
@@ -140,26 +142,7 @@ class DistillModule(VideoModule):
     def check(self, trainer: L.Trainer) -> None:
         super().check(trainer)
         self.objective.check(trainer.max_steps)
-        for setting, usual, own in (
-            ("gradient_clip_val", None, "clip"),
-            ("accumulate_grad_batches", 1, "accumulate"),
-        ):
-            if getattr(trainer, setting) != usual:
-                raise ValueError(
-                    f"trainer.{setting}={getattr(trainer, setting)} does not reach student and "
-                    f"critic, who take turns; set it to {'null' if usual is None else usual} and "
-                    f"give module.{own}"
-                )
-        if str(trainer.precision).startswith("16"):
-            raise ValueError("distillation runs in 32-true or bf16-mixed; give trainer.precision")
-        strategy = trainer.strategy
-        if isinstance(strategy, L.pytorch.strategies.DDPStrategy) and not strategy._ddp_kwargs.get(
-            "find_unused_parameters"
-        ):
-            raise ValueError(
-                "student and critic take turns, so that each leaves the other's parameters unused; "
-                "give trainer.strategy=ddp_find_unused_parameters_true"
-            )
+        check_trainer(trainer)
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """One batch for the critic or for the student, and perhaps an update."""
@@ -178,8 +161,11 @@ class DistillModule(VideoModule):
         self._notes.add("train/length", made.remembered.new_tensor(made.length))
         self._notes.add("train/given", made.remembered.new_tensor(made.given))
         self._notes.add("memory/frames", made.remembered)
-        loss = self._loss(parts, made.windows, turn.critic)
-        self.manual_backward(loss / self.accumulate)
+        loss = scored(parts, made.windows, self._networks, turn.critic, self.seed)
+        self._note(loss, turn.critic)
+        self.manual_backward(loss.value / self.accumulate)
+        if turn.first and not turn.critic and self._compares(step):
+            self._compare_gradients(parts, made)
         try:
             if turn.steps and turn.critic:
                 self._step_critic()
@@ -206,7 +192,7 @@ class DistillModule(VideoModule):
     @torch.no_grad()
     def _taken(self, batch: dict[str, Any]) -> Batch:
         """A batch as networks take it."""
-        uses_video = self.windows.starts_from_video or any(
+        uses_video = self.windows.training_rollout.needs_video or any(
             part.objective.takes_real for part in self.objective.parts
         )
         latents = self.codec.encode(batch["video"]) if uses_video and "video" in batch else None
@@ -223,38 +209,50 @@ class DistillModule(VideoModule):
         done = int(self._turns)
         wants = any(part.wants_critic(self.global_step) for part in self.objective.parts)
         lead = self.critic_steps * self.accumulate if wants else 0
-        return Turn(done < lead, (done + 1) % self.accumulate == 0)
+        ends = (done + 1) % self.accumulate == 0
+        return Turn(done < lead, done % self.accumulate == 0, ends)
 
     def _parts(self, step: int, critic: bool) -> list[Part]:
         if not critic:
             return self.objective.at(step)
         return [part for part in self.objective.parts if part.wants_critic(step)]
 
-    def _loss(self, parts: list[Part], windows: list[Window], critic: bool) -> Tensor:
-        """The weighted losses, each averaged over the samples that its objective scores."""
-        total = windows[0].frames.new_zeros(())
-        for number, (objective, weight) in enumerate((p.objective, p.weight) for p in parts):
-            scored = [one for one in windows if objective.takes_real or not one.real]
-            count = sum(len(one.samples) for one in scored)
-            for window in scored:
-                random = SampleRandom((self.seed, 1 + number), window.samples)
-                if critic:
-                    assert self._networks.fake is not None
-                    loss = objective.critic_loss(window, self._networks.fake, random)
-                else:
-                    loss = objective.student_loss(window, self._networks, random)
-                total = total + weight * len(window.samples) / count * loss.value
-                for name, value in loss.logs.items():
-                    self._notes.add(f"train/{name}{'_real' * window.real}", value)
-                self._watch_critic(loss)
-        self._notes.add("train/critic_loss" if critic else "train/student_loss", total.detach())
-        return total
+    def _note(self, loss: Scored, critic: bool) -> None:
+        for name, value in loss.logs():
+            self._notes.add(name, value)
+        for _, one in loss.losses:
+            self._watch_critic(one)
+        self._notes.add("train/critic_loss" if critic else "train/student_loss", loss.value)
+
+    def _compares(self, step: int) -> bool:
+        return self.conflict_every_steps > 0 and step % self.conflict_every_steps == 0
+
+    def _compare_gradients(self, parts: list[Part], made: ScoredRollout) -> None:
+        """Note the conflict within the gradient that has just been made of a batch."""
+        gradient = self.windows.gradient
+        other, student = gradient.counterpart, self._networks.student
+        assert isinstance(student, SharedMemory)
+        student = replace(student, differentiable_past=other.through_past)
+        with torch.set_grad_enabled(any(part.objective.needs_gradient for part in parts)):
+            windows = self.windows.again(self.trained, made, other)
+        networks = self._networks._replace(student=student)
+        loss = scored(parts, windows, networks, False, self.seed).value
+        second = gradients_of(loss, self.trained, self._mean)
+        first = held_gradients(self.trained, self.accumulate)
+        own, whole = (second, first) if gradient.through_past else (first, second)
+        found = conflict(own, whole, gradient.alias)
+        if torch.isfinite(found):  # a first block has no past
+            self._notes.add("train/conflict", found)
+
+    def _mean(self, value: Tensor) -> Tensor:
+        mean: Tensor = self.trainer.strategy.reduce(value, reduce_op="mean")
+        return mean
 
     def _watch_critic(self, loss: Loss) -> None:
         """All ranks judge by the same numbers, so that all of them stop or none does."""
         if "fake_error" in loss.logs:
             errors = torch.stack([loss.logs["fake_error"], loss.logs["real_error"]])
-            fake, real = self.trainer.strategy.reduce(errors, reduce_op="mean")
+            fake, real = self._mean(errors)
             self.guard.check_critic(fake, real, self.global_step)
 
     def _step_critic(self) -> None:
@@ -287,6 +285,7 @@ class DistillModule(VideoModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """What is to be reported later goes along."""
         checkpoint["notes"] = self._notes.values
+        checkpoint["rollout"] = self.windows.training_rollout.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Runs of old have none."""
@@ -294,7 +293,7 @@ class DistillModule(VideoModule):
 
     def _report(self, step: int) -> None:
         """Log means under the student's step; Lightning's own would count the critic's batches."""
-        values = self._notes.means(lambda x: self.trainer.strategy.reduce(x, reduce_op="mean"))
+        values = self._notes.means(self._mean)
         shown = {name: value for name, value in values.items() if name.endswith("_loss")}
         self.log_dict(shown, prog_bar=True, logger=False)
         for logger in self.loggers:

@@ -72,21 +72,31 @@ FIRST_HOMES = {
     "cf.rollout.Switch": "cf.switch",
     "cf.runs.stages.Stages": "cf.stages",
     "cf.modules.divergence_guard.Guard": "cf.modules.guard",
-    "cf.modules.rollout_length.Length": "cf.modules.length",
+    "cf.distillation.rollout_length.Length": "cf.modules.length",
 }
 """Each class that has moved, by its name today: the module that it was first published in."""
 
+BETWEEN = {"cf.modules.rollout_length.Length": "cf.distillation.rollout_length.Length"}
+"""Names of classes that moved twice, between their first one and today's."""
+
 _FIRST = {name: f"{home}.{name.rpartition('.')[2]}" for name, home in FIRST_HOMES.items()}
-_CURRENT = {first: name for name, first in _FIRST.items()}
+_CURRENT = {**{first: name for name, first in _FIRST.items()}, **BETWEEN}
 
 
 FIRST_SETTINGS = {"as_released": "faithful"}
 """Settings of memories and switches that were renamed: today's name and the first one."""
+_GRADIENTS = {True: "through_past", False: "detached"}
+"""What `module.differentiable_past` said before how gradient flows became a choice of its own."""
+_GRADIENT_CLASSES = {
+    True: "cf.distillation.gradients.ThroughPast",
+    False: "cf.distillation.gradients.Detached",
+}
 
 
 def with_current_names(settings: Any) -> Any:
     """The same settings; classes and what is set of them have the names of today."""
-    return _renamed(settings, _CURRENT, {first: now for now, first in FIRST_SETTINGS.items()})
+    named = _renamed(settings, _CURRENT, {first: now for now, first in FIRST_SETTINGS.items()})
+    return _with_gradient(named)
 
 
 def with_first_names(settings: Any) -> Any:
@@ -98,6 +108,9 @@ def current_argument(argument: str) -> tuple[str, str]:
     """`name=value` with today's name, and what is to be said if it had another; else empty."""
     name, equals, value = argument.partition("=")
     above, dot, last = name.rpartition(".")
+    if name == "module.differentiable_past" and value.lower() in ("true", "false"):
+        now = f"gradient={_GRADIENTS[value.lower() == 'true']}"
+        return now, f"{argument} is {now} today; the old name goes with the next version"
     for now, first in FIRST_SETTINGS.items():
         if last == first and dot and equals:
             said = f"{name} is called {above}.{now} today; the old name goes with the next version"
@@ -116,3 +129,13 @@ def _renamed(settings: Any, classes: dict[str, str], keys: dict[str, str]) -> An
         else _renamed(value, classes, keys)
         for name, value in settings.items()
     }
+
+
+def _with_gradient(settings: Any) -> Any:
+    """The settings of a training; one that was written before `gradient=` says it as today."""
+    module = settings.get("module") if isinstance(settings, dict) else None
+    if not isinstance(module, dict) or "differentiable_past" not in module:
+        return settings
+    rest = {name: value for name, value in module.items() if name != "differentiable_past"}
+    rest["gradient"] = {"_target_": _GRADIENT_CLASSES[bool(module["differentiable_past"])]}
+    return {**settings, "module": rest}

@@ -1,0 +1,1 @@
+"""How a student is rolled out for training, how gradient reaches it, and how it starts."""

@@ -1,0 +1,56 @@
+"""How far the two ways by which gradient reaches a student pull in different directions.
+
+It flows through the calls that made the frames of a window, and through those that wrote what these
+read of the past. Self Gradient Forcing Plus (https://arxiv.org/abs/2610.10429) finds the two at 104
+to 106 degrees, and trains two networks.
+"""
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+Gradients = Mapping[str, Tensor]
+"""By the name of a parameter; those that get none are left out."""
+
+
+def gradients_of(loss: Tensor, network: nn.Module, reduce: Callable[[Tensor], Tensor]) -> Gradients:
+    """The gradient of a loss, by `reduce` the mean over all processes; `.grad` stays as it is."""
+    named = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
+    found = torch.autograd.grad(loss, [p for _, p in named], allow_unused=True)
+    pairs = zip(named, found, strict=True)
+    return {name: reduce(torch.zeros_like(p) if g is None else g) for (name, p), g in pairs}
+
+
+def held_gradients(network: nn.Module, scale: float) -> Gradients:
+    """What `.grad` holds, times a number."""
+    named = network.named_parameters()
+    return {name: p.grad * scale for name, p in named if p.grad is not None}
+
+
+def conflict(
+    own: Gradients, whole: Gradients, alias: Callable[[str], str] = lambda name: name
+) -> Tensor:
+    """The cosine between the gradient of a window's own calls and that of its past, the rest.
+
+    Args:
+        own: where nothing flows through the past.
+        whole: where all flows.
+        alias: the name under which a parameter of one network is compared with another's.
+
+    Returns:
+        A number in [-1, 1]; NaN where one of the two gradients is zero.
+    """
+    ours, rests = dict[str, Tensor](), dict[str, Tensor]()
+    for name in sorted({*own, *whole}):
+        some = own[name] if name in own else whole[name]
+        mine = own.get(name, torch.zeros_like(some)).double()
+        rest = whole.get(name, torch.zeros_like(some)).double() - mine
+        at = alias(name)
+        ours[at] = ours[at] + mine if at in ours else mine
+        rests[at] = rests[at] + rest if at in rests else rest
+    products = torch.zeros(3, dtype=torch.double)
+    for name, mine in ours.items():
+        a, b = mine.flatten(), rests[name].flatten()
+        products += torch.stack((a @ b, a @ a, b @ b)).cpu()
+    return products[0] / (products[1] * products[2]).sqrt()

@@ -1,0 +1,27 @@
+"""The objectives of a distillation, checked against how its student is rolled out."""
+
+from cf.objectives.base import Objective
+from cf.objectives.forcing import ForcingLoss
+from cf.objectives.plan import Part, Plan
+from cf.rollout.blockwise import Rollout
+
+
+def plan_of(objective: Objective | Plan | ForcingLoss, rollout: Rollout) -> Plan:
+    """The plan that is given, or one of the single objective that is.
+
+    Raises:
+        ValueError: if none of it trains a student, or it does not go with the rollout.
+    """
+    if isinstance(objective, Objective):
+        objective = Plan([Part(objective)])
+    if not isinstance(objective, Plan):
+        raise ValueError(
+            f"a student cannot be distilled by {type(objective).__name__}; give "
+            f"objective=direct_forcing, dmd or forcing_then_dmd"
+        )
+    if rollout.context_noise and any(part.objective.predicts for part in objective.parts):
+        raise ValueError(
+            f"the direct forcing loss compares predictions given clean frames; set "
+            f"rollout.context_noise={rollout.context_noise} to 0, or give objective=dmd"
+        )
+    return objective

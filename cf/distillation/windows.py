@@ -1,0 +1,98 @@
+"""What a distillation step scores: frames that the student makes, and real video."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from cf.distillation.base import Batch, Gradient, Stretch, TrainingRollout
+from cf.memory.base import validity
+from cf.models.base import Backbone
+from cf.objectives.base import Window
+from cf.rollout.state import RolloutState
+
+
+class ScoredRollout(NamedTuple):
+    """Windows of one batch, and the frames that the student's memory held at their end.
+
+    Attributes:
+        stretch: of which the first window was made.
+    """
+
+    windows: list[Window]
+    remembered: Float[Tensor, ""]
+    length: int
+    given: int
+    stretch: Stretch
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Rolls the student out and adds real video; see `DistillModule` for the settings."""
+
+    training_rollout: TrainingRollout
+    gradient: Gradient
+    real_share: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.real_share < 1:
+            raise ValueError(f"real_share must lie in [0, 1), got {self.real_share}")
+        self.gradient.check(self.training_rollout.rollout)
+
+    def make(
+        self, student: Backbone, batch: Batch, step: int, exits: bool, gradient: bool, real: bool
+    ) -> ScoredRollout:
+        """The windows of a batch at a student step.
+
+        Attributes:
+            exits: frames of a window leave at a random denoising step, not at the last.
+            gradient: they carry gradient to the student.
+            real: score a share of real video as well.
+
+        Raises:
+            ValueError: if real video is asked for and there is none.
+        """
+        own, data = self._shares(len(batch.samples), real)
+        stretch = self.training_rollout.begin(student, batch.only(own), step, exits)
+        with torch.set_grad_enabled(gradient):
+            rolled = self.gradient(student, stretch)
+            windows = [stretch.window(rolled)]
+        self.training_rollout.finish(stretch, rolled)
+        if data:
+            windows.append(self._real(batch.only(data), stretch.stop))
+        given = stretch.past.shape[1]
+        return ScoredRollout(windows, _held(rolled.state), stretch.stop, given, stretch)
+
+    def again(self, student: Backbone, made: ScoredRollout, gradient: Gradient) -> list[Window]:
+        """The same windows, from the same frames, with gradient that flows in another way."""
+        return [made.stretch.window(gradient(student, made.stretch)), *made.windows[1:]]
+
+    def _shares(self, count: int, real: bool) -> tuple[list[int], list[int]]:
+        """Samples that are rolled out, and real ones; spread alike over every rank's batch."""
+        share = self.real_share if real else 0.0
+        if abs(count * share - round(count * share)) > 1e-9:  # else ranks would not be one batch
+            raise ValueError(
+                f"module.real_share={self.real_share} of a batch of {count} is no whole number of "
+                f"samples; change data.batch_size"
+            )
+        data = [i for i in range(count) if int((i + 1) * share + 1e-9) > int(i * share + 1e-9)]
+        return [i for i in range(count) if i not in set(data)], data
+
+    def _real(self, batch: Batch, frames: int) -> Window:
+        if batch.latents is None:
+            raise ValueError("the data hold no video to score: set module.real_share=0")
+        block = self.training_rollout.rollout.block_frames
+        frames = min(frames, batch.latents.shape[1]) // block * block
+        window = batch.latents[:, :frames]
+        uncond = batch.uncond and batch.uncond.frames(0, frames)
+        cond = batch.cond.frames(0, frames)
+        return Window(window[:, :0], window, cond, batch.samples, uncond, real=True)
+
+
+def _held(state: RolloutState) -> Float[Tensor, ""]:
+    """Frames that a layer holds, averaged over layers and samples."""
+    context = state.context
+    held = torch.stack([validity(layer).float().sum(1).mean() for layer in context.layers])
+    return held.mean() / context.tokens_per_frame
