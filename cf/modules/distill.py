@@ -119,7 +119,7 @@ class DistillModule(VideoModule):
             seed=seed,
         )
         self.windows = Windows(made, gradient, real_share)
-        sizes = {"memory": rollout.memory, "block_frames": rollout.block_frames}
+        sizes: Any = {"memory": rollout.memory, "block_frames": rollout.block_frames}
         seen = SharedMemory(student, **sizes, differentiable_past=gradient.through_past)
         real = score(teacher)
         fake = None if self.critic is None else replace(real, network=self.critic, guidance=1.0)
