@@ -73,6 +73,7 @@ def train(settings: Settings, folder: RunFolder, resumes: bool, stop: Stop) -> N
 
     from cf.callbacks.checkpoint import Checkpoints
     from cf.callbacks.table import MetricsTable
+    from cf.models.compiled import check_compile, compile_blocks
 
     _hush_lightning()
     began = time.perf_counter()
@@ -96,6 +97,9 @@ def train(settings: Settings, folder: RunFolder, resumes: bool, stop: Stop) -> N
         default_root_dir=folder.path,
     )
     module.check(trainer)
+    how: Any = settings.get("compile") or "none"  # runs of old say nothing
+    check_compile(how, trainer.strategy.root_device)
+    compile_blocks(module, how)
     if trainer.is_global_zero:
         if not resumes:
             folder.start(settings)

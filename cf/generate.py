@@ -112,9 +112,8 @@ def _make(
         tqdm(total=total, unit="frame", desc="generating") as bar,
     ):
         for part in parts:
-            job = VideoBatch(
-                generator, part, folder, prefix, frames, settings["seed"], lines, images
-            )
+            given_to_all = (prefix, frames, settings["seed"], lines, images, settings["overlap"])
+            job = VideoBatch(generator, part, folder, *given_to_all)
             try:
                 made = job.make(unfinished, stop, bar, saved)
             except (KeyError, TypeError):

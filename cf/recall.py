@@ -175,6 +175,7 @@ def _loading(settings: Settings, path: str, memory: Settings | None) -> Settings
         "sampling": chosen,
         "device": settings["device"],
         "dtype": "float32",
+        "compile": settings["compile"],
     }
 
 

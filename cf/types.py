@@ -57,7 +57,7 @@ class Conditioning:
         if self.reference is not None:
             at = torch.arange(start, stop, device=self.reference.device)
             cut["reference"] = self.reference[:, at.clamp(max=self.reference.shape[1] - 1)]
-        return replace(self, **cut)
+        return replace(self, **cut) if cut else self
 
     def per_frame(self) -> dict[str, Tensor]:
         """The signals that there are for each latent frame, and end somewhere, by name."""

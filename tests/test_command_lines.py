@@ -56,6 +56,7 @@ FILES = (
 RUNS = ("RUN", "FOLDER", "outputs/fit/DATE/TIME", "outputs/evaluate/DATE/TIME", "a b")
 NOT_HYDRA = (
     "against",
+    "roofline",
     "decoding",
     "revisits",
     "extractors",

@@ -228,8 +228,9 @@ def test_who_is_asked_to_end_saves_first(
     settings, folder = tell("prompt=fox")
     with pytest.raises(Stopped):
         generate(settings, folder)
-    assert load_tensors(folder / "unfinished.pt")["files"]["done"] == 12
-    assert len(read_video(folder / "video_0.mp4")) == 12
+    done = load_tensors(folder / "unfinished.pt")["files"]["done"]
+    assert done in (12, 15, 18, 21)  # the writer may be two blocks behind
+    assert len(read_video(folder / "video_0.mp4")) == done
     generate(settings, folder)
     assert count[0] == 22
     assert len(read_video(folder / "video_0.mp4")) == 64
@@ -319,8 +320,9 @@ def test_how_fast_it_is_is_told_and_recorded(
     timing = record["videos"]["video_0"]["timing"]
     assert timing["frames"] == 16
     assert 0 < timing["first_frame_seconds"] <= timing["seconds"]
-    parts = sum(timing[f"{one}_seconds"] for one in ("denoise", "decode", "write"))
+    parts = sum(timing[f"{one}_seconds"] for one in ("denoise", "decode"))
     assert 0 < parts <= timing["seconds"]
+    assert 0 < timing["write_seconds"] <= timing["seconds"]  # meanwhile
     assert timing["denoise_fps"] == pytest.approx(16 / timing["denoise_seconds"], rel=0.02)
     assert {"weights_sha256", "command", "versions", "settings"} <= record.keys()
 

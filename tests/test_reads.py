@@ -238,4 +238,4 @@ def test_more_passes_over_a_block_copy_its_past_no_more_often(policy: Memory) ->
                 next(stream)
         copies.append(counted.count)
     assert copies[0] == copies[1]
-    assert copies[0] > 0
+    assert bool(copies[0]) != isinstance(policy, Sliding)  # a full window: none at all

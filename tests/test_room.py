@@ -88,7 +88,7 @@ def test_attention_has_a_mask_only_where_it_hides_something(threshold: float) ->
     rollout = Rollout(policy, num_steps=1)
     for layer in network.blocks:
         layer.self_attn.register_forward_pre_hook(  # type: ignore[union-attr]
-            lambda _, args: masks.append(args[2] and args[2].mask)
+            lambda _, args: masks.append(args[1] and args[1].mask)
         )
     with torch.inference_mode():
         stream = rollout.stream(network, rollout.noise(network, 0, (0, 1)), cond)

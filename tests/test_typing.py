@@ -21,8 +21,9 @@ from test_configs import CONFIGS, FILES, targets
 from cf.settings import command_line
 from cf.settings.build import Form, Within, build, escaped, fault, hints_of
 from cf.settings.command_line import prepared
+from cf.settings.kinds import Device
 from cf.settings.literal import PATHS, PLACES, TEXTS, literal, opened, quoted
-from cf.settings.schema import COMMANDS, Device
+from cf.settings.schema import COMMANDS
 
 Command = Callable[..., str]
 SAID = (

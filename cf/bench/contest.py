@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from cf.bench.contestants.controls import Truth
 from cf.bench.contestants.entries import Entry, entries
 from cf.bench.contestants.named import check_names
@@ -21,6 +23,8 @@ from cf.bench.tasks.base import Task
 from cf.bench.times import check_durations, check_texts
 from cf.evaluation.named_metrics import warn
 from cf.evaluation.provenance import versions
+from cf.models.compiled import check_compile
+from cf.runs.outline import device_of
 from cf.settings.build import Settings, build
 from cf.stats.trainings import trainings
 
@@ -96,6 +100,8 @@ def run_benchmark(
     Raises:
         ValueError: if contestants differ in their terms, or settings cannot be used.
     """
+    for place in devices(settings):
+        check_compile(settings.get("compile", "none"), torch.device(device_of(place)))
     contest = agreed(settings, typed)
     store, seen, places = Store(folder), provenance(), devices(settings)
     runner = Runner(store, places, seen, _workers(settings["workers"], places))
@@ -255,8 +261,6 @@ def _copies(
 
 def devices(settings: Settings) -> list[str]:
     """Where networks run: one name for each process, in turn."""
-    import torch
-
     chosen = settings["devices"]
     if chosen != "auto":
         return [chosen] if isinstance(chosen, str) else list(chosen)
@@ -274,8 +278,6 @@ def _workers(asked: int | None, places: Sequence[str]) -> int:
 
 def provenance() -> dict[str, Any]:
     """Which code, libraries and machine made the rows."""
-    import torch
-
     found: dict[str, Any] = {"commit": "unknown", **versions()}
     cuda = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     found["device"] = cuda or platform.processor() or platform.machine()

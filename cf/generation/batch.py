@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from cf.generation.clock import GenerationClock, Timing
 from cf.generation.files import VideoFiles
 from cf.generation.requests import VideoRequest
+from cf.generation.streams import Decoding
 from cf.generation.typed_prompts import TypedPrompts
 from cf.generation.unfinished import Unfinished
 from cf.runs.block_stream import BlockStream
@@ -36,6 +37,7 @@ class VideoBatch:
         frames: new ones of each video.
         typed: where further texts come from; None: the scripts say all.
         images: key-frames that the context keeps.
+        overlap: decode on a GPU while the next block is denoised.
     """
 
     generator: Generator
@@ -46,6 +48,7 @@ class VideoBatch:
     seed: int
     typed: TypedPrompts | None = None
     images: Sequence[KeyFrame] = ()
+    overlap: bool = False
 
     def make(
         self,
@@ -78,18 +81,24 @@ class VideoBatch:
                 bar.update(files.done * len(paths))
             self._show(given, files, clock, bar, new=False)
             stop.waits = unfinished.seconds is not None
+            decoding = Decoding(self.generator.network.device, self.overlap)
             while files.done < total:
                 self._listen(blocks, texts)
                 with clock.part("denoise"):
                     latents = blocks.denoise()
-                with clock.part("decode"):
-                    video = blocks.decode(latents)
-                self._show(video, files, clock, bar, new=True)
+                with decoding.of(latents):
+                    with clock.part("decode"):
+                        video = blocks.decode(latents)
+                    self._show(video, files, clock, bar, new=True)
                 if unfinished.due or (stop.waits and stop.asked):
+                    decoding.wait()
                     whole = {"blocks": blocks.saved(), "files": files.saved(), "texts": texts}
                     unfinished.save(list(self.videos), {**whole, "timing": clock.saved()})
                 stop.now()
             stop.waits = False
+        clock.spent("write", files.seconds)
+        clock.settle()
+        clock.made(0)
         files.write_sheets()
         return {one.name: self._recorded(i, texts, clock) for i, one in enumerate(self.videos)}
 
@@ -132,8 +141,7 @@ class VideoBatch:
         """Write frames, and how fast they came."""
         if video is None:
             return
-        with clock.part("write"):
-            count = files.add(video) * len(files.paths)
+        count = files.add(video) * len(files.paths)
         first = clock.made(count if new else 0)
         if first:
             seconds = clock.timing.first_frame_seconds

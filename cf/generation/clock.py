@@ -41,13 +41,14 @@ class Timing:
     def shown(self) -> str:
         """For a line of progress."""
         rates = self.rates()
-        parts = [f"{name} {rates[f'{name}_fps']:.3g}/s" for name in ("denoise", "decode")]
+        known = [name for name in ("denoise", "decode") if f"{name}_fps" in rates]
+        parts = [f"{name} {rates[f'{name}_fps']:.3g}/s" for name in known]
         return ", ".join([f"first after {self.first_frame_seconds:.2f} s", *parts])
 
 
 @dataclass
 class GenerationClock:
-    """Measures a batch; a GPU is waited for, or its work would be counted where it is noticed.
+    """Measures a batch; a GPU is not waited for, but says itself when it began and ended a part.
 
     Attributes:
         timing: what was measured, which may come from a process before.
@@ -56,21 +57,40 @@ class GenerationClock:
     device: torch.device
     timing: Timing = field(default_factory=Timing)
     _began: float = field(default_factory=time.perf_counter)
+    _pending: list[tuple[str, Any, Any]] = field(default_factory=list)
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
-        """Count what the block takes as a part: denoise, decode or write."""
-        began = time.perf_counter()
+        """Count what the block takes as a part: denoise or decode, on the stream at hand."""
+        if self.device.type != "cuda":
+            began = time.perf_counter()
+            yield
+            self.spent(name, time.perf_counter() - began)
+            return
+        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        begin.record()
         yield
-        if self.device.type == "cuda":
+        end.record()
+        self._pending.append((name, begin, end))
+
+    def spent(self, name: str, seconds: float) -> None:
+        """Count seconds of a part."""
+        name = f"{name}_seconds"
+        setattr(self.timing, name, getattr(self.timing, name) + seconds)
+
+    def settle(self, wait: bool = True) -> None:
+        """Count what a GPU has ended, or is waited for."""
+        if wait and self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
-        spent = getattr(self.timing, f"{name}_seconds") + time.perf_counter() - began
-        setattr(self.timing, f"{name}_seconds", spent)
+        while self._pending and self._pending[0][2].query():
+            name, begin, end = self._pending.pop(0)
+            self.spent(name, begin.elapsed_time(end) / 1000)
 
     def made(self, frames: int) -> bool:
-        """Count new frames; whether they are the first."""
-        now = time.perf_counter()
+        """Count new frames; whether they are the first, for which a GPU is waited for."""
         first = self.timing.frames == 0 and frames > 0
+        self.settle(wait=first)
+        now = time.perf_counter()
         self.timing.seconds += now - self._began
         self._began = now
         if first:
@@ -80,4 +100,5 @@ class GenerationClock:
 
     def saved(self) -> dict[str, Any]:
         """For another process that goes on."""
+        self.settle()
         return asdict(self.timing)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -12,8 +14,10 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
+from cf.generation.streams import Pictures, arrival
+from cf.system.background import Background
 from cf.video.sheet import contact_sheet
-from cf.video.writer import VideoWriter, Written, pictures_of
+from cf.video.writer import VideoWriter, Written
 
 log = logging.getLogger("cf.generate")
 _SHOWN = 32  # frames of a contact sheet
@@ -23,8 +27,12 @@ _PART_SECONDS = 5.0  # of video, which a state holds as pictures at most
 class VideoFiles:
     """Takes a batch's frames as they come; use it as a context manager.
 
+    Files are written by a thread, at most two blocks behind: an error of it is raised when the next
+    frames come, or at the end.
+
     Attributes:
-        done: frames that each video has so far.
+        done: frames that each video has so far, those included that wait to be written.
+        seconds: that writing has taken so far.
     """
 
     def __init__(
@@ -46,6 +54,7 @@ class VideoFiles:
         last = min(_SHOWN, total) - 1
         self._shown = {round(i * (total - 1) / max(last, 1)) for i in range(last + 1)}
         self.done = 0 if saved is None else saved["done"]
+        self._writing, self.seconds = Background(), 0.0
         self._sheet: list[UInt8[Tensor, "b 3 h w"]] = [] if saved is None else saved["sheet"]
         begun = [None] * len(paths) if saved is None else [Written(*w) for w in saved["written"]]
         with ExitStack() as stack:  # of which one fails, the others are closed
@@ -61,18 +70,26 @@ class VideoFiles:
         """Append frames, (b, t, 3, h, w) in [0, 1], less those beyond the end; how many there were.
 
         Raises:
-            ValueError: a frame is not finite.
+            ValueError: a frame is not finite, or one before was not.
         """
-        video = pictures_of(frames[:, : self._total - self.done]).cpu()
+        video, begin = frames[:, : self._total - self.done], self.done
+        arrives = arrival(video)
+        self._writing.do(lambda: self._write(arrives, begin))
+        self.done += video.shape[1]
+        return video.shape[1]
+
+    def _write(self, arrives: Callable[[], Pictures], begin: int) -> None:
+        """Frames from number `begin` on, once they have come from the device."""
+        video, began = arrives(), time.perf_counter()
         for writer, sample in zip(self._writers, video, strict=True):
             writer.write(sample)
-        count = video.shape[1]
-        self._sheet += [video[:, i].clone() for i in range(count) if self.done + i in self._shown]
-        self.done += count
-        return count
+        shown = (i for i in range(video.shape[1]) if begin + i in self._shown)
+        self._sheet += [video[:, i].clone() for i in shown]
+        self.seconds += time.perf_counter() - began
 
     def saved(self) -> dict[str, Any]:
         """What another process needs to go on, besides the files."""
+        self._writing.wait()
         written = [tuple(writer.written()) for writer in self._writers]
         return {"done": self.done, "sheet": self._sheet, "written": written}
 
@@ -98,4 +115,9 @@ class VideoFiles:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        try:
+            self._writing.end(finish=kind is None)
+        except BaseException as failed:
+            self._stack.__exit__(type(failed), failed, failed.__traceback__)
+            raise
         self._stack.__exit__(kind, error, trace)

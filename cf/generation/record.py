@@ -11,14 +11,17 @@ from typing import Any
 from cf.evaluation.provenance import versions
 from cf.files.atomic import write_text
 from cf.generation.requests import TYPED, VideoRequest
+from cf.models.attention_kernel import attention_kernel
 from cf.models.start import fingerprint
 from cf.runs.generator import Generator, file_of
 from cf.settings.build import Settings
 from cf.system.shell import shown
 
 RECORD = "generate.json"
-_FREE = ("samples", "batch", "save_every", "prompt", "prompts", "prompts_file", "device")
+_FREE = ("samples", "batch", "save_every", "prompt", "prompts", "prompts_file", "device", "overlap")
 """Settings that change which videos there are, or how they come about, and no frame of one."""
+_OF_OLD = {"compile": "none"}
+"""What records of old do not say."""
 _MOST_TOLD = 3
 
 
@@ -50,7 +53,9 @@ class Record:
     def _compare(self, before: dict[str, Any]) -> None:
         told = [
             f"{name}={then} and now {now}"
-            for name, then, now in _differences(before.get("settings") or {}, self._now["settings"])
+            for name, then, now in _differences(
+                _OF_OLD | (before.get("settings") or {}), self._now["settings"]
+            )
             if name.partition(".")[0] not in _FREE
         ]
         if before.get("weights_sha256") != self._now["weights_sha256"]:
@@ -92,6 +97,7 @@ class Record:
             "fps": generator.fps,
             "size": list(generator.size),
             "device": str(generator.network.device),
+            "attention": attention_kernel(generator.network),
             "versions": versions(),
             "videos": self.videos,
         }

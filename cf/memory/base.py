@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from cf.memory.checks import check_forgetting
-from cf.memory.room import Owned, joined
+from cf.memory.room import Owned, can_shift, joined, shifted, stretches
 from cf.types import Block, Conditioning, Context, LayerKV, Past, Rotate, later
 
 
@@ -129,13 +129,19 @@ class SelectiveMemory(Memory):
         tokens, old = block.tokens_per_frame, len(context.frames)
         before, after = [i for i in kept if i < old], [i - old for i in kept if i >= old]
         room = block.frames * tokens if torch.is_inference_mode_enabled() else 0
-        layers = collect(
-            share_ids(
-                join([*chosen(past, before, tokens), *chosen(new, after, tokens)], room)
-                for past, new in arrivals(context, block)
-            ),
-            room,
-        )
+        arriving, there = arrivals(context, block), intact(context).layers
+        layers: Sequence[LayerKV]
+        if room and can_shift(there, block.layers, len(kept) * tokens, room):
+            assert isinstance(there, Owned)
+            layers = shifted(there, arriving, stretches(before, tokens), stretches(after, tokens))
+        else:
+            layers = collect(
+                share_ids(
+                    join([*chosen(past, before, tokens), *chosen(new, after, tokens)], room)
+                    for past, new in arriving
+                ),
+                room,
+            )
         frames, start = tuple(held[i] for i in kept), context.start + block.frames
         return replace(context, layers=layers, start=start, frames=frames, grid=block.grid)
 
@@ -172,6 +178,8 @@ class SelectiveMemory(Memory):
 
 def fork(context: Context) -> Context:
     """A context that survives when this one is consumed; shares its tensors, costs nothing."""
+    if isinstance(context.layers, Owned):
+        context.layers.shared = True
     return replace(context, layers=tuple(context.layers))
 
 
@@ -241,8 +249,7 @@ def pick(layer: LayerKV, tokens: slice) -> LayerKV:
 
 def chosen(layer: LayerKV, frames: Sequence[int], tokens: int) -> list[LayerKV]:
     """Some frames of a layer, as views of as few stretches as there are; at least an empty one."""
-    stretches = _runs(frames) or [(0, 0)]
-    return [pick(layer, slice(a * tokens, b * tokens)) for a, b in stretches]
+    return [pick(layer, slice(a, b)) for a, b in stretches(frames, tokens) or [(0, 0)]]
 
 
 def join(parts: Sequence[LayerKV], room: int = 0) -> LayerKV:
@@ -286,14 +293,3 @@ def validity(layer: LayerKV) -> Bool[Tensor, "b n"]:
     if layer.valid is not None:
         return layer.valid
     return torch.ones(layer.k.shape[:2], dtype=torch.bool, device=layer.k.device)
-
-
-def _runs(indices: Sequence[int]) -> list[tuple[int, int]]:
-    """Consecutive indices as half-open intervals: [0, 1, 2, 7, 8] -> [(0, 3), (7, 9)]."""
-    runs: list[tuple[int, int]] = []
-    for i in indices:
-        if runs and runs[-1][1] == i:
-            runs[-1] = (runs[-1][0], i + 1)
-        else:
-            runs.append((i, i + 1))
-    return runs

@@ -17,9 +17,10 @@ class Owned(list[LayerKV]):
     Attributes:
         room: tokens of free storage behind each layer's values.
         grows: there is as much behind keys and positions: the memory only ever adds to its end.
-        turned: of such a memory, if it also leaves frames where they were: each layer's keys after
-            RoPE, as far as they were read already, in storage as long as that of the values.
-        turned_tokens: how many of them there are.
+        turned: each layer's keys after RoPE, in storage as long as that of the values, which the
+            next read takes again.
+        turned_tokens: how many of them hold, because the memory leaves frames where they were.
+        shared: a fork reads the same tensors, so that nothing within them may change.
     """
 
     def __init__(
@@ -29,6 +30,7 @@ class Owned(list[LayerKV]):
         self.room, self.grows = room, grows
         self.turned: list[Tensor | None] = []
         self.turned_tokens = 0
+        self.shared = False
 
 
 def with_room(x: Tensor, room: int) -> Tensor:
@@ -90,3 +92,76 @@ def appended(
     if fits:
         after.turned, after.turned_tokens = old.turned, old.turned_tokens
     return after
+
+
+Stretches = Sequence[tuple[int, int]]
+"""Half-open intervals of tokens, rising."""
+
+
+def can_shift(owned: Sequence[LayerKV], new: Sequence[LayerKV], tokens: int, room: int) -> bool:
+    """Whether `tokens` tokens of a layer, old and new, fit in place of those that are there."""
+    return (
+        isinstance(owned, Owned)
+        and not owned.shared
+        and not owned.grows
+        and owned.room >= room
+        and all(one.k.shape[1] == tokens and one.valid is None for one in owned)
+        and all(one.valid is None and one.k.dtype == owned[0].k.dtype for one in new)
+    )
+
+
+def shifted(
+    owned: Owned, arriving: Iterable[tuple[LayerKV, LayerKV]], kept: Stretches, new: Stretches
+) -> Owned:
+    """Layers of which old tokens make place for as many new ones, all in the storage that there is.
+
+    Args:
+        owned: what is consumed; `can_shift`.
+        arriving: each layer's (remembered, new) tokens.
+        kept: of the remembered tokens; keys after RoPE go with them.
+        new: of those that arrive.
+    """
+    after = Owned((), owned.room)
+    after.turned = owned.turned
+    held = sum(stop - start for start, stop in kept)
+    after.turned_tokens = held if owned.turned_tokens else 0
+    ids = None
+    for i, (past, arrived) in enumerate(arriving):
+        if ids is None:
+            ids = torch.cat([_cut(past.ids, kept), _cut(arrived.ids, new)], 1)
+        for whole, own in ((past.k, arrived.k), (past.v, arrived.v)):
+            _move(whole, kept)
+            at = held
+            for start, stop in new:
+                whole[:, at : at + stop - start] = own[:, start:stop]
+                at += stop - start
+        turned = after.turned[i] if after.turned_tokens else None
+        if turned is not None:
+            _move(turned, kept)
+        after.append(LayerKV(past.k, past.v, ids))
+    return after
+
+
+def stretches(frames: Sequence[int], tokens: int) -> list[tuple[int, int]]:
+    """The tokens of some frames, neighbours together: [0, 1, 7] of 4 -> [(0, 8), (28, 32)]."""
+    runs: list[tuple[int, int]] = []
+    for i in frames:
+        if runs and runs[-1][1] == i * tokens:
+            runs[-1] = (runs[-1][0], (i + 1) * tokens)
+        else:
+            runs.append((i * tokens, (i + 1) * tokens))
+    return runs
+
+
+def _move(x: Tensor, kept: Stretches) -> None:
+    """Tokens to the front, in their order."""
+    at = 0
+    for start, stop in kept:
+        if start > at:
+            source, end = x[:, start:stop], at + stop - start
+            x[:, at:end] = source if end <= start else source.clone()
+        at += stop - start
+
+
+def _cut(x: Tensor, kept: Stretches) -> Tensor:
+    return torch.cat([x[:, start:stop] for start, stop in kept] or [x[:, :0]], 1)

@@ -12,12 +12,13 @@ from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
 from cf.memory.room import widened
 from cf.models.masks import Mask, block_sparse, dense
-from cf.models.rope import Rotation, rotate, rotate_into
+from cf.models.rope import RealRotation, Rotation, rotate, rotate_into
 from cf.types import LayerKV, Past
 
 Heads = Float[Tensor, "b n heads d"]
 AllHeads = Float[Tensor, "b all heads d"]
-TextHeads = Float[Tensor, "b s heads d"]
+Places = tuple[Rotation | RealRotation, Rotation | RealRotation]
+"""Rotations of the block's queries and keys."""
 
 
 class Remembered(NamedTuple):
@@ -88,8 +89,10 @@ class QKNorm(nn.Module):
 
     def forward(self, x: Float[Tensor, "b n dim"]) -> Float[Tensor, "b n dim"]:
         """Normalise and scale."""
-        wide = torch.promote_types(x.dtype, torch.float32)
-        return F.rms_norm(x.to(wide), (x.shape[-1],), self.weight.to(wide), self.eps).to(x.dtype)
+        wide, weight = torch.promote_types(x.dtype, torch.float32), self.weight
+        if x.dtype == weight.dtype == wide:
+            return F.rms_norm(x, weight.shape, weight, self.eps)
+        return F.rms_norm(x.to(wide), weight.shape, weight.to(wide), self.eps).to(x.dtype)
 
 
 class Attention(nn.Module):
@@ -103,36 +106,42 @@ class Attention(nn.Module):
 
     def queries(self, x: Float[Tensor, "b n dim"]) -> Heads:
         """Normalised queries, before RoPE."""
-        q: Heads = self.norm_q(self.q(x)).unflatten(-1, (self.num_heads, -1))
-        return q
+        return _heads(self.norm_q(self.q(x)), self.num_heads)
 
     def keys_values(self, x: Float[Tensor, "b n dim"]) -> tuple[Heads, ...]:
         """Normalised keys, before RoPE, and values."""
-        k = self.norm_k(self.k(x)).unflatten(-1, (self.num_heads, -1))
-        return k, self.v(x).unflatten(-1, (self.num_heads, -1))
+        k = _heads(self.norm_k(self.k(x)), self.num_heads)
+        return k, _heads(self.v(x), self.num_heads)
+
+
+class Own(NamedTuple):
+    """The block's own tokens in a layer: queries, keys and values, and the first two after RoPE."""
+
+    q: Heads
+    k: Heads
+    v: Heads
+    turned_q: Heads
+    turned_k: Heads
 
 
 class SelfAttention(Attention):
     """Attention over the past and the block's own tokens."""
 
-    def forward(
-        self,
-        x: Float[Tensor, "b n dim"],
-        place: tuple[Rotation, Rotation],
-        past: Remembered | Reading | None,
-        mask: Tensor | BlockMask | None,
-    ) -> tuple[Float[Tensor, "b n dim"], Heads, Heads, Heads]:
-        """The attended values, and the block's queries, keys (both before RoPE) and values.
-
-        `place` rotates queries and keys.
-        """
+    def own(self, x: Float[Tensor, "b n dim"], place: Places) -> Own:
+        """What the block's tokens ask and offer; `place` rotates queries and keys."""
         q, (k, v) = self.queries(x), self.keys_values(x)
-        all_k, all_v = rotate(k, place[1]), v
+        return Own(q, k, v, rotate(q, place[0]), rotate(k, place[1]))
+
+    def forward(
+        self, own: Own, past: Remembered | Reading | None, mask: Tensor | BlockMask | None
+    ) -> Float[Tensor, "b n dim"]:
+        """The attended values, before the output projection."""
+        k, v = own.turned_k, own.v
         if past is not None:
-            past = past if isinstance(past, Remembered) else past(q, k, v)
-            all_k, all_v = past.followed_by(all_k, all_v)
-            mask = _with_own(past.mask, x.shape[1])
-        return self.o(attend(rotate(q, place[0]), all_k, all_v, mask)), q, k, v
+            past = past if isinstance(past, Remembered) else past(own.q, own.k, own.v)
+            k, v = past.followed_by(k, v)
+            mask = _with_own(past.mask, own.k.shape[1])
+        return attend(own.turned_q, k, v, mask)
 
 
 class CrossAttention(Attention):
@@ -144,6 +153,10 @@ class CrossAttention(Attention):
         """The attended text values."""
         out: Tensor = self.o(attend(self.queries(x), *text))
         return out
+
+
+def _heads(x: Tensor, heads: int) -> Heads:
+    return x.view(*x.shape[:-1], heads, x.shape[-1] // heads)
 
 
 def _with_own(mask: Tensor | None, own: int) -> Tensor | None:

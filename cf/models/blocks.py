@@ -1,5 +1,6 @@
 """What a `VideoTransformer` is made of: modulated blocks, and the head from tokens to patches."""
 
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -8,7 +9,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.attention.flex_attention import BlockMask
 
-from cf.models.attention import CrossAttention, Reading, Remembered, SelfAttention
+from cf.models.attention import (
+    CrossAttention,
+    Own,
+    Places,
+    Reading,
+    Remembered,
+    SelfAttention,
+)
 from cf.models.image_branch import ImageCrossAttention
 from cf.models.rope import Rotation
 
@@ -26,8 +34,21 @@ class BlockInputs(NamedTuple):
     mask: Tensor | BlockMask | None
 
 
+class Compiled(NamedTuple):
+    """What runs in place of a block's `before` and `after`, which are given the block first."""
+
+    before: Callable[..., Own]
+    after: Callable[..., Tensor]
+
+
 class TransformerBlock(nn.Module):
-    """Self-attention, cross-attention where there is text, feed-forward; modulated by time."""
+    """Self-attention, cross-attention where there is text, feed-forward; modulated by time.
+
+    Attributes:
+        compiled: what runs in place of `before` and `after`; None: they do.
+    """
+
+    compiled: Compiled | None = None
 
     def __init__(
         self,
@@ -53,17 +74,32 @@ class TransformerBlock(nn.Module):
         self, x: Tokens, time: Float[Tensor, "b f 6 dim"], reads: BlockInputs
     ) -> tuple[Tokens, Tensor, Tensor, Tensor]:
         """The tokens after this block, and its queries, keys (both before RoPE) and values."""
-        modulation = (self.modulation + time).unsqueeze(3)
-        shift1, scale1, gate1, shift2, scale2, gate2 = modulation.unbind(2)
-        shape = x.shape[1:3]
-        tokens = _modulated(x, shift1, scale1, self.eps).flatten(1, 2)
-        attended, q, k, v = self.self_attn(tokens, reads.place, reads.past, reads.mask)
-        x = x + gate1 * attended.unflatten(1, shape)
+        shift, scale, *rest = (self.modulation + time).unsqueeze(3).unbind(2)
+        if self.compiled is None:
+            own = self.before(x, shift, scale, reads.place)
+            attended = self.self_attn(own, reads.past, reads.mask)
+            return self.after(x, attended, rest, reads.text), own.q, own.k, own.v
+        query, key = reads.place
+        turns = torch.view_as_real(query), torch.view_as_real(key)
+        own = Own(*self.compiled.before(self, x, shift, scale, turns))
+        attended = self.self_attn(own, reads.past, reads.mask)
+        return self.compiled.after(self, x, attended, rest, reads.text), own.q, own.k, own.v
+
+    def before(self, x: Tokens, shift: Tensor, scale: Tensor, place: Places) -> Own:
+        """What self-attention is given: nothing in it depends on the past."""
+        return self.self_attn.own(_modulated(x, shift, scale, self.eps).flatten(1, 2), place)
+
+    def after(
+        self, x: Tokens, attended: Tensor, rest: Sequence[Tensor], text: TextKV | None
+    ) -> Tokens:
+        """The tokens after all but self-attention, given what that read."""
+        gate1, shift2, scale2, gate2 = rest
+        x = x + gate1 * self.self_attn.o(attended).view(x.shape)
         if self.cross_attn is not None and self.norm3 is not None:
-            assert reads.text is not None
-            attended = self.cross_attn(self.norm3(x).flatten(1, 2), reads.text)
-            x = x + attended.unflatten(1, shape)
-        return x + gate2 * self.ffn(_modulated(x, shift2, scale2, self.eps)), q, k, v
+            assert text is not None
+            x = x + self.cross_attn(self.norm3(x).flatten(1, 2), text).view(x.shape)
+        made: Tensor = self.ffn(_modulated(x, shift2, scale2, self.eps))
+        return x + gate2 * made
 
 
 class Head(nn.Module):
@@ -85,5 +121,5 @@ class Head(nn.Module):
 def _modulated(x: Tokens, shift: Tensor, scale: Tensor, eps: float) -> Tokens:
     width = x.shape[-1:]
     if shift.numel() == width[0]:  # one time for all frames: one kernel
-        return F.layer_norm(x, width, (1 + scale).flatten(), shift.flatten(), eps)
+        return F.layer_norm(x, width, (1 + scale).view(width), shift.reshape(width), eps)
     return F.layer_norm(x, width, eps=eps) * (1 + scale) + shift

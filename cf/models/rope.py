@@ -7,6 +7,8 @@ from torch import Tensor
 
 Rotation = Complex[Tensor, "b n 1 pairs"]
 """By which every head's channel pairs are multiplied: cosine + i sine."""
+RealRotation = Float[Tensor, "b n 1 pairs 2"]
+"""The same as two real numbers, for compilers, which make one kernel of real arithmetic only."""
 
 
 def wan_axes(head_dim: int) -> tuple[int, int, int]:
@@ -37,12 +39,20 @@ def rotation(
     return torch.complex(angle.cos(), angle.sin()).to(_wide(dtype).to_complex())
 
 
-def rotate(x: Float[Tensor, "b n heads d"], by: Rotation) -> Float[Tensor, "b n heads d"]:
+def rotate(
+    x: Float[Tensor, "b n heads d"], by: Rotation | RealRotation
+) -> Float[Tensor, "b n heads d"]:
     """Turn adjacent channel pairs of `x`, in float32 or better."""
-    pairs = x.to(_wide(x.dtype)).unflatten(-1, (-1, 2))
-    by = by.to(pairs.dtype.to_complex())
-    turned = torch.view_as_real(torch.view_as_complex(pairs) * by)
-    return turned.flatten(-2).to(x.dtype)
+    wide = _wide(x.dtype)
+    if x.dtype != wide:
+        return rotate(x.to(wide), by).to(x.dtype)
+    if by.is_complex():
+        pairs, by = torch.view_as_complex(_pairs(x)), by.to(wide.to_complex())
+        return torch.view_as_real(pairs * by).reshape(x.shape)
+    real, imaginary = _pairs(x).unbind(-1)
+    cosine, sine = by.to(wide).unbind(-1)
+    parts = real * cosine - imaginary * sine, real * sine + imaginary * cosine
+    return torch.stack(parts, -1).reshape(x.shape)
 
 
 def positions(
@@ -68,8 +78,12 @@ def rotate_into(storage: Tensor, x: Float[Tensor, "b n heads d"], by: Rotation) 
     if storage.dtype != _wide(x.dtype):
         storage.copy_(rotate(x, by))
         return
-    pairs, out = (torch.view_as_complex(each.unflatten(-1, (-1, 2))) for each in (x, storage))
+    pairs, out = (torch.view_as_complex(_pairs(each)) for each in (x, storage))
     torch.mul(pairs, by.to(out.dtype), out=out)
+
+
+def _pairs(x: Tensor) -> Tensor:
+    return x.view(*x.shape[:-1], x.shape[-1] // 2, 2)
 
 
 def _wide(dtype: torch.dtype) -> torch.dtype:

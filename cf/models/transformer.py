@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Literal
 
 import torch
-import torch.nn.functional as F  # noqa: N812  (its usual name)
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -25,6 +25,8 @@ from cf.models.conditions import (
 from cf.models.image_branch import ImageEmbedding
 from cf.models.initial import checked_axes, checked_latent_shape, initialise, mlp
 from cf.models.masks import Mask, frames_at
+from cf.models.patches import embed_patches, unpatch
+from cf.models.recorded import Pass, Passed, Recorder
 from cf.models.rope import Rotation, positions, rotate, rotation
 from cf.types import Block, Conditioning, Latents, LayerKV, Live, Past, Prediction, Times, later
 
@@ -58,7 +60,10 @@ class VideoTransformer(Backbone):
         activation_checkpointing: recompute each block in the backward pass.
         compressor_rank: width of a `Compressor` that the network owns, which `memory=learned`
             asks to make old frames small; None for none.
+        recorder: replays passes as CUDA graphs (`cf.models.compiled`); None: each is run.
     """
+
+    recorder: Recorder | None = None
 
     def __init__(
         self,
@@ -161,15 +166,21 @@ class VideoTransformer(Backbone):
         frames = x_t.shape[1]
         at, last = frames_at(frames, mask, x_t.device)
         cond = cond.frames(0, last + 1)  # an index error on a GPU would name nothing
-        x, grid = self._embed_patches(with_reference(x_t, cond, at, self.reference_channels))
+        x, grid = embed_patches(
+            with_reference(x_t, cond, at, self.reference_channels),
+            self.patch_embedding,
+            self.patch_size,
+        )
         x = with_control(x, cond, at, self.control_embedding, self.control_dim)
         time, modulation = past.times[past.step] if past.times else self._embed_time(t)
         ids, place = self._placed(x, at, grid, cond.origin, past)
         text = past.text if past.text is not None else self._project_text(cond)
         seen = mask_for(mask, frames, x.shape[2], x.device)
         reads = BlockInputs(place, None, None, seen)
-        x, layers, queries = self._run_blocks(x, modulation, reads, replace(past, text=text), ids)
-        out = self._unpatch(self.head(x, time), grid).to(x_t.dtype)
+        past = past if past.text is text else replace(past, text=text)
+        through = self._through if self.recorder is None else partial(self.recorder, self._through)
+        patches, layers, queries = through(Pass(x, time, modulation, reads, past, ids))
+        out = unpatch(patches, grid, self.patch_size).to(x_t.dtype)
         control = None if cond.control is None else cond.control[:, at]
         rest = control, self.compressor, self.rotate if queries else None
         block = Block(layers, frames, grid, queries, *rest)
@@ -189,14 +200,9 @@ class VideoTransformer(Backbone):
         """Random conditioning of the kinds that this backbone was built for."""
         return random_conditioning(self, batch, frames)
 
-    def _run_blocks(
-        self,
-        x: Tokens,
-        modulation: Tensor,
-        reads: BlockInputs,
-        past: Prepared,
-        ids: Tensor,
-    ) -> tuple[Tokens, tuple[LayerKV, ...], tuple[Tensor, ...]]:
+    def _through(self, given: Pass) -> Passed:
+        """From tokens to patches, through all blocks."""
+        x, time, modulation, reads, past, ids = given
         layers, queries = [], []
         recompute = self.activation_checkpointing and torch.is_grad_enabled()
         for i, block in enumerate(self.blocks):
@@ -211,7 +217,7 @@ class VideoTransformer(Backbone):
             layers.append(LayerKV(k, v, ids))
             if past.queries:
                 queries.append(q)
-        return x, tuple(layers), tuple(queries)
+        return Passed(self.head(x, time), tuple(layers), tuple(queries))
 
     def _reading(self, live: Live, layer: int, ids: Tensor) -> Reading:
         def read(q: Tensor, k: Tensor, v: Tensor) -> Remembered:
@@ -244,26 +250,6 @@ class VideoTransformer(Backbone):
         if held is not None:
             held[key] = placed
         return placed
-
-    def _embed_patches(self, x_t: Latents) -> tuple[Tokens, tuple[int, int]]:
-        rows, columns = self.patch_size
-        height, width = x_t.shape[-2:]
-        channels = self.latent_shape[0] + self.reference_channels
-        if x_t.shape[2] != channels or height % rows or width % columns:
-            raise ValueError(
-                f"latents of shape {tuple(x_t.shape[2:])} do not fit this model: it takes "
-                f"{channels} channels, heights in multiples of {rows} and widths in "
-                f"multiples of {columns}"
-            )
-        patches = x_t.unflatten(-1, (-1, columns)).unflatten(-3, (-1, rows))
-        patches = patches.permute(0, 1, 3, 5, 2, 4, 6).flatten(4).flatten(2, 3)
-        weight = self.patch_embedding.weight.flatten(1)
-        x = F.linear(patches.to(weight.dtype), weight, self.patch_embedding.bias)
-        return x, (height // rows, width // columns)
-
-    def _unpatch(self, patches: Float[Tensor, "b f n patch"], grid: tuple[int, int]) -> Latents:
-        x: Tensor = patches.unflatten(2, grid).unflatten(-1, (*self.patch_size, -1))
-        return x.permute(0, 1, 6, 2, 4, 3, 5).flatten(5, 6).flatten(3, 4)
 
     def _embed_time(self, t: Times) -> tuple[Tensor, Float[Tensor, "b f 6 dim"]]:
         half = torch.arange(self.freq_dim // 2, device=t.device, dtype=torch.float64)

@@ -80,10 +80,10 @@ class BlockReads:
             return past  # a forked context stays as it is
         room = self._frames * self.context.tokens_per_frame
         if isinstance(held, Owned) and all(own) and held.room >= room:
-            if not held.grows or past.layers is not held:
-                return past._replace(room=held.room)
             held.turned = held.turned or [None] * len(held)
-            done, held.turned_tokens = held.turned_tokens, held[0].k.shape[1]
+            in_place = past.layers is held  # else the same tokens stand elsewhere now
+            done, held.turned_tokens = held.turned_tokens, held[0].k.shape[1] * in_place
+            done *= in_place
             return past._replace(room=held.room, turned=held.turned, turned_tokens=done)
         layers, past = list(past.layers), past._replace(layers=())
         for i in range(len(layers)):

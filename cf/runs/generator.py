@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cf.data.script import refuse_crowded
 from cf.runs.outline import device_of, parts_of
@@ -231,7 +231,9 @@ def load(settings: Settings) -> Generator:
     """
     import torch
 
+    from cf.models.attention_kernel import attention_kernel
     from cf.models.checkpoints import load_weights
+    from cf.models.compiled import check_compile, compile_blocks
     from cf.models.releases import is_base
     from cf.models.writer import filled
     from cf.runs.on_card import check_memory, codec_on, text_on
@@ -240,6 +242,8 @@ def load(settings: Settings) -> Generator:
     parts, source = parts_of(settings), str(file_of(settings["checkpoint"]))
     way = way_of(settings, parts)
     device = torch.device(device_of(settings["device"]))
+    how: Any = settings.get("compile") or "none"
+    check_compile(how, device)
     model = sized(parts["model"], parts["size"], codec_outline(parts["codec"], settings))
     if model != parts["model"]:
         log.warning("size=%s is another than that of this network", list(parts["size"]))
@@ -251,6 +255,8 @@ def load(settings: Settings) -> Generator:
     codec = codec_on(device, settings, parts)
     network = filled(lambda: outlined(model, settings["dtype"]), state, source, device)
     check_filled(network)
+    compile_blocks(network, how)
+    log.info("attention: %s%s", attention_kernel(network), f"; compile={how}" * (how != "none"))
     eyes = settings.get("image_encoder")
     eyes = None if eyes is None else build(eyes, "image_encoder").to(device)
     made = (way.guided(network), codec, text, way.rollout, way.switch)

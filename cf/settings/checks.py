@@ -15,7 +15,8 @@ from typing import Annotated, Any
 from cf.files.atomic import check_writable
 from cf.files.text import existing_file
 from cf.settings.build import Settings, check, fault, wanted
-from cf.settings.schema import COMMANDS, OPTIONAL, PARTS, Device
+from cf.settings.kinds import Device
+from cf.settings.schema import COMMANDS, OPTIONAL, PARTS
 
 
 def checked(command: str, settings: Settings, groups: list[str], deep: bool = True) -> None:

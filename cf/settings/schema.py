@@ -10,31 +10,24 @@ from typing import Annotated, Any, Literal
 
 from cf.settings.acts import ACTS, IMAGES, fault_of_acts, fault_of_images
 from cf.settings.build import Form, Settings, Within
+from cf.settings.kinds import (
+    Compile,
+    Count,
+    Device,
+    File,
+    Folder,
+    Number,
+    Paths,
+    Place,
+    Rate,
+    Seconds,
+    Seed,
+    Size,
+    Whole,
+    Written,
+)
 from cf.settings.presets import lacking, unsaid
 from cf.settings.sampling import Sampling
-
-Seed = Annotated[int, Within(0, 2**63 - 1)]
-Count = Annotated[int, Within(1, 2**31)]
-Whole = Annotated[int, Within(0, 2**31)]
-Seconds = Annotated[float, Within(above=0, most=1e6)]
-Rate = Annotated[float, Within(above=0, most=1000)]
-_Side = Annotated[int, Within(1, 16384)]
-Size = Annotated[
-    tuple[_Side, _Side], Form("height and width in pixels, 1 to 16384, as in [480,832]")
-]
-Number = Literal["float32", "bfloat16", "float16", "float64"]
-File = Annotated[Path, "file"]
-Folder = Annotated[Path, "folder"]
-Place = Annotated[Path, "file or folder"]
-Written = Annotated[Path, "written"]
-Paths = Path | list[Path]
-
-
-class Device(str):
-    """auto, cpu, cuda, or cuda:1; told of what this machine has."""
-
-    WANTED = "auto, cpu, cuda or one of several, as in cuda:1"
-
 
 _OF_A_RUN = ("config.yaml", "phases.yaml")
 
@@ -49,6 +42,7 @@ class Fit:
     trust: bool
     folder: Path
     tensorboard: dict[str, Any]
+    compile: Literal["none", "blocks"]
 
     @staticmethod
     def contradiction(given: Settings) -> str:
@@ -100,6 +94,8 @@ class Generate:
     weights: Weights
     device: Device
     dtype: Number
+    compile: Compile
+    overlap: bool
     offload: Literal["none", "text", "codec", "all"]
     tile: Count | None
     card_gb: Annotated[float, Within(above=0)] | None
@@ -167,6 +163,7 @@ class Benchmark:
     chunk_frames: Count
     workers: Annotated[int, Within(0, 1024)] | None
     devices: Device | list[Device]
+    compile: Compile
     report: bool
     title: str | None
     pareto: Axes
@@ -222,6 +219,7 @@ class Recall:
     not_shown: list[str]
     workers: Annotated[int, Within(1, 1024)]
     device: Device
+    compile: Compile
     seed: Seed
     memories: dict[str, Any]
     model: dict[str, Any]

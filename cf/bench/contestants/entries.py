@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cf.bench.contestants.base import Contestant
@@ -70,6 +70,9 @@ def entries(settings: Settings, asked: Task) -> list[Entry]:
     for name, one in named.items():
         for training, alone in _trainings(name, one):
             contestant: Contestant = build({**alone, "_recursive_": False}, f"contestants.{name}")
+            how = settings.get("compile", "none")
+            if how != "none" and isinstance(contestant, Network) and "compile" not in alone:
+                alone, contestant = {**alone, "compile": how}, replace(contestant, compile=how)
             entered.append(_entry(name, alone, contestant, asked, training))
             more = _restricted(contestant) if settings["commit_reads"] else None
             if more is not None:

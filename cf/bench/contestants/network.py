@@ -8,13 +8,14 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from typing_extensions import override
 
 from cf.bench.contestants.base import Contestant, Piece
 from cf.bench.tasks.base import Request, VideoSpec
+from cf.models.compiled import check_compile, compile_blocks
 from cf.models.releases import missing, needs
 from cf.models.start import fingerprint, fingerprint_of_update
 from cf.models.updates import LoraFile, lora_files
@@ -39,6 +40,7 @@ class Network(Contestant):
         how: where the checkpoint is had, for whoever lacks it.
         commit_reads: let the pass that commits a block read little (Commit Forcing); settings of
             `cf.memory.commit_reads.CommitReads`, around whatever the memory is.
+        compile: how its blocks run (`cf.models.compiled`).
     """
 
     checkpoint: str | None = None
@@ -56,6 +58,7 @@ class Network(Contestant):
     fps: float | None = None
     size: Sequence[int] | None = None
     dtype: str = "float32"
+    compile: Literal["none", "blocks", "graphs"] = "none"
     seed: int = 0
 
     control: ClassVar[bool] = False
@@ -150,6 +153,7 @@ class Network(Contestant):
             "size": None if self.size is None else list(self.size),
             "device": device,
             "dtype": self.dtype,
+            "compile": self.compile,
         }
 
     def _memory(self, rollout: Settings | None = None) -> Settings:
@@ -221,6 +225,8 @@ def _untrained(settings: Settings, seed: int) -> Generator:
         torch.manual_seed(seed)
         network = build(settings["model"], "model")
     network.to(settings["device"]).eval().requires_grad_(False)
+    check_compile(settings["compile"], network.device)
+    compile_blocks(network, settings["compile"])
     rollout = {**settings["rollout"], "memory": settings["memory"], **settings["sampling"]}
     return Generator(
         network,

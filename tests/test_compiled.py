@@ -1,0 +1,141 @@
+"""Compiled blocks and recorded passes: equal to blocks as they are written, and seldom made."""
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from tiny import conditioning, memory, model
+from torch import Tensor
+
+from cf.memory.base import Memory
+from cf.memory.full import Full
+from cf.models.blocks import Compiled, TransformerBlock
+from cf.models.compiled import check_compile, compile_blocks, compiled_block
+from cf.models.recorded import Recorder, Replayed, Run
+from cf.models.transformer import VideoTransformer
+from cf.rollout.blockwise import Rollout
+
+
+def rolled(network: VideoTransformer, policy: Memory, blocks: int, samples: int = 1) -> Tensor:
+    """Blocks of a rollout of two steps."""
+    rollout, cond = Rollout(policy, num_steps=2), conditioning(samples, 3 * blocks)
+    noise = rollout.noise(network, 0, range(samples))
+    with torch.inference_mode():
+        stream = rollout.stream(network, noise, cond)
+        return torch.cat([x0 for x0, _ in itertools.islice(stream, blocks)], 1)
+
+
+def counting() -> tuple[Compiled, list[Any]]:
+    """Parts of a block that dynamo captures, and the graphs that it made of them."""
+    graphs: list[Any] = []
+
+    def backend(graph: Any, inputs: Any) -> Callable[..., Any]:
+        graphs.append(graph)
+        run: Callable[..., Any] = graph.forward
+        return run
+
+    torch._dynamo.reset()
+    parts = (TransformerBlock.before, TransformerBlock.after)
+    made = [torch.compile(p, dynamic=False, fullgraph=True, backend=backend) for p in parts]
+    return Compiled(*made), graphs
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        "sliding",
+        *(pytest.param(name, marks=pytest.mark.exhaustive) for name in ("full", "slow_fast")),
+    ],
+)
+def test_one_compilation_serves_all_layers_and_blocks(policy: str) -> None:
+    """While a memory grows and when it is full; a batch of another size makes one more."""
+    network, expected = model(), model()
+    parts, graphs = counting()
+    for block in network.blocks:
+        block.compiled = parts  # type: ignore[union-attr]
+    found = rolled(network, memory(policy), 9)
+    assert len(graphs) == 2
+    torch.testing.assert_close(found, rolled(expected, memory(policy), 9), atol=1e-9, rtol=0)
+    rolled(network, memory(policy), 3, samples=2)
+    assert len(graphs) == 4
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # dynamo looks at it
+def test_compiled_blocks_carry_gradient() -> None:
+    network, expected = model(), model()
+    parts, _ = counting()
+    for block in network.blocks:
+        block.compiled = parts  # type: ignore[union-attr]
+    for one in (network, expected):
+        torch.manual_seed(0)
+        x, t, _ = one.fake_inputs(1, 3)
+        one(x.double(), t.double(), conditioning(1, 3)).velocity.square().sum().backward()
+    for a, b in zip(network.parameters(), expected.parameters(), strict=True):
+        assert a.grad is not None
+        torch.testing.assert_close(a.grad, b.grad)
+
+
+@pytest.mark.slow
+def test_inductor_makes_the_same_video() -> None:
+    """As docs/generation.md has it: 1e-4 of latents of size 1, in float32."""
+    try:
+        check_compile("blocks", torch.device("cpu"))
+    except ValueError as error:
+        pytest.skip(str(error))
+    torch._dynamo.reset()
+    compiled_block.cache_clear()
+    network, expected = model(torch.float32), model(torch.float32)
+    compile_blocks(network, "blocks")
+    given = memory("sliding"), 6
+    torch.testing.assert_close(rolled(network, *given), rolled(expected, *given), atol=1e-4, rtol=0)
+
+
+def again(run: Run) -> Replayed:
+    """A recording that runs anew, into the outputs of the first time, as a CUDA graph does."""
+    made = run()
+
+    def replay() -> None:
+        for old, new in zip(made, run(), strict=True):
+            old.copy_(new)
+
+    return made, replay
+
+
+@pytest.mark.parametrize(("policy", "most"), [("sliding", 1), ("infinity_rope", 1), ("full", 0)])
+def test_passes_over_a_full_window_are_recorded_once(policy: str, most: int) -> None:
+    """And give the bits of passes that are run; a memory that grows is never recorded."""
+    network, expected = model(), model()
+    network.recorder = Recorder(again)
+    found = rolled(network, memory(policy), 16)
+    assert torch.equal(found, rolled(expected, memory(policy), 16))
+    assert network.recorder.recorded == most
+    assert bool(network.recorder.replayed) == bool(most)
+
+
+def test_recordings_are_let_go_of() -> None:
+    """Several streams, each with storage of its own, share a few graphs' worth of memory."""
+    network, expected = model(), model()
+    network.recorder = Recorder(again, after=0, most=2)
+    for _ in range(2):
+        assert torch.equal(rolled(network, Full(), 4), rolled(expected, Full(), 4))
+    assert len(network.recorder._held) == 2
+
+
+def test_training_is_not_recorded() -> None:
+    network = model()
+    network.recorder = Recorder(again, after=0)
+    x, t, _ = network.fake_inputs(1, 3)
+    for _ in range(3):
+        network(x.double(), t.double(), conditioning(1, 3)).velocity.sum().backward()
+    assert network.recorder.recorded == 0
+
+
+def test_what_cannot_be_compiled_is_refused_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    check_compile("none", torch.device("cpu"))
+    with pytest.raises(ValueError, match=r"compile=graphs .* the device is cpu: give compile=blo"):
+        check_compile("graphs", torch.device("cpu"))
+    monkeypatch.setenv("CXX", "/nowhere/c++")
+    with pytest.raises(ValueError, match=r"there is no /nowhere/c\+\+: install one"):
+        check_compile("blocks", torch.device("cpu"))
