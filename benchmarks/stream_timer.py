@@ -131,7 +131,7 @@ class Subject:
 
     def _fill(self) -> None:
         """Remember the keys and values of noise, without running the network."""
-        recent = self.rollout._recent(self._state, self._latents)
+        recent = self.rollout.recent(self._state, self._latents)
         context = self.rollout.memory.update(self._state.context, self._pattern)
         self._state = RolloutState(context, recent)
 

@@ -1,7 +1,9 @@
 """Every command line that a help, a page or a message prints runs as it is printed."""
 
+import json
 import re
 import subprocess
+import sys
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -66,6 +68,7 @@ NOT_HYDRA = (
     "kills",
     "fuzz",
     "fuzz_video",
+    "training_step",
 )
 MINE = {  # what a page tells the reader to write first
     "my_configs/memory/mine.yaml": "_target_: my.module.Metric\n",
@@ -185,3 +188,37 @@ def test_a_line_runs_as_it_is_printed(
         rest = import_module("cf.compare").hydrated(rest)
     folder = str(ROOT / ("benchmarks" if given[0] != "-m" else "configs"))
     prepared(rest, name, folder)
+
+
+HEAVY = ("torch", "lightning", "torchmetrics", "diffusers", "transformers", "pandas", "matplotlib")
+HEAVY = (*HEAVY, "scipy", "numpy", "cv2", "av", "tensorboard", "sklearn", "skimage", "PIL")
+HELPS_ALL = """
+import contextlib, importlib, io, json, sys
+from hydra._internal.config_repository import CachingConfigRepository
+
+copies, made = [], CachingConfigRepository.__init__
+CachingConfigRepository.__init__ = lambda *given: (copies.append(1), made(*given))[1]
+told = {}
+for name in sys.argv[2:]:
+    sys.argv, out = ["cf." + name, "--help"], io.StringIO()
+    copies.clear()
+    with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
+        importlib.import_module("cf." + name).main()
+    told[name] = len(out.getvalue()), len(copies), [x for x in HEAVY if x in sys.modules]
+print(json.dumps(told))
+"""
+
+
+def test_a_help_needs_no_heavy_library_and_reads_the_settings_once() -> None:
+    """It is what a person waits for most often."""
+    script = f"HEAVY = {HEAVY!r}\n{HELPS_ALL}"
+    done = subprocess.run(
+        [sys.executable, "-c", script, "-", *COMMANDS], capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told.keys() == set(COMMANDS)
+    for name, (length, copies, heavy) in told.items():
+        assert length > 300, f"{name} shows nothing"
+        assert copies <= 2, f"{name}: Hydra copies all settings {copies} times"
+        assert heavy == [], f"{name} imports {heavy} before it is asked to do anything"

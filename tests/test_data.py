@@ -21,6 +21,7 @@ from cf.data.clips import Batch, Clips, Source, split, survey
 from cf.data.shapes import draw_clips
 from cf.data.stream import EndlessData
 from cf.data.videos import VideoFolder
+from cf.video import lengths
 from cf.video.reader import UnreadableVideo, probe, read_clip, read_video
 from cf.video.writer import VideoWriter
 
@@ -102,6 +103,66 @@ def test_the_seed_decides_what_is_seen(folder: Path) -> None:
     sources = survey(folder, 6, 4.0)[0][-1:]
     one, other = (Clips(sources, 6, 4.0, (8, 8), seed=seed) for seed in (0, 1))
     assert [one[i].start for i in range(9)] != [other[i].start for i in range(9)]
+
+
+def test_a_file_is_measured_once_until_it_changes(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By path, size and time; other processes read what the first has found."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    opened: list[str] = []
+    monkeypatch.setattr(lengths, "probe", lambda path: opened.append(path.name) or probe(path))
+    data = build(folder)
+    data.prepare_data()
+    assert len(opened) == 6
+    for fps in (4.0, 7.0):
+        opened.clear()
+        known = survey(folder, 6, fps)
+        assert opened == []
+        (kept,) = (tmp_path / "cache" / "cf" / "lengths").glob("*.json")
+        kept.unlink()
+        assert survey(folder, 6, fps) == known
+        assert len(opened) == 6
+    other = build(folder)
+    opened.clear()
+    other.setup("fit")
+    assert opened == []
+    assert other.identity() == data.identity()
+    changed = folder / "clip_1.mp4"
+    changed.touch()
+    survey(folder, 6, 4.0)
+    assert opened == ["clip_1.mp4"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", '{"format": 1}', "\0", '{"format": 1, "reader": "%s", "files": {"a": 3}}'],
+)
+def test_a_damaged_file_of_kept_lengths_is_made_anew(
+    text: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    expected = survey(folder, 6, 4.0)
+    (kept,) = (tmp_path / "cf" / "lengths").glob("*.json")
+    whole = kept.read_text()
+    kept.write_text(text.replace("%s", lengths._reader()))
+    assert survey(folder, 6, 4.0) == expected
+    assert kept.read_text() == whole
+    odd = json.loads(whole)
+    odd["files"]["clip_0.mp4"][2] = -1.0
+    kept.write_text(json.dumps(odd))
+    assert survey(folder, 6, 4.0) == expected
+
+
+def test_lengths_are_kept_of_so_many_folders(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(lengths, "_FOLDERS", 2)
+    for name in ("a", "b", "c"):
+        video(tmp_path / name / "one.mp4", seconds=2)
+        survey(tmp_path / name, 6, 4.0)
+    assert len(list((tmp_path / "cache" / "cf" / "lengths").glob("*.json"))) == 2
 
 
 @pytest.mark.parametrize("options", [{"num_workers": 1}, {"num_workers": 3}, {"cache_bytes": 0}])

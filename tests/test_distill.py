@@ -90,6 +90,25 @@ def test_a_run_shows_what_a_researcher_looks_for(distilled: Path) -> None:
     assert sheet.height > 3 * 96  # truth, student, teacher
 
 
+ONE_STEP = ("trainer.max_steps=1", "module.prefix_blocks=[0,0]", "module.conflict_every_steps=0")
+
+
+def test_a_critics_turn_encodes_no_video_that_nobody_reads(
+    start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cf.models.codec import PixelCodec
+
+    encoder, frames = PixelCodec.encode, []
+
+    def noted(self: Any, video: torch.Tensor) -> torch.Tensor:
+        frames.append(video.shape[1])
+        return encoder(self, video)
+
+    monkeypatch.setattr(PixelCodec, "encode", noted)
+    fit(tmp_path / "run", *student(start, "objective=mixed", *ONE_STEP))
+    assert frames == [12]  # after two updates of the critic, real clips for the student
+
+
 def test_teacher_and_critic_stay_out_of_what_is_exported(distilled: Path, start: Path) -> None:
     assert network(distilled).keys() == network(start).keys()
     checkpoint = max((distilled / "checkpoints").glob("*.ckpt"))
@@ -194,6 +213,7 @@ SCORES = {
     "previous_block": ["score=previous_block", "gradient=detached"],
     # As it was typed when every objective stood in a plan.
     "kl": ["score=full_history", "objective.parts.0.objective.divergence=kl"],
+    "given at once": ["score=full_history", "training_rollout.given_at_once=true"],
     "own frames alone": ["score=full_history", "module.real_share=0"],
 }
 
@@ -431,16 +451,24 @@ def test_distillation_refuses_in_one_message(
     assert named in refused("cf.fit", *base, *settings)
 
 
-def test_a_row_that_comes_late_finds_its_place(tmp_path: Path) -> None:
+def test_a_row_that_comes_late_finds_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from cf.callbacks.table import MetricsTable
 
     table = MetricsTable(str(tmp_path))
     for step, values in ((1, {"a": 1.0}), (4, {"a": 4.0}), (3, {"b": 3.0}), (4, {"b": 5.0})):
         table.log_metrics(values, step)
     table.log_metrics({"a": 6.0}, 6)
+    written = []
+    monkeypatch.setattr(table, "_write_all", written.append)
+    table.log_metrics({"b": 4.0}, 1)  # in place: however long the file is
+    table.log_metrics({"b": 6.0}, 5)
+    assert written == []
     assert [(row["step"], row["a"], row["b"]) for row in rows(tmp_path)] == [
-        ("1", "1", ""),
+        ("1", "1", "4"),
         ("3", "", "3"),
         ("4", "4", "5"),
+        ("5", "", "6"),
         ("6", "6", ""),
     ]

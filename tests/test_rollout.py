@@ -3,6 +3,7 @@
 import itertools
 import weakref
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import make_golden
@@ -20,6 +21,8 @@ from cf.memory.sliding import Sliding
 from cf.memory.slow_fast import SlowFast
 from cf.models.transformer import VideoTransformer
 from cf.rollout.blockwise import Rollout
+from cf.rollout.given import read_at_once
+from cf.rollout.rolling import Rolling
 from cf.rollout.state import START, Noise, RolloutState
 from cf.seeding import SeededNoise
 from cf.types import Conditioning, Context, Latents, LayerKV, Past
@@ -385,6 +388,62 @@ def test_blocks_of_the_window_leave_at_the_exit_step() -> None:
     rollout(network, noise(network, rollout, 0), cond, frames=9, window_frames=6, exit_step=1)
     every_step = [1, 0.9375, 0.8333, 0.625, 0]
     assert seen == every_step + 2 * [1, 0.9375, 0]
+
+
+@pytest.mark.parametrize("kind", [Rollout, Rolling])
+@pytest.mark.parametrize("differentiable", [False, True])
+def test_the_last_block_is_not_read_where_nobody_goes_on(
+    kind: type[Rollout], differentiable: bool
+) -> None:
+    network, rollout, cond = model(), kind(Sliding(3, 12), num_steps=3), conditioning(1, 15)
+    eps, calls, found = noise(network, rollout, 0), [], []
+    network.register_forward_hook(lambda *_: calls.append(1))
+    for goes_on in (True, False):
+        sizes = {"frames": 12, "window_frames": 9, "exit_step": 1, "goes_on": goes_on}
+        calls.clear()
+        made = rollout(network, eps, cond, differentiable_past=differentiable, **sizes)
+        found.append((made, len(calls), gradients(network, loss_of(made.window))))
+    (whole, more, expected), (cut, fewer, given) = found
+    assert more - fewer == 1
+    assert torch.equal(whole.window, cut.window)
+    assert torch.equal(whole.past, cut.past)
+    assert all(torch.equal(a, b) for a, b in zip(expected, given, strict=True))
+    assert (whole.state.context.start, cut.state.context.start) == (12, 9)
+
+
+@pytest.mark.parametrize("policy", [Full(), Sliding(3, 6), Sliding(0, 9)], ids=repr)
+@pytest.mark.parametrize("context_noise", [0.0, 0.25])
+def test_given_frames_may_be_read_at_once(policy: Memory, context_noise: float) -> None:
+    """What is remembered, what follows, and its gradient are those of a read block by block."""
+    network, cond = model(), conditioning(2, 18, origin=True)
+    rollout = Rollout(policy, num_steps=2, context_noise=context_noise)
+    eps, given, calls, found = noise(network, rollout, 0, 1), latents(2, 12), [], []
+    network.register_forward_hook(lambda *_: calls.append(1))
+    for read in (rollout.remember, partial(read_at_once, rollout)):
+        calls.clear()
+        state = read(network, given, eps, cond)
+        found.append([len(calls), state])
+        made = rollout(network, eps, cond, frames=6, window_frames=6, state=state)
+        found[-1] += [made.window, gradients(network, loss_of(made.window))]
+    (many, expected, window, gradient), (once, state, same, slope) = found
+    assert (many, once) == (4, 1)
+    assert (state.context.frames, state.context.start) == (expected.context.frames, 12)
+    for ours, theirs in zip(state.context.layers, expected.context.layers, strict=True):
+        torch.testing.assert_close(ours[:3], theirs[:3], **EXACT)
+    assert (state.recent is None) == (expected.recent is None)
+    torch.testing.assert_close(same, window, **EXACT)
+    assert_same_gradients(slope, gradient, 1e-9)
+
+
+def test_what_no_mask_reads_is_read_block_by_block() -> None:
+    network, cond = model(), conditioning(1, 12)
+    for policy, frames in ((SlowFast(3, 3, 6), 9), (Full(), 7)):
+        rollout = Rollout(policy, num_steps=2)
+        eps = noise(network, rollout, 0)
+        with torch.no_grad():
+            expected = rollout.remember(network, latents(1, frames), eps, cond)
+            state = read_at_once(rollout, network, latents(1, frames), eps, cond)
+        assert torch.equal(state.context.layers[0].k, expected.context.layers[0].k)
 
 
 @pytest.mark.parametrize("context_noise", [0.0, 0.25])

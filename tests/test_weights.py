@@ -22,7 +22,8 @@ from cf.metrics.extractors.fetch import FetchError, fetch
 from cf.metrics.extractors.lookup import MissingWeightsError, find, places, root
 from cf.metrics.extractors.registry import ENTRIES
 from cf.paths import CONFIG_DIR
-from cf.weights import main, status
+from cf.weights import main
+from cf.weights.status import status
 
 CONTENT = bytes(range(256)) * 64
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

@@ -3,6 +3,7 @@
 import csv
 import io
 from argparse import Namespace
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from cf.files.atomic import replacing, sync
 
 Row = dict[str, str]
+_TAIL = 64  # last rows that late values find their place in at no cost of the whole file
 
 
 class MetricsTable(Logger):
@@ -30,8 +32,8 @@ class MetricsTable(Logger):
         super().__init__()
         self.path = Path(folder) / "metrics.csv"
         self._columns: list[str] = []
-        self._last: Row = {}  # the last row, which later values of its step are added to
-        self._end = 0  # bytes of the file before the last row
+        # The last rows, and the bytes before each: what comes late for one of them is added to it.
+        self._tail: deque[tuple[int, Row]] = deque(maxlen=_TAIL)
 
     @property
     def name(self) -> str:
@@ -73,17 +75,20 @@ class MetricsTable(Logger):
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         """Add to the row of `step`, wherever it is; a new column is empty above."""
         row = {"step": str(step), **{k: _shortest(v) for k, v in metrics.items() if k != "epoch"}}
-        last = int(self._last.get("step", -1))
         known = self.path.exists() and set(row) <= set(self._columns)
-        if not known or int(row["step"]) < last:
+        if not known or not self._tail or int(row["step"]) < int(self._tail[0][1]["step"]):
             rows = {one["step"]: one for one in read_rows(self.path)}
             rows[row["step"]] = {**rows.get(row["step"], {}), **row}
             self._write_all(sorted(rows.values(), key=lambda one: int(one["step"])))
-        elif int(row["step"]) == last:
-            self._append({**self._last, **row})
-        else:
-            self._end = self.path.stat().st_size
-            self._append(row)
+            return
+        end, later = self.path.stat().st_size, list[Row]()
+        while self._tail and int(self._tail[-1][1]["step"]) >= int(row["step"]):
+            end, one = self._tail.pop()
+            if one["step"] == row["step"]:
+                row = {**one, **row}
+            else:
+                later.append(one)
+        self._append(end, [row, *reversed(later)])
 
     @rank_zero_only
     def save(self) -> None:
@@ -91,27 +96,31 @@ class MetricsTable(Logger):
         if self.path.exists():
             sync(self.path)
 
-    def _append(self, row: Row) -> None:
-        """Make this the last row, in place of one of the same step."""
-        with self.path.open("r+b") as file:
-            file.seek(self._end)
-            file.write(_text(self._columns, [row]).encode())
+    def _append(self, end: int, rows: Sequence[Row], path: Path | None = None) -> None:
+        """Make these the last rows, in place of what stands behind the first `end` bytes."""
+        written = [_text(self._columns, [row]).encode() for row in rows]
+        with (path or self.path).open("r+b") as file:
+            file.seek(end)
+            file.write(b"".join(written))
             file.truncate()
-        self._last = row
+        for row, text in zip(rows, written, strict=True):
+            self._tail.append((end, row))
+            end += len(text)
 
     def _write_all(self, rows: Iterable[Row]) -> None:
         rows = list(rows)
         self._columns = ["step", *sorted({name for row in rows for name in row} - {"step"})]
-        self._last = rows[-1] if rows else {}
+        self._tail.clear()
         if not rows:
             self.path.unlink(missing_ok=True)
             self._columns = []
             return
-        before = _text(self._columns, [dict(zip(self._columns, self._columns, strict=True))])
-        before += _text(self._columns, rows[:-1])
-        self._end = len(before.encode())
+        head = _text(self._columns, [dict(zip(self._columns, self._columns, strict=True))])
+        kept = max(len(rows) - _TAIL, 0)
+        before = (head + _text(self._columns, rows[:kept])).encode()
         with replacing(self.path) as temporary:
-            temporary.write_bytes((before + _text(self._columns, rows[-1:])).encode())
+            temporary.write_bytes(before)
+            self._append(len(before), rows[kept:], temporary)
 
 
 def read_rows(path: Path) -> list[Row]:

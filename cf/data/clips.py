@@ -18,8 +18,9 @@ from tqdm import tqdm
 from cf.files.text import text_of
 from cf.types import Video
 from cf.video.cuts import shots_of
+from cf.video.lengths import Lengths
 from cf.video.listing import SUFFIXES, listed_in, shown
-from cf.video.reader import UnreadableVideo, probe, read_frames
+from cf.video.reader import UnreadableVideo, read_frames
 
 Cuts = Literal["keep", "split"]
 _ATTEMPTS = 20
@@ -94,8 +95,8 @@ def survey(
 ) -> tuple[list[Source], dict[str, str]]:
     """Look at every video under a folder: the usable ones by name, and why the others are not.
 
-    A progress bar appears when it takes more than two seconds. With `cuts="split"` clips are to lie
-    within a shot, and a video without a shot that is long enough cannot be used.
+    Lengths are kept in the user's cache; a progress bar appears after two seconds. With
+    `cuts="split"` clips lie within a shot, and a video without one that is long enough is no use.
 
     Raises:
         ValueError: there is no such folder, or nothing in it can be used; says what to do.
@@ -105,21 +106,19 @@ def survey(
             f"{folder} is not a folder; give the folder that holds your videos, or draw some "
             "with cf.data.shapes.draw_clips"
         )
-    files = listed_in(folder)
+    files, lengths = listed_in(folder), Lengths(folder)
     videos = files.videos
     if not videos:
         raise ValueError(
-            f"{files.told()}; put videos "
-            f"({' '.join(sorted(SUFFIXES))}) into it or into folders inside it, or draw some "
-            "with cf.data.shapes.draw_clips"
+            f"{files.told()}; put videos ({' '.join(sorted(SUFFIXES))}) into it or into folders "
+            "inside it, or draw some with cf.data.shapes.draw_clips"
         )
     names = [shown(p.relative_to(folder).as_posix()) for p in videos]
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        looks = pool.map(lambda path: _look(path, clip_frames, fps), videos)
+        looks = pool.map(lambda path: _look(lengths, path, clip_frames, fps), videos)
         hidden = None if progress else True
-        found = list(
-            tqdm(looks, "checking videos", len(videos), leave=False, delay=2, disable=hidden)
-        )
+        found = [*tqdm(looks, "checking videos", len(videos), leave=False, delay=2, disable=hidden)]
+    lengths.keep()
     failures = {n: look for n, look in zip(names, found, strict=True) if isinstance(look, str)}
     sources = [
         Source(name, path, look, _prompt(path))
@@ -127,8 +126,8 @@ def survey(
         if isinstance(look, int)
     ]
     if cuts == "split":
-        bar = tqdm(sources, "finding cuts", leave=False, delay=2, disable=hidden)
-        within = [_within_shots(source, clip_frames, fps) for source in bar]
+        parts = tqdm(sources, "finding cuts", leave=False, delay=2, disable=hidden)
+        within = [_within_shots(source, clip_frames, fps) for source in parts]
         failures |= {
             source.name: one
             for source, one in zip(sources, within, strict=True)
@@ -265,15 +264,15 @@ class Clips:
         return self._kept[source.name]
 
 
-def _look(path: Path, clip_frames: int, fps: float) -> int | str:
+def _look(lengths: Lengths, path: Path, clip_frames: int, fps: float) -> int | str:
     """How many pictures a file gives, or why it gives no clip."""
     try:
-        info = probe(path)
+        length = lengths.of(path)
     except UnreadableVideo as error:
         return error.reason
-    pictures = info.pictures(fps)
+    pictures = length.pictures(fps)
     if pictures < clip_frames:
-        return f"it lasts {info.duration:.2f} s and a clip {clip_frames / fps:.2f} s"
+        return f"it lasts {length.end:.2f} s and a clip {clip_frames / fps:.2f} s"
     return pictures
 
 

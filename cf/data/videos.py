@@ -68,6 +68,10 @@ class VideoFolder(EndlessData):
         self._unusable: dict[str, str] = {}
         self._damaged: dict[str, str] = {}
 
+    def prepare_data(self) -> None:
+        """The first process of each machine measures files; the others read what it found."""
+        self.setup()
+
     def setup(self, stage: str | None = None) -> None:
         """Look at every file once.
 

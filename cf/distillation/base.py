@@ -56,6 +56,7 @@ class Stretch:
         scored: last frames that are scored, whether they were made now or before.
         trained: last of the frames made that may carry gradient.
         exit_step: denoising step at which those leave; None: the last.
+        goes_on: the student reads what was made into its memory to the end, for a later stretch.
     """
 
     rollout: Rollout
@@ -69,6 +70,7 @@ class Stretch:
     scored: int
     trained: int
     exit_step: int | None = None
+    goes_on: bool = True
 
     @property
     def stop(self) -> int:

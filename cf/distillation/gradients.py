@@ -22,6 +22,7 @@ class Live(Gradient):
             exit_step=stretch.exit_step,
             differentiable_past=self.through_past,
             state=stretch.state,
+            goes_on=stretch.goes_on,
         )
 
 

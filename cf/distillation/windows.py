@@ -15,7 +15,7 @@ from cf.rollout.state import RolloutState
 
 
 class ScoredRollout(NamedTuple):
-    """Windows of one batch, and the frames that the student's memory held at their end.
+    """Windows of one batch, and the frames that the student's memory held for the last block.
 
     Attributes:
         stretch: of which the first window was made.
@@ -63,7 +63,8 @@ class Windows:
         if data:
             windows.append(self._real(batch.only(data), stretch.stop))
         given = stretch.past.shape[1]
-        return ScoredRollout(windows, _held(rolled.state), stretch.stop, given, stretch)
+        held = _held(rolled.state, windows[0].frames.device)
+        return ScoredRollout(windows, held, stretch.stop, given, stretch)
 
     def again(self, student: Backbone, made: ScoredRollout, gradient: Gradient) -> list[Window]:
         """The same windows, from the same frames, with gradient that flows in another way."""
@@ -91,8 +92,10 @@ class Windows:
         return Window(window[:, :0], window, cond, batch.samples, uncond, real=True)
 
 
-def _held(state: RolloutState) -> Float[Tensor, ""]:
+def _held(state: RolloutState, device: torch.device) -> Float[Tensor, ""]:
     """Frames that a layer holds, averaged over layers and samples."""
     context = state.context
+    if not context.layers:
+        return torch.zeros((), device=device)
     held = torch.stack([validity(layer).float().sum(1).mean() for layer in context.layers])
     return held.mean() / context.tokens_per_frame

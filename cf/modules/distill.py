@@ -149,13 +149,14 @@ class DistillModule(VideoModule):
         step, turn = self.global_step, self._turn()
         parts = self._parts(step, turn.critic)
         wants = [part.objective for part in parts]
+        real = not turn.critic and any(one.takes_real for one in wants)
         made = self.windows.make(
             self.trained,
-            self._taken(batch),
+            self._taken(batch, real, guided=not turn.critic),
             step,
             exits=any(one.needs_gradient for one in wants),
             gradient=not turn.critic and any(one.needs_gradient for one in wants),
-            real=not turn.critic and any(one.takes_real for one in wants),
+            real=real,
         )
         self.seen_frames += len(batch["prompt"]) * self.codec.video_frames(made.length)
         self._notes.add("train/length", made.remembered.new_tensor(made.length))
@@ -190,15 +191,13 @@ class DistillModule(VideoModule):
         return made, schedules
 
     @torch.no_grad()
-    def _taken(self, batch: dict[str, Any]) -> Batch:
-        """A batch as networks take it."""
-        uses_video = self.windows.training_rollout.needs_video or any(
-            part.objective.takes_real for part in self.objective.parts
-        )
+    def _taken(self, batch: dict[str, Any], real: bool, guided: bool) -> Batch:
+        """A batch as networks take it, without what this turn does not ask for."""
+        uses_video = self.windows.training_rollout.needs_video or real
         latents = self.codec.encode(batch["video"]) if uses_video and "video" in batch else None
         count = len(batch["prompt"])
         uncond = None
-        if any(one is not None and one.guidance != 1 for one in self._networks):
+        if guided and any(one is not None and one.guidance != 1 for one in self._networks):
             uncond = self.conditioning(batch, [self.negative_prompt] * count)
         first = (self.batches * self.trainer.world_size + self.global_rank) * count
         cond = self.conditioning(batch, batch["prompt"])

@@ -13,7 +13,7 @@ from cf.memory.base import Memory
 from cf.models.base import Backbone, ahead
 from cf.rollout.reads import BlockReads
 from cf.rollout.solvers import SOLVERS, check_solver, solver
-from cf.rollout.state import START, Noise, Rolled, RolloutState
+from cf.rollout.state import START, Noise, Rolled, RolloutState, state_dtype
 from cf.schedule import FlowSchedule
 from cf.seeding import SeededNoise, seeded
 from cf.types import Conditioning, Latents, Times
@@ -131,7 +131,7 @@ class Rollout:
         frames = latents.shape[1]
         whole, first = divmod(frames, self.block_frames)
         lengths = [first] * bool(first) + [self.block_frames] * whole
-        latents = latents.to(student.device, _state_dtype(student))
+        latents = latents.to(student.device, state_dtype(student))
         for part in torch.split(latents, lengths, 1):
             reads = self._reads(student, cond, state, part.shape[1])
             with torch.set_grad_enabled(torch.is_grad_enabled() and differentiable):
@@ -168,13 +168,15 @@ class Rollout:
         exit_step: int | None = None,
         differentiable_past: bool = False,
         state: RolloutState = START,
+        goes_on: bool = True,
     ) -> Rolled:
         """Roll out `frames` frames for training; the last `window_frames` carry gradient.
 
         Frames before the window run every step. Those inside leave at `exit_step` (None: the
         last), and only that network call carries gradient. Without `differentiable_past` no
         gradient flows from one block to another; with it, it flows through the window's frames
-        and through the keys and values by which they were remembered.
+        and through the keys and values by which they were remembered. Unless the rollout
+        `goes_on`, its last block is not read into the context.
         """
         times = self.times
         exit_step = len(times) - 1 if exit_step is None else exit_step
@@ -183,10 +185,9 @@ class Rollout:
         for start in range(0, frames, self.block_frames):
             scored = start >= frames - window_frames
             with torch.set_grad_enabled(torch.is_grad_enabled() and scored):
+                past_rules = differentiable_past, goes_on or start + self.block_frames < frames
                 exit_here = exit_step if scored else None
-                x0, state = self._advance(
-                    student, noise, cond, state, exit_here, differentiable_past
-                )
+                x0, state = self._advance(student, noise, cond, state, exit_here, *past_rules)
             blocks.append(x0)
         split = (frames - window_frames) // self.block_frames
         nothing = blocks[0][:, :0].detach()
@@ -214,12 +215,15 @@ class Rollout:
         state: RolloutState,
         exit_step: int | None = None,
         differentiable_past: bool = False,
+        remembers: bool = True,
     ) -> tuple[Latents, RolloutState]:
         start = state.context.start
         times = self.times_at(start) if exit_step is None else self.times
         known = *times, self.context_noise
         reads = self._reads(student, cond, state, self.block_frames, differentiable_past, known)
         x0 = self._denoise(student, noise, reads, times, exit_step)
+        if not remembers:
+            return x0, state
         with torch.set_grad_enabled(torch.is_grad_enabled() and differentiable_past):
             seen = x0 if differentiable_past else x0.detach()
             return x0, self._commit(student, noise, seen, reads, state)
@@ -236,7 +240,7 @@ class Rollout:
         last = len(times) - 1 if exit_step is None else exit_step
         entering = last if self.sampler == "renoise" else 0
         eps = [ahead(noise(start, step), student.device) for step in range(entering + 1)]
-        x = eps[0].to(_state_dtype(student))
+        x = eps[0].to(state_dtype(student))
         grad = torch.is_grad_enabled()
         solve = solver(self.sampler, times) if self.sampler in SOLVERS else None
         for step in range(last + 1):
@@ -262,7 +266,7 @@ class Rollout:
         x, t = self.as_read(x0, noise, reads.context.start)
         block = student.writer(x, t, reads.cond, reads("commit", self._passes)).block
         reads.clear()
-        return RolloutState(self.memory.update(reads.context, block), self._recent(state, x0))
+        return RolloutState(self.memory.update(reads.context, block), self.recent(state, x0))
 
     def as_read(self, x0: Latents, noise: Noise, start: int) -> tuple[Latents, Times]:
         """A finished block that begins at frame `start`, as it is read into the context."""
@@ -272,7 +276,8 @@ class Rollout:
         eps = ahead(noise(start, self._passes), x0.device)[:, : x0.shape[1]].to(x0)
         return self.schedule.add_noise(x0, eps, t), t
 
-    def _recent(self, state: RolloutState, x0: Tensor) -> Tensor | None:
+    def recent(self, state: RolloutState, x0: Tensor) -> Tensor | None:
+        """The last latent frames that are held once the block `x0` is finished."""
         count = self.memory.max_frames if self.recent_frames is None else self.recent_frames
         if not count:
             return None
@@ -292,7 +297,3 @@ class Rollout:
         here = cond.frames(start, start + frames)
         place = state.begin, differentiable, times
         return BlockReads(student, self.memory, state.context, here, frames, *place)
-
-
-def _state_dtype(student: Backbone) -> torch.dtype:
-    return torch.promote_types(student.dtype, torch.float32)

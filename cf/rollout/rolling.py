@@ -46,12 +46,14 @@ class Rolling(Rollout):
         exit_step: int | None = None,
         differentiable_past: bool = False,
         state: RolloutState = START,
+        goes_on: bool = True,
     ) -> Rolled:
         """Roll out `frames` frames for training; the last `window_frames` carry gradient.
 
         With an `exit_step` these are what every num_steps-th pass over the window says, so that
         blocks leave at different steps, each with those it was denoised with; None: what a
-        block's last pass says. `exit_t` is their mean time.
+        block's last pass says. `exit_t` is their mean time. Where nobody `goes_on`, the last block
+        is not read into the context.
         """
         self._check(frames, window_frames, 0 if exit_step is None else exit_step)
         begun = state.context.start
@@ -60,21 +62,25 @@ class Rolling(Rollout):
         past: list[Latents] = []
         window: dict[int, Latents] = {}
         left: list[float] = []
-        while state.context.start < begun + frames:
+        last = begun + frames - self.block_frames
+        while state.context.start <= last:
             start, passes = state.context.start, state.passes
             due = (
                 exit_step is None or (start // self.block_frames + passes) % len(times) == exit_step
             )
-            end = self._end(state, begun + frames)
+            end, finished = self._end(state, begun + frames), passes == len(times) - 1
             with torch.set_grad_enabled(grad and due and end > scored):
-                x0, state = self._pass(student, noise, cond, state, end, differentiable_past)
+                reads = differentiable_past, goes_on or start < last
+                x0, state = self._pass(student, noise, cond, state, end, *reads)
             for i, block in enumerate(torch.split(x0, self.block_frames, 1)):
                 at, step = start + i * self.block_frames, passes - i
                 if at >= scored and due and (exit_step is not None or step == len(times) - 1):
                     window[at] = block
                     left.append(times[step])
-            if state.context.start > start and start < scored:
+            if finished and start < scored:
                 past.append(x0[:, : self.block_frames].detach())
+            if finished and start == last:
+                break
         nothing = x0[:, :0].detach()
         video = [torch.cat([nothing, *part], 1) for part in (past, window.values())]
         mean = sum(left) / len(left) if left else times[-1]
@@ -112,6 +118,7 @@ class Rolling(Rollout):
         state: RolloutState,
         end: int,
         differentiable_past: bool,
+        remembers: bool = True,
     ) -> tuple[Latents, RolloutState]:
         """One pass over the window that ends at frame `end`: all its x0, and the state after."""
         start = state.context.start
@@ -125,6 +132,8 @@ class Rolling(Rollout):
             waiting = self._renoised(x0.detach(), noise, state, first=int(finished))
         if not finished:
             return x0, replace(state, window=waiting, passes=state.passes + 1)
+        if not remembers:
+            return x0, state
         block = x0[:, : self.block_frames]
         mine = self._reads(student, cond, state, self.block_frames, differentiable_past)
         with torch.set_grad_enabled(torch.is_grad_enabled() and differentiable_past):

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cf.memory.base import fork
+from cf.models.base import Backbone
 from cf.types import Context, Latents, LayerKV
 
 Noise = Callable[[int, int], Latents]
@@ -104,9 +105,15 @@ class Rolled(NamedTuple):
         past: clean, detached frames before the window; may be empty.
         window: the frames that are scored; they carry gradient.
         exit_t: the time at which the window's frames left the denoising.
+        state: after the last block; without it, where the rollout was not to go on.
     """
 
     past: Latents
     window: Latents
     exit_t: Float[Tensor, ""]
     state: RolloutState
+
+
+def state_dtype(student: Backbone) -> torch.dtype:
+    """Of latents on their way through a rollout."""
+    return torch.promote_types(student.dtype, torch.float32)

@@ -46,6 +46,7 @@ class Whole(Rollout):
         state: RolloutState,
         exit_step: int | None = None,
         differentiable_past: bool = False,
+        remembers: bool = True,
     ) -> tuple[Latents, RolloutState]:
         if state.context.start:
             raise ValueError(

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cf.files.pickled import load_tensors
 from cf.files.steps import checkpoints
 
 if TYPE_CHECKING:
@@ -63,6 +62,8 @@ def newest(folder: Path, state: Mapping[str, Tensor]) -> Path | None:
 
 def _weights(checkpoint: Path) -> Mapping[str, Tensor] | None:
     """The weights in a checkpoint; None if it is damaged or holds code, which is not run."""
+    from cf.files.pickled import load_tensors  # takes PyTorch along, which --help can do without
+
     try:
         with zipfile.ZipFile(checkpoint) as file:
             if file.testzip() is not None:  # whole, but with other bytes than were written

@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from cf.files.atomic import replacing
+from cf.files.user_cache import user_cache
 from cf.models.text import TextEncoder
 from cf.settings.build import Settings, build
 
@@ -36,8 +37,7 @@ class TextCache:
     """
 
     def __init__(self, folder: Path | None = None, most: int = CACHE_BYTES) -> None:
-        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        self.folder = folder or Path(home).expanduser() / "cf" / "texts"
+        self.folder = folder or user_cache("texts")
         self.most = most
 
     def read(self, key: str) -> Tensor | None:

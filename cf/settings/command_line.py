@@ -26,6 +26,7 @@ from cf.files.output_folder import remove_empty_logs, stoppable, tidy
 from cf.paths import CONFIG_DIR
 from cf.settings.build import exit_on_user_error, to_settings
 from cf.settings.checks import checked, kind_of, misplaced, present_already, unknown
+from cf.settings.groups_listed import listed_once
 from cf.settings.literal import literal, quoted
 from cf.settings.options import flat_objective, named_options, refuse_taken_out, refuse_unheard
 from cf.settings.renamed import current_argument
@@ -67,7 +68,9 @@ def command(
             with stoppable(program), passed_on() if several else nullcontext():
                 with exit_on_user_error(program):
                     sys.argv[1:] = prepared(sys.argv[1:], name, folder)
-                run()
+                shows = {"-h", "--help"} & set(sys.argv)
+                with listed_once() if shows else nullcontext():
+                    run()
 
         return main
 

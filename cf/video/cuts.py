@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import os
 import pickle
 from collections.abc import Iterator
 from functools import lru_cache
@@ -19,6 +18,7 @@ from torch import Tensor
 
 from cf.files.atomic import write_text
 from cf.files.pickled import load_tensors
+from cf.files.user_cache import user_cache
 from cf.system.opencv import cv2
 from cf.video.reader import read_chunks
 from cf.video.timeline import timeline
@@ -51,7 +51,7 @@ def shots_of(path: Path) -> list[Shot]:
     """
     state = path.stat()
     key = [str(path.resolve()), state.st_size, state.st_mtime_ns, weights_hash(), THRESHOLD]
-    kept = _cache() / f"{hashlib.sha256(json.dumps(key).encode()).hexdigest()}.json"
+    kept = user_cache("cuts") / f"{hashlib.sha256(json.dumps(key).encode()).hexdigest()}.json"
     known = _known(kept)
     if known is None:
         fps = timeline(path).fps
@@ -176,8 +176,3 @@ def _known(path: Path) -> list[Shot] | None:
         return [Shot(float(start), float(stop)) for start, stop in pairs]
     except (OSError, ValueError, TypeError):
         return None
-
-
-def _cache() -> Path:
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home).expanduser() / "cf" / "cuts"

@@ -26,6 +26,11 @@ class VideoInfo:
     width: int
     _line: Timeline = field(repr=False, compare=False)
 
+    @property
+    def slack(self) -> float:
+        """Seconds by which rounding may have moved a timestamp."""
+        return self._line.slack
+
     def pictures(self, fps: float) -> int:
         """How many pictures a whole read gives at `fps`."""
         return self._line.pictures(fps)

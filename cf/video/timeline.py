@@ -70,7 +70,12 @@ class Timeline:
 
     def pictures(self, fps: float, start: float = 0.0) -> int:
         """How many pictures there are at start, start + 1/fps, ... (seconds)."""
-        return max(0, math.ceil((self.end - self.slack - start) * fps))
+        return pictures_in(self.end - self.slack - start, fps)
+
+
+def pictures_in(seconds: float, fps: float) -> int:
+    """How many pictures a stretch gives that is read at `fps` from its beginning."""
+    return max(0, math.ceil(seconds * fps))
 
 
 def timeline(path: str | Path) -> Timeline:

@@ -5,14 +5,14 @@ import sys
 from collections.abc import Sequence
 
 from cf.settings.build import exit_on_user_error
-from cf.weights.status import status as status
-from cf.weights.status import status_of_presets
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Show what is here, fetch weights by name, or verify those of a preset."""
     given = _parser().parse_args(arguments)
     if given.command == "status":
+        from cf.weights.status import status, status_of_presets
+
         with exit_on_user_error("cf.weights"):
             sys.stdout.write(status_of_presets(given.names) + "\n")
         if not given.names:

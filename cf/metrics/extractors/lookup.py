@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
+from cf.files.user_cache import cache_home
 from cf.metrics.extractors.registry import Entry, entry
 
 ROOT = "CF_WEIGHTS"
@@ -65,7 +66,7 @@ def places(name: str) -> Iterator[Place]:
         for folder in _snapshots(one.hugging_face):
             for file in one.hugging_face_files:
                 yield Place("Hugging Face cache", folder / file)
-    torch_home = os.environ.get("TORCH_HOME") or _cache() / "torch"
+    torch_home = os.environ.get("TORCH_HOME") or cache_home() / "torch"
     yield Place("torch hub", Path(torch_home).expanduser() / "hub" / "checkpoints" / one.file)
     if name.startswith("clip"):
         yield Place("clip cache", Path.home() / ".cache" / "clip" / one.file)
@@ -140,13 +141,9 @@ def _inside(package: str) -> Path | None:
     return Path(spec.submodule_search_locations[0], *rest)
 
 
-def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").expanduser()
-
-
 def _snapshots(repository: str) -> list[Path]:
     """Of a Hugging Face repository: that of its main branch, or the only one."""
-    home = Path(os.environ.get("HF_HOME") or _cache() / "huggingface").expanduser()
+    home = Path(os.environ.get("HF_HOME") or cache_home() / "huggingface").expanduser()
     hub = Path(os.environ.get("HF_HUB_CACHE") or home / "hub").expanduser()
     folder = hub / f"models--{repository.replace('/', '--')}"
     main = folder / "refs" / "main"

@@ -1,0 +1,112 @@
+"""How long videos are, measured once: kept in the user's cache by path, size and time of change."""
+
+import hashlib
+import json
+import logging
+import math
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import av
+
+from cf.files.atomic import write_text
+from cf.files.text import MOST_BYTES, text_of
+from cf.files.user_cache import user_cache
+from cf.video.reader import UnreadableVideo, probe
+from cf.video.timeline import pictures_in
+
+log = logging.getLogger(__name__)
+
+_FORMAT = 1
+_FOLDERS = 64  # of which lengths are kept; those that were not asked for the longest go first
+
+
+class Length(NamedTuple):
+    """Of a video, in seconds.
+
+    Attributes:
+        end: at which the last picture ends.
+        slack: by which rounding may have moved a timestamp.
+    """
+
+    end: float
+    slack: float
+
+    def pictures(self, fps: float) -> int:
+        """How many pictures a whole read gives at `fps`."""
+        return pictures_in(self.end - self.slack, fps)
+
+
+class Lengths:
+    """The lengths of the videos of a folder; what cannot be read is asked again every time.
+
+    Attributes:
+        file: in the user's cache, one for each folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        name = hashlib.sha256(str(folder.resolve()).encode(errors="surrogateescape")).hexdigest()
+        self.folder, self.file = folder, user_cache("lengths") / f"{name}.json"
+        self._known = self._read()
+        self._found: dict[str, tuple[int, int, Length]] = {}
+
+    def of(self, path: Path) -> Length:
+        """The length of a video of this folder; threads may ask at once.
+
+        Raises:
+            UnreadableVideo: as `probe` says.
+        """
+        name = path.relative_to(self.folder).as_posix()
+        try:
+            size, changed = path.stat().st_size, path.stat().st_mtime_ns
+        except OSError:
+            raise UnreadableVideo(path, "there is no such file") from None
+        known = self._known.get(name)
+        if known is None or known[:2] != (size, changed):
+            info = probe(path)
+            known = size, changed, Length(info.duration, info.slack)
+        self._found[name] = known
+        return known[2]
+
+    def keep(self) -> None:
+        """Write what was found, if anything of it is new."""
+        if self._found == self._known:
+            with suppress(OSError):
+                self.file.touch()
+            return
+        files = {name: [size, at, *length] for name, (size, at, length) in self._found.items()}
+        text = json.dumps({"format": _FORMAT, "reader": _reader(), "files": files})
+        if len(text) > MOST_BYTES:
+            return
+        try:
+            write_text(self.file, text)
+            kept = sorted(self.file.parent.glob("*.json"), key=lambda one: one.stat().st_mtime)
+            for one in kept[:-_FOLDERS]:
+                one.unlink(missing_ok=True)
+        except OSError as error:
+            log.warning("%s; the videos of %s are measured again next time", error, self.folder)
+
+    def _read(self) -> dict[str, tuple[int, int, Length]]:
+        if not self.file.is_file():
+            return {}
+        try:
+            held = json.loads(text_of(self.file))
+            if (held["format"], held["reader"]) != (_FORMAT, _reader()):
+                return {}
+            return {str(name): _entry(*cells) for name, cells in held["files"].items()}
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            log.warning("%s is damaged (%s) and made anew", self.file, str(error)[:100])
+            return {}
+
+
+def _entry(size: Any, changed: Any, end: Any, slack: Any) -> tuple[int, int, Length]:
+    length = Length(float(end), float(slack))
+    if not all(math.isfinite(x) and x >= 0 for x in length):
+        raise ValueError(f"a length of {end} s")
+    return int(size), int(changed), length
+
+
+def _reader() -> str:
+    """Another library may measure otherwise."""
+    return f"av {av.__version__}"
