@@ -58,8 +58,8 @@ class Race:
         network = build(settings["model"], "model")
         with torch.no_grad():  # else everything that an untrained network says is 0
             network.head.head.weight.normal_(std=0.1)
-        made: list[Any] = [copy.deepcopy(network) for _ in range(3)]
-        student, teacher, critic = made
+        copies: list[Any] = [copy.deepcopy(network) for _ in range(3)]
+        student, teacher, critic = copies
         self.module: DistillModule = build(
             *(settings["module"], "module"), student=student, teacher=teacher, critic=lambda: critic
         )
@@ -67,8 +67,8 @@ class Race:
         self.plain: list[float] = []
         self.losses: list[float] = []
         self.same = same
-        self._settings, windows = settings, self.module.windows
-        frames, window = windows.length.most, windows.window_frames
+        made = self.module.windows.training_rollout
+        frames, window = made.length.most, made.window_frames
         assert window is not None
         rest = [Network(settings["model"]) for _ in range(4)]
         for one in rest:
@@ -77,22 +77,22 @@ class Race:
             build(settings[name], name)(one)
             for name, one in (("optimizer", rest[0]), ("critic_optimizer", rest[2]))
         ]
-        self.loop = Loop(*rest, optimizers, windows.rollout.times, frames, window)
+        self.loop = Loop(*rest, optimizers, made.rollout.times, frames, window)
 
     def plain_step(self, batch: Any, number: int) -> torch.Tensor:
         """The plain loop's step on a batch."""
-        module, windows, loop = self.module, self.module.windows, self.loop
+        module, made, loop = self.module, self.module.windows.training_rollout, self.loop
         video, told = 2 * batch["video"] - 1, (batch["control"], batch["origin"])
-        size, given = len(video), windows.prefix_blocks[0] * loop.block
+        size, given = len(video), made.prefix_blocks[0] * loop.block
         shape = size, loop.block, *video.shape[2:]
-        exit_step = windows.rollout.random_exit(windows.seed, 2, number)
+        exit_step = made.rollout.random_exit(made.seed, 2, number)
         uniform, eps = torch.rand(size, 1), torch.randn(size, loop.window, *video.shape[2:])
         if self.same:
             samples = tuple(range(number * size, (number + 1) * size))
             random = SampleRandom((module.seed, 1), samples)
             uniform = random.purpose(0).uniform(1)
             eps = random.purpose(1).normal(loop.window, *video.shape[2:])
-            noise: Any = windows.rollout.noise(module.trained, windows.seed, samples)
+            noise: Any = made.rollout.noise(module.trained, made.seed, samples)
         else:
             noise = lambda block, step: torch.randn(shape)  # noqa: E731
         critic = bool((number + 1) % (module.critic_steps + 1))
@@ -131,6 +131,7 @@ def compose(args: argparse.Namespace) -> Settings:
             "experiment=rooms_dmd",
             f"module.prefix_blocks=[{args.given},{args.given}]",
             f"module.critic_steps={args.critic_steps}",
+            "module.conflict_every_steps=0",
             "trainer.enable_progress_bar=false",
             f"module.length.least={max(24, frames + 12)}",
             *own,
