@@ -69,6 +69,7 @@ NOT_HYDRA = (
     "fuzz",
     "fuzz_video",
     "training_step",
+    "vbench_formulas",
 )
 MINE = {  # what a page tells the reader to write first
     "my_configs/memory/mine.yaml": "_target_: my.module.Metric\n",

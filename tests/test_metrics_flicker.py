@@ -8,7 +8,7 @@ import pytest
 import torch
 from films import FPS, HIGH, WIDE, film, pan, result, texture, walk, with_flicker, with_noise
 
-from cf.metrics.measurement import clock
+from cf.metrics.measurement import Seen, clock
 from cf.metrics.motion.camera_vs_object import CameraVsObject
 from cf.metrics.motion.chunk_seam import ChunkSeam
 from cf.metrics.motion.dynamic_degree import DynamicDegree
@@ -52,6 +52,17 @@ def test_flicker_rises_with_flicker_and_noise_and_not_with_motion() -> None:
     naive = [result(TemporalFlickeringVBench(), walk(3, speed=speed)).value for speed in (0.75, 3)]
     assert fast < 2 * slow
     assert 1 - naive[1] > 2 * (1 - naive[0])
+
+
+def test_bytes_are_compared_as_they_are_and_none_of_the_callers_is_kept() -> None:
+    """Neither as floats nor as a view: whoever decodes may use the buffer again."""
+    frames = walk(8)[:24]
+    expected = result(TemporalFlickeringVBench(), frames.float() / 255).value
+    metric, buffer = TemporalFlickeringVBench(), torch.empty_like(frames[:8])
+    for start in range(0, 24, 8):
+        metric.update(buffer.copy_(frames[start : start + 8]), 0, start, fps=FPS)
+        assert metric.measurement.see(Seen(buffer)) is buffer
+    assert float(metric.compute()) == expected
 
 
 def test_a_seam_is_seen_where_it_is() -> None:

@@ -10,14 +10,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torchmetrics import Metric, MetricCollection
-from torchmetrics.utilities import dim_zero_cat
 
 from cf.metrics.inputs import check_frames, rate_of, refuse_misfits, seen_of
 from cf.metrics.measurement import Measurement
 from cf.metrics.result import Result
 from cf.metrics.scored import Fault, Scored
 from cf.metrics.stream import NO_PROMPT, Stream
-from cf.metrics.table import Table
+from cf.metrics.table import Table, stacked
 
 _LOOSE = 32  # updates between two coalescences
 
@@ -220,8 +219,10 @@ class VideoMetric(Metric):
             setattr(self, state, [getattr(empty, name)])
 
     def _table(self) -> Table:
-        states = self._states.items()
-        return Table(**{name: dim_zero_cat(getattr(self, state)).cpu() for name, state in states})
+        held = {name: getattr(self, state) for name, state in self._states.items()}
+        return Table(
+            **{k: (x if isinstance(x, Tensor) else stacked(x)).cpu() for k, x in held.items()}
+        )
 
     def _append(self, table: Table) -> None:
         for name, state in self._states.items():

@@ -102,6 +102,7 @@ def seen_of(
                 f"reference has shape {tuple(reference.shape)}, frames have {tuple(frames.shape)}"
             )
         true = pixels_of(reference[sampled])
-    return Seen(
-        pixels_of(frames[sampled]), true, {name: rows[sampled] for name, rows in needed.items()}
-    )
+    looked_at = frames[sampled]
+    if frames.dtype != torch.uint8 or not measurement.takes_bytes:
+        looked_at = pixels_of(looked_at)
+    return Seen(looked_at, true, {name: rows[sampled] for name, rows in needed.items()})

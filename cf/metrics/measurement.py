@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 
@@ -17,12 +17,12 @@ class Seen:
     """What an update brings of one video.
 
     Attributes:
-        frames: floats in [0, 1].
+        frames: floats in [0, 1]; bytes where they came as such and the measurement takes them.
         reference: the true frames at the same times, None unless the metric was given them.
         truth: what is known of each frame (see each metric), one row per frame.
     """
 
-    frames: Float[Tensor, "t 3 h w"]
+    frames: Float[Tensor, "t 3 h w"] | UInt8[Tensor, "t 3 h w"]
     reference: Float[Tensor, "t 3 h w"] | None = None
     truth: dict[str, Tensor] = field(default_factory=dict)
 
@@ -41,6 +41,7 @@ class Measurement(ABC):
         dtype: of the numbers. Sums over a window are exact to rounding in float64; float32 is for
             single frames, whose numbers are not summed.
         kept: dtype of what `see` keeps of each frame.
+        takes_bytes: `see` takes frames in bytes as they are.
         needs: what else an update must bring: "reference" or names in `truth`.
     """
 
@@ -49,6 +50,7 @@ class Measurement(ABC):
     stride: int = 1
     dtype: torch.dtype = torch.float64
     kept: torch.dtype = torch.float32
+    takes_bytes: bool = False
     needs: tuple[str, ...] = ()
 
     @property

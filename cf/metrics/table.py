@@ -80,9 +80,7 @@ class Table:
     def followed(self, others: Sequence["Table"]) -> "Table":
         """The rows of all, one table after the other."""
         tables = (self, *others)
-        return Table(
-            **{name: torch.cat([getattr(x, name) for x in tables]) for name in self.names()}
-        )
+        return Table(**{name: stacked([getattr(x, name) for x in tables]) for name in self.names()})
 
     def unpacked(self) -> Iterator[Run]:
         """The runs with their edges."""
@@ -150,6 +148,12 @@ class Table:
             marks=torch.cat((self.marks[:done], torch.unique(self.marks[done:], dim=0))),
             faults=torch.unique(self.faults, dim=0),
         )
+
+
+def stacked(parts: Sequence[Tensor]) -> Tensor:
+    """Rows one after the other; the tensor itself where only one has any."""
+    filled = [part for part in parts if len(part)] or list(parts[:1])
+    return filled[0] if len(filled) == 1 else torch.cat(filled)
 
 
 def _settled(rows: Int[Tensor, "n 2"]) -> int:

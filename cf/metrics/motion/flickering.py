@@ -23,6 +23,7 @@ class FrameDifference(Measurement):
     rate = None
     span = 2
     kept = torch.uint8
+    takes_bytes = True
 
     @property
     @override
@@ -31,6 +32,8 @@ class FrameDifference(Measurement):
 
     @override
     def see(self, seen: Seen) -> Tensor:
+        if seen.frames.dtype == torch.uint8:
+            return seen.frames
         return (seen.frames * 255).round().to(torch.uint8)
 
     @override
