@@ -94,14 +94,17 @@ class Rolling(Rollout):
         state: RolloutState,
         exit_step: int | None = None,
         differentiable_past: bool = False,
+        remembers: bool = True,
     ) -> tuple[Latents, RolloutState]:
         """Passes until a block is finished: one, once the window is full."""
         start = state.context.start
         lengths = [x.shape[1] for x in cond.per_frame().values()]
         first = start + self.block_frames
-        while state.context.start == start:
+        finished = False
+        while not finished:
             end = max(self._end(state, min(lengths, default=None)), first)
-            x0, state = self._pass(student, noise, cond, state, end, differentiable_past)
+            finished = state.passes == len(self.times) - 1
+            x0, state = self._pass(student, noise, cond, state, end, differentiable_past, remembers)
         return x0[:, : self.block_frames], state
 
     def _end(self, state: RolloutState, limit: int | None) -> int:

@@ -23,7 +23,7 @@ def listed_once() -> Iterator[None]:
     ) -> tuple[list[Any], CachingConfigRepository]:
         return made(self, name, [*overrides]) if name or overrides else once(self, name)
 
-    ConfigLoaderImpl._parse_overrides_and_create_caching_repo = kept  # type: ignore[method-assign]
+    ConfigLoaderImpl._parse_overrides_and_create_caching_repo = kept  # type: ignore[method-assign, assignment]
     try:
         yield
     finally:
