@@ -89,6 +89,7 @@ def _make(
     from cf.system.signals import Stop, heard
 
     _check_control(generator)
+    _tell_empty(generator, left, typed=settings["prompts"] == TYPED)
     prefix = prefix_of(settings, generator)
     with torch.inference_mode():
         if shown := generator.shown(prefix):
@@ -152,6 +153,16 @@ def _check_control(generator: Generator) -> None:
             "this network follows a camera through a drawn world, of which cf.generate tells it "
             "nothing; python -m cf.recall students='{mine: RUN}' and python -m cf.benchmark "
             "suite=recall networks='{mine: RUN}' continue videos of that world"
+        )
+
+
+def _tell_empty(generator: Generator, wanted: list[VideoRequest], typed: bool) -> None:
+    """Say that a video is made of no text; the first of those that are typed is still to come."""
+    empty = [] if typed else [one for one in wanted if not any(text for _, text in one.script)]
+    if empty and generator.text.dim is not None:
+        log.warning(
+            'the prompt is empty: this network makes what a text says, prompt="..."; it was '
+            "trained on long ones"
         )
 
 

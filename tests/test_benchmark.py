@@ -10,7 +10,7 @@ import torch
 from commands import Command, give
 from hydra import compose, initialize_config_dir
 
-from cf.bench import job as jobs
+from cf.bench import progress
 from cf.bench.contest import BenchmarkResults, run_benchmark
 from cf.bench.measures import build_metrics
 from cf.bench.results import per_video, per_window
@@ -111,7 +111,7 @@ def test_a_killed_run_goes_on_and_ends_the_same(
     whole: tuple[BenchmarkResults, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = []
-    real = jobs._write
+    real = progress._write
 
     def dying(folder: Path, making: Any, *rest: Any) -> None:
         if len(done) == 3:
@@ -119,7 +119,7 @@ def test_a_killed_run_goes_on_and_ends_the_same(
         done.append(making.job.item.key)
         real(folder, making, *rest)
 
-    monkeypatch.setattr(jobs, "_write", dying)
+    monkeypatch.setattr(progress, "_write", dying)
     with pytest.raises(KeyboardInterrupt):
         run_benchmark(settings(*FEW), tmp_path)
     assert len(list(tmp_path.glob("videos/*/*/row.json"))) == 3
@@ -128,7 +128,7 @@ def test_a_killed_run_goes_on_and_ends_the_same(
     half = tmp_path / "videos" / "truth" / ".partial-world0001-0-1"
     half.mkdir(parents=True)
     (half / "row.json").write_text("{")
-    monkeypatch.setattr(jobs, "_write", real)
+    monkeypatch.setattr(progress, "_write", real)
     same(run_benchmark(settings(*FEW), tmp_path), whole[0])
     assert all(file.stat().st_mtime_ns == time for file, time in kept.items())
     assert not half.exists()

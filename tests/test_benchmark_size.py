@@ -1,12 +1,26 @@
 """The benchmark at size: processes, and how long all of it takes."""
 
-from collections.abc import Sequence
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
-from test_benchmark import FEW, settings
+from hydra import compose, initialize_config_dir
+from test_benchmark import FEW, same, settings
+from test_benchmark_prompts import DRAWN
+from tiny_text import published
 
-from cf.bench.contest import _workers, run_benchmark
+from cf.bench import runner
+from cf.bench.contest import BenchmarkResults, _workers, run_benchmark
+from cf.bench.metric_process import MetricProcess
 from cf.bench.runner import TimeEstimate
+from cf.files.atomic import DiskFullError
+from cf.paths import CONFIG_DIR
+from cf.runs import texts
+from cf.settings.build import to_settings
 
 
 @pytest.mark.parametrize(
@@ -43,3 +57,114 @@ def test_how_long_it_takes_is_told_once_after_the_first_blocks(
     shown = capsys.readouterr().err
     assert shown.count("videos take about") == 1
     assert "at the pace of" in shown
+
+
+# Metrics in a process of their own
+
+ALONE = ("contestants=none", "+contestant@contestants.truth=truth")
+BROKEN = (
+    "+metrics.broken={{_target_:cf.metrics.SemanticDrift,"
+    "extractor:{{_target_:dying.Breaking,full:{full}}}}}"
+)
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory: pytest.TempPathFactory) -> BenchmarkResults:
+    return run_benchmark(settings(*FEW), tmp_path_factory.mktemp("together"))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_process() -> Iterator[None]:
+    """Each costs seconds, so that all tests share one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runner, "MetricProcess", SimpleNamespace(end=lambda: None))
+        yield
+    MetricProcess.end()
+
+
+def test_metrics_in_a_process_of_their_own_give_the_same_rows_even_if_it_dies(
+    together: BenchmarkResults,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("cf.bench.metric_process._LARGEST_SLOT", 3 * 4 * 3 * 64 * 64)  # in parts
+    fed = []
+    real = MetricProcess.feed
+
+    def feed(self: MetricProcess, *given: Any) -> None:
+        fed.append(1)
+        if len(fed) == 3:
+            os.kill(self._process.pid, signal.SIGKILL)
+        real(self, *given)
+
+    monkeypatch.setattr(MetricProcess, "feed", feed)
+    same(run_benchmark(settings(*FEW, "metrics_apart=true"), tmp_path), together)
+    told = [one.getMessage() for one in caplog.records if "measures died" in one.getMessage()]
+    assert len(told) == 1
+    assert "SIGKILL: is there enough memory?); the video is made again" in told[0]
+    kept = {file.name for file in tmp_path.glob("videos/*/*/*")}
+    assert kept == {"row.json", "states.pt", "sheet.png", "video.mp4"}
+
+
+def test_what_a_metric_process_cannot_do_is_the_row_that_it_would_be_without(
+    tmp_path: Path,
+) -> None:
+    results = [
+        run_benchmark(settings(*ALONE, BROKEN.format(full="false"), how), tmp_path / how)
+        for how in ("metrics_apart=true", "metrics_apart=false")
+    ]
+    same(*results)
+    reasons = {row["reason"] for row in results[0].made["truth"].rows}
+    assert reasons == {"RuntimeError: no features"}
+
+
+def test_a_full_disk_is_told_by_a_metric_process(tmp_path: Path) -> None:
+    chosen = settings(*ALONE, BROKEN.format(full="true"), "metrics_apart=true")
+    with pytest.raises(DiskFullError, match="no space is left"):
+        run_benchmark(chosen, tmp_path)
+    assert not list(tmp_path.glob("videos/*/.partial*"))
+
+
+# Texts
+
+
+def test_texts_are_encoded_once_for_all_contestants(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    listed = tmp_path / "prompts.txt"
+    listed.write_text("a red cat runs\na cat\n")
+    folder = published(tmp_path / "t5")
+    drawn = [one.replace("drawn", name) for name in ("one", "two") for one in DRAWN]
+    drawn += [f"contestants.{name}.text.folder='{folder}'" for name in ("one", "two")]
+    given = (*dict.fromkeys(drawn), f"asked.file='{listed}'", "suite=moviegen", "metrics=none")
+    with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
+        chosen = to_settings(compose("benchmark", [*given, "headline=[]", "durations=[1]"]))
+    chosen |= {"metrics": {"cut_rate": {"_target_": "cf.metrics.TemporalFlickeringVBench"}}}
+    built: list[str] = []
+    real = texts.build
+    monkeypatch.setattr(texts, "build", lambda *a: built.append(a[0]["folder"]) or real(*a))
+    first = run_benchmark(chosen, tmp_path / "out")
+    assert built == [str(folder)]
+    assert {row["reason"] for one in first.made.values() for row in one.rows} == {""}
+    same(run_benchmark(chosen, tmp_path / "again"), first)
+    assert len(built) == 1, "the next benchmark finds them too"
+    for file in (tmp_path / "cache").rglob("*.safetensors"):
+        file.unlink()
+    monkeypatch.setattr("cf.bench.contest.encode_texts", lambda *_: None)
+    same(run_benchmark(chosen, tmp_path / "alone"), first)
+
+
+def test_a_full_card_is_one_message_with_the_remedy(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    swollen = ("_target_=dying.Swollen", "sink_frames=0", "window_frames=6")
+    memory = [f"contestants.untrained.memory.{one}" for one in swollen]
+    chosen = settings("contestants=none", "+contestant@contestants.untrained=untrained", *memory)
+    result = run_benchmark(chosen, tmp_path)
+    told = [one.getMessage() for one in caplog.records if "memory is used up" in one.getMessage()]
+    assert len(told) == 2, "the first of them, and how many there are"
+    assert "contestants.untrained.dtype=bfloat16" in told[0]
+    assert told[1].startswith("untrained: 2 videos in all")
+    assert {row["status"] for row in result.made["untrained"].rows} == {"failed"}

@@ -12,7 +12,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from cf.__main__ import COMMANDS
-from cf.models.releases import RELEASES
+from cf.models.repositories import RELEASES
 from cf.settings.command_line import prepared
 
 ROOT = Path(__file__).parents[1]

@@ -1,7 +1,9 @@
 """What a card needs, counted and measured; texts first; tiles, offloading and the tiny codec."""
 
 import os
+import resource
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +15,19 @@ from tiny import MEMORIES, memory, model
 from tiny_text import published
 from torch.profiler import ProfilerActivity, profile
 
+from cf.memory.base import Query
+from cf.memory.sliding import Sliding
 from cf.models.allocated import Allocated
 from cf.models.text import UMT5
 from cf.paths import CONFIG_DIR
 from cf.rollout import Rollout
 from cf.runs.on_card import show_plan, told_when_full
+from cf.runs.outline import codec_for
 from cf.runs.plan import GB, MemoryPlan, planned
 from cf.runs.texts import CachedText, TextCache
 from cf.settings.build import Settings, to_settings
+from cf.types import Context, Past
+from cf.video.probe import probe
 
 WAN = ("model=wan_1_3b", "codec=wan", "text=umt5", "rollout=blockwise", "memory=sliding", "fps=16")
 WAN += ("memory.sink_frames=0", "memory.window_frames=12", "size=[480,832]", "dtype=bfloat16")
@@ -41,16 +48,16 @@ def plan_of(*more: str) -> MemoryPlan:
 # Counting
 
 
-@pytest.mark.parametrize("name", ["full", "sliding"])
+@pytest.mark.parametrize("name", ["full", "sliding", "slow_fast"])
 def test_what_is_counted_on_shapes_is_what_the_allocator_gives(name: str) -> None:
     sizes: dict[str, Any] = {"dim": 96, "ffn_dim": 256, "latent_shape": (2, 16, 16)}
     network = model(torch.float32, control_dim=None, **sizes)
     rollout = Rollout(memory(name), num_steps=2, sampler="euler")
 
     def run(one: Any) -> None:
-        cond = one.fake_conditioning(1, 12)
+        cond = one.fake_conditioning(1, 30)
         stream = rollout.stream(one, rollout.noise(one, 0, (0,)), cond)
-        for _ in range(4):
+        for _ in range(10 if name == "slow_fast" else 4):  # until it is full
             next(stream)
 
     with torch.inference_mode():
@@ -128,6 +135,40 @@ def test_every_memory_can_be_planned(name: str) -> None:
     assert made.denoise > made.held
 
 
+@dataclass(frozen=True)
+class Looking(Sliding):
+    """A memory that keeps fewer frames than it may, by numbers, of which a plan has none."""
+
+    def read(self, context: Context, query: Query) -> Past:
+        past = super().read(context, query)
+        if past.layers and float(past.layers[0].k.sum()) == 0:
+            raise AssertionError("keys are not zero")
+        return past
+
+
+def test_a_memory_that_looks_at_numbers_is_counted_by_what_it_holds() -> None:
+    sizes = "model.dim=24 model.num_heads=2 model.ffn_dim=32 model.num_layers=2 fps=8 codec=pixels "
+    sizes += "model.rope_axes=null size=[32,32] text=none rollout=blockwise memory=sliding"
+    settings = typed("model=tiny", *sizes.split(), "seconds=4")
+    plain = planned(settings, {**settings, "fps": 8.0})
+    settings["memory"]["_target_"] = f"{__name__}.Looking"
+    made = planned(settings, {**settings, "fps": 8.0})
+    assert "was run on a small network, and read" in made.note
+    assert made.held == pytest.approx(plain.held, rel=0.05)
+    assert made.denoise == pytest.approx(plain.denoise, rel=0.05)
+
+
+def test_a_codec_on_a_gpu_runs_in_bfloat16_unless_it_is_told_otherwise() -> None:
+    given = {"_target_": "x", "dtype": "auto"}
+    assert codec_for(given, {"device": "cpu"})["dtype"] == "float32"
+    assert codec_for(given, {"device": "cuda:0"})["dtype"] == "bfloat16"
+    assert codec_for(given, {"device": "cpu", "plan": True})["dtype"] == "bfloat16"
+    chosen = {**given, "dtype": "float32"}
+    assert codec_for(chosen, {"device": "cuda"}) == chosen
+    assert typed("codec=wan")["codec"]["dtype"] == "auto"
+    assert "codec (bfloat16) 0.00" in MemoryPlan(*[0] * 7, "text", "", "bfloat16").shown()
+
+
 # Texts
 
 
@@ -185,6 +226,19 @@ def test_the_cache_of_texts_is_bounded_and_may_fail(
     assert cached(encoder, blocked / "in").encode(["a"]).shape == (1, 8, 16)
 
 
+def test_a_prompt_that_is_too_long_is_refused_unless_it_may_be_cut(
+    encoder: Settings, tmp_path: Path
+) -> None:
+    long = "a red cat runs a red cat runs a cat"
+    with pytest.raises(ValueError, match=r"has 11 tokens, of which text_len=8 count.*text.cut"):
+        cached({**encoder, "cut": False}, tmp_path / "cache").encode([long])
+    assert not (tmp_path / "cache").exists()
+    with pytest.warns(UserWarning, match="11 tokens was cut"):
+        cached({**encoder, "cut": True}, tmp_path / "cache").encode([long])
+    with pytest.raises(ValueError, match="has 11 tokens"):  # what was cut is no other's text
+        cached({**encoder, "cut": False}, tmp_path / "cache").encode([long])
+
+
 # Mistakes
 
 
@@ -216,3 +270,48 @@ def test_a_card_that_is_too_small_is_refused(tmp_path: Path, refused: Callable[.
     (tmp_path / "net.pt").write_bytes(b"never read")
     told = refused("cf.generate", f"checkpoint={tmp_path / 'net.pt'}", *SMALL, "card_gb=0.5")
     assert "the card has 0.50; with dtype=bfloat16 offload=all it would still take 1.0" in told
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> list[str]:
+    """A small network with random weights, as it is given to `cf.generate`."""
+    sizes = {"dim": 24, "num_heads": 2, "num_layers": 1, "ffn_dim": 32, "latent_shape": [3, 48, 32]}
+    made = model(torch.float32, control_dim=None, text_dim=None, patch_size=(8, 8), **sizes)
+    torch.save(made.state_dict(), tmp_path / "net.pt")
+    given = {**sizes, "patch_size": [8, 8], "freq_dim": 8, "rope_axes": "null"}
+    typed = [f"model.{name}={value}".replace(" ", "") for name, value in given.items()]
+    return [f"checkpoint={tmp_path / 'net.pt'}", *SMALL, *typed, "rollout.num_steps=1"]
+
+
+def test_a_card_that_is_full_at_the_first_block_is_one_message(
+    network: list[str], tmp_path: Path, refused: Callable[..., str]
+) -> None:
+    told = refused(
+        "cf.generate",
+        *network,
+        "memory._target_=dying.Swollen",
+        "+memory.sink_frames=0",
+        "+memory.window_frames=6",
+    )
+    assert "the card's memory is used up (CUDA out of memory" in told
+    assert "offload=all" in told
+
+
+def test_a_full_disk_leaves_a_video_that_can_be_played(
+    network: list[str], tmp_path: Path, refused: Callable[..., str]
+) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, before[1]))
+    try:
+        told = refused(
+            "cf.generate",
+            *network,
+            "seconds=30",
+            "save_every=null",
+            f"hydra.run.dir='{tmp_path / 'out'}'",
+        )
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert told.count("no space is left on the disk") == 1
+    assert "video_0.mp4 can be played as far as made; free some, then go on with: " in told
+    assert probe(tmp_path / "out" / "video_0.mp4").duration > 0.5

@@ -1,11 +1,12 @@
 """Image-to-video: what CLIP and the codec tell of a picture, and videos that go on from one."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from commands import ROOMS, give
+from commands import ROOMS, STUDENT, give
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from test_wan_layouts import vae
@@ -16,6 +17,8 @@ from torch import Tensor
 from cf.models.codec import PixelCodec
 from cf.models.picture import ImageEncoder, reference_of
 from cf.models.pretrained import IMAGE, find_part
+from cf.models.text import TextEncoder
+from cf.models.transformer import VideoTransformer
 from cf.models.vae import WanVAE
 from cf.types import Conditioning
 
@@ -156,3 +159,136 @@ def test_an_image_to_video_network_is_trained_on_clips_and_their_beginnings(
     weights = load_file(tmp_path / "run" / "network.safetensors")
     assert weights["patch_embedding.weight"].shape[1] == 10
     assert weights["patch_embedding.weight"][:, 3:].abs().min() > 0
+
+
+def original(tower: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A tower's weights under the names of Wan's authors, and some of the text's beside them."""
+    made = {"visual.head": torch.zeros(160, 8), "textual.token_embedding.weight": torch.zeros(3, 4)}
+    plain = {n.removeprefix("vision_model."): x for n, x in tower.items()}
+    made["visual.cls_embedding"] = plain["embeddings.class_embedding"].view(1, 1, -1)
+    made["visual.pos_embedding"] = plain["embeddings.position_embedding.weight"][None]
+    made["visual.patch_embedding.weight"] = plain["embeddings.patch_embedding.weight"]
+    for kind in ("weight", "bias"):
+        made[f"visual.pre_norm.{kind}"] = plain[f"pre_layrnorm.{kind}"]
+        made[f"visual.post_norm.{kind}"] = plain[f"post_layernorm.{kind}"]
+        for i in range(3):
+            of = {
+                n: plain[f"encoder.layers.{i}.{n}.{kind}"]
+                for n in ("layer_norm1", "layer_norm2", "self_attn.out_proj", "mlp.fc1", "mlp.fc2")
+            }
+            for name, x in zip(
+                ("norm1", "norm2", "attn.proj", "mlp.0", "mlp.2"), of.values(), strict=True
+            ):
+                made[f"visual.transformer.{i}.{name}.{kind}"] = x
+            made[f"visual.transformer.{i}.attn.to_qkv.{kind}"] = torch.cat(
+                [plain[f"encoder.layers.{i}.self_attn.{one}_proj.{kind}"] for one in "qkv"]
+            )
+    return made
+
+
+def test_the_authors_file_of_clip_gives_the_same_states(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(4)
+    sizes = {"hidden_size": 160, "intermediate_size": 32, "num_hidden_layers": 3}
+    sizes |= {"num_attention_heads": 2, "image_size": 28, "patch_size": 14, "hidden_act": "gelu"}
+    theirs = transformers.CLIPVisionModel(transformers.CLIPVisionConfig(**sizes)).eval()
+    file = tmp_path / "models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth"
+    torch.save(original(theirs.state_dict()), file)
+    mean = torch.tensor([0.48145466, 0.4578275, 0.40821073]).view(3, 1, 1)
+    std = torch.tensor([0.26862954, 0.26130258, 0.27577711]).view(3, 1, 1)
+    square = torch.nn.functional.interpolate(picture(), (28, 28), mode="bicubic")
+    with torch.no_grad():
+        expected = theirs((square - mean) / std, output_hidden_states=True).hidden_states[-2]
+    for place in (file, tmp_path):
+        mine = ImageEncoder.from_folder(str(place))
+        assert torch.allclose(mine.encode(picture()), expected, atol=1e-5)
+    broken = torch.load(file)
+    del broken["visual.transformer.0.mlp.0.weight"]
+    torch.save(broken, file)
+    with pytest.raises(ValueError, match=r"is no CLIP of Wan2.1-I2V: it lacks .*mlp.fc1.weight"):
+        ImageEncoder.from_folder(str(file))
+
+
+def test_a_student_is_distilled_from_an_image_to_video_base(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every network of the distillation is told of the pictures with which the clips begin."""
+    told: list[tuple[str, ...]] = []
+    real = VideoTransformer.forward
+
+    def forward(
+        self: Any, x: Tensor, t: Tensor, cond: Conditioning, *rest: Any, **more: Any
+    ) -> Any:
+        told.append(tuple(k for k in ("image", "reference") if getattr(cond, k) is not None))
+        return real(self, x, t, cond, *rest, **more)
+
+    monkeypatch.setattr(VideoTransformer, "forward", forward)
+    eyes = "{_target_:test_picture.Eyes}"
+    given = [*ROOMS, *STUDENT, "+model.reference_channels=7", "+model.image_dim=4"]
+    given += [f"+image_encoder={eyes}", "objective=dmd", "trainer.max_steps=1", "score.guidance=1"]
+    given += ["+model.text_dim=4", "+model.text_len=3", "text._target_=test_picture.Words"]
+    give("cf.fit", *given, f"hydra.run.dir={tmp_path / 'run'}")
+    assert {*told} == {("image", "reference")}
+    assert (tmp_path / "run" / "network.safetensors").is_file()
+
+
+class Words(TextEncoder):
+    """A text encoder of three tokens, the same for every text."""
+
+    dim = 4
+
+    def encode(self, prompts: list[str]) -> Tensor:
+        return torch.ones(len(prompts), 3, 4)
+
+
+class Eyes(ImageEncoder):
+    """An image encoder of two tokens, the mean colour of a picture."""
+
+    def __init__(self) -> None:
+        torch.nn.Module.__init__(self)
+        self.dim = 4
+
+    def encode(self, pictures: Tensor) -> Tensor:
+        mean = pictures.mean((2, 3))
+        return torch.cat((mean, mean[:, :1]), 1)[:, None].repeat(1, 2, 1)
+
+
+def test_pictures_of_a_list_begin_the_videos_of_a_benchmark(
+    folder: Path, tmp_path: Path, refused: Any
+) -> None:
+    for name, colour in (("a", (200, 30, 30)), ("b", (20, 30, 220))):
+        Image.new("RGB", (32, 32), colour).save(tmp_path / f"{name}.png")
+    listed = tmp_path / "list.csv"
+    listed.write_text("prompt_id,prompt,image\none,a red cat,a.png\ntwo,a red cat,b.png\n")
+    own = [
+        x
+        for x in settings(folder, tmp_path)
+        if not x.startswith(("seconds=", "prompt=", "hydra", "size", "fps"))
+    ]
+    mine = [_entered(x) for x in own]
+    given = ["suite=moviegen", "contestants=none", "+contestant@contestants.it=trained", *mine]
+    given += ["contestants.it.fps=16", "contestants.it.size=[32,32]", "durations=[0.5]"]
+    given += ["image_encoder@contestants.it.image_encoder=clip", "metrics=none", "workers=0"]
+    given += [f"contestants.it.image_encoder.folder={folder}", f"asked.file={listed}"]
+    given += ["+metrics.flicker._target_=cf.metrics.TemporalFlickeringVBench", "headline=[]"]
+    given += ["devices=cpu", "report=false", "tensorboard=false"]
+    give("cf.benchmark", *given, f"hydra.run.dir={tmp_path / 'out'}")
+    rows = [
+        json.loads(x.read_text()) for x in sorted((tmp_path / "out").glob("videos/*/*/row.json"))
+    ]
+    assert [row["reason"] for row in rows] == ["", ""]
+    assert (
+        rows[0]["durations"]["0.5"]["frames_sha256"] != rows[1]["durations"]["0.5"]["frames_sha256"]
+    )
+    listed.write_text("prompt_id,prompt\none,a red cat\n")
+    assert "give every prompt of the list an image" in refused("cf.benchmark", *given)
+    listed.write_text("prompt_id,prompt,image\none,a red cat,c.png\n")
+    assert "c.png; a path is seen from the list" in refused("cf.benchmark", *given)
+
+
+def _entered(setting: str) -> str:
+    """A setting of `cf.generate` as one of a contestant."""
+    name, _, value = setting.partition("=")
+    if name in ("model", "codec", "text", "rollout", "memory"):
+        return f"{name}@contestants.it.{name}={value}"
+    return f"{'+' * name.startswith('+')}contestants.it.{name.lstrip('+')}={value}"

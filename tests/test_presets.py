@@ -11,7 +11,8 @@ from tiny import conditioning, model
 from cf.files.text import yaml_of
 from cf.memory.full import Full
 from cf.models.checkpoints import CheckpointError, load_weights
-from cf.models.releases import RELEASES, missing, needs, release_of
+from cf.models.releases import missing, needs, release_of
+from cf.models.repositories import RELEASES
 from cf.models.writer import WithWriter, filled
 from cf.paths import CONFIG_DIR
 from cf.rollout import Rollout

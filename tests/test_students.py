@@ -12,10 +12,16 @@ import published
 import pytest
 import torch
 
-from cf.models.releases import RELEASES
-from cf.weights import main, verify
+from cf.models.repositories import RELEASES
+from cf.video.probe import probe
+from cf.weights import answers, main, verify
+from cf.weights.answers import codec_answer, moving_picture, text_answer
 from cf.weights.fetch import FetchError, from_hub
+from cf.weights.presets import settings_of
 
+LEAST = -99.0
+UNTRAINED = (f"--psnr={LEAST:g}",)
+"""What lets a codec of random weights pass, which gives no picture back."""
 FILES = {
     "models/longlive_base.pt": b"base" * 100,
     "models/lora.pt": b"lora" * 100,
@@ -132,24 +138,64 @@ def test_a_student_is_verified_and_a_wrong_one_is_not(
     )
     noted.parent.mkdir(parents=True)
     noted.write_text(f"commit\n{hashlib.sha256(file.read_bytes()).hexdigest()}\n0.0\n")
-    main(["verify", "longlive", *published.MODEL, "--report", str(report)])
+    main(["verify", "longlive", *published.MODEL, "--report", str(report), *UNTRAINED])
     found = json.loads(report.read_text())
     assert found["ok"]
     assert found["files"][0]["hash"] == "ok"
     assert found["files"][1]["hash"] == "unknown"
     assert found["network"]["tensors"] == 69
     assert 0 <= found["block"]["relative_error"] < 1e-5
+    assert found["codec"]["pixels"] == 128
+    assert found["text"]["alike"] > found["text"]["other"]
+    assert "clip" not in found, "a student is no base"
     noted.write_text("commit\n" + "0" * 64 + "\n0.0\n")
     with pytest.raises(SystemExit):
-        main(["verify", "longlive", *published.MODEL, "--report", str(report)])
+        main(["verify", "longlive", *published.MODEL, "--report", str(report), *UNTRAINED])
     assert "longlive_base.pt" in capsys.readouterr().err
     assert json.loads(report.read_text())["ok"] is False
     monkeypatch.setattr(verify, "_difference", lambda *_: 0.5)
     with pytest.raises(ValueError, match=r"differs from diffusers' by 5.0e-01"):
-        verify.verify("self_forcing", report, published.MODEL)
+        verify.verify("self_forcing", report, published.MODEL, least_psnr=LEAST)
     broken = torch.load(Path("weights/Infinite-Forcing/ema_model.pt"))
     broken["generator_ema"]["model.head.head.bias"][0] = float("nan")
     torch.save(broken, tmp_path / "nan.pt")
     given = (*published.MODEL, f"checkpoint={tmp_path / 'nan.pt'}")
     with pytest.raises(ValueError, match=r"NaN or infinite numbers in head.head.bias"):
-        verify.verify("infinity_rope", report, given)
+        verify.verify("infinity_rope", report, given, least_psnr=LEAST)
+
+
+def test_parts_beside_the_network_must_answer_as_trained_ones_do(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(place)
+    settings = settings_of("self_forcing", published.REDUCED)
+    with pytest.raises(ValueError, match=r"back at -?\d.* dB, and 25 is the least that a trained"):
+        codec_answer(settings)
+    video = moving_picture(64)
+    assert video.shape == (1, 9, 3, 64, 64)
+    assert float((video[:, 1:] - video[:, :-1]).abs().mean()) > 1e-3, "it moves"
+    pixels = {**settings, "codec": {"_target_": "cf.models.codec.PixelCodec"}}
+    assert codec_answer(pixels)["psnr_db"] > 100
+    with pytest.raises(ValueError, match="states of 16 numbers and the network takes 4096"):
+        text_answer(settings_of("self_forcing"))
+    monkeypatch.setattr(answers, "SENTENCES", ("a red cat runs", "nothing else", "a red cat"))
+    with pytest.raises(ValueError, match="its weights or its tokenizer are wrong"):
+        text_answer(settings)
+
+
+def test_a_base_is_shown_by_a_clip(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(place)
+    report = tmp_path / "verify.json"
+    given = ["verify", "wan_base", *published.REDUCED, f"checkpoint=weights/{published.BASE}"]
+    given += ["rollout.num_steps=2", "--report", str(report), *UNTRAINED]
+    main(given)
+    assert "--clip makes it" in json.loads(report.read_text())["clip"]["not_made"]
+    main([*given, "--clip"])
+    assert "a clip of 2 steps takes about" in capsys.readouterr().out
+    found = json.loads(report.read_text())
+    assert found["ok"]
+    assert found["clip"]["file"] == "clip.mp4"
+    assert probe(tmp_path / "clip.mp4").duration == pytest.approx(5, abs=0.01)
+    assert (tmp_path / "clip.png").is_file()

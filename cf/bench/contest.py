@@ -20,6 +20,7 @@ from cf.bench.results import ContestantResults, collect, conflicts
 from cf.bench.runner import Runner
 from cf.bench.store import Job, Store
 from cf.bench.tasks.base import Task
+from cf.bench.texts import encode_texts
 from cf.bench.times import check_durations, check_texts
 from cf.evaluation.named_metrics import warn
 from cf.evaluation.provenance import versions
@@ -104,10 +105,13 @@ def run_benchmark(
         check_compile(settings.get("compile", "none"), torch.device(device_of(place)))
     contest = agreed(settings, typed)
     store, seen, places = Store(folder), provenance(), devices(settings)
-    runner = Runner(store, places, seen, _workers(settings["workers"], places))
+    workers = _workers(settings["workers"], places)
+    runner = Runner(store, places, seen, workers, apart(settings))
     with store.locked():
         store.tidy()
         try:
+            left = [job for job in contest.jobs if not store.finished(job)]
+            encode_texts(contest.entered, [job.item for job in left], places[0], workers)
             runner.run(contest.jobs)
         finally:  # of workers that were ended
             store.tidy()
@@ -274,6 +278,12 @@ def _workers(asked: int | None, places: Sequence[str]) -> int:
         return asked
     gpus = [place for place in places if place.startswith("cuda")]
     return len(gpus) or 2
+
+
+def apart(settings: Settings) -> bool:
+    """Whether metrics have processes of their own: as asked, or where networks run on GPUs."""
+    asked: bool | None = settings["metrics_apart"]
+    return devices(settings)[0].startswith("cuda") if asked is None else asked
 
 
 def provenance() -> dict[str, Any]:

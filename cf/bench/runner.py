@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from tqdm import tqdm
 
 from cf.bench.job import record_failure, run_job
+from cf.bench.metric_process import MetricProcess
 from cf.bench.store import Job, Store
 from cf.system.processes import Died, spread
 
@@ -67,6 +69,28 @@ class TimeEstimate:
         )
 
 
+@dataclass
+class Failures:
+    """Tells once why a contestant's videos were not made, and at the end how many there are."""
+
+    seen: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def add(self, job: Job, status: str) -> None:
+        """Another job has ended."""
+        if status == "done":
+            return
+        key = job.contestant, status
+        if not self.seen[key]:
+            log.warning("%s, %s: %s", job.contestant, job.item.key, status)
+        self.seen[key] += 1
+
+    def end(self) -> None:
+        """All of them have."""
+        for (contestant, status), count in self.seen.items():
+            if count > 1:
+                log.warning("%s: %d videos in all: %s", contestant, count, status)
+
+
 @dataclass(frozen=True)
 class Runner:
     """What all jobs of a benchmark have in common.
@@ -75,12 +99,14 @@ class Runner:
         devices: one for each process, in turn.
         provenance: which code, libraries and machine; it stands in every row.
         workers: processes; 0: none, all in this one.
+        apart: each of them has a process beside it that measures what it makes.
     """
 
     store: Store
     devices: Sequence[str]
     provenance: Mapping[str, Any]
     workers: int
+    apart: bool = False
 
     def run(self, jobs: Sequence[Job]) -> None:
         """Do what is not finished yet.
@@ -94,18 +120,23 @@ class Runner:
         todo = [job for job in jobs if not self.store.finished(job)]
         if len(todo) < len(jobs):
             log.info("%d of %d videos are there already", len(jobs) - len(todo), len(jobs))
+        told = Failures()
         with tqdm(total=len(todo), unit="video", desc="benchmark", disable=not todo) as bar:
             done = self._serial(todo) if self.workers == 0 else self._parallel(todo)
             with closing(done):
                 for job, status in done:
-                    if status != "done":
-                        log.warning("%s, %s: %s", job.contestant, job.item.key, status)
+                    told.add(job, status)
                     bar.update()
+        told.end()
 
     def _serial(self, jobs: Sequence[Job]) -> Generator[tuple[Job, str]]:
         paced = TimeEstimate.of(jobs, 1).paced
-        for job in jobs:
-            yield job, run_job(job, self.store, self.devices[0], self.provenance, paced)
+        place = self.devices[0]
+        try:
+            for job in jobs:
+                yield job, run_job(job, self.store, place, self.provenance, paced, self.apart)
+        finally:
+            MetricProcess.end()
 
     def _parallel(self, jobs: Sequence[Job]) -> Generator[tuple[Job, str]]:
         """Jobs and their status as they end; one whose processes died has failed."""
@@ -122,7 +153,7 @@ class Runner:
     def _work(self, job: Job) -> str:
         """In a process of its own."""
         paced = _estimate.paced if _estimate else None
-        return run_job(job, self.store, _device, self.provenance, paced)
+        return run_job(job, self.store, _device, self.provenance, paced, self.apart)
 
 
 def _begin(devices: Sequence[str], estimate: TimeEstimate, number: int) -> None:

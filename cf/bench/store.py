@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -55,6 +56,10 @@ class Job:
         told = asdict(self)
         if self.item.seconds is None:  # as before there were videos that end by themselves
             del told["item"]["seconds"]
+        if self.item.image:  # its contents count, and not where it lies
+            told["item"]["image"] = hashlib.sha256(Path(self.item.image).read_bytes()).hexdigest()
+        else:
+            del told["item"]["image"]
         return digest(with_first_names(told))
 
     def frames(self) -> int:

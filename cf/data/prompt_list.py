@@ -7,7 +7,7 @@ import json
 import logging
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +28,14 @@ class Prompt:
     Attributes:
         where: file and line, for messages.
         named: by the list itself; otherwise the name is made of the text.
+        image: file of the picture with which its video begins; empty: none.
     """
 
     where: str
     name: str
     script: Script
     named: bool
+    image: str = ""
 
     @property
     def identity(self) -> str:
@@ -89,8 +91,10 @@ def prompts_of(file: str | Path, setting: str = "asked.file") -> list[Prompt]:
     prompts: dict[str, Prompt] = {}
     for where, row in _READERS.get(suffix, _lines)(path):
         one = _prompt(where, row)
+        if one.image:
+            one = replace(one, image=str(path.parent / Path(one.image).expanduser()))
         before = prompts.setdefault(folded(one.name), one)
-        if (before.name, before.script) != (one.name, one.script):
+        if (before.name, before.script, before.image) != (one.name, one.script, one.image):
             raise ValueError(
                 f"{one.where}: two prompts would have one name, {before.name!r} (of "
                 f"{before.where}) and {one.name!r}; case does not count, since some file systems "
@@ -159,9 +163,10 @@ def _prompt(where: str, row: Any) -> Prompt:
             f"{where}: it has none of {', '.join(_TEXTS)} and segments; it has "
             f"{', '.join(map(str, row)) or 'nothing'}"
         )
+    image = _image(where, row)
     given = row.get("prompt_id")
     if given is None or given == "":
-        return Prompt(where, name_of(script), script, False)
+        return Prompt(where, name_of(script), script, False, image)
     name = composed(given) if isinstance(given, str) and len(given) <= 4 * _MOST_NAME else ""
     plain = all(c.isalnum() or c in "-_." for c in name) and not name.startswith(".")
     if not (name and plain and len(name.encode()) <= _MOST_NAME):
@@ -169,4 +174,13 @@ def _prompt(where: str, row: Any) -> Prompt:
             f"{where}: prompt_id {repr(given)[:80]} must name files: at most {_MOST_NAME} bytes "
             f"of letters, digits, hyphens, underlines and dots, the first no dot"
         )
-    return Prompt(where, name, script, True)
+    return Prompt(where, name, script, True, image)
+
+
+def _image(where: str, row: dict[str, Any]) -> str:
+    given = row.get("image")
+    if given is None or given == "":
+        return ""
+    if not isinstance(given, str) or "\0" in given:
+        raise ValueError(f"{where}: image {repr(given)[:80]} must be the path of a picture")
+    return given

@@ -56,6 +56,10 @@ def requests_of(settings: Settings) -> list[VideoRequest]:
     found: list[VideoRequest] = []
     names: dict[str, str] = {}
     for one in prompts_of(settings["prompts_file"], "prompts_file"):
+        if one.image:
+            raise ValueError(
+                f"{one.where}: images of a list are for cf.benchmark; give image=... and a prompt"
+            )
         for i in range(samples):
             name = one.name if samples == 1 else f"{one.name}-{i}"
             before = names.setdefault(folded(name), one.where)

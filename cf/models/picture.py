@@ -1,5 +1,7 @@
 """What an image-to-video model is told of its picture: states of CLIP, a mask and latents."""
 
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Self
 
 import torch
@@ -7,14 +9,17 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from cf.metrics.extractors.hugging_face import filled
+from cf.models.clip_names import Stretch, clip_config, is_original_clip, to_transformers_clip
 from cf.models.codec import Codec, Pixels
-from cf.models.pretrained import IMAGE, find_files, find_part, parse_dtype, read_part
+from cf.models.pretrained import IMAGE, find_files, find_part, first_there, parse_dtype, read_part
 from cf.models.weight_files import read_json
 from cf.types import Latents
 
 States = Float[Tensor, "b p e"]
 Pictures = Float[Tensor, "b 3 height width"]
 Reference = Float[Tensor, "b f r h w"]
+MARKS = ("image_encoder/config.json", "models_clip*.pth")
+"""Files of which a model's folder with an image encoder has one."""
 _MASK = 4  # channels, one for each pixel frame of a latent
 _MOST_LATENTS = 64  # after which nothing of the picture is left in a codec's cache
 
@@ -23,11 +28,12 @@ class ImageEncoder(nn.Module):
     """Frozen vision tower of CLIP (https://arxiv.org/abs/2103.00020) as Wan2.1-I2V uses it.
 
     Attributes:
-        processor, encoder: of transformers; `from_folder` loads them.
+        processor: from pictures in [0, 1] to what the tower takes.
+        encoder: of transformers; `from_folder` loads both.
         dim: width of the states.
     """
 
-    def __init__(self, processor: Any, encoder: nn.Module) -> None:
+    def __init__(self, processor: Callable[[Pictures], Tensor], encoder: nn.Module) -> None:
         super().__init__()
         self.processor = processor
         self.encoder: Any = encoder.requires_grad_(False).eval()
@@ -35,11 +41,15 @@ class ImageEncoder(nn.Module):
         self.dim = int(config.hidden_size)
 
     @classmethod
-    def from_folder(cls, folder: str, dtype: str = "float32") -> Self:
-        """Load `image_encoder` and `image_processor` of a published model in diffusers' layout.
+    def from_folder(cls, folder: str | Sequence[str], dtype: str = "float32") -> Self:
+        """Load the encoder of a published model, in diffusers' layout or in the authors' own.
+
+        The authors stretch a picture to a square; in diffusers' layout `image_processor` says what
+        becomes of it.
 
         Args:
-            folder: the model's folder, or one that holds both parts' files.
+            folder: the model's folder, one that holds both parts' files, or the authors' file; of
+                several, the first that is there.
             dtype: float32, bfloat16 or float16; what the encoder runs in.
 
         Raises:
@@ -47,21 +57,27 @@ class ImageEncoder(nn.Module):
             ImportError: if transformers is not installed.
             ValueError: if weights are missing there.
         """
+        folder = first_there(folder, MARKS)
         place, kind = find_part(folder, IMAGE), parse_dtype(dtype)
-        beside = ("image_processor",), ("preprocessor_config.json",)
-        settings = find_files(folder, *beside, "image processor")
         try:
-            from transformers import CLIPImageProcessor, CLIPVisionConfig
+            from transformers import CLIPVisionConfig
         except ImportError as error:
             raise ImportError(
                 "CLIP needs transformers: install this package with its extra 'wan'"
             ) from error
-        said: Any = read_json(place / "config.json") or {}
+        stored = read_part(place)
+        if is_original_clip(stored):
+            tower = to_transformers_clip(stored)
+            said: Any = clip_config(tower, place)
+            processor: Callable[[Pictures], Tensor] = Stretch(said["image_size"])
+        else:
+            beside = ("image_processor",), ("preprocessor_config.json",)
+            processor = _Processor(find_files(folder, *beside, "image processor"))
+            said = read_json((place if place.is_dir() else place.parent) / "config.json") or {}
+            state = {n: x for n, x in stored.items() if not n.endswith("position_ids")}
+            tower = {n: x for n, x in state.items() if n.startswith("vision_model.")} or state
         config: Any = CLIPVisionConfig(**said.get("vision_config", said))
-        state = {n: x for n, x in read_part(place).items() if not n.endswith("position_ids")}
-        tower = {n: x for n, x in state.items() if n.startswith("vision_model.")} or state
         encoder = filled("CLIPVisionModel", config, tower, f"CLIP's vision tower ({place})")
-        processor: Any = CLIPImageProcessor.from_pretrained(str(settings), local_files_only=True)
         return cls(processor, encoder.to(kind))
 
     def train(self, mode: bool = True) -> Self:
@@ -71,13 +87,27 @@ class ImageEncoder(nn.Module):
     @torch.no_grad()
     def encode(self, pictures: Pictures) -> States:
         """States before the tower's last layer, of pictures in [0, 1] as bytes would hold them."""
-        from PIL import Image
-
-        levels = (255 * pictures.clamp(0, 1)).round().byte().permute(0, 2, 3, 1).cpu().numpy()
-        ready = self.processor(images=[Image.fromarray(x) for x in levels], return_tensors="pt")
-        pixels = ready.pixel_values.to(self.encoder.device, self.encoder.dtype)
+        levels = (255 * pictures.clamp(0, 1)).round()
+        pixels = self.processor(levels / 255).to(self.encoder.device, self.encoder.dtype)
         states: States = self.encoder(pixels, output_hidden_states=True).hidden_states[-2]
         return states
+
+
+class _Processor:
+    """Pictures as `image_processor` of a published model prepares them."""
+
+    def __init__(self, folder: Path) -> None:
+        from transformers import CLIPImageProcessor
+
+        self._library: Any = CLIPImageProcessor.from_pretrained(str(folder), local_files_only=True)
+
+    def __call__(self, pictures: Pictures) -> Tensor:
+        from PIL import Image
+
+        levels = (255 * pictures).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+        ready = self._library(images=[Image.fromarray(x) for x in levels], return_tensors="pt")
+        made: Tensor = ready.pixel_values
+        return made
 
 
 @torch.no_grad()

@@ -46,7 +46,10 @@ TEXT = ModelPart(
     "models_t5_umt5-xxl-enc-bf16.pth",
 )
 IMAGE = ModelPart(
-    "image_encoder", ("CLIPVisionModel", "CLIPVisionModelWithProjection", "CLIPModel")
+    "image_encoder",
+    ("CLIPVisionModel", "CLIPVisionModelWithProjection", "CLIPModel"),
+    ("models_clip_open-clip*",),
+    "models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth",
 )
 
 
@@ -209,7 +212,7 @@ def check_complete(place: Path, missing: Iterable[str]) -> None:
 
 
 def parse_dtype(name: str) -> torch.dtype:
-    """The torch type of a configured name.
+    """The torch type of a configured name; "auto", where nobody has chosen, is float32.
 
     Raises:
         ValueError: if it is not a name that models run in.
@@ -217,6 +220,8 @@ def parse_dtype(name: str) -> torch.dtype:
     >>> parse_dtype("bfloat16")
     torch.bfloat16
     """
+    if name == "auto":
+        return torch.float32
     if name not in _DTYPES:
-        raise ValueError(f"dtype must be one of {', '.join(_DTYPES)}, got {name!r}")
+        raise ValueError(f"dtype must be auto or one of {', '.join(_DTYPES)}, got {name!r}")
     return _DTYPES[name]

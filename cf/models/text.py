@@ -77,12 +77,13 @@ class FrozenEncoder(TextEncoder):
     """A frozen encoder and its tokenizer, both of `transformers`; states in the encoder's dtype.
 
     Attributes:
-        text_len: tokens of every prompt's states: a longer prompt is cut, with a warning, a shorter
-            one followed by zeros.
+        text_len: tokens of every prompt's states; a shorter prompt's are followed by zeros.
+        cut: a longer prompt is cut, with a warning; False: it is refused.
     """
 
-    def __init__(self, tokenizer: Any, encoder: nn.Module, text_len: int) -> None:
+    def __init__(self, tokenizer: Any, encoder: nn.Module, text_len: int, cut: bool = True) -> None:
         super().__init__()
+        self.cut = cut
         if text_len < 1:
             raise ValueError(f"text_len must be at least 1, got {text_len}")
         self.tokenizer, self.text_len = tokenizer, text_len
@@ -104,11 +105,12 @@ class FrozenEncoder(TextEncoder):
 
         Raises:
             ImportError: if a prompt of umT5 needs ftfy, see `clean`, and it is not installed.
+            ValueError: a prompt is too long and must not be cut.
         """
         cleaned = [self.prepared(prompt) for prompt in prompts]
         if not cleaned:
             return torch.zeros(0, self.text_len, self.dim or 0)
-        self._warn_if_cut(cleaned)
+        self._check_length(cleaned)
         tokens = self.tokenizer(
             cleaned, padding=True, truncation=True, max_length=self.text_len, return_tensors="pt"
         ).to(self.encoder.device)
@@ -116,10 +118,15 @@ class FrozenEncoder(TextEncoder):
         states = states.masked_fill(tokens.attention_mask[..., None] == 0, 0)
         return F.pad(states, (0, 0, 0, self.text_len - states.shape[1]))
 
-    def _warn_if_cut(self, prompts: Sequence[str]) -> None:
+    def _check_length(self, prompts: Sequence[str]) -> None:
         for prompt, ids in zip(
             prompts, self.tokenizer(prompts, verbose=False).input_ids, strict=True
         ):
+            if len(ids) > self.text_len and not self.cut:
+                raise ValueError(
+                    f"a prompt has {len(ids)} tokens, of which text_len={self.text_len} count: "
+                    f"{prompt[:60]!r}...; shorten it, or give text.cut=true to cut it there"
+                )
             if len(ids) > self.text_len:
                 warnings.warn(
                     f"a prompt of {len(ids)} tokens was cut to text_len={self.text_len}: "
@@ -135,8 +142,10 @@ class UMT5(FrozenEncoder):
         tokenizer, encoder: of transformers; `from_folder` loads them.
     """
 
-    def __init__(self, tokenizer: Any, encoder: nn.Module, text_len: int = 512) -> None:
-        super().__init__(tokenizer, encoder, text_len)
+    def __init__(
+        self, tokenizer: Any, encoder: nn.Module, text_len: int = 512, cut: bool = True
+    ) -> None:
+        super().__init__(tokenizer, encoder, text_len, cut)
 
     @classmethod
     def from_folder(
@@ -145,6 +154,7 @@ class UMT5(FrozenEncoder):
         text_len: int = 512,
         dtype: str = "bfloat16",
         tokenizer: str | None = None,
+        cut: bool = True,
     ) -> Self:
         """Load encoder and tokenizer of a published Wan model, in either of its layouts.
 
@@ -154,6 +164,7 @@ class UMT5(FrozenEncoder):
             text_len: see the class.
             dtype: float32, bfloat16 or float16; what the encoder runs in.
             tokenizer: its folder; None: `tokenizer` or `google/umt5-xxl` of the model's folder.
+            cut: see the class.
 
         Raises:
             FileNotFoundError: if one of the two is not there.
@@ -183,7 +194,7 @@ class UMT5(FrozenEncoder):
         reader = AutoTokenizer.from_pretrained(
             str(words), local_files_only=True, trust_remote_code=False
         )
-        return cls(reader, encoder, text_len)
+        return cls(reader, encoder, text_len, cut)
 
     @staticmethod
     def outlined(folder: str | Sequence[str], dtype: str = "bfloat16", **others: Any) -> nn.Module:

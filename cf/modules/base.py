@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from cf.models.base import Backbone
 from cf.models.codec import Codec
 from cf.models.picture import ImageEncoder, reference_of
-from cf.models.text import TextEncoder
+from cf.models.text import FrozenEncoder, TextEncoder
 from cf.modules.divergence_guard import Guard
 from cf.modules.ema import WeightAverage
 from cf.modules.optim import warmup_cooldown
@@ -52,6 +52,8 @@ class VideoModule(L.LightningModule):
         self.average = WeightAverage(network, ema_decay) if ema_decay else None
         self.warmup_steps, self.cooldown, self.seed = warmup_steps, cooldown, seed
         self._parts_outside = (codec, text, *frozen)
+        if isinstance(text, FrozenEncoder):
+            text.cut = True  # no caption stops a training that has run for days; each is told
         self._rates: list[list[float]] = []
         self.seen_frames = 0
 

@@ -20,6 +20,7 @@ from cf.distillation.scoring import Scored, scored
 from cf.distillation.windows import ScoredRollout, Windows
 from cf.models.base import Backbone
 from cf.models.codec import Codec
+from cf.models.picture import ImageEncoder
 from cf.models.text import TextEncoder
 from cf.modules.base import VideoModule
 from cf.modules.divergence_guard import Guard
@@ -93,6 +94,7 @@ class DistillModule(VideoModule):
         warmup_steps: int = 40,
         cooldown: float = 0.3,
         seed: int = 0,
+        image_encoder: ImageEncoder | None = None,
     ) -> None:
         objective = plan_of(objective, rollout)
         if text.dim is None and score(teacher).guidance != 1:
@@ -107,7 +109,7 @@ class DistillModule(VideoModule):
         gradient = ThroughPast() if gradient is None else gradient
         outside, pace = (codec, text, rollout, guard), (ema_decay, warmup_steps, cooldown, seed)
         student = gradient.prepared(student)
-        super().__init__(student, *outside, *pace, frozen=(teacher,))
+        super().__init__(student, *outside, *pace, frozen=(teacher, *filter(None, [image_encoder])))
         self.automatic_optimization = False
         self.objective = objective
         self.critic = critic() if objective.needs_critic else None
@@ -196,11 +198,10 @@ class DistillModule(VideoModule):
         uses_video = self.windows.training_rollout.needs_video or real
         latents = self.codec.encode(batch["video"]) if uses_video and "video" in batch else None
         count = len(batch["prompt"])
-        uncond = None
+        cond, uncond = self.conditioning(batch, batch["prompt"]), None
         if guided and any(one is not None and one.guidance != 1 for one in self._networks):
-            uncond = self.conditioning(batch, [self.negative_prompt] * count)
+            uncond = replace(cond, text=self.text.encode([self.negative_prompt] * count))
         first = (self.batches * self.trainer.world_size + self.global_rank) * count
-        cond = self.conditioning(batch, batch["prompt"])
         return Batch(latents, cond, uncond, self.batches, tuple(range(first, first + count)))
 
     def _turn(self) -> Turn:

@@ -62,7 +62,7 @@ class BlockReads:
         has filled has none from then on.
         """
         masks = {i: layer.valid for i, layer in enumerate(past.layers) if layer.valid is not None}
-        if not masks:
+        if not masks or next(iter(masks.values())).is_meta:  # shapes alone: at most, all stay
             return past
         idle = torch.stack([mask.all() for mask in masks.values()]).tolist()
         layers, held = list(past.layers), self.context.layers

@@ -30,7 +30,7 @@ def check_memory(settings: Settings, parts: Settings, device: torch.device) -> N
     from cf.runs.plan import GB, planned, refuse_too_large
 
     card = _card(settings, device)
-    if card is None or "offload" not in settings:  # other commands than cf.generate
+    if card is None or "card_gb" not in settings:  # other commands than cf.generate
         return
     plan = planned(settings, parts)
     log.info("%s; the card has %.1f", plan.shown(), card / GB)
@@ -58,22 +58,30 @@ def show_plan(settings: Settings) -> str:
 
 def text_on(device: torch.device, settings: Settings, parts: Settings, way: Way) -> TextEncoder:
     """The text encoder; where one is used, all texts that are known are encoded already."""
-    from cf.models.text import NoText
-    from cf.runs.texts import CachedText
+    from cf.runs.texts import UNBOUNDED, CachedText, TextCache
 
     place = settings.get("offload")
-    if place is None or parts["text"].get("_target_", "").endswith(NoText.__name__):
+    if place is None or untold(parts["text"]):
         encoder: TextEncoder = build(parts["text"], "text").to(device)
         return encoder
     import torch
 
     where = torch.device("cpu") if place == "all" else device
-    cached = CachedText(parts["text"], where, parts["model"].get("text_dim"))
+    cache = (
+        TextCache(most=UNBOUNDED) if settings.get("texts") is None else None
+    )  # see cf.bench.texts
+    cached = CachedText(parts["text"], where, parts["model"].get("text_dim"), cache)
     texts = list(settings.get("texts") or ())
-    cached.encode([*texts, *([] if way.negative is None or not texts else [way.negative])])
+    if texts:
+        cached.encode([*texts, *([] if way.negative is None else [way.negative])])
     if place in ("text", "all"):
         cached.release()
     return cached
+
+
+def untold(text: Settings) -> bool:
+    """Whether these are the settings of a network that is told no text."""
+    return str(text.get("_target_", "")).endswith("NoText")
 
 
 def codec_on(device: torch.device, settings: Settings, parts: Settings) -> Codec:
@@ -94,20 +102,29 @@ def told_when_full(settings: Settings) -> Iterator[None]:
     Raises:
         ValueError: the memory of the card, or of the computer, is used up.
     """
-    import torch
-
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        card = isinstance(error, torch.OutOfMemoryError)
-        if not card and not isinstance(error, MemoryError) and "allocate memory" not in str(error):
+        what = used_up(error)
+        if not what:
             raise
-        what = "the card's memory" if card else "the computer's memory"
         raise ValueError(
-            f"{what} is used up ({' '.join(str(error).split())[:160]}); offload=all, tile=256, "
+            f"{what}; offload=all, tile=256, "
             f"dtype=bfloat16, a smaller size, batch or memory take less, and plan=true counts it "
             f"(now offload={settings.get('offload')}, dtype={settings['dtype']})"
         ) from None
+
+
+def used_up(error: Exception) -> str:
+    """Which memory an error says is used up, in words; empty if it says something else."""
+    import torch
+
+    card = isinstance(error, torch.OutOfMemoryError)
+    plain = isinstance(error, MemoryError) or "allocate memory" in str(error)
+    if not card and not (plain and isinstance(error, MemoryError | RuntimeError)):
+        return ""
+    what = "the card's memory" if card else "the computer's memory"
+    return f"{what} is used up ({' '.join(str(error).split())[:160]})"
 
 
 def _card(settings: Settings, device: torch.device) -> int | None:

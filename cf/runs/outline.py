@@ -174,7 +174,19 @@ def parts_of(settings: Settings) -> Settings:
     for name in named:
         if name not in parts:
             raise ValueError(f"{source.name} does not say its {name}; give {name}=...")
-    return parts
+    return {**parts, "codec": codec_for(parts["codec"], settings)}
+
+
+def codec_for(codec: Settings, settings: Settings) -> Settings:
+    """The codec with a number format: on a GPU bfloat16, unless one was chosen.
+
+    A plan is one of a GPU, wherever it is made.
+    """
+    if codec.get("dtype") != "auto":
+        return codec
+    on_gpu = settings.get("plan") or settings.get("card_gb") is not None
+    on_gpu = on_gpu or device_of(settings["device"]).startswith("cuda")
+    return {**codec, "dtype": "bfloat16" if on_gpu else "float32"}
 
 
 def file_of(checkpoint: str) -> Path:

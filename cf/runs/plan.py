@@ -32,6 +32,7 @@ class MemoryPlan:
         decode: at most, its stream included, while a block is decoded.
         offload: what is off the card while it is not in use; one of `OFFLOADS`.
         note: how it was counted, if not by running the very memory that was chosen.
+        codec_dtype: number format of the codec; empty: it has none to choose.
     """
 
     network: int
@@ -43,6 +44,7 @@ class MemoryPlan:
     decode: int
     offload: str
     note: str = ""
+    codec_dtype: str = ""
 
     @property
     def phases(self) -> dict[str, int]:
@@ -66,7 +68,7 @@ class MemoryPlan:
         sizes = {
             "network": self.network,
             "text encoder": self.text,
-            "codec": self.codec,
+            f"codec{f' ({self.codec_dtype})' * bool(self.codec_dtype)}": self.codec,
             "context": self.held,
         }
         weights = ", ".join(f"{name} {_gb(size)}" for name, size in sizes.items())
@@ -105,7 +107,7 @@ def planned(settings: Settings, parts: Settings) -> MemoryPlan:
     whole = outlined(model, settings["dtype"])
     text = bytes_of(text_outline(parts["text"]))
     sizes = (bytes_of(whole), text, bytes_of(codec), held, denoise, stream, decode)
-    return MemoryPlan(*sizes, settings["offload"], note)
+    return MemoryPlan(*sizes, settings["offload"], note, parts["codec"].get("dtype", ""))
 
 
 def refuse_too_large(plan: MemoryPlan, card: int, settings: Settings, parts: Settings) -> None:
@@ -191,9 +193,37 @@ def _denoising(
     try:
         return *run(way.rollout), ""
     except (NotImplementedError, RuntimeError):  # a memory that looks at numbers; here are none
-        window = way.rollout.memory.max_frames or blocks * way.rollout.block_frames
-        stand_in = replace(way.rollout, memory=Sliding(window_frames=window))
-        return *run(stand_in), f"; counted as if memory were a window of {window} frames"
+        window = _read_frames(model, way, blocks) + way.rollout.block_frames
+        stand_in = replace(way.rollout, memory=Sliding(sink_frames=0, window_frames=window))
+        return *run(stand_in), f"; memory was run on a small network, and read {window} frames"
+
+
+def _read_frames(model: Settings, way: Way, blocks: int) -> int:
+    """How many frames' worth of tokens a memory reads at most, found on a small random network."""
+    import math
+
+    import torch
+
+    from cf.settings.build import build
+
+    patch = model.get("patch_size", (2, 2))
+    shape = [model["latent_shape"][0], *(4 * side for side in patch)]
+    small = {**model, "dim": 48, "num_heads": 2, "num_layers": 2, "ffn_dim": 32, "freq_dim": 8}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = build({**small, "latent_shape": shape, "rope_axes": None}, "model").eval()
+    rollout, most = way.rollout, 0
+    few = min(blocks, max(_BLOCKS, -(-(rollout.memory.max_frames or 0) // rollout.block_frames)))
+    cond = network.fake_conditioning(1, few * rollout.block_frames)
+    stream = rollout.stream(network, rollout.noise(network, 0, (0,)), cond)
+    grown = []
+    for _ in range(few):
+        _, state = next(stream)
+        layers = [layer.k.shape[1] for layer in state.context.layers]
+        grown.append(math.ceil(max(layers, default=0) / max(state.context.tokens_per_frame, 1)))
+        most = max(most, grown[-1])
+    more = max(grown[-1] - grown[-2], 0) if len(grown) > 1 else 0
+    return most + more * (blocks - few)
 
 
 def _blocks(

@@ -24,6 +24,7 @@ from cf.settings.build import Settings, build
 
 log = logging.getLogger("cf.generate")
 CACHE_BYTES = 10**9
+UNBOUNDED = 2**63
 _LISTED = 2000  # files of an encoder that are looked at
 _OTHER_PARTS = ("transformer", "vae", "scheduler", "assets", "examples")
 
@@ -56,13 +57,15 @@ class TextCache:
             return None
         with suppress(OSError):
             os.utime(file)
-        return F.pad(states, (0, 0, 0, length - states.shape[0]))
+        return _whole(states, length)
+
+    def has(self, key: str) -> bool:
+        """Whether there are states of a text."""
+        return (self.folder / f"{key}.safetensors").is_file()
 
     def write(self, key: str, states: Tensor) -> None:
         """Keep states of one text, without the zeros at their end."""
-        used = states.abs().amax(1).nonzero()
-        count = int(used[-1]) + 1 if len(used) else 1
-        held = {"states": states[:count].contiguous()}
+        held = {"states": _used(states).contiguous()}
         try:
             with replacing(self.folder / f"{key}.safetensors") as temporary:
                 save_file(held, temporary, {"length": str(len(states))})
@@ -98,29 +101,46 @@ class CachedText(TextEncoder):
         super().__init__()
         self.settings, self.place, self.dim = settings, device, dim
         self.cache = TextCache() if cache is None else cache
-        self._known: dict[str, Tensor] = {}
+        self._kinds = [device.type]
+        self._known: dict[str, tuple[Tensor, int]] = {}  # without the zeros at their end
         self._encoder: TextEncoder | None = None
         self._identity = identity(settings)
 
     def encode(self, prompts: Sequence[str]) -> Tensor:
         """States of each prompt, on the CPU."""
-        return torch.cat([self._one(prompt) for prompt in prompts])
+        return torch.cat([self._one(prompt)[None] for prompt in prompts])
+
+    def lacking(self, prompts: Sequence[str]) -> list[str]:
+        """Those that are not in the cache, each once."""
+        kept = self.cache
+        return [x for x in dict.fromkeys(prompts) if not any(map(kept.has, self._keys(x)))]
+
+    @property
+    def key(self) -> str:
+        """Tells encoders apart."""
+        return json.dumps([self._identity, self.dim])
+
+    def keep(self, prompt: str) -> None:
+        """Have the states of a prompt in the cache, and nowhere else."""
+        if self.lacking([prompt]):
+            self.cache.write(self._key(prompt, self.place.type), self._encoded(prompt))
 
     def release(self) -> None:
         """Let go of the encoder; a text that is new later is encoded on the CPU."""
         self._encoder, self.place = None, torch.device("cpu")
+        self._kinds = list(dict.fromkeys([*self._kinds, "cpu"]))
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
     def _one(self, prompt: str) -> Tensor:
         if prompt not in self._known:
-            key = self._key(prompt)
-            states = self.cache.read(key)
-            if states is None or states.shape[1] != self.dim:
+            found = (self.cache.read(key) for key in self._keys(prompt))
+            states = next((x for x in found if x is not None and x.shape[1] == self.dim), None)
+            if states is None:
                 states = self._encoded(prompt)
-                self.cache.write(key, states)
-            self._known[prompt] = states[None]
-        return self._known[prompt]
+                self.cache.write(self._key(prompt, self.place.type), states)
+            self._known[prompt] = _used(states).clone(), len(states)
+        return _whole(*self._known[prompt])
 
     def _encoded(self, prompt: str) -> Tensor:
         if self._encoder is None:
@@ -129,9 +149,22 @@ class CachedText(TextEncoder):
         assert states is not None
         return states[0].cpu()
 
-    def _key(self, prompt: str) -> str:
-        told = [self._identity, self.place.type, prompt]
-        return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+    def _keys(self, prompt: str) -> list[str]:
+        """Of what the first device made of it, and of what the CPU did after `release`."""
+        return [self._key(prompt, kind) for kind in self._kinds]
+
+    def _key(self, prompt: str, kind: str) -> str:
+        return hashlib.sha256(json.dumps([self._identity, kind, prompt]).encode()).hexdigest()
+
+
+def _used(states: Tensor) -> Tensor:
+    """States without the zeros at their end."""
+    used = states.abs().amax(1).nonzero()
+    return states[: int(used[-1]) + 1 if len(used) else 1]
+
+
+def _whole(states: Tensor, length: int) -> Tensor:
+    return F.pad(states, (0, 0, 0, length - states.shape[0]))
 
 
 def identity(settings: Settings) -> list[Any]:

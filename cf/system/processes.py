@@ -157,12 +157,12 @@ class _Team(Generic[T, R]):
                 told = one.pipe.recv_bytes()
             except (EOFError, OSError):
                 self.members.remove(one)
-                fate = _fate(one)
+                cause = fate(one.process, one.pipe)
                 if not one.ready and (one.process.exitcode or 0) > 0:
                     raise ChildProcessError(
-                        f"a process ended before its work ({fate}); its message stands above"
+                        f"a process ended before its work ({cause}); its message stands above"
                     ) from None
-                yield task, attempt, Died(fate)
+                yield task, attempt, Died(cause)
                 continue
             if not one.ready:
                 one.ready = True
@@ -178,24 +178,38 @@ class _Team(Generic[T, R]):
         for one in self.members:
             one.process.terminate()
         for one in self.members:
-            _join(one)
+            end(one.process, one.pipe)
         self.members.clear()
 
     def _begun(self) -> _Worker[T]:
-        context = multiprocessing.get_context("spawn")
         number = min(set(range(self.size)) - {one.number for one in self.members})
-        ours, theirs = context.Pipe()
         given = pickle.dumps((self.work, self.begin))  # what they import takes seconds
-        process = context.Process(target=_serve, args=(theirs, given, number))
-        # Ctrl-C in a terminal reaches the whole group, and the parent alone decides what ends.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
-            process.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        theirs.close()
+        process, ours = spawned(_serve, given, number)
         self.members.append(_Worker(process, ours, number))
         return self.members[-1]
+
+
+def spawned(
+    target: Callable[..., None], *given: Any, daemon: bool = False
+) -> tuple[Any, Connection]:
+    """A new process that runs `target(pipe, *given)`, and our end of the pipe.
+
+    Args:
+        target: what it does, a function of a module.
+        given: to it, picklable.
+        daemon: whether it is ended when this process ends by itself.
+    """
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=target, args=(theirs, *given), daemon=daemon)
+    # Ctrl-C in a terminal reaches the whole group, and the parent alone decides what ends.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    theirs.close()
+    return process, ours
 
 
 def _serve(
@@ -222,12 +236,13 @@ def _serve(
         try:
             answer = pickle.dumps((None, work(task)))
         except Exception as error:
-            error.add_note("".join(traceback.format_exception(error)))
-            answer = _told(error)
+            answer = told_of(error)
         pipe.send_bytes(answer)  # as bytes: nothing of this process is needed to read them
 
 
-def _told(error: Exception) -> bytes:
+def told_of(error: Exception) -> bytes:
+    """An error, pickled with None beside it: itself, or what it says where it cannot be."""
+    error.add_note("".join(traceback.format_exception(error)))
     try:
         told = pickle.dumps((error, None))
         pickle.loads(told)
@@ -236,18 +251,20 @@ def _told(error: Exception) -> bytes:
     return told
 
 
-def _fate(one: _Worker[Any]) -> str:
-    _join(one)
-    status = one.process.exitcode
+def fate(process: Any, pipe: Connection) -> str:
+    """What a process died of, as far as one can tell; it is ended if it has not."""
+    end(process, pipe)
+    status = process.exitcode
     if status is not None and status < 0:
         name = signal.Signals(-status).name
         return f"ended by {name}" + (": is there enough memory?" if name == "SIGKILL" else "")
     return f"exit status {status}"
 
 
-def _join(one: _Worker[Any]) -> None:
-    one.pipe.close()
-    one.process.join(_PATIENCE)
-    if one.process.is_alive():
-        one.process.kill()
-        one.process.join()
+def end(process: Any, pipe: Connection) -> None:
+    """Wait a while for a process to end, and then end it."""
+    pipe.close()
+    process.join(_PATIENCE)
+    if process.is_alive():
+        process.kill()
+        process.join()

@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         from cf.weights.verify import verify
 
         with exit_on_user_error("cf.weights"):
-            verify(given.name, given.report, given.given)
+            verify(given.name, given.report, given.given, given.clip, given.psnr)
         return
     if given.command == "convert":
         from cf.weights.convert import converted
@@ -59,6 +59,10 @@ def _parser() -> argparse.ArgumentParser:
     prover.add_argument("name", help="of a preset")
     prover.add_argument("given", nargs="*", metavar="setting", help="as cf.generate takes them")
     prover.add_argument("--report", default="verify.json", help="where the findings are written")
+    prover.add_argument("--clip", action="store_true", help="make a base's clip on a CPU too")
+    prover.add_argument(
+        "--psnr", type=float, default=25.0, help="decibels of the codec's round trip, at least"
+    )
     converter = commands.add_parser("convert", help="write weights under other names")
     converter.add_argument("source", help="a file or folder: transformer, codec or text encoder")
     converter.add_argument(

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 from cf.metrics.extractors import fetch as extractors
 from cf.metrics.extractors.fetch import FetchError
 from cf.metrics.extractors.lookup import sha256
-from cf.models.releases import RELEASES, ROOT, Release, gigabytes
+from cf.models.releases import gigabytes
+from cf.models.repositories import RELEASES, ROOT, Release
 from cf.weights.presets import names, needs_of
 from cf.weights.status import files_of
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from cf.models.releases import Need, Release, gigabytes
+from cf.models.releases import Need, gigabytes
+from cf.models.repositories import Release
 from cf.weights.presets import names, needs_of
 
 _COLUMNS = ("name", "found in", "size", "hash", "licence", "file")

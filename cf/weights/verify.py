@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,11 @@ from cf.metrics.extractors.lookup import sha256
 from cf.models.base import Backbone
 from cf.models.checkpoints import load_into, load_weights
 from cf.models.names import to_diffusers_name
-from cf.models.releases import Need, missing, needs
+from cf.models.releases import Need, is_base, missing, needs
 from cf.models.writer import filled
 from cf.settings.build import Settings, build
 from cf.types import Conditioning
+from cf.weights.answers import LEAST_PSNR, clip_answer, codec_answer, text_answer
 from cf.weights.presets import settings_of
 
 LARGEST_ERROR = 1e-4
@@ -27,17 +28,27 @@ LARGEST_ERROR = 1e-4
 _ETAG = 64  # digits of a SHA-256, by which large files are told on the hub
 
 
-def verify(name: str, report: str | Path, given: Sequence[str] = ()) -> dict[str, Any]:
-    """Check a preset's files, weights and one known answer, and write down what was found.
+def verify(
+    name: str,
+    report: str | Path,
+    given: Sequence[str] = (),
+    clip: bool = False,
+    least_psnr: float = LEAST_PSNR,
+) -> dict[str, Any]:
+    """Check a preset's files, weights and known answers, and write down what was found.
 
     Files are compared with the hash that is known of them, here or from their download. Weights
     must have the network's names and shapes, and be finite, with their LoRA merged. One block, with
-    the embeddings and the head, must answer as diffusers' does on the same weights.
+    the embeddings and the head, must answer as diffusers' does on the same weights. The codec must
+    give a moving picture back, the text encoder tell sentences apart. Of a base a clip of five
+    seconds is made, which lies beside the report.
 
     Args:
         name: of the preset.
         report: the file of the findings.
         given: settings beside the preset, as `cf.generate` takes them.
+        clip: make the clip on a CPU too.
+        least_psnr: decibels of the codec's round trip.
 
     Raises:
         ValueError: if files lack, or a check fails; the report is written all the same.
@@ -49,12 +60,22 @@ def verify(name: str, report: str | Path, given: Sequence[str] = ()) -> dict[str
     found: dict[str, Any] = {"preset": name, "versions": _versions()}
     found["files"] = [one for need in wanted for one in _files(need)]
     wrong = [one["path"] for one in found["files"] if one["hash"] == "WRONG"]
-    try:
-        found["network"] = _network(settings)
-        found["block"] = known_answer(settings)
-    except ValueError as error:
-        found["failed"] = str(error)
-        wrong.append(str(error))
+    checks: dict[str, Callable[[], dict[str, Any]]] = {
+        "network": lambda: _network(settings),
+        "block": lambda: known_answer(settings),
+        "codec": lambda: codec_answer(settings, least_psnr),
+        "text": lambda: text_answer(settings),
+    }
+    if is_base(settings["checkpoint"]):
+        checks["clip"] = lambda: clip_answer(settings, Path(report), asked=clip)
+    for what, check in checks.items():
+        if wrong and what == "clip":  # hours, for weights that are wrong
+            continue
+        try:
+            found[what] = check()
+        except (ValueError, OSError) as error:
+            found.setdefault("failed", []).append(str(error))
+            wrong.append(str(error))
     found["ok"] = not wrong
     write_text(Path(report), json.dumps(found, indent=2) + "\n")
     for line in _told(found):
@@ -77,7 +98,7 @@ def _versions() -> dict[str, str]:
 
 def _files(need: Need) -> list[dict[str, Any]]:
     """Size and hash of every file, and whether the hash is known."""
-    if need.release is None or need.what in ("network", "LoRA"):
+    if need.release is None or Path(need.paths[0]).is_file():
         paths = [(Path(need.paths[0]), need.files[0] if need.files else "")]
     else:
         folder = Path(need.paths[0])
@@ -138,12 +159,14 @@ def known_answer(settings: Settings) -> dict[str, Any]:
     theirs = twin(
         num_attention_heads=model["num_heads"],
         attention_head_dim=model["dim"] // model["num_heads"],
-        in_channels=model["latent_shape"][0],
+        in_channels=model["latent_shape"][0] + model.get("reference_channels", 0),
         out_channels=model["latent_shape"][0],
         text_dim=model["text_dim"],
         freq_dim=model["freq_dim"],
         ffn_dim=model["ffn_dim"],
         num_layers=1,
+        image_dim=model.get("image_dim"),
+        added_kv_proj_dim=model["dim"] if model.get("image_dim") else None,
     )
     load_into(theirs, {to_diffusers_name(k): v for k, v in kept.items()}, "diffusers' model")
     error = _difference(mine.eval(), theirs.eval(), model)
@@ -157,9 +180,16 @@ def _difference(mine: Backbone, theirs: Any, model: Settings) -> float:
     random = torch.Generator().manual_seed(0)
     x = torch.randn(1, 2, model["latent_shape"][0], 8, 12, generator=random)
     text = torch.randn(1, model["text_len"], model["text_dim"], generator=random)
-    t = torch.tensor([0.7])
-    ours = mine(x, t[:, None].expand(-1, 2), Conditioning(text)).velocity
-    out = theirs(x.transpose(1, 2), 1000 * t, text, return_dict=False)[0].transpose(1, 2)
+    t, image, reference = torch.tensor([0.7]), None, None
+    if model.get("image_dim"):
+        image = torch.randn(1, 257, model["image_dim"], generator=random)
+    rows = x
+    if more := model.get("reference_channels", 0):
+        reference = torch.randn(1, 2, more, 8, 12, generator=random)
+        rows = torch.cat((x, reference), 2)
+    told = Conditioning(text, image=image, reference=reference)
+    ours = mine(x, t[:, None].expand(-1, 2), told).velocity
+    out = theirs(rows.transpose(1, 2), 1000 * t, text, image, return_dict=False)[0].transpose(1, 2)
     return float((ours - out).abs().max() / out.abs().max())
 
 
@@ -168,6 +198,15 @@ def _told(found: Mapping[str, Any]) -> list[str]:
     if "network" in found:
         one = found["network"]
         lines.append(f"{one['tensors']} tensors, {one['parameters']:,} numbers, all finite")
+    if "codec" in found:
+        lines.append(f"codec: a moving picture comes back at {found['codec']['psnr_db']:g} dB")
+    if "alike" in found.get("text", {}):
+        one = found["text"]
+        lines.append(
+            f"text: {one['alike']:.3f} between two forms of a sentence, else {one['other']:.3f}"
+        )
+    if "clip" in found:
+        lines.append(f"clip: {found['clip'].get('file', found['clip'].get('not_made'))}")
     if "block" in found:
         error = found["block"].get("relative_error")
         lines.append(

@@ -14,14 +14,19 @@ import torch
 from typing_extensions import override
 
 from cf.bench.contestants.base import Contestant, Piece
-from cf.bench.tasks.base import Request, VideoSpec
+from cf.bench.tasks.base import Request, Sample, VideoSpec
 from cf.models.compiled import check_compile, compile_blocks
 from cf.models.releases import missing, needs
 from cf.models.start import fingerprint, fingerprint_of_update
 from cf.models.updates import LoraFile, lora_files
 from cf.runs.generator import Generator, file_of, load
+from cf.runs.on_card import text_on, untold
+from cf.runs.outline import Way, parts_of
+from cf.runs.texts import UNBOUNDED, CachedText, TextCache
 from cf.settings.build import Settings, build
 from cf.settings.trusted import read_export
+from cf.types import Video
+from cf.video.reader import read_image
 
 _COMMIT = "cf.memory.commit_reads.CommitReads"
 
@@ -41,6 +46,7 @@ class Network(Contestant):
         commit_reads: let the pass that commits a block read little (Commit Forcing); settings of
             `cf.memory.commit_reads.CommitReads`, around whatever the memory is.
         compile: how its blocks run (`cf.models.compiled`).
+        image_encoder: of an image-to-video network that attends its picture.
     """
 
     checkpoint: str | None = None
@@ -55,6 +61,7 @@ class Network(Contestant):
     sampling: Settings = field(default_factory=dict)
     weights: Settings = field(default_factory=dict)
     commit_reads: Settings | None = None
+    image_encoder: Settings | None = None
     fps: float | None = None
     size: Sequence[int] | None = None
     dtype: str = "float32"
@@ -65,7 +72,7 @@ class Network(Contestant):
 
     def missing(self) -> str:
         """Files that are not there."""
-        names = ("checkpoint", "weights", "codec", "text")
+        names = ("checkpoint", "weights", "codec", "text", "image_encoder")
         lacking = [missing(needs({name: getattr(self, name) for name in names}))]
         if gone := [path for path in self.needs if not Path(path).exists()]:
             lacking.append(f"{', '.join(gone)} not found")
@@ -120,7 +127,8 @@ class Network(Contestant):
 
     def play(self, take: Request, device: str) -> Iterator[Piece]:
         """Blocks, decoded as they are made."""
-        generator = _loaded(json.dumps(self._loading(device), sort_keys=True), self.seed)
+        settings = self._loading(device, told=take.film is None)
+        generator = _loaded(json.dumps(settings, sort_keys=True), self.seed)
         with torch.inference_mode():
             for video in self._stream(generator, take):
                 yield video[0].float().cpu().clone()
@@ -130,13 +138,37 @@ class Network(Contestant):
         if take.film is not None:
             assert take.item.world is not None
             return generator.following(take.film, take.given, seed, [take.item.world])
+        generator, prefix = _begun(generator, take)
         script = [(at, generator.conditioning([text])) for at, text in take.script()]
         # A prompt's noise is its own, whatever else is made.
         own = (take.item.prompt_id + seed) % 2**31
-        return chain(generator.stream(None, take.frames, script, own, 1))
+        return chain(generator.stream(prefix, take.frames, script, own, 1))
 
-    def _loading(self, device: str) -> Settings:
-        """As `cf.runs.generator.load` takes it."""
+    @override
+    def check(self, items: Sequence[Sample], name: str) -> None:
+        pictured = bool(self.model and self.model.get("reference_channels"))
+        if pictured and (bare := [one.prompt for one in items if not one.image]):
+            raise ValueError(
+                f"contestants.{name} is an image-to-video network: give every prompt of the list "
+                f"an image (a column of a csv, a key of a jsonl); {bare[0]} has none"
+            )
+
+    def encoder(self, device: str) -> CachedText | None:
+        """What encodes prompts for it before it is loaded; None if it is told none."""
+        settings = self._loading(device, told=True)
+        parts = settings if self.checkpoint is None else parts_of(settings)
+        if not parts["text"] or untold(parts["text"]):
+            return None
+        where, dim = torch.device(device), parts["model"].get("text_dim")
+        return CachedText(parts["text"], where, dim, TextCache(most=UNBOUNDED))
+
+    def negative(self) -> list[str]:
+        """What guidance leads it away from, if it is guided."""
+        guided = (self.sampling.get("guidance") or 1) != 1
+        return [self.sampling.get("negative_prompt") or ""] if guided else []
+
+    def _loading(self, device: str, told: bool = False) -> Settings:
+        """As `cf.runs.generator.load` takes it; whoever is told texts finds them encoded."""
         rollout = self.rollout
         memory = None if self.commit_reads is None and self.memory is None else self._memory()
         return {
@@ -147,6 +179,7 @@ class Network(Contestant):
             "rollout": rollout,
             "memory": memory,
             "switch": self.switch,
+            "image_encoder": self.image_encoder,
             "sampling": self.sampling,
             "weights": {"container": None, "lora": None, "lora_alpha": None, **self.weights},
             "fps": self.fps,
@@ -154,6 +187,7 @@ class Network(Contestant):
             "device": device,
             "dtype": self.dtype,
             "compile": self.compile,
+            "offload": "text" if told else None,
         }
 
     def _memory(self, rollout: Settings | None = None) -> Settings:
@@ -203,6 +237,13 @@ def with_commit_reads(one: Network, **settings: Any) -> Network | None:
     return other
 
 
+def _begun(generator: Generator, take: Request) -> tuple[Generator, Video | None]:
+    """What goes on from a prompt's picture, and the picture if the network is not told of it."""
+    picture = read_image(take.item.image, take.terms.size)[None] if take.item.image else None
+    told = generator.shown(picture)
+    return (generator, picture) if told is None else (told, None)
+
+
 @lru_cache(8)
 def _config_of(checkpoint: str, exchanged: tuple[str, ...]) -> Settings:
     return read_export(file_of(checkpoint), exchanged)[0]
@@ -228,12 +269,15 @@ def _untrained(settings: Settings, seed: int) -> Generator:
     check_compile(settings["compile"], network.device)
     compile_blocks(network, settings["compile"])
     rollout = {**settings["rollout"], "memory": settings["memory"], **settings["sampling"]}
+    eyes = settings["image_encoder"] and build(settings["image_encoder"], "image_encoder")
+    way = Way(build(rollout, "rollout"), build(settings["switch"], "switch"))
     return Generator(
         network,
         build(settings["codec"], "codec"),
-        build(settings["text"], "text"),
-        build(rollout, "rollout"),
-        build(settings["switch"], "switch"),
+        text_on(torch.device(settings["device"]), settings, settings, way),
+        way.rollout,
+        way.switch,
         float(settings["fps"]),
         (settings["size"][0], settings["size"][1]),
+        eyes,
     )

@@ -29,6 +29,7 @@ class Sample:
         training: which of a method's trainings makes it; None: it was trained once.
         identity: from which its numbers, and so its noise, follow; empty: its names.
         seconds: at which it ends, if before the longest duration that is asked for.
+        image: file of the picture with which it begins; empty: it begins with nothing.
     """
 
     key: str
@@ -39,6 +40,7 @@ class Sample:
     training: int | None = field(default=None, compare=False)
     identity: str = ""
     seconds: float | None = None
+    image: str = ""
 
     def by(self, training: int | None) -> Sample:
         """The same, as one of a method's trainings makes it.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -17,7 +18,8 @@ class Prompts(Task):
 
     The file is VBench's json (`prompt_en` or `prompt`), plain text (a prompt a line, without
     comments), csv or tsv (a column `prompt` or `text`, and perhaps `prompt_id`), or jsonl or yaml
-    (`text`, or `segments` of `[seconds, text]`). A prompt that comes twice is taken once.
+    (`text`, or `segments` of `[seconds, text]`). A prompt that comes twice is taken once. `image`,
+    a path seen from the list, is the picture with which the video of a prompt begins.
 
     Attributes:
         file: where the list is.
@@ -55,7 +57,14 @@ class Prompts(Task):
             ValueError: if the file holds fewer prompts than are asked for.
         """
         return [
-            Sample(f"{one.name}-{seed}", one.name, seed, one.script, identity=one.identity)
+            Sample(
+                f"{one.name}-{seed}",
+                one.name,
+                seed,
+                one.script,
+                identity=one.identity,
+                image=one.image,
+            )
             for one in self.drawn()
             for seed in self.seeds
         ]
@@ -77,6 +86,11 @@ class Prompts(Task):
                 len(prompts), self.count, replace=False
             )
             prompts = [prompts[i] for i in sorted(drawn)]
+        for one in prompts:
+            if one.image and not Path(one.image).is_file():
+                raise ValueError(
+                    f"{one.where}: there is no picture {one.image}; a path is seen from the list"
+                )
         return prompts
 
     def terms(self) -> VideoSpec | None:

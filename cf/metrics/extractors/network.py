@@ -45,7 +45,7 @@ class Network(Extractor):
     Attributes:
         name: of the weights, in the registry.
         weights: their file or its folder; None to look where they usually lie.
-        device: that computes.
+        device: that computes; auto: a GPU if there is one.
         batch: frames at a time; None for 1 on a CPU and 16 elsewhere.
     """
 
@@ -56,6 +56,8 @@ class Network(Extractor):
         device: str = "cpu",
         batch: int | None = None,
     ) -> None:
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
         self.device = torch.device(device)
         self.batch = batch or (1 if self.device.type == "cpu" else 16)
         if self.batch < 1:
