@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from commands import ROOMS, STUDENT, give
+from commands import ROOMS, STUDENT, fit, give
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from test_wan_layouts import vae
@@ -222,12 +222,13 @@ def test_a_student_is_distilled_from_an_image_to_video_base(
         told.append(tuple(k for k in ("image", "reference") if getattr(cond, k) is not None))
         return real(self, x, t, cond, *rest, **more)
 
+    given = [*ROOMS, "+model.reference_channels=7", "+model.image_dim=4", "+model.text_dim=4"]
+    given += ["+model.text_len=3", "text._target_=test_picture.Words", "trainer.max_steps=1"]
+    given += ["+image_encoder={_target_:test_picture.Eyes}"]
+    base = fit(tmp_path / "base", *given)
     monkeypatch.setattr(VideoTransformer, "forward", forward)
-    eyes = "{_target_:test_picture.Eyes}"
-    given = [*ROOMS, *STUDENT, "+model.reference_channels=7", "+model.image_dim=4"]
-    given += [f"+image_encoder={eyes}", "objective=dmd", "trainer.max_steps=1", "score.guidance=1"]
-    given += ["+model.text_dim=4", "+model.text_len=3", "text._target_=test_picture.Words"]
-    give("cf.fit", *given, f"hydra.run.dir={tmp_path / 'run'}")
+    starts = [f"start.{who}.path={base}" for who in ("student", "teacher")]
+    fit(tmp_path / "run", *given, *STUDENT, *starts, "objective=dmd", "score.guidance=1")
     assert {*told} == {("image", "reference")}
     assert (tmp_path / "run" / "network.safetensors").is_file()
 
@@ -260,16 +261,13 @@ def test_pictures_of_a_list_begin_the_videos_of_a_benchmark(
         Image.new("RGB", (32, 32), colour).save(tmp_path / f"{name}.png")
     listed = tmp_path / "list.csv"
     listed.write_text("prompt_id,prompt,image\none,a red cat,a.png\ntwo,a red cat,b.png\n")
-    own = [
-        x
-        for x in settings(folder, tmp_path)
-        if not x.startswith(("seconds=", "prompt=", "hydra", "size", "fps"))
-    ]
-    mine = [_entered(x) for x in own]
-    given = ["suite=moviegen", "contestants=none", "+contestant@contestants.it=trained", *mine]
-    given += ["contestants.it.fps=16", "contestants.it.size=[32,32]", "durations=[0.5]"]
-    given += ["image_encoder@contestants.it.image_encoder=clip", "metrics=none", "workers=0"]
-    given += [f"contestants.it.image_encoder.folder={folder}", f"asked.file={listed}"]
+    sizes = [x for x in settings(folder, tmp_path) if x.startswith("model.")]
+    mine = [f"{name}.folder={folder}" for name in ("codec", "text", "image_encoder")]
+    mine += [f"checkpoint={folder}", "dtype=float32", "size=[32,32]", "codec.dtype=float32"]
+    mine += ["rollout.num_steps=2", "rollout.block_frames=3", *sizes]
+    given = ["suite=moviegen", "contestants=none", "+contestant@contestants.it=wan_i2v"]
+    given += [f"contestants.it.{one}" for one in mine] + ["+contestants.it.text.text_len=8"]
+    given += ["durations=[0.5]", "metrics=none", "workers=0", f"asked.file={listed}"]
     given += ["+metrics.flicker._target_=cf.metrics.TemporalFlickeringVBench", "headline=[]"]
     given += ["devices=cpu", "report=false", "tensorboard=false"]
     give("cf.benchmark", *given, f"hydra.run.dir={tmp_path / 'out'}")
@@ -284,11 +282,3 @@ def test_pictures_of_a_list_begin_the_videos_of_a_benchmark(
     assert "give every prompt of the list an image" in refused("cf.benchmark", *given)
     listed.write_text("prompt_id,prompt,image\none,a red cat,c.png\n")
     assert "c.png; a path is seen from the list" in refused("cf.benchmark", *given)
-
-
-def _entered(setting: str) -> str:
-    """A setting of `cf.generate` as one of a contestant."""
-    name, _, value = setting.partition("=")
-    if name in ("model", "codec", "text", "rollout", "memory"):
-        return f"{name}@contestants.it.{name}={value}"
-    return f"{'+' * name.startswith('+')}contestants.it.{name.lstrip('+')}={value}"
