@@ -47,17 +47,33 @@ class Conditioning:
         Raises:
             ValueError: if a per-frame signal ends before `stop`.
         """
+        self._refuse_beyond(stop)
+        cut = {name: signal[:, start:stop] for name, signal in self.per_frame().items()}
+        if self.reference is not None:
+            at = torch.arange(start, stop, device=self.reference.device)
+            cut["reference"] = self.reference[:, at.clamp(max=self.reference.shape[1] - 1)]
+        return replace(self, **cut) if cut else self
+
+    def chosen(self, index: Sequence[int]) -> "Conditioning":
+        """The same conditioning for these frames, in this order.
+
+        Raises:
+            ValueError: if a per-frame signal ends before the last of them.
+        """
+        self._refuse_beyond(max(index, default=-1) + 1)
+        cut = {name: signal[:, list(index)] for name, signal in self.per_frame().items()}
+        if self.reference is not None:
+            last = self.reference.shape[1] - 1
+            cut["reference"] = self.reference[:, [min(one, last) for one in index]]
+        return replace(self, **cut) if cut else self
+
+    def _refuse_beyond(self, stop: int) -> None:
         for name, signal in self.per_frame().items():
             if signal.shape[1] < stop:
                 raise ValueError(
                     f"{name} covers {signal.shape[1]} latent frames but frame {stop - 1} is asked "
                     f"for; give a longer {name} or a shorter video"
                 )
-        cut = {name: signal[:, start:stop] for name, signal in self.per_frame().items()}
-        if self.reference is not None:
-            at = torch.arange(start, stop, device=self.reference.device)
-            cut["reference"] = self.reference[:, at.clamp(max=self.reference.shape[1] - 1)]
-        return replace(self, **cut) if cut else self
 
     def per_frame(self) -> dict[str, Tensor]:
         """The signals that there are for each latent frame, and end somewhere, by name."""

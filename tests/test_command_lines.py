@@ -61,6 +61,7 @@ NOT_HYDRA = (
     "roofline",
     "decoding",
     "revisits",
+    "training_signals",
     "extractors",
     "responsibility",
     "malformed",

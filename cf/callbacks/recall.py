@@ -12,6 +12,7 @@ import torch
 from cf.data.world.known import known
 from cf.data.world.module import WorldData
 from cf.data.world.rooms import Rooms
+from cf.metrics.motion.static_fraction import StaticFraction
 from cf.metrics.recall.room_recall import RoomRecall
 
 _WORLDS = 2**32 - 2
@@ -21,7 +22,8 @@ _WORLDS = 2**32 - 2
 class Recall(L.Callback):
     """Continues the same worlds every time and logs what the averaged weights remember of them.
 
-    Logs `recall/...`: each number of `RoomRecall`, and frames generated per second.
+    Logs `recall/...`: each number of `RoomRecall`, the share of pairs of generated frames between
+    which nothing moves (a still video recalls well), and frames generated per second.
 
     Attributes:
         every_steps: steps between measurements.
@@ -80,6 +82,15 @@ class Recall(L.Callback):
         for i, (low, high) in enumerate(pairwise(self.lags)):
             edges = f"{low / data.fps:.3g}-{high / data.fps:.3g}s"
             values[f"recall/lag_{edges}"] = values.pop(f"recall/lag {i}")
+        values["recall/static"] = self._still(video[:, -(self.frames - self.given) :], data.fps)
         made_frames = self.worlds * (self.frames - self.given)
         values["recall/frames_per_second"] = made_frames / seconds
         return {name: value for name, value in values.items() if value == value}
+
+    @staticmethod
+    def _still(videos: torch.Tensor, fps: float) -> float:
+        """Of frames that were generated."""
+        metric = StaticFraction(sync_on_compute=False)
+        for number, video in enumerate(videos):
+            metric.update(video.clamp(0, 1), number, fps=fps)
+        return float(metric.compute())

@@ -1,16 +1,19 @@
 """The objectives of a distillation, checked against how its student is rolled out."""
 
 from cf.objectives.base import Objective
-from cf.objectives.forcing import ForcingLoss
+from cf.objectives.forcing import PretrainLoss
 from cf.objectives.plan import Part, Plan
 from cf.rollout.blockwise import Rollout
 
 
-def plan_of(objective: Objective | Plan | ForcingLoss, rollout: Rollout) -> Plan:
+def plan_of(
+    objective: Objective | Plan | PretrainLoss, rollout: Rollout, real_share: float
+) -> Plan:
     """The plan that is given, or one of the single objective that is.
 
     Raises:
-        ValueError: if none of it trains a student, or it does not go with the rollout.
+        ValueError: if none of it trains a student, or it does not go with the rollout
+            or the share of real video.
     """
     if isinstance(objective, Objective):
         objective = Plan([Part(objective)])
@@ -23,5 +26,9 @@ def plan_of(objective: Objective | Plan | ForcingLoss, rollout: Rollout) -> Plan
         raise ValueError(
             f"the direct forcing loss compares predictions given clean frames; set "
             f"rollout.context_noise={rollout.context_noise} to 0, or give objective=dmd"
+        )
+    if real_share == 0 and any(part.objective.critic_takes_real for part in objective.parts):
+        raise ValueError(
+            "the objective tells real video from the student's: raise module.real_share from 0"
         )
     return objective

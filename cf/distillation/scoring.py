@@ -35,7 +35,8 @@ def scored(
     total, losses = windows[0].frames.new_zeros(()), []
     for number, part in enumerate(parts):
         objective = part.objective
-        seen = [one for one in windows if objective.takes_real or not one.real]
+        takes_real = objective.critic_takes_real if critic else objective.takes_real
+        seen = [one for one in windows if takes_real or not one.real]
         count = sum(len(one.samples) for one in seen)
         for window in seen:
             random = SampleRandom((seed, 1 + number), window.samples)

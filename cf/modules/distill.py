@@ -27,9 +27,9 @@ from cf.modules.divergence_guard import Guard
 from cf.modules.running_means import Notes
 from cf.modules.turns import Turn, check_trainer, listed
 from cf.objectives.base import Networks, Objective
-from cf.objectives.forcing import ForcingLoss
+from cf.objectives.forcing import PretrainLoss
 from cf.objectives.plan import Part, Plan
-from cf.objectives.score import ScoreNetwork, SharedMemory
+from cf.objectives.score import ScoreNetwork, SharedMemory, check_teacher
 from cf.rollout.blockwise import Rollout
 from cf.types import Diverged, Loss
 
@@ -72,7 +72,7 @@ class DistillModule(VideoModule):
         teacher: Backbone,
         critic: Callable[[], Backbone],
         score: Callable[[Backbone], ScoreNetwork],
-        objective: Objective | Plan | ForcingLoss,
+        objective: Objective | Plan | PretrainLoss,
         optimizer: Optim,
         critic_optimizer: Optim,
         codec: Codec,
@@ -96,11 +96,12 @@ class DistillModule(VideoModule):
         seed: int = 0,
         image_encoder: ImageEncoder | None = None,
     ) -> None:
-        objective = plan_of(objective, rollout)
+        objective = plan_of(objective, rollout, real_share)
         if text.dim is None and score(teacher).guidance != 1:
             raise ValueError(
                 "score.guidance needs text to lead away from; set it to 1 without text"
             )
+        check_teacher(student, teacher)
         if critic_steps < 1 or accumulate < 1 or clip <= 0:
             raise ValueError(
                 f"critic_steps={critic_steps} and accumulate={accumulate} must be at least 1, "
@@ -112,7 +113,7 @@ class DistillModule(VideoModule):
         super().__init__(student, *outside, *pace, frozen=(teacher, *filter(None, [image_encoder])))
         self.automatic_optimization = False
         self.objective = objective
-        self.critic = critic() if objective.needs_critic else None
+        self.critic = objective.critic_network(critic()) if objective.needs_critic else None
         made = training_rollout(
             rollout=rollout,
             length=length,
@@ -125,7 +126,7 @@ class DistillModule(VideoModule):
         seen = SharedMemory(student, **sizes, differentiable_past=gradient.through_past)
         real = score(teacher)
         fake = None if self.critic is None else replace(real, network=self.critic, guidance=1.0)
-        self._networks = Networks(seen, real, fake)
+        self._networks = Networks(seen, real, fake, codec.decode)
         self._make_optimizers = (optimizer, critic_optimizer)
         self.critic_steps, self.accumulate, self.clip = critic_steps, accumulate, clip
         self.negative_prompt, self.conflict_every_steps = negative_prompt, conflict_every_steps
@@ -151,7 +152,7 @@ class DistillModule(VideoModule):
         step, turn = self.global_step, self._turn()
         parts = self._parts(step, turn.critic)
         wants = [part.objective for part in parts]
-        real = not turn.critic and any(one.takes_real for one in wants)
+        real = any(one.critic_takes_real if turn.critic else one.takes_real for one in wants)
         made = self.windows.make(
             self.trained,
             self._taken(batch, real, guided=not turn.critic),
@@ -199,7 +200,7 @@ class DistillModule(VideoModule):
         latents = self.codec.encode(batch["video"]) if uses_video and "video" in batch else None
         count = len(batch["prompt"])
         cond, uncond = self.conditioning(batch, batch["prompt"]), None
-        if guided and any(one is not None and one.guidance != 1 for one in self._networks):
+        if guided and self._networks.real.guidance != 1:
             uncond = replace(cond, text=self.text.encode([self.negative_prompt] * count))
         first = (self.batches * self.trainer.world_size + self.global_rank) * count
         return Batch(latents, cond, uncond, self.batches, tuple(range(first, first + count)))

@@ -14,7 +14,7 @@ from cf.models.text import TextEncoder
 from cf.modules.base import VideoModule
 from cf.modules.divergence_guard import Guard
 from cf.objectives.base import Objective
-from cf.objectives.forcing import ForcingLoss
+from cf.objectives.forcing import PretrainLoss
 from cf.objectives.plan import Plan
 from cf.rollout.blockwise import Rollout
 from cf.seeding import seeded
@@ -32,7 +32,7 @@ class PretrainModule(VideoModule):
     def __init__(
         self,
         network: Backbone,
-        objective: ForcingLoss | Objective | Plan,
+        objective: PretrainLoss | Objective | Plan,
         optimizer: Callable[[torch.nn.Module], Optimizer],
         codec: Codec,
         text: TextEncoder,
@@ -44,7 +44,7 @@ class PretrainModule(VideoModule):
         seed: int = 0,
         image_encoder: ImageEncoder | None = None,
     ) -> None:
-        if not isinstance(objective, ForcingLoss):
+        if not isinstance(objective, PretrainLoss):
             raise ValueError(
                 f"a network cannot be pre-trained by {type(objective).__name__}; give "
                 f"objective=teacher_forcing or diffusion_forcing, or module=distill"
@@ -67,7 +67,7 @@ class PretrainModule(VideoModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """The objective on fixed clips with fixed noise."""
         generator = seeded(self.seed, 1, self.global_rank, batch_idx)
-        loss = self.objective(self.student, *self.encode(batch), generator)
+        loss = self.objective.measured(self.student, *self.encode(batch), generator)
         size = len(batch["video"])
         self.log("val/loss", loss.value, prog_bar=True, sync_dist=True, batch_size=size)
 
@@ -83,6 +83,15 @@ class PretrainModule(VideoModule):
         """Step, then move the average."""
         super().optimizer_step(*args, **kwargs)
         self.average_weights()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """What the objective has gathered goes along."""
+        if state := self.objective.state_dict():
+            checkpoint["objective"] = state
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on with what the objective had gathered."""
+        self.objective.load_state_dict(checkpoint.get("objective", {}))
 
     def configure_optimizers(self) -> Any:
         """The optimiser and its schedule over the trainer's steps."""

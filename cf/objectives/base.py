@@ -1,17 +1,19 @@
 """What a distillation objective is: losses of student and critic on a scored window."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from cf.models.base import Backbone
 from cf.objectives.score import Clean, ScoreNetwork
 from cf.schedule import FlowSchedule
 from cf.seeding import SampleRandom
-from cf.types import Conditioning, Latents, Loss, Times
+from cf.types import Conditioning, Latents, Loss, Times, Video
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,12 @@ class Window:
         """Past and frames, detached."""
         return torch.cat((self.past, self.frames.detach()), 1)
 
+    def last(self, frames: int) -> "Window":
+        """The same video, of which the last `frames` frames are scored and the others are past."""
+        split = max(self.frames.shape[1] - frames, 0)
+        past = torch.cat((self.past, self.frames[:, :split].detach()), 1)
+        return replace(self, past=past, frames=self.frames[:, split:])
+
 
 class Networks(NamedTuple):
     """The networks of a distillation, each as it sees the past.
@@ -46,11 +54,13 @@ class Networks(NamedTuple):
         student: through its own memory, its keys and values differentiable or not.
         real: the frozen teacher.
         fake: the critic, which knows the student's distribution; None where nothing needs it.
+        decode: latents -> pixels, for what judges pictures; None where there is no codec.
     """
 
     student: ScoreNetwork
     real: ScoreNetwork
     fake: ScoreNetwork | None
+    decode: Callable[[Latents], Video] | None = None
 
 
 class Objective(ABC):
@@ -61,20 +71,26 @@ class Objective(ABC):
         needs_gradient: whether the frames of a window carry gradient to the student that made
             them; else they are made without.
         takes_real: whether windows of real video are scored as well.
+        critic_takes_real: whether the critic's loss is taken on windows of real video as well.
         predicts: whether the student's own velocity on clean frames is compared.
     """
 
     needs_critic: ClassVar[bool] = False
     needs_gradient: ClassVar[bool] = False
     takes_real: ClassVar[bool] = False
+    critic_takes_real: ClassVar[bool] = False
     predicts: ClassVar[bool] = False
 
     @abstractmethod
     def student_loss(self, window: Window, networks: Networks, random: SampleRandom) -> Loss:
         """The student's loss."""
 
+    def critic_network(self, network: Backbone) -> Backbone:
+        """The critic to train, given its backbone; an objective may put a head on it."""
+        return network
+
     def critic_loss(self, window: Window, fake: ScoreNetwork, random: SampleRandom) -> Loss:
-        """The critic's loss on frames that the student made.
+        """The critic's loss on frames that the student made, or on real ones.
 
         Raises:
             NotImplementedError: if the objective has no critic.

@@ -1,7 +1,9 @@
 """Flow matching on real video under a causal mask: teacher forcing and diffusion forcing."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812  (its usual name)
@@ -12,8 +14,31 @@ from cf.schedule import FlowSchedule
 from cf.types import Conditioning, Latents, Loss, Times
 
 
+class PretrainLoss(ABC):
+    """What one network is trained to do on real video."""
+
+    @abstractmethod
+    def __call__(
+        self, network: Backbone, x0: Latents, cond: Conditioning, generator: torch.Generator
+    ) -> Loss:
+        """The loss on clean latents `x0`; all randomness comes from `generator`, on the CPU."""
+
+    def measured(
+        self, network: Backbone, x0: Latents, cond: Conditioning, generator: torch.Generator
+    ) -> Loss:
+        """The loss that validation reports, which changes nothing."""
+        return self(network, x0, cond, generator)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What it has gathered in training, for the checkpoint."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:  # noqa: B027  (most have none)
+        """Go on with what an interrupted training had gathered."""
+
+
 @dataclass(frozen=True)
-class ForcingLoss(ABC):
+class ForcingLoss(PretrainLoss):
     """Squared error of velocity at a random time per block, shared by the block's frames.
 
     Attributes:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from cf.models.base import Backbone
 from cf.objectives.base import Objective
 
 
@@ -46,6 +47,12 @@ class Plan:
     def needs_critic(self) -> bool:
         """Whether any part ever trains a critic."""
         return any(part.objective.needs_critic for part in self.parts)
+
+    def critic_network(self, network: Backbone) -> Backbone:
+        """The critic to train, with what each part puts on its backbone."""
+        for part in self.parts:
+            network = part.objective.critic_network(network)
+        return network
 
     def check(self, steps: int) -> None:
         """Raise a ValueError if a run of so many steps leaves a gap, or a part out."""

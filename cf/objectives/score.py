@@ -1,6 +1,7 @@
 """How a score network sees the past: not at all, as a clean prefix in time, through a memory."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from cf.memory.base import Memory
 from cf.models.base import Backbone
+from cf.models.judged import Features, Judged
 from cf.models.masks import TeacherForcing
 from cf.rollout.blockwise import Rollout
 from cf.rollout.state import START
@@ -71,6 +73,23 @@ class ScoreNetwork(ABC):
     def predict(self, x_t: Latents, t: Times, cond: Conditioning, clean: Clean) -> Latents:
         """The velocity under one conditioning."""
 
+    def features(self, x_t: Latents, t: Times, cond: Conditioning, clean: Clean) -> Features:
+        """What the head of a judged network reads of the window.
+
+        Raises:
+            ValueError: if the window is not read in one forward.
+        """
+        assert isinstance(self.network, Judged)
+        with self.network.watched() as seen:
+            self.predict(x_t, t, cond, clean)
+        if len(seen) != 1:
+            raise ValueError(
+                f"a head on the critic reads a window in one forward, and {type(self).__name__} "
+                f"took {len(seen)} of this memory; give score=time_prefix, memoryless or "
+                f"full_history"
+            )
+        return seen[0][:, -x_t.shape[1] :]
+
 
 @dataclass(frozen=True)
 class Memoryless(ScoreNetwork):
@@ -105,13 +124,58 @@ class TimePrefix(ScoreNetwork):
 
     def predict(self, x_t: Latents, t: Times, cond: Conditioning, clean: Clean) -> Latents:
         """One bidirectional forward over [prefix | window]."""
-        frames, start = clean.shape[1], clean.shape[1] - x_t.shape[1]
-        begin = max(start - self.prefix_frames, 0)
-        known = t.new_zeros(()) if self.tell_clean else t[:, :1]
-        times = torch.cat((known.expand(len(t), start - begin), t), 1)
-        rows = torch.cat((clean[:, begin:start], x_t), 1)
-        velocity: Latents = self.network(rows, times, cond.frames(begin, frames)).velocity
-        return velocity[:, start - begin :]
+        start = clean.shape[1] - x_t.shape[1]
+        index = range(max(start - self.prefix_frames, 0), start)
+        return after_clean(self.network, index, x_t, t, cond, clean, self.tell_clean)
+
+
+def check_teacher(student: Backbone, teacher: Backbone) -> None:
+    """Refuse a teacher that cannot judge what the student makes; its size is its own affair.
+
+    Raises:
+        ValueError: if it takes other latents or another conditioning.
+    """
+    for what, theirs, own in (
+        ("latent channels", teacher.latent_shape[0], student.latent_shape[0]),
+        *(
+            (name, getattr(teacher, name, None), getattr(student, name, None))
+            for name in ("text_dim", "control_dim", "reference_channels")
+        ),
+    ):
+        if theirs != own:
+            raise ValueError(
+                f"the teacher's {what} is {theirs} and the student's {own}, but both are shown the "
+                f"same; choose another teacher=... or model=..."
+            )
+
+
+def after_clean(
+    network: Backbone,
+    index: Sequence[int],
+    x_t: Latents,
+    t: Times,
+    cond: Conditioning,
+    clean: Clean,
+    tell_clean: bool,
+) -> Latents:
+    """The velocity of a window after some clean frames, all of which see one another.
+
+    Args:
+        network: bidirectional.
+        index: the clean frames; they and the window stand at positions 0, 1, 2, ...
+        x_t: the window.
+        t: its times.
+        cond: of all frames.
+        clean: past and window.
+        tell_clean: the clean frames' time is 0 rather than that of the window's first frame.
+    """
+    frames, start, chosen = clean.shape[1], clean.shape[1] - x_t.shape[1], list(index)
+    known = t.new_zeros(()) if tell_clean else t[:, :1]
+    times = torch.cat((known.expand(len(t), len(chosen)), t), 1)
+    rows = torch.cat((clean[:, chosen], x_t), 1)
+    here = cond.chosen([*chosen, *range(start, frames)])
+    velocity: Latents = network(rows, times, here).velocity
+    return velocity[:, len(chosen) :]
 
 
 @dataclass(frozen=True, kw_only=True)
