@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import tiny
 import torch
-from commands import ROOMS, STUDENT, Command, fit
+from commands import ROOMS, STUDENT, Command, fit, give, run
+from safetensors.torch import load_file
 from test_objectives import TIMES, Gaussian, Unused, noised, window
 from torch import Tensor, nn
 
@@ -225,14 +226,10 @@ def student(start: Path, *more: str) -> tuple[str, ...]:
 def test_they_train_and_resume_to_the_same_bits(
     objective: str, start: Path, tmp_path: Path
 ) -> None:
-    from safetensors.torch import load_file
-
     settings = student(start, f"objective={objective}", "module.window_frames=6")
     whole = fit(tmp_path / "whole", *settings, "trainer.max_steps=4")
     parts = fit(tmp_path / "parts", *settings, "trainer.max_steps=2", "module.cooldown=0")
     fit(tmp_path / "whole2", *settings, "trainer.max_steps=4", "module.cooldown=0")
-    from commands import give
-
     give("cf.fit", f"resume={parts}", "trainer.max_steps=4")
     one, other = (load_file(x / "network.safetensors") for x in (parts, tmp_path / "whole2"))
     assert all(torch.equal(one[name], other[name]) for name in one)
@@ -271,3 +268,28 @@ def test_a_reward_is_one_number_for_each_video() -> None:
         wrong.student_loss(window(tiny.latents(5, 3)), networks, RANDOM)
     with pytest.raises(ValueError, match="spread=0"):
         MetricReward(MotionSmoothness(), fps=8, spread=0)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.slow
+@pytest.mark.parametrize("objective", ["reward_dmd", "adversarial_dmd"])
+def test_two_processes_are_one_with_twice_the_batch(
+    objective: str, start: Path, tmp_path: Path
+) -> None:
+    weights = []
+    for devices, batch in ((2, 2), (1, 4)):
+        folder = tmp_path / str(devices)
+        done = run(
+            "cf.fit",
+            *student(start, f"objective={objective}", "module.window_frames=6"),
+            "trainer.max_steps=3",
+            "trainer.precision=64-true",
+            f"trainer.devices={devices}",
+            f"data.batch_size={batch}",
+            *["+trainer.strategy=ddp_find_unused_parameters_true"] * (devices == 2),
+            f"hydra.run.dir={folder}",
+        )
+        assert done.returncode == 0, done.stderr
+        weights.append(load_file(folder / "network.safetensors"))
+    for name, ours in weights[0].items():
+        torch.testing.assert_close(ours, weights[1][name], rtol=1e-5, atol=1e-6)

@@ -1,5 +1,7 @@
 """Recipes: all compose at both scales with their papers' numbers, and all tiny ones take steps."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,10 @@ from commands import fit
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from test_configs import misfits
+from torch import nn
+from torch.nn.modules.module import register_module_forward_pre_hook
 
+from cf.models.transformer import VideoTransformer
 from cf.paths import CONFIG_DIR
 
 RECIPES = sorted(
@@ -35,6 +40,22 @@ SMALL = (
     "trainer.log_every_n_steps=1",
     "trainer.enable_progress_bar=false",
 )
+
+
+@contextmanager
+def counted() -> Iterator[dict[str, int]]:
+    """Latent frames of a sample that pass through networks while it lasts."""
+    seen = {"frames": 0}
+
+    def count(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        if isinstance(module, VideoTransformer):
+            seen["frames"] += inputs[0].shape[1]
+
+    handle = register_module_forward_pre_hook(count)
+    try:
+        yield seen
+    finally:
+        handle.remove()
 
 
 def composed(recipe: str, scale: str) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import tiny
 import torch
-from commands import ROOMS, STUDENT, Command, fit, give
+from commands import ROOMS, STUDENT, Command, fit, give, run
 from safetensors.torch import load_file
 from test_objectives import TIMES, Gaussian, Unused, noised, window
 from torch import Tensor, nn
@@ -283,3 +283,20 @@ def test_a_teacher_may_be_larger_than_the_student(tmp_path: Path, refused: Comma
     assert not critic  # of the student's two blocks
     told = refused("cf.fit", *given, "teacher_model.control_dim=4", "hydra.run.dir=x")
     assert "control_dim is 4 and the student's 3" in told or "do not fit" in told
+
+
+@pytest.mark.exhaustive
+@pytest.mark.slow
+def test_all_processes_keep_the_errors_of_all(tmp_path: Path) -> None:
+    """What one of them writes into the checkpoint is what each of them holds."""
+    done = run(
+        "cf.fit",
+        *(*ROOMS, *PACKED, "objective=error_recycling", "trainer.max_steps=2"),
+        "trainer.devices=2",
+        "+trainer.strategy=ddp",
+        f"hydra.run.dir={tmp_path}",
+    )
+    assert done.returncode == 0, done.stderr
+    checkpoint = torch.load(max((tmp_path / "checkpoints").glob("*.ckpt")), weights_only=True)
+    kept = checkpoint["objective"]["errors"]
+    assert sum(len(one) for one in kept.values()) == 2 * 2 * 4  # steps, processes, samples
