@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from training_signals_drawn import draw_curves, draw_sheet, table
+from training_signals_drawn import changes, continued, draw_curves, draw_sheet, table
 
 from cf.memory.full import Full
 from cf.objectives.score import Clean, SharedMemory
@@ -108,7 +108,6 @@ SIGNALS = {
     "train/critic_gradient_norm": "critic's gradient",
     "recall/entropy": "entropy, bits",
     "recall/cross_room": "match across rooms",
-    "recall/static": "share that stands still",
     "recall/recall": "recall",
 }
 _LOGARITHMIC = ("train/score_norm", "critic", "train/student_gradient_norm")
@@ -188,9 +187,10 @@ def main() -> None:
     places = {name: asked.folder / name for name in RUNS}
     curves = {name: read(place) for name, place in places.items()}
     draw_curves(curves, RUNS, SIGNALS, _LOGARITHMIC, asked.pictures)
-    draw_sheet(places, asked.pictures)
+    videos = continued(places)
+    draw_sheet(videos, asked.pictures)
     stopped = {name: stop(place) for name, place in places.items()}
-    sys.stdout.write(table(curves, RUNS, stopped) + "\n")
+    sys.stdout.write(table(curves, RUNS, stopped, changes(videos)) + "\n")
 
 
 def train(name: str, folder: Path) -> None:

@@ -18,7 +18,7 @@ from cf.settings.build import build
 
 Curves = Mapping[str, Sequence[tuple[int, float]]]
 _HEALTHY, _PROVOKED = "#9AA0A6", "#B2182B"
-_FRAMES, _GIVEN, _SHOWN, _WORLDS = 30, 18, 8, 2
+_FRAMES, _GIVEN, _SHOWN, _DRAWN, _WORLDS = 30, 18, 8, 2, 8
 
 
 def draw_curves(
@@ -53,11 +53,11 @@ def draw_curves(
     figure.savefig(folder / "training_signals.png", dpi=72, pil_kwargs={"optimize": True})
 
 
-def draw_sheet(runs: Mapping[str, Path], folder: Path) -> None:
-    """What each run makes after the same given frames, under the truth."""
-    rows: dict[str, np.ndarray] = {}
+def continued(runs: Mapping[str, Path]) -> dict[str, torch.Tensor]:
+    """What each run's network makes after the same given frames; `truth` is the worlds' own."""
+    videos: dict[str, torch.Tensor] = {}
     for name, run in runs.items():
-        if not (run / "network.safetensors").is_file():
+        if not (run / "network.safetensors").is_file():  # the guard stopped it before the first
             continue
         settings = yaml.safe_load((run / "config.yaml").read_text())
         data = build(settings["data"], "data")
@@ -66,33 +66,48 @@ def draw_sheet(runs: Mapping[str, Path], folder: Path) -> None:
         generator = load(Network(checkpoint=str(run))._loading("cpu"))
         with torch.inference_mode():
             made = generator.follow(drawn, _GIVEN, 0, list(range(_WORLDS)))
-        rows.setdefault("truth", _row(drawn.video))
-        rows[name] = _row(made)
-    figure = Figure(figsize=(11, 0.62 * len(rows) + 0.5), layout="constrained")
-    grid = figure.subplots(len(rows), 1, squeeze=False)[:, 0]
-    for axes, (name, picture) in zip(grid, rows.items(), strict=True):
-        axes.imshow(picture, interpolation="nearest", aspect="auto")
+        videos.setdefault("truth", drawn.video)
+        videos[name] = made
+    return videos
+
+
+def draw_sheet(videos: Mapping[str, torch.Tensor], folder: Path) -> None:
+    """Frames after the given ones, of two worlds side by side, a row for each run."""
+    figure = Figure(figsize=(11, 0.62 * len(videos) + 0.5), layout="constrained")
+    grid = figure.subplots(len(videos), 1, squeeze=False)[:, 0]
+    for axes, (name, made) in zip(grid, videos.items(), strict=True):
+        axes.imshow(_row(made[:_DRAWN]), interpolation="nearest", aspect="auto")
         axes.set(xticks=[], yticks=[])
         axes.set_ylabel(name.replace("_", "\n"), fontsize=7, rotation=0, ha="right", va="center")
     figure.savefig(folder / "training_signals_sheet.png", dpi=72, pil_kwargs={"optimize": True})
 
 
 def _row(videos: torch.Tensor) -> np.ndarray:
-    """Frames after the given ones, of each world, side by side."""
     at = torch.linspace(_GIVEN, videos.shape[1] - 1, _SHOWN).round().long()
     cells = torch.cat([torch.cat(list(video[at].clamp(0, 1)), -1) for video in videos], -1)
     return (cells.permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
 
 
-def table(curves: Mapping[str, Curves], runs: Mapping[str, Any], stopped: Mapping[str, str]) -> str:
+def changes(videos: Mapping[str, torch.Tensor]) -> dict[str, str]:
+    """How much changes from frame to frame in units of the truth's, as `recall/change` has it."""
+    told = {name: float(x[:, _GIVEN:].diff(dim=1).abs().mean()) for name, x in videos.items()}
+    return {name: f"{value / told['truth']:.2f}" for name, value in told.items()}
+
+
+def table(
+    curves: Mapping[str, Curves],
+    runs: Mapping[str, Any],
+    stopped: Mapping[str, str],
+    changed: Mapping[str, str],
+) -> str:
     """The last values of each run, and how near each came to the guard's bounds."""
     head = ["run", "provoked by", "score gap", "student's gradient", "entropy", "across rooms"]
-    head += ["still", "recall", "norm / median", "critic / teacher", "the guard"]
+    head += ["recall", "change", "norm / median", "critic / teacher", "the guard"]
     lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
     for name, one in curves.items():
         ends = [_last(one, f"train/{what}") for what in ("score_norm", "student_gradient_norm")]
-        what = ("entropy", "cross_room", "static", "recall")
-        ends += [_last(one, f"recall/{which}") for which in what]
+        what = ("entropy", "cross_room", "recall")
+        ends += [_last(one, f"recall/{which}") for which in what] + [changed.get(name, "")]
         norms = [
             _exploded([value for _, value in one.get(f"train/{who}_gradient_norm", ())])
             for who in ("student", "critic")
