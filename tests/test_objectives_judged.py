@@ -15,11 +15,10 @@ from torch import Tensor, nn
 from cf.metrics import DynamicDegree, MotionSmoothness, StaticFraction
 from cf.models.judged import Judged
 from cf.objectives.adversarial import Adversarial
-from cf.objectives.base import Networks, TimeSampling, Window
+from cf.objectives.base import Networks, Window
 from cf.objectives.dmd import DMD
 from cf.objectives.reward import MetricReward, Reward, RewardedDMD
 from cf.objectives.score import Clean, Memoryless, SharedMemory
-from cf.schedule import FlowSchedule
 from cf.seeding import SampleRandom
 from cf.types import Conditioning, Latents, Times, Video
 
@@ -156,41 +155,6 @@ def test_the_gradient_of_the_head_and_of_the_student_are_those_of_the_logistic_l
     torch.testing.assert_close(given, expected.expand_as(frames), rtol=1e-9, atol=0)
     value = nn.functional.softplus(-logits).mean()
     torch.testing.assert_close(loss.value.detach(), value, rtol=1e-9, atol=0)
-
-
-def test_an_adversary_takes_a_student_to_the_data() -> None:
-    """A quadratic head on pixels: the student's mean and spread end at the data's."""
-
-    class Quadratic(Head):
-        def logits(self, features: Tensor) -> Tensor:
-            x = features.flatten(1)
-            return (self.weight[0] * x + self.weight[1] * x**2 + self.weight[2]).mean(1)
-
-    head = Quadratic(torch.zeros(3, dtype=torch.float64))
-    fake = Plain(head)
-    student = [torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in (-0.5, 0.0)]
-    times = TimeSampling(FlowSchedule(1.0), least=0.0, most=0.2)
-    objective = Adversarial(times, critic_weight=1.0)
-    optimizers = [
-        torch.optim.Adam(one, lr=lr, betas=(0.5, 0.9))
-        for one, lr in ((student, 0.03), ([head.weight], 0.2))
-    ]
-    schedules = [torch.optim.lr_scheduler.LinearLR(one, 1.0, 0.05, 200) for one in optimizers]
-    for step in range(200):
-        random = SampleRandom((step,), tuple(range(4)))
-        z, data = (tiny.draw(4, 1, 1, 16, 16, seed=2 * step + i) for i in range(2))
-        made = window(student[0] + student[1].exp() * z)
-        for turn in (1, 0):
-            losses = [objective.student_loss(made, Networks(fake, fake, fake), random).value]
-            if turn:
-                pair = (window(0.4 + 0.5 * data, real=True), made)
-                losses = [objective.critic_loss(one, fake, random).value for one in pair]
-            optimizers[turn].zero_grad()
-            torch.stack(losses).sum().backward()
-            optimizers[turn].step()
-            schedules[turn].step()
-    assert float(student[0].detach()) == pytest.approx(0.4, abs=0.1)
-    assert float(student[1].detach().exp()) == pytest.approx(0.5, abs=0.12)
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])

@@ -65,9 +65,9 @@ def composed(recipe: str, scale: str) -> Any:
     given += ["data.folder=clips"] if scale == "wan_1_3b" else []
     with initialize_config_dir(version_base="1.3", config_dir=str(CONFIG_DIR)):
         whole = compose("fit", given)
-    parts = ("module", "data", "trainer", "phases")
-    told = {one: whole[one] for one in parts if whole[one] is not None}
-    return OmegaConf.create(OmegaConf.to_container(OmegaConf.create(told), resolve=True))
+    parts = ("module", "data", "trainer")
+    told = {one: OmegaConf.to_container(whole[one], resolve=True) for one in parts}
+    return OmegaConf.create({**told, "in_phases": bool(whole.phases)})
 
 
 def test_the_issues_recipes_are_there() -> None:
@@ -95,7 +95,7 @@ def test_every_recipe_composes_at_every_scale(recipe: str, scale: str) -> None:
     assert module.student.network.dim == (1536 if wan else 96)
     if module.teacher.network.dim > module.student.network.dim:
         assert module.critic.path == "s"  # the critic has the student's size
-    assert bool(told.get("phases")) == (recipe == "context_forcing" and not wan)
+    assert told.in_phases == (recipe == "context_forcing" and not wan)
 
 
 def test_the_numbers_of_the_papers_are_those_of_the_notes() -> None:
