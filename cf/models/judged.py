@@ -41,8 +41,14 @@ class Judged(WrappedBackbone):
                 f"and width={width} at least 1"
             )
         self.layer = chosen
-        dim = int(blocks[chosen].modulation.shape[-1])
-        made = nn.LayerNorm(dim), nn.Linear(dim, width), nn.SiLU(), nn.Linear(width, 1)
+        modulation = blocks[chosen].modulation
+        assert isinstance(modulation, Tensor)
+        made = (
+            nn.LayerNorm(modulation.shape[-1]),
+            nn.Linear(modulation.shape[-1], width),
+            nn.SiLU(),
+            nn.Linear(width, 1),
+        )
         self.head = nn.Sequential(*made).to(network.device, network.dtype)
 
     @override
