@@ -28,17 +28,17 @@ def main(cfg: DictConfig) -> None:
 
 
 def compare(settings: Settings, folder: Path, typed: Set[str]) -> None:
-    """Hold the contest and write all that is made of it; `typed` names the settings given."""
+    """Run the benchmark and write its results; `typed` names the settings given."""
     from cf.bench.contest import run_benchmark
     from cf.report.tables import write_tables
 
     contest = run_benchmark(settings, folder, typed)
     remove_temporaries(folder)
-    write_tables(contest, folder)
+    tables = write_tables(contest, folder)
     if settings["report"]:
         from cf.report.page import write_report
 
-        log.info("report: %s", write_report(contest, folder))
+        log.info("report: %s", write_report(contest, tables, folder))
     if settings["export_vbench"]:
         from cf.bench.contestants.imported import export_vbench
         from cf.bench.results import files_of
@@ -49,7 +49,7 @@ def compare(settings: Settings, folder: Path, typed: Set[str]) -> None:
     if settings["tensorboard"]:
         from cf.report.board import write_board
 
-        log.info("python -m tensorboard.main --logdir %s", write_board(contest, folder))
+        log.info("python -m tensorboard.main --logdir %s", write_board(contest, tables, folder))
 
 
 def _kept(folder: Path) -> str:

@@ -13,11 +13,11 @@ from hydra import compose, initialize_config_dir
 from cf.bench import progress
 from cf.bench.contest import BenchmarkResults, run_benchmark
 from cf.bench.measures import build_metrics
-from cf.bench.results import per_video, per_window
 from cf.bench.store import Job, Store
 from cf.bench.tasks.base import Sample
 from cf.metrics.text.segment_text import SegmentTextSimilarity
 from cf.paths import CONFIG_DIR
+from cf.report.long_tables import per_video, per_window
 from cf.report.tables import write_tables
 from cf.settings.build import Settings, to_settings
 

@@ -18,7 +18,6 @@ from cf.bench.contestants.controls import CopyLast, Spoilt, Truth
 from cf.bench.contestants.entries import Entry, entries
 from cf.bench.contestants.imported import Imported, export_vbench
 from cf.bench.contestants.network import Network, with_commit_reads
-from cf.bench.results import per_video
 from cf.bench.tasks.base import Request, Sample, VideoSpec
 from cf.bench.tasks.prompts import Prompts
 from cf.bench.tasks.worlds import Worlds
@@ -26,7 +25,9 @@ from cf.data.prompt_list import read_prompts
 from cf.data.world.module import WorldData
 from cf.data.world.rooms import Rooms
 from cf.paths import CONFIG_DIR
-from cf.report.tables import per_training, write_tables
+from cf.report.long_tables import per_video
+from cf.report.long_tables import per_training
+from cf.report.tables import write_tables
 from cf.runs.generator import load
 from cf.settings.build import build, to_settings
 from cf.stats.trainings import trainings

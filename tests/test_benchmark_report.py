@@ -19,6 +19,7 @@ from cf.bench.contestants.network import Network
 from cf.bench.ranking import Cell
 from cf.report.board import write_board
 from cf.report.charts import against, looks
+from cf.report.long_tables import long_tables, per_window
 from cf.report.page import write_report
 from cf.report.tables import write_tables
 from cf.stats.paired import Interval
@@ -52,8 +53,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> tuple[BenchmarkResults, P
     folder = tmp_path_factory.mktemp("report")
     more = ("headline=[temporal_flickering]", "single_file=false")
     contest = run_benchmark(settings(*FEW, *more, "networks={away: nowhere}"), folder)
-    write_tables(contest, folder)
-    write_report(contest, folder)
+    write_report(contest, write_tables(contest, folder), folder)
     return contest, folder
 
 
@@ -107,7 +107,7 @@ def test_one_file_holds_all(shown: tuple[BenchmarkResults, Path], tmp_path: Path
     contest, folder = shown
     contest.settings["single_file"] = True
     try:
-        page = write_report(contest, folder)
+        page = write_report(contest, long_tables(contest), folder)
     finally:
         contest.settings["single_file"] = False
     links = Links()
@@ -117,7 +117,7 @@ def test_one_file_holds_all(shown: tuple[BenchmarkResults, Path], tmp_path: Path
 
 def test_tensorboard_shows_contestants_side_by_side(shown: tuple[BenchmarkResults, Path]) -> None:
     contest, folder = shown
-    root = write_board(contest, folder)
+    root = write_board(contest, long_tables(contest), folder)
     assert {path.name for path in root.iterdir()} == set(contest.made)
     events = EventAccumulator(str(root / "truth"))
     events.Reload()
@@ -151,7 +151,8 @@ def test_recall_is_a_heat_map_of_contestants_by_lag_and_time(
         curves = {"lags": lags, "by_lag": torch.tensor([1.0, 0.5, math.nan]) / (i + 1)}
         known = {metric: replace(result, curves=curves)}
         made[name] = replace(one, results={longest: known})
-    root = write_board(replace(contest, made=made), tmp_path)
+    tables = {"per_window": per_window(made)}
+    root = write_board(replace(contest, made=made), tables, tmp_path)
     events = EventAccumulator(str(root / "_together")).Reload()
     tags = {f"recall_by_lag/{metric}", f"recall_over_time/{metric}"}
     assert set(events.Tags()["images"]) == tags

@@ -77,9 +77,9 @@ def contest(tmp_path_factory: pytest.TempPathFactory) -> tuple[BenchmarkResults,
     chosen["networks"] = {PWN + "2": PWN}
     out = place / "out"
     contest = run_benchmark(chosen, out)
-    write_tables(contest, out)
-    write_report(contest, out)
-    write_board(contest, out)
+    tables = write_tables(contest, out)
+    write_report(contest, tables, out)
+    write_board(contest, tables, out)
     assert not (place.parent / "outside").exists()
     return contest, out
 

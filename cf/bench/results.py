@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-import pandas as pd
 
 from cf.bench.measures import States, restored, states_of
 from cf.bench.store import VIDEO, Job, Store
@@ -108,102 +106,6 @@ def files_of(jobs: Sequence[Job], folder: Path) -> dict[str, dict[Sample, Path]]
         if file.is_file():
             found.setdefault(job.contestant, {})[job.item] = file
     return found
-
-
-def per_video(made: Mapping[str, ContestantResults]) -> pd.DataFrame:
-    """A line per contestant, video, duration and metric."""
-    return pd.DataFrame(list(_lines(made)))
-
-
-def _lines(made: Mapping[str, ContestantResults]) -> Iterator[dict[str, Any]]:
-    for one in made.values():
-        jobs = {job.item.key: job for job in one.jobs}
-        for row in one.rows:
-            job = jobs[row["item"]]
-            for seconds, results in one.results.items():
-                read = row["durations"][f"{seconds:g}"]
-                for name, result in results.items():
-                    video = job.item.video_id
-                    yield {
-                        "contestant": one.contestant,
-                        "video": row["item"],
-                        "prompt": row["prompt"],
-                        "seed": row["seed"],
-                        "training": job.item.training,
-                        "seconds": seconds,
-                        "metric": name,
-                        "value": result.per_video.get(video, math.nan),
-                        "reason": read["reason"]
-                        or read.get("refused", {}).get(name)
-                        or result.reasons.get(video, ""),
-                        "status": read["status"],
-                        "prefix_valid": row["prefix_valid"],
-                        "frames": read["frames"],
-                        "frames_sha256": read["frames_sha256"],
-                        "measured_as": digest(dict(result.provenance)),
-                        "weights_sha256": row["weights_sha256"],
-                        "settings": row["digest"],
-                        "commit": row["commit"],
-                        "version": row["version"],
-                    }
-
-
-def per_window(made: Mapping[str, ContestantResults]) -> pd.DataFrame:
-    """A line per contestant, video, metric and window of time, of the longest duration."""
-    lines = []
-    for one in made.values():
-        results = one.results[max(one.results)]
-        for name, result in results.items():
-            for job in one.jobs:
-                curve = result.per_window.get(job.item.video_id)
-                if curve is None:
-                    continue
-                times = result.windows[job.item.video_id].tolist()
-                lines += [
-                    {
-                        "contestant": one.contestant,
-                        "video": job.item.key,
-                        "prompt": job.item.prompt,
-                        "training": job.item.training,
-                        "metric": name,
-                        "second": second,
-                        "value": value,
-                    }
-                    for second, value in zip(times, curve.tolist(), strict=True)
-                ]
-    columns = ["contestant", "video", "prompt", "training", "metric", "second", "value"]
-    return pd.DataFrame(lines, columns=columns)
-
-
-def costs(made: Mapping[str, ContestantResults]) -> pd.DataFrame:
-    """A line per contestant: medians over its videos; the only columns that a rerun may change."""
-    lines = []
-    for one in made.values():
-        table = pd.DataFrame([row["cost"] for row in one.rows])
-        line: dict[str, Any] = {"contestant": one.contestant}
-        for name in table.columns:
-            worst = name == "peak_bytes"
-            column = pd.to_numeric(table[name])
-            line[name] = column.max() if worst else column.median()
-        line["device"] = "; ".join(dict.fromkeys(str(row.get("device")) for row in one.rows))
-        lines.append(line)
-    return pd.DataFrame(lines)
-
-
-def failures(made: Mapping[str, ContestantResults]) -> pd.DataFrame:
-    """A line per video that is not whole, with the reason."""
-    lines = [
-        {
-            "contestant": one.contestant,
-            "video": row["item"],
-            "status": row["status"],
-            "reason": row["reason"],
-        }
-        for one in made.values()
-        for row in one.rows
-        if row["status"] != "done"
-    ]
-    return pd.DataFrame(lines, columns=["contestant", "video", "status", "reason"])
 
 
 def conflicts(made: Mapping[str, ContestantResults]) -> list[str]:

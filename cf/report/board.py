@@ -15,10 +15,10 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import SummaryWriter
 
 from cf.bench.contest import BenchmarkResults
-from cf.bench.results import per_window
 from cf.bench.store import SHEET, VIDEO, Store
 from cf.report.heatmap import over_lags, over_time
 from cf.report.hparams import write_hparams
+from cf.report.long_tables import LongTables
 from cf.video.reader import read_video
 from cf.video.sheet import gif_bytes
 
@@ -26,14 +26,14 @@ _TOGETHER = "_together"  # the run of what shows all contestants in one picture
 _MOST_FRAMES, _MOST_WIDTH = 48, 128  # of a moving picture
 
 
-def write_board(contest: BenchmarkResults, folder: Path) -> Path:
+def write_board(contest: BenchmarkResults, tables: LongTables, folder: Path) -> Path:
     """A run per contestant: scalars whose step is the tenth of a second, headlines, videos, sheets.
 
     The folder is written anew, so that nothing of an earlier report is left in it.
     """
     root = folder / "tensorboard"
     shutil.rmtree(root, ignore_errors=True)
-    curves = per_window(contest.made)
+    curves = tables["per_window"]
     for name in contest.made:
         writer = SummaryWriter(str(root / name))
         mine = curves[curves["contestant"] == name]

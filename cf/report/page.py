@@ -14,16 +14,18 @@ from typing import Any
 from urllib.parse import quote
 
 import jinja2
+import pandas as pd
 from markupsafe import Markup
 from omegaconf import OmegaConf
 
 from cf.bench.contest import BenchmarkResults
 from cf.bench.ranking import Headline
-from cf.bench.results import ContestantResults, failures, per_window
+from cf.bench.results import ContestantResults
 from cf.bench.store import SHEET, VIDEO, Store
 from cf.files.atomic import write_text
 from cf.files.tables import ARROWS, number
 from cf.report.charts import Look, against, by_lag, looks, over_time
+from cf.report.long_tables import LongTables
 from cf.report.page_tables import cost_rows, duration, pair_rows, swatch
 from cf.settings.build import escaped
 
@@ -31,7 +33,7 @@ _PAGE = files("cf.report") / "assets"
 Link = Callable[[Path], str]
 
 
-def write_report(contest: BenchmarkResults, folder: Path) -> Path:
+def write_report(contest: BenchmarkResults, tables: LongTables, folder: Path) -> Path:
     """`index.html` with `media/`, or all in one file; nothing on it is fetched from anywhere."""
     single = bool(contest.settings["single_file"])
     link = _embedded if single else _Media(folder)
@@ -58,14 +60,14 @@ def write_report(contest: BenchmarkResults, folder: Path) -> Path:
         players=list(_players(contest, Store(folder), look, link)),
         given=f"The first {given:g} s are given. " if given else "",
         legend=[{"name": name, "swatch": swatch(one)} for name, one in look.items()],
-        curves=list(_curves(contest, look, given)),
+        curves=list(_curves(contest, tables["per_window"], look, given)),
         lags=list(_lags(contest, look)),
         **_pareto(contest, look),
         pairs=pair_rows(_last(contest)),
         pair_notes=sorted({row["note"] for row in _last(contest).versus if row["note"]}),
-        costs=cost_rows(contest),
+        costs=cost_rows(contest, tables["costs"]),
         **_worst(contest, Store(folder), look, link),
-        failures=failures(contest.made).to_dict("records"),
+        failures=tables["failures"].to_dict("records"),
         entered=[_who(one) for one in contest.entered],
         provenance=contest.provenance,
         settings=OmegaConf.to_yaml(OmegaConf.create(escaped(contest.settings))),
@@ -149,9 +151,8 @@ def _players(
 
 
 def _curves(
-    contest: BenchmarkResults, look: Mapping[str, Look], given: float
+    contest: BenchmarkResults, table: pd.DataFrame, look: Mapping[str, Look], given: float
 ) -> Iterator[dict[str, Any]]:
-    table = per_window(contest.made)
     first = _last(contest).metrics
     names = [*first, *(name for name in dict.fromkeys(table["metric"]) if name not in first)]
     for name in names:

@@ -6,9 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pandas as pd
+
 from cf.bench.contest import BenchmarkResults
 from cf.bench.ranking import Cell, Headline
-from cf.bench.results import costs
 from cf.files.tables import ARROWS, number
 from cf.report.charts import Look
 from cf.report.tables import told
@@ -104,11 +105,11 @@ def pair_rows(table: Headline) -> list[dict[str, Any]]:
     return rows
 
 
-def cost_rows(contest: BenchmarkResults) -> list[list[dict[str, Any]]]:
+def cost_rows(contest: BenchmarkResults, costs: pd.DataFrame) -> list[list[dict[str, Any]]]:
     """What each contestant costs."""
     attended = {one.files: one.terms.attended for one in contest.entered if one.terms is not None}
     rows = []
-    for line in costs(contest.made).to_dict("records"):
+    for line in costs.to_dict("records"):
         name = line["contestant"]
         peak = line.get("peak_bytes")
         cells = [

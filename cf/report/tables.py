@@ -7,32 +7,30 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from cf.bench.contest import BenchmarkResults
 from cf.bench.ranking import Cell
-from cf.bench.results import costs, failures, per_video, per_window
 from cf.files.atomic import write_text
 from cf.files.tables import ARROWS, csv_of, inline, json_of, latex_of, markdown_of, number
+from cf.report.long_tables import LongTables, long_tables
 
 
-def write_tables(contest: BenchmarkResults, folder: Path) -> None:
-    """Everything that was measured."""
-    made = contest.made
-    tables = {
-        "per_video": per_video(made),
-        "per_window": per_window(made),
-        "headline": headline_table(contest),
-        "per_training": per_training(contest),
-        "versus": versus_table(contest),
-        "costs": costs(made),
-        "failures": failures(made),
-    }
-    for name, table in tables.items():
-        write_text(folder / f"{name}.csv", csv_of(table))
-    write_text(folder / "results.md", markdown(contest))
-    write_text(folder / "results.tex", latex(contest))
-    summary = {
+def write_tables(contest: BenchmarkResults, folder: Path) -> LongTables:
+    """Write everything that was measured: csv files, `results.md`, `.tex` and `.json`.
+
+    Returns:
+        What stands in the csv files, by their names.
+    """
+    tables = long_tables(contest)
+    texts = {f"{name}.csv": csv_of(table) for name, table in tables.items()}
+    texts |= {"results.md": markdown(contest), "results.tex": latex(contest)}
+    texts["results.json"] = json_of(_summary(contest), indent=1)
+    for name, text in texts.items():
+        write_text(folder / name, text)
+    return tables
+
+
+def _summary(contest: BenchmarkResults) -> dict[str, Any]:
+    return {
         "settings": contest.settings,
         "provenance": contest.provenance,
         "unavailable_metrics": contest.unavailable,
@@ -43,67 +41,9 @@ def write_tables(contest: BenchmarkResults, folder: Path) -> None:
                 f"{seconds:g}": {key: _result(result) for key, result in results.items()}
                 for seconds, results in one.results.items()
             }
-            for name, one in made.items()
+            for name, one in contest.made.items()
         },
     }
-    write_text(folder / "results.json", json_of(summary, indent=1))
-
-
-def headline_table(contest: BenchmarkResults) -> pd.DataFrame:
-    """A line per duration, contestant and headline."""
-    lines = [
-        {
-            "seconds": seconds,
-            "contestant": name,
-            "metric": metric,
-            "value": cell.value,
-            "mean": cell.mean.value,
-            "low": cell.mean.low,
-            "high": cell.mean.high,
-            "units": cell.mean.units,
-            "unit": contest.unit(name),
-            "without_value": cell.mean.missing,
-            "ranked_as": cell.ranked,
-            "place": cell.place,
-            "note": cell.note,
-            "fail_a_gate": table.failing[name],
-            "gates_not_measured": table.not_measured(name),
-        }
-        for seconds, table in contest.headlines.items()
-        for name, cells in table.cells.items()
-        for metric, cell in cells.items()
-    ]
-    frame = pd.DataFrame(lines)
-    return frame.astype({"place": "Int64"}) if len(frame) else frame
-
-
-def per_training(contest: BenchmarkResults) -> pd.DataFrame:
-    """A line per duration, headline, contestant and training: its mean over prompts."""
-    lines = []
-    for seconds, table in contest.headlines.items():
-        for metric in table.metrics:
-            for name in table.cells:
-                grouped: dict[int | None, list[float]] = {}
-                for (training, _), value in contest.made[name].per_unit(seconds, metric).items():
-                    grouped.setdefault(training, []).append(value)
-                lines += [
-                    {
-                        "seconds": seconds,
-                        "metric": metric,
-                        "contestant": name,
-                        "training": training,
-                        "mean": pd.Series(values).mean(),
-                        "prompts": len(values),
-                    }
-                    for training, values in grouped.items()
-                ]
-    frame = pd.DataFrame(lines)
-    return frame.astype({"training": "Int64"}) if len(frame) else frame
-
-
-def versus_table(contest: BenchmarkResults) -> pd.DataFrame:
-    """A line per duration, headline and two contestants that are ranked."""
-    return pd.DataFrame([line for one in contest.headlines.values() for line in one.versus])
 
 
 def markdown(contest: BenchmarkResults) -> str:
