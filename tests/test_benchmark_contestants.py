@@ -25,8 +25,7 @@ from cf.data.prompt_list import read_prompts
 from cf.data.world.module import WorldData
 from cf.data.world.rooms import Rooms
 from cf.paths import CONFIG_DIR
-from cf.report.long_tables import per_video
-from cf.report.long_tables import per_training
+from cf.report.long_tables import per_training, per_video
 from cf.report.tables import write_tables
 from cf.runs.generator import load
 from cf.settings.build import build, to_settings
