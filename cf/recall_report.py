@@ -26,7 +26,7 @@ from cf.video.sheet import contact_sheet
 from cf.video.writer import VideoWriter
 
 if TYPE_CHECKING:
-    from cf.metrics.pooled import Pooled
+    from cf.metrics.pooled import PooledResult
     from cf.rollout.influence import Influence
     from cf.types import Video
 
@@ -56,7 +56,7 @@ class Outcome:
         influence: how far back the next block is influenced, or why that was not measured.
     """
 
-    counts: Mapping[str, Pooled]
+    counts: Mapping[str, PooledResult]
     frames_per_second: float
     attended: int | None
     shown: Video

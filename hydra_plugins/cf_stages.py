@@ -22,7 +22,7 @@ from cf.system.signals import Stopped, passed_on, run
 if TYPE_CHECKING:
     from hydra.types import HydraContext, TaskFunction
 
-    from cf.runs.stages import Run, Stages
+    from cf.runs.stages import StageRun, Stages
 
 log = logging.getLogger("cf.fit")
 
@@ -59,7 +59,7 @@ class StagesSweeper(Sweeper):
 
         with exit_on_user_error("cf.fit"):
             stages = self._stages(arguments)
-            failed: list[Run] = []
+            failed: list[StageRun] = []
             for stage in stages.stages():
                 failed += self._launch(stage, stages.root, {run.folder for run in failed})
             for run in failed:
@@ -102,13 +102,13 @@ class StagesSweeper(Sweeper):
             return []
         return [f"hydra/launcher={self.config.hydra.runtime.choices['hydra/launcher']}"]
 
-    def _launch(self, runs: Sequence[Run], root: Path, failed: Set[Path]) -> list[Run]:
+    def _launch(self, runs: Sequence[StageRun], root: Path, failed: Set[Path]) -> list[StageRun]:
         """Those that did not finish; what would start from a failed one is not begun."""
         assert self.launcher is not None
         ready = [run for run in runs if not failed & set(run.needs)]
         batch = [[*self._same_launcher(), *run.overrides(root)] for run in ready]
         self.validate_batch_is_legal(batch)
-        done: list[Run] = []
+        done: list[StageRun] = []
         for again in (True, False):
             if not batch:
                 break
@@ -125,7 +125,7 @@ class StagesSweeper(Sweeper):
         return [run for run in runs if run not in done]
 
 
-def _finished(run: Run) -> bool:
+def _finished(run: StageRun) -> bool:
     from cf.runs.run_folder import RunFolder
 
     return RunFolder(run.folder).finished()

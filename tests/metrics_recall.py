@@ -14,7 +14,7 @@ from cf.data.world.rooms import Rooms
 from cf.metrics.base import VideoMetric
 from cf.metrics.extractors.mean_colour import MeanColour
 from cf.metrics.fidelity.full_reference import PSNR, SSIM
-from cf.metrics.fidelity.fvd import FVD, ClipExtractor
+from cf.metrics.fidelity.fvd import FVD, VideoExtractor
 from cf.metrics.fidelity.perceptual import LPIPS
 from cf.metrics.recall.attribute_recall import AttributeRecall
 from cf.metrics.recall.colour_recall import ColourRecall
@@ -31,7 +31,7 @@ NEEDLE = Needle(size=(24, 24), token=(12, 6), past_frames=24, shown_frames=3, aw
 PALETTE = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 
 
-class Moving(ClipExtractor):
+class Moving(VideoExtractor):
     """Mean colour and mean change of a clip: a stub for laws, no evidence of anything."""
 
     name = "moving"

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from cf.evaluation import decoding, measure
 from cf.evaluation.comparisons import compare_all
-from cf.evaluation.decoding import Ended, Piece, decoded
+from cf.evaluation.decoding import DecodedFrames, Ended, decoded
 from cf.evaluation.report import per_video
 from cf.evaluation.videos import Listed, listed
 from cf.metrics.measurement import Seen
@@ -211,7 +211,7 @@ def test_a_stopped_evaluation_goes_on_where_it_was(
     opened: list[str] = []
     read = decoding._read
 
-    def stops(video: Listed, *rest: Any) -> Iterator[Piece | Ended]:
+    def stops(video: Listed, *rest: Any) -> Iterator[DecodedFrames | Ended]:
         opened.append(video.name)
         if video.name == "3.mp4":
             yield next(read(video, *rest))
@@ -255,16 +255,18 @@ def test_decoding_runs_only_a_few_pieces_ahead_and_stops_when_nobody_listens(
     video = Listed("me", "endless", Path("endless.mp4"), "endless")
     made = []
 
-    def endless(*_: Any) -> Iterator[Piece]:
+    def endless(*_: Any) -> Iterator[DecodedFrames]:
         while True:
             made.append(len(made))
-            yield Piece(video, len(made) - 1, 8.0, torch.zeros(1, 3, 2, 2, dtype=torch.uint8), None)
+            yield DecodedFrames(
+                video, len(made) - 1, 8.0, torch.zeros(1, 3, 2, 2, dtype=torch.uint8), None
+            )
 
     monkeypatch.setattr(decoding, "_read", endless)
     pieces = decoded([video], 1)
     for expected in range(20):
         piece = next(pieces)
-        assert isinstance(piece, Piece)
+        assert isinstance(piece, DecodedFrames)
         assert piece.start == expected
         assert len(made) <= expected + 5
     pieces.close()  # type: ignore[attr-defined]

@@ -8,7 +8,7 @@ import torch
 from cf.data.world.base import Drawn
 from cf.data.world.known import known
 from cf.data.world.rooms import Rooms
-from cf.metrics.pooled import Pooled, ratio
+from cf.metrics.pooled import PooledResult, ratio
 from cf.metrics.recall.room_recall import RoomRecall
 from cf.types import Video
 
@@ -18,7 +18,7 @@ ROOMS = Rooms()
 
 def pooled(
     video: Video, drawn: Drawn, given: int = 36, lags: tuple[int, ...] = LAGS
-) -> dict[str, Pooled]:
+) -> dict[str, PooledResult]:
     counted = RoomRecall(ROOMS, lags, video.shape[1], 8)
     for start, stop in pairwise((0, 5, len(video))):  # in batches of any size
         counted.update(
@@ -143,7 +143,7 @@ def test_an_interval_covers_the_true_share() -> None:
     for i in range(200):
         world = (0.7 + 0.15 * torch.randn(64, generator=generator)).clamp(0, 1)
         hits = torch.binomial(torch.full((64,), 40.0), world, generator=generator).double()
-        counts = Pooled(torch.stack((hits, torch.full_like(hits, 40)), 1), ratio)
+        counts = PooledResult(torch.stack((hits, torch.full_like(hits, 40)), 1), ratio)
         found = counts.interval(resamples=300, seed=i)
         assert found.low <= found.value <= found.high
         covered += found.low <= 0.7 <= found.high

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import grid_sample, max_pool2d
 
 from cf.data.world import staging
-from cf.data.world.base import Drawn, Motion
+from cf.data.world.base import Drawn, ObjectMotion
 from cf.data.world.module import WorldData
 from cf.data.world.rooms import Rooms
 from cf.data.world.sprites import KINDS, RADIUS
@@ -36,7 +36,7 @@ def tensors(d: Drawn) -> dict[str, Tensor]:
     return parts
 
 
-def motion(d: Drawn) -> Motion:
+def motion(d: Drawn) -> ObjectMotion:
     assert d.truth.motion is not None
     return d.truth.motion
 

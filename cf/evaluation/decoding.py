@@ -20,7 +20,7 @@ _POLL = 0.2  # seconds after which a reader looks whether it is still wanted
 
 
 @dataclass(frozen=True)
-class Piece:
+class DecodedFrames:
     """The next frames of a video."""
 
     video: Listed
@@ -50,16 +50,16 @@ class Ended:
 
 def decoded(
     videos: Sequence[Listed], piece_bytes: int, size: Sequence[int] | None = None
-) -> Iterator[Piece | Ended]:
+) -> Iterator[DecodedFrames | Ended]:
     """All videos, one after the other, each in pieces and an end; decoding runs in a thread.
 
     Memory is a few pieces of `piece_bytes`, however long the videos are. A file that cannot be
     decoded ends with its failure, and the next one follows.
     """
-    ready: queue.Queue[Piece | Ended | BaseException | None] = queue.Queue(_AHEAD)
+    ready: queue.Queue[DecodedFrames | Ended | BaseException | None] = queue.Queue(_AHEAD)
     unwanted = threading.Event()
 
-    def put(item: Piece | Ended | BaseException | None) -> None:
+    def put(item: DecodedFrames | Ended | BaseException | None) -> None:
         while not unwanted.is_set():
             try:
                 return ready.put(item, timeout=_POLL)
@@ -94,7 +94,9 @@ class _Unwanted(Exception):  # noqa: N818 - it is no error
     """Nobody takes what is read any more."""
 
 
-def _read(video: Listed, piece_bytes: int, size: Sequence[int] | None) -> Iterator[Piece | Ended]:
+def _read(
+    video: Listed, piece_bytes: int, size: Sequence[int] | None
+) -> Iterator[DecodedFrames | Ended]:
     done, fps, shape = 0, 0.0, (0, 0)
     try:
         info = probe(video.path)
@@ -103,7 +105,7 @@ def _read(video: Listed, piece_bytes: int, size: Sequence[int] | None) -> Iterat
         steady = is_steady(video.path)
         at_a_time = max(1, piece_bytes // (3 * shape[0] * shape[1]))
         for frames, reference in _pairs(video, at_a_time, fps, shape):
-            yield Piece(video, done, fps, frames, reference)
+            yield DecodedFrames(video, done, fps, frames, reference)
             done += len(frames)
         note = "" if steady else f"frames of uneven length; shown at {fps:g} per second"
         yield Ended(video, done, fps, shape, "" if done else "not one frame decodes", note)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from cf.evaluation.decoding import Ended, Piece, decoded, seconds_of
-from cf.evaluation.store import Facts, Store
+from cf.evaluation.decoding import DecodedFrames, Ended, decoded, seconds_of
+from cf.evaluation.store import Facts, MeasurementStore
 from cf.evaluation.videos import Listed
 from cf.metrics.base import VideoMetric, groups
 from cf.metrics.measurement import digest
@@ -60,7 +60,7 @@ def measured(
         size: height and width that videos are scaled to cover; None leaves them.
     """
     _refuse_unanswerable(metrics)
-    one_pass = _Pass(videos, metrics, Store(folder, size), device)
+    one_pass = _Pass(videos, metrics, MeasurementStore(folder, size), device)
     todo = one_pass.pending()
     if len(todo) < len(videos):
         log.info("%d of %d videos have been measured before", len(videos) - len(todo), len(videos))
@@ -68,7 +68,7 @@ def measured(
     form = "{percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s of video [{elapsed}<{remaining}]"
     with tqdm(total=total, bar_format=form, disable=not todo) as bar:
         for item in decoded(todo, piece_bytes, size):
-            if isinstance(item, Piece):
+            if isinstance(item, DecodedFrames):
                 bar.set_postfix_str(item.video.name, refresh=False)
                 one_pass.take(item)
                 bar.update(min(len(item.frames) / item.fps, max(total - bar.n, 0)))
@@ -93,7 +93,7 @@ class _Pass:
 
     videos: Sequence[Listed]
     metrics: Sequence[VideoMetric]
-    store: Store
+    store: MeasurementStore
     device: str
     failures: dict[int, str] = field(default_factory=dict)
     refused: dict[tuple[int, tuple[str, ...]], str] = field(default_factory=dict)
@@ -118,7 +118,7 @@ class _Pass:
             elif (video.video_id, key) not in self.refused and not self.store.has(video, metric):
                 yield key, metric
 
-    def take(self, piece: Piece) -> None:
+    def take(self, piece: DecodedFrames) -> None:
         """Hand over the next frames of a video; what a metric refuses is noted for that video."""
         video = piece.video
         frames = piece.frames.to(self.device)

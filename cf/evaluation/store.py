@@ -33,7 +33,7 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class Store:
+class MeasurementStore:
     """A folder with a file per video and measurement, named by all that its content depends on.
 
     Attributes:

@@ -13,7 +13,7 @@ from cf.metrics.scored import Scored, Segment
 
 
 @dataclass(frozen=True)
-class Part:
+class PromptPart:
     """What of a video lies under one prompt, in whole windows.
 
     Attributes:
@@ -32,7 +32,7 @@ class Part:
     shown: int | None
 
 
-def parts_of(one: Scored) -> list[Part]:
+def parts_of(one: Scored) -> list[PromptPart]:
     """A video cut where its prompt changes.
 
     Windows that lie across a change are left out, and so are prompts that fill no window. The last
@@ -58,7 +58,7 @@ def parts_of(one: Scored) -> list[Part]:
         means = one.sums[rows].double() / count[:, None]
         if rows:
             parts.append(
-                Part(one.video, one.prompt, means, count, one.seconds[rows], segment.prompt)
+                PromptPart(one.video, one.prompt, means, count, one.seconds[rows], segment.prompt)
             )
     if not parts:
         raise ValueError(
@@ -95,7 +95,7 @@ class Grid:
     window: float
 
     @staticmethod
-    def of(parts: list[Part], window: float) -> "Grid":
+    def of(parts: list[PromptPart], window: float) -> "Grid":
         """Side by side."""
         prompts = sorted({part.prompt for part in parts})
         return Grid(

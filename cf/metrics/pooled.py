@@ -14,7 +14,7 @@ Of = Callable[[Float[Tensor, "n ..."]], Float[Tensor, " n"]]
 
 
 @dataclass(frozen=True)
-class Pooled:
+class PooledResult:
     """A value of sums over videos.
 
     Attributes:

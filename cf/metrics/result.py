@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from cf.metrics.pooled import Pooled
+from cf.metrics.pooled import PooledResult
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Result:
     windows: Mapping[int, Tensor] = field(default_factory=dict)
     curves: Mapping[str, Tensor] = field(default_factory=dict)
     extras: Mapping[str, float] = field(default_factory=dict)
-    pooled: Mapping[str, Pooled] = field(default_factory=dict)
+    pooled: Mapping[str, PooledResult] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def why(self) -> str:

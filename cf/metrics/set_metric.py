@@ -11,7 +11,7 @@ from typing_extensions import override
 from cf.metrics.base import VideoMetric
 from cf.metrics.extractors.base import Extractor
 from cf.metrics.features import Features
-from cf.metrics.grid import Grid, Part, parts_of
+from cf.metrics.grid import Grid, PromptPart, parts_of
 from cf.metrics.measurement import digest
 from cf.metrics.result import Result
 from cf.metrics.scored import Scored
@@ -62,7 +62,7 @@ class SetMetric(VideoMetric):
 
     @override
     def score(self, videos: list[Scored]) -> Result:
-        parts: list[Part] = []
+        parts: list[PromptPart] = []
         short: dict[int | None, str] = {}
         for one in videos:
             try:
@@ -96,7 +96,7 @@ class SetMetric(VideoMetric):
     def provenance(self) -> dict[str, Any]:
         return {**super().provenance(), "seconds": self.seconds}
 
-    def _cut(self, parts: list[Part]) -> list[Part]:
+    def _cut(self, parts: list[PromptPart]) -> list[PromptPart]:
         """The first `seconds` of each part."""
         if self.seconds is None:
             return parts
@@ -117,7 +117,7 @@ class SetMetric(VideoMetric):
             for part in parts
         ]
 
-    def _refusal(self, parts: list[Part]) -> str:
+    def _refusal(self, parts: list[PromptPart]) -> str:
         if not parts:
             return "there is no video to score"
         prompts = len({part.prompt for part in parts})

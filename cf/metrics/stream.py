@@ -9,7 +9,7 @@ from torch import Tensor
 
 from cf.metrics.measurement import Clock, Measurement, clock
 from cf.metrics.scored import Fault, Scored, Segment
-from cf.metrics.table import Run, Table
+from cf.metrics.table import FrameRange, Table
 
 NO_PROMPT = -1
 
@@ -38,7 +38,7 @@ class Stream:
         """A run of frames with its rows, of which `kept` is kept."""
         edge = min(self.measurement.span - 1, len(kept))
         rows = self._rows(video, -(-first // self.clock(fps).stride), fps, kept)
-        run = Run(video, first, stop, fps, kept[:edge], kept[len(kept) - edge :])
+        run = FrameRange(video, first, stop, fps, kept[:edge], kept[len(kept) - edge :])
         return rows.with_runs([run])
 
     def _rows(self, video: int, sample: int, fps: Fraction, kept: Tensor) -> Table:
@@ -58,7 +58,7 @@ class Stream:
         keys = torch.stack((ones * video, window, ones), 1)
         return replace(empty, keys=keys, sums=numbers).summed()
 
-    def stitch(self, left: Run, right: Run) -> tuple[Run, Table]:
+    def stitch(self, left: FrameRange, right: FrameRange) -> tuple[FrameRange, Table]:
         """Join two neighbouring runs, with the measurements that lie across their border."""
         edges = (left.head, left.tail, right.head, right.tail)
         fault = None
@@ -79,7 +79,7 @@ class Stream:
             rows = self._rows(left.video, sample, left.fps, across)
         head, tail = _joined(left.head, right.head)[:edge], _joined(left.tail, right.tail)
         tail = tail[max(len(tail) - edge, 0) :]
-        return Run(left.video, left.first, right.stop, left.fps, head, tail), rows
+        return FrameRange(left.video, left.first, right.stop, left.fps, head, tail), rows
 
     def fault(self, video: int, frame: int, fault: Fault) -> Table:
         """Why a video cannot be scored, as a row."""
@@ -87,7 +87,7 @@ class Stream:
 
     def scored(self, table: Table) -> Iterator[Scored]:
         """Every video of a coalesced table."""
-        runs: dict[int, list[Run]] = {}
+        runs: dict[int, list[FrameRange]] = {}
         for run in table.unpacked():
             runs.setdefault(run.video, []).append(run)
         owned = [_ByVideo(one) for one in (table.keys, table.faults, table.segments, table.marks)]
@@ -98,7 +98,7 @@ class Stream:
     def _video(
         self,
         video: int,
-        runs: list[Run],
+        runs: list[FrameRange],
         table: Table,
         rows: Tensor,
         faulty: Tensor,
@@ -150,7 +150,7 @@ def _joined(one: Tensor, other: Tensor) -> Tensor:
     return torch.cat([part for part in (one, other) if len(part)] or [one])
 
 
-def _reason(runs: list[Run], faults: list[list[int]]) -> str:
+def _reason(runs: list[FrameRange], faults: list[list[int]]) -> str:
     if faults:
         _, frame, code = faults[0]
         return Fault(code).reason(frame)

@@ -13,7 +13,7 @@ from torch import Tensor
 _DIMS = 3  # of what is kept of a frame, at most
 
 
-class Run(NamedTuple):
+class FrameRange(NamedTuple):
     """A contiguous run of frames of one video, with what is kept of its edges.
 
     Attributes:
@@ -36,7 +36,7 @@ class Run(NamedTuple):
         return [self.video, self.first, self.stop, *rate, len(self.head), *padded]
 
 
-Stitch = Callable[[Run, Run], tuple[Run, "Table"]]
+Stitch = Callable[[FrameRange, FrameRange], tuple[FrameRange, "Table"]]
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Table:
     Attributes:
         keys: (video, window, measurements) of each row of `sums`.
         sums: of the measured numbers.
-        runs: of frames seen, as `Run.row`.
+        runs: of frames seen, as `FrameRange.row`.
         edges: what is kept of the runs' edges, head and tail, flat, run after run.
         segments: (video, first, stop, prompt, seed, height, width) of frames under one prompt.
         marks: (video, frame) at which a block begins.
@@ -82,7 +82,7 @@ class Table:
         tables = (self, *others)
         return Table(**{name: stacked([getattr(x, name) for x in tables]) for name in self.names()})
 
-    def unpacked(self) -> Iterator[Run]:
+    def unpacked(self) -> Iterator[FrameRange]:
         """The runs with their edges."""
         at = 0
         for row in self.runs.tolist():
@@ -90,10 +90,10 @@ class Table:
             shape = [side for side in padded if side >= 0]
             end = at + 2 * edge * math.prod(shape)
             head, tail = self.edges[at:end].view(2, edge, *shape)
-            yield Run(video, first, stop, Fraction(top, bottom), head, tail)
+            yield FrameRange(video, first, stop, Fraction(top, bottom), head, tail)
             at = end
 
-    def with_runs(self, runs: list[Run]) -> "Table":
+    def with_runs(self, runs: list[FrameRange]) -> "Table":
         """The same rows, with other runs."""
         if not runs:
             return replace(self, runs=self.runs[:0], edges=self.edges[:0])
@@ -103,7 +103,7 @@ class Table:
 
     def coalesced(self, stitch: Stitch) -> "Table":
         """The same with neighbouring runs joined and one row per window: bounded, and in order."""
-        runs: list[Run] = []
+        runs: list[FrameRange] = []
         across: list[Table] = []
         for run in sorted(self.unpacked(), key=lambda run: run[:3]):
             last = runs[-1] if runs else None

@@ -10,7 +10,7 @@ from cf.settings.literal import quoted
 
 
 @dataclass(frozen=True)
-class Run:
+class StageRun:
     """A training of a sweep.
 
     Attributes:
@@ -88,7 +88,7 @@ class Stages:
         """Of its benchmark."""
         return self.root / self.name
 
-    def stages(self) -> list[list[Run]]:
+    def stages(self) -> list[list[StageRun]]:
         """Trainings that may run at once, stage after stage."""
         made, before = [], list[str]()
         for name, settings in self.start.items():
@@ -125,7 +125,9 @@ class Stages:
     def _start_seeds(self) -> Sequence[int]:
         return self.seeds if self.start_seed is None else [self.start_seed]
 
-    def _run(self, name: str, settings: Sequence[str], seed: int, before: Sequence[str]) -> Run:
+    def _run(
+        self, name: str, settings: Sequence[str], seed: int, before: Sequence[str]
+    ) -> StageRun:
         places = {one: self._place(one, seed) for one in before}
         filled, needs = [], list[Path]()
         for setting in settings:
@@ -135,7 +137,7 @@ class Stages:
                     setting = setting.replace(f"{{{one}}}", str(place))
                     needs += [place] if place not in needs else []
             filled.append(setting)
-        return Run(self._place(name, seed), [*filled, *self.shared, f"seed={seed}"], needs)
+        return StageRun(self._place(name, seed), [*filled, *self.shared, f"seed={seed}"], needs)
 
     def _place(self, name: str, seed: int) -> Path:
         if name not in self.start:
@@ -144,9 +146,9 @@ class Stages:
         return self.root / "start" / name / f"seed_{own}"
 
 
-def _joined(stages: Sequence[list[Run]]) -> list[list[Run]]:
+def _joined(stages: Sequence[list[StageRun]]) -> list[list[StageRun]]:
     """Fewer and larger stages: those next to each other that do not need one another."""
-    joined: list[list[Run]] = []
+    joined: list[list[StageRun]] = []
     for stage in stages:
         there = {run.folder for run in joined[-1]} if joined else set[Path]()
         if joined and not any(there & set(run.needs) for run in stage):

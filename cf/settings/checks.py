@@ -16,7 +16,7 @@ from cf.files.atomic import check_writable
 from cf.files.text import existing_file
 from cf.settings.build import Settings, check, fault, wanted
 from cf.settings.kinds import Device
-from cf.settings.schema import COMMANDS, OPTIONAL, PARTS
+from cf.settings.schema import COMMANDS, NAMED_GROUPS, OPTIONAL
 
 
 def checked(command: str, settings: Settings, groups: list[str], deep: bool = True) -> None:
@@ -44,7 +44,7 @@ def checked(command: str, settings: Settings, groups: list[str], deep: bool = Tr
 
 def _described(group: Settings, where: str) -> None:
     """Raise a ValueError if a thing of a group of things is a number or a text."""
-    for name, one in group.items() if where in PARTS else ():
+    for name, one in group.items() if where in NAMED_GROUPS else ():
         if not isinstance(one, dict | None):
             raise ValueError(
                 f"{where}.{name}={one!r} describes nothing; give what it is, {where}.{name}="

@@ -13,18 +13,18 @@ from cf.settings.build import Form, Settings, Within
 from cf.settings.kinds import (
     Compile,
     Count,
+    CountOrZero,
     Device,
-    File,
-    Folder,
-    Number,
+    Dtype,
+    FileOrFolder,
+    FilePath,
+    FolderPath,
+    OutputPath,
     Paths,
-    Place,
     Rate,
     Seconds,
     Seed,
     Size,
-    Whole,
-    Written,
 )
 from cf.settings.presets import lacking, unsaid
 from cf.settings.sampling import Sampling
@@ -61,7 +61,7 @@ class Fit:
 
 
 @dataclass(frozen=True)
-class Weights:
+class WeightSettings:
     """Which network of a file, and updates to merge; `cf.models.weight_files` says what lora is."""
 
     container: str | None
@@ -75,13 +75,13 @@ class Generate:
 
     source: str
     note: str
-    checkpoint: Place
+    checkpoint: FileOrFolder
     seconds: Seconds
     prompt: str
     prompts: Annotated[list[Any] | Literal["-"], ACTS]
-    prompts_file: File | None
-    video: File | None
-    image: File | None
+    prompts_file: FilePath | None
+    video: FilePath | None
+    image: FilePath | None
     given_seconds: Seconds | None
     pinned: Annotated[list[Any], IMAGES]
     samples: Annotated[int, Within(1, 10_000)]
@@ -91,9 +91,9 @@ class Generate:
     sampling: Sampling
     fps: Rate | None
     size: Size | None
-    weights: Weights
+    weights: WeightSettings
     device: Device
-    dtype: Number
+    dtype: Dtype
     compile: Compile
     overlap: bool
     offload: Literal["none", "text", "codec", "all"]
@@ -159,7 +159,7 @@ class Benchmark:
     commit_reads: bool
     unequal: Literal["refuse", "show"]
     absent: Literal["refuse", "list"]
-    shown: Whole
+    shown: CountOrZero
     chunk_frames: Count
     workers: Annotated[int, Within(0, 1024)] | None
     devices: Device | list[Device]
@@ -168,7 +168,7 @@ class Benchmark:
     title: str | None
     pareto: Axes
     single_file: bool
-    export_vbench: Written | None
+    export_vbench: OutputPath | None
     tensorboard: bool
     seed: Seed
     model: dict[str, Any]
@@ -203,18 +203,18 @@ class Compare:
 
 
 @dataclass(frozen=True)
-class Recall:
+class RecallSettings:
     """`cf.recall`."""
 
-    students: Annotated[dict[str, Place], Form("runs by name, as in '{mine: RUN}'")] | None
-    oracle: Place | None
+    students: Annotated[dict[str, FileOrFolder], Form("runs by name, as in '{mine: RUN}'")] | None
+    oracle: FileOrFolder | None
     worlds: Count
     frames: Count
     given: Count
     lags: Annotated[list[Count], Form("numbers of frames, as in [8,16]")]
-    influence: Annotated[list[Whole], Form("latent frames, as in [0,3,6]")] | None
+    influence: Annotated[list[CountOrZero], Form("latent frames, as in [0,3,6]")] | None
     batch_size: Count
-    shown: Whole
+    shown: CountOrZero
     shown_frames: Count
     not_shown: list[str]
     workers: Annotated[int, Within(1, 1024)]
@@ -237,7 +237,7 @@ class Recall:
 
 
 @dataclass(frozen=True)
-class Story:
+class StorySettings:
     """The fabricated video of `cf.memory_map`."""
 
     frames: Annotated[int, Within(1, 100_000)]
@@ -252,8 +252,8 @@ class MemoryMap:
 
     memories: list[str] | None
     num_steps: Count
-    story: Story
-    docs: Written | None
+    story: StorySettings
+    docs: OutputPath | None
 
 
 @dataclass(frozen=True)
@@ -275,7 +275,7 @@ class Demo:
     fit: list[str]
     recall: list[str]
     sweeps: dict[str, Any]
-    videos: Folder | None
+    videos: FolderPath | None
     on_videos: OnVideos
 
 
@@ -285,12 +285,12 @@ COMMANDS: dict[str, type] = {
     "evaluate": Evaluate,
     "benchmark": Benchmark,
     "compare": Compare,
-    "recall": Recall,
+    "recall": RecallSettings,
     "memory_map": MemoryMap,
     "demo": Demo,
 }
 """The settings of every command that takes any, by its name."""
-PARTS = ("callbacks", "contestants", "memories", "metrics")
+NAMED_GROUPS = ("callbacks", "contestants", "memories", "metrics")
 """Groups of things by name, each of which is described by a mapping; null: left out."""
 OPTIONAL = ("resume",)
 """What may be left out although it stands as `???`."""

@@ -11,7 +11,15 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from cf.stats.resampling import SEED, Interval, Method, interval, is_exact, least_p, sign_flip
+from cf.stats.resampling import (
+    SEED,
+    Interval,
+    IntervalMethod,
+    interval,
+    is_exact,
+    least_p,
+    sign_flip,
+)
 
 __all__ = [
     "Comparison",
@@ -148,7 +156,7 @@ def compare(
     first: Mapping[Any, float],
     second: Mapping[Any, float],
     higher_is_better: bool | None = None,
-    method: Method = "bca",
+    method: IntervalMethod = "bca",
     seed: int = SEED,
 ) -> Comparison:
     """Compare two contestants, unit by unit; values are per unit, seeds averaged within it."""
@@ -226,7 +234,7 @@ def few_pairs(pairs: int, alpha: float = 0.05) -> str:
 def standings(
     contestants: Mapping[str, Mapping[Any, float]],
     higher_is_better: bool,
-    method: Method = "bca",
+    method: IntervalMethod = "bca",
     seed: int = SEED,
 ) -> list[Standing]:
     """All contestants, best first.

@@ -20,7 +20,7 @@ _ROUNDING = 1e-12
 _AT_ONCE = 2**22
 """Numbers drawn at a time, 32 MB of them, however many units there are."""
 
-Method = Literal["bca", "percentile"]
+IntervalMethod = Literal["bca", "percentile"]
 Statistic = Callable[[Float[np.ndarray, "b n"]], Float[np.ndarray, " b"]]
 
 
@@ -44,7 +44,7 @@ class Interval:
 
 def interval(
     values: ArrayLike,
-    method: Method = "bca",
+    method: IntervalMethod = "bca",
     level: float = 0.95,
     statistic: Statistic | None = None,
     resamples: int = RESAMPLES,
@@ -81,7 +81,7 @@ def _mean(rows: Float[np.ndarray, "b n"]) -> Float[np.ndarray, " b"]:
 
 def _bounds(
     known: Float[np.ndarray, " n"],
-    method: Method,
+    method: IntervalMethod,
     level: float,
     of: Statistic,
     resamples: int,

@@ -47,7 +47,7 @@ class UnreadableVideo(ValueError):  # noqa: N818 - it names the video's state, a
 
 
 @dataclass(frozen=True)
-class Turn:
+class Rotation:
     """How a decoded frame becomes upright: transpose, then mirror."""
 
     transpose: bool
@@ -56,10 +56,10 @@ class Turn:
 
 
 _TURNS = {
-    0: Turn(False, False, False),
-    90: Turn(True, True, False),
-    180: Turn(False, True, True),
-    270: Turn(True, False, True),
+    0: Rotation(False, False, False),
+    90: Rotation(True, True, False),
+    180: Rotation(False, True, True),
+    270: Rotation(True, False, True),
 }
 """By degrees counter-clockwise."""
 
@@ -164,7 +164,7 @@ def pixel_aspect(stream: VideoStream) -> float:
     return aspect if 0.1 < aspect < 10 else 1.0
 
 
-def turn_of(frame: VideoFrame) -> Turn:
+def turn_of(frame: VideoFrame) -> Rotation:
     """How to make a frame upright, in quarter turns, from its display matrix."""
     try:
         side_data: Any = frame.side_data  # typed without the keys that it takes
@@ -175,7 +175,7 @@ def turn_of(frame: VideoFrame) -> Turn:
         return _TURNS[round(frame.rotation / 90) * 90 % 360]
     # A pixel at (column, row) goes to (a column + c row, b column + d row).
     (a, b), (c, d) = np.frombuffer(data, np.int32).reshape(3, 3)[:2, :2].tolist()
-    return Turn(True, b < 0, c < 0) if abs(b) > abs(a) else Turn(False, d < 0, a < 0)
+    return Rotation(True, b < 0, c < 0) if abs(b) > abs(a) else Rotation(False, d < 0, a < 0)
 
 
 def refuse_shape(path: str | Path, height: int, width: int) -> None:

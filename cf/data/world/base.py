@@ -14,7 +14,7 @@ from cf.types import Video
 
 
 @dataclass(frozen=True)
-class Motion:
+class ObjectMotion:
     """What moves in a batch of videos, whether it is in view or not.
 
     Lengths are in pixels, and change is since the frame before, per frame. A row counts down from
@@ -79,7 +79,7 @@ class Truth:
     fresh: Int[Tensor, "b t"]
     identity: Int[Tensor, "b t rows columns"]
     instance: Int[Tensor, "b t h w"]
-    motion: Motion | None = None
+    motion: ObjectMotion | None = None
     pose: Int[Tensor, "b t 3"] | None = None
     depth: UInt8[Tensor, "b t h w"] | None = None
 

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from cf.data.world.base import Motion
+from cf.data.world.base import ObjectMotion
 from cf.data.world.brush import Canvas, Cast
 from cf.data.world.landscape import Land, Things
 from cf.data.world.motion import Route
@@ -22,7 +22,7 @@ _PIXELS = 1 << 18
 """Painted at a time: what is worked on stays small, however large the pictures."""
 
 
-class Shot(NamedTuple):
+class StagedFrames(NamedTuple):
     """Some frames of a video before they are painted; the poses begin a frame before they do."""
 
     land: Land
@@ -31,18 +31,18 @@ class Shot(NamedTuple):
     route: Route
 
 
-class Plan(NamedTuple):
+class StagedVideo(NamedTuple):
     """One video: what follows from the number of a frame alone is made when it is painted."""
 
     land: Land
     troupe: Troupe
     route: Route
 
-    def shot(self, start: int, stop: int) -> Shot:
+    def shot(self, start: int, stop: int) -> StagedFrames:
         """From one frame up to another."""
         poses = self.troupe.poses(np.arange(start - 1, stop))
         route = Route(*(rows[start:stop] for rows in self.route))
-        return Shot(self.land, self.troupe, poses, route)
+        return StagedFrames(self.land, self.troupe, poses, route)
 
 
 class Scene(NamedTuple):
@@ -62,7 +62,7 @@ class Painted(NamedTuple):
     area: Int[Tensor, "f slots"]
 
 
-def stage(shot: Shot, height: int, without: Sequence[int]) -> Scene:
+def stage(shot: StagedFrames, height: int, without: Sequence[int]) -> Scene:
     """The frames of one video; sprites left out, told by their instance, leave an empty slot."""
     land, place, camera = shot.land, shot.route.place, shot.route.column
     sprites = len(shot.troupe.kind)
@@ -103,7 +103,7 @@ def paint(scene: Scene, height: int, width: int) -> Painted:
     return parts[0] if len(parts) == 1 else Painted(*map(torch.cat, zip(*parts, strict=True)))
 
 
-def motion(shots: Sequence[Shot], painted: Painted, height: int) -> Motion:
+def motion(shots: Sequence[StagedFrames], painted: Painted, height: int) -> ObjectMotion:
     """What moves in these videos, and how much of it is seen."""
     shape = (len(shots), len(shots[0].route.place))
     kind, colour, home = (
@@ -112,7 +112,7 @@ def motion(shots: Sequence[Shot], painted: Painted, height: int) -> Motion:
     )
     centre = torch.from_numpy(np.stack([shot.poses.centre for shot in shots])) * height
     step = torch.from_numpy(np.stack([shot.route.step for shot in shots]))
-    return Motion(
+    return ObjectMotion(
         kind=kind,
         colour=colour,
         home=home,
@@ -146,7 +146,7 @@ def _still(
     )
 
 
-def _moving(shot: Shot, height: int, without: Sequence[int]) -> Cast:
+def _moving(shot: StagedFrames, height: int, without: Sequence[int]) -> Cast:
     """The sprites that live in the place of each frame."""
     troupe, place = shot.troupe, shot.route.place
     frames, sprites = len(place), len(troupe.kind)
@@ -193,7 +193,7 @@ def _painted(scene: Scene, height: int, width: int) -> Painted:
     return Painted(video, canvas.label, canvas.depth, area)
 
 
-def _visible(shots: Sequence[Shot], painted: Painted) -> Float[Tensor, "f things"]:
+def _visible(shots: Sequence[StagedFrames], painted: Painted) -> Float[Tensor, "f things"]:
     """Share of each sprite's own pixels that are its in the picture too."""
     place = torch.from_numpy(np.concatenate([shot.route.place for shot in shots]))
     sprites, frames = len(shots[0].troupe.kind), len(place)

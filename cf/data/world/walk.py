@@ -12,7 +12,7 @@ from cf.data.world.base import Drawn, Film, Truth, World, generators, one_hot
 from cf.data.world.landscape import Land
 from cf.data.world.motion import Camera
 from cf.data.world.sprites import IDENTITIES, Troupe
-from cf.data.world.staging import Plan, joined, motion, paint, stage
+from cf.data.world.staging import StagedVideo, joined, motion, paint, stage
 from cf.data.world.themes import HOURS, THEMES
 from cf.types import Video
 
@@ -135,7 +135,7 @@ class Walk(World):
         )
 
     def _part(
-        self, plans: list[Plan], without: tuple[int, ...], start: int, stop: int
+        self, plans: list[StagedVideo], without: tuple[int, ...], start: int, stop: int
     ) -> tuple[Video, Truth]:
         height, width = self.size
         shots = [plan.shot(start, stop) for plan in plans]
@@ -155,12 +155,12 @@ class Walk(World):
         )
         return painted.video.unflatten(0, shape), truth
 
-    def _plan(self, seed: int, number: int, frames: int) -> Plan:
+    def _plan(self, seed: int, number: int, frames: int) -> StagedVideo:
         scenery, actors, path = generators(seed, number, 3)
         height, width = self.size
         view = width / height
         wide = self.place_views * view
-        return Plan(
+        return StagedVideo(
             Land.draw(
                 scenery,
                 self.num_places,
@@ -190,7 +190,7 @@ class Walk(World):
             stay_blocks=self.stay_blocks,
         )
 
-    def _caption(self, plan: Plan) -> str:
+    def _caption(self, plan: StagedVideo) -> str:
         places = []
         for place in range(self.num_places):
             here = np.flatnonzero(plan.troupe.home == place)

@@ -20,7 +20,7 @@ from cf.metrics.extractors.base import TextExtractor
 from cf.metrics.extractors.hugging_face import filled, transformers
 from cf.metrics.extractors.lookup import find
 from cf.metrics.extractors.names import clip_names, depth
-from cf.metrics.extractors.network import HEAD_WIDTH, Network, full_precision
+from cf.metrics.extractors.network import HEAD_WIDTH, FeatureNetwork, full_precision
 from cf.metrics.extractors.tokenizer import clean, tokenizer
 
 _MEAN = [0.48145466, 0.4578275, 0.40821073]
@@ -28,7 +28,7 @@ _STD = [0.26862954, 0.26130258, 0.27577711]
 _VOCABULARY = "clip-bpe"
 
 
-class ClipExtractor(Network, TextExtractor):
+class ClipExtractor(FeatureNetwork, TextExtractor):
     """CLIP ViT-B/32 or ViT-L/14 (arXiv 2103.00020), in float32 whatever the file's precision.
 
     Network and tokenizer are those of `transformers` (extra `features`). Frames are resized to a

@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from cf.metrics.extractors.hugging_face import filled, transformers
 from cf.metrics.extractors.names import depth, dino_names
-from cf.metrics.extractors.network import HEAD_WIDTH, Network
+from cf.metrics.extractors.network import HEAD_WIDTH, FeatureNetwork
 
 _MEAN = [0.485, 0.456, 0.406]
 _STD = [0.229, 0.224, 0.225]
@@ -20,7 +20,7 @@ _NUDGE = 0.1
 """Added to the number of patches when positions are interpolated, in both releases."""
 
 
-class Dino(Network):
+class Dino(FeatureNetwork):
     """The class token of DINO ViT-B/16 (arXiv 2104.14294) or DINOv2 ViT-S/14 or B/14 (2304.07193).
 
     The network is that of `transformers` (extra `features`), its positions as released. Frames are

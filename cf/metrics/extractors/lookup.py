@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cf.files.user_cache import cache_home
-from cf.metrics.extractors.registry import Entry, entry
+from cf.metrics.extractors.registry import PublishedWeights, entry
 
 ROOT = "CF_WEIGHTS"
 """The environment variable that names the folder of weights."""
@@ -45,7 +45,7 @@ class Found:
         verified: whether this is known to be the published file.
     """
 
-    entry: Entry
+    entry: PublishedWeights
     path: Path
     kind: str
     sha256: str
@@ -109,7 +109,7 @@ def find(name: str, weights: str | Path | None = None) -> Found:
     )
 
 
-def published(one: Entry, digest: str) -> bool:
+def published(one: PublishedWeights, digest: str) -> bool:
     """Whether a hash is that of the published file, as far as it is known."""
     return one.sha256 is not None and digest.startswith(one.sha256)
 
@@ -126,7 +126,7 @@ def _sha256(path: str, size: int, time: int) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _given(one: Entry, path: Path) -> list[Place]:
+def _given(one: PublishedWeights, path: Path) -> list[Place]:
     if path.is_dir():
         return [Place("given", path / file) for file in one.files]
     return [Place("given", path)]

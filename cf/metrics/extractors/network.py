@@ -34,7 +34,7 @@ def full_precision() -> Iterator[None]:
             torch.set_float32_matmul_precision(before)
 
 
-class Network(Extractor):
+class FeatureNetwork(Extractor):
     """Published weights behind the contract of extractors.
 
     Frames go through `batch` at a time, the last batch filled up with its last frame, so that the

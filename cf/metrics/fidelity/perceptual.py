@@ -88,7 +88,7 @@ class Perceptual:
     def __call__(
         self, frames: Float[Tensor, "t 3 h w"], true: Float[Tensor, "t 3 h w"]
     ) -> Float[Tensor, " t"]:
-        """See `Comparison`; batches are of one size, so that rounding never depends on them."""
+        """See `FrameSimilarity`; batches have one size, so rounding never depends on them."""
         height, width = frames.shape[-2:]
         if min(height, width) < _LEAST[self.net]:
             raise ValueError(
@@ -108,7 +108,7 @@ class Perceptual:
         return torch.cat(found)
 
     def provenance(self) -> dict[str, Any]:
-        """See `Comparison`."""
+        """See `FrameSimilarity`."""
         made = {"random": self.random} if self.file is None else {"sha256": self.file.sha256}
         return {
             "by": self.name,

@@ -14,7 +14,7 @@ from typing_extensions import override
 from cf.metrics.base import VideoMetric
 from cf.metrics.extractors.base import Extractor
 from cf.metrics.features import Features
-from cf.metrics.grid import Part, parts_of
+from cf.metrics.grid import PromptPart, parts_of
 from cf.metrics.readings import over_prompts
 from cf.metrics.recall.l50 import crossing, falling, interval
 from cf.metrics.result import Result, mean
@@ -191,7 +191,7 @@ class PromptReturnRecall(VideoMetric):
         )
 
     def _shows(
-        self, before: Tensor, between: Part, after: Tensor, own: int | None
+        self, before: Tensor, between: PromptPart, after: Tensor, own: int | None
     ) -> tuple[float, float, float] | None:
         """How much more each part is like its own text than like the other."""
         if self.texts is None:

@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from cf.metrics.base import VideoMetric
 from cf.metrics.lags import bins, rising
-from cf.metrics.pooled import Of, Pooled, ratio
+from cf.metrics.pooled import Of, PooledResult, ratio
 from cf.metrics.recall.cells import Cells, CellWorld
 from cf.metrics.recall.visits import Visits, alike, share, visits
 from cf.metrics.result import Result
@@ -48,7 +48,7 @@ class CellMetric(VideoMetric):
 
         Args:
             sums: of each video, all of one shape.
-            of: the value of such sums, a row each (see `Pooled`).
+            of: the value of such sums, a row each (see `PooledResult`).
             nothing: why there is no value where nothing was counted.
             parts: of the result, besides.
         """
@@ -56,7 +56,7 @@ class CellMetric(VideoMetric):
         reasons: dict[int | None, str] = {v: nothing for v, x in per_video.items() if x != x}
         if not sums:
             return self.answer(float("nan"), per_video, reasons=reasons, **parts)
-        whole = Pooled(torch.stack(list(sums.values())), of)
+        whole = PooledResult(torch.stack(list(sums.values())), of)
         if whole.value != whole.value:
             reasons[None] = nothing
         pooled = {"all": whole, **parts.pop("pooled", {})}
@@ -112,7 +112,7 @@ class LagMetric(CellMetric):
             "cells_by_lag": all_,
             "lags": torch.tensor(self.edges[:-1], dtype=torch.float64),
         }
-        by_lag = {f"lag {i}": Pooled(table[..., i], ratio) for i in range(lags)}
+        by_lag = {f"lag {i}": PooledResult(table[..., i], ratio) for i in range(lags)}
         sums = {video: one.sum(-1) for video, one in counts.items()}
         return self.of_sums(sums, ratio, _NOTHING, curves=curves, pooled=by_lag)
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from cf.metrics.base import VideoMetric
-from cf.metrics.fidelity.full_reference import Comparison, Decibels, Structure
+from cf.metrics.fidelity.full_reference import Decibels, FrameSimilarity, Structure
 from cf.metrics.fidelity.perceptual import Net, Perceptual
 from cf.metrics.lags import bins, rising
 from cf.metrics.measurement import Measurement, Seen
@@ -29,7 +29,7 @@ class Posed(Measurement):
     Known of each frame (`truth`): `given`, `place`, `camera` and `fresh`, as in `Cells`.
     """
 
-    comparison: Comparison
+    comparison: FrameSimilarity
     kept = torch.float64
     needs = ("reference", *_POSE)
 
@@ -71,7 +71,7 @@ class Revisit(VideoMetric):
 
     def __init__(
         self,
-        comparison: Comparison,
+        comparison: FrameSimilarity,
         edges: Sequence[float] = LAGS,
         tolerance: float = 0.05,
         **kwargs: Any,

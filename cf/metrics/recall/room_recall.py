@@ -7,7 +7,7 @@ from torch import Tensor
 
 from cf.metrics.base import VideoMetric, together
 from cf.metrics.lags import rising
-from cf.metrics.pooled import Pooled
+from cf.metrics.pooled import PooledResult
 from cf.metrics.recall.attribute_recall import AttributeRecall
 from cf.metrics.recall.cells import CellWorld
 from cf.metrics.recall.novel_content import CellQualityDrift, NovelEntropy, NovelQuality
@@ -54,7 +54,7 @@ class RoomRecall:
             self.metrics.update(video, self.videos, fps=self.fps, truth=truth)
             self.videos += 1
 
-    def pooled(self) -> dict[str, Pooled]:
+    def pooled(self) -> dict[str, PooledResult]:
         """Every number by name; `lag 0`, `lag 1` and so on is recall in that bin."""
         metrics = cast(Iterable[VideoMetric], self.metrics.values())
         results = {type(one).__name__: one.result() for one in metrics}

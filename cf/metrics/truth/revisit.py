@@ -11,7 +11,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from cf.metrics.base import VideoMetric
-from cf.metrics.fidelity.full_reference import Comparison, Decibels, Structure
+from cf.metrics.fidelity.full_reference import Decibels, FrameSimilarity, Structure
 from cf.metrics.fidelity.perceptual import Net, Perceptual
 from cf.metrics.lags import rising
 from cf.metrics.measurement import Measurement, Seen
@@ -38,7 +38,7 @@ class AtPose(Measurement):
     """
 
     world: Painter
-    comparison: Comparison
+    comparison: FrameSimilarity
     rate: float | None = 2.0
     side: int = 480
     kept = torch.float64
@@ -91,7 +91,7 @@ class PoseRevisit(VideoMetric):
     def __init__(
         self,
         world: Painter,
-        comparison: Comparison,
+        comparison: FrameSimilarity,
         edges: Sequence[float] = LAGS,
         rate: float | None = 2.0,
         side: int = 480,
