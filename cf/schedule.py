@@ -45,20 +45,6 @@ class FlowSchedule:
         """Clean latents from velocity = eps - x0."""
         return x_t - _per_frame(t, x_t) * velocity
 
-    def to_eps(self, velocity: Latents, x_t: Latents, t: Times) -> Latents:
-        """Noise from velocity = eps - x0."""
-        return x_t + (1 - _per_frame(t, x_t)) * velocity
-
-    def to_velocity(self, x0: Latents, x_t: Latents, t: Times) -> Latents:
-        """Velocity from clean latents; undefined at t = 0, where x_t is x0.
-
-        Raises:
-            ValueError: if any time is 0.
-        """
-        if bool((t == 0).any()):
-            raise ValueError("velocity cannot be told from x0 at t = 0")
-        return (x_t - x0) / _per_frame(t, x_t)
-
     def step(self, velocity: Latents, x_t: Latents, t: Times, to: Times) -> Latents:
         """One Euler step along the velocity, from time `t` to time `to`."""
         return x_t - _per_frame(t - to, x_t) * velocity

@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 import cf.data.clips as clips_module
-from cf.data.clips import Batch, Clips, Source, split, survey
+from cf.data.clips import ClipBatch, Clips, Source, split, survey
 from cf.data.shapes import draw_clips
 from cf.data.stream import EndlessData
 from cf.data.videos import VideoFolder
@@ -62,12 +62,12 @@ def build(folder: Path, **options: Any) -> VideoFolder:
     return VideoFolder(folder, **(defaults | options))
 
 
-def batches(data: VideoFolder, count: int) -> list[Batch]:
+def batches(data: VideoFolder, count: int) -> list[ClipBatch]:
     data.setup("fit")
     return list(itertools.islice(data.train_dataloader(), count))
 
 
-def same(first: list[Batch], second: list[Batch]) -> bool:
+def same(first: list[ClipBatch], second: list[ClipBatch]) -> bool:
     return len(first) == len(second) and all(
         a["name"] == b["name"]
         and torch.equal(a["start"], b["start"])
@@ -421,11 +421,11 @@ class Watcher(LightningModule):
         self.seen: list[list[int]] = []
         self.validated: list[str] = []
 
-    def training_step(self, batch: Batch) -> Tensor:
+    def training_step(self, batch: ClipBatch) -> Tensor:
         self.seen.append(batch["number"].tolist())
         return self.weight * batch["video"].mean()
 
-    def validation_step(self, batch: Batch) -> None:
+    def validation_step(self, batch: ClipBatch) -> None:
         self.validated += batch["name"]
 
     def configure_optimizers(self) -> torch.optim.Optimizer:

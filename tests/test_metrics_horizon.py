@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from cf.metrics.recall.l50 import configured_context_seconds, crossing, falling, recall_horizon
+from cf.metrics.recall.l50 import crossing, falling, recall_horizon
 
 LAGS = 2.0 ** np.arange(-1, 7)
 CHANCE, WORLDS = 1 / 8, 16
@@ -86,15 +86,6 @@ def test_it_is_read_off_in_the_logarithm_of_the_lag() -> None:
     fitted = np.array([0.9, 0.7, 0.3, 0.1])
     where = crossing(np.array([1.0, 2.0, 8.0, 16.0]), fitted, 0.1)
     assert where == pytest.approx(4.0)
-
-
-def test_what_is_configured_is_that_of_the_papers() -> None:
-    frames = {"LongLive": 12, "Infinity-RoPE": 6}
-    seconds = {name: configured_context_seconds(n, 4, 16) for name, n in frames.items()}
-    assert seconds == {"LongLive": 3.0, "Infinity-RoPE": 1.5}
-    assert configured_context_seconds(None, 4, 16) == math.inf
-    with pytest.raises(ValueError, match="temporal_stride=0"):
-        configured_context_seconds(3, 0, 16)
 
 
 def test_bad_lags_are_told() -> None:

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 import torch
@@ -15,7 +14,7 @@ from cf.metrics.base import VideoMetric
 from cf.metrics.recall.attribute_recall import AttributeRecall
 from cf.metrics.recall.recall import CrossRoomMatch, SelfRevisit, TriggerGate
 from cf.metrics.recall.recall_horizon import RecallHorizon
-from cf.metrics.recall.revisit import RevisitPSNR, RevisitSSIM, normalised_recall
+from cf.metrics.recall.revisit import RevisitPSNR
 from cf.metrics.result import Result
 
 WORLD = Rooms(stay_blocks=4)
@@ -163,24 +162,6 @@ def test_frames_of_another_size_are_refused(drawn: Drawn) -> None:
         )
     with pytest.raises(ValueError, match=r"truth=\{'given'"):
         AttributeRecall(WORLD).update(drawn.video[0], 0, fps=8)
-
-
-def test_a_revisit_is_judged_between_its_anchors(drawn: Drawn) -> None:
-    worst, best = wrong(drawn), (drawn.video * 0.98 + 0.01).clamp(0, 1)
-    middle = 0.5 * worst + 0.5 * best
-    for make in (RevisitPSNR, RevisitSSIM):
-        model, oracle, nothing = (result(make(), drawn, x) for x in (middle, best, worst))
-        assert nothing.value < model.value < oracle.value
-        found = normalised_recall(model, oracle, nothing)
-        assert found.name == f"NormalisedRecall[{model.name}]"
-        assert 0 < found.value < 1
-        near(normalised_recall(oracle, oracle, nothing).value, 1.0)
-        near(normalised_recall(nothing, oracle, nothing).value, 0.0)
-        same = normalised_recall(model, oracle, oracle)
-        assert math.isnan(same.value)
-        assert "no better" in same.reasons[None]
-    with pytest.raises(ValueError, match="was not measured as"):
-        normalised_recall(model, replace(oracle, provenance={}), nothing)
 
 
 def test_only_views_that_were_given_count_as_revisited(drawn: Drawn) -> None:

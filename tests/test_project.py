@@ -1,5 +1,6 @@
 """The promises of the project itself: layers, light imports, commands, packaging."""
 
+import ast
 import re
 import socket
 import subprocess
@@ -86,6 +87,32 @@ def tracked() -> list[Path]:
         for f in (ROOT / folder).rglob("*")
     )
     return [file for file in files if file.suffix in {".py", ".yaml", ".md"}]
+
+
+def test_no_file_and_no_function_of_the_package_is_long() -> None:
+    """Of a function its body counts: neither the signature nor the docstring."""
+    long = []
+    for file in (ROOT / "cf").rglob("*.py"):
+        text = file.read_text()
+        name = str(file.relative_to(ROOT))
+        if (lines := text.count("\n")) > 300:
+            long.append(f"{name}: {lines} lines")
+        for one in ast.walk(ast.parse(text)):
+            if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef):
+                body = one.body[1:] if ast.get_docstring(one) and one.body[1:] else one.body
+                if (lines := (one.end_lineno or 0) - body[0].lineno + 1) > 50:
+                    long.append(f"{name}: {one.name} has {lines} lines")
+    assert long == []
+
+
+def test_no_public_class_is_defined_twice() -> None:
+    """Two modules do not call different things by one name."""
+    homes: dict[str, list[str]] = {}
+    for file in (ROOT / "cf").rglob("*.py"):
+        for one in ast.parse(file.read_text()).body:
+            if isinstance(one, ast.ClassDef) and not one.name.startswith("_"):
+                homes.setdefault(one.name, []).append(str(file.relative_to(ROOT)))
+    assert {name: files for name, files in homes.items() if len(files) > 1} == {}
 
 
 def test_what_is_left_to_do_has_an_issue() -> None:

@@ -45,12 +45,9 @@ def test_ends_of_the_path() -> None:
     assert torch.equal(FLOW.add_noise(X0, EPS, torch.ones_like(T)), EPS)
 
 
-def test_round_trips() -> None:
+def test_clean_latents_come_back() -> None:
     x_t, velocity = FLOW.add_noise(X0, EPS, T), EPS - X0
-    close = {"atol": 1e-12, "rtol": 0}
-    torch.testing.assert_close(FLOW.to_x0(velocity, x_t, T), X0, **close)
-    torch.testing.assert_close(FLOW.to_eps(velocity, x_t, T), EPS, **close)
-    torch.testing.assert_close(FLOW.to_velocity(X0, x_t, T), velocity, **close)
+    torch.testing.assert_close(FLOW.to_x0(velocity, x_t, T), X0, atol=1e-12, rtol=0)
 
 
 def test_times_are_per_frame() -> None:
@@ -74,5 +71,3 @@ def test_impossible_requests_name_the_value() -> None:
         FlowSchedule(0.0)
     with pytest.raises(ValueError, match="num_steps must be at least 1, got 0"):
         FLOW.timesteps(0)
-    with pytest.raises(ValueError, match="t = 0"):
-        FLOW.to_velocity(X0, X0, torch.zeros_like(T))

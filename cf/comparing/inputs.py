@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from cf.files.text import Table, table_of
+from cf.files.text import TextTable, table_of
 
 log = logging.getLogger("cf.compare")
 
@@ -43,7 +43,7 @@ def frame_of(
     return pd.read_csv(whole, keep_default_na=False, na_values=missing)
 
 
-def _check_numbers(table: Table, column: str, must: bool) -> None:
+def _check_numbers(table: TextTable, column: str, must: bool) -> None:
     """Refuse a cell that is no number in a column of numbers, which would else be left out."""
     filled = [(row, row.cells[column]) for row in table.rows if row.cells[column]]
     wrong = [(row, cell) for row, cell in filled if not _is_number(cell)]

@@ -60,7 +60,7 @@ class Source(NamedTuple):
         return sum(pictures - clip_frames + 1 for _, pictures in parts)
 
 
-class Batch(TypedDict):
+class ClipBatch(TypedDict):
     """What a step of training or validation receives.
 
     Attributes:
@@ -166,9 +166,9 @@ def listing(failures: dict[str, str], most: int = 20) -> str:
     return "\n".join(lines)
 
 
-def collate(clips: Sequence[Clip]) -> Batch:
+def collate(clips: Sequence[Clip]) -> ClipBatch:
     """Clips of one size as a batch."""
-    return Batch(
+    return ClipBatch(
         video=torch.stack([clip.frames for clip in clips]).float() / 255,
         name=[clip.source.name for clip in clips],
         start=torch.tensor([clip.start for clip in clips]),

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch.utils.data import DataLoader, Dataset
 
-from cf.data.clips import Batch, Clip, Clips, Cuts, Source, collate, listing, split, survey
+from cf.data.clips import Clip, ClipBatch, Clips, Cuts, Source, collate, listing, split, survey
 from cf.data.stream import EndlessData
 from cf.system.processes import end_with_parent
 
@@ -92,7 +92,7 @@ class VideoFolder(EndlessData):
                 stacklevel=2,
             )
 
-    def maker(self) -> Callable[[list[int]], Batch]:
+    def maker(self) -> Callable[[list[int]], ClipBatch]:
         """Reads the clips of training."""
         return partial(_batch, self._clips(self.train_sources, self.seed))
 
@@ -136,7 +136,7 @@ class VideoFolder(EndlessData):
         return Clips(sources, self.clip_frames, self.fps, self.size, seed, share)
 
 
-def _batch(clips: Clips, numbers: list[int]) -> Batch:
+def _batch(clips: Clips, numbers: list[int]) -> ClipBatch:
     return collate([clips[number] for number in numbers])
 
 

@@ -37,7 +37,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Table:
+class TextTable:
     """A file of comma-, semicolon- or tab-separated values with a heading.
 
     Attributes:
@@ -121,7 +121,7 @@ def table_of(
     needed: Collection[str] = (),
     known: Collection[str] | None = None,
     what: str = "csv file",
-) -> Table:
+) -> TextTable:
     """A table with its heading; the separator is found from the heading. Empty lines are left out.
 
     Attributes:
@@ -158,7 +158,7 @@ def table_of(
                 f"{delimiter!r} between double quotes"
             )
         rows.append(Row(line, dict(zip(columns, cells, strict=True))))
-    return Table(path, columns, rows)
+    return TextTable(path, columns, rows)
 
 
 def json_of(path: str | Path, what: str = "JSON file", literal: bool = False) -> Any:

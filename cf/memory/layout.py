@@ -11,7 +11,7 @@ from cf.memory.base import at_times, join, pick
 from cf.types import Block, Context, LayerKV
 
 
-class Plan(NamedTuple):
+class BlockPlan(NamedTuple):
     """What a block does to every layer alike; frames of the sink, then of the fast memory."""
 
     old_sink: int
@@ -31,7 +31,7 @@ class Parts(NamedTuple):
     candidate: LayerKV
 
 
-def take_apart(past: LayerKV, new: LayerKV, block: Block, plan: Plan) -> Parts:
+def take_apart(past: LayerKV, new: LayerKV, block: Block, plan: BlockPlan) -> Parts:
     """A layer and the new frames, as the plan has them."""
     tokens = block.tokens_per_frame
     sink, new_sink = plan.old_sink * tokens, plan.new_sink * tokens

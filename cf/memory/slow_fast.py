@@ -20,7 +20,7 @@ from cf.memory.base import (
     validity,
 )
 from cf.memory.checks import check_least
-from cf.memory.layout import Parts, Plan, close_up, take_apart, times_of
+from cf.memory.layout import BlockPlan, Parts, close_up, take_apart, times_of
 from cf.memory.novelty import Judge, likeness
 from cf.memory.released import Released
 from cf.memory.slots import padded, pooled, with_entry
@@ -194,7 +194,7 @@ class SlowFast(Memory):
         """Frames of the sink that are held."""
         return sum(frame < context.first + self.sink_frames for frame in context.frames)
 
-    def _plan(self, context: Context, block: Block) -> Plan:
+    def _plan(self, context: Context, block: Block) -> BlockPlan:
         """Room is made for a coming block as long as this one."""
         old_sink = self._sink(context)
         new_sink = max(min(block.frames, context.first + self.sink_frames - context.start), 0)
@@ -208,10 +208,10 @@ class SlowFast(Memory):
         slow_tokens = past - len(context.frames) * block.tokens_per_frame
         fits = self.slow_frames * block.tokens_per_frame >= self._entry_tokens(block)
         considered = first is not None and first // block.frames % self.interval == 0 and fits
-        return Plan(old_sink, new_sink, slow_tokens, candidate, leave, considered)
+        return BlockPlan(old_sink, new_sink, slow_tokens, candidate, leave, considered)
 
     def _judge(
-        self, context: Context, block: Block, plan: Plan
+        self, context: Context, block: Block, plan: BlockPlan
     ) -> tuple[list[Bool[Tensor, " b"]] | None, tuple[Tensor, ...]]:
         """Whether the candidate is novel, per layer and sample, and the new state."""
         judge = self._judging
@@ -251,7 +251,7 @@ class SlowFast(Memory):
         return Judge(self.threshold, self.quantile, self.calibration, alike, self.per_layer)
 
     def _fold(
-        self, parts: Parts, block: Block, plan: Plan, novel: Bool[Tensor, " b"] | None
+        self, parts: Parts, block: Block, plan: BlockPlan, novel: Bool[Tensor, " b"] | None
     ) -> LayerKV:
         slow = parts.slow
         if novel is not None:

@@ -38,8 +38,6 @@ class VideoMetric(Metric):
     is_differentiable = False
     full_state_update = False
     higher_is_better: bool | None = None
-    plot_lower_bound: float | None = 0.0
-    plot_upper_bound: float | None = 1.0
     title: ClassVar[str | None] = None
     """Its name in tables; that of the class if None."""
 

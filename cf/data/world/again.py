@@ -25,7 +25,7 @@ def away(path: Int[Tensor, "t 3"], given: int, start: int = 0) -> Int[Tensor, " 
     and `NOVEL` where no frame had shown it.
 
     Attributes:
-        path: `Truth.pose` of every frame from the first on.
+        path: `WorldTruth.pose` of every frame from the first on.
         given: frames at the beginning that were handed to the model.
 
     >>> there, off = [0, 0, 0], [0, 0, 512]

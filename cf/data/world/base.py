@@ -18,8 +18,8 @@ class ObjectMotion:
     """What moves in a batch of videos, whether it is in view or not.
 
     Lengths are in pixels, and change is since the frame before, per frame. A row counts down from
-    the top of the picture and a column from the left end of a place, as `Truth.camera` does.
-    Thing i is number i + 1 in `Truth.instance`.
+    the top of the picture and a column from the left end of a place, as `WorldTruth.camera` does.
+    Thing i is number i + 1 in `WorldTruth.instance`.
 
     Attributes:
         kind, colour: of each thing, as its world lists them.
@@ -58,7 +58,7 @@ class ObjectMotion:
 
 
 @dataclass(frozen=True)
-class Truth:
+class WorldTruth:
     """What a batch of drawn videos shows.
 
     Attributes:
@@ -93,7 +93,7 @@ class Drawn:
         origin: (row, column) in tokens at each frame's top-left corner in its place.
         prompt: a caption of each video.
         scene: the numbers from which a world draws or reads these videos; its own affair.
-        path: `Truth.pose` of every frame from the video's first to the last of these; None in a
+        path: `WorldTruth.pose` of every frame from the video's first to the last of these; None in a
             world that is flat.
     """
 
@@ -101,7 +101,7 @@ class Drawn:
     control: Float[Tensor, "b t k"]
     origin: Float[Tensor, "b t 2"]
     prompt: list[str]
-    truth: Truth
+    truth: WorldTruth
     scene: dict[str, Tensor]
     path: Int[Tensor, "b stop 3"] | None = None
 
@@ -133,7 +133,7 @@ class Film:
     origin: Float[Tensor, "b t 2"]
     prompt: list[str]
     scene: dict[str, Tensor]
-    paint: Callable[[int, int], tuple[Video, Truth]]
+    paint: Callable[[int, int], tuple[Video, WorldTruth]]
     path: Int[Tensor, "b t 3"] | None = None
 
     @property

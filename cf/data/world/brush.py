@@ -12,7 +12,7 @@ Number = float | Tensor
 Rgb = tuple[float, float, float]
 
 
-class Part(NamedTuple):
+class Box(NamedTuple):
     """A rounded box of a figure; the last one painted lies on top.
 
     Lengths are in units of the figure, x to the right of its anchor and y below it.
@@ -47,7 +47,7 @@ class Figure(NamedTuple):
     """
 
     box: tuple[float, float, float, float]
-    parts: Callable[[Tensor, Tensor], Sequence[Part]]
+    parts: Callable[[Tensor, Tensor], Sequence[Box]]
 
 
 class Cast(NamedTuple):
@@ -201,7 +201,7 @@ class Canvas:
 
 
 def _coverage(
-    part: Part, y: Float[Tensor, "n rows"], x: Float[Tensor, "n columns"], cast: Cast
+    part: Box, y: Float[Tensor, "n rows"], x: Float[Tensor, "n columns"], cast: Cast
 ) -> Float[Tensor, "n rows columns"]:
     """Share of each pixel that a part covers, by the distance of its centre from the edge."""
     down, across = cast.unit.unbind(-1)

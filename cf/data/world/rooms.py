@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from typing_extensions import override
 
-from cf.data.world.base import Film, Truth, World, generators, one_hot
+from cf.data.world.base import Film, World, WorldTruth, generators, one_hot
 from cf.data.world.tiles import Tiles, attributes, names, tiles
 from cf.types import Video
 
@@ -178,14 +178,14 @@ class Rooms(World):
         fresh: Int[Tensor, "b frames"],
         start: int,
         stop: int,
-    ) -> tuple[Video, Truth]:
+    ) -> tuple[Video, WorldTruth]:
         place, column, fresh = (x[:, start:stop] for x in (place, column, fresh))
         across = column[..., None] + torch.arange(self.view_cells)
         batch = torch.arange(len(place))[:, None, None]
         identity = layout[batch, place[..., None], :, across].transpose(2, 3)
         video, instance = self._paint(sky, identity)
         pixels = (column * self.cell[1]).float()
-        return video, Truth(place, pixels, fresh, identity, instance)
+        return video, WorldTruth(place, pixels, fresh, identity, instance)
 
     def _paint(
         self, sky: Float[Tensor, "b 2 3"], identity: Int[Tensor, "b t rows columns"]

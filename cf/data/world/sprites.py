@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from cf.data.world.brush import Figure, Part
+from cf.data.world.brush import Box, Figure
 from cf.data.world.motion import leap, sway, wave
 from cf.data.world.tiles import COLOURS
 
@@ -18,66 +18,66 @@ _STRIDE, _ROLL = 0.22, 0.35
 _WHITE, _BLACK = (1.0, 1.0, 1.0), (0.08, 0.08, 0.12)
 
 
-def _dark(part: Part, rim: float = 0.13) -> Part:
+def _dark(part: Box, rim: float = 0.13) -> Box:
     """The outline of a part, to be painted before it."""
     around = None if part.round is None else part.round + rim
     wide, tall = part.wide + rim, part.tall + rim
     return part._replace(wide=wide, tall=tall, round=around, body=0.42, paint=(0.0, 0.0, 0.0))
 
 
-def _dot(x: float, y: float, radius: float, paint: tuple[float, float, float]) -> Part:
-    return Part(x, y, radius, radius, body=0.0, paint=paint)
+def _dot(x: float, y: float, radius: float, paint: tuple[float, float, float]) -> Box:
+    return Box(x, y, radius, radius, body=0.0, paint=paint)
 
 
-def _robot(swing: Tensor, face: Tensor) -> list[Part]:
-    chest, head = Part(0, 0.14, 0.60, 0.44, 0.14), Part(0.06, -0.60, 0.44, 0.28, 0.14)
-    left = Part(-0.28 + 0.26 * swing, 0.78, 0.15, 0.30, 0.08, body=0.42)
-    right = Part(0.28 - 0.26 * swing, 0.78, 0.15, 0.30, 0.08, body=0.42)
+def _robot(swing: Tensor, face: Tensor) -> list[Box]:
+    chest, head = Box(0, 0.14, 0.60, 0.44, 0.14), Box(0.06, -0.60, 0.44, 0.28, 0.14)
+    left = Box(-0.28 + 0.26 * swing, 0.78, 0.15, 0.30, 0.08, body=0.42)
+    right = Box(0.28 - 0.26 * swing, 0.78, 0.15, 0.30, 0.08, body=0.42)
     return [
         left,
         right,
         *(_dark(part) for part in (chest, head)),
         chest,
         head,
-        Part(0.20, -0.60, 0.22, 0.12, body=0.0, paint=_WHITE),
+        Box(0.20, -0.60, 0.22, 0.12, body=0.0, paint=_WHITE),
         _dot(0.28, -0.60, 0.10, _BLACK),
-        Part(0.0, 0.10, 0.26, 0.14, 0.05, body=0.45, paint=(0.45, 0.45, 0.45)),
+        Box(0.0, 0.10, 0.26, 0.14, 0.05, body=0.45, paint=(0.45, 0.45, 0.45)),
     ]
 
 
-def _snail(swing: Tensor, face: Tensor) -> list[Part]:
-    shell = Part(-0.18, -0.08, 0.68, 0.68)
+def _snail(swing: Tensor, face: Tensor) -> list[Box]:
+    shell = Box(-0.18, -0.08, 0.68, 0.68)
     pale = (0.52, 0.46, 0.40)
-    foot = Part(0.04, 0.74, 0.86 + 0.10 * swing, 0.20, body=0.35, paint=pale)
-    neck = Part(0.78, 0.28, 0.17, 0.52, body=0.35, paint=pale)
+    foot = Box(0.04, 0.74, 0.86 + 0.10 * swing, 0.20, body=0.35, paint=pale)
+    neck = Box(0.78, 0.28, 0.17, 0.52, body=0.35, paint=pale)
     return [
         *(_dark(part, 0.10) for part in (foot, neck)),
         foot,
         neck,
         _dark(shell),
         shell,
-        Part(-0.14, -0.04, 0.42, 0.42, body=0.62),
-        Part(-0.12, -0.02, 0.22, 0.22, body=0.6, paint=(0.4, 0.4, 0.4)),
+        Box(-0.14, -0.04, 0.42, 0.42, body=0.62),
+        Box(-0.12, -0.02, 0.22, 0.22, body=0.6, paint=(0.4, 0.4, 0.4)),
         _dot(0.84, -0.10, 0.10, _BLACK),
     ]
 
 
-def _ball(swing: Tensor, face: Tensor) -> list[Part]:
-    whole = Part(0, 0, 0.82, 0.82)
+def _ball(swing: Tensor, face: Tensor) -> list[Box]:
+    whole = Box(0, 0, 0.82, 0.82)
     return [
         _dark(whole),
         whole,
-        Part(0, 0, 0.20, 0.84, lean=swing, body=0.0, paint=(0.98, 0.97, 0.93)),
-        Part(0, 0, 0.30, 0.30, body=0.62),
+        Box(0, 0, 0.20, 0.84, lean=swing, body=0.0, paint=(0.98, 0.97, 0.93)),
+        Box(0, 0, 0.30, 0.30, body=0.62),
     ]
 
 
-def _slime(swing: Tensor, face: Tensor) -> list[Part]:
-    whole = Part(0, 0, 0.72, 0.80, 0.42, taper=0.34)
+def _slime(swing: Tensor, face: Tensor) -> list[Box]:
+    whole = Box(0, 0, 0.72, 0.80, 0.42, taper=0.34)
     return [
         _dark(whole),
         whole,
-        Part(-0.24, -0.42, 0.16, 0.12, body=0.4, paint=(0.6, 0.6, 0.6)),
+        Box(-0.24, -0.42, 0.16, 0.12, body=0.4, paint=(0.6, 0.6, 0.6)),
         _dot(-0.02, 0.02, 0.20, _WHITE),
         _dot(0.48, 0.02, 0.20, _WHITE),
         _dot(0.05, 0.04, 0.10, _BLACK),
@@ -85,28 +85,28 @@ def _slime(swing: Tensor, face: Tensor) -> list[Part]:
     ]
 
 
-def _balloon(swing: Tensor, face: Tensor) -> list[Part]:
-    whole = Part(0, -0.28, 0.74, 0.74)
-    basket = Part(0, 0.90, 0.24, 0.16, 0.05, body=0.0, paint=(0.55, 0.38, 0.22))
+def _balloon(swing: Tensor, face: Tensor) -> list[Box]:
+    whole = Box(0, -0.28, 0.74, 0.74)
+    basket = Box(0, 0.90, 0.24, 0.16, 0.05, body=0.0, paint=(0.55, 0.38, 0.22))
     rope = (0.35, 0.28, 0.22)
     return [
-        Part(-0.20, 0.58, 0.05, 0.30, lean=-0.15, body=0.0, paint=rope),
-        Part(0.20, 0.58, 0.05, 0.30, lean=0.15, body=0.0, paint=rope),
+        Box(-0.20, 0.58, 0.05, 0.30, lean=-0.15, body=0.0, paint=rope),
+        Box(0.20, 0.58, 0.05, 0.30, lean=0.15, body=0.0, paint=rope),
         _dark(whole),
         whole,
-        Part(0, -0.28, 0.30, 0.74, body=0.62),
-        Part(0, -0.28, 0.10, 0.74, body=0.5, paint=(0.5, 0.5, 0.5)),
+        Box(0, -0.28, 0.30, 0.74, body=0.62),
+        Box(0, -0.28, 0.10, 0.74, body=0.5, paint=(0.5, 0.5, 0.5)),
         _dark(basket),
         basket,
     ]
 
 
-def _bird(swing: Tensor, face: Tensor) -> list[Part]:
-    trunk, head = Part(-0.08, 0.12, 0.74, 0.36), Part(0.56, -0.20, 0.34, 0.34)
-    wing = Part(-0.16, -0.06 - 0.42 * swing, 0.24, 0.16 + 0.42 * swing.abs(), lean=0.25)
+def _bird(swing: Tensor, face: Tensor) -> list[Box]:
+    trunk, head = Box(-0.08, 0.12, 0.74, 0.36), Box(0.56, -0.20, 0.34, 0.34)
+    wing = Box(-0.16, -0.06 - 0.42 * swing, 0.24, 0.16 + 0.42 * swing.abs(), lean=0.25)
     return [
-        Part(-0.84, 0.02, 0.26, 0.15, lean=0.3, body=0.42),
-        Part(0.94, -0.14, 0.22, 0.10, body=0.0, paint=(0.98, 0.62, 0.12)),
+        Box(-0.84, 0.02, 0.26, 0.15, lean=0.3, body=0.42),
+        Box(0.94, -0.14, 0.22, 0.10, body=0.0, paint=(0.98, 0.62, 0.12)),
         *(_dark(part) for part in (trunk, head)),
         trunk,
         head,

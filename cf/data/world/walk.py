@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from cf.data.world.base import Drawn, Film, Truth, World, generators, one_hot
+from cf.data.world.base import Drawn, Film, World, WorldTruth, generators, one_hot
 from cf.data.world.landscape import Land
 from cf.data.world.motion import Camera
 from cf.data.world.sprites import IDENTITIES, Troupe
@@ -136,7 +136,7 @@ class Walk(World):
 
     def _part(
         self, plans: list[StagedVideo], without: tuple[int, ...], start: int, stop: int
-    ) -> tuple[Video, Truth]:
+    ) -> tuple[Video, WorldTruth]:
         height, width = self.size
         shots = [plan.shot(start, stop) for plan in plans]
         painted = paint(joined([stage(shot, height, without) for shot in shots]), height, width)
@@ -145,7 +145,7 @@ class Walk(World):
             for name in ("place", "column", "fresh")
         )
         shape = (len(plans), stop - start)
-        truth = Truth(
+        truth = WorldTruth(
             place,
             camera.float(),
             fresh,

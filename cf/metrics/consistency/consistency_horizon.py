@@ -42,7 +42,6 @@ class ConsistencyHorizon(SetMetric):
     """
 
     higher_is_better = True
-    plot_upper_bound = None
     least_prompts = 4
     least_windows = 3
 

@@ -46,7 +46,6 @@ class SimilarityToFirst(VideoMetric):
     """
 
     higher_is_better = True
-    plot_upper_bound = 100.0
 
     def __init__(
         self,

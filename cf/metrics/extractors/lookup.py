@@ -28,7 +28,7 @@ class MissingWeightsError(FileNotFoundError, ValueError):
         self.name = name
 
 
-class Place(NamedTuple):
+class WeightsLocation(NamedTuple):
     """A file that may be there."""
 
     kind: str
@@ -57,24 +57,28 @@ def root() -> Path:
     return Path(os.environ.get(ROOT) or Path.home() / ".cache" / "cf").expanduser()
 
 
-def places(name: str) -> Iterator[Place]:
+def places(name: str) -> Iterator[WeightsLocation]:
     """Every file that would do, best first."""
     one = entry(name)
     for file in one.files:
-        yield Place(f"${ROOT}" if os.environ.get(ROOT) else "cf cache", root() / name / file)
+        yield WeightsLocation(
+            f"${ROOT}" if os.environ.get(ROOT) else "cf cache", root() / name / file
+        )
     if one.hugging_face is not None:
         for folder in _snapshots(one.hugging_face):
             for file in one.hugging_face_files:
-                yield Place("Hugging Face cache", folder / file)
+                yield WeightsLocation("Hugging Face cache", folder / file)
     torch_home = os.environ.get("TORCH_HOME") or cache_home() / "torch"
-    yield Place("torch hub", Path(torch_home).expanduser() / "hub" / "checkpoints" / one.file)
+    yield WeightsLocation(
+        "torch hub", Path(torch_home).expanduser() / "hub" / "checkpoints" / one.file
+    )
     if name.startswith("clip"):
-        yield Place("clip cache", Path.home() / ".cache" / "clip" / one.file)
+        yield WeightsLocation("clip cache", Path.home() / ".cache" / "clip" / one.file)
     if one.package is not None and (inside := _inside(one.package)) is not None:
-        yield Place("package", inside / one.file)
+        yield WeightsLocation("package", inside / one.file)
     if one.vbench is not None:
         vbench = os.environ.get("VBENCH_CACHE_DIR") or Path.home() / ".cache" / "vbench"
-        yield Place("VBench cache", Path(vbench).expanduser() / one.vbench)
+        yield WeightsLocation("VBench cache", Path(vbench).expanduser() / one.vbench)
 
 
 def find(name: str, weights: str | Path | None = None) -> Found:
@@ -126,10 +130,10 @@ def _sha256(path: str, size: int, time: int) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _given(one: PublishedWeights, path: Path) -> list[Place]:
+def _given(one: PublishedWeights, path: Path) -> list[WeightsLocation]:
     if path.is_dir():
-        return [Place("given", path / file) for file in one.files]
-    return [Place("given", path)]
+        return [WeightsLocation("given", path / file) for file in one.files]
+    return [WeightsLocation("given", path)]
 
 
 def _inside(package: str) -> Path | None:

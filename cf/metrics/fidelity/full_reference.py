@@ -183,7 +183,6 @@ class PSNR(FullReference):
     """
 
     higher_is_better = True
-    plot_upper_bound = 100.0
 
     def __init__(self, window: float | None = 1.0, rate: float | None = None, **kw: Any) -> None:
         super().__init__(Decibels(), window, rate, **kw)
@@ -205,7 +204,6 @@ class SSIM(FullReference):
     """
 
     higher_is_better = True
-    plot_lower_bound = -1.0
 
     def __init__(self, window: float | None = 1.0, rate: float | None = None, **kw: Any) -> None:
         super().__init__(Structure(), window, rate, **kw)

@@ -194,7 +194,6 @@ class FVD(VideoMetric):
     """
 
     higher_is_better = False
-    plot_upper_bound = None
 
     def __init__(
         self,

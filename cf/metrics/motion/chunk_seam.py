@@ -43,7 +43,6 @@ class ChunkSeam(MotionMetric):
     """
 
     higher_is_better = False
-    plot_upper_bound = 4.0
 
     @override
     def score(self, videos: list[Scored]) -> Result:

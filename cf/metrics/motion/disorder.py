@@ -90,7 +90,6 @@ class Disorder(VideoMetric):
     """
 
     higher_is_better = False
-    plot_upper_bound = MOST
 
     def __init__(
         self,

@@ -29,8 +29,6 @@ class MotionRetention(MotionMetric):
     0.0
     """
 
-    plot_upper_bound = 2.0
-
     @override
     def read(self, motion: Motion, one: Scored) -> VideoReading:
         length, whole = motion["magnitude"], ~motion.cut

@@ -40,7 +40,6 @@ class ClassicalQuality(VideoMetric):
     """
 
     higher_is_better = False
-    plot_upper_bound = 4.0
 
     def __init__(self, rate: float | None = 4.0, window: float = 1.0, **kwargs: Any) -> None:
         super().__init__(Classical(rate), window, **kwargs)

@@ -26,8 +26,6 @@ class QualityDrift(CurveDrift):
     ('QualityDrift[brightness]', 0.27)
     """
 
-    plot_lower_bound = -1.0
-
     @override
     def length(self, duration: float) -> float:
         return min(5.0, duration / 2)

@@ -6,7 +6,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from cf.metrics.recall.recall import LagMetric
-from cf.metrics.recall.visits import Visits, share
+from cf.metrics.recall.visits import CellVisits, share
 from cf.metrics.result import Result, mean
 from cf.metrics.scored import Scored
 
@@ -43,7 +43,6 @@ class AttributeRecall(LagMetric):
     """
 
     higher_is_better = True
-    plot_lower_bound = -1.0
 
     @override
     def score(self, videos: list[Scored]) -> Result:
@@ -89,7 +88,7 @@ class AttributeRecall(LagMetric):
         return made
 
     def _attributes(
-        self, one: Scored, found: Visits, asked: Tensor
+        self, one: Scored, found: CellVisits, asked: Tensor
     ) -> Float[Tensor, "attributes 2 lags"]:
         """Hits and cells of each attribute by lag."""
         rows = []
@@ -104,7 +103,7 @@ class AttributeRecall(LagMetric):
                 rows.append(torch.stack(pair))
         return torch.stack(rows)
 
-    def _cells(self, one: Scored, found: Visits, asked: Tensor) -> tuple[Tensor, Tensor]:
+    def _cells(self, one: Scored, found: CellVisits, asked: Tensor) -> tuple[Tensor, Tensor]:
         right = asked & (found.watched.made == found.watched.true)
         return self.by_lag(one, found.lag, right), self.by_lag(one, found.lag, asked)
 

@@ -100,7 +100,6 @@ class ColourRecall(VideoMetric):
     """
 
     higher_is_better = True
-    plot_lower_bound = -1.0
 
     def __init__(
         self,

@@ -112,7 +112,6 @@ class IdentityPersistence(VideoMetric):
     """
 
     higher_is_better = True
-    plot_lower_bound = -1.0
 
     def __init__(
         self,

@@ -15,23 +15,6 @@ ENOUGH_PROBES = 64
 _TINY = 1e-12
 
 
-def configured_context_seconds(max_frames: int | None, temporal_stride: int, fps: float) -> float:
-    """The context that a memory is configured for, in seconds: a fact, not a measurement.
-
-    Attributes:
-        max_frames: latent frames attended, the coming block included (`Memory.max_frames`); None:
-            no bound.
-        temporal_stride: pixel frames per latent frame.
-        fps: pixel frames per second.
-
-    >>> configured_context_seconds(12, temporal_stride=4, fps=16)  # LongLive
-    3.0
-    """
-    if temporal_stride < 1 or not fps > 0:
-        raise ValueError(f"temporal_stride={temporal_stride} and fps={fps} must be positive")
-    return math.inf if max_frames is None else max_frames * temporal_stride / fps
-
-
 @dataclass(frozen=True)
 class Horizon:
     """Where recall has fallen half way to chance.

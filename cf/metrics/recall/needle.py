@@ -78,7 +78,6 @@ class NeedleInVideo(VideoMetric):
     """
 
     higher_is_better = True
-    plot_lower_bound = -1.0
 
     def __init__(
         self,

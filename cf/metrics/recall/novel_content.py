@@ -7,7 +7,7 @@ from typing_extensions import override
 
 from cf.metrics.pooled import decibels
 from cf.metrics.recall.recall import CellMetric
-from cf.metrics.recall.visits import Visits
+from cf.metrics.recall.visits import CellVisits
 from cf.metrics.result import Result
 from cf.metrics.scored import Scored
 
@@ -34,7 +34,6 @@ class NovelEntropy(CellMetric):
     """
 
     higher_is_better = None
-    plot_upper_bound = None
 
     @override
     def score(self, videos: list[Scored]) -> Result:
@@ -66,7 +65,6 @@ class NovelQuality(CellMetric):
     """
 
     higher_is_better = True
-    plot_upper_bound = 80.0
 
     @override
     def score(self, videos: list[Scored]) -> Result:
@@ -94,8 +92,6 @@ class CellQualityDrift(CellMetric):
     """
 
     higher_is_better = False
-    plot_lower_bound = None
-    plot_upper_bound = None
 
     @override
     def score(self, videos: list[Scored]) -> Result:
@@ -111,7 +107,7 @@ class CellQualityDrift(CellMetric):
         return self.of_sums(sums, _lost, "no frame was generated")
 
 
-def _new(found: Visits) -> Tensor:
+def _new(found: CellVisits) -> Tensor:
     """Cells (n, rows, columns) of generated frames that were never in view before."""
     novel = (found.lag < 0) & ~found.known & found.generated[:, None]
     return novel[:, None].expand_as(found.watched.made)

@@ -86,7 +86,6 @@ class MirrorConsistency(VideoMetric):
     """
 
     higher_is_better = True
-    plot_upper_bound = 100.0
 
     def __init__(
         self,

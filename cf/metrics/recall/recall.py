@@ -13,7 +13,7 @@ from cf.metrics.base import VideoMetric
 from cf.metrics.lags import bins, rising
 from cf.metrics.pooled import Of, PooledResult, ratio
 from cf.metrics.recall.cells import Cells, CellWorld
-from cf.metrics.recall.visits import Visits, alike, share, visits
+from cf.metrics.recall.visits import CellVisits, alike, share, visits
 from cf.metrics.result import Result
 from cf.metrics.scored import Scored
 
@@ -39,7 +39,7 @@ class CellMetric(VideoMetric):
         """See the class."""
         return self.cells.world
 
-    def visits(self, one: Scored) -> Visits:
+    def visits(self, one: Scored) -> CellVisits:
         """What a video shows again."""
         return visits(self.cells, one)
 
@@ -86,7 +86,7 @@ class LagMetric(CellMetric):
     def provenance(self) -> dict[str, Any]:
         return {**super().provenance(), "edges": list(self.edges), "gate": self.gate}
 
-    def counted(self, seen: Visits) -> Tensor:
+    def counted(self, seen: CellVisits) -> Tensor:
         """Frames whose cells count."""
         return seen.valid if self.gate else torch.ones_like(seen.valid)
 

@@ -36,9 +36,8 @@ class RecallHorizon(LagMetric):
     bootstrap over worlds; infinite or 0 if that end is censored), `gate` (p), `recalled` (at the
     shortest lag), `thin_lags` (lags
     with fewer than 64 probes, also told under `reasons[None]`). It measures what a model does, not
-    what it could (`cf.rollout.influence`) nor what it is configured for
-    (`configured_context_seconds`). Definition: this project's; blind to any lag that the worlds do
-    not ask for.
+    what it could (`cf.rollout.influence`) nor what it is configured for (`Memory.max_frames`).
+    Definition: this project's; blind to any lag that the worlds do not ask for.
 
     >>> from cf.data.world.known import known
     >>> from cf.data.world.rooms import Rooms
@@ -57,7 +56,6 @@ class RecallHorizon(LagMetric):
     """
 
     higher_is_better = True
-    plot_upper_bound = 64.0
 
     def __init__(
         self,

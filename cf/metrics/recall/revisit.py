@@ -1,7 +1,7 @@
 """Likeness to the truth when a place is shown again, by the time since it was last in view."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +61,9 @@ class Revisit(VideoMetric):
     A view was shown before if, before the cut that began the stay, a frame of the same place had
     its camera within `tolerance` of the picture's width, one such frame was given, and the last
     one lies the lag before that cut. Mean over a video's frames, then over videos; by lag, pooled
-    over all frames, in `curves`. Read beside `TriggerGate`, `SelfRevisit` and the anchors of
-    `normalised_recall`: alone it praises blur, and a world that hardly changes.
+    over all frames, in `curves`. Read beside `TriggerGate`, `SelfRevisit`, and the values of the
+    truth through the model's own codec and of a copied last frame: alone it praises blur, and a
+    world that hardly changes.
 
     Attributes:
         edges: of the bins of lag, in seconds; other lags are not counted.
@@ -122,7 +123,6 @@ class RevisitPSNR(Revisit):
     """
 
     higher_is_better = True
-    plot_upper_bound = 100.0
 
     def __init__(
         self, edges: Sequence[float] = LAGS, tolerance: float = 0.05, **kwargs: Any
@@ -144,7 +144,6 @@ class RevisitSSIM(Revisit):
     """
 
     higher_is_better = True
-    plot_lower_bound = -1.0
 
     def __init__(
         self, edges: Sequence[float] = LAGS, tolerance: float = 0.05, **kwargs: Any
@@ -196,53 +195,3 @@ def lags(rows: Float[Tensor, "n 5"], tolerance: float) -> Int[Tensor, " n"]:
         latest = torch.where(shown, torch.arange(start), -1).amax(1) if start else found[start:stop]
         found[start:stop] = torch.where(known & (latest >= 0), start - latest, -1)
     return found
-
-
-def normalised_recall(model: Result, oracle: Result, no_memory: Result) -> Result:
-    r"""Recall between a network without memory (0) and an oracle (1), overall and by lag; up.
-
-    .. math:: \frac{m - m_\text{no memory}}{m_\text{oracle} - m_\text{no memory}}
-
-    Of results of one revisit metric on the same videos: those of the model, of the truth put
-    through the model's own codec (oracle), and of the model with its history cut to the last
-    block, or of its last frame copied. Where the two anchors do not differ there is NaN.
-
-    Raises:
-        ValueError: if the results were not made by the same metric in the same way.
-    """
-    for other in (oracle, no_memory):
-        if other.provenance != model.provenance:
-            raise ValueError(
-                f"{other.name} was not measured as {model.name} was; normalise results of one "
-                f"metric with one provenance"
-            )
-
-    def between(one: Tensor, best: Tensor, worst: Tensor) -> Tensor:
-        span = best - worst
-        useful = span > 0 if model.higher_is_better else span < 0
-        return torch.where(useful, (one - worst) / torch.where(useful, span, 1.0), torch.nan)
-
-    def double(*values: float) -> list[Tensor]:
-        return [torch.tensor(x, dtype=torch.float64) for x in values]
-
-    value = float(between(*double(model.value, oracle.value, no_memory.value)))
-    shared = sorted(model.per_video.keys() & oracle.per_video.keys() & no_memory.per_video.keys())
-    per_video = {
-        v: float(between(*double(*(x.per_video[v] for x in (model, oracle, no_memory)))))
-        for v in shared
-    }
-    by_lag = between(*(x.curves["by_lag"] for x in (model, oracle, no_memory)))
-    why = "an oracle is no better than a network without memory"
-    reasons: dict[int | None, str] = {v: why for v, x in per_video.items() if x != x}
-    if value != value:
-        reasons[None] = why
-    return replace(
-        model,
-        name=f"NormalisedRecall[{model.name}]",
-        value=value,
-        higher_is_better=True,
-        per_video=per_video,
-        reasons=reasons,
-        curves={**model.curves, "by_lag": by_lag},
-        extras={"oracle": oracle.value, "no_memory": no_memory.value, "model": model.value},
-    )

@@ -35,7 +35,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Visits:
+class CellVisits:
     """A video's cells with what had been seen of them before the cut that began the stay.
 
     Attributes:
@@ -78,7 +78,7 @@ class Visits:
         return trial.left and trial.returned and trial.away >= self.away
 
 
-def visits(measurement: Cells, one: Scored) -> Visits:
+def visits(measurement: Cells, one: Scored) -> CellVisits:
     """Follow a video from its first frame to its last."""
     watched, world = measurement.watched(one), measurement.world
     # Frame by frame on arrays: as tensors, so many small ones would take most of the time.
@@ -105,7 +105,7 @@ def visits(measurement: Cells, one: Scored) -> Visits:
             given_at[here, view] = True
         else:
             painted[here, :, view] = made[frame]
-    return Visits(
+    return CellVisits(
         watched,
         torch.from_numpy(lag),
         torch.from_numpy(known),

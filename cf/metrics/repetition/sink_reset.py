@@ -38,7 +38,6 @@ class SinkReset(VideoMetric):
     """
 
     higher_is_better = False
-    plot_upper_bound = 60.0
 
     def __init__(self, rate: float = 4.0, **kwargs: Any) -> None:
         super().__init__(FrameHash(rate), None, **kwargs)

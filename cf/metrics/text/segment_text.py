@@ -23,8 +23,6 @@ from cf.metrics.text.texts import Texts
 class _BySegment(VideoMetric):
     """A number for each of a video's segments; what the video gets is the mean of them."""
 
-    plot_upper_bound = 100.0
-
     def __init__(
         self,
         extractor: Extractor,

@@ -49,7 +49,6 @@ class TextSimilarity(VideoMetric):
     """
 
     higher_is_better = True
-    plot_upper_bound = 100.0
 
     def __init__(
         self,
@@ -132,7 +131,6 @@ class PromptDrift(VideoMetric):
     """
 
     higher_is_better = False
-    plot_upper_bound = 100.0
 
     def __init__(
         self,

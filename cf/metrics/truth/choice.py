@@ -183,7 +183,6 @@ class ForcedChoice(VideoMetric):
     """
 
     higher_is_better = True
-    plot_lower_bound = -0.5
 
     def __init__(
         self,

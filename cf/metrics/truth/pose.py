@@ -100,7 +100,6 @@ class PoseObedience(VideoMetric):
     """
 
     higher_is_better = True
-    plot_lower_bound = -0.5
 
     def __init__(
         self,

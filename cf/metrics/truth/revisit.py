@@ -139,7 +139,6 @@ class PoseRevisitPSNR(PoseRevisit):
     """
 
     higher_is_better = True
-    plot_upper_bound = 100.0
 
     def __init__(
         self,
@@ -159,7 +158,6 @@ class PoseRevisitSSIM(PoseRevisit):
     """
 
     higher_is_better = True
-    plot_lower_bound = -1.0
 
     def __init__(
         self,

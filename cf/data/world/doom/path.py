@@ -28,7 +28,7 @@ from cf.data.world.doom.walking import (
 )
 
 
-class Shot(NamedTuple):
+class CameraFrame(NamedTuple):
     """One frame: where the camera is, and how many frames ago it was last put there by a cut."""
 
     pose: Pose
@@ -39,7 +39,7 @@ class CameraPath(ABC):
     """A rule by which a camera goes through any place; a shorter path begins a longer one."""
 
     @abstractmethod
-    def shots(self, place: Place, rng: np.random.Generator, fps: float) -> Iterator[Shot]:
+    def shots(self, place: Place, rng: np.random.Generator, fps: float) -> Iterator[CameraFrame]:
         """Frames without end, at `fps` frames per second."""
 
 
@@ -67,7 +67,7 @@ class Visits(CameraPath):
             )
 
     @override
-    def shots(self, place: Place, rng: np.random.Generator, fps: float) -> Iterator[Shot]:
+    def shots(self, place: Place, rng: np.random.Generator, fps: float) -> Iterator[CameraFrame]:
         step = per_frame(self.turn_degrees, fps)
         room, fresh, way = int(rng.integers(len(place.rooms))), 0, 1
         pose = Pose(0, 0, 0)
@@ -82,7 +82,7 @@ class Visits(CameraPath):
                 fresh, way = 0, 1 if side < 0.5 else -1
             elif frame:
                 pose = pose._replace(heading=(pose.heading + way * step) % TURN)
-            yield Shot(pose, fresh)
+            yield CameraFrame(pose, fresh)
             fresh, frame = fresh + 1, frame + 1
 
     def _entered(self, centre: tuple[int, int], x: float, y: float, heading: float) -> Pose:
@@ -117,7 +117,7 @@ class Return(CameraPath):
             raise ValueError(f"look={self.look} must be seconds above 0")
 
     @override
-    def shots(self, place: Place, rng: np.random.Generator, fps: float) -> Iterator[Shot]:
+    def shots(self, place: Place, rng: np.random.Generator, fps: float) -> Iterator[CameraFrame]:
         return _unbroken(self._poses(place, rng, fps))
 
     def _poses(self, place: Place, rng: np.random.Generator, fps: float) -> Iterator[Pose]:
@@ -156,7 +156,7 @@ class Tour(CameraPath):
         check_gait(self.speed, self.turn_degrees)
 
     @override
-    def shots(self, place: Place, rng: np.random.Generator, fps: float) -> Iterator[Shot]:
+    def shots(self, place: Place, rng: np.random.Generator, fps: float) -> Iterator[CameraFrame]:
         return _unbroken(self._poses(place, rng, fps))
 
     def _poses(self, place: Place, rng: np.random.Generator, fps: float) -> Iterator[Pose]:
@@ -188,18 +188,18 @@ class Still(CameraPath):
     """The camera does not move: what drifts, drifts by itself."""
 
     @override
-    def shots(self, place: Place, rng: np.random.Generator, fps: float) -> Iterator[Shot]:
+    def shots(self, place: Place, rng: np.random.Generator, fps: float) -> Iterator[CameraFrame]:
         room = place.rooms[int(rng.integers(len(place.rooms)))]
         pose = Pose(*room.centre, int(rng.integers(TURN)))
         fresh = 0
         while True:
-            yield Shot(pose, fresh)
+            yield CameraFrame(pose, fresh)
             fresh += 1
 
 
 def planned(
     path: CameraPath, place: Place, rng: np.random.Generator, fps: float, frames: int
-) -> list[Shot]:
+) -> list[CameraFrame]:
     """The first `frames` frames."""
     return list(islice(path.shots(place, rng, fps), frames))
 
@@ -212,6 +212,6 @@ def _moved_on(
     return through(place, room, int(rng.choice(ahead)), pose, gait) if ahead else []
 
 
-def _unbroken(poses: Iterator[Pose]) -> Iterator[Shot]:
+def _unbroken(poses: Iterator[Pose]) -> Iterator[CameraFrame]:
     for fresh, pose in enumerate(poses):
-        yield Shot(pose, fresh)
+        yield CameraFrame(pose, fresh)

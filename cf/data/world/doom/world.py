@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from typing_extensions import override
 
-from cf.data.world.base import Film, Truth, World, generators
+from cf.data.world.base import Film, World, WorldTruth, generators
 from cf.data.world.camera_control import CameraControl, PoseFeatures
 from cf.data.world.doom.engine import views
 from cf.data.world.doom.path import CameraPath, Visits, planned
@@ -108,7 +108,7 @@ class Doom(World):
         fresh: Int[np.ndarray, "b frames"],
         start: int,
         stop: int,
-    ) -> tuple[Video, Truth]:
+    ) -> tuple[Video, WorldTruth]:
         size = (self.size[0], self.size[1])
         poses = [[Pose(*row) for row in one[start:stop].tolist()] for one in pose]
         seen = [views(place, one, size) for place, one in zip(places, poses, strict=True)]
@@ -118,7 +118,7 @@ class Doom(World):
             for place, one in zip(places, poses, strict=True)
         ]
         shape = (len(places), stop - start)
-        truth = Truth(
+        truth = WorldTruth(
             place=torch.tensor(rooms),
             camera=torch.zeros(shape),
             fresh=torch.from_numpy(fresh[:, start:stop]),
