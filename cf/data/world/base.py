@@ -93,8 +93,8 @@ class Drawn:
         origin: (row, column) in tokens at each frame's top-left corner in its place.
         prompt: a caption of each video.
         scene: the numbers from which a world draws or reads these videos; its own affair.
-        path: `WorldTruth.pose` of every frame from the video's first to the last of these; None in a
-            world that is flat.
+        path: `WorldTruth.pose` of every frame from the video's first to the last of these; None in
+            a flat world.
     """
 
     video: Video
