@@ -93,9 +93,11 @@ class BenchmarkResults:
 def run_benchmark(
     settings: Settings, folder: Path, typed: Collection[str] = ()
 ) -> BenchmarkResults:
-    """Make and measure all videos that are not there yet, and put everything together.
+    """Make and measure all videos that are missing, and compare the contestants.
 
-    Attributes:
+    Args:
+        settings: of `cf.benchmark`.
+        folder: where videos, states and rows are kept; a second run goes on in it.
         typed: settings that were given on the command line.
 
     Raises:

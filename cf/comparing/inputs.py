@@ -24,8 +24,10 @@ def frame_of(
 ) -> pd.DataFrame:
     """A csv file with its numbers as numbers; a text such as `null` stays one.
 
-    Attributes:
+    Args:
+        path: of the file.
         numbers: columns that must be there, with a number or nothing in every row.
+        what: names the kind of file in messages.
 
     Raises:
         ValueError: it cannot be read, or a cell among numbers is none; names the line.

@@ -1,4 +1,4 @@
-"""Two or more sets of scores, whoever wrote them: paired by prompt and tested."""
+"""Two or more sets of scores, from any program: paired by prompt and tested."""
 
 from __future__ import annotations
 
@@ -128,8 +128,9 @@ def chosen(sides: Sequence[Scores], patterns: Sequence[str] | None) -> list[Scor
 def pairs(sides: Sequence[Scores], untested: Sequence[str] = ()) -> pd.DataFrame:
     """Every two sides on every metric that both have, tested and corrected together.
 
-    Attributes:
-        untested: metrics that are shown without a test, being the same everywhere.
+    Args:
+        sides: at least two sets of scores.
+        untested: metrics that are shown without a test, because they are the same everywhere.
 
     Raises:
         ValueError: if there are fewer than two sides, or no metric in common.

@@ -54,10 +54,13 @@ def measured(
 ) -> Measured:
     """Measure every video that `folder` does not yet know, and score all of them.
 
-    Attributes:
-        folder: where states are kept.
-        piece_bytes: of decoded frames that are handled at a time.
-        size: height and width that videos are scaled to cover; None leaves them.
+    Args:
+        videos: the files.
+        metrics: fed with every video.
+        folder: where states are kept, so that a second run measures new videos only.
+        piece_bytes: decoded frames that are held at a time, in bytes.
+        size: height and width in pixels that videos are scaled to cover; None leaves them.
+        device: to which frames are moved, as torch names it.
     """
     _refuse_unanswerable(metrics)
     one_pass = _Pass(videos, metrics, MeasurementStore(folder, size), device)

@@ -62,7 +62,7 @@ def listed(
 ) -> list[Listed]:
     """Every video of every contestant.
 
-    Attributes:
+    Args:
         videos: folders and csv files, a contestant each; video files, all of one contestant; or a
             mapping from a contestant's name to one of these.
         pattern: a regular expression with groups `prompt` and, maybe, `seed`, that reads them from

@@ -78,7 +78,7 @@ class VideoMetric(Metric):
     ) -> None:
         """Take in the next piece of a video.
 
-        Attributes:
+        Args:
             frames: (t, 3, h, w), floats in [0, 1] or bytes.
             video_id: any whole number that tells this video from the others.
             start_frame: index in the video of the first of `frames`.

@@ -35,8 +35,9 @@ def over_lags(
 def over_time(windows: pd.DataFrame, metric: str) -> bytes | None:
     """A png of contestants by second of video, mean over prompts; None if nothing has a value.
 
-    Attributes:
-        windows: of the metric, as `per_window` gives them.
+    Args:
+        windows: lines of the metric, as `cf.report.long_tables.per_window` makes them.
+        metric: its name, for the title.
     """
     known = windows.dropna(subset=["value"])
     if known.empty:

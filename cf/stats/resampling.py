@@ -50,13 +50,18 @@ def interval(
     resamples: int = RESAMPLES,
     seed: int = SEED,
 ) -> Interval:
-    """A bootstrap interval over units, a value each (Efron 1987); NaN values are left out, counted.
+    """A bootstrap interval over units (Efron 1987). NaN values are left out and counted.
 
     Where the correction for bias and skewness has no meaning (an infinite value, such as the PSNR
     of two equal videos, or values that are equal up to rounding), bounds are percentiles.
 
-    Attributes:
+    Args:
+        values: of the units, one each.
+        method: "bca" (bias-corrected and accelerated) or "percentile".
+        level: of confidence, in (0, 1).
         statistic: of each row; the mean if None.
+        resamples: how many sets of units are drawn.
+        seed: of the draws.
     """
     given = np.asarray(values, np.float64).ravel()
     known = given[~np.isnan(given)]

@@ -1,4 +1,4 @@
-"""Who takes part: something that makes a video, piece after piece, on terms that it states."""
+"""The contract of contestants: they make videos, piece by piece, and state rate and size."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ class Contestant(ABC):
     note: str = ""
 
     causal: ClassVar[bool | None] = True
-    """Whether the beginning of a long video is what a short one would be; None: not known."""
+    """Whether the beginning of a long video equals a short video; None: not known."""
     in_blocks: ClassVar[bool] = True
     """Whether its pieces are the blocks in which it generates."""
     control: ClassVar[bool] = False
     """Whether it is there to be compared with: it is shown, and never ranked."""
 
     def missing(self) -> str:
-        """What is not at hand, and how it is had; empty if nothing is."""
+        """What is missing, and how to get it; empty if nothing is."""
         return ""
 
     @abstractmethod
     def terms(self, asked: VideoSpec | None) -> VideoSpec:
-        """On which terms it makes videos, given those that are asked for.
+        """Frame rate and size of its videos, given those that the task asks for.
 
         Raises:
             ValueError: if it has none of its own and none are asked for.
@@ -57,11 +57,11 @@ class Contestant(ABC):
         """
 
     def ways(self) -> dict[str, str]:
-        """How it remembers and generates, for tables; for whoever does neither, empty texts."""
+        """Its memory and its rollout, for tables; empty texts if it has none."""
         return {"memory": "", "rollout": ""}
 
     def first_block(self, at: int) -> int:
-        """The number of the block with which a text of frame `at` begins; of the frame, if none."""
+        """The number of the block in which a text of frame `at` begins; without blocks, `at`."""
         return at
 
     def fingerprint(self) -> str:
@@ -69,25 +69,30 @@ class Contestant(ABC):
         return ""
 
     def check(self, items: Sequence[Sample], name: str) -> None:  # noqa: B027 -- most need nothing
-        """Make sure, before any work, that what is asked for can be told from what there is.
+        """Make sure, before any work, that the contestant can make these videos.
 
-        Attributes:
-            name: under `contestants`, for messages.
+        Args:
+            items: the videos.
+            name: of the contestant under `contestants`, for messages.
 
         Raises:
             ValueError: it cannot; says what is missing.
         """
 
     def available(self, take: Request) -> str:
-        """Why this one video cannot be had, before it is tried; empty if it can."""
+        """Why it cannot make this video, before it tries; empty if it can."""
         return ""
 
 
 def asked_terms(asked: VideoSpec | None, who: str) -> VideoSpec:
-    """Those that are asked for.
+    """Frame rate and size that the task asks for.
+
+    Args:
+        asked: by the task; None if it leaves them open.
+        who: names the contestant in the message.
 
     Raises:
-        ValueError: if there are none.
+        ValueError: the task leaves them open.
     """
     if asked is None:
         raise ValueError(f"{who} has no frame rate and size of its own; give asked.fps and size")

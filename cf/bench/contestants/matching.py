@@ -54,8 +54,9 @@ def match(
     (other signs for spaces, none or others for punctuation, small letters, cut after
     12 letters or later), followed by the seed; the seed may be left out if only one is asked.
 
-    Attributes:
-        files: what they are called in messages -> by what each may be found, see `stems`.
+    Args:
+        items: the videos that are asked for.
+        files: each file's name in messages -> the names by which it may be found, see `stems`.
         numbered_from: names are numbers, this one for the first prompt; None: they are not.
     """
     by_name: dict[str, list[str]] = defaultdict(list)

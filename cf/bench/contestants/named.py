@@ -23,7 +23,9 @@ def check_names(settings: Settings, entered: Sequence[Entry], typed: Collection[
 
     The suites' own headlines name metrics that some choices of metrics leave out; those are told.
 
-    Attributes:
+    Args:
+        settings: of `cf.benchmark`.
+        entered: the contestants.
         typed: settings that were given on the command line.
 
     Raises:
@@ -51,7 +53,7 @@ def check_names(settings: Settings, entered: Sequence[Entry], typed: Collection[
 
 
 def _refuse_absent(one: Entry, networks: Collection[str], typed: Collection[str]) -> None:
-    """Whoever is not at hand may stay away, unless a user typed where it is."""
+    """Refuse a contestant that is missing if a user typed where it is; others may stay away."""
     own = [name for name in typed if name.startswith(f"contestants.{one.name}.")]
     paths = [name for name in own if any(fnmatchcase(name, pattern) for pattern in PATHS)]
     network = one.name.partition(", ")[0]  # before the name of a memory

@@ -10,12 +10,15 @@ from torch import Tensor
 def survival(
     times: Float[Tensor, " v"], happened: Bool[Tensor, " v"], weights: Float[Tensor, "*b v"]
 ) -> tuple[Float[Tensor, " j"], Float[Tensor, "*b j"]]:
-    """Kaplan and Meier's share to which it has not happened after each time of an event.
+    """The share in which an event has not happened yet, after each time of one (Kaplan and Meier).
 
-    Attributes:
-        times: of the event, or until which it had not happened.
-        happened: False where watching ended before (right-censored).
+    Args:
+        times: of the event, or of the last look if it had not happened by then; any unit.
+        happened: False where watching ended before the event (right-censored).
         weights: of each; several sets of weights give as many curves (scipy's has none).
+
+    Returns:
+        The times of events, rising, and the share that is left after each.
     """
     steps = times[happened].unique()
     watched = (times[:, None] >= steps).double()

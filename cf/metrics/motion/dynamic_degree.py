@@ -17,7 +17,7 @@ def vbench_is_dynamic(top: Float[Tensor, " n"], frames: int) -> bool:
 
     Two sampled frames need no motion at all; one has no pair and is never dynamic.
 
-    Attributes:
+    Args:
         top: of each pair of sampled frames, the mean of the longest twentieth of its flow, in
             pixels of a picture whose short side has 256.
         frames: sampled frames.

@@ -59,10 +59,15 @@ def recall_horizon(
     A falling isotonic fit weighted by probes, read off linearly in the logarithm of the lag. The
     interval is a percentile bootstrap over worlds.
 
-    Attributes:
-        lags: rising seconds.
-        right, asked: probes of each world at each lag.
-        significance: of the binomial test at the shortest lag without which there is no horizon.
+    Args:
+        lags: seconds, rising.
+        right: probes that were answered rightly, of each world at each lag.
+        asked: all probes, likewise.
+        chance: accuracy of a guess, in [0, 1].
+        significance: level of the binomial test at the shortest lag; without a pass there is no
+            horizon.
+        resamples: of the bootstrap.
+        seed: of the bootstrap.
     """
     lags = np.asarray(lags, np.float64)
     if len(lags) < 2 or (np.diff(lags) <= 0).any() or lags[0] <= 0:

@@ -36,9 +36,11 @@ class Hiding:
 def hidings(
     area: Float[Tensor, " t"], generated: Bool[Tensor, " t"], second: float, least: float = 1.0
 ) -> list[Hiding]:
-    """Of one thing, by the area it shows; only those after which the frames are generated.
+    """When one thing is out of view; only absences after which the frames are generated.
 
-    Attributes:
+    Args:
+        area: of the thing in each sampled frame, in pixels; 0 where it is hidden.
+        generated: whether each sampled frame is generated, not given.
         second: samples in a second.
         least: seconds for which it must be hidden.
     """
