@@ -14,7 +14,7 @@ from cf.bench.tasks.base import Request
 def chunks(
     contestant: Contestant, take: Request, watch: Stopwatch, size: int
 ) -> Iterator[tuple[Piece, list[int] | None]]:
-    """Pieces joined to whole chunks, with the frames at which blocks begin; no more than asked."""
+    """Chunks of at least `size` frames, with the frames at which blocks begin, up to the end."""
     held: list[Piece] = []
     marks: list[int] = []
     done, error = 0, None

@@ -1,4 +1,4 @@
-"""A whole benchmark: who takes part, all videos, all numbers, and what is made of them."""
+"""A whole benchmark: contestants, videos, numbers and headlines."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Contest:
 
 @dataclass(frozen=True)
 class BenchmarkResults:
-    """What a benchmark comes down to.
+    """All that a benchmark found, for tables and pages.
 
     Attributes:
         names: of metrics, by their names in the settings.
@@ -68,16 +68,16 @@ class BenchmarkResults:
     notes: list[str] = field(default_factory=list)
 
     def cells(self, seconds: float, metric: str) -> dict[str, Cell]:
-        """Any metric at a duration as a headline has it, in the places of none."""
+        """The cells that a metric would have as a headline; nobody is ranked by it."""
         found = headline(self.made, seconds, [metric], [], list(self.made))
         return {name: cells[metric] for name, cells in found.cells.items()}
 
     def unit(self, name: str) -> str:
-        """What a contestant's mean and its interval are over."""
+        """The unit of a contestant's mean and interval."""
         return "training" if len(trainings(self.made[name].units())) > 1 else "prompt"
 
     def statistics(self) -> str:
-        """What a reader must know of the intervals."""
+        """A sentence on the intervals, for readers of a table."""
         most = max(len(trainings(one.units())) for one in self.made.values())
         over_prompts = "Means over prompts with 95 % bootstrap intervals."
         if most < 2:
@@ -146,7 +146,7 @@ def agreed(settings: Settings, typed: Collection[str] = ()) -> Contest:
 def plan(
     settings: Settings, entered: Sequence[Entry], asked: Task, metrics: Mapping[str, Settings]
 ) -> list[Job]:
-    """Everyone who is there makes every video.
+    """A job for every video of every contestant that is at hand.
 
     Raises:
         ValueError: if durations or texts cannot be told apart, or nobody is there.
@@ -189,7 +189,7 @@ def plan(
 def judged(
     contest: Contest, made: Mapping[str, ContestantResults], seen: Mapping[str, Any]
 ) -> BenchmarkResults:
-    """Headlines of every duration, if what they need was measured."""
+    """Rank the contestants at every duration, and say what is not ranked and why."""
     settings, entered, jobs = contest.settings, contest.entered, contest.jobs
     names = contest.metrics.names
     wanted = [names[key] for key in settings["headline"] if key in names]
@@ -256,7 +256,7 @@ def _original(entered: Sequence[Entry]) -> str | None:
 def _copies(
     made: Mapping[str, ContestantResults], seconds: float, original: str | None
 ) -> list[str]:
-    """Who has shown nothing but the truth's own frames so far, as whoever is spoilt later on."""
+    """Contestants whose frames equal the truth's so far; one that is spoilt later is among them."""
     frames = {
         name: {row["item"]: row["durations"][f"{seconds:g}"]["frames_sha256"] for row in one.rows}
         for name, one in made.items()
@@ -266,7 +266,7 @@ def _copies(
 
 
 def devices(settings: Settings) -> list[str]:
-    """Where networks run: one name for each process, in turn."""
+    """The device of each process, in turn."""
     chosen = settings["devices"]
     if chosen != "auto":
         return [chosen] if isinstance(chosen, str) else list(chosen)

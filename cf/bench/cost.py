@@ -1,4 +1,4 @@
-"""What a video costs: seconds per block, frames per second, memory."""
+"""The cost of a video: seconds per block, frames per second, bytes of memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 class Stopwatch:
-    """Times every piece that a generator yields, and nothing else.
+    """Measures the time of every piece that a generator yields, and of nothing else.
 
     Attributes:
         device: on which it generates; a GPU is waited for.
@@ -46,7 +46,7 @@ class Stopwatch:
         return piece
 
     def report(self) -> dict[str, float | None]:
-        """In seconds, milliseconds, frames per second and bytes.
+        """The costs by name; seconds, milliseconds, frames per second and bytes.
 
         `first_frame_seconds` holds loading and reading what was given. Blocks are compared from
         the second on: early and late are the medians of their first and last quarter.

@@ -23,7 +23,7 @@ States = dict[str, Tensor]
 def build_metrics(
     settings: Mapping[str, Settings], items: Iterable[Sample]
 ) -> dict[str, VideoMetric]:
-    """The metrics by their own names, those with `texts: null` knowing the texts of `items`.
+    """Build metrics, by their own names; those with `texts: null` get the texts of `items`.
 
     Raises:
         ValueError: if two have one name, or one's weights are missing.
@@ -63,7 +63,7 @@ def choose_metrics(settings: Mapping[str, Settings], asked: Task) -> MetricChoic
 
 @dataclass
 class Panel:
-    """All metrics over one video, whose frames come once and in order.
+    """All metrics of one video, whose frames come once and in order.
 
     Attributes:
         known: what is known of the frames from one up to another.
@@ -81,7 +81,7 @@ class Panel:
         self._leaders = [group[0] for group in self._groups]
 
     def update(self, frames: Piece, start: int, boundaries: Sequence[int] | None) -> None:
-        """The next frames."""
+        """Feed the next frames to every metric."""
         known = self.known(start, start + len(frames))
         for rows, prompt_id in self._acts(start, len(frames)):
             for group in self._groups:
@@ -104,12 +104,12 @@ class Panel:
                     self._refuse(group, start + rows.start, str(error))
 
     def _refuse(self, group: Sequence[VideoMetric], frame: int, reason: str) -> None:
-        """What a metric refuses has no value there, nor of those that share its measurement."""
+        """Note that a metric, and those that share its measurement, have no value from here on."""
         group[0].fail(self.item.video_id, frame, Fault.REFUSED)
         self.refused |= dict.fromkeys((metric.name for metric in group), reason)
 
     def _acts(self, start: int, count: int) -> Iterator[tuple[slice, int]]:
-        """Which of these frames are made for which prompt."""
+        """The rows of each prompt among the next `count` frames, with the prompt's number."""
         acts = self.item.acts()
         begins = [round(act.seconds * self.fps) - start for act in acts]
         for act, (first, stop) in zip(acts, pairwise([*begins, count]), strict=True):
@@ -118,22 +118,22 @@ class Panel:
                 yield rows, act.prompt_id
 
     def fail(self, frame: int, fault: Fault) -> None:
-        """No more frames will come."""
+        """Note that no more frames will come, and why."""
         for metric in self._leaders:
             metric.fail(self.item.video_id, frame, fault)
 
     def settle(self) -> None:
-        """The video is over: what is kept of it is small, and measured to the end."""
+        """Measure the video to its end, so that little of it is kept."""
         for metric in self._leaders:
             metric.settle()
 
     def states(self) -> States:
-        """As they are now; what comes later leaves them alone."""
+        """A copy of all states, which later frames do not change."""
         return states_of(self._leaders)
 
 
 def states_of(metrics: Iterable[VideoMetric]) -> States:
-    """What these have seen, as it is now; those of equal measurements share theirs."""
+    """A copy of the metrics' states; metrics with equal measurements share one."""
     return {
         name: dim_zero_cat(value).clone()
         for metric in metrics
@@ -144,7 +144,7 @@ def states_of(metrics: Iterable[VideoMetric]) -> States:
 def restored(
     settings: Mapping[str, Settings], items: Iterable[Sample], states: Sequence[States]
 ) -> dict[str, VideoMetric]:
-    """Metrics that have seen all the videos whose states are given, in that order."""
+    """Build metrics and give them the states of videos, in order."""
     metrics = build_metrics(settings, items)
     for first, *others in groups(metrics.values()):
         for one in states:

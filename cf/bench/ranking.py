@@ -1,4 +1,4 @@
-"""Who is better: headlines with intervals, behind gates that no frozen or looping video passes."""
+"""Ranking: headlines with intervals, behind gates that frozen and looping videos fail."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Gate:
 
 @dataclass(frozen=True)
 class Cell:
-    """A contestant's headline.
+    """A contestant's value of one headline metric.
 
     Attributes:
         value: as the metric says over all its videos, gates or not.
@@ -71,7 +71,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Headline:
-    """A duration's table.
+    """The table of one duration.
 
     Attributes:
         removed: prompts of each contestant that fail a gate, by gate; of each of its trainings.
@@ -103,7 +103,7 @@ class Headline:
         return "; ".join(parts)
 
     def order(self) -> list[str]:
-        """Contestants, best first by the first headline; whoever is not ranked comes last."""
+        """Contestants, best first by the first headline; those without a place come last."""
         first = next(iter(self.metrics), "")
 
         def place(name: str) -> float:
@@ -114,7 +114,7 @@ class Headline:
 
     @property
     def prompts(self) -> int:
-        """Asked of everyone."""
+        """How many prompts every contestant has."""
         return min(self.videos.values(), default=0)
 
 
@@ -183,7 +183,7 @@ def _passing(
     gates: Sequence[Gate],
     values: Mapping[str, Mapping[str, Values]],
 ) -> tuple[set[Unit], dict[str, int], dict[str, tuple[set[Unit], str]]]:
-    """What fails no gate; of each gate how many fail it, and who was not measured, and why."""
+    """The units that fail no gate; per gate, how many fail, which have no value, and why."""
     one = made[name]
     kept, removed, unmeasured = set(one.units()), {}, {}
     for gate in gates:
@@ -208,7 +208,7 @@ def _why(
     gate: Gate,
     lacking: Set[Unit],
 ) -> str:
-    """Why most of these prompts have no value, or the truth has none of them; empty: not told."""
+    """The commonest reason why these prompts, or the truth's, have no value; empty: unknown."""
     for whose in (one, *([made[gate.truth]] if gate.truth is not None else [])):
         result = whose.results[seconds][gate.metric]
         jobs = [job for job in whose.jobs if (job.item.training, job.item.prompt) in lacking]
@@ -235,7 +235,7 @@ def _places(values: Mapping[str, Values], better: bool) -> dict[str, tuple[int |
 
 
 def _corrected(least: float, comparisons: int, alpha: float = 0.05) -> str:
-    """What a reader must know of so many comparisons with so few pairs; empty if nothing."""
+    """A warning about many comparisons with few pairs; empty if there are enough."""
     if not least * comparisons > alpha:
         return ""
     needed = math.ceil(math.log2(2 * comparisons / alpha))

@@ -1,4 +1,4 @@
-"""From the states that jobs left to results: of every contestant, at every duration."""
+"""Results of every contestant at every duration, from the states that jobs left."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ByDuration = dict[float, dict[str, Result]]
 
 @dataclass(frozen=True)
 class ContestantResults:
-    """What a contestant made.
+    """The rows and results of a contestant.
 
     Attributes:
         rows: of its finished jobs.
@@ -60,7 +60,7 @@ class ContestantResults:
 
 
 def collect(jobs: Sequence[Job], store: Store) -> dict[str, ContestantResults]:
-    """Every contestant's results, by name.
+    """Read the results of every contestant, by name.
 
     States are joined in the order of `jobs`, so that it does not matter which process did which.
     """
@@ -81,7 +81,7 @@ def collect(jobs: Sequence[Job], store: Store) -> dict[str, ContestantResults]:
 def _results(
     jobs: Sequence[Job], groups: Mapping[int | None, Sequence[Mapping[float, States]]]
 ) -> tuple[ByDuration, dict[int, ByDuration]]:
-    """Of all videos, and of each training alone if there are several."""
+    """Results of all videos, and of each training alone if there are several."""
     whole: ByDuration = {}
     alone: dict[int, ByDuration] = {}
     known = partial(restored, jobs[0].metrics, [job.item for job in jobs])

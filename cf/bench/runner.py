@@ -1,4 +1,4 @@
-"""All jobs of a benchmark, over processes; whatever happens, what is finished is kept."""
+"""All jobs of a benchmark, over processes; finished jobs are kept whatever happens."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _estimate: TimeEstimate | None = None
 
 @dataclass
 class TimeEstimate:
-    """How long all of it takes, told once: by the first process, after its first blocks.
+    """How long all jobs take; the first process prints it once, after its first blocks.
 
     Attributes:
         videos, frames: that are still to be made.
@@ -40,18 +40,18 @@ class TimeEstimate:
 
     @classmethod
     def of(cls, jobs: Sequence[Job], processes: int) -> TimeEstimate:
-        """Before any of them is begun."""
+        """The estimate before the first job begins."""
         return cls(len(jobs), sum(job.frames() for job in jobs), max(min(processes, len(jobs)), 1))
 
     def paced(self, job: Job, rate: float) -> None:
-        """Tell it, at so many frames per second."""
+        """Print the estimate for a rate in frames per second, unless it was printed."""
         if not self.is_told:
             # Over the bar, which another process draws: tqdm's own lock would be left behind.
             sys.stderr.write(f"\rcf.benchmark: {self.told(job.contestant, rate)}\n")
         self.is_told = True
 
     def told(self, contestant: str, rate: float) -> str:
-        """In words.
+        """The estimate in words; `rate` in frames per second.
 
         >>> TimeEstimate(40, 40 * 960, 4).told("longlive", 12.0)
         '40 videos take about 13 min at the pace of longlive: 12 frames/s, measured, in each of 4'
@@ -109,7 +109,7 @@ class Runner:
     apart: bool = False
 
     def run(self, jobs: Sequence[Job]) -> None:
-        """Do what is not finished yet.
+        """Do all jobs that are not finished.
 
         Jobs that failed are tried again, as are those whose settings have changed. A job whose
         process dies is tried again, the last time alone, and has then failed.

@@ -52,7 +52,7 @@ class Job:
     chunk_frames: int = 24
 
     def digest(self) -> str:
-        """Tells jobs apart whose rows may differ."""
+        """Eight hex digits of all that the row depends on."""
         told = asdict(self)
         if self.item.seconds is None:  # as before there were videos that end by themselves
             del told["item"]["seconds"]
@@ -63,7 +63,7 @@ class Job:
         return digest(with_first_names(told))
 
     def frames(self) -> int:
-        """All that the video has: as many as the longest duration, or its own end."""
+        """The number of frames: up to the longest duration, or to the video's own end."""
         most = max(self.durations)
         seconds = most if self.item.seconds is None else min(self.item.seconds, most)
         return max(round(seconds * self.terms.fps), 1)

@@ -1,4 +1,4 @@
-"""Durations and texts of a benchmark against its frames: what would never be seen is told."""
+"""Checks that each duration and each text of a benchmark has frames of its own."""
 
 from __future__ import annotations
 

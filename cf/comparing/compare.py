@@ -1,4 +1,4 @@
-"""What `cf.compare` was given, laid side by side and written down."""
+"""`cf.compare`: runs or files of scores, compared and written to a folder."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def _members(name: str, path: Path) -> list[Path]:
 
 
 def _short(found: Mapping[str, list[Path]]) -> dict[str, list[Path]]:
-    """By as many last parts of their paths as tell them apart."""
+    """The shortest ends of the paths that differ."""
     parts = {name: Path(os.path.realpath(name)).parts for name in found}
     for count in range(1, max(map(len, parts.values()), default=0) + 1):
         short = {name: "/".join(part[-count:]) for name, part in parts.items()}
@@ -111,7 +111,7 @@ def _short(found: Mapping[str, list[Path]]) -> dict[str, list[Path]]:
 
 
 def lay(given: Given, only: Sequence[str] | None, folder: Path) -> str:
-    """Write everything into a folder; the comparison as text.
+    """Write the comparison into a folder, and return it as text.
 
     Raises:
         ValueError: if there is nothing to compare.

@@ -83,7 +83,7 @@ def _band(axes: Axes, curves: Sequence[pd.Series[float]], style: Look) -> None:
 
 
 def _spans(values: np.ndarray) -> bool:
-    """Whether positive values span so much that a linear axis would show nothing."""
+    """Whether positive values span so much that a logarithmic axis is needed."""
     known = values[np.isfinite(values)]
     if not len(known) or known.min() <= 0:
         return False

@@ -1,4 +1,4 @@
-"""Tables of numbers that runs and evaluations left: read whole, or refused by file and line."""
+"""Tables of numbers from runs and evaluations; errors name the file and the line."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def frame_of(
 
 
 def _check_numbers(table: TextTable, column: str, must: bool) -> None:
-    """Refuse a cell that is no number in a column of numbers, which would else be left out."""
+    """Refuse a cell that is no number in a column of numbers; it would be left out silently."""
     filled = [(row, row.cells[column]) for row in table.rows if row.cells[column]]
     wrong = [(row, cell) for row, cell in filled if not _is_number(cell)]
     if wrong and (must or 2 * len(wrong) < len(filled)):

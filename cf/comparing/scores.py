@@ -105,7 +105,7 @@ def name_of(path: Path) -> str:
 
 
 def chosen(sides: Sequence[Scores], patterns: Sequence[str] | None) -> list[Scores]:
-    """The sides with the metrics that any of the patterns matches (`train/*`); all of them if None.
+    """The sides with the metrics that match a pattern (`train/*`); all metrics if None.
 
     Raises:
         ValueError: if a pattern matches none.
@@ -180,5 +180,5 @@ def markdown(table: pd.DataFrame) -> str:
 
 
 def _short(value: float) -> str:
-    """As `number`, but a small value, such as a learning rate, does not become 0."""
+    """A short number; a small value, such as a learning rate, does not become 0."""
     return f"{value:.2e}" if 0 < abs(value) < 0.001 else number(value)

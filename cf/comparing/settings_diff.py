@@ -17,7 +17,7 @@ NONE = "-"
 
 @dataclass(frozen=True)
 class Differing:
-    """What tells runs apart.
+    """The settings in which runs differ, and those in which replicas do.
 
     Attributes:
         settings: setting -> run's title -> value.
@@ -44,7 +44,7 @@ class Differing:
 
 
 def differing(sides: Sequence[Method]) -> Differing:
-    """What tells these runs apart; a value that stands in several places is told once."""
+    """The settings in which these runs differ; a value at several places is listed once."""
     runs = {side.title(run): run for side in sides for run in side.runs}
     names = dict.fromkeys(name for run in runs.values() for name in run.settings)
     found = {}

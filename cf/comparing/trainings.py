@@ -38,14 +38,14 @@ class Training:
 
     @property
     def scalars(self) -> list[str]:
-        """What was logged at least once."""
+        """The names of all scalars that were logged."""
         known = self.table.drop(columns=list(_NOT_SCALARS), errors="ignore").dropna(
             axis=1, how="all"
         )
         return [str(name) for name in known.columns]
 
     def curve(self, scalar: str) -> pd.Series[float]:
-        """Its values by step; empty if it was not logged."""
+        """The values of a scalar by step; empty if it was not logged."""
         if scalar not in self.table:
             return pd.Series(dtype=float)
         return self.table.set_index("step")[scalar].dropna().astype(float)
@@ -96,7 +96,7 @@ def replicas(path: Path) -> list[Path]:
 
 
 def load(path: Path) -> Training:
-    """What a run's folder tells.
+    """Read the folder of a run.
 
     Raises:
         ValueError: if nothing was logged there, or its files cannot be read.
@@ -124,7 +124,7 @@ def _settings(path: Path) -> dict[str, Any]:
 
 
 def methods(groups: Mapping[str, Sequence[Path]]) -> list[Method]:
-    """The sides, loaded."""
+    """Load the runs of every side."""
     return [Method(name, [load(path) for path in paths]) for name, paths in groups.items()]
 
 
@@ -143,14 +143,14 @@ def scores(sides: Sequence[Method]) -> list[Scores]:
 
 
 def untested(sides: Sequence[Method]) -> list[str]:
-    """Scalars that end the same in every run, such as a schedule: testing them says nothing."""
+    """Scalars that end equal in every run, such as a schedule; a test of them says nothing."""
     runs = [run for side in sides for run in side.runs]
     names = dict.fromkeys(name for run in runs for name in run.scalars)
     return [name for name in names if len({run.last(name) for run in runs}) == 1]
 
 
 def notes(sides: Sequence[Method], table: pd.DataFrame) -> list[str]:
-    """What a reader must know of these runs."""
+    """Warnings about these runs, a sentence each."""
     said = []
     ends = {side.name: sorted({int(r.table["step"].iloc[-1]) for r in side.runs}) for side in sides}
     if len({step for steps in ends.values() for step in steps}) > 1:

@@ -1,1 +1,1 @@
-"""Measuring video files, whoever made them."""
+"""Measurement of video files from any source."""

@@ -1,4 +1,4 @@
-"""Video files decoded in the background, a few pieces ahead of whoever measures them."""
+"""Video files decoded in the background, a few pieces ahead of the metrics."""
 
 import queue
 import threading
@@ -32,7 +32,7 @@ class DecodedFrames:
 
 @dataclass(frozen=True)
 class Ended:
-    """A video has come to its end, or cannot be had further.
+    """The end of a video, or the frame from which it cannot be read.
 
     Attributes:
         frames: decoded.
@@ -91,7 +91,7 @@ def decoded(
 
 
 class _Unwanted(Exception):  # noqa: N818 - it is no error
-    """Nobody takes what is read any more."""
+    """Raised in the thread that reads when nobody takes frames any more."""
 
 
 def _read(
@@ -137,7 +137,7 @@ def seconds_of(video: Listed) -> float:
 
 
 def header(path: Path) -> VideoInfo | None:
-    """What a file tells of itself; None where it cannot be read. Each file is asked once."""
+    """The header of a file; None where it cannot be read. Each file is read once."""
     info = _asked(path)
     return None if isinstance(info, str) else info
 

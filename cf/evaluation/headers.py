@@ -1,4 +1,4 @@
-"""What the headers of videos tell before the work: what will have no value, or no fair one."""
+"""Warnings from the headers of videos, before the work: values that will lack or mislead."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SHOWN = 3
 
 
 def foreseen(videos: Sequence[Listed], metrics: Sequence[VideoMetric]) -> list[str]:
-    """What a user would rather know now than after the work, a sentence each.
+    """The warnings, a sentence each.
 
     Raises:
         ValueError: no video can be read.
@@ -46,7 +46,7 @@ def foreseen(videos: Sequence[Listed], metrics: Sequence[VideoMetric]) -> list[s
 
 
 def _kinds(what: str, kinds: Mapping[Listed, str], remedy: str) -> list[str]:
-    """That something differs among videos, the commonest first."""
+    """A warning that rates or sizes differ among videos, the commonest first."""
     found: dict[str, list[Listed]] = {}
     for video, kind in kinds.items():
         found.setdefault(kind, []).append(video)

@@ -1,4 +1,4 @@
-"""What an evaluation's folder was made of, so that it goes on with the same videos and settings."""
+"""A record of an evaluation's videos and settings, so that its folder goes on with the same."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SHOWN = 5
 
 
 def check_made_of(folder: Path, videos: Sequence[Listed], settings: Mapping[str, Any]) -> None:
-    """Note what a new folder is made of; refuse one that was made of something else.
+    """Record the videos and settings of a new folder; refuse a folder with other ones.
 
     Raises:
         ValueError: videos or settings differ from those with which the folder was begun.
@@ -52,7 +52,7 @@ def check_made_of(folder: Path, videos: Sequence[Listed], settings: Mapping[str,
 
 
 def forget_made_of(folder: Path) -> None:
-    """Take the note away again if nothing was measured."""
+    """Remove the record if nothing was measured."""
     if not any((folder / "states").glob("*")):
         (folder / _FILE).unlink(missing_ok=True)
 

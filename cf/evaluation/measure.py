@@ -20,7 +20,7 @@ log = logging.getLogger("cf.evaluate")
 
 @dataclass(frozen=True)
 class Measured:
-    """What came out.
+    """The results of all metrics, and why some are missing.
 
     Attributes:
         facts: of each video that could be decoded to its end, by its id.
@@ -106,7 +106,7 @@ class _Pass:
         self.leaders = {tuple(metric.metric_state): metric for metric in leaders}
 
     def pending(self) -> list[Listed]:
-        """Videos of which something is not known."""
+        """Videos that some metric has not measured."""
         return [
             video
             for video in self.videos
@@ -114,7 +114,7 @@ class _Pass:
         ]
 
     def _active(self, video: Listed) -> Iterator[tuple[tuple[str, ...], VideoMetric]]:
-        """Measurements that the video still needs and does not defy."""
+        """Measurements that the video still needs and that have not refused it."""
         for key, metric in self.leaders.items():
             if "reference" in metric.measurement.needs and video.reference is None:
                 self.refused[video.video_id, key] = "no reference was given"
@@ -144,7 +144,7 @@ class _Pass:
                 self.refused[video.video_id, key] = str(error)
 
     def end(self, ended: Ended) -> None:
-        """Keep what is known of a video, if all of it was had."""
+        """Keep the states of a video if it was read to its end."""
         video = ended.video
         if ended.failure:
             self.failures[video.video_id] = ended.failure

@@ -1,4 +1,4 @@
-"""The metrics of a run as its settings name them, and why some of them cannot be had."""
+"""The metrics that settings name, and why some of them are unavailable."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def metrics_of(
     known: Collection[str] | None = None,
     absent: tuple[type[Exception], ...] = (),
 ) -> tuple[dict[str, VideoMetric], dict[str, str]]:
-    """The metrics by the names of their settings, and why others are unavailable.
+    """Build metrics, by their names in the settings, and say why others are unavailable.
 
     Args:
         settings: of each metric; None leaves it out.
@@ -52,7 +52,7 @@ def metrics_of(
 
 
 def warn(log: logging.Logger, unavailable: Mapping[str, str]) -> None:
-    """Say before the work which metrics it will lack."""
+    """Log which metrics are not measured, and why."""
     for name, reason in unavailable.items():
         log.warning("%s is not measured: %s", name, reason)
 
@@ -76,5 +76,5 @@ def _extractor(settings: str) -> Extractor:
 
 
 def forget_extractors() -> None:
-    """Let go of weights that other processes read for themselves."""
+    """Free the weights of extractors; other processes read their own."""
     _extractor.cache_clear()

@@ -1,4 +1,4 @@
-"""With what numbers were made: versions of this project and of the libraries that matter."""
+"""The versions that numbers depend on: of this project and of its libraries."""
 
 import platform
 import subprocess

@@ -1,4 +1,4 @@
-"""What an evaluation leaves behind: tables of videos and windows, a summary, plots over time."""
+"""The files of an evaluation: tables of videos and windows, a summary, plots over time."""
 
 import logging
 import math

@@ -1,4 +1,4 @@
-"""What has been measured of each video, kept on disk, so that a killed evaluation goes on."""
+"""States of each video on disk, so that a killed evaluation goes on."""
 
 import hashlib
 import json
@@ -72,7 +72,7 @@ class MeasurementStore:
             torch.save(state, path)
 
     def state(self, video: Listed, metric: VideoMetric) -> dict[str, Tensor]:
-        """What was kept.
+        """The states that were kept.
 
         Raises:
             ValueError: if it cannot be read.
@@ -104,7 +104,7 @@ def _digest(description: Any) -> str:
 
 
 def _stamp(path: Path) -> list[str | int]:
-    """Tells a file from what was at its place before."""
+    """Path, bytes and time of change of a file, which tell it from one that replaces it."""
     if not path.is_file():
         return [os.path.realpath(path)]
     state = path.stat()

@@ -1,4 +1,4 @@
-"""Which video files are to be measured, whose they are, and which of them belong together."""
+"""The video files to measure, their contestants, and which of them share a prompt."""
 
 import hashlib
 import os
@@ -37,12 +37,12 @@ class Listed:
 
     @property
     def video_id(self) -> int:
-        """Tells it from every other."""
+        """A number that no other video has."""
         return number(f"{self.contestant}\n{self.name}")
 
     @property
     def prompt_id(self) -> int:
-        """Equal for all contestants."""
+        """A number of the prompt, equal for all contestants."""
         return number(self.prompt)
 
     @property
@@ -91,7 +91,7 @@ def listed(
 
 
 def _names(places: Sequence[Path]) -> list[str]:
-    """As short as tells them apart."""
+    """The shortest names that differ."""
     whole = [Path(os.path.realpath(place)) for place in places]  # also of links in a circle
     twice = [place for place, one in zip(places, whole, strict=True) if whole.count(one) > 1]
     if twice:

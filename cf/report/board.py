@@ -50,7 +50,7 @@ def write_board(contest: BenchmarkResults, tables: LongTables, folder: Path) -> 
 
 
 def _heat(root: Path, contest: BenchmarkResults, windows: pd.DataFrame) -> None:
-    """What is recalled by lag and over time, all contestants in one picture: a run of its own."""
+    """Recall by lag and over time, all contestants in one picture, as a run of its own."""
     results = {name: one.results[max(one.results)] for name, one in contest.made.items()}
     pictures: dict[str, bytes] = {}
     for metric in dict.fromkeys(name for one in results.values() for name in one):

@@ -43,14 +43,14 @@ STYLE: Any = {
 
 @dataclass(frozen=True)
 class Look:
-    """How a contestant is drawn, everywhere alike."""
+    """Colour and dashes of a contestant, alike in all charts."""
 
     colour: str
     dashes: str
 
 
 def looks(names: Sequence[str], controls: Sequence[str]) -> dict[str, Look]:
-    """A colour for each contestant; those that everything is compared with are grey."""
+    """A look for each contestant; controls are grey."""
     found, taken = {}, 0
     for name in names:
         if name in controls:
@@ -106,7 +106,7 @@ def by_lag(
     look: Mapping[str, Look],
     label: str,
 ) -> str:
-    """What is remembered after so many seconds: a curve (lags, values) per contestant."""
+    """A metric by lag: a curve (lags in seconds, values) per contestant."""
     with rc_context(STYLE):
         figure = Figure(figsize=(4.4, 2.8), layout="constrained")
         axes = figure.subplots()
@@ -126,7 +126,7 @@ def against(
     look: Mapping[str, Look],
     label: str,
 ) -> str:
-    """One metric against another; whoever is not ranked is a cross."""
+    """One metric against another; a contestant that is not ranked is a cross."""
     with rc_context(STYLE):
         figure = Figure(figsize=(4.6, 3.2), layout="constrained")
         axes = figure.subplots()
@@ -203,7 +203,7 @@ def _bars(value: float, low: float, high: float) -> list[list[float]] | None:
 
 
 def _svg(figure: Figure) -> str:
-    """The drawing alone, to stand within a page, as wide as there is room."""
+    """The SVG element alone, for a page, as wide as its place."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     text = buffer.getvalue()

@@ -17,7 +17,7 @@ LongTables = dict[str, pd.DataFrame]
 
 
 def long_tables(contest: BenchmarkResults) -> LongTables:
-    """Everything that was measured."""
+    """Build all tables, by the names of their csv files."""
     return {
         "per_video": per_video(contest.made),
         "per_window": per_window(contest.made),

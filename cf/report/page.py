@@ -78,7 +78,7 @@ def write_report(contest: BenchmarkResults, tables: LongTables, folder: Path) ->
 
 
 def _published() -> list[dict[str, str]]:
-    """What papers say of themselves."""
+    """Numbers that papers publish of themselves."""
     return list(csv.DictReader((files("cf.report") / "published.csv").read_text().splitlines()))
 
 
@@ -167,7 +167,7 @@ def _arrow(contest: BenchmarkResults, name: str) -> str:
 
 
 def _lags(contest: BenchmarkResults, look: Mapping[str, Look]) -> Iterator[dict[str, Any]]:
-    """Of every metric that has a curve `by_lag` with the seconds in `lags`."""
+    """A chart of every metric with curves `by_lag` and `lags` (seconds)."""
     results = {name: one.results[max(one.results)] for name, one in contest.made.items()}
     for metric in next(iter(results.values()), {}):
         curves = {

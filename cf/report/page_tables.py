@@ -18,7 +18,7 @@ _LINES = {"-": "solid", "--": "dashed", "-.": "dashed", ":": "dotted"}
 
 
 def swatch(look: Look) -> str:
-    """A bit of a contestant's line."""
+    """The CSS of a short piece of a contestant's line."""
     return f"border-top-color:{look.colour};border-top-style:{_LINES[look.dashes]}"
 
 
@@ -106,7 +106,7 @@ def pair_rows(table: Headline) -> list[dict[str, Any]]:
 
 
 def cost_rows(contest: BenchmarkResults, costs: pd.DataFrame) -> list[list[dict[str, Any]]]:
-    """What each contestant costs."""
+    """The costs of each contestant."""
     attended = {one.files: one.terms.attended for one in contest.entered if one.terms is not None}
     rows = []
     for line in costs.to_dict("records"):

@@ -93,7 +93,7 @@ def latex(contest: BenchmarkResults) -> str:
 
 
 def told(counts: Mapping[str, int]) -> str:
-    """Of each gate how many prompts, where there are any."""
+    """The gates with their number of prompts, where it is not 0."""
     return "; ".join(f"{gate}: {count}" for gate, count in counts.items() if count)
 
 

@@ -42,7 +42,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Comparison:
-    """How two contestants differ on the units that both have.
+    """The difference of two contestants on the units (prompts or trainings) that both have.
 
     Attributes:
         difference: mean of first less second.
@@ -144,7 +144,7 @@ def holm(p: ArrayLike) -> list[float]:
 
 
 def detectable(differences: ArrayLike, alpha: float = 0.05, power: float = 0.8) -> float:
-    """The difference that so many pairs, spread as these are, would show with that power."""
+    """The smallest difference that a test of these pairs would find with that power."""
     d = np.asarray(differences, np.float64).ravel()
     if len(d) < 2 or not np.isfinite(d).all():
         return math.nan
@@ -217,7 +217,7 @@ def _win_rate(
 
 
 def few_pairs(pairs: int, alpha: float = 0.05) -> str:
-    """What a reader must know of a test with so few pairs; empty if nothing."""
+    """A warning about a test of few pairs; empty if there are enough."""
     if pairs == 0:
         return "no unit has a value for both"
     least = least_p(pairs)

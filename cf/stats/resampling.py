@@ -92,7 +92,7 @@ def _bounds(
     resamples: int,
     seed: int,
 ) -> tuple[float, float]:
-    """scipy's, in pieces of bounded memory."""
+    """The bounds that scipy computes, in pieces of bounded memory."""
 
     def statistic(rows: Float[np.ndarray, "*b n"], axis: int) -> Any:
         return of(rows) if rows.ndim > 1 else of(rows[None])[0]
@@ -188,5 +188,5 @@ def _pieces(n: int, patterns: int, seed: int, most: int) -> Iterator[Float[np.nd
 
 
 def least_p(pairs: int) -> float:
-    """Below this no two-sided p of so many pairs can fall; 0.0 of more than a float can tell."""
+    """The smallest two-sided p that so many pairs can give; 0.0 below the smallest float."""
     return 2.0 ** (1 - pairs)

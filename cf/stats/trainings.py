@@ -29,12 +29,12 @@ WHOLE = "all prompts at once"
 
 
 def trainings(units: Iterable[Unit]) -> list[int]:
-    """Their numbers, rising."""
+    """The numbers of all trainings, rising."""
     return sorted({training for training, _ in units if training is not None})
 
 
 def aligned(everyone: Mapping[str, Values]) -> dict[str, dict[Unit, float]]:
-    """The same, what was trained once repeated beside each training of the others.
+    """Values where a contestant trained once stands beside each training of the others.
 
     >>> aligned({"mine": {(0, "a"): 1.0, (1, "a"): 2.0}, "truth": {(None, "a"): 3.0}})["truth"]
     {(0, 'a'): 3.0, (1, 'a'): 3.0}
@@ -52,7 +52,7 @@ def aligned(everyone: Mapping[str, Values]) -> dict[str, dict[Unit, float]]:
 
 
 def mean(values: Values) -> Interval:
-    """With its 95 % interval: over trainings if there are several, else over prompts.
+    """The mean with its 95 % interval: over trainings if there are several, else over prompts.
 
     Trainings and prompts are both samples, and every training meets the same prompts. The variance
     of the mean is that of a two-way layout of random effects, its degrees of freedom are those of
@@ -65,7 +65,7 @@ def mean(values: Values) -> Interval:
 
 
 def versus(first: Values, second: Values, better: bool | None) -> Comparison:
-    """Two contestants: paired by training if either was trained several times, else by prompt."""
+    """Compare two contestants: by training if either has several trainings, else by prompt."""
     both = aligned({"first": first, "second": second})
     a, b = both["first"], both["second"]
     whole = compare(a, b, better)

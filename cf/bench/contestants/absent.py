@@ -20,7 +20,7 @@ class Absent(Contestant):
     lacks: str = "it does not run here"
 
     def missing(self) -> str:
-        """What it lacks."""
+        """Why it cannot run here."""
         return self.lacks
 
     def terms(self, asked: VideoSpec | None) -> VideoSpec:

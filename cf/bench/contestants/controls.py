@@ -1,4 +1,4 @@
-"""What everything is compared with: the truth, a still, and videos spoilt in known ways."""
+"""Controls of a benchmark: the truth, a still, and videos spoilt in known ways."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Truth(Contestant):
 
 @dataclass(frozen=True)
 class CopyLast(Contestant):
-    """The last given frame for ever: what costs nothing and remembers nothing."""
+    """The last given frame, repeated: it costs nothing and remembers nothing."""
 
     control: ClassVar[bool] = True
     in_blocks: ClassVar[bool] = False

@@ -1,4 +1,4 @@
-"""From settings to who takes part: named contestants, and networks under every memory."""
+"""Contestants from settings: named ones, and networks under every memory."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class Entry:
 
     @property
     def label(self) -> str:
-        """Its name, with its training."""
+        """The name with the number of the training, for messages."""
         return self.name if self.training is None else f"{self.name}, training {self.training}"
 
     @property
     def files(self) -> str:
-        """Its name as a folder's; a method's trainings share it."""
+        """The name as that of a folder; the trainings of a method share it."""
         name = "".join("_" if c in _UNSAFE or c < " " else c for c in self.name).replace(" ", "_")
         if not name or name.startswith((".", "-", "~")) or len(name.encode()) > _MOST_NAME:
             raise ValueError(
@@ -52,7 +52,7 @@ class Entry:
 
 
 def entries(settings: Settings, asked: Task) -> list[Entry]:
-    """Everyone who is named, in order.
+    """Build every contestant that the settings name, in order.
 
     Raises:
         ValueError: if nobody is, two have one name, or two differ in size or frame rate.

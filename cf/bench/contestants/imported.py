@@ -55,7 +55,7 @@ class Imported(Contestant):
     in_blocks: ClassVar[bool] = False
 
     def missing(self) -> str:
-        """The folder, or any video in it."""
+        """Why there is no video to read; empty if there is."""
         if not Path(self.folder).is_dir():
             return f"folder {self.folder!r} not found"
         if self.listed is not None and not os.path.isfile(self.listed):
@@ -63,7 +63,7 @@ class Imported(Contestant):
         return "" if self._files() else listed_in(Path(self.folder)).told()
 
     def terms(self, asked: VideoSpec | None) -> VideoSpec:
-        """Of the first file that can be read, unless told."""
+        """Frame rate and size of the settings, else of the first file that can be read."""
         if self.fps is not None and self.size is not None:
             return VideoSpec(self.fps, (self.size[0], self.size[1]))
         reasons = []
@@ -78,13 +78,13 @@ class Imported(Contestant):
         raise ValueError(f"not one video in {self.folder} can be read; the first: {reasons[0]}")
 
     def fingerprint(self) -> str:
-        """Names, sizes and times of the files."""
+        """A hash of the names, sizes and times of the files."""
         stats = [(name, p.stat()) for name, p in sorted(self._files().items()) if os.path.isfile(p)]
         told = repr([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats])
         return hashlib.sha256(told.encode()).hexdigest()
 
     def check(self, items: Sequence[Sample], name: str) -> None:
-        """Every video that is asked for has one file, unless `partial`.
+        """Check that every video has one file, unless `partial`.
 
         A row of the csv whose file is missing is one video that failed, and no reason to stop.
 
@@ -100,14 +100,14 @@ class Imported(Contestant):
             raise ValueError(f"not one file that {self.listed} lists exists; the first: {first}")
 
     def available(self, take: Request) -> str:
-        """Whether there is a file for it."""
+        """Why there is no file of this video; empty if there is."""
         file = self._file(take)
         if file is None:
             return f"{self.listed or self.folder} has no file for {described(take.item)}"
         return "" if os.path.isfile(file) else f"{self.listed} lists {file}, which is not there"
 
     def play(self, take: Request, device: str) -> Iterator[Piece]:
-        """The file, a few seconds at a time, up to its end."""
+        """The frames of the file, a few seconds at a time, up to its end."""
         file = self._file(take)
         assert file is not None
         info, fps = probe(file), take.terms.fps

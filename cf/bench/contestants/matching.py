@@ -1,4 +1,4 @@
-"""Which video file is meant for which prompt and seed, by the names that tools give to files."""
+"""Video files matched to prompts and seeds by the names that tools give to files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _COMPARED = 2000  # names among which the nearest is looked for
 
 @dataclass(frozen=True)
 class Match:
-    """What was found for what is asked for.
+    """The files that were found for the videos, and the videos without one.
 
     Attributes:
         files: by the items' keys.
@@ -40,7 +40,7 @@ class Match:
 
 
 def stems(name: str) -> tuple[str, ...]:
-    """By what a file may be found: its path inside the folder and its name, without the ending."""
+    """The names by which a file is found: its path in the folder, and its name, without suffix."""
     path = PurePath(name).with_suffix("")
     return tuple(dict.fromkeys((composed(path.as_posix()), composed(path.name))))
 
@@ -48,7 +48,7 @@ def stems(name: str) -> tuple[str, ...]:
 def match(
     items: Sequence[Sample], files: Mapping[str, Sequence[str]], numbered_from: int | None = None
 ) -> Match:
-    """The file of each item, by its name.
+    """Match files to videos by name.
 
     A name is, without its ending: the prompt's name, its text, or its text as tools write it
     (other signs for spaces, none or others for punctuation, small letters, cut after

@@ -87,7 +87,7 @@ def _check(
 
 @lru_cache(1)
 def _known_metrics() -> frozenset[str]:
-    """All that any choice of metrics names."""
+    """The names of metrics in all configurations."""
     files = [
         *Path(CONFIG_DIR).glob("metrics/*.yaml"),
         *Path(CONFIG_DIR).glob("suite/metrics/*.yaml"),

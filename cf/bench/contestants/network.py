@@ -71,7 +71,7 @@ class Network(Contestant):
     control: ClassVar[bool] = False
 
     def missing(self) -> str:
-        """Files that are not there."""
+        """The files that are missing, and how to get them; empty if none is."""
         names = ("checkpoint", "weights", "codec", "text", "image_encoder")
         lacking = [missing(needs({name: getattr(self, name) for name in names}))]
         if gone := [path for path in self.needs if not Path(path).exists()]:
@@ -91,7 +91,7 @@ class Network(Contestant):
         return "+".join([mine, *sorted(map(fingerprint_of_update, self._loras()))])
 
     def terms(self, asked: VideoSpec | None) -> VideoSpec:
-        """The checkpoint's, or as configured."""
+        """Frame rate and size of the settings, else of the checkpoint."""
         config = self._config()
         fps, size = self.fps or config.get("fps"), self.size or config.get("size")
         if (fps is None or size is None) and asked is not None and self.checkpoint is None:
@@ -168,7 +168,7 @@ class Network(Contestant):
         return [self.sampling.get("negative_prompt") or ""] if guided else []
 
     def _loading(self, device: str, told: bool = False) -> Settings:
-        """As `cf.runs.generator.load` takes it; whoever is told texts finds them encoded."""
+        """The settings of `cf.runs.generator.load`; `told`: with a text encoder for its texts."""
         rollout = self.rollout
         memory = None if self.commit_reads is None and self.memory is None else self._memory()
         return {
@@ -209,7 +209,7 @@ class Network(Contestant):
         return _config_of(self.checkpoint, tuple(n for n in named if getattr(self, n) is not None))
 
     def _light(self) -> bool:
-        """Whether the codec can be built without weights, to ask it its strides."""
+        """Whether the codec, which knows its strides, can be built without weights."""
         codec = self.codec or self._config().get("codec") or {}
         return str(codec.get("_target_", "")).endswith("PixelCodec")
 
@@ -226,7 +226,7 @@ def _short(settings: Settings) -> str:
 
 
 def with_commit_reads(one: Network, **settings: Any) -> Network | None:
-    """The same with restricted commit reads; None where they do not compose."""
+    """A copy with restricted commit reads; None where the memory does not allow them."""
     if one.commit_reads is not None:
         return None
     other = replace(one, commit_reads=settings)
@@ -251,7 +251,7 @@ def _config_of(checkpoint: str, exchanged: tuple[str, ...]) -> Settings:
 
 @lru_cache(1)
 def _loaded(settings: str, seed: int) -> Generator:
-    """The generator of these settings; one at a time, so that memory holds one."""
+    """Load the generator of these settings; only one is held at a time."""
     chosen: Settings = json.loads(settings)
     if chosen["checkpoint"] is not None:
         return load(chosen)

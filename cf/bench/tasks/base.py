@@ -1,4 +1,4 @@
-"""What is asked of every contestant: the same videos, told by numbers or by prompts."""
+"""The contract of tasks: the videos that every contestant makes, from prompts or worlds."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class PromptSegment(NamedTuple):
 
 @dataclass(frozen=True)
 class VideoSpec:
-    """On what terms a video is made; contestants are compared on equal ones.
+    """Frame rate and size of a video; contestants are compared on equal ones.
 
     Attributes:
         block_frames: pixel frames that come at once; None: not known.

@@ -70,7 +70,7 @@ class Prompts(Task):
         ]
 
     def drawn(self) -> list[Prompt]:
-        """The prompts of the file, or as many of them as are asked for.
+        """The prompts of the file, or `count` of them, drawn with `draw_seed`.
 
         Raises:
             ValueError: if the file holds fewer.

@@ -48,12 +48,12 @@ class Worlds(Task):
         ]
 
     def terms(self) -> VideoSpec:
-        """Of the world."""
+        """Frame rate and size of the world."""
         height, width = self.data.size
         return VideoSpec(float(self.data.fps), (height, width))
 
     def given_frames(self, item: Sample, fps: float) -> int:
-        """At least one."""
+        """How many real frames begin a video; at least one."""
         return max(round(self.given_seconds * fps), 1)
 
     def film(self, item: Sample, frames: int) -> Film:
