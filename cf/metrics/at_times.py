@@ -1,4 +1,4 @@
-"""Numbers of single frames read at moments of a video: the mean over half a second either side."""
+"""Values of a curve at times of a video: means over half a second on either side."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ _SLACK = 1e-6
 
 
 def checked(times: Sequence[float]) -> tuple[float, ...]:
-    """Times in order.
+    """The times in seconds, checked and in order.
 
     Raises:
         ValueError: if there is none, or one is not positive.
@@ -30,7 +30,7 @@ def checked(times: Sequence[float]) -> tuple[float, ...]:
 def at(
     times: Float[Tensor, " k"], seconds: Float[Tensor, " n"], values: Float[Tensor, " n"]
 ) -> Float[Tensor, " k"]:
-    """Mean of the values in [t - .5, t + .5]; NaN where there is none."""
+    """The mean of the values in [t - .5, t + .5] seconds; NaN where there is none."""
     low = torch.searchsorted(seconds, times - HALF - _SLACK)
     high = torch.searchsorted(seconds, times + HALF + _SLACK)
     sums = torch.cat((torch.zeros(1, dtype=torch.double), values.double().cumsum(0)))
@@ -48,14 +48,14 @@ def reached(one: Scored, time: float) -> bool:
 
 
 def unread(one: Scored, time: float) -> str:
-    """Why it cannot be read then."""
+    """The reason why a video has no value at a time."""
     if reached(one, time):
         return f"no frame is looked at around {time:g} s; give a higher rate="
     return f"it lasts {one.duration:g} s and cannot be read at {time:g} s; give earlier times="
 
 
 def read(times: Sequence[float], one: Scored, values: Float[Tensor, " n"]) -> dict[float, float]:
-    """Mean around each time; NaN where the video cannot be read."""
+    """The mean around each time; NaN where the video is too short."""
     means = at(torch.tensor(times, dtype=torch.double), one.seconds, values).tolist()
     return {
         time: mean if reached(one, time) else math.nan
@@ -66,7 +66,7 @@ def read(times: Sequence[float], one: Scored, values: Float[Tensor, " n"]) -> di
 def by_time(
     times: Sequence[float], readings: Mapping[int, Mapping[float, float]], videos: Sequence[Scored]
 ) -> dict[float, float]:
-    """Mean over prompts at each time; NaN where a video does not reach it.
+    """The mean over prompts at each time; NaN where a video is too short.
 
     A mean over those that do would be one over other videos than at the times before.
     """

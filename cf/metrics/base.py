@@ -22,7 +22,7 @@ _LOOSE = 32  # updates between two coalescences
 
 
 class VideoMetric(Metric):
-    """A measure of videos, whose frames may come in any chunks and any order, on any process.
+    """A metric of videos, whose frames may come in any chunks and any order, on any process.
 
     `update(frames, video_id, start_frame, fps=...)` takes the next piece of a video, `compute()`
     gives the headline as a float64 scalar, and `result()` all that it was made of. States are rows
@@ -58,7 +58,7 @@ class VideoMetric(Metric):
 
     @property
     def name(self) -> str:
-        """For tables: what is measured, and by what."""
+        """The name in tables: the metric, and its extractor if it has one."""
         title = self.title or type(self).__name__
         by = self.measurement.provenance().get("by")
         return f"{title}[{by}]" if by else title
@@ -125,13 +125,13 @@ class VideoMetric(Metric):
         self._append(described.joined(measured))
 
     def fail(self, video_id: int, frame: int = 0, fault: Fault = Fault.UNDECODABLE) -> None:
-        """Note that a video cannot be had from a frame on: its value is NaN, the others' stand."""
+        """Note that a video ends in a fault at a frame: its value is NaN, others keep theirs."""
         self._append(self._stream.fault(video_id, frame, fault))
         self._update_count += 1
         self._computed = None
 
     def settle(self) -> None:
-        """Let go of what only further frames would need, once no video seen so far goes on.
+        """Free what only further frames would need; no video seen so far may go on.
 
         Keeps states of many finished videos small: a row per window, and no picture.
         """
@@ -140,7 +140,7 @@ class VideoMetric(Metric):
         self._replace(table.with_runs(runs))
 
     def take_over(self, other: "VideoMetric") -> None:
-        """Have seen what a metric of an equal measurement has seen, instead of what was seen here.
+        """Replace the state by that of a metric with an equal measurement.
 
         Raises:
             ValueError: if its measurement is another.
@@ -151,17 +151,17 @@ class VideoMetric(Metric):
         self._computed = None
 
     def compute(self) -> Float[Tensor, ""]:
-        """The headline over all videos; NaN where it cannot be given (`result` says why)."""
+        """The value over all videos; NaN where there is none (`result` says why)."""
         return torch.tensor(self._result().value, dtype=torch.float64)
 
     def result(self) -> Result:
-        """The headline with all that it was made of, over all processes."""
+        """The value with all that it depends on, over all processes."""
         with self.sync_context(should_sync=self._to_sync, should_unsync=self._should_unsync):
             return self._result()
 
     @abstractmethod
     def score(self, videos: list[Scored]) -> Result:
-        """Make something of the measured numbers; those of unusable videos are not among them."""
+        """Compute the result from the numbers of all videos without a fault."""
 
     def answer(
         self,
@@ -186,19 +186,19 @@ class VideoMetric(Metric):
         self._seed()
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Take in a piece and give the value of that piece alone."""
+        """Update with a piece and return the value of that piece alone."""
         value = super().forward(*args, **kwargs)
         self._tighten()
         return value
 
     def merge_state(self, incoming_state: "dict[str, Any] | Metric") -> None:
-        """Take in all that another metric of this kind has seen."""
+        """Add the states of another metric of this kind."""
         super().merge_state(incoming_state)
         self._computed = None
         self._tighten()
 
     def set_dtype(self, dst_type: str | torch.dtype) -> "VideoMetric":
-        """States keep their dtypes, on which exactness rests."""
+        """Do nothing: results are exact only if states keep their dtypes."""
         return self
 
     def _apply(self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = "") -> Self:
@@ -249,7 +249,7 @@ class VideoMetric(Metric):
 
 
 def groups(metrics: Iterable[VideoMetric]) -> list[list[VideoMetric]]:
-    """Metrics of equal measurements together: the first of them is fed for all.
+    """Group metrics by measurement; feed the first of a group for all of it.
 
     Raises:
         ValueError: if two metrics have one name.
@@ -265,7 +265,7 @@ def groups(metrics: Iterable[VideoMetric]) -> list[list[VideoMetric]]:
 
 
 def together(metrics: Sequence[VideoMetric]) -> MetricCollection:
-    """A collection in which metrics of equal measurements compute them once.
+    """A collection that takes equal measurements once.
 
     Raises:
         ValueError: if two metrics have one name.

@@ -1,4 +1,4 @@
-"""How sure a number is: resampling of prompts, the unit over which videos are independent."""
+"""Bootstrap intervals of metrics; the unit is the prompt, as videos of one depend on another."""
 
 from collections.abc import Callable, Iterator
 
@@ -14,7 +14,7 @@ _AT_ONCE = 2**22  # counts in memory at a time: 32 MB, and twice that while they
 
 
 def resampled(units: int) -> Iterator[Float[Tensor, "b n"]]:
-    """How often each unit is drawn in each of many resamples, some at a time; always the same."""
+    """Counts of each unit in each resample, in pieces of bounded size; always the same."""
     random = torch.Generator().manual_seed(0)
     most = max(_AT_ONCE // max(units, 1), 1)
     for done in range(0, TIMES, most):

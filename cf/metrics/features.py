@@ -1,4 +1,4 @@
-"""Feature vectors of frames, summed over windows of time: what most metrics of likeness rest on."""
+"""Unit feature vectors of frames, summed over windows of time."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -1,4 +1,4 @@
-"""Videos of a set side by side: mean feature of every window of time, and how alike they are."""
+"""Videos of a set by windows of time: mean features, and their cosines."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -14,7 +14,7 @@ from cf.metrics.scored import Scored, Segment
 
 @dataclass(frozen=True)
 class PromptPart:
-    """What of a video lies under one prompt, in whole windows.
+    """The whole windows of a video under one prompt.
 
     Attributes:
         prompt: of the video's beginning; parts with equal ones are not told apart as unrelated.
@@ -33,7 +33,7 @@ class PromptPart:
 
 
 def parts_of(one: Scored) -> list[PromptPart]:
-    """A video cut where its prompt changes.
+    """The parts of a video between changes of its prompt.
 
     Windows that lie across a change are left out, and so are prompts that fill no window. The last
     window of a video counts if the video fills half of it; a video that is shorter has one window.
@@ -96,7 +96,7 @@ class Grid:
 
     @staticmethod
     def of(parts: list[PromptPart], window: float) -> "Grid":
-        """Side by side."""
+        """The grid of parts, each cut to whole windows."""
         prompts = sorted({part.prompt for part in parts})
         return Grid(
             tuple(part.video for part in parts),

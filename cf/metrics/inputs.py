@@ -1,4 +1,4 @@
-"""What every metric takes: the checks of an update, each with one clear error."""
+"""The checks of an update, the same for every metric, each with one clear error."""
 
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
@@ -11,7 +11,7 @@ from cf.metrics.measurement import Measurement, Seen
 
 
 def rate_of(fps: float) -> Fraction:
-    """Exact frames per second."""
+    """Frames per second as an exact fraction."""
     if not 0 < fps < 1000:
         raise ValueError(f"fps={fps} must be a positive number of frames per second below 1000")
     return Fraction(fps).limit_denominator(1001)
@@ -37,7 +37,7 @@ def check_frames(frames: Tensor, what: str) -> None:
 
 
 def pixels_of(frames: Tensor) -> Float[Tensor, "t 3 h w"]:
-    """As floats in [0, 1]; what is no number is black."""
+    """Frames as floats in [0, 1]; what is no number becomes 0."""
     if frames.dtype == torch.uint8:
         return frames.float() / 255
     return frames.float().nan_to_num(0, 0, 0)
@@ -82,7 +82,7 @@ def seen_of(
     truth: Mapping[str, Tensor],
     sampled: slice,
 ) -> Seen:
-    """What a measurement of that name needs of the frames of an update that it looks at."""
+    """The inputs that a measurement needs, of those frames of an update that it samples."""
     for need in measurement.needs:
         if (reference is None) if need == "reference" else need not in truth:
             raise ValueError(

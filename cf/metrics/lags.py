@@ -1,4 +1,4 @@
-"""Bins of lag, in which recall is told by how long something was out of view."""
+"""Bins of lag: the seconds for which something was out of view."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def rising(edges: Sequence[float], name: str = "edges", unit: str = "seconds") -> tuple[float, ...]:
-    """The edges of bins.
+    """The edges of bins in seconds, checked: they rise.
 
     Raises:
         ValueError: if there are fewer than two, or they do not rise.

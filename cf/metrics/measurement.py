@@ -1,4 +1,4 @@
-"""What is looked at: numbers read off neighbouring frames, before anything is made of them."""
+"""The contract of measurements: numbers of neighbouring frames, which metrics summarise."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Seen:
-    """What an update brings of one video.
+    """The frames of one update, with what is known of them.
 
     Attributes:
         frames: floats in [0, 1]; bytes where they came as such and the measurement takes them.
@@ -28,7 +28,7 @@ class Seen:
 
 
 class Measurement(ABC):
-    """Numbers that are read off every `span` neighbouring frames of a video.
+    """A fixed number of values for every `span` neighbouring frames of a video.
 
     A frozen value: hyper-parameters only. Metrics with equal measurements share their states, so
     that what is expensive (features, optical flow) is computed once.
@@ -71,10 +71,10 @@ class Measurement(ABC):
 
     @abstractmethod
     def provenance(self) -> dict[str, Any]:
-        """All that the numbers depend on, for people and for telling results apart."""
+        """All settings and weights that the numbers depend on."""
 
     def digest(self) -> str:
-        """Eight hex digits that tell measurements apart."""
+        """Eight hex digits of the provenance; equal measurements have equal ones."""
         return digest({"measurement": type(self).__name__, **self.provenance()})
 
 
@@ -86,7 +86,7 @@ def digest(provenance: dict[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Clock:
-    """Which frames of a video are looked at, and in which window of time each lies."""
+    """The frames of a video that are sampled, and the window of time of each."""
 
     fps: Fraction
     stride: int

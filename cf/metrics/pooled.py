@@ -1,4 +1,4 @@
-"""A value of sums over videos, such as a ratio of counts, and how sure it is."""
+"""A value of sums over videos, such as a ratio of counts, with its interval."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class PooledResult:
 
     @property
     def value(self) -> float:
-        """Over all videos."""
+        """The value of the sums over all videos."""
         return float(self.of(self.sums.sum(0, keepdim=True)))
 
     def interval(self, resamples: int = 2000, seed: int = 0) -> Interval:

@@ -1,4 +1,4 @@
-"""From one reading per video to a result over the set: means over prompts, reasons, curves."""
+"""A result over a set from one reading per video: means over prompts, reasons, curves."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,7 +15,7 @@ from cf.metrics.scored import Scored
 
 @dataclass(frozen=True)
 class VideoReading:
-    """What a metric makes of one video.
+    """A metric's value of one video, with extras and a curve.
 
     Attributes:
         value: NaN where it cannot be given.

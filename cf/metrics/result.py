@@ -1,4 +1,4 @@
-"""What a metric answers: a number with all that it was made of."""
+"""The result of a metric: its value with all that it depends on."""
 
 import math
 from collections import Counter
@@ -57,6 +57,6 @@ class Result:
 
 
 def mean(values: Iterable[float]) -> float:
-    """Of those that are numbers; NaN if none is."""
+    """The mean of the values that are numbers; NaN if none is."""
     known = [value for value in values if not math.isnan(value)]
     return math.fsum(known) / len(known) if known else float("nan")

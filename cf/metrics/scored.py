@@ -1,4 +1,4 @@
-"""What a metric reads when it computes: one video, all of it, or why it cannot be read."""
+"""One whole video as a metric reads it, or the fault because of which it is left out."""
 
 from dataclasses import dataclass
 from enum import IntEnum
@@ -10,7 +10,7 @@ from cf.metrics.measurement import Clock
 
 
 class Fault(IntEnum):
-    """Why a video cannot be scored."""
+    """A reason why a video has no value."""
 
     NOT_FINITE = 1
     UNDECODABLE = 2
@@ -21,7 +21,7 @@ class Fault(IntEnum):
     REFUSED = 7
 
     def reason(self, frame: int) -> str:
-        """In words."""
+        """The reason in words, with the frame."""
         return _TEXTS[self].format(frame=frame)
 
 
@@ -75,5 +75,5 @@ class Scored:
 
     @property
     def duration(self) -> float:
-        """In seconds."""
+        """The duration in seconds."""
         return float(self.frames / self.clock.fps)

@@ -1,4 +1,4 @@
-"""A measure of a set of videos that are compared with one another, or why they cannot be."""
+"""Metrics that compare the videos of a set with one another."""
 
 import math
 from abc import abstractmethod
@@ -18,7 +18,7 @@ from cf.metrics.scored import Scored
 
 
 class SetMetric(VideoMetric):
-    """A measure of likeness that needs videos of equal duration.
+    """A metric of likeness that needs videos of equal duration.
 
     A video whose prompt changes is cut there, and each part is scored as a video of its own. The
     prompts of the set are part of the provenance (`prompts`): scores of other sets are others.
@@ -58,7 +58,7 @@ class SetMetric(VideoMetric):
 
     @abstractmethod
     def compare(self, grid: Grid) -> Result:
-        """Make something of videos of equal duration."""
+        """Compute the result of videos of equal duration."""
 
     @override
     def score(self, videos: list[Scored]) -> Result:
@@ -166,12 +166,12 @@ class AloneMetric(SetMetric):
 
 
 def unknown(values: Mapping[int, float], reason: str) -> dict[int | None, str]:
-    """That reason for every video without a number."""
+    """The reason for every video without a number."""
     return {video: reason for video, value in values.items() if math.isnan(value)}
 
 
 def chance_of(extractor: Extractor, kappa: float | None) -> float:
-    """Chance likeness: as given, or as shipped with the extractor.
+    """The cosine of unrelated frames: as given, or as shipped with the extractor.
 
     Raises:
         ValueError: if neither is known, or it is no likeness.

@@ -1,4 +1,4 @@
-"""From pieces of videos to rows, and from rows to whole videos: chunks and order leave no trace."""
+"""Rows from pieces of videos, and whole videos from rows; chunks and order change nothing."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -16,7 +16,7 @@ NO_PROMPT = -1
 
 @dataclass(frozen=True)
 class Stream:
-    """How a measurement is taken of frames that come in pieces.
+    """A measurement of frames that come in pieces.
 
     Attributes:
         window: seconds over which numbers are summed; None keeps one row per sampled frame.
@@ -26,12 +26,12 @@ class Stream:
     window: float | None
 
     def empty(self) -> Table:
-        """No rows."""
+        """A table without rows."""
         m = self.measurement
         return Table.empty(m.width, m.dtype, m.kept)
 
     def clock(self, fps: Fraction) -> Clock:
-        """Which frames of a video are looked at, and when."""
+        """The clock of a video: its sampled frames and their windows."""
         return clock(fps, self.measurement.rate, self.window)
 
     def measured(self, video: int, first: int, stop: int, fps: Fraction, kept: Tensor) -> Table:
@@ -105,7 +105,7 @@ class Stream:
         described: Tensor,
         marked: Tensor,
     ) -> Scored:
-        """One of them, whose rows of keys, faults, segments and marks are these."""
+        """One video, from its rows of keys, faults, segments and marks."""
         window = table.keys[rows, 1]
         faults = table.faults[faulty]
         segments = table.segments[described].tolist()
@@ -134,7 +134,7 @@ class Stream:
 
 
 class _ByVideo:
-    """Which rows belong to a video, found without looking at all of them for each."""
+    """An index of the rows of each video."""
 
     def __init__(self, rows: Tensor) -> None:
         self._videos, self._order = rows[:, 0].sort(stable=True)
@@ -146,7 +146,7 @@ class _ByVideo:
 
 
 def _joined(one: Tensor, other: Tensor) -> Tensor:
-    """One after the other; what is empty may be of any shape."""
+    """Tensors joined along the first axis; empty ones may have any shape."""
     return torch.cat([part for part in (one, other) if len(part)] or [one])
 
 

@@ -29,7 +29,7 @@ class FrameRange(NamedTuple):
     tail: Tensor
 
     def row(self) -> list[int]:
-        """As whole numbers; the edges' values are kept apart."""
+        """The range as whole numbers, without the values of its edges."""
         shape = list(self.head.shape[1:])
         padded = shape + [-1] * (_DIMS - len(shape))
         rate = [self.fps.numerator, self.fps.denominator]
@@ -63,22 +63,22 @@ class Table:
 
     @staticmethod
     def empty(width: int, dtype: torch.dtype, kept: torch.dtype) -> "Table":
-        """No rows; `kept` is the dtype of what is kept of frames."""
+        """A table without rows; `kept` is the dtype of the edges."""
         ints = [torch.zeros(0, columns, dtype=torch.long) for columns in (3, 9, 7, 2, 3)]
         sums = torch.zeros(0, width, dtype=dtype)
         return Table(ints[0], sums, ints[1], torch.zeros(0, dtype=kept), *ints[2:])
 
     @staticmethod
     def names() -> tuple[str, ...]:
-        """Of the fields."""
+        """The names of the fields."""
         return tuple(f.name for f in fields(Table))
 
     def joined(self, other: "Table") -> "Table":
-        """The rows of both."""
+        """A table with the rows of both."""
         return self.followed([other])
 
     def followed(self, others: Sequence["Table"]) -> "Table":
-        """The rows of all, one table after the other."""
+        """A table with the rows of all, in order."""
         tables = (self, *others)
         return Table(**{name: stacked([getattr(x, name) for x in tables]) for name in self.names()})
 
@@ -94,7 +94,7 @@ class Table:
             at = end
 
     def with_runs(self, runs: list[FrameRange]) -> "Table":
-        """The same rows, with other runs."""
+        """A table with the same rows and other runs."""
         if not runs:
             return replace(self, runs=self.runs[:0], edges=self.edges[:0])
         rows = torch.tensor([run.row() for run in runs], dtype=torch.long)
@@ -102,7 +102,7 @@ class Table:
         return replace(self, runs=rows, edges=torch.cat(parts).to(self.edges.dtype))
 
     def coalesced(self, stitch: Stitch) -> "Table":
-        """The same with neighbouring runs joined and one row per window: bounded, and in order."""
+        """A table with neighbouring runs joined and one row per window, in order and bounded."""
         runs: list[FrameRange] = []
         across: list[Table] = []
         for run in sorted(self.unpacked(), key=lambda run: run[:3]):
@@ -157,7 +157,7 @@ def stacked(parts: Sequence[Tensor]) -> Tensor:
 
 
 def _settled(rows: Int[Tensor, "n 2"]) -> int:
-    """How many of the first rows are in order and before all others: sorting leaves them there.
+    """The number of first rows that a sort would leave in place.
 
     Sorting an hour's rows again whenever a few are added would cost more the longer a video is.
     """

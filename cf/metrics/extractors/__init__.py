@@ -1,1 +1,1 @@
-"""What turns a frame into a feature vector; always chosen by name."""
+"""Feature extractors of frames and texts, chosen by name."""

@@ -1,4 +1,4 @@
-"""Extractors by name; there is no automatic choice, and none stands in for another."""
+"""Extractors by name; none is chosen automatically or replaces another."""
 
 from collections.abc import Callable
 from typing import Any

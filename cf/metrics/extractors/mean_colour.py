@@ -1,4 +1,4 @@
-"""The mean colour of a frame: what examples are told with."""
+"""The mean colour of a frame, for examples and tests."""
 
 from collections.abc import Sequence
 from typing import Any

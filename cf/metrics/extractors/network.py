@@ -23,7 +23,7 @@ HEAD_WIDTH = 64
 
 @contextmanager
 def full_precision() -> Iterator[None]:
-    """No TensorFloat-32 and no choice of algorithms by speed for a while, whoever set them."""
+    """Switch off TensorFloat-32 and the choice of algorithms by speed inside the block."""
     before = torch.get_float32_matmul_precision()
     exact = {"enabled": True, "benchmark": False, "deterministic": True, "allow_tf32": False}
     with torch.backends.cudnn.flags(**exact):

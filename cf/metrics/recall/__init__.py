@@ -1,1 +1,1 @@
-"""Whether what was seen before comes back as it was."""
+"""Metrics of recall: whether a view that comes again shows what it showed before."""

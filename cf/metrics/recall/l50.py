@@ -1,4 +1,4 @@
-"""Usable context in seconds: what is configured, and the lag at which half of recall is gone."""
+"""Usable context in seconds: the lag at which half of recall is gone (L50)."""
 
 import math
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""A needle in a video: a place shown for a moment, asked for much later."""
+"""Needle in a video: a place is shown for a second and asked for much later."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

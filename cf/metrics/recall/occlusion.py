@@ -1,4 +1,4 @@
-"""When a thing was hidden, the moments before and after, and the mean over such absences."""
+"""Absences of a thing from view, the frames before and after, and means over absences."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

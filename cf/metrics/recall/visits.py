@@ -133,7 +133,7 @@ def alike(watched: Watched, world: CellWorld) -> tuple[int, int]:
 
 
 def _trials(watched: Watched, world: CellWorld) -> list[Trial]:
-    """Every return, in order."""
+    """The trials of a video, in order."""
     begins = (watched.fresh == 0).nonzero().flatten().tolist()
     stays = list(zip(begins, [*begins[1:], len(watched.fresh)], strict=True))
     shown, given = watched.shown.numpy(), watched.given.numpy()
