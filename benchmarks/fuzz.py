@@ -21,7 +21,7 @@ from cf.comparing.scores import read
 from cf.comparing.trainings import load
 from cf.data.prompt_list import read_prompts
 from cf.data.script import script_of
-from cf.evaluation.videos import listed
+from cf.evaluation.videos import list_videos
 from cf.files.text import json_of, yaml_of
 from cf.models.weight_files import read_safetensors
 
@@ -120,7 +120,7 @@ def targets() -> dict[str, tuple[bytes, Callable[[bytes, Path], object]]]:
     made["script"] = (b'[[0, "a"], [10, "b"]]', lambda d, f: _script(d, f / "s.json"))
     made["videos"] = (
         _TEXTS[".csv"].replace(b",score", b",boundaries"),
-        _file(".csv", lambda p: listed(str(p))),
+        _file(".csv", lambda p: list_videos(str(p))),
     )
     made["scores"] = (_TEXTS[".csv"], _file(".csv", read))
     made["imported"] = (_TEXTS[".csv"], _file(".csv", _imported))

@@ -49,14 +49,14 @@ def hydrated(arguments: Sequence[str]) -> list[str]:
 @command("compare")
 def _main(cfg: DictConfig) -> None:
     with exit_on_user_error("cf.compare"):
-        from cf.comparing.compare import given, lay
+        from cf.comparing.compare import sides_of, write_comparison
 
         settings = to_settings(cfg)
         groups = {name: _listed(paths) for name, paths in (settings["groups"] or {}).items()}
         only = settings["only"]
-        paths = given(_listed(settings["runs"]), groups)
+        paths = sides_of(_listed(settings["runs"]), groups)
         folder = Path(HydraConfig.get().runtime.output_dir)
-        text = lay(paths, None if only is None else _listed(only), folder)
+        text = write_comparison(paths, None if only is None else _listed(only), folder)
         log.info("\n%s\n%s", text, folder / "compare.md")
         if paths.trainings:
             log.info("curves: %s", folder / "curves.png")

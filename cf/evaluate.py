@@ -39,19 +39,19 @@ def evaluate(settings: Settings, folder: Path) -> None:
     """Measure the videos in one pass and leave tables and plots in `folder`."""
     from cf.evaluation.headers import foreseen
     from cf.evaluation.made_of import check_made_of, forget_made_of
-    from cf.evaluation.measure import measured
+    from cf.evaluation.measure import measure
     from cf.evaluation.report import report
-    from cf.evaluation.videos import listed
+    from cf.evaluation.videos import list_videos
 
     _refuse(settings, folder)
-    videos = listed(settings["videos"], settings["pattern"])
+    videos = list_videos(settings["videos"], settings["pattern"])
     metrics, unavailable = _metrics(settings["metrics"], videos)
     for one in foreseen(videos, metrics):
         log.warning("%s", one)
     check_made_of(folder, videos, settings)
     log.info("%d videos; if stopped, go on with: resume=%s", len(videos), folder)
     try:
-        done = measured(
+        done = measure(
             videos,
             metrics,
             folder / "states",

@@ -21,9 +21,9 @@ from torch import Tensor
 
 from cf.evaluation import decoding, measure
 from cf.evaluation.comparisons import compare_all
-from cf.evaluation.decoding import DecodedFrames, Ended, decoded
+from cf.evaluation.decoding import DecodedFrames, Ended, decode
 from cf.evaluation.report import per_video
-from cf.evaluation.videos import Listed, listed
+from cf.evaluation.videos import Listed, list_videos
 from cf.metrics.measurement import Seen
 from cf.metrics.motion.flickering import FrameDifference, TemporalFlickeringVBench
 from cf.video.probe import is_steady
@@ -183,7 +183,7 @@ def test_a_csv_brings_prompts_seeds_references_and_boundaries(tmp_path: Path) ->
         "clips/b.mp4,a square,1,true.mp4,\n"
         "clips/c.mp4,another,0,,\n"
     )
-    found = listed(str(table))
+    found = list_videos(str(table))
     assert [(one.prompt, one.seed, one.boundaries) for one in found] == [
         ("a square", 0, (4, 8)),
         ("a square", 1, ()),
@@ -240,11 +240,9 @@ def test_a_stopped_evaluation_goes_on_where_it_was(
 
 
 def test_the_size_of_pieces_leaves_no_trace(two: Path, tmp_path: Path) -> None:
-    videos, answers = listed(str(two / "calm"))[:2], []
+    videos, answers = list_videos(str(two / "calm"))[:2], []
     for i, piece_bytes in enumerate((1, 2**25)):
-        told = measure.measured(
-            videos, [TemporalFlickeringVBench()], tmp_path / str(i), piece_bytes
-        )
+        told = measure.measure(videos, [TemporalFlickeringVBench()], tmp_path / str(i), piece_bytes)
         answers.append([*told.results["calm"][NAME].per_video.values()])
     assert answers[0] == pytest.approx(answers[1], abs=1e-12)
 
@@ -263,7 +261,7 @@ def test_decoding_runs_only_a_few_pieces_ahead_and_stops_when_nobody_listens(
             )
 
     monkeypatch.setattr(decoding, "_read", endless)
-    pieces = decoded([video], 1)
+    pieces = decode([video], 1)
     for expected in range(20):
         piece = next(pieces)
         assert isinstance(piece, DecodedFrames)
@@ -299,8 +297,8 @@ def test_missing_weights_are_recorded_and_an_error_only_if_nothing_is_left(
 
 
 def test_values_of_different_provenance_never_share_a_column(two: Path, tmp_path: Path) -> None:
-    told = measure.measured(
-        listed([str(two / "calm"), str(two / "wild")]), [TemporalFlickeringVBench()], tmp_path
+    told = measure.measure(
+        list_videos([str(two / "calm"), str(two / "wild")]), [TemporalFlickeringVBench()], tmp_path
     )
     assert not compare_all(told).refused
     assert NAME in per_video(told)
@@ -336,7 +334,7 @@ def test_metrics_of_sets_are_compared_on_the_prompts_of_all(two: Path, tmp_path:
 def test_names_tell_prompt_and_seed_by_a_pattern(tmp_path: Path) -> None:
     for name in ("a dog, running-0.mp4", "a dog, running-1.mp4", "cats-0.mp4"):
         (tmp_path / name).touch()
-    found = listed({"mine": str(tmp_path)}, r"(?P<prompt>.*)-(?P<seed>\d+)")
+    found = list_videos({"mine": str(tmp_path)}, r"(?P<prompt>.*)-(?P<seed>\d+)")
     assert [(one.prompt, one.seed) for one in found] == [
         ("a dog, running", 0),
         ("a dog, running", 1),
@@ -348,7 +346,7 @@ def test_contestants_get_names_that_tell_them_apart(tmp_path: Path) -> None:
     for place in ("a/clips", "b/clips"):
         (tmp_path / place).mkdir(parents=True)
         (tmp_path / place / "x.mp4").touch()
-    found = listed([str(tmp_path / "a/clips"), str(tmp_path / "b/clips")])
+    found = list_videos([str(tmp_path / "a/clips"), str(tmp_path / "b/clips")])
     assert [one.contestant for one in found] == ["a/clips", "b/clips"]
     assert found[0].prompt_id == found[1].prompt_id
     assert found[0].video_id != found[1].video_id

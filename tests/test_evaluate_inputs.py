@@ -9,7 +9,7 @@ import torch
 from commands import give
 
 from cf.evaluation.headers import foreseen
-from cf.evaluation.videos import listed
+from cf.evaluation.videos import list_videos
 from cf.metrics.consistency.temporal_consistency import TemporalConsistency
 from cf.metrics.extractors.handcrafted import Handcrafted
 from cf.video.writer import VideoWriter
@@ -29,16 +29,16 @@ def film(path: Path, frames: int = 8, fps: float = 8.0, size: tuple[int, int] = 
 def test_folders_are_told_apart_after_the_dot_too(tmp_path: Path) -> None:
     for name in ("wan2.1", "wan2.2"):
         film(tmp_path / name / "a.mp4")
-    found = listed([str(tmp_path / "wan2.1"), str(tmp_path / "wan2.2")])
+    found = list_videos([str(tmp_path / "wan2.1"), str(tmp_path / "wan2.2")])
     assert [one.contestant for one in found] == ["wan2.1", "wan2.2"]
     with pytest.raises(ValueError, match="is given twice"):
-        listed([str(tmp_path / "wan2.1"), str(tmp_path / "wan2.2" / ".." / "wan2.1")])
+        list_videos([str(tmp_path / "wan2.1"), str(tmp_path / "wan2.2" / ".." / "wan2.1")])
 
 
 def test_accents_of_macos_are_the_same_prompt(tmp_path: Path) -> None:
     for folder, name in (("ours", "\u00e9t\u00e9"), ("theirs", "e\u0301te\u0301")):
         film(tmp_path / folder / f"{name}.mp4")
-    ours, theirs = listed([str(tmp_path / "ours"), str(tmp_path / "theirs")])
+    ours, theirs = list_videos([str(tmp_path / "ours"), str(tmp_path / "theirs")])
     assert ours.prompt_id == theirs.prompt_id
 
 
@@ -57,13 +57,13 @@ def test_accents_of_macos_are_the_same_prompt(tmp_path: Path) -> None:
 def test_a_broken_listing_names_file_and_line(tmp_path: Path, text: str, told: str) -> None:
     (tmp_path / "list.csv").write_text(text)
     with pytest.raises(ValueError, match=rf"list\.csv.*{told}"):
-        listed(str(tmp_path / "list.csv"))
+        list_videos(str(tmp_path / "list.csv"))
 
 
 def test_a_listing_is_read_as_excel_writes_it(tmp_path: Path) -> None:
     text = 'path;prompt;seed\r\na.mp4;"one\ntwo; é";3\r\n'
     (tmp_path / "list.csv").write_bytes(text.encode("utf-16"))
-    (one,) = listed(str(tmp_path / "list.csv"))
+    (one,) = list_videos(str(tmp_path / "list.csv"))
     assert (one.name, one.prompt, one.seed) == ("a.mp4", "one\ntwo; é", 3)
 
 
@@ -72,7 +72,7 @@ def test_headers_tell_before_the_work_what_will_lack(tmp_path: Path) -> None:
     film(tmp_path / "ours" / "b.mp4", frames=16)
     film(tmp_path / "theirs" / "a.mp4", fps=4.0, size=(32, 48))
     (tmp_path / "theirs" / "c.mp4").write_bytes(b"no video")
-    videos = listed([str(tmp_path / "ours"), str(tmp_path / "theirs")])
+    videos = list_videos([str(tmp_path / "ours"), str(tmp_path / "theirs")])
     told = "\n".join(foreseen(videos, [TemporalConsistency(Handcrafted())]))
     for part in (
         "from 1 s (ours/a.mp4) to 2 s",

@@ -7,7 +7,7 @@ import torch
 
 from cf.bench.contestants.imported import Imported
 from cf.data.clips import survey
-from cf.evaluation.videos import listed
+from cf.evaluation.videos import list_videos
 from cf.video.listing import listed_in, shown
 from cf.video.writer import VideoWriter
 
@@ -51,7 +51,7 @@ def test_every_command_finds_the_same_files(tmp_path: Path) -> None:
     (folder / "linked").symlink_to(elsewhere)
     expected = ["linked/phone-0.M4V", "linked/plain-0.mp4"]
     assert [one.name for one in survey(folder, 4, 8.0, progress=False)[0]] == expected
-    assert [one.name for one in listed(str(folder))] == expected
+    assert [one.name for one in list_videos(str(folder))] == expected
     assert sorted(Imported(folder=str(folder))._files()) == expected
 
 
@@ -59,7 +59,7 @@ def test_where_no_video_is_the_message_counts_what_is(tmp_path: Path) -> None:
     for name in ("a.jpg", "b.JPG", "c.xyz"):
         (tmp_path / name).touch()
     told = r"holds no video among its 3 files \(2 \.jpg, 1 \.xyz\)"
-    for find in (lambda: survey(tmp_path, 4, 8.0), lambda: listed(str(tmp_path))):
+    for find in (lambda: survey(tmp_path, 4, 8.0), lambda: list_videos(str(tmp_path))):
         with pytest.raises(ValueError, match=told):
             find()
     assert "holds no video among its 3 files" in Imported(folder=str(tmp_path)).missing()
@@ -75,6 +75,6 @@ def test_a_name_that_is_no_utf_8_is_shown_and_used(tmp_path: Path) -> None:
     assert not failures
     assert sources[0].name == shown(odd) == "caf\\xe9.mp4"
     assert sources[0].pictures == 8
-    (one,) = listed(str(tmp_path))
+    (one,) = list_videos(str(tmp_path))
     assert one.video_id != one.prompt_id
     assert one.path.is_file()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cf.comparing.scores import chosen, read
+from cf.comparing.scores import read, select
 from cf.comparing.trainings import load
 
 SMOKE = ("suite=smoke", "workers=0", "devices=cpu", "report=false", "tensorboard=false")
@@ -57,7 +57,7 @@ def test_scores_are_read_in_any_encoding_and_words_stay_words(tmp_path: Path) ->
     (side,) = read(tmp_path / "a.csv")
     assert {k: v for k, v in side.values["score"].items() if k != "\u00e9"} == {"null": 1, "nan": 2}
     with pytest.raises(ValueError, match=r"only: scor is none of score \(is 'score' meant"):
-        chosen([side], ["scor"])
+        select([side], ["scor"])
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,11 @@ from scipy import stats
 from cf.stats import resampling
 from cf.stats.paired import (
     Comparison,
-    averaged,
     compare,
     detectable,
     holm,
     interval,
+    seed_means,
     sign_flip,
     standings,
 )
@@ -118,7 +118,7 @@ def test_failing_never_helps_in_a_ranking() -> None:
 
 
 def test_seeds_count_once_per_prompt() -> None:
-    units = averaged(["a", "a", "b", "c"], [1.0, math.nan, 2.0, math.nan])
+    units = seed_means(["a", "a", "b", "c"], [1.0, math.nan, 2.0, math.nan])
     assert (units["a"], units["b"]) == (1, 2)
     assert math.isnan(units["c"])
 

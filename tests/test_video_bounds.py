@@ -18,8 +18,8 @@ from PIL import Image
 
 from benchmarks.fuzz_video import rounds
 from cf.data.clips import survey
-from cf.evaluation.decoding import Ended, decoded
-from cf.evaluation.videos import listed
+from cf.evaluation.decoding import Ended, decode
+from cf.evaluation.videos import list_videos
 from cf.generation.prefix import prefix_of
 from cf.runs.generator import Generator
 from cf.video.probe import UnreadableVideo, probe
@@ -49,7 +49,7 @@ def test_pictures_of_no_useful_shape_are_refused(size: tuple[int, int], tmp_path
     sources, failures = survey(tmp_path, 2, 8.0, progress=False)
     assert [source.name for source in sources] == ["good.mp4"]
     assert "no side" in failures["wide.gif"]
-    ends = [one for one in decoded(listed(str(tmp_path)), 2**20) if isinstance(one, Ended)]
+    ends = [one for one in decode(list_videos(str(tmp_path)), 2**20) if isinstance(one, Ended)]
     assert [bool(one.failure) for one in ends] == [False, True]
 
 

@@ -105,7 +105,7 @@ def run_benchmark(
     """
     for place in devices(settings):
         check_compile(settings.get("compile", "none"), torch.device(device_of(place)))
-    contest = agreed(settings, typed)
+    contest = prepare(settings, typed)
     store, seen, places = Store(folder), provenance(), devices(settings)
     workers = _workers(settings["workers"], places)
     runner = Runner(store, places, seen, workers, apart(settings))
@@ -118,10 +118,10 @@ def run_benchmark(
         finally:  # of workers that were ended
             store.tidy()
         made = collect(contest.jobs, store)
-    return judged(contest, made, seen)
+    return rank(contest, made, seen)
 
 
-def agreed(settings: Settings, typed: Collection[str] = ()) -> Contest:
+def prepare(settings: Settings, typed: Collection[str] = ()) -> Contest:
     """Everything that can be checked before the work begins.
 
     Raises:
@@ -186,7 +186,7 @@ def plan(
     return jobs
 
 
-def judged(
+def rank(
     contest: Contest, made: Mapping[str, ContestantResults], seen: Mapping[str, Any]
 ) -> BenchmarkResults:
     """Rank the contestants at every duration, and say what is not ranked and why."""

@@ -15,7 +15,7 @@ from cf.bench.store import VIDEO, Job, Store
 from cf.bench.tasks.base import Sample
 from cf.metrics.measurement import digest
 from cf.metrics.result import Result
-from cf.stats.paired import averaged
+from cf.stats.paired import seed_means
 from cf.stats.trainings import WHOLE, Unit
 
 ByDuration = dict[float, dict[str, Result]]
@@ -55,7 +55,7 @@ class ContestantResults:
         if nothing and any(map(math.isfinite, whole.values())):
             return whole
         values = [result.per_video.get(job.item.video_id, math.nan) for job in self.jobs]
-        made: Any = averaged([(job.item.training, job.item.prompt) for job in self.jobs], values)
+        made: Any = seed_means([(job.item.training, job.item.prompt) for job in self.jobs], values)
         return typing.cast(dict[Unit, float], made)
 
 

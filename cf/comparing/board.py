@@ -9,13 +9,13 @@ from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
 
-from cf.comparing.settings_diff import Differing
+from cf.comparing.settings_diff import SettingsDifferences
 from cf.comparing.trainings import Method, Training
 from cf.report.hparams import write_hparams
 
 
 def write_board(
-    sides: Sequence[Method], found: Differing, scalars: Sequence[str], folder: Path
+    sides: Sequence[Method], found: SettingsDifferences, scalars: Sequence[str], folder: Path
 ) -> Path:
     """A run of TensorBoard per training, under its name; the folder is written anew."""
     root = folder / "tensorboard"

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cf.comparing import scores as compared
-from cf.comparing import settings_diff as differing
+from cf.comparing import scores as side_scores
+from cf.comparing import settings_diff
 from cf.comparing.board import write_board
 from cf.comparing.curves import draw
 from cf.comparing.trainings import Method, is_training, methods, notes, replicas, scores, untested
@@ -21,14 +21,14 @@ _NAME = re.compile(r"[\w.+-]+")
 
 
 @dataclass(frozen=True)
-class Given:
+class ComparisonInputs:
     """Training runs by method, or files of scores; never both."""
 
     trainings: Mapping[str, Sequence[Path]]
     results: Sequence[Path]
 
 
-def given(runs: Sequence[str], groups: Mapping[str, Sequence[str]]) -> Given:
+def sides_of(runs: Sequence[str], groups: Mapping[str, Sequence[str]]) -> ComparisonInputs:
     """Runs and groups as the user names them; `*` stands for any name, as in a shell.
 
     A folder of training runs is a group of its own name.
@@ -63,7 +63,7 @@ def given(runs: Sequence[str], groups: Mapping[str, Sequence[str]]) -> Given:
         )
     if not named and not results:
         raise ValueError("runs must be given: python -m cf.compare outputs/a outputs/b")
-    return Given(named, results)
+    return ComparisonInputs(named, results)
 
 
 def _refuse_twice(paths: Sequence[Path]) -> None:
@@ -110,35 +110,35 @@ def _short(found: Mapping[str, list[Path]]) -> dict[str, list[Path]]:
     return dict(found)  # the same folder twice; refused by the caller
 
 
-def lay(given: Given, only: Sequence[str] | None, folder: Path) -> str:
+def write_comparison(given: ComparisonInputs, only: Sequence[str] | None, folder: Path) -> str:
     """Write the comparison into a folder, and return it as text.
 
     Raises:
         ValueError: if there is nothing to compare.
     """
     if given.results:
-        sides = [one for path in given.results for one in compared.read(path)]
-        table = compared.pairs(compared.chosen(sides, only))
+        sides = [one for path in given.results for one in side_scores.read(path)]
+        table = side_scores.pairs(side_scores.select(sides, only))
         write_text(folder / "compare.csv", csv_of(table))
-        text = compared.markdown(table)
+        text = side_scores.markdown(table)
         write_text(folder / "compare.md", text)
         return text
     return _trainings(methods(given.trainings), only, folder)
 
 
 def _trainings(sides: Sequence[Method], only: Sequence[str] | None, folder: Path) -> str:
-    kept = compared.chosen(scores(sides), only)
-    table = compared.pairs(kept, untested(sides))
-    found = differing.differing(sides)
+    kept = side_scores.select(scores(sides), only)
+    table = side_scores.pairs(kept, untested(sides))
+    found = settings_diff.differences(sides)
     lines = [f"- {note}" for note in notes(sides, table)]
     text = "\n".join(
         [
             "## Last values",
             "",
-            compared.markdown(table),
+            side_scores.markdown(table),
             *lines,
             "",
-            differing.markdown(found, sides),
+            settings_diff.markdown(found, sides),
         ]
     )
     write_text(folder / "compare.csv", csv_of(table))

@@ -16,7 +16,7 @@ import pandas as pd
 from cf.comparing.inputs import frame_of
 from cf.files.naming import meant
 from cf.files.tables import inline, markdown_of, number
-from cf.stats.paired import Comparison, averaged, compare, corrected, interval
+from cf.stats.paired import Comparison, compare, corrected, interval, seed_means
 
 _KNOWN = ("contestant", "video", "video_id", "prompt", "seed", "frames", "fps", "seconds", "height")
 _LONG = ("contestant", "prompt", "seconds", "value", "measured_as")
@@ -68,7 +68,7 @@ def _long(path: Path, table: pd.DataFrame) -> list[Scores]:
         for key, part in mine.groupby(["metric", "seconds"], sort=False):
             metric, seconds = tuple(key)
             name = f"{metric} at {seconds:g} s"
-            values[name] = averaged(part["prompt"].tolist(), part["value"].tolist())
+            values[name] = seed_means(part["prompt"].tolist(), part["value"].tolist())
             told[name] = "/".join(sorted(set(map(str, part["measured_as"]))))
         made.append(Scores(f"{name_of(path)}: {contestant}", values, told))
     return made
@@ -92,7 +92,7 @@ def _wide(path: Path, table: pd.DataFrame) -> list[Scores]:
     return [
         Scores(
             name_of(path) + suffix,
-            {m: averaged(part[unit].tolist(), part[m].astype(float).tolist()) for m in numbers},
+            {m: seed_means(part[unit].tolist(), part[m].astype(float).tolist()) for m in numbers},
             {},
         )
         for suffix, part in parts
@@ -104,7 +104,7 @@ def name_of(path: Path) -> str:
     return path.stem if path.is_file() else "/".join(Path(os.path.realpath(path)).parts[-2:])
 
 
-def chosen(sides: Sequence[Scores], patterns: Sequence[str] | None) -> list[Scores]:
+def select(sides: Sequence[Scores], patterns: Sequence[str] | None) -> list[Scores]:
     """The sides with the metrics that match a pattern (`train/*`); all metrics if None.
 
     Raises:

@@ -16,7 +16,7 @@ NONE = "-"
 
 
 @dataclass(frozen=True)
-class Differing:
+class SettingsDifferences:
     """The settings in which runs differ, and those in which replicas do.
 
     Attributes:
@@ -43,7 +43,7 @@ class Differing:
         return pd.DataFrame(lines, columns=["setting", *(side.name for side in sides)])
 
 
-def differing(sides: Sequence[Method]) -> Differing:
+def differences(sides: Sequence[Method]) -> SettingsDifferences:
     """The settings in which these runs differ; a value at several places is listed once."""
     runs = {side.title(run): run for side in sides for run in side.runs}
     names = dict.fromkeys(name for run in runs.values() for name in run.settings)
@@ -64,7 +64,7 @@ def differing(sides: Sequence[Method]) -> Differing:
         ]
         for side in sides
     }
-    return Differing(told, by_seed, {name: some for name, some in within.items() if some})
+    return SettingsDifferences(told, by_seed, {name: some for name, some in within.items() if some})
 
 
 def _copied(name: str, found: Mapping[str, Mapping[str, Any]]) -> bool:
@@ -80,7 +80,7 @@ def _depends(values: Mapping[str, Any], seeds: Mapping[str, int | None]) -> bool
     return all(known.setdefault(seeds[title], value) == value for title, value in values.items())
 
 
-def markdown(found: Differing, sides: Sequence[Method]) -> str:
+def markdown(found: SettingsDifferences, sides: Sequence[Method]) -> str:
     """The settings as people read them."""
     table = found.table(sides)
     parts = ["## Settings that differ", ""]

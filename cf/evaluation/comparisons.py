@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from cf.evaluation.measure import Measured
 from cf.metrics.measurement import digest
-from cf.stats.paired import Pair, Standing, averaged, pairs, standings
+from cf.stats.paired import Pair, Standing, pairs, seed_means, standings
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def per_prompt(measured: Measured, contestant: str, metric: str) -> Units:
     """The value of each prompt, its seeds averaged; NaN where it has none."""
     mine = [video for video in measured.videos if video.contestant == contestant]
     values = measured.results[contestant][metric].per_video
-    return averaged(
+    return seed_means(
         (video.prompt for video in mine),
         (values.get(video.video_id, math.nan) for video in mine),
     )

@@ -48,7 +48,7 @@ class Ended:
     note: str = ""
 
 
-def decoded(
+def decode(
     videos: Sequence[Listed], piece_bytes: int, size: Sequence[int] | None = None
 ) -> Iterator[DecodedFrames | Ended]:
     """All videos, one after the other, each in pieces and an end; decoding runs in a thread.

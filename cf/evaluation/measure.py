@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from cf.evaluation.decoding import DecodedFrames, Ended, decoded, seconds_of
+from cf.evaluation.decoding import DecodedFrames, Ended, decode, seconds_of
 from cf.evaluation.store import Facts, MeasurementStore
 from cf.evaluation.videos import Listed
 from cf.metrics.base import VideoMetric, groups
@@ -44,7 +44,7 @@ class Measured:
         return list(self.results)
 
 
-def measured(
+def measure(
     videos: Sequence[Listed],
     metrics: Sequence[VideoMetric],
     folder: Path,
@@ -70,7 +70,7 @@ def measured(
     total = round(sum(map(seconds_of, todo)), 1)
     form = "{percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s of video [{elapsed}<{remaining}]"
     with tqdm(total=total, bar_format=form, disable=not todo) as bar:
-        for item in decoded(todo, piece_bytes, size):
+        for item in decode(todo, piece_bytes, size):
             if isinstance(item, DecodedFrames):
                 bar.set_postfix_str(item.video.name, refresh=False)
                 one_pass.take(item)

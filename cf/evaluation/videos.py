@@ -57,7 +57,7 @@ def number(text: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 2
 
 
-def listed(
+def list_videos(
     videos: str | Sequence[str] | Mapping[str, str], pattern: str | None = None
 ) -> list[Listed]:
     """Every video of every contestant.

@@ -12,7 +12,7 @@ from cf.bench.contest import BenchmarkResults
 from cf.bench.ranking import Cell, Headline
 from cf.files.tables import ARROWS, number
 from cf.report.charts import Look
-from cf.report.tables import told
+from cf.report.tables import gate_counts
 
 _LINES = {"-": "solid", "--": "dashed", "-.": "dashed", ":": "dotted"}
 
@@ -43,7 +43,7 @@ def duration(table: Headline, look: Mapping[str, Look], controls: Sequence[str])
                 "cells": [_cell(table.cells[name][metric], spans[metric]) for metric in spans],
                 "removed": table.failing[name],
                 "total": table.videos[name],
-                "gates": told(table.removed[name]),
+                "gates": gate_counts(table.removed[name]),
                 "unmeasured": table.not_measured(name),
             }
             for name in table.order()

@@ -92,7 +92,7 @@ def latex(contest: BenchmarkResults) -> str:
     return "\n".join(parts)
 
 
-def told(counts: Mapping[str, int]) -> str:
+def gate_counts(counts: Mapping[str, int]) -> str:
     """The gates with their number of prompts, where it is not 0."""
     return "; ".join(f"{gate}: {count}" for gate, count in counts.items() if count)
 

@@ -26,7 +26,6 @@ __all__ = [
     "Interval",
     "Pair",
     "Standing",
-    "averaged",
     "compare",
     "corrected",
     "detectable",
@@ -35,6 +34,7 @@ __all__ = [
     "interval",
     "least_p",
     "pairs",
+    "seed_means",
     "sign_flip",
     "standings",
 ]
@@ -114,10 +114,10 @@ class Standing:
     place: int
 
 
-def averaged(units: Iterable[Hashable], values: Iterable[float]) -> dict[Hashable, float]:
+def seed_means(units: Iterable[Hashable], values: Iterable[float]) -> dict[Hashable, float]:
     """The mean of each unit over its seeds; NaN if none of them has a value.
 
-    >>> averaged(["a", "a", "b"], [1.0, 3.0, 5.0])
+    >>> seed_means(["a", "a", "b"], [1.0, 3.0, 5.0])
     {'a': 2.0, 'b': 5.0}
     """
     found: dict[Hashable, list[float]] = {}

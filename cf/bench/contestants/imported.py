@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from cf.bench.contestants.base import Contestant, Piece
-from cf.bench.contestants.matching import Match, described, match, stems, told
+from cf.bench.contestants.matching import Match, described, match, remedy_of, stems
 from cf.bench.tasks.base import Request, Sample, VideoSpec
 from cf.files.atomic import replacing
 from cf.files.naming import composed, cut, folded, name_by, name_pattern
@@ -93,7 +93,7 @@ class Imported(Contestant):
         """
         found = self._match(items)
         if found.twice or not found.files or (found.missing and not self.partial):
-            raise ValueError(told(found, self.listed or self.folder, f"contestants.{name}"))
+            raise ValueError(remedy_of(found, self.listed or self.folder, f"contestants.{name}"))
         there = [one for one in found.files.values() if os.path.isfile(self._files()[one])]
         if not there:
             first = self._files()[next(iter(found.files.values()))]

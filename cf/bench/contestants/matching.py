@@ -160,7 +160,7 @@ def _shared(items: Sequence[Sample], found: Mapping[str, str]) -> Iterator[str]:
             yield f"{name} may be {' or '.join(described(one) for one in some[:_SHOWN])}"
 
 
-def told(found: Match, folder: str, who: str) -> str:
+def remedy_of(found: Match, folder: str, who: str) -> str:
     """What was looked for, what lies there, and the setting that would help."""
     total = len(found.files) + len(found.missing)
     lines = [

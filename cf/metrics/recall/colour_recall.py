@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from cf.metrics.base import VideoMetric
 from cf.metrics.measurement import Measurement, Seen
-from cf.metrics.recall.occlusion import LAGS, areas, averaged, hidden_again, seconds
+from cf.metrics.recall.occlusion import LAGS, areas, hidden_again, over_absences, seconds
 from cf.metrics.result import Result
 from cf.metrics.scored import Scored
 from cf.system.opencv import cv2
@@ -127,7 +127,7 @@ class ColourRecall(VideoMetric):
         legible, accuracy = (
             sum(pair[i] for pair in pairs) / len(pairs) if pairs else float("nan") for i in (1, 2)
         )
-        return averaged(self, trials, self.edges, accuracy=accuracy, legible=legible)
+        return over_absences(self, trials, self.edges, accuracy=accuracy, legible=legible)
 
     def _read(self, one: Scored) -> list[tuple[float, float, float]]:
         """(lag, right before, right after) of each absence."""

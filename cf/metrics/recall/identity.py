@@ -12,7 +12,7 @@ from typing_extensions import override
 from cf.metrics.base import VideoMetric
 from cf.metrics.extractors.base import Extractor
 from cf.metrics.measurement import Measurement, Seen
-from cf.metrics.recall.occlusion import LAGS, areas, averaged, hidden_again, seconds
+from cf.metrics.recall.occlusion import LAGS, areas, hidden_again, over_absences, seconds
 from cf.metrics.result import Result
 from cf.metrics.scored import Scored
 
@@ -128,7 +128,7 @@ class IdentityPersistence(VideoMetric):
     @override
     def score(self, videos: list[Scored]) -> Result:
         trials = {one.video: self._trials(one) for one in videos}
-        return averaged(self, trials, self.edges)
+        return over_absences(self, trials, self.edges)
 
     def _trials(self, one: Scored) -> list[tuple[float, float]]:
         """(lag in seconds, corrected cosine) of each absence."""

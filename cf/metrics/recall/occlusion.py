@@ -88,7 +88,7 @@ def seconds(one: Scored, absence: Hiding) -> float:
     return absence.lag * one.clock.stride / float(one.clock.fps)
 
 
-def averaged(
+def over_absences(
     metric: VideoMetric,
     trials: dict[int, list[tuple[float, float]]],
     edges: Sequence[float],
