@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from cf.bench.tasks.base import number
 from cf.bench.tasks.prompts import Prompts
 from cf.data.prompt_list import read_prompts
+from cf.files.naming import number_of
 
 SPECIAL = [
     "42",
@@ -77,11 +77,11 @@ def test_a_text_may_go_over_lines(tmp_path: Path) -> None:
 def test_numbers_of_texts_stay_what_they_were(tmp_path: Path) -> None:
     (item,) = Prompts(str(_put(tmp_path, "a.txt", "a red fox"))).items()
     assert (item.key, item.prompt) == ("a-red-fox-0", "a-red-fox")
-    assert item.prompt_id == number("pf742d0993d9")
-    assert item.video_id == number("pf742d0993d9-0")
-    assert item.by(2).video_id == number("pf742d0993d9-0+2")
+    assert item.prompt_id == number_of("pf742d0993d9")
+    assert item.video_id == number_of("pf742d0993d9-0")
+    assert item.by(2).video_id == number_of("pf742d0993d9-0+2")
     (named,) = Prompts(str(_put(tmp_path, "b.csv", "prompt_id,text\nfox,a red fox"))).items()
-    assert (named.prompt_id, named.video_id) == (number("fox"), number("fox-0"))
+    assert (named.prompt_id, named.video_id) == (number_of("fox"), number_of("fox-0"))
 
 
 @pytest.mark.parametrize(

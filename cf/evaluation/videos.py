@@ -1,6 +1,5 @@
 """The video files to measure, their contestants, and which of them share a prompt."""
 
-import hashlib
 import os
 import re
 from collections import Counter
@@ -8,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cf.files.naming import composed, name_by, name_pattern
+from cf.files.naming import composed, name_by, name_pattern, number_of
 from cf.files.text import table_of, text_of
 from cf.video.listing import is_video, listed_in, shown
 
@@ -38,23 +37,18 @@ class Listed:
     @property
     def video_id(self) -> int:
         """A number that no other video has."""
-        return number(f"{self.contestant}\n{self.name}")
+        return number_of(f"{self.contestant}\n{self.name}")
 
     @property
     def prompt_id(self) -> int:
         """A number of the prompt, equal for all contestants."""
-        return number(self.prompt)
+        return number_of(self.prompt)
 
     @property
     def text(self) -> str:
         """What the video was to show: a .txt file beside it, of the same name, else its prompt."""
         beside = self.path.with_suffix(".txt")
         return text_of(beside, "caption").strip() if os.path.isfile(beside) else self.prompt
-
-
-def number(text: str) -> int:
-    """A whole number that follows from a text, below 2^62."""
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 2
 
 
 def list_videos(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -33,6 +34,11 @@ def slug(text: str) -> str:
     return "-".join(
         "".join(c if unicodedata.category(c)[0] in "LMN" else " " for c in plain).split()
     )
+
+
+def number_of(text: str) -> int:
+    """A whole number below 2**62 that follows from a text."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 2
 
 
 def cut(text: str, most_bytes: int = MOST_BYTES) -> str:

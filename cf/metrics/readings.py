@@ -1,12 +1,14 @@
 """A result over a set from one reading per video: means over prompts, reasons, curves."""
 
 import math
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from cf.metrics.base import VideoMetric
 from cf.metrics.result import Result, mean
@@ -57,6 +59,18 @@ def collected(
         extras={**extras, **parts.pop("extras", {})},
         **parts,
     )
+
+
+class ReadingMetric(VideoMetric):
+    """A metric that reads each video alone; its value is a mean over prompts."""
+
+    @override
+    def score(self, videos: list[Scored]) -> Result:
+        return collected(self, videos, self.reading)
+
+    @abstractmethod
+    def reading(self, one: Scored) -> VideoReading:
+        """The value of one video, or the reason why it has none."""
 
 
 def over_prompts(values: Mapping[int, float], videos: Iterable[Scored]) -> float:

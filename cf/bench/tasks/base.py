@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from torch import Tensor
+
+from cf.files.naming import number_of
 
 if TYPE_CHECKING:
     from cf.data.world.base import Film
@@ -54,19 +55,21 @@ class Sample:
     def video_id(self) -> int:
         """A whole number for metrics, the same for all contestants."""
         if not self.identity:
-            return number(self.key)
-        return number(f"{self.identity}-{self.seed}" + (f"+{self.training}" * bool(self.training)))
+            return number_of(self.key)
+        return number_of(
+            f"{self.identity}-{self.seed}" + (f"+{self.training}" * bool(self.training))
+        )
 
     @property
     def prompt_id(self) -> int:
         """Likewise, of the prompt."""
-        return number(self.identity or self.prompt)
+        return number_of(self.identity or self.prompt)
 
     def acts(self) -> list[PromptSegment]:
         """The script as metrics are told it: a text that is the first has the prompt's number."""
         first = self.script[0][1]
         return [
-            PromptSegment(at, self.prompt_id if text == first else number(f"text\n{text}"), text)
+            PromptSegment(at, self.prompt_id if text == first else number_of(f"text\n{text}"), text)
             for at, text in self.script
         ]
 
@@ -161,8 +164,3 @@ class Task(ABC):
 def texts_of(items: Iterable[Sample]) -> dict[int, str]:
     """Every text that a video is made for, by its prompt's number."""
     return {act.prompt_id: act.text for item in items for act in item.acts() if act.text}
-
-
-def number(name: str) -> int:
-    """A whole number below 2**62 that stands for a name."""
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") >> 2

@@ -8,10 +8,8 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 from typing_extensions import override
 
-from cf.metrics.base import VideoMetric
 from cf.metrics.measurement import Measurement, Seen
-from cf.metrics.readings import VideoReading, collected
-from cf.metrics.result import Result
+from cf.metrics.readings import ReadingMetric, VideoReading
 from cf.metrics.scored import Scored
 from cf.video.cuts import STEP, THRESHOLD, WINDOW, small, weights_hash, window_likelihood
 
@@ -50,7 +48,7 @@ def _begun(frames: UInt8[Tensor, "100 27 48 3"]) -> int:
     return int((cut[1:] & ~cut[:-1]).sum())
 
 
-class CutRate(VideoMetric):
+class CutRate(ReadingMetric):
     r"""Hard cuts and transitions per second; no direction, from 0 up.
 
     .. math:: \frac{\#\{\text{cuts that begin in a judged frame}\}}{\text{judged frames} / f}
@@ -75,16 +73,13 @@ class CutRate(VideoMetric):
         super().__init__(Cuts(), window, **kwargs)
 
     @override
-    def score(self, videos: list[Scored]) -> Result:
-        return collected(self, videos, _read)
-
-
-def _read(one: Scored) -> VideoReading:
-    if one.reason:
-        return VideoReading(reason=one.reason)
-    if not len(one.count):
-        told = f"it has less than {WINDOW} frames, which TransNetV2 looks at together"
-        return VideoReading(reason=told)
-    seconds = one.count.double() * STEP / float(one.clock.fps)
-    cuts = one.sums[:, 0].double()
-    return VideoReading(float(cuts.sum() / seconds.sum()), "", cuts / seconds, one.seconds.double())
+    def reading(self, one: Scored) -> VideoReading:
+        if one.reason:
+            return VideoReading(reason=one.reason)
+        if not len(one.count):
+            told = f"it has less than {WINDOW} frames, which TransNetV2 looks at together"
+            return VideoReading(reason=told)
+        seconds = one.count.double() * STEP / float(one.clock.fps)
+        cuts = one.sums[:, 0].double()
+        value = float(cuts.sum() / seconds.sum())
+        return VideoReading(value, "", cuts / seconds, one.seconds.double())

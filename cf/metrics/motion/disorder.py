@@ -9,10 +9,8 @@ from jaxtyping import Float, Float32
 from torch import Tensor
 from typing_extensions import override
 
-from cf.metrics.base import VideoMetric
 from cf.metrics.measurement import Measurement, Seen
-from cf.metrics.readings import VideoReading, collected
-from cf.metrics.result import Result
+from cf.metrics.readings import ReadingMetric, VideoReading
 from cf.metrics.scored import Scored
 from cf.system.opencv import cv2
 
@@ -64,7 +62,7 @@ class Steps(Measurement):
         return {"measured": "change in one and two steps", "rate": self.rate, "side": self.side}
 
 
-class Disorder(VideoMetric):
+class Disorder(ReadingMetric):
     r"""Change in one step of time over change in two; down, in [0, 2], without unit.
 
     .. math:: \frac{\text{mean}_t |I_{t+1} - I_t|}{\text{mean}_t |I_{t+2} - I_t|}
@@ -105,10 +103,7 @@ class Disorder(VideoMetric):
         self.floor = floor
 
     @override
-    def score(self, videos: list[Scored]) -> Result:
-        return collected(self, videos, self._read)
-
-    def _read(self, one: Scored) -> VideoReading:
+    def reading(self, one: Scored) -> VideoReading:
         if not len(one.sums):
             return VideoReading(
                 reason="it has fewer than three frames at the rate that is looked at"

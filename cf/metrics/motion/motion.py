@@ -12,12 +12,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from typing_extensions import override
 
-from cf.metrics.base import VideoMetric
 from cf.metrics.measurement import Clock
 from cf.metrics.motion.flow import Dis, Farneback, Flow
 from cf.metrics.motion.motion_field import PAIR, TRIPLE, UNIT, MotionField
-from cf.metrics.readings import VideoReading, collected
-from cf.metrics.result import Result
+from cf.metrics.readings import ReadingMetric, VideoReading
 from cf.metrics.scored import Scored
 
 STILL = 0.15 * UNIT / 96
@@ -99,7 +97,7 @@ class Motion:
         return torch.tensor([float(value) for _, value in made], dtype=torch.float64), seconds
 
 
-class MotionMetric(VideoMetric):
+class MotionMetric(ReadingMetric):
     """A metric of motion; those with one backend, rate and side compute flow once (`together`).
 
     Attributes:
@@ -130,10 +128,7 @@ class MotionMetric(VideoMetric):
         """Make something of a video of three sampled frames or more."""
 
     @override
-    def score(self, videos: list[Scored]) -> Result:
-        return collected(self, videos, self._read)
-
-    def _read(self, one: Scored) -> VideoReading:
+    def reading(self, one: Scored) -> VideoReading:
         if not len(one.sums):
             rate = float(one.clock.fps / one.clock.stride)
             return self.short(one, f"it has fewer than three frames at {rate:g} per second")

@@ -10,10 +10,8 @@ from jaxtyping import Float, Float32
 from torch import Tensor
 from typing_extensions import override
 
-from cf.metrics.base import VideoMetric
 from cf.metrics.measurement import Measurement, Seen
-from cf.metrics.readings import VideoReading, collected
-from cf.metrics.result import Result
+from cf.metrics.readings import ReadingMetric, VideoReading
 from cf.metrics.scored import Scored
 from cf.system.opencv import cv2
 
@@ -71,7 +69,7 @@ class Reblurred(Measurement):
         return {"measured": "blur effect", "rate": self.rate, "side": self.side}
 
 
-class BlurEffect(VideoMetric):
+class BlurEffect(ReadingMetric):
     r"""How little frames change when they are blurred once more; down, in [0, 1], without unit.
 
     .. math:: \max_{axis} 1 - \frac{\sum_x \max(0, |D I| - |D \bar I|)}{\sum_x |D I|}
@@ -103,10 +101,7 @@ class BlurEffect(VideoMetric):
         super().__init__(Reblurred(rate, side), window, **kwargs)
 
     @override
-    def score(self, videos: list[Scored]) -> Result:
-        return collected(self, videos, self._read)
-
-    def _read(self, one: Scored) -> VideoReading:
+    def reading(self, one: Scored) -> VideoReading:
         curve = one.sums[:, 0] / one.count
         if curve.isnan().any():
             reason = "a picture of it is flat, or a pixel wide"

@@ -10,10 +10,8 @@ from jaxtyping import Float, Float32
 from torch import Tensor
 from typing_extensions import override
 
-from cf.metrics.base import VideoMetric
 from cf.metrics.measurement import Measurement, Seen
-from cf.metrics.readings import VideoReading, collected
-from cf.metrics.result import Result
+from cf.metrics.readings import ReadingMetric, VideoReading
 from cf.metrics.scored import Scored
 from cf.system.opencv import cv2
 
@@ -75,7 +73,7 @@ class Classical(Measurement):
         return {"measured": "classical quality of frames", "rate": self.rate}
 
 
-class ClassicalMeasure(VideoMetric):
+class ClassicalMeasure(ReadingMetric):
     """One classical measure of quality (see `Classical`): its mean over windows, then prompts.
 
     A number of its own unit from 0 up; neither direction is better in general. Feed it to
@@ -106,10 +104,7 @@ class ClassicalMeasure(VideoMetric):
         return self.measure
 
     @override
-    def score(self, videos: list[Scored]) -> Result:
-        return collected(self, videos, self._read)
-
-    def _read(self, one: Scored) -> VideoReading:
+    def reading(self, one: Scored) -> VideoReading:
         curve = one.sums[:, MEASURES.index(self.measure)] / one.count
         if curve.isnan().any():
             return VideoReading(reason=too_small(one))

@@ -7,10 +7,8 @@ import torch
 from jaxtyping import Bool, UInt64
 from typing_extensions import override
 
-from cf.metrics.base import VideoMetric
-from cf.metrics.readings import VideoReading, collected
+from cf.metrics.readings import ReadingMetric, VideoReading
 from cf.metrics.repetition.hashes import FrameHash, distances, words_of
-from cf.metrics.result import Result
 from cf.metrics.scored import Scored
 
 SAME, LEFT, GAP = 3, 10, 2.0
@@ -19,7 +17,7 @@ _PAIRS = 1 << 17
 """Pairs of frames compared at a time: a megabyte, which stays in a processor's cache."""
 
 
-class LoopRate(VideoMetric):
+class LoopRate(ReadingMetric):
     r"""Share of frames that show again what was left; down, in [0, 1].
 
     .. math:: \text{mean}_{j}\ [\exists\, i \le j - 2s:\ d(i, j) \le 3
@@ -45,10 +43,7 @@ class LoopRate(VideoMetric):
         super().__init__(FrameHash(rate), None, **kwargs)
 
     @override
-    def score(self, videos: list[Scored]) -> Result:
-        return collected(self, videos, self._read)
-
-    def _read(self, one: Scored) -> VideoReading:
+    def reading(self, one: Scored) -> VideoReading:
         gap = -int(-GAP * one.clock.fps // one.clock.stride)
         again = torch.from_numpy(looped(words_of(one.sums), gap))[gap:].double()
         if not len(again):

@@ -6,17 +6,15 @@ import numpy as np
 import torch
 from typing_extensions import override
 
-from cf.metrics.base import VideoMetric
-from cf.metrics.readings import VideoReading, collected
+from cf.metrics.readings import ReadingMetric, VideoReading
 from cf.metrics.repetition.hashes import FrameHash, distances, words_of
-from cf.metrics.result import Result
 from cf.metrics.scored import Scored
 
 STEP, LANDING, ANCHOR = 24, 6, 1.0
 """Bits of an abrupt step; bits from the anchor where it lands; seconds of the anchor."""
 
 
-class SinkReset(VideoMetric):
+class SinkReset(ReadingMetric):
     r"""Abrupt returns to the beginning per minute; down, from 0 up.
 
     .. math:: \frac{60 s}{T} \sum_{t \ge 1s}
@@ -43,10 +41,7 @@ class SinkReset(VideoMetric):
         super().__init__(FrameHash(rate), None, **kwargs)
 
     @override
-    def score(self, videos: list[Scored]) -> Result:
-        return collected(self, videos, self._read)
-
-    def _read(self, one: Scored) -> VideoReading:
+    def reading(self, one: Scored) -> VideoReading:
         words = words_of(one.sums)
         anchor = words[(one.seconds < ANCHOR).numpy()]
         if len(words) <= len(anchor):
