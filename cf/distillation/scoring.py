@@ -11,7 +11,7 @@ from cf.seeding import SampleRandom
 from cf.types import Loss
 
 
-class Scored(NamedTuple):
+class WeightedLosses(NamedTuple):
     """The weighted sum of all losses, and each of them with the window that it scores."""
 
     value: Tensor
@@ -26,7 +26,7 @@ class Scored(NamedTuple):
 
 def scored(
     parts: Sequence[Part], windows: Sequence[Window], networks: Networks, critic: bool, seed: int
-) -> Scored:
+) -> WeightedLosses:
     """The losses of the critic or the student, averaged over the samples that each scores.
 
     Random numbers are keyed by seed, part and sample: the same windows are scored at the same
@@ -47,4 +47,4 @@ def scored(
                 loss = objective.student_loss(window, networks, random)
             total = total + part.weight * len(window.samples) / count * loss.value
             losses.append((window, loss))
-    return Scored(total, losses)
+    return WeightedLosses(total, losses)

@@ -16,7 +16,7 @@ from cf.distillation.fresh import Fresh
 from cf.distillation.gradients import ThroughPast
 from cf.distillation.plan import plan_of
 from cf.distillation.rollout_length import Length
-from cf.distillation.scoring import Scored, scored
+from cf.distillation.scoring import WeightedLosses, scored
 from cf.distillation.windows import ScoredRollout, Windows
 from cf.models.base import Backbone
 from cf.models.codec import Codec
@@ -218,7 +218,7 @@ class DistillModule(VideoModule):
             return self.objective.at(step)
         return [part for part in self.objective.parts if part.wants_critic(step)]
 
-    def _note(self, loss: Scored, critic: bool) -> None:
+    def _note(self, loss: WeightedLosses, critic: bool) -> None:
         for name, value in loss.logs():
             self._notes.add(name, value)
         for _, one in loss.losses:
