@@ -73,7 +73,8 @@ def _digest(script: Script) -> str:
 def prompts_of(file: str | Path, setting: str = "asked.file") -> list[Prompt]:
     """The prompts in order, each once.
 
-    Attributes:
+    Args:
+        file: a text, JSON, YAML or csv file, or the name of a published list.
         setting: that names the file, for messages.
 
     Raises:

@@ -18,7 +18,8 @@ MOST_LETTERS = 2**15
 def script_of(acts: Any, where: str, may_be_empty: bool = False) -> Script:
     """A script from `[[seconds, text], ...]`: from 0 on, at rising seconds.
 
-    Attributes:
+    Args:
+        acts: the list as it was read.
         where: what is read, as the beginning of a message.
         may_be_empty: a text may have no letter, which is no condition.
 
@@ -44,7 +45,7 @@ def refuse_crowded(
 ) -> None:
     """Refuse two texts that begin in one step of a video, of which the first is never seen.
 
-    Attributes:
+    Args:
         seconds: at which texts begin, rising.
         at: the step at which a text of these seconds begins.
         where: whose texts they are, as the beginning of a message.

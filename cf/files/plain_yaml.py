@@ -11,13 +11,14 @@ _MOST_NODES = 10**6  # once aliases are followed
 
 
 def loaded(text: str, literal: bool = False) -> Any:
-    """The value that a text spells.
+    """The value of a text of YAML.
 
-    Attributes:
+    Args:
+        text: of one document.
         literal: numbers, dates, `yes` and `no` stay texts, spelt as given.
 
     Raises:
-        ValueError: it spells none; the message begins with the line, to follow a file's name.
+        ValueError: it is no such YAML; the message begins with the line, to follow a file's name.
     """
     try:
         _check_events(text)

@@ -32,8 +32,8 @@ def outlived(there: list[Path], every: int, keep: int) -> list[Path]:
     newest then, and goes as soon as a newer one is there, so that the run leaves what it would have
     left without a stop.
 
-    Attributes:
-        there: in the order of their steps.
+    Args:
+        there: checkpoints, in the order of their steps.
         every: steps between two that are due.
         keep: how many are left.
 

@@ -124,9 +124,11 @@ def table_of(
 ) -> TextTable:
     """A table with its heading; the separator is found from the heading. Empty lines are left out.
 
-    Attributes:
+    Args:
+        path: of the file.
         needed: columns that must be there.
         known: columns that may be there besides; None: any.
+        what: names the kind of file in messages.
 
     Raises:
         ValueError: as `text_of`; a column is missing, unknown or there twice, a row has more or
@@ -164,7 +166,9 @@ def table_of(
 def json_of(path: str | Path, what: str = "JSON file", literal: bool = False) -> Any:
     """The value of a JSON file.
 
-    Attributes:
+    Args:
+        path: of the file.
+        what: names the kind of file in messages.
         literal: numbers stay texts, spelt as in the file.
 
     Raises:
@@ -184,7 +188,9 @@ def json_lines_of(
 def yaml_of(path: str | Path, what: str = "YAML file", literal: bool = False) -> Any:
     """The value of a YAML file; nothing that it names is made.
 
-    Attributes:
+    Args:
+        path: of the file.
+        what: names the kind of file in messages.
         literal: numbers, dates, `yes` and `no` stay texts, spelt as in the file.
 
     Raises:

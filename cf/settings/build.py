@@ -73,11 +73,12 @@ def escaped(settings: Any) -> Any:
 
 
 def build(settings: Settings, where: str, **overrides: Any) -> Any:
-    """The object that `settings` describes, its values checked against the signature first.
+    """Build the object that `settings` describe; check its values against the signature first.
 
-    Attributes:
+    Args:
+        settings: `_target_` and the arguments, objects to build among them.
         where: the group's name, for messages.
-        overrides: objects that take the place of settings, as they are.
+        **overrides: objects that take the place of settings.
 
     Raises:
         ValueError: an unknown setting, a missing one, or a value of the wrong kind.

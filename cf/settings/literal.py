@@ -78,7 +78,8 @@ _CLOSED_BY = {"[": "]", "{": "}"}
 def literal(argument: str, multirun: bool = False) -> str:
     r"""`name=value` as Hydra reads it, so that a text or a path arrives as it was typed.
 
-    Attributes:
+    Args:
+        argument: as typed.
         multirun: whether several values may be given, which must then be quoted: 'a','b'.
 
     Raises:

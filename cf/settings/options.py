@@ -19,10 +19,11 @@ _ONLY_PART = "objective.parts.0.objective."
 
 
 def flat_objective(name: str, overrides: Sequence[Override]) -> list[Override]:
-    """The same where an objective alone is typed as when it stood in a plan of one part.
+    """Rewrite overrides of a single objective that is typed as a plan of one part was.
 
-    Attributes:
+    Args:
         name: of the command's file of settings; Hydra is initialised.
+        overrides: as typed.
     """
     old = [one for one in overrides if str(one.key_or_group).startswith(_ONLY_PART)]
     if not old:
@@ -41,10 +42,11 @@ def flat_objective(name: str, overrides: Sequence[Override]) -> list[Override]:
 
 
 def named_options(name: str, overrides: Sequence[Override]) -> list[Override]:
-    """The same without groups that are given as null and are null by themselves.
+    """Leave out groups that are given as null and are null by default.
 
-    Attributes:
+    Args:
         name: of the command's file of settings; Hydra is initialised.
+        overrides: as typed.
 
     Raises:
         ValueError: a group that a command cannot do without is given as nothing.
@@ -87,8 +89,9 @@ def refuse_unheard(overrides: Sequence[Override], cfg: DictConfig) -> None:
 def refuse_taken_out(name: str, overrides: Sequence[Override]) -> None:
     """Raise a ValueError at `~name` of a setting that the command itself reads: it has a value.
 
-    Attributes:
+    Args:
         name: of the command's file of settings.
+        overrides: as typed.
     """
     own = {field.name for field in fields(COMMANDS[name])} if name in COMMANDS else set()
     for one in overrides:

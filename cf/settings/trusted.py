@@ -27,9 +27,10 @@ FACTORIES = ("cf.models.text.UMT5.from_folder", "cf.models.vae.WanVAE.from_folde
 
 
 def read_export(path: str | Path, exchanged: Collection[str] = ()) -> tuple[Settings, State]:
-    """Settings and weights of an exported network, vetted: they can be built.
+    """Settings and weights of an exported network; the settings are vetted and can be built.
 
-    Attributes:
+    Args:
+        path: of the export.
         exchanged: parts that the user gives in place of the file's; these are left out.
 
     Raises:

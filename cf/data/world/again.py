@@ -24,9 +24,10 @@ def away(path: Int[Tensor, "t 3"], given: int, start: int = 0) -> Int[Tensor, " 
     `UNKNOWN` where it was shown before but in no given frame, so that its truth is told nowhere,
     and `NOVEL` where no frame had shown it.
 
-    Attributes:
+    Args:
         path: `WorldTruth.pose` of every frame from the first on.
         given: frames at the beginning that were handed to the model.
+        start: the first frame that is asked for.
 
     >>> there, off = [0, 0, 0], [0, 0, 512]
     >>> away(torch.tensor([there, there, off, off, there, there]), given=2).tolist()

@@ -15,7 +15,10 @@ def known(drawn: Drawn, sample: int, given: int, before: int = 0) -> dict[str, T
     and the share of each that is `visible`, and where the camera moves in space its `pose`, the
     `depth` of the picture, and the frames for which the view was `away` (`cf.data.world.again`).
 
-    Attributes:
+    Args:
+        drawn: the batch.
+        sample: which video of it.
+        given: how many of its frames are a prompt.
         before: given frames of the video that lie before these.
 
     >>> from cf.data.world.rooms import Rooms
