@@ -74,7 +74,7 @@ def prompts_of(file: str | Path, setting: str = "asked.file") -> list[Prompt]:
     """The prompts in order, each once.
 
     Args:
-        file: a text, JSON, YAML or csv file, or the name of a published list.
+        file: a file of texts, csv, JSON (lines) or YAML, by its suffix.
         setting: that names the file, for messages.
 
     Raises:
