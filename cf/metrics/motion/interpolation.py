@@ -25,8 +25,10 @@ class Interpolator(ABC):
     name: str
 
     @abstractmethod
-    def __call__(self, one: Float[Tensor, "3 h w"], other: Float[Tensor, "3 h w"]) -> Tensor:
-        """The frame (3, h, w) between two frames in [0, 1]; a function of its inputs alone."""
+    def __call__(
+        self, one: Float[Tensor, "3 h w"], other: Float[Tensor, "3 h w"]
+    ) -> Float[Tensor, "3 h w"]:
+        """The frame between two frames in [0, 1]; a function of its inputs alone."""
 
     def provenance(self) -> dict[str, Any]:
         """All that the frame depends on besides the two."""
@@ -40,7 +42,9 @@ class Linear(Interpolator):
     name = "linear"
 
     @override
-    def __call__(self, one: Float[Tensor, "3 h w"], other: Float[Tensor, "3 h w"]) -> Tensor:
+    def __call__(
+        self, one: Float[Tensor, "3 h w"], other: Float[Tensor, "3 h w"]
+    ) -> Float[Tensor, "3 h w"]:
         return (one + other) / 2
 
 
@@ -51,7 +55,9 @@ class DisInterpolator(Interpolator):
     name = "dis"
 
     @override
-    def __call__(self, one: Float[Tensor, "3 h w"], other: Float[Tensor, "3 h w"]) -> Tensor:
+    def __call__(
+        self, one: Float[Tensor, "3 h w"], other: Float[Tensor, "3 h w"]
+    ) -> Float[Tensor, "3 h w"]:
         flow = Dis()
         levels = [
             np.ascontiguousarray((frame * 255).round().byte().permute(1, 2, 0).numpy())
@@ -86,7 +92,9 @@ class Supplied(Interpolator):
     described: str
 
     @override
-    def __call__(self, one: Float[Tensor, "3 h w"], other: Float[Tensor, "3 h w"]) -> Tensor:
+    def __call__(
+        self, one: Float[Tensor, "3 h w"], other: Float[Tensor, "3 h w"]
+    ) -> Float[Tensor, "3 h w"]:
         with torch.no_grad():
             made = self.network(one, other)
         if made.shape != one.shape:

@@ -11,7 +11,7 @@ def planes(picture: np.ndarray) -> Float[Tensor, "c h w"]:
     return torch.from_numpy(picture).permute(2, 0, 1).float().contiguous()
 
 
-def followed(moved: Float[Tensor, "c h w"], flow: Float[Tensor, "2 h w"]) -> Tensor:
+def followed(moved: Float[Tensor, "c h w"], flow: Float[Tensor, "2 h w"]) -> Float[Tensor, "c h w"]:
     """The planes where the flow leads, between pixels linearly, beyond the border as at it."""
     height, width = flow.shape[1:]
     far = torch.tensor([width - 1, height - 1]).view(2, 1, 1)

@@ -67,7 +67,9 @@ class CurveDrift(VideoMetric):
     def _nothing(self, of: Result) -> Result:
         return self.answer(math.nan, dict.fromkeys(of.per_video, math.nan), reasons=of.reasons)
 
-    def _read(self, curve: Tensor, seconds: Tensor, duration: float) -> VideoReading:
+    def _read(
+        self, curve: Float[Tensor, " w"], seconds: Float[Tensor, " w"], duration: float
+    ) -> VideoReading:
         known = ~torch.isnan(curve)
         extras = vde(curve[known].tolist())
         if len(curve) < 2:  # the beginning is the end: 0 would be no measurement

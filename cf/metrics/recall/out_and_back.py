@@ -147,6 +147,6 @@ class MirrorConsistency(VideoMetric):
         return (one.frames - 1) // one.clock.stride // 2
 
 
-def _decibels(one: Tensor, other: Tensor) -> Tensor:
+def _decibels(one: Float[Tensor, "n p"], other: Float[Tensor, "#n p"]) -> Float[Tensor, " n"]:
     error = (one.double() - other.double()).square().mean(1)
     return -10 * error.clamp(min=1e-10).log10()
