@@ -89,6 +89,22 @@ def tracked() -> list[Path]:
     return [file for file in files if file.suffix in {".py", ".yaml", ".md"}]
 
 
+def test_no_file_and_no_function_of_the_package_is_long() -> None:
+    """Of a function its body counts: neither the signature nor the docstring."""
+    long = []
+    for file in (ROOT / "cf").rglob("*.py"):
+        text = file.read_text()
+        name = str(file.relative_to(ROOT))
+        if (lines := text.count("\n")) > 300:
+            long.append(f"{name}: {lines} lines")
+        for one in ast.walk(ast.parse(text)):
+            if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef):
+                body = one.body[1:] if ast.get_docstring(one) and one.body[1:] else one.body
+                if (lines := (one.end_lineno or 0) - body[0].lineno + 1) > 50:
+                    long.append(f"{name}: {one.name} has {lines} lines")
+    assert long == []
+
+
 def test_no_public_class_is_defined_twice() -> None:
     """Two modules do not call different things by one name."""
     homes: dict[str, list[str]] = {}
