@@ -22,7 +22,7 @@ _FORMAT = 1
 _FOLDERS = 64  # of which lengths are kept; those that were not asked for the longest go first
 
 
-class Length(NamedTuple):
+class VideoLength(NamedTuple):
     """Of a video, in seconds.
 
     Attributes:
@@ -49,9 +49,9 @@ class Lengths:
         name = hashlib.sha256(str(folder.resolve()).encode(errors="surrogateescape")).hexdigest()
         self.folder, self.file = folder, user_cache("lengths") / f"{name}.json"
         self._known = self._read()
-        self._found: dict[str, tuple[int, int, Length]] = {}
+        self._found: dict[str, tuple[int, int, VideoLength]] = {}
 
-    def of(self, path: Path) -> Length:
+    def of(self, path: Path) -> VideoLength:
         """The length of a video of this folder; threads may ask at once.
 
         Raises:
@@ -65,7 +65,7 @@ class Lengths:
         known = self._known.get(name)
         if known is None or known[:2] != (size, changed):
             info = probe(path)
-            known = size, changed, Length(info.duration, info.slack)
+            known = size, changed, VideoLength(info.duration, info.slack)
         self._found[name] = known
         return known[2]
 
@@ -87,7 +87,7 @@ class Lengths:
         except OSError as error:
             log.warning("%s; the videos of %s are measured again next time", error, self.folder)
 
-    def _read(self) -> dict[str, tuple[int, int, Length]]:
+    def _read(self) -> dict[str, tuple[int, int, VideoLength]]:
         if not self.file.is_file():
             return {}
         try:
@@ -100,8 +100,8 @@ class Lengths:
             return {}
 
 
-def _entry(size: Any, changed: Any, end: Any, slack: Any) -> tuple[int, int, Length]:
-    length = Length(float(end), float(slack))
+def _entry(size: Any, changed: Any, end: Any, slack: Any) -> tuple[int, int, VideoLength]:
+    length = VideoLength(float(end), float(slack))
     if not all(math.isfinite(x) and x >= 0 for x in length):
         raise ValueError(f"a length of {end} s")
     return int(size), int(changed), length
