@@ -18,7 +18,7 @@ from cf.bench.chunks import chunks
 from cf.bench.contestants.base import Contestant
 from cf.bench.cost import Stopwatch
 from cf.bench.metric_process import MetricProcess, MetricProcessError
-from cf.bench.progress import Recorder
+from cf.bench.progress import VideoRecorder
 from cf.bench.store import Job, Store
 from cf.bench.tasks.base import Request
 from cf.files.atomic import disk_is_full
@@ -76,7 +76,7 @@ def record_failure(job: Job, store: Store, reason: str, provenance: Mapping[str,
     """Write down that a job cannot be done: a row without a frame."""
     with store.writing(job) as folder:
         told = {"prefix_valid": None, "cost": {}, **provenance}
-        with closing(Recorder(job, folder)) as recorder:
+        with closing(VideoRecorder(job, folder)) as recorder:
             recorder.finish("failed", reason, told)
 
 
@@ -98,9 +98,9 @@ def _done(
     return f"{status}: {reason}" if reason else status
 
 
-def _recorder(job: Job, folder: Path, device: str, apart: bool) -> Recorder | MetricProcess:
+def _recorder(job: Job, folder: Path, device: str, apart: bool) -> VideoRecorder | MetricProcess:
     if not apart:
-        return Recorder(job, folder)
+        return VideoRecorder(job, folder)
     process = MetricProcess.of(job, device)
     process.begin(job, folder)
     return process
@@ -109,7 +109,7 @@ def _recorder(job: Job, folder: Path, device: str, apart: bool) -> Recorder | Me
 def _made(
     job: Job,
     contestant: Contestant,
-    recorder: Recorder | MetricProcess,
+    recorder: VideoRecorder | MetricProcess,
     watch: Stopwatch,
     paced: Callable[[Job, float], None] | None,
 ) -> tuple[str, str]:
@@ -138,7 +138,7 @@ def _fed(
     job: Job,
     contestant: Contestant,
     take: Request,
-    recorder: Recorder | MetricProcess,
+    recorder: VideoRecorder | MetricProcess,
     watch: Stopwatch,
     paced: Callable[[Job, float], None] | None,
 ) -> int:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from cf.bench.contestants.base import Piece
-from cf.bench.progress import Recorder, request_of
+from cf.bench.progress import VideoRecorder, request_of
 from cf.bench.store import Job
 from cf.bench.tasks.base import Request
 from cf.files.atomic import DiskFullError, disk_is_full
@@ -33,7 +33,7 @@ class MetricProcessError(Exception):
 
 
 class MetricProcess:
-    """Does what a `cf.bench.progress.Recorder` does, while this process makes the next frames.
+    """Does what a `cf.bench.progress.VideoRecorder` does, while this process makes the next frames.
 
     Frames go through shared memory of a fixed size, in which there is room for two chunks: whoever
     generates faster than can be measured waits. They go as they were made, in floats, so that rows
@@ -182,13 +182,13 @@ class _Desk:
 
     def __init__(self, memory: Any, slot: int) -> None:
         self.memory, self.slot = memory, slot
-        self.recorder: Recorder | None = None
+        self.recorder: VideoRecorder | None = None
         self.parts: list[Tensor] = []
         self.broken = False
 
     def begin(self, job: Job, folder: Path) -> None:
         self.close()
-        self.recorder = Recorder(job, folder)
+        self.recorder = VideoRecorder(job, folder)
 
     def feed(self, part: _Part, marks: Sequence[int] | None) -> None:
         at, shape, last = part

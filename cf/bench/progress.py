@@ -106,7 +106,7 @@ class VideoInProgress:
         self.states[seconds] = self.panel.states()
 
 
-class Recorder:
+class VideoRecorder:
     """Measures the frames of a job's video, and writes what was found into a folder.
 
     Attributes:

@@ -87,7 +87,7 @@ def clip_config(tower: Mapping[str, Tensor], source: object) -> dict[str, Any]:
     }
 
 
-class Stretch:
+class StretchToSquare:
     """Pictures as Wan's authors hand them to CLIP: stretched to a square, nothing cut off."""
 
     _MEAN = (0.48145466, 0.4578275, 0.40821073)  # of CLIP's own pictures

@@ -9,7 +9,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from cf.metrics.extractors.hugging_face import filled
-from cf.models.clip_names import Stretch, clip_config, is_original_clip, to_transformers_clip
+from cf.models.clip_names import (
+    StretchToSquare,
+    clip_config,
+    is_original_clip,
+    to_transformers_clip,
+)
 from cf.models.codec import Codec, Pixels
 from cf.models.pretrained import IMAGE, find_files, find_part, first_there, parse_dtype, read_part
 from cf.models.weight_files import read_json
@@ -69,7 +74,7 @@ class ImageEncoder(nn.Module):
         if is_original_clip(stored):
             tower = to_transformers_clip(stored)
             said: Any = clip_config(tower, place)
-            processor: Callable[[Pictures], Tensor] = Stretch(said["image_size"])
+            processor: Callable[[Pictures], Tensor] = StretchToSquare(said["image_size"])
         else:
             beside = ("image_processor",), ("preprocessor_config.json",)
             processor = _Processor(find_files(folder, *beside, "image processor"))
