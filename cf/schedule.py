@@ -45,6 +45,10 @@ class FlowSchedule:
         """Clean latents from velocity = eps - x0."""
         return x_t - _per_frame(t, x_t) * velocity
 
+    def to_eps(self, velocity: Latents, x_t: Latents, t: Times) -> Latents:
+        """Noise from velocity = eps - x0."""
+        return x_t + (1 - _per_frame(t, x_t)) * velocity
+
     def step(self, velocity: Latents, x_t: Latents, t: Times, to: Times) -> Latents:
         """One Euler step along the velocity, from time `t` to time `to`."""
         return x_t - _per_frame(t - to, x_t) * velocity

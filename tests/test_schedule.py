@@ -45,9 +45,10 @@ def test_ends_of_the_path() -> None:
     assert torch.equal(FLOW.add_noise(X0, EPS, torch.ones_like(T)), EPS)
 
 
-def test_clean_latents_come_back() -> None:
+def test_clean_latents_and_noise_come_back() -> None:
     x_t, velocity = FLOW.add_noise(X0, EPS, T), EPS - X0
     torch.testing.assert_close(FLOW.to_x0(velocity, x_t, T), X0, atol=1e-12, rtol=0)
+    torch.testing.assert_close(FLOW.to_eps(velocity, x_t, T), EPS, atol=1e-12, rtol=0)
 
 
 def test_times_are_per_frame() -> None:

@@ -46,7 +46,7 @@ class ChunkSeam(MotionMetric):
 
     @override
     def score(self, videos: list[Scored]) -> Result:
-        result = collected(self, videos, self._read)
+        result = collected(self, videos, self.reading)
         prompts: dict[int, list[np.ndarray]] = {}
         for one in videos:
             if not math.isnan(result.per_video[one.video]):
