@@ -163,6 +163,7 @@ class Benchmark:
     chunk_frames: Count
     workers: Annotated[int, Within(0, 1024)] | None
     devices: Device | list[Device]
+    metrics_apart: bool | None
     compile: Compile
     report: bool
     title: str | None
