@@ -7,7 +7,7 @@ CHECKS := $(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/mypy && $(BI
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo study-small test test-all test-fast check fix docs bench
+.PHONY: help demo study-small quick test test-all test-fast check fix docs bench
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -25,6 +25,9 @@ test: .venv/.dev ## every check, and the tests of less than ten seconds each
 
 test-all: check ## every check and every test, with shapes checked at every call
 	CF_CHECK_SHAPES=1 $(PYTEST)
+
+quick: .venv/.dev ## the first case of every small test: under two minutes, while you work
+	$(PYTEST) -m "$(FAST) and not whole" --first-cases
 
 test-fast: .venv/.dev ## the same without style, types and import layers
 	$(PYTEST) -m "$(FAST)"

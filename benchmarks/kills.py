@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import os
 import random
 import shutil
 import signal
@@ -31,7 +32,7 @@ from warm import begin, run
 
 from cf.system.signals import ASKED
 
-_ORPHANED = 15.0  # seconds after which whoever is left of a killed command is an orphan
+_ORPHANED = 60.0  # seconds after which whoever is left of a killed command is an orphan
 _HANGS = 300.0  # seconds in which a command ends after it was asked to, and in which one begins
 _SOON = 0.4  # seconds after a file appeared
 _AGAIN = 0.7  # probability that what goes on is killed as well
@@ -92,9 +93,10 @@ def wholly(case: Case, folder: Path, work: Path) -> Whole:
 def files(folder: Path, since: float = 0.0) -> int:
     """How many files there are now that were written or locked since some time."""
     found = 0
-    for file in folder.rglob("*"):
-        with suppress(OSError):
-            found += file.is_file() and file.stat().st_mtime >= since
+    for place, _, names in os.walk(folder):  # unlike rglob, goes on where a folder has gone
+        for file in (Path(place, name) for name in names):
+            with suppress(OSError):
+                found += file.is_file() and file.stat().st_mtime >= since
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import runpy
 import signal
@@ -12,6 +13,7 @@ import threading
 import time
 import traceback
 import types
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -111,6 +113,16 @@ def begin(given: Command, log: Path) -> Iterator[Running]:
         running.end()
 
 
+def _as_begun() -> None:
+    """Undo what this process, such as one of tests, set up for itself."""
+    sys.stdin = open(os.devnull)  # noqa: SIM115
+    sys.stdout = sys.__stdout__ = open(1, "w", buffering=1, closefd=False)  # type: ignore[misc] # noqa: SIM115
+    sys.stderr = sys.__stderr__ = open(2, "w", buffering=1, closefd=False)  # type: ignore[misc] # noqa: SIM115
+    warnings.resetwarnings()
+    warnings.simplefilter("ignore", DeprecationWarning)
+    logging.raiseExceptions = False  # of loggers that hold a stream of before
+
+
 def _become(given: Command, log: Path) -> None:
     """`python -m` of a module in this process, which then ends."""
     status = 1
@@ -123,6 +135,7 @@ def _become(given: Command, log: Path) -> None:
         handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         os.dup2(handle, 1)
         os.dup2(handle, 2)
+        _as_begun()
         module, sys.argv = given[0], [given[0], *given[1]]
         fresh = types.ModuleType("__main__")  # in which workers look for what is pickled
         sys.modules["__main__"] = sys.modules["__mp_main__"] = fresh

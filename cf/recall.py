@@ -64,8 +64,8 @@ def measure(settings: Settings, folder: Path) -> None:
 
     contestants = _contestants(settings)
     data = _world(settings)
-    for one in contestants:  # before processes are started
-        read(one.settings)
+    for one in contestants:  # before worlds are drawn and processes started
+        _check_tokens(one, read(one.settings)[0], data)
     outcomes = {"truth": _truth(settings, data)}
     doing = partial(evaluate, settings=settings)
     made: dict[str, Outcome | Died] = {}
@@ -109,12 +109,6 @@ def evaluate(contestant: MeasuredNetwork, settings: Settings) -> Outcome:
     generator = load(contestant.settings)
     data, given, frames = _world(settings), settings["given"], settings["frames"]
     world: Any = data.world
-    token = [side * generator.codec.space_stride for side in generator.network.patch_size]
-    if token != list(world.token):
-        raise ValueError(
-            f"tokens of {contestant.settings['checkpoint']} are {token} pixels, those of the world "
-            f"{list(world.token)}; give model.patch_size={token}"
-        )
     counted, seconds = _counted(settings, world, data.fps), 0.0
     for first in range(0, settings["worlds"], settings["batch_size"]):
         numbers = range(first, min(first + settings["batch_size"], settings["worlds"]))
@@ -131,6 +125,20 @@ def evaluate(contestant: MeasuredNetwork, settings: Settings) -> Outcome:
     speed = settings["worlds"] * (frames - given) / seconds
     attended = generator.rollout.memory.max_frames
     return Outcome(counted.pooled(), speed, attended, shown, _influence(generator, data, settings))
+
+
+def _check_tokens(contestant: MeasuredNetwork, parts: Settings, data: WorldData) -> None:
+    """Raise a ValueError if a network's tokens are no cells of the world."""
+    from cf.runs.outline import codec_outline
+
+    world: Any = data.world
+    stride = codec_outline(parts["codec"], contestant.settings).space_stride
+    token = [side * stride for side in parts["model"].get("patch_size", (2, 2))]
+    if token != list(world.token):
+        raise ValueError(
+            f"tokens of {contestant.settings['checkpoint']} are {token} pixels, those of the world "
+            f"{list(world.token)}; give model.patch_size={token}"
+        )
 
 
 def _influence(generator: Generator, data: WorldData, settings: Settings) -> Influence | str | None:

@@ -1,12 +1,20 @@
 """The commands as a user gives them, and small settings with which they take seconds."""
 
-import os
-import subprocess
+import multiprocessing
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+
+from warm import begin
+
+_LONGEST = 900.0  # seconds that a command takes at most
 Command = Callable[..., str]
 ROOMS = (
     "data=rooms",
@@ -46,17 +54,27 @@ STUDENT = (
 )
 
 
-def command(module: str, *arguments: str, **kwargs: str) -> list[str]:
-    """How a command is started."""
-    return [sys.executable, "-m", module, *arguments, *(f"{k}={v}" for k, v in kwargs.items())]
+@dataclass(frozen=True)
+class Done:
+    """How a command ended, and all that it said."""
+
+    status: int | None
+    told: str
 
 
-def run(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """A command as a user gives it; slow to start, so used where the process itself matters."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        command(module, *arguments), capture_output=True, text=True, env=environment, check=False
-    )
+def run(module: str, *arguments: str) -> Done:
+    """A command in a process of its own, where that matters: a fork, which imports nothing anew."""
+    with TemporaryDirectory() as folder:
+        log = Path(folder) / "log"
+        with begin((module, [*arguments]), log) as running:
+            status = running.ended(_LONGEST)
+        return Done(status, log.read_text(errors="replace"))
+
+
+def let_workers_be_forks(patch: pytest.MonkeyPatch) -> None:
+    """Of this process, so that they import nothing anew; `test_processes.py` begins them afresh."""
+    context = multiprocessing.get_context("fork")
+    patch.setattr("cf.system.processes.multiprocessing.get_context", lambda _: context)
 
 
 def give(module: str, *arguments: str) -> None:

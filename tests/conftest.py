@@ -38,6 +38,24 @@ if os.environ.get("CF_CHECK_SHAPES") == "1":
 SHARED = Path(__file__).parents[2] / "shared"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The option of `make quick`."""
+    parser.addoption("--first-cases", action="store_true", help="of each test its first case alone")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Of those that other options leave."""
+    if not config.getoption("--first-cases"):
+        return
+    first: dict[str, pytest.Item] = {}
+    for item in items:
+        first.setdefault(item.nodeid.partition("[")[0], item)
+    kept = {id(item) for item in first.values()}
+    config.hook.pytest_deselected(items=[one for one in items if id(one) not in kept])
+    items[:] = first.values()
+
+
 def _guard(connect: Any) -> Any:
     def guarded(self: socket.socket, address: Any) -> Any:
         if isinstance(address, tuple) and address[0] not in {"localhost", "127.0.0.1", "::1"}:
@@ -57,6 +75,15 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     mine = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     os.environ.setdefault("MPLCONFIGDIR", str(mine / "matplotlib"))
     os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def lean() -> Iterator[None]:
+    """Tests compose as commands do."""
+    from cf.settings import composition
+
+    with composition.lean():
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -20,6 +20,8 @@ from cf.models.transformer import VideoTransformer
 from cf.paths import CONFIG_DIR
 from cf.settings.trusted import vet_export
 
+pytestmark = pytest.mark.whole
+
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "adding-a-memory.md").read_text()
 FILES = dict(re.findall(r"Save as `([^`]+)`:\n\n```\w+\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE))

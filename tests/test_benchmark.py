@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from commands import Command, give
+from commands import Command, give, let_workers_be_forks
 from hydra import compose, initialize_config_dir
 
 from cf.bench import progress
@@ -94,7 +94,10 @@ def test_processes_change_nothing(whole: tuple[BenchmarkResults, Path], tmp_path
 
 
 @pytest.mark.slow
-def test_a_process_that_dies_takes_one_video_with_it(tmp_path: Path) -> None:
+def test_a_process_that_dies_takes_one_video_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_workers_be_forks(monkeypatch)
     dying = "+contestants.dying={_target_:dying.Dying}"
     once = f"+contestants.once={{_target_:dying.Dying,mark:'{tmp_path / 'mark'}'}}"
     chosen = settings("contestants=none", dying, once, "workers=2")

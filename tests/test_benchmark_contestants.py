@@ -120,18 +120,19 @@ def test_networks_take_part_under_every_memory_and_with_restricted_commit_reads(
     chosen = settings(*TINY, *more, f"networks={{mine: '{network}'}}")
     contest = run_benchmark(chosen, tmp_path)
     assert list(contest.made) == [
-        "mine,_window",
-        "mine,_window_+_commit_reads",
-        "mine,_full",
-        "mine,_full_+_commit_reads",
+        "mine, window",
+        "mine, window + commit reads",
+        "mine, full",
+        "mine, full + commit reads",
     ]
+    assert (tmp_path / "videos" / "mine,_full_+_commit_reads").is_dir()
     table = per_video(contest.made)
     assert (table["status"] == "done").all()
     assert table.groupby("contestant")["frames_sha256"].nunique().eq(4).all()
     assert table["weights_sha256"].nunique() == 1
-    attended = {one.files: one.terms.attended for one in contest.entered if one.terms}
-    assert attended["mine,_window"] == 6
-    assert attended["mine,_full"] is None
+    attended = {one.name: one.terms.attended for one in contest.entered if one.terms}
+    assert attended["mine, window"] == 6
+    assert attended["mine, full"] is None
 
 
 @pytest.mark.slow
@@ -164,6 +165,7 @@ def test_a_method_trained_twice_is_one_contestant_with_two_trainings(
     assert "Methods were trained up to 2 times" in (tmp_path / "results.md").read_text()
 
 
+@pytest.mark.whole
 def test_everyone_who_is_released_is_named_and_says_what_is_missing(tmp_path: Path) -> None:
     (tmp_path / "prompts.txt").write_text("a red fox\n")
     file = f"asked.file={tmp_path / 'prompts.txt'}"
@@ -197,6 +199,7 @@ def test_everyone_who_is_released_is_named_and_says_what_is_missing(tmp_path: Pa
     assert attended["context_forcing"] == 21
 
 
+@pytest.mark.whole
 def test_nothing_is_run_if_nobody_is_at_hand(tmp_path: Path, refused: Command) -> None:
     (tmp_path / "prompts.txt").write_text("a red fox\n")
     told = refused("cf.benchmark", "suite=moviegen", f"asked.file={tmp_path / 'prompts.txt'}")

@@ -129,7 +129,7 @@ def test_tensorboard_shows_contestants_side_by_side(shown: tuple[BenchmarkResult
     assert events.Images(picture)[0].encoded_image_string.startswith(b"GIF8")
     assert any(tag.startswith("headline/") for tag in tags["scalars"])
     for one in contest.entered:
-        if one.files in contest.made:
+        if one.name in contest.made:
             events = EventAccumulator(str(root / one.files)).Reload()
             told = str(events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content)
             assert "memory" in told

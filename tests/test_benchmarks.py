@@ -1,9 +1,9 @@
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from cf.paths import CONFIG_DIR
+
+pytestmark = pytest.mark.whole
 
 Row = dict[str, Any]
 FOLDER = Path(__file__).parents[1] / "benchmarks"
@@ -50,9 +52,27 @@ def measured(*settings: str) -> list[Row]:
         return rows
 
 
-def run(*settings: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(FOLDER / "throughput.py"), *SMALL, *settings]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+def script(name: str) -> Any:
+    """A script, by its path: among the tests there are other modules of such names."""
+    spec = spec_from_file_location(name, FOLDER / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, name, module)
+        spec.loader.exec_module(module)
+    return module
+
+
+def run(name: str, *settings: str) -> None:
+    """A script in this process, with what it has in others."""
+    made = script(name)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, name, made)
+        patch.setattr(sys, "argv", [str(FOLDER / f"{name}.py"), *settings])
+        if name == "throughput":
+            patch.setattr(made.Worker, "started", in_this_process)
+        made.main()
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -126,14 +146,16 @@ def test_filling_holds_what_streaming_does(rows: list[Row]) -> None:
     assert all(row["ratio_to_sliding"] is None for row in filled)
 
 
-def test_the_command_appends_rows_and_writes_the_table(tmp_path: Path) -> None:
+def test_the_command_appends_rows_and_writes_the_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "throughput.jsonl").write_text('{"earlier": true}\n')
-    done = run("memories=[sliding]", "blocks=[1,2]", "train=null", f"folder={tmp_path}")
-    assert done.returncode == 0, done.stderr
+    few = ["memories=[sliding]", "blocks=[1,2]", "train=null", f"folder={tmp_path}"]
+    run("throughput", *SMALL, *few)
     rows = [json.loads(line) for line in (tmp_path / "throughput.jsonl").read_text().splitlines()]
     assert [row.get("block") for row in rows] == [None, 1, 2]
     table = (tmp_path / "throughput.md").read_text()
-    assert table in done.stdout
+    assert table in capsys.readouterr().out
     assert "| sliding | 1.00 (1.00 to 1.00) |" in table
     assert os.fspath(tmp_path) not in table + json.dumps(rows)
 
@@ -154,12 +176,16 @@ def test_a_mistake_is_one_message(setting: str, says: str) -> None:
         measured(setting)
 
 
-def test_a_mistake_reaches_the_user_and_leaves_results_alone(tmp_path: Path) -> None:
+def test_a_mistake_reaches_the_user_and_leaves_results_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "throughput.jsonl").write_text("{}\n")
-    done = run("memories=[sliding]", "dtype=int8", f"folder={tmp_path}")
-    assert done.returncode == 1
-    assert "dtype must be one of" in done.stderr
-    assert "Traceback" not in done.stderr
+    with pytest.raises(SystemExit) as ended:
+        run("throughput", *SMALL, "memories=[sliding]", "dtype=int8", f"folder={tmp_path}")
+    assert ended.value.code == 1
+    told = capsys.readouterr().err
+    assert "dtype must be one of" in told
+    assert "Traceback" not in told
     assert [path.read_text() for path in tmp_path.iterdir()] == ["{}\n"]
 
 
@@ -191,11 +217,11 @@ def test_memories_are_compared_with_the_window_and_with_all(tmp_path: Path) -> N
     ]
 
 
-def test_metrics_are_timed_against_vbenchs_formula_and_an_hour_is_weighed(tmp_path: Path) -> None:
+def test_metrics_are_timed_against_vbenchs_formula_and_an_hour_is_weighed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     few = ["metrics=quick", "seconds=1", "repeats=2", "hours=0.001", f"folder={tmp_path}"]
-    command = [sys.executable, str(FOLDER / "metrics.py"), *few]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
+    run("metrics", *few)
     *timed, memory = map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines())
     assert [row["metric"] for row in timed[:2]] == ["vbench formula", "all together"]
     assert {"loop_rate", "subject_consistency"} <= {row["metric"] for row in timed}
@@ -203,25 +229,18 @@ def test_metrics_are_timed_against_vbenchs_formula_and_an_hour_is_weighed(tmp_pa
     assert memory["frames"] == 58
     assert memory["resident_bytes"] >= memory["resident_bytes_before"] > 2**27
     table = (tmp_path / "metrics.md").read_text()
-    assert table in done.stdout
+    assert table in capsys.readouterr().out
     assert "| vbench formula | 1.00 (1.00 to 1.00) |" in table
     assert os.fspath(tmp_path) not in table
 
 
 def test_the_formula_that_metrics_are_timed_against_is_the_metrics() -> None:
-    import importlib.util
-
     import torch
 
     from cf.metrics.consistency.vbench_consistency import SubjectConsistencyVBench
     from cf.metrics.extractors.handcrafted import Handcrafted
 
-    # By its path: among the tests there is another module of that name.
-    spec = importlib.util.spec_from_file_location("bench_metrics", FOLDER / "metrics.py")
-    assert spec is not None
-    assert spec.loader is not None
-    bench = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(bench)
+    bench = script("metrics")
     frames = (torch.rand(5, 3, 32, 48) * 255).byte()
     metric = SubjectConsistencyVBench(Handcrafted())
     metric.update(frames, 0, fps=8)

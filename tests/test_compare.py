@@ -83,6 +83,7 @@ def test_two_trainings_are_one_pair_and_no_p_says_anything(tmp_path: Path) -> No
     assert "differ in their seed too (a: 0, b: 1)" in text
 
 
+@pytest.mark.whole
 def test_replicas_are_paired_by_seed_and_tested(tmp_path: Path, sweep: Path) -> None:
     rows, text = laid(tmp_path / "out", f"full={sweep}/full/*", f"less={sweep}/short/*")
     loss = {s: 0.5 + s / 100 for s in range(6)}, {s: 0.2 + s / 50 for s in range(6)}
@@ -95,6 +96,7 @@ def test_replicas_are_paired_by_seed_and_tested(tmp_path: Path, sweep: Path) -> 
     assert "The unit is the training seed" in text
 
 
+@pytest.mark.whole
 def test_a_seed_that_one_method_lacks_is_dropped(tmp_path: Path, sweep: Path) -> None:
     given = [f"full={sweep}/full/*", *(f"short={sweep}/short/seed_{i}" for i in (1, 4))]
     row = laid(tmp_path / "out", *given)[0].loc["train/loss"]
@@ -102,6 +104,7 @@ def test_a_seed_that_one_method_lacks_is_dropped(tmp_path: Path, sweep: Path) ->
     assert row["difference"] == pytest.approx(0.3 - 2.5 / 100)
 
 
+@pytest.mark.whole
 def test_a_folder_of_runs_is_a_group_of_its_name(tmp_path: Path, sweep: Path) -> None:
     by_folder, text = laid(tmp_path / "out", f"{sweep}/*")
     assert by_folder.loc["train/loss", "first"] == "full"
@@ -109,6 +112,7 @@ def test_a_folder_of_runs_is_a_group_of_its_name(tmp_path: Path, sweep: Path) ->
     assert laid(tmp_path / "named", groups)[1] == text
 
 
+@pytest.mark.whole
 def test_settings_are_told_once_and_only_where_they_differ(tmp_path: Path, sweep: Path) -> None:
     text = laid(tmp_path / "out", f"{sweep}/*")[1]
     settings = pd.read_csv(tmp_path / "out" / "settings.csv")
@@ -118,12 +122,14 @@ def test_settings_are_told_once_and_only_where_they_differ(tmp_path: Path, sweep
     assert "By seed alone: seed, module.noise_seed." in text
 
 
+@pytest.mark.whole
 def test_what_differs_between_replicas_is_told(tmp_path: Path, sweep: Path) -> None:
     training(sweep / "full" / "seed_9", 0.4, seed=9, window=4)
     text = laid(tmp_path / "out", f"{sweep}/*")[1]
     assert "**Not replicas:** the runs of full differ in memory.window_frames as well." in text
 
 
+@pytest.mark.whole
 def test_curves_are_drawn_for_every_scalar(tmp_path: Path, sweep: Path) -> None:
     out = tmp_path / "out"
     laid(out, f"{sweep}/*", "only=['train/*']")
@@ -133,6 +139,7 @@ def test_curves_are_drawn_for_every_scalar(tmp_path: Path, sweep: Path) -> None:
     assert (out / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.whole
 def test_runs_stand_side_by_side_in_tensorboard(tmp_path: Path, sweep: Path) -> None:
     laid(tmp_path / "out", f"{sweep}/*")
     board = EventAccumulator(str(tmp_path / "out" / "tensorboard" / "short" / "seed_2")).Reload()
@@ -157,6 +164,7 @@ def test_what_was_not_measured_alike_is_not_compared(tmp_path: Path) -> None:
     assert np.isnan(row["difference"]) if "difference" in row else True
 
 
+@pytest.mark.whole
 def test_the_command_writes_the_comparison(tmp_path: Path) -> None:
     a, b = scores(tmp_path / "a.csv", 0.0), scores(tmp_path / "b.csv", 0.3)
     give("cf.compare", f"runs=['{a}','{b}']", f"hydra.run.dir='{tmp_path / 'out'}'")

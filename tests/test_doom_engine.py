@@ -21,7 +21,7 @@ from cf.data.world.doom import engine, game
 from cf.data.world.doom.engine import EngineError
 from cf.data.world.doom.world import Doom
 
-pytestmark = pytest.mark.xdist_group("doom")  # one engine for all
+pytestmark = [pytest.mark.whole, pytest.mark.xdist_group("doom")]  # one engine for all
 
 
 def orphans() -> set[str]:

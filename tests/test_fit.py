@@ -4,19 +4,19 @@ import csv
 import os
 import shutil
 import signal
-import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from commands import Command, command, run
+from commands import Command, begin, run
 from safetensors.torch import load_file, save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from cf.data.shapes import draw_clips
 from cf.video.probe import probe
+
+pytestmark = pytest.mark.whole
 
 TINY = (
     "model.dim=24",
@@ -54,8 +54,8 @@ def trained(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished run."""
     folder = tmp_path_factory.mktemp("trained") / "run"
     done = run("cf.fit", *TINY, f"data.folder={clips}", f"hydra.run.dir={folder}")
-    assert done.returncode == 0, done.stderr
-    assert f"run folder: {folder}" in done.stdout + done.stderr
+    assert done.status == 0, done.told
+    assert f"run folder: {folder}" in done.told
     return folder
 
 
@@ -90,23 +90,14 @@ def test_a_killed_run_resumes_to_the_same_bits(
 ) -> None:
     arguments = (*TINY, *variant, f"data.folder={clips}", "trainer.max_steps=14")
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    assert run("cf.fit", *arguments, f"hydra.run.dir={whole}").returncode == 0
-    process = subprocess.Popen(
-        command("cf.fit", *arguments, f"hydra.run.dir={killed}"),
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    table = killed / "metrics.csv"
-    while process.poll() is None and not (
-        table.exists() and len(table.read_text().splitlines()) > 7
-    ):
-        time.sleep(0.02)
-    assert process.poll() is None, "the run ended before it could be killed"
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    assert run("cf.fit", *arguments, f"hydra.run.dir={whole}").status == 0
+    table, log = killed / "metrics.csv", tmp_path / "log"
+    with begin(("cf.fit", [*arguments, f"hydra.run.dir={killed}"]), log) as running:
+        far = running.until(lambda: table.exists() and len(table.read_text().splitlines()) > 7, 300)
+        assert far, f"the run ended before it could be killed: {log.read_text()}"
+        running.send(signal.SIGKILL, group=False)
     done = run("cf.fit", f"resume={killed}")
-    assert done.returncode == 0, done.stderr
+    assert done.status == 0, done.told
     ours, theirs = (
         load_file(killed / "network.safetensors"),
         load_file(whole / "network.safetensors"),
@@ -192,18 +183,18 @@ def test_generate_goes_on_with_a_video(trained: Path, clips: Path, tmp_path: Pat
             f"memory={memory}",
             f"hydra.run.dir={tmp_path / memory}",
         )
-        assert done.returncode == 0, done.stderr
+        assert done.status == 0, done.told
         made = probe(tmp_path / memory / "video_1.mp4")
         assert made.duration == pytest.approx(9.5, abs=0.01)
         assert (tmp_path / memory / "video_0.png").exists()
-        assert "frame/s" in done.stderr
+        assert "frame/s" in done.told
 
 
 @pytest.mark.slow
 def test_a_run_without_validation_still_shows_samples(clips: Path, tmp_path: Path) -> None:
     quick = (*TINY, "trainer.max_steps=4", "data.val_fraction=0")
     done = run("cf.fit", *quick, f"data.folder={clips}", f"hydra.run.dir={tmp_path / 'run'}")
-    assert done.returncode == 0, done.stderr
+    assert done.status == 0, done.told
     assert (tmp_path / "run/samples/step_00000004.gif").exists()
 
 

@@ -1,9 +1,11 @@
 """Every metric has settings of its own, which compose with a command and build."""
 
 import inspect
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from pkgutil import walk_packages
+from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -39,23 +41,36 @@ def test_every_metric_has_settings() -> None:
     assert not lacking, "give each a file in configs/metric"
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_settings_of_a_metric_compose_and_build(file: Path) -> None:
+def where(file: Path) -> tuple[str, ...]:
+    """The command that a metric is for, and what it needs to be chosen there."""
     text = file.read_text()
     suite = "recall" if "room_cells" in text else "world"
     suite = "needle" if "suite=needle" in text else suite
-    root, more = ("benchmark", [f"suite={suite}"]) if "asked." in text else ("evaluate", [])
-    more += ["world=doom"] if "doom" in text else []
-    chosen = [*more, f"+metric@metrics.tried={file.stem}"]
+    root = ("benchmark", f"suite={suite}") if "asked." in text else ("evaluate",)
+    return (*root, *["world=doom"] * ("doom" in text))
+
+
+@cache
+def composed(root: str, *more: str) -> dict[str, Any]:
+    """All metrics that are tried there, in one composition."""
+    mine = [one.stem for one in FILES if where(one) == (root, *more)]
+    chosen = [f"+metric@metrics.tried_{name}={name}" for name in mine]
     with initialize_config_dir(version_base="1.3", config_dir=str(CONFIG_DIR)):
-        settings = compose(root, overrides=chosen)
+        settings = compose(root, overrides=[*more, *chosen])
+    return {name: settings.metrics[f"tried_{name}"] for name in mine}
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_settings_of_a_metric_compose_and_build(file: Path) -> None:
+    root, *more = where(file)
+    tried = composed(root, *more)[file.stem]
     try:
-        OmegaConf.to_container(settings.metrics.tried, resolve=True, throw_on_missing=True)
+        OmegaConf.to_container(tried, resolve=True, throw_on_missing=True)
     except MissingMandatoryValue:
         pytest.skip("left to the user")
-    more_given = {"texts": {}} if "texts" in settings.metrics.tried else {}
+    more_given = {"texts": {}} if "texts" in tried else {}
     try:
-        made = instantiate(settings.metrics.tried, **more_given, _convert_="all")
+        made = instantiate(tried, **more_given, _convert_="all")
     except Exception as error:
         if isinstance(error.__cause__, FileNotFoundError) or "no text tower" in str(error):
             pytest.skip("needs weights")

@@ -29,6 +29,8 @@ from cf.settings.build import Settings, to_settings
 from cf.types import Context, Past
 from cf.video.probe import probe
 
+pytestmark = pytest.mark.whole
+
 WAN = ("model=wan_1_3b", "codec=wan", "text=umt5", "rollout=blockwise", "memory=sliding", "fps=16")
 WAN += ("memory.sink_frames=0", "memory.window_frames=12", "size=[480,832]", "dtype=bfloat16")
 SMALL = ("model=tiny", "codec=pixels", "text=none", "rollout=blockwise", "memory=full", "fps=8")

@@ -1,9 +1,10 @@
 """What is said where OpenCV is installed but the libraries of its windows are not."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from commands import run
 
 SOURCES = Path(__file__).parents[1] / "cf"
 
@@ -15,7 +16,8 @@ def test_a_missing_libgl_is_told_in_one_line(
     (tmp_path / "cv2.py").write_text("raise ImportError('libGL.so.1: cannot open shared object')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=":")
     given = {"evaluate": f"videos={tmp_path}", "fit": f"data.folder={tmp_path}"}[name]
-    done = run(f"cf.{name}", given, f"hydra.run.dir='{tmp_path / 'out'}'")
+    command = [sys.executable, "-m", f"cf.{name}", given, f"hydra.run.dir={tmp_path / 'out'}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     lines = [line for line in done.stderr.splitlines() if "libGL.so.1" in line]

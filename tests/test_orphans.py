@@ -1,18 +1,15 @@
 """A command with workers whose parent is killed: nobody writes on, and it goes on to the end."""
 
 import signal
-import sys
 import time
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from commands import give
+from commands import begin, give
 from test_benchmark import FEW, SMALL
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
-
-from warm import begin
+pytestmark = pytest.mark.whole
 
 SETTINGS = (
     *(one for one in SMALL if not one.startswith("workers=")),

@@ -20,6 +20,8 @@ from cf.settings.build import Settings, to_settings
 from cf.settings.command_line import prepared
 from cf.weights.presets import needs_of
 
+pytestmark = pytest.mark.whole
+
 NAMES = sorted(file.stem for file in Path(CONFIG_DIR, "preset").glob("*.yaml"))
 NAMES.remove("none")
 ASKED = {  # of issue 15, each as its authors call it

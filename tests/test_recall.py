@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from commands import ROOMS, Command, fit, give
+from commands import ROOMS, Command, fit, give, let_workers_be_forks
 
 from cf.video.probe import probe
+
+pytestmark = pytest.mark.whole
 
 QUICK = (
     "worlds=5",
@@ -30,7 +32,10 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_every_network_is_measured_under_every_memory(network: Path, tmp_path: Path) -> None:
+def test_every_network_is_measured_under_every_memory(
+    network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_workers_be_forks(monkeypatch)
     students = f"students={{one:'{network}',other:'{network}'}}"
     out = f"hydra.run.dir='{tmp_path / 'out'}'"
     give("cf.recall", *QUICK, "influence=[0,3,6,9]", students, f"oracle='{network}'", out)
@@ -68,8 +73,10 @@ def test_recall_refuses_in_one_message(settings: list[str], named: str, refused:
     assert named in refused("cf.recall", *settings)
 
 
-@pytest.mark.slow
-def test_a_world_in_other_tokens_is_refused(network: Path, refused: Command) -> None:
+def test_a_world_in_other_tokens_is_refused_before_it_is_drawn(
+    network: Path, refused: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cf.data.world.rooms.Rooms.draw", None)
     given = [one for one in QUICK if "patch_size" not in one]
     told = refused("cf.recall", *given, f"students={{one:'{network}'}}")
     assert "give model.patch_size=[8, 8]" in told

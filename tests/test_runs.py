@@ -28,6 +28,8 @@ from cf.runs.run_folder import RunFolder
 from cf.settings.build import to_settings
 from cf.system.signals import Stop, run
 
+pytestmark = pytest.mark.whole
+
 VALIDATED = (*ROOMS, "trainer.val_check_interval=2", "data.val_clips=4")
 RUN = tuple(one for one in VALIDATED if "check_interval=1000" not in one)
 

@@ -1,17 +1,16 @@
 """Sweeps in stages: what is trained from what, on which seeds, and the table at the end."""
 
-import os
 import shlex
 import shutil
-import subprocess
-import time
+import signal
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 import torch
-from commands import ROOMS, command, fit, give, run
+from commands import ROOMS, Command, begin, fit, give, run
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import load_file
@@ -22,6 +21,8 @@ from test_demo import quoted
 from cf.paths import CONFIG_DIR
 from cf.runs.stages import Stages
 from cf.settings.build import check, to_settings
+
+pytestmark = pytest.mark.whole
 
 CONFIGS = Path(CONFIG_DIR)
 SWEEPS = sorted(file.stem for file in (CONFIGS / "sweep").glob("*.yaml"))
@@ -133,6 +134,14 @@ def test_it_says_what_is_wrong_with_a_sweep(changes: dict[str, Any], named: str)
         stages(**changes)
 
 
+@cache  # sweeps share what their methods start from
+def composed(*settings: str) -> None:
+    """Compose a training and check what it is built of."""
+    cfg = compose("fit", [*settings, "folder=x", "resume=x"])
+    for name in ("data", "module"):
+        check(OmegaConf.to_container(cfg[name], resolve=True), name)
+
+
 @pytest.mark.parametrize(
     ("sweep", "world"),
     [
@@ -151,9 +160,7 @@ def test_every_training_and_benchmark_of_every_sweep_can_be_built(sweep: str, wo
             run for stage in made.stages() for run in stage if run.settings[-1] == "seed=0"
         ]:
             more = ["data.folder=x"] if world == "wan" else []
-            settings = compose("fit", [*one.settings, *more, "folder=x", "resume=x"])
-            for name in ("data", "module"):
-                check(OmegaConf.to_container(settings[name], resolve=True), name)
+            composed(*one.settings, *more)
             differs = {"score", "memory"} & {part.split("=")[0] for part in one.settings}
             assert differs or one.folder.parts[2] == "start"
         arguments = [part for part in made.measuring() if not part.startswith("hydra.")]
@@ -177,18 +184,6 @@ def measured() -> str:
     return quoted(own)
 
 
-def _ended(group: int, seconds: float = 30) -> bool:
-    """Whether no process of a group is left, if one waits a little."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        try:
-            os.killpg(group, 0)
-        except ProcessLookupError:
-            return True
-        time.sleep(0.2)
-    return False
-
-
 @pytest.mark.exhaustive
 @pytest.mark.slow
 def test_a_sweep_ends_with_a_table_and_goes_on_after_a_kill(tmp_path: Path) -> None:
@@ -203,20 +198,16 @@ def test_a_sweep_ends_with_a_table_and_goes_on_after_a_kill(tmp_path: Path) -> N
         *quick("trainer.max_steps=6"),
         f"hydra.sweep.dir={tmp_path}",
     )
-    with (tmp_path / "log").open("w") as log:
-        begun = subprocess.Popen(
-            command("cf.fit", *asked), stdout=log, stderr=log, start_new_session=True
-        )
-        while not list(tmp_path.glob("arms/*/*/checkpoints/*.ckpt")) and begun.poll() is None:
-            time.sleep(0.05)
-        assert begun.poll() is None, (tmp_path / "log").read_text()
-        begun.kill()  # it alone: its workers must end by themselves
-        begun.wait()
-        assert _ended(begun.pid)
+    with begin(("cf.fit", [*asked]), tmp_path / "log") as begun:
+        far = begun.until(lambda: bool([*tmp_path.glob("arms/*/*/checkpoints/*.ckpt")]), 600)
+        assert far, (tmp_path / "log").read_text()
+        begun.send(signal.SIGKILL, group=False)  # its workers must end by themselves
+        assert begun.ended(60) == -signal.SIGKILL
+        assert begun.outlived(30) == 0
     assert not (tmp_path / "seed_ablation").exists(), (tmp_path / "log").read_text()
     done = run("cf.fit", *asked)
-    told = done.stdout + done.stderr
-    assert done.returncode == 0, told
+    told = done.told
+    assert done.status == 0, told
     assert f"finished already: {tmp_path / 'start' / 'teacher' / 'seed_0'}" in told
     table = pd.read_csv(tmp_path / "seed_ablation" / "headline.csv")
     assert set(table["contestant"]) == {"window", "full", "teacher"}
@@ -225,8 +216,8 @@ def test_a_sweep_ends_with_a_table_and_goes_on_after_a_kill(tmp_path: Path) -> N
     assert str(tmp_path / "seed_ablation" / "results.md") in told
     results = (tmp_path / "seed_ablation" / "results.md").read_text()
     again = run("cf.fit", *asked)
-    assert again.returncode == 0
-    assert (again.stdout + again.stderr).count("finished already") == 8
+    assert again.status == 0
+    assert again.told.count("finished already") == 8
     assert (tmp_path / "seed_ablation" / "results.md").read_text() == results
 
 
@@ -235,13 +226,11 @@ def test_a_sweep_that_is_asked_to_end_says_once_how_it_goes_on(tmp_path: Path) -
     quick = [one for one in ROOMS if "max_steps" not in one]
     launched = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "trainer.max_steps=100000"]
     asked = ("cf.fit", "-m", *quick, *launched, "seed=0,1", f"hydra.sweep.dir={tmp_path / 'out'}")
-    with (tmp_path / "log").open("w") as log:
-        begun = subprocess.Popen(command(*asked), stdout=log, stderr=log, start_new_session=True)
-        while begun.poll() is None and len([*tmp_path.glob("out/*/checkpoints/*.ckpt")]) < 3:
-            time.sleep(0.05)
-        begun.terminate()
-        assert begun.wait(60) == 143, (tmp_path / "log").read_text()
-    assert _ended(begun.pid)
+    with begin(("cf.fit", [*asked[1:]]), tmp_path / "log") as begun:
+        begun.until(lambda: len([*tmp_path.glob("out/*/checkpoints/*.ckpt")]) > 2, 600)
+        begun.send(signal.SIGTERM, group=False)
+        assert begun.ended(60) == 143, (tmp_path / "log").read_text()
+        assert begun.outlived(30) == 0
     told = (tmp_path / "log").read_text()
     (again,) = [line.split("go on with: ")[1] for line in told.splitlines() if "go on with" in line]
     assert shlex.split(again)[1:] == ["-m", *asked]
@@ -263,8 +252,8 @@ def test_a_training_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
         *quick("trainer.max_steps=2"),
         f"hydra.sweep.dir={tmp_path}",
     )
-    told = done.stdout + done.stderr
-    assert done.returncode == 1, told
+    told = done.told
+    assert done.status == 1, told
     assert "window_frames=-1" in told
     assert "Traceback" not in told
     assert f"not finished: {tmp_path / 'arms' / 'odd' / 'seed_0'}" in told
@@ -283,12 +272,10 @@ def test_a_training_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
     ],
 )
 def test_a_sweep_is_refused_in_one_message(
-    overrides: list[str], named: str, tmp_path: Path
+    overrides: list[str], named: str, tmp_path: Path, refused: Command
 ) -> None:
-    done = run("cf.fit", "-m", *overrides, f"hydra.sweep.dir={tmp_path / 'sweep'}")
-    assert done.returncode == 1
-    assert named in done.stderr
-    assert "Traceback" not in done.stderr
+    place = f"hydra.sweep.dir='{tmp_path / 'sweep'}'"
+    assert named in refused("cf.fit", "-m", *overrides, place)
     assert not (tmp_path / "sweep").exists()
 
 

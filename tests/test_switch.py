@@ -262,6 +262,21 @@ def test_a_stream_that_cannot_recache_says_so_before_it_begins() -> None:
     network, rollout, eps, _ = begun(Full(), 3)
     with pytest.raises(ValueError, match="set its recent_frames, which is None"):
         next(switch.stream(rollout, network, eps, [(0, OLD), (9, NEW)], Recache()))
+    rollout = Rollout(Sliding(1, 5), num_steps=1, recent_frames=6)
+    texts = [(0, OLD), (4, NEW), (13, OLD)]  # at blocks, of frames 6 and 15
+    for frames, sink in ((6, "recompute"), (7, "keep"), (None, "keep")):
+        refuses = Recache(sink, frames=frames)  # type: ignore[arg-type]
+        made = [
+            x0
+            for x0, _ in itertools.islice(switch.stream(rollout, network, eps, texts, refuses), 6)
+        ]
+        assert len(made) == 6
+    for frames, sink, needed in ((7, "recompute", 7), (8, "keep", 7), (40, "recompute", 15)):
+        refuses = Recache(sink, frames=frames)  # type: ignore[arg-type]
+        told = rf"after 15 latent frames needs the last {needed} of them, but the rollout holds 6"
+        with pytest.raises(ValueError, match=told):
+            next(switch.stream(rollout, network, eps, texts, refuses))
+        next(switch.stream(rollout, network, eps, texts[:2], refuses))  # all 6 are held
 
 
 @pytest.mark.parametrize("sink", ["keep", "recompute"])
@@ -280,10 +295,10 @@ def test_a_recache_may_follow_another(sink: Any) -> None:
 
 def test_a_recache_without_latents_says_what_to_set() -> None:
     network, rollout, eps, state = begun(Full(), 9)
-    with pytest.raises(ValueError, match="set recent_frames of the rollout"):
+    with pytest.raises(ValueError, match="set recent_frames of the rollout to 1"):
         Recache()(PromptChange(rollout, network, eps, NEW, state))
     network, rollout, eps, state = begun(Sliding(1, 5), 9)
-    with pytest.raises(ValueError, match="latents of 8 frames, but the state holds 6"):
+    with pytest.raises(ValueError, match="the last 8 of them, but the rollout holds 6"):
         Recache(frames=9)(PromptChange(rollout, network, eps, NEW, state))
 
 

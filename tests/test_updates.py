@@ -108,6 +108,13 @@ NAMINGS: dict[str, Naming] = {
     "comfyui": spelt("diffusion_model.", "lora_down.weight", "lora_up.weight"),
     "diffsynth": spelt("pipe.dit.", "lora_A.default.weight", "lora_B.default.weight"),
     "student": spelt("generator.model.", "lora_A.weight", "lora_B.weight"),
+    **{
+        f"under {prefix}": spelt(f"{prefix}.", "lora_A.weight", "lora_B.weight", of)
+        for prefix, of in (
+            *(("lora", str), ("wan", to_diffusers_name), ("backbone", str)),
+            ("critic.any-name", to_diffusers_name),
+        )
+    },
     "kohya": spelt("lora_unet_", "lora_down.weight", "lora_up.weight", flat),
     "kohya of VideoX-Fun": spelt("lora_unet__", "lora_down.weight", "lora_up.weight", flat),
     "an adapter of any name": spelt(PEFT, "lora_A.mine (2).weight", "lora_B.mine (2).weight"),

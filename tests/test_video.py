@@ -207,6 +207,26 @@ def test_what_is_no_video_is_named_with_the_reason(
             read(tmp_path / name)
 
 
+def test_a_name_is_no_address_and_what_is_no_file_is_not_read(tmp_path: Path) -> None:
+    """FFmpeg knows protocols: concat:a.mp4 is the file a.mp4, pipe:0 what comes in."""
+    path = encode(tmp_path / "long.mp4")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        for name in ("concat:long.mp4", "pipe:0.mp4", "file:x.mp4", "data:,a.mp4", "a|b%d.mp4"):
+            path = path.rename(name)
+            assert read_video(name).shape[0] == 36
+            made = Path(f"{name}:made.mp4")
+            with VideoWriter(made, 8.0, (32, 32)) as writer:
+                writer.write(torch.rand(4, 3, 32, 32))
+            assert len(read_video(made)) == 4
+    os.mkfifo(tmp_path / "pipe.mp4")
+    (tmp_path / "zero.mp4").symlink_to("/dev/zero")
+    for name in ("pipe.mp4", "zero.mp4"):
+        for read in (probe, read_video, read_image):
+            with pytest.raises(UnreadableVideo, match="no regular file but a device or pipe"):
+                read(tmp_path / name)
+
+
 def test_sound_alone_is_no_video(tmp_path: Path) -> None:
     with av.open(str(tmp_path / "song.mp4"), "w") as container:
         stream = container.add_stream("aac", rate=8000)

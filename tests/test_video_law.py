@@ -13,7 +13,7 @@ import torch
 from cf.data.clips import Clips, survey
 from cf.video.probe import probe
 from cf.video.reader import read_chunks, read_frames
-from cf.video.timeline import timeline
+from cf.video.timeline import _running, timeline
 
 RATE, COUNT = 16, 48
 H264 = ("libx264", {"g": "20", "bf": "3", "preset": "ultrafast", "x264-params": "open-gop=1"})
@@ -198,6 +198,13 @@ def test_clips_of_any_file_never_fail_and_are_the_same_from_a_cache(tmp_path: Pa
     for number in range(36):
         assert not fresh[number].failures
         assert torch.equal(fresh[number].frames, kept[number].frames), fresh[number].source.name
+
+
+def test_a_clock_of_any_size_that_was_set_anew_is_steady() -> None:
+    """As in Theora that FFmpeg cut by copying: until the last page, a clock of 2^58 ticks."""
+    stamps = [*range(2**58 - 6, 2**58 + 9), 57, 58, 59]
+    times = _running(stamps, 1001 / 30000, 1001 / 30000, streamed=True)
+    assert times == pytest.approx([i * 1001 / 30000 for i in range(18)])
 
 
 def test_files_that_can_be_trusted_are_not_decoded_to_be_measured(tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ from cf.models.transformer import VideoTransformer
 from cf.paths import CONFIG_DIR
 from cf.types import Conditioning
 
+pytestmark = pytest.mark.whole
+
 IMAGE = {"image_dim": 1280, "reference_channels": 20}
 
 

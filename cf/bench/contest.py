@@ -163,7 +163,7 @@ def plan(
         raise ValueError("two videos have one name; give every prompt and seed once")
     jobs = [
         Job(
-            one.files,
+            one.name,
             one.settings,
             one.fingerprint,
             settings["asked"],
@@ -210,9 +210,9 @@ def rank(
     for name in conflicts(made):
         notes.append(f"{name} was not measured alike for everyone and is left out")
         wanted = [one for one in wanted if one != name]
-    kinds = {one.files: type(one.contestant) for one in entered}
+    kinds = {one.name: type(one.contestant) for one in entered}
     named = set(settings["unranked"])
-    aside = {one.files for one in entered if named & {one.name, one.files}}
+    aside = {one.name for one in entered if named & {one.name, one.files}}
     unranked = [name for name in made if notes or kinds[name].control or name in aside]
     original = _original(entered)
     headlines = {
@@ -249,7 +249,7 @@ def _truth(settings: Settings, entered: list[Entry]) -> str | None:
 
 
 def _original(entered: Sequence[Entry]) -> str | None:
-    found = (one.files for one in entered if isinstance(one.contestant, Truth))
+    found = (one.name for one in entered if isinstance(one.contestant, Truth))
     return next(found, None)
 
 

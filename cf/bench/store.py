@@ -26,6 +26,12 @@ STATES = "states.pt"
 VIDEO = "video.mp4"
 SHEET = "sheet.png"
 _PARTIAL = ".partial-"
+_UNSAFE = set('/\\:*?"<>|\0')
+
+
+def folder_of(contestant: str) -> str:
+    """A contestant's name as that of a folder."""
+    return "".join("_" if c in _UNSAFE or c <= " " else c for c in contestant)
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,7 @@ class Job:
 
     def digest(self) -> str:
         """Eight hex digits of all that the row depends on."""
-        told = asdict(self)
+        told = {**asdict(self), "contestant": folder_of(self.contestant)}  # as it always was
         if self.item.seconds is None:  # as before there were videos that end by themselves
             del told["item"]["seconds"]
         if self.item.image:  # its contents count, and not where it lies
@@ -77,7 +83,7 @@ class Store:
 
     def folder(self, contestant: str, item: str) -> Path:
         """The folder of a finished job."""
-        return self.path / "videos" / contestant / item
+        return self.path / "videos" / folder_of(contestant) / item
 
     def row(self, job: Job) -> dict[str, Any] | None:
         """What a finished job left; None if it is not finished, or had other settings."""

@@ -67,6 +67,22 @@ def bare_name(name: str) -> str:
     return name
 
 
+def prefix_of_all(names: Iterable[str]) -> str:
+    """What stands before the places of a transformer in every bare name; empty if they differ.
+
+    >>> prefix_of_all(["wan.dit.blocks.0.ffn.0", "wan.dit.head.head"])
+    'wan.dit.'
+    >>> prefix_of_all(["student.blocks.0.ffn.0", "critic.blocks.0.ffn.0"])
+    ''
+    """
+    found = set()
+    for name in names:
+        parts = name.split(".")
+        at = next((i for i, part in enumerate(parts) if part in _PLACES), 0)
+        found.add("".join(f"{part}." for part in parts[:at]))
+    return found.pop() if len(found) == 1 else ""
+
+
 def networks(names: Iterable[str]) -> dict[str, str]:
     """The transformers among the names of a file: what each is called, and its prefix.
 

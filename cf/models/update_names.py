@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 
-from cf.models.names import bare_name, is_diffusers, to_diffusers_name, to_wan_name
+from cf.models.names import bare_name, is_diffusers, prefix_of_all, to_diffusers_name, to_wan_name
 from cf.models.stored import CheckpointError, shown
 
 _ADAPTER = r"(?:\.(?!(?:weight|bias)$)([^.]+))?"
@@ -87,7 +87,10 @@ class Targets:
     def __init__(self, weights: Iterable[str], names: Iterable[str], source: object) -> None:
         self._weights = set(weights)
         self._source = source
-        self._diffusers = is_diffusers(bare_name(name) for name in names)
+        bare = [bare_name(name) for name in names]
+        prefix = prefix_of_all(bare)  # as in files of weights, whose one network may have any
+        self._prefix = "" if _elsewhere(prefix) else prefix
+        self._diffusers = is_diffusers(self._own(name) for name in bare)
         self._flat: dict[str, set[str]] = {}
         for weight in self._weights:
             module = weight.rpartition(".")[0]
@@ -118,8 +121,11 @@ class Targets:
             f"{_why(name)}; give the LoRA that belongs to this model"
         )
 
+    def _own(self, bare: str) -> str:
+        return bare_name(bare.removeprefix(self._prefix))
+
     def _spellings(self, module: str) -> list[str]:
-        bare = bare_name(bare_name(module).removeprefix("generator.").removeprefix("student."))
+        bare = self._own(bare_name(module))
         flat = next((bare.removeprefix(one) for one in _FLAT if bare.startswith(one)), None)
         if flat is not None:
             found = self._flat.get(flat, set())
@@ -148,11 +154,15 @@ def adapters(parts: Mapping[str, tuple[str, str, str | None]], source: object) -
         )
 
 
+def _elsewhere(bare: str) -> str:
+    """Which other model a bare name belongs to; empty: none that is known."""
+    first = bare.partition(".")[0]
+    return next((what for marks, what in _ELSEWHERE if first.startswith(marks)), "")
+
+
 def _why(name: str) -> str:
-    first = bare_name(name).partition(".")[0]
-    for marks, what in _ELSEWHERE:
-        if first.startswith(marks):
-            return f": it belongs to {what}, to which no update is made here"
+    if what := _elsewhere(bare_name(name)):
+        return f": it belongs to {what}, to which no update is made here"
     if any(one in name for one in _IMAGE):
         return ": it belongs to the image branch of an image-to-video model"
     return ""

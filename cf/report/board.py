@@ -15,7 +15,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import SummaryWriter
 
 from cf.bench.contest import BenchmarkResults
-from cf.bench.store import SHEET, VIDEO, Store
+from cf.bench.store import SHEET, VIDEO, Store, folder_of
 from cf.report.heatmap import over_lags, over_time
 from cf.report.hparams import write_hparams
 from cf.report.long_tables import LongTables
@@ -35,7 +35,7 @@ def write_board(contest: BenchmarkResults, tables: LongTables, folder: Path) -> 
     shutil.rmtree(root, ignore_errors=True)
     curves = tables["per_window"]
     for name in contest.made:
-        writer = SummaryWriter(str(root / name))
+        writer = SummaryWriter(str(root / folder_of(name)))
         mine = curves[curves["contestant"] == name]
         means = mine.groupby(["metric", "second"])["value"].mean()
         for key, value in means.items():
@@ -81,7 +81,7 @@ def _png(writer: SummaryWriter, tag: str, encoded: bytes) -> None:
 
 
 def _headlines(writer: SummaryWriter, contest: BenchmarkResults, name: str) -> None:
-    entry = next(one for one in contest.entered if one.files == name)
+    entry = next(one for one in contest.entered if one.name == name)
     terms = entry.terms
     assert terms is not None  # whoever made something has them
     values = {

@@ -38,8 +38,9 @@ def write_report(contest: BenchmarkResults, tables: LongTables, folder: Path) ->
     single = bool(contest.settings["single_file"])
     link = _embedded if single else _Media(folder)
     names = list(contest.made)
-    controls = [one.files for one in contest.entered if one.contestant.control]
-    controls += [name for name in names if name in contest.settings["unranked"]]
+    controls = [one.name for one in contest.entered if one.contestant.control]
+    aside = {*contest.settings["unranked"]}
+    controls += [one.name for one in contest.entered if {one.name, one.files} & aside]
     look = looks(names, controls)
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True

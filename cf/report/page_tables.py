@@ -107,7 +107,7 @@ def pair_rows(table: Headline) -> list[dict[str, Any]]:
 
 def cost_rows(contest: BenchmarkResults, costs: pd.DataFrame) -> list[list[dict[str, Any]]]:
     """The costs of each contestant."""
-    attended = {one.files: one.terms.attended for one in contest.entered if one.terms is not None}
+    attended = {one.name: one.terms.attended for one in contest.entered if one.terms is not None}
     rows = []
     for line in costs.to_dict("records"):
         name = line["contestant"]

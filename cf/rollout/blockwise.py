@@ -67,9 +67,10 @@ class Rollout:
     @property
     def times(self) -> list[float]:
         """The time of every denoising step."""
-        if self.timesteps is not None:
-            return [float(t) for t in self.timesteps]
-        return [float(t) for t in self.schedule.timesteps(self.num_steps)]
+        times = (
+            self.schedule.timesteps(self.num_steps) if self.timesteps is None else self.timesteps
+        )
+        return [float(t) for t in times]
 
     def times_at(self, start: int) -> list[float]:
         """The time of every denoising step of the block that begins at frame `start`."""
@@ -128,8 +129,7 @@ class Rollout:
         Noise is asked for only with `context_noise`, and then cut to the length of the block.
         Gradient flows into what is remembered if that is `differentiable`.
         """
-        frames = latents.shape[1]
-        whole, first = divmod(frames, self.block_frames)
+        whole, first = divmod(latents.shape[1], self.block_frames)
         lengths = [first] * bool(first) + [self.block_frames] * whole
         latents = latents.to(student.device, state_dtype(student))
         for part in torch.split(latents, lengths, 1):
@@ -268,6 +268,11 @@ class Rollout:
         reads.clear()
         return RolloutState(self.memory.update(reads.context, block), self.recent(state, x0))
 
+    @property
+    def recent_held(self) -> int:
+        """How many latent frames a state holds at most."""
+        return (self.memory.max_frames if self.recent_frames is None else self.recent_frames) or 0
+
     def as_read(self, x0: Latents, noise: Noise, start: int) -> tuple[Latents, Times]:
         """A finished block that begins at frame `start`, as it is read into the context."""
         t = x0.new_full(x0.shape[:2], self.context_noise)
@@ -278,11 +283,10 @@ class Rollout:
 
     def recent(self, state: RolloutState, x0: Tensor) -> Tensor | None:
         """The last latent frames that are held once the block `x0` is finished."""
-        count = self.memory.max_frames if self.recent_frames is None else self.recent_frames
-        if not count:
+        if not self.recent_held:
             return None
-        held = x0.detach() if state.recent is None else torch.cat((state.recent, x0.detach()), 1)
-        return held[:, -count:]
+        before = [] if state.recent is None else [state.recent]
+        return torch.cat([*before, x0.detach()], 1)[:, -self.recent_held :]
 
     def _reads(
         self,

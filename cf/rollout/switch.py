@@ -40,8 +40,8 @@ class Switch(ABC):
     def __call__(self, change: PromptChange) -> RolloutState:
         """The state with which the new prompt goes on; the one given stays usable."""
 
-    def check(self, rollout: Rollout) -> None:  # noqa: B027  (most go with any)
-        """Raise a ValueError if it will not work with states of this rollout."""
+    def check(self, rollout: Rollout, changes: Sequence[int]) -> None:  # noqa: B027  (most do)
+        """Raise a ValueError if it will not work where prompts change after so many frames."""
 
 
 @dataclass(frozen=True)
@@ -152,34 +152,43 @@ class Recache(Switch):
             ).context
         return replace(state, context=made)
 
-    def check(self, rollout: Rollout) -> None:
-        """States hold latents."""
-        if not (
-            rollout.memory.max_frames if rollout.recent_frames is None else rollout.recent_frames
-        ):
+    def check(self, rollout: Rollout, changes: Sequence[int]) -> None:
+        """States hold latents, and enough of them."""
+        memory = rollout.memory
+        if changes and not rollout.recent_held:
             raise ValueError(
                 f"recaching needs latents, of which this rollout holds none; set its "
                 f"recent_frames, which is {rollout.recent_frames}"
             )
+        for at in changes:
+            held = min(rollout.recent_held, at)
+            self._count(memory, at, held, list(range(min(memory.sink_frames, at))))
 
     def _from(self, memory: Memory, state: RolloutState) -> tuple[Context, Latents]:
         """Where recomputing begins, and the latents from there on."""
         stop = state.context.start
-        held = 0 if state.recent is None else state.recent.shape[1]
-        count = min(self.frames or memory.max_frames or held, stop)
         last = state.context.first + memory.sink_frames
         sink = [frame for frame in state.context.frames if frame < last]
-        if self.sink == "keep" and sink:
-            count = min(max(count - len(sink), 0), stop - sink[-1] - 1)
-        if count > held or state.recent is None:
-            raise ValueError(
-                f"recaching needs the latents of {count or 'the last'} frames, but the state holds "
-                f"{held}; set recent_frames of the rollout, or recache fewer frames"
-            )
+        held = 0 if state.recent is None else state.recent.shape[1]
+        count = self._count(memory, stop, held, sink)
+        assert state.recent is not None
         latents = state.recent[:, held - count :]
         if self.sink == "recompute":
             return memory.restart(state.context, stop - count), latents
         return replace(memory.flush(fork(state.context), 0), start=stop - count), latents
+
+    def _count(self, memory: Memory, stop: int, held: int, sink: Sequence[int]) -> int:
+        """How many frames are recomputed after `stop` of them, of which latents are held."""
+        count = min(self.frames or memory.max_frames or held, stop)
+        if self.sink == "keep" and sink:
+            count = min(max(count - len(sink), 0), stop - sink[-1] - 1)
+        if count > held or not held:
+            raise ValueError(
+                f"recaching after {stop} latent frames needs the last {count or 1} of them, but "
+                f"the rollout holds {held}; set recent_frames of the rollout to {count or 1} or "
+                "more, or recache fewer frames"
+            )
+        return count
 
 
 def flush(state: RolloutState, memory: Memory, recent_frames: int = 2) -> RolloutState:
@@ -208,8 +217,8 @@ def stream(
     times = [at for at, _ in prompts]
     if not times or any(a >= b for a, b in pairwise(times)):
         raise ValueError(f"prompts must begin at rising frames, got {times}")
-    if len(times) > 1:
-        switch.check(rollout)
+    start, block = state.context.start, rollout.block_frames
+    switch.check(rollout, [at + (start - at) % block for at in times[1:] if at > start - block])
     for i, (_, cond) in enumerate(prompts):
         until = times[i + 1] if i + 1 < len(times) else None
         if until is not None and state.context.start >= until:

@@ -106,7 +106,11 @@ class Generator:
     def check_script(
         self, script: Sequence[tuple[float, str]], given: int = 0, where: str = "prompts"
     ) -> None:
-        """Raise a ValueError if two texts of a script begin in one block, `given` latents known."""
+        """Raise a ValueError at texts in one block, or a change of texts that cannot be made.
+
+        Attributes:
+            given: latents that are known before the first block.
+        """
         block = self.rollout.block_frames * self.codec.time_stride
         refuse_crowded(
             [seconds for seconds, _ in script],
@@ -114,6 +118,8 @@ class Generator:
             where,
             f"block, of {block / self.fps:.3g} s",
         )
+        begun = (self.first_block(round(at * self.fps), given) for at, _ in script[1:])
+        self.switch.check(self.rollout, [given + n * self.rollout.block_frames for n in begun])
 
     def stream(
         self,

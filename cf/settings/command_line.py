@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from functools import wraps
 from pathlib import Path
 from typing import Any, NoReturn
@@ -19,13 +19,14 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 
 from cf.files.atomic import check_writable
 from cf.files.output_folder import remove_empty_logs, stoppable, tidy
 from cf.paths import CONFIG_DIR
 from cf.settings.build import exit_on_user_error, to_settings
 from cf.settings.checks import checked, kind_of, misplaced, present_already, unknown
+from cf.settings.composition import hydra_of, known_mode, lean
 from cf.settings.groups_listed import listed_once
 from cf.settings.literal import literal, quoted
 from cf.settings.options import flat_objective, named_options, refuse_taken_out, refuse_unheard
@@ -67,9 +68,9 @@ def command(
             several = {"-m", "--multirun"} & set(sys.argv)
             with stoppable(program), passed_on() if several else nullcontext():
                 with exit_on_user_error(program):
-                    sys.argv[1:] = prepared(sys.argv[1:], name, folder)
+                    sys.argv[1:], mode = _prepared(sys.argv[1:], name, folder)
                 shows = {"-h", "--help"} & set(sys.argv)
-                with listed_once() if shows else nullcontext():
+                with lean(), known_mode(mode), listed_once() if shows else nullcontext():
                     run()
 
         return main
@@ -83,6 +84,11 @@ def prepared(arguments: Sequence[str], name: str, folder: str = CONFIG_DIR) -> l
     Raises:
         ValueError: an argument that is no setting, a setting that is unknown, or a wrong value.
     """
+    return _prepared(arguments, name, folder)[0]
+
+
+def _prepared(arguments: Sequence[str], name: str, folder: str) -> tuple[list[str], Any]:
+    """The arguments, and Hydra's mode; None if that is not set or of no use."""
     if folder != CONFIG_DIR:  # the groups of every command
         arguments = [*arguments, f"hydra.searchpath=[{quoted(f'file://{CONFIG_DIR}')}]"]
     given = _parsed(arguments)
@@ -93,9 +99,11 @@ def prepared(arguments: Sequence[str], name: str, folder: str = CONFIG_DIR) -> l
         flags = [os.path.expanduser(one) if one.startswith("~") else one for one in flags]
         if not Path(given.config_dir).is_dir():
             raise ValueError(f"--config-dir={given.config_dir} is not a folder")
-    if not (given.help or given.hydra_help or given.shell_completion or given.info):
-        settings = _check(given, settings, name, folder)
-    return [*flags, *settings]
+    if given.help or given.hydra_help or given.shell_completion or given.info:
+        return [*flags, *settings], None
+    with lean():
+        settings, mode = _check(given, settings, name, folder)
+    return [*flags, *settings], mode
 
 
 def _current(setting: str) -> str:
@@ -137,8 +145,11 @@ def _without(arguments: Sequence[str], overrides: Sequence[str]) -> list[str]:
     return rest
 
 
-def _check(given: argparse.Namespace, settings: Sequence[str], name: str, folder: str) -> list[str]:
+def _check(
+    given: argparse.Namespace, settings: Sequence[str], name: str, folder: str
+) -> tuple[list[str], Any]:
     """Compose every setting that is asked for, and compare it with what it may be."""
+    mode = None
     base = str(Path(given.config_path or folder).absolute())
     name = given.config_name or name
     place: list[str] = []
@@ -150,6 +161,7 @@ def _check(given: argparse.Namespace, settings: Sequence[str], name: str, folder
         refuse_taken_out(name, overrides)
         for job in _jobs(overrides, given.multirun):
             cfg = _composed(name, job)
+            mode = cfg.hydra.mode
             refuse_unheard(overrides, cfg)
             sweeper = cfg.hydra.runtime.choices["hydra/sweeper"]
             staged = given.multirun and (cfg.get("sweep") is not None or sweeper == "stages")
@@ -157,7 +169,7 @@ def _check(given: argparse.Namespace, settings: Sequence[str], name: str, folder
                 _check_composed(cfg, name, staged, job)
             if given.cfg is None:
                 _check_place(cfg, given.multirun)
-    return [str(one.input_line) for one in overrides[len(place) :]]
+    return [str(one.input_line) for one in overrides[len(place) :]], mode
 
 
 def _override(setting: str, name: str) -> Override:
@@ -262,7 +274,7 @@ def _check_composed(cfg: DictConfig, name: str, staged: bool, given: Sequence[st
     typed = {re.split(r"[.=@/]", one.lstrip("+~"))[0]: at for at, one in enumerate(given)}
     groups = sorted(_groups(cfg), key=lambda group: -typed.get(group, -1))
     others = staged or cfg.get("phases") or not OmegaConf.is_missing(cfg, "resume")
-    with _hydra_of(cfg):
+    with hydra_of(cfg):
         others_own = ("hydra", "sweep") if staged else ("hydra",)
         own = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key not in others_own])
         settings = to_settings(own)
@@ -272,7 +284,7 @@ def _check_composed(cfg: DictConfig, name: str, staged: bool, given: Sequence[st
 def _check_place(cfg: DictConfig, multirun: bool) -> None:
     """Raise a ValueError unless the folder of the results can be made."""
     several = multirun or str(cfg.hydra.mode).endswith("MULTIRUN")
-    with _hydra_of(cfg):  # its name may hold the suite's
+    with hydra_of(cfg):  # its name may hold the suite's
         place = Path(str(cfg.hydra.sweep.dir if several else cfg.hydra.run.dir))
     check_writable(place)
 
@@ -282,18 +294,3 @@ def _groups(cfg: DictConfig) -> list[str]:
     choices = cfg.hydra.runtime.choices
     own = [str(key) for key in choices if not str(key).startswith("hydra/")]
     return sorted({key.split("@")[-1].split("/")[-1].split(".")[0] for key in own})
-
-
-@contextmanager
-def _hydra_of(cfg: DictConfig) -> Iterator[None]:
-    """`${hydra:...}` as it will be in the run."""
-    instance = HydraConfig.instance()
-    before, instance.cfg = instance.cfg, None
-    OmegaConf.set_readonly(cfg.hydra, False)
-    with open_dict(cfg.hydra.runtime):
-        cfg.hydra.runtime.output_dir = "outputs"
-    try:
-        instance.set_config(cfg)
-        yield
-    finally:
-        instance.cfg = before

@@ -27,6 +27,8 @@ _FORMATS = (
     "gif,apng,nut,mxf,dv,rm,wtv,swf,yuv4mpegpipe,webp,webp_pipe"
 )
 """Not among them: playlists, which name further files to open."""
+READING = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
+"""How FFmpeg opens a file of which nothing is known."""
 
 
 class UnreadableVideo(ValueError):  # noqa: N818 - it names the video's state, as in its reports
@@ -75,14 +77,13 @@ def opened(path: str | Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     path = Path(path)
     limit = {"max_pixels": str(MOST_PIXELS)}
     try:
-        if not os.path.isfile(path):  # of a name that is too long as well
-            raise UnreadableVideo(path, "there is no such file")
+        refuse_absent(path)
         if path.stat().st_size == 0:
             raise UnreadableVideo(path, "the file is empty (0 bytes)")
         with av.open(
-            str(path),
+            os.path.abspath(path),  # so that no name is taken for an address: concat:a.mp4
             metadata_errors="replace",
-            container_options={"format_whitelist": _FORMATS, "protocol_whitelist": "file"},
+            container_options=READING,
             options=limit,
         ) as container:
             stream = _main_stream(container, path)
@@ -93,6 +94,14 @@ def opened(path: str | Path) -> Iterator[tuple[InputContainer, VideoStream]]:
         raise UnreadableVideo(
             path, f"it cannot be decoded ({reason}); it is cut off, damaged or not a video"
         ) from error
+
+
+def refuse_absent(path: Path) -> None:
+    """Raise UnreadableVideo unless there is a regular file, which can be read again and ends."""
+    if not os.path.isfile(path):  # of a name that is too long as well
+        there = os.path.exists(path) and not os.path.isdir(path)
+        reason = "it is no regular file but a device or pipe" if there else "there is no such file"
+        raise UnreadableVideo(path, reason)
 
 
 def _main_stream(container: InputContainer, path: Path) -> VideoStream:

@@ -1,6 +1,5 @@
 """Clips of real video files, sampled by timestamp, upright, cover-scaled and centre-cropped."""
 
-import os
 import warnings
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -15,7 +14,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from cf.system.opencv import cv2
-from cf.video.container import UnreadableVideo, display_size, refuse_shape, turn_of
+from cf.video.container import UnreadableVideo, display_size, refuse_absent, refuse_shape, turn_of
 from cf.video.probe import VideoInfo, probe
 from cf.video.timeline import MISSING_SECONDS, Timeline, shown_from, timeline
 
@@ -121,8 +120,7 @@ def read_image(path: str | Path, size: Sequence[int] | None = None) -> Float[Ten
         UnreadableVideo: the file is missing or not a picture.
     """
     path = Path(path)
-    if not os.path.isfile(path):
-        raise UnreadableVideo(path, "there is no such file")
+    refuse_absent(path)
     _refuse_picture(path)
     data = np.frombuffer(path.read_bytes(), np.uint8)
     try:

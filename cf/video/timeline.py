@@ -182,19 +182,17 @@ def _times(path: str, interval: float, streamed: bool) -> tuple[list[float], flo
         for frame in decoded(container, stream):
             ticks.append(frame.pts)
             length = (frame.duration or 0) * tick
-    base = next((one for one in ticks if one is not None), 0)  # large ones would lose their digits
-    stamps: Sequence[float | None]
-    stamps = [None if one is None else (one - base) * tick for one in ticks]
-    if not stamps:
+    if not ticks:
         raise UnreadableVideo(path, "not one frame decodes; it is cut off or damaged")
-    known = [stamp for stamp in stamps if stamp is not None]
-    if not streamed and len(known) == len(stamps):
+    known = [one for one in ticks if one is not None]
+    stamps = _filled(ticks, interval / tick) if len(known) < len(ticks) else known
+    if not streamed and len(known) == len(ticks):
         stamps = sorted(known)
-    return _running(_filled(stamps, interval), interval, streamed), length
+    return _running(stamps, tick, interval, streamed), length
 
 
-def _filled(stamps: Sequence[float | None], interval: float) -> list[float]:
-    """With what is not told, counted from what is."""
+def _filled(stamps: Sequence[int | None], interval: float) -> list[float]:
+    """With what is not told, counted from what is; all in ticks."""
     first = next((i for i, stamp in enumerate(stamps) if stamp is not None), 0)
     time = (stamps[first] or 0.0) - (first + 1) * interval
     filled = []
@@ -204,14 +202,19 @@ def _filled(stamps: Sequence[float | None], interval: float) -> list[float]:
     return filled
 
 
-def _running(stamps: Sequence[float], interval: float, streamed: bool) -> list[float]:
-    """Seconds since the first that never run backwards, over clocks that were set anew."""
-    times, shift = [0.0], -stamps[0]
+def _running(stamps: Sequence[float], tick: float, interval: float, streamed: bool) -> list[float]:
+    """Seconds since the first that never run backwards, over clocks that were set anew.
+
+    Attributes:
+        stamps: in ticks, of any size: whole ones are subtracted before digits can be lost, as in
+            Ogg files that were cut by copying, whose clock begins at 2^58 ticks.
+        tick, interval: seconds; between pictures where the clock was set anew.
+    """
+    times, set_at, since = [0.0], 0.0, stamps[0]
     for stamp in stamps[1:]:
-        step = stamp + shift - times[-1]
+        step = set_at + (stamp - since) * tick - times[-1]
         if step < -_BACKWARDS or (streamed and step > _JUMP):
-            shift += interval - step
-            step = interval
+            set_at, since, step = times[-1] + interval, stamp, interval
         times.append(times[-1] + max(step, 0.0))
     return times
 

@@ -1,6 +1,7 @@
 """H.264 files that can be watched while they are written and survive a killed writer."""
 
 import contextlib
+import os
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple, Self
 import av
 import numpy as np
 import torch
+from av.container import InputContainer
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
@@ -87,7 +89,7 @@ class VideoWriter:
 
     def _open(self, path: Path) -> None:
         self._container = av.open(
-            str(path),
+            os.path.abspath(path),
             "w",
             format="mp4",
             options={
@@ -249,7 +251,7 @@ def _packets(path: Path, frames: int) -> list[Packet]:
         ValueError: there are fewer.
     """
     found: list[Packet] = []
-    with contextlib.suppress(av.FFmpegError, OSError), av.open(str(path)) as source:
+    with contextlib.suppress(av.FFmpegError, OSError), _read(path) as source:
         for packet in source.demux(source.streams.video[0]):
             if len(found) == frames or packet.dts is None:
                 break
@@ -260,6 +262,11 @@ def _packets(path: Path, frames: int) -> list[Packet]:
             f"saved; it was changed since"
         )
     return found
+
+
+def _read(path: Path) -> InputContainer:
+    """A file that was written here, whatever lies in its place by now."""
+    return av.open(os.path.abspath(path), format="mp4")
 
 
 def _as_encoded(packet: Packet) -> Packet:
@@ -279,8 +286,10 @@ def _make_plain(path: Path) -> None:
     """Rewrite a fragmented mp4, without encoding again, as one whose index comes first."""
     with (
         replacing(path) as finished,
-        av.open(str(path)) as source,
-        av.open(str(finished), "w", format="mp4", options={"movflags": "faststart"}) as target,
+        _read(path) as source,
+        av.open(
+            os.path.abspath(finished), "w", format="mp4", options={"movflags": "faststart"}
+        ) as target,
     ):
         template = source.streams.video[0]
         stream = target.add_stream_from_template(template)

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from cf.bench.contestants.base import Contestant
 from cf.bench.contestants.network import Network, with_commit_reads
+from cf.bench.store import folder_of
 from cf.bench.tasks.base import Task, VideoSpec
 from cf.settings.build import Settings, build
 
 _NETWORK = "cf.bench.contestants.network.Network"
 _MOST_NAME = 120
-_UNSAFE = set('/\\:*?"<>|\0')
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Entry:
     @property
     def files(self) -> str:
         """The name as that of a folder; the trainings of a method share it."""
-        name = "".join("_" if c in _UNSAFE or c < " " else c for c in self.name).replace(" ", "_")
+        name = folder_of(self.name)
         if not name or name.startswith((".", "-", "~")) or len(name.encode()) > _MOST_NAME:
             raise ValueError(
                 f"contestants: the name {self.name[:60]!r} cannot be that of a folder; give 1 to "
