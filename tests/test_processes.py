@@ -136,6 +136,18 @@ def work(task):
 """
 
 
+def test_a_hang_up_of_the_group_spares_joblibs_tracker() -> None:
+    code = (
+        "from cf.system.signals import spare_tracker; spare_tracker(); "
+        "from joblib.externals.loky.backend.resource_tracker import _resource_tracker as one; "
+        "import os, signal, time; os.kill(one._pid, signal.SIGHUP); time.sleep(0.3); "
+        "assert os.waitpid(one._pid, os.WNOHANG) == (0, 0), 'it has ended'; "
+        "assert signal.getsignal(signal.SIGHUP) == signal.SIG_DFL"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_process_that_still_imports_ends_with_its_parent(tmp_path: Path) -> None:
     file = tmp_path / "importing"
     (tmp_path / "slow.py").write_text(SLOW.format(file=str(file)))

@@ -32,7 +32,7 @@ from cf.settings.literal import literal, quoted
 from cf.settings.options import flat_objective, named_options, refuse_taken_out, refuse_unheard
 from cf.settings.renamed import current_argument
 from cf.settings.schema import COMMANDS
-from cf.system.signals import passed_on
+from cf.system.signals import passed_on, spare_tracker
 
 Task = Callable[[DictConfig], Any]
 _TRIED = 64  # values of a sweep's setting that are checked before the first run
@@ -163,7 +163,10 @@ def _check(
             cfg = _composed(name, job)
             mode = cfg.hydra.mode
             refuse_unheard(overrides, cfg)
-            sweeper = cfg.hydra.runtime.choices["hydra/sweeper"]
+            choices = cfg.hydra.runtime.choices
+            sweeper = choices["hydra/sweeper"]
+            if given.multirun and choices["hydra/launcher"] == "joblib":
+                spare_tracker()
             staged = given.multirun and (cfg.get("sweep") is not None or sweeper == "stages")
             if given.cfg is None and name in COMMANDS:
                 _check_composed(cfg, name, staged, job)

@@ -130,6 +130,21 @@ def passed_on(children: Callable[[], Sequence[int]] | None = None) -> Iterator[N
         raise Stopped(asked[0])
 
 
+def spare_tracker() -> None:
+    """Begin joblib's tracker of semaphores such that a hang-up of the whole group spares it.
+
+    It ignores what else ends a group; ended before the others, it would be begun anew and say for
+    each semaphore of theirs that it knows none, in a traceback.
+    """
+    from joblib.externals.loky.backend import resource_tracker
+
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def run(command: Sequence[str], **options: Any) -> int:
     """The exit status of a command of cf, which ends when this process does, however that ends.
 
