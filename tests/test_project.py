@@ -63,7 +63,7 @@ def test_the_help_of_every_command_shows_an_example(
 
 
 def test_a_command_can_be_started_by_its_name() -> None:
-    name = available()[0]
+    name = next(iter(available()))
     assert f"python -m cf.{name}" in run("-m", "cf", name, "--help")
 
 
