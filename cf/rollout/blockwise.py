@@ -13,7 +13,7 @@ from cf.memory.base import Memory
 from cf.models.base import Backbone, ahead
 from cf.rollout.reads import BlockReads
 from cf.rollout.solvers import SOLVERS, check_solver, solver
-from cf.rollout.state import START, Noise, Rolled, RolloutState, state_dtype
+from cf.rollout.state import START, Noise, Rolled, RolloutState, last_of, state_dtype
 from cf.schedule import FlowSchedule
 from cf.seeding import SeededNoise, seeded
 from cf.types import Conditioning, Latents, Times
@@ -67,10 +67,9 @@ class Rollout:
     @property
     def times(self) -> list[float]:
         """The time of every denoising step."""
-        times = (
-            self.schedule.timesteps(self.num_steps) if self.timesteps is None else self.timesteps
-        )
-        return [float(t) for t in times]
+        if self.timesteps is not None:
+            return [float(t) for t in self.timesteps]
+        return [float(t) for t in self.schedule.timesteps(self.num_steps)]
 
     def times_at(self, start: int) -> list[float]:
         """The time of every denoising step of the block that begins at frame `start`."""
@@ -131,8 +130,7 @@ class Rollout:
         """
         whole, first = divmod(latents.shape[1], self.block_frames)
         lengths = [first] * bool(first) + [self.block_frames] * whole
-        latents = latents.to(student.device, state_dtype(student))
-        for part in torch.split(latents, lengths, 1):
+        for part in torch.split(latents.to(student.device, state_dtype(student)), lengths, 1):
             reads = self._reads(student, cond, state, part.shape[1])
             with torch.set_grad_enabled(torch.is_grad_enabled() and differentiable):
                 state = self._commit(student, noise, part, reads, state)
@@ -283,10 +281,7 @@ class Rollout:
 
     def recent(self, state: RolloutState, x0: Tensor) -> Tensor | None:
         """The last latent frames that are held once the block `x0` is finished."""
-        if not self.recent_held:
-            return None
-        before = [] if state.recent is None else [state.recent]
-        return torch.cat([*before, x0.detach()], 1)[:, -self.recent_held :]
+        return last_of(state, x0, self.recent_held)
 
     def _reads(
         self,

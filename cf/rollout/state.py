@@ -114,6 +114,14 @@ class Rolled(NamedTuple):
     state: RolloutState
 
 
+def last_of(state: RolloutState, x0: Tensor, count: int) -> Tensor | None:
+    """The last `count` latent frames, `x0` behind those that the state holds; None if 0."""
+    if not count:
+        return None
+    before = [] if state.recent is None else [state.recent]
+    return torch.cat([*before, x0.detach()], 1)[:, -count:]
+
+
 def state_dtype(student: Backbone) -> torch.dtype:
     """Of latents on their way through a rollout."""
     return torch.promote_types(student.dtype, torch.float32)
