@@ -1,15 +1,15 @@
 """Hydra's composition without what takes the most of it and is not used."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from hydra._internal import defaults_list
+from hydra._internal import defaults_list as composing
 from hydra._internal.hydra import Hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-_known_choices = defaults_list._create_interpolation_map
+_known_choices = composing._create_interpolation_map
 
 
 @contextmanager
@@ -19,12 +19,12 @@ def lean() -> Iterator[None]:
     Hydra does so for every file that it composes, which takes a time that rises with the square of
     the number of files: half of a composition of 300.
     """
-    before = defaults_list._create_interpolation_map
-    defaults_list._create_interpolation_map = _choices_in_use
+    before = composing._create_interpolation_map
+    composing._create_interpolation_map = _choices_in_use
     try:
         yield
     finally:
-        defaults_list._create_interpolation_map = before
+        composing._create_interpolation_map = before
 
 
 @contextmanager
@@ -53,7 +53,7 @@ def hydra_of(cfg: DictConfig) -> Iterator[None]:
         instance.cfg = before
 
 
-def _choices_in_use(overrides: Any, defaults: Sequence[Any], self_added: bool) -> Any:
-    if any(one.is_interpolation() for one in defaults):
-        return _known_choices(overrides, [*defaults], self_added)
+def _choices_in_use(overrides: Any, defaults_list: list[Any], self_added: bool) -> DictConfig:
+    if any(one.is_interpolation() for one in defaults_list):
+        return _known_choices(overrides, defaults_list, self_added)
     return OmegaConf.create()
