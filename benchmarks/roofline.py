@@ -24,6 +24,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import sys
 import tempfile
 import time
@@ -233,7 +234,7 @@ def table(rows: Sequence[Row], args: argparse.Namespace, command: Sequence[str])
     head += ["TFLOP/s, products", "attention", "roofline", "share", "peak GB"]
     body = [
         [
-            f"`{row['case']}`",
+            row["case"],
             *(f"{row[name]:.3f} s" for name in ("first_frame", "denoise", "decode", "end_to_end")),
             f"{row['frames_per_second']:.2f}",
             f"{row['tflop']:.4g} + {row['decode_tflop']:.3g}",
@@ -254,7 +255,7 @@ def table(rows: Sequence[Row], args: argparse.Namespace, command: Sequence[str])
         "TFLOP of a block + of its pixels; share: roofline / denoise."
     )
     lines = ["# Roofline", "", "Generated; roofline.py says what each column is.", ""]
-    lines += ["```", " ".join(command), "```", "", about, "", *markdown_of([head, *body])]
+    lines += ["```", shlex.join(command), "```", "", about, "", *markdown_of([head, *body])]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -286,7 +287,8 @@ def main(given: Sequence[str] | None = None) -> None:
         rows.append(measured(case, device, args))
         sys.stdout.write(json.dumps(rows[-1]) + "\n")
         sys.stdout.flush()
-    told = table(rows, args, ["python", "benchmarks/roofline.py", *(given or sys.argv[1:])])
+    typed = sys.argv[1:] if given is None else given
+    told = table(rows, args, ["python", "benchmarks/roofline.py", *typed])
     folder = Path(args.folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "roofline.md").write_text(told)

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,6 +10,9 @@ import torch
 from tiny import conditioning, memory, model
 from torch import Tensor
 
+from cf.bench.contestants.entries import entries
+from cf.bench.contestants.network import Network
+from cf.bench.tasks.base import VideoSpec
 from cf.memory.base import Memory
 from cf.memory.full import Full
 from cf.models.blocks import Compiled, TransformerBlock
@@ -139,3 +143,21 @@ def test_what_cannot_be_compiled_is_refused_early(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("CXX", "/nowhere/c++")
     with pytest.raises(ValueError, match=r"there is no /nowhere/c\+\+: install one"):
         check_compile("blocks", torch.device("cpu"))
+
+
+def test_a_benchmark_compiles_every_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That does not say by itself how its blocks run; other contestants have none."""
+    monkeypatch.setattr(Network, "terms", lambda self, asked: VideoSpec(8.0, (4, 4)))
+    network = {"_target_": "cf.bench.contestants.network.Network"}
+    named = {
+        "told": network,
+        "own": {**network, "compile": "none"},
+        "still": {"_target_": "cf.bench.contestants.controls.CopyLast"},
+    }
+    settings = {"contestants": named, "networks": None, "commit_reads": False}
+    settings |= {"compile": "blocks", "unequal": "refuse"}
+    asked: Any = SimpleNamespace(terms=lambda: VideoSpec(8.0, (4, 4)))
+    made = {one.name: one for one in entries(settings, asked)}
+    assert made["told"].settings["compile"] == "blocks"
+    assert made["own"].settings["compile"] == "none"
+    assert "compile" not in made["still"].settings
