@@ -65,7 +65,7 @@ def generator_of(typed: Sequence[str], device: torch.device, dtype: str, how: An
     """What `cf.generate` would load, with random weights."""
     with initialize_config_dir(version_base="1.3", config_dir=CONFIG_DIR):
         settings = to_settings(compose("generate", ["checkpoint=none", *typed]))
-    parts = {name: settings[name] for name in (*PARTS, "fps", "size")}
+    parts = {name: settings.get(name) for name in (*PARTS, "fps", "size")}
     if lacking := [name for name, value in parts.items() if value is None]:
         raise SystemExit(f"{' '.join(typed)}: give {'=..., '.join(lacking)}=...")
     way = way_of(settings, parts)

@@ -1,6 +1,7 @@
 """Contexts that inference writes in place: nothing that anybody else holds ever changes."""
 
 import itertools
+from typing import Literal
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from tiny import block, conditioning, memory, model
 from cf.memory.base import fork
 from cf.memory.full import Full
 from cf.memory.room import Owned, appended, joined, widened
+from cf.memory.sliding import Sliding
 from cf.memory.slow_fast import SlowFast
 from cf.rollout.blockwise import Rollout
 from cf.types import Conditioning, Context
@@ -126,3 +128,55 @@ def test_a_mask_that_hides_nothing_changes_nothing(name: str) -> None:
             stream = rollout.stream(network, rollout.noise(network, 0, (0, 1)), cond)
             found.append(torch.cat([next(stream)[0] for _ in range(15)], 1))
     assert torch.equal(*found)
+
+
+WINDOWS = [Sliding(1, 4), Sliding(0, 5), Sliding(2, 4, "relative"), Sliding(1, 3)]
+
+
+@pytest.mark.parametrize("policy", WINDOWS, ids=repr)
+@pytest.mark.parametrize("frames", [1, 2, 3])
+def test_a_full_window_stays_where_it_lies(policy: Sliding, frames: int) -> None:
+    """And holds the bits of one that is made anew, as under gradient, for every block."""
+    context, made, places = Context(), [], []
+    for i in range(12):
+        made.append(block(frames, seed=i))
+        with torch.inference_mode():
+            context = policy.update(context, made[-1])
+        assert_equal(context, fold(policy, made))
+        places.append([x.data_ptr() for x in context.layers[0][:2]])
+    assert places[-1] == places[7]
+
+
+@pytest.mark.parametrize("policy", WINDOWS, ids=repr)
+def test_a_fork_of_a_full_window_never_changes(policy: Sliding) -> None:
+    with torch.inference_mode():
+        whole = fold(policy, [block(2, seed=i) for i in range(8)])
+        kept = fork(whole)
+        before = [[x.clone() for x in layer[:3]] for layer in kept.layers]
+        one = whole
+        for seed in (100, 101, 102):
+            one = policy.update(one, block(2, seed=seed))
+        for layer, copies in zip(kept.layers, before, strict=True):
+            assert all(torch.equal(a, b) for a, b in zip(layer[:3], copies, strict=True))
+        seeds = [*range(8), 100, 101, 102]
+        assert_equal(one, fold(policy, [block(2, seed=i) for i in seeds]))
+
+
+@pytest.mark.parametrize("positions", ["absolute", "relative"])
+def test_keys_after_rope_are_kept_where_frames_stay(positions: Literal["absolute"]) -> None:
+    """A stream from a fork, which keeps none, has the same bits."""
+    network, cond = model(num_layers=1), conditioning(1, 40)
+    rollout, kept = Rollout(Sliding(1, 4, positions), num_steps=1, block_frames=1), []
+    eps = rollout.noise(network, 0, (0,))
+    with torch.inference_mode():
+        running = rollout.stream(network, eps, cond)
+        _, state = next(running)
+        for i in range(14):
+            again = None
+            if i % 3 == 0:
+                again, _ = next(rollout.stream(network, eps, cond, state.fork()))
+            following, state = next(running)
+            assert again is None or torch.equal(again, following)
+            assert isinstance(state.context.layers, Owned)
+            kept.append(state.context.layers.turned_tokens)
+    assert bool(kept[-1]) == (positions == "absolute")
