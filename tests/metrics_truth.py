@@ -51,6 +51,9 @@ class Panels:
             0, 3, 1, 2
         ), thing
 
+    def pictures(self, *where: Any, **which: Any) -> Tensor:
+        return self.painted(*where, **which)[0]
+
     def regions(self, seed: int, number: int, pose: Tensor, size: tuple[int, int]) -> Tensor:
         rows = torch.arange(size[0])[None, :, None].expand(len(pose), -1, size[1])
         return (rows >= size[0] // 2).long()

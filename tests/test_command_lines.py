@@ -62,6 +62,7 @@ NOT_HYDRA = (
     "decoding",
     "revisits",
     "training_signals",
+    "truth_share",
     "extractors",
     "responsibility",
     "malformed",

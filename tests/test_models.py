@@ -7,7 +7,7 @@ from typing import Any
 import jaxtyping
 import pytest
 import torch
-from tiny import SHAPE, blockwise, conditioning, draw, latents, model, one
+from tiny import SHAPE, SIZES, blockwise, conditioning, draw, latents, model, one
 from torch import Tensor
 
 from cf.memory.base import Memory
@@ -400,6 +400,36 @@ def test_impossible_sizes_name_the_value(sizes: dict[str, Any], message: str) ->
 def test_conditioning_that_does_not_fit_names_the_value(cond: Conditioning, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         model()(latents(1, 3), torch.ones(1, 3).double(), cond)
+
+
+def test_control_of_cells_reaches_the_tokens_that_lie_there() -> None:
+    text, signal, x = draw(1, 3, 5), draw(1, 3, 3), latents(1, 3)
+    t = torch.full((1, 3), 0.5).double()
+    plain, cells = model(), model(control_cells=(2, 2))
+    of_frame = plain(x, t, Conditioning(text, signal)).velocity
+    everywhere = cells(x, t, Conditioning(text, signal.repeat(1, 1, 4))).velocity
+    torch.testing.assert_close(everywhere, of_frame)
+    fine = model(control_cells=(4, 2))  # two rows of cells in each row of tokens
+    halves = torch.stack((signal + 1, signal + 1, signal - 1, signal - 1), 2).flatten(2)
+    rows = torch.cat((halves, torch.zeros_like(halves)), -1)
+    coarse = torch.cat((signal, signal, torch.zeros(1, 3, 6).double()), -1)
+    torch.testing.assert_close(
+        fine(x, t, Conditioning(text, rows)).velocity,
+        cells(x, t, Conditioning(text, coarse)).velocity,
+    )
+    other = cells(x, t, Conditioning(text, coarse.flip(-1))).velocity
+    assert (other - cells(x, t, Conditioning(text, coarse)).velocity).abs().max() > 1e-3
+    assert cells.fake_conditioning(1, 2).control.shape == (1, 2, 12)
+    with pytest.raises(ValueError, match="3 channels, control_dim is 3 of each of 2 x 2 cells"):
+        cells(x, t, Conditioning(text, signal))
+    with pytest.raises(ValueError, match=r"control_cells=\[0, 4\]"):
+        model(control_cells=(0, 4))
+
+
+def test_attention_may_begin_as_a_look_up_of_like_tokens() -> None:
+    for alike in (False, True):
+        layers = VideoTransformer(**SIZES, qk_alike=alike).blocks
+        assert alike == all(torch.equal(b.self_attn.k.weight, b.self_attn.q.weight) for b in layers)
 
 
 def test_latents_that_do_not_fit_name_the_value() -> None:

@@ -13,9 +13,9 @@ vizdoom = pytest.importorskip("vizdoom")
 from cf.bench.tasks.worlds import Worlds  # noqa: E402
 from cf.data.world.again import away  # noqa: E402
 from cf.data.world.base import Drawn  # noqa: E402
-from cf.data.world.camera_control import Action, PoseFeatures  # noqa: E402
+from cf.data.world.camera_control import Action, PoseFeatures, Rays  # noqa: E402
 from cf.data.world.doom.catalogue import CEILINGS, FLOORS, THINGS, WALLS  # noqa: E402
-from cf.data.world.doom.engine import views  # noqa: E402
+from cf.data.world.doom.engine import pictures, views  # noqa: E402
 from cf.data.world.doom.path import (  # noqa: E402
     CameraPath,
     Return,
@@ -180,13 +180,34 @@ def test_features_of_a_pose_are_told_from_where_the_video_began() -> None:
     moved = np.concatenate(
         (pose[:, :2] @ np.array([[cos, sin], [-sin, cos]]) + shift, pose[:, 2:] + turn), 1
     )
-    for control in (PoseFeatures(), Action()):
+    for control in (PoseFeatures(), Action(), Rays()):
         one, other = control(pose, fresh), control(moved, fresh)
         assert one.shape == (20, control.width)
         np.testing.assert_allclose(one, other, atol=1e-9)
         np.testing.assert_allclose(control(pose[:7], fresh[:7]), one[:7], atol=1e-12)
     near = PoseFeatures()(np.array([[0, 0, 0], [16, 0, 0.1], [200, 90, 2.0]]), np.arange(3))
     assert near[0] @ near[1] > 1.5 * (near[0] @ near[2])
+
+
+def test_a_turned_camera_looks_with_another_cell_where_one_looked_before() -> None:
+    rays = Rays((3, 2), (512,), (1, 2))
+    across = 2 * np.arctan(0.5)  # from the middle of one column to that of the other
+    signal = rays(np.array([[0, 0, 0.3], [0, 0, 0.3 + across]]), np.arange(2)).reshape(2, 3, 2, -1)
+    np.testing.assert_allclose(signal[1, :, 1], signal[0, :, 0], atol=1e-12)
+    assert np.abs(signal[1, :, 0] - signal[0, :, 0]).max() > 0.5
+    assert np.abs(signal[0, 0] - signal[0, 2]).max() > 0.5  # up is not down
+
+
+def test_pixels_alone_are_those_of_views() -> None:
+    place = Place.draw(np.random.default_rng(5), (1, 2))
+    poses = [Pose(*place.rooms[i % 2].centre, 100 * i) for i in range(4)]
+    before = views(place, poses, (48, 64))
+    alone = pictures(place, poses, (48, 64))
+    after = views(place, poses, (48, 64))
+    np.testing.assert_array_equal(alone, before.pixels)
+    for one, other in zip(vars(before).values(), vars(after).values(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert len(np.unique(after.depth)) > 10
 
 
 def test_it_is_training_data_in_workers_too() -> None:
@@ -221,6 +242,9 @@ def test_bad_paths_are_named() -> None:
         (lambda: Tour(turn_degrees=0), "turn_degrees=0"),
         (lambda: Action(step=0), "step=0"),
         (lambda: PoseFeatures((-1,)), r"wavelengths=\[-1\]"),
+        (lambda: Rays((0, 4)), r"cells=\[0, 4\]"),
+        (lambda: Rays(harmonics=(0,)), r"harmonics=\[0\]"),
+        (lambda: Rays(field=180), "field=180"),
     ):
         with pytest.raises(ValueError, match=told):
             make()

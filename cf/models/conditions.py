@@ -1,5 +1,6 @@
 """How a transformer takes what it is conditioned on: text, control, a picture."""
 
+import math
 from typing import Any
 
 import torch
@@ -72,8 +73,20 @@ def with_control(
     at: Tensor,
     embedding: nn.Module | None,
     width: int | None,
+    cells: tuple[int, int] | None = None,
+    grid: tuple[int, int] = (1, 1),
 ) -> Float[Tensor, "b f n dim"]:
     """Tokens plus the embedded control signal of the frames `at`.
+
+    Args:
+        x: tokens of these frames.
+        cond: holds the signal.
+        at: the frames' numbers in the signal.
+        embedding: None: the model takes no control.
+        width: of the signal, or of each of its cells.
+        cells: rows and columns of a signal that differs over the picture, row by row; None: it
+            holds for the whole frame.
+        grid: rows and columns of tokens, over which cells are spread by area.
 
     Raises:
         ValueError: if there is control where none is taken, none where it is, or of another width.
@@ -85,10 +98,21 @@ def with_control(
         )
     if embedding is None or cond.control is None:
         return x
-    if cond.control.shape[-1] != width:
-        raise ValueError(f"control has {cond.control.shape[-1]} channels, control_dim is {width}")
-    added: Tensor = embedding(cond.control[:, at].to(x.dtype))
-    return x + added.unsqueeze(2)
+    rows, columns = cells or (1, 1)
+    if cond.control.shape[-1] != rows * columns * (width or 0):
+        of = f" of each of {rows} x {columns} cells" if cells else ""
+        raise ValueError(
+            f"control has {cond.control.shape[-1]} channels, control_dim is {width}{of}"
+        )
+    signal = cond.control[:, at].to(x.dtype)
+    if cells is None:
+        return x + embedding(signal).unsqueeze(2)
+    signal = signal.unflatten(-1, (rows * columns, -1))
+    if cells != grid:
+        spread = signal.unflatten(2, cells).movedim(-1, 2).flatten(0, 1)
+        spread = F.adaptive_avg_pool2d(spread, grid)
+        signal = spread.unflatten(0, signal.shape[:2]).flatten(3).movedim(2, -1)
+    return x + embedding(signal)
 
 
 def with_reference(x_t: Latents, cond: Conditioning, at: Tensor, channels: int) -> Latents:
@@ -123,7 +147,8 @@ def random_conditioning(network: Any, batch: int, frames: int) -> Conditioning:
         text = torch.randn(batch, network.text_len, network.text_dim, device=network.device)
     control = None
     if network.control_dim is not None:
-        control = torch.randn(batch, frames, network.control_dim, device=network.device)
+        count = math.prod(network.control_cells or (1, 1))
+        control = torch.randn(batch, frames, count * network.control_dim, device=network.device)
     image = reference = None
     if network.image_dim is not None:
         image = torch.randn(batch, 257, network.image_dim, device=network.device)

@@ -15,7 +15,12 @@ def mlp(width: int, dim: int, activation: nn.Module) -> nn.Sequential:
 
 
 def initialise(
-    network: Any, qk_bias: float, qk_gain: float, control_gain: float | None, zero_head: bool
+    network: Any,
+    qk_bias: float,
+    qk_gain: float,
+    qk_alike: bool,
+    control_gain: float | None,
+    zero_head: bool,
 ) -> None:
     """Give a `VideoTransformer` the weights with which a training begins; see its attributes."""
     for module in network.modules():
@@ -35,6 +40,8 @@ def initialise(
             nn.init.constant_(projection.bias, qk_bias)
         for norm in (block.self_attn.norm_q, block.self_attn.norm_k):
             nn.init.constant_(norm.weight, qk_gain)
+        if qk_alike:
+            block.self_attn.k.load_state_dict(block.self_attn.q.state_dict())
     if zero_head:
         nn.init.zeros_(network.head.head.weight)
 
@@ -71,3 +78,19 @@ def checked_latent_shape(shape: Sequence[int], patch: Sequence[int]) -> tuple[in
             f"latent_shape={list(shape)} cannot be cut into patches of {patch[0]} x {patch[1]}"
         )
     return channels, height, width
+
+
+def checked_cells(cells: Sequence[int] | None, width: int | None) -> tuple[int, int] | None:
+    """Rows and columns of a control signal that differs over the picture.
+
+    Raises:
+        ValueError: if there are none of them, or no signal.
+    """
+    if cells is None:
+        return None
+    if len(cells) != 2 or min(cells) < 1 or width is None:
+        raise ValueError(
+            f"control_cells={list(cells)} must be rows and columns, with control_dim numbers in "
+            f"each cell (control_dim is {width})"
+        )
+    return cells[0], cells[1]

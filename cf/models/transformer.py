@@ -23,7 +23,7 @@ from cf.models.conditions import (
     with_reference,
 )
 from cf.models.image_branch import ImageEmbedding
-from cf.models.initial import checked_axes, checked_latent_shape, initialise, mlp
+from cf.models.initial import checked_axes, checked_cells, checked_latent_shape, initialise, mlp
 from cf.models.masks import Mask, frames_at
 from cf.models.patches import embed_patches, unpatch
 from cf.models.recorded import Pass, Passed, Recorder
@@ -44,6 +44,8 @@ class VideoTransformer(Backbone):
         text_dim: width of the text encoder's states; None builds no cross-attention.
         text_len: text is zero-padded to this many tokens, which are all attended.
         control_dim: width of the per-frame control signal; None for none.
+        control_cells: rows and columns, if the signal tells `control_dim` numbers of each of so
+            many cells of the picture, row by row; None: of the frame.
         image_dim: width of an image encoder's states, which Wan2.1's image-to-video models attend
             beside the text; None for none.
         reference_channels: of each frame beside its latents: 4 of a mask and the latents of a
@@ -54,6 +56,8 @@ class VideoTransformer(Backbone):
         x0_limit: clamps a predicted x0 to +-x0_limit; only for prediction "x0".
         min_time: below it, an x0 prediction is turned into velocity as if at it.
         qk_bias, qk_gain: initial bias of the query and key projections, and gain of their norm.
+        qk_alike: begin with keys made as queries are: attention begins as a look-up of tokens that
+            are alike, such as those with near camera poses.
         control_gain: initial spread of the control embedding; None: a linear layer's. A one-hot
             control is found much sooner at 1.
         zero_head: start from velocity or x0 equal to 0, as Wan2.1.
@@ -85,7 +89,9 @@ class VideoTransformer(Backbone):
         min_time: float = 0.1,
         qk_bias: float = 0.0,
         qk_gain: float = 1.0,
+        qk_alike: bool = False,
         control_gain: float | None = None,
+        control_cells: Sequence[int] | None = None,
         zero_head: bool = True,
         activation_checkpointing: bool = False,
         compressor_rank: int | None = None,
@@ -110,6 +116,7 @@ class VideoTransformer(Backbone):
         self.activation_checkpointing = activation_checkpointing
         self.text_dim, self.control_dim = text_dim, control_dim
         self.image_dim, self.reference_channels = image_dim, reference_channels
+        self.control_cells = checked_cells(control_cells, control_dim)
 
         patch = (1, rows, columns)
         self.patch_embedding = nn.Conv3d(channels + reference_channels, dim, patch, patch)
@@ -125,7 +132,7 @@ class VideoTransformer(Backbone):
             for _ in range(num_layers)
         )
         self.head = Head(dim, channels * rows * columns, eps)
-        initialise(self, qk_bias, qk_gain, control_gain, zero_head)
+        initialise(self, qk_bias, qk_gain, qk_alike, control_gain, zero_head)
         self.compressor = None
         if compressor_rank is not None:
             self.compressor = Compressor(dim, num_heads, num_layers, compressor_rank)
@@ -171,7 +178,8 @@ class VideoTransformer(Backbone):
             self.patch_embedding,
             self.patch_size,
         )
-        x = with_control(x, cond, at, self.control_embedding, self.control_dim)
+        steered = self.control_embedding, self.control_dim, self.control_cells
+        x = with_control(x, cond, at, *steered, grid)
         time, modulation = past.times[past.step] if past.times else self._embed_time(t)
         ids, place = self._placed(x, at, grid, cond.origin, past)
         text = past.text if past.text is not None else self._project_text(cond)

@@ -6,6 +6,9 @@ from pathlib import Path
 from cf.settings.build import Settings
 from cf.settings.literal import quoted
 
+_CONTROLS = {"Rays": "rays", "PoseFeatures": "pose", "Action": "action"}
+"""The option of `camera_control` that makes a class; one's own is taken to be called as it is."""
+
 
 def measuring(settings: Settings, run: Path) -> str:
     """Of a network that a drawn world's camera steers: what measures it on worlds like its own."""
@@ -18,8 +21,11 @@ def measuring(settings: Settings, run: Path) -> str:
     if kind == "Doom":
         path = str(world["path"]["_target_"]).rpartition(".")[2].lower()
         suite += [f"camera_path@asked.data.world.path={path}"]
-        if str(world["control"]["_target_"]).endswith(".Action"):
-            suite += ["camera_control@asked.data.world.control=action"]
+        control = world["control"]
+        told = str(control["_target_"]).rpartition(".")[2]
+        suite += [f"camera_control@asked.data.world.control={_CONTROLS.get(told, told)}"]
+        numbers = {key: value for key, value in control.items() if key != "_target_"}
+        suite += [f"asked.data.world.control.{key}={_list(one)}" for key, one in numbers.items()]
         suite += [f"asked.data.world.{key}={_list(world[key])}" for key in ("grid", "things")]
     else:
         suite += [f"model.patch_size={_list(settings['model']['patch_size'])}"]

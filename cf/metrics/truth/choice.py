@@ -115,13 +115,14 @@ class Choices(Measurement):
         kept: str = "",
     ) -> _Painted:
         """A place plain, blurred, mirrored and turned, and where things are in it."""
-        turns = (0.0, _TURN, -_TURN)
-        every = torch.cat([self.world.turned(pose, degrees) for degrees in turns])
-        seen, thing = self.world.painted(*place, every, size, other, kept)
-        plain, *turned = seen.permute(0, 2, 3, 1).numpy().reshape(3, len(pose), *size, 3)
+        seen, thing = self.world.painted(*place, pose, size, other, kept)
+        beside = torch.cat([self.world.turned(pose, degrees) for degrees in (_TURN, -_TURN)])
+        sides = self.world.pictures(*place, beside, size, other, kept)
+        plain = seen.permute(0, 2, 3, 1).numpy()
+        turned = sides.permute(0, 2, 3, 1).numpy().reshape(2, len(pose), *size, 3)
         softened = [_blurred(plain, share * size[0]) for share in (_SOFT, _BLURRED)]
         versions = np.stack([plain, *softened, plain[:, :, ::-1], *turned], 1)
-        return versions, thing[: len(pose)].numpy()
+        return versions, thing.numpy()
 
     def _numbers(
         self, made: np.ndarray, family: np.ndarray, mask: np.ndarray, scope: Scope

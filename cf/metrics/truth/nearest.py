@@ -39,7 +39,10 @@ def chosen(
     that look like the truth are right as it is, and leave less room above chance. A tie with
     another answer goes to that. A version that looks like the plain one, the first, is left out.
     """
-    picked, pixels = made[mask].astype(np.float32), family[:, :, mask].astype(np.float32)
+    seen = np.flatnonzero(mask)  # taken by number, which takes half of the time of a mask
+    flat = family.reshape(*family.shape[:2], -1, 3).take(seen, 2)
+    picked = made.reshape(-1, 3)[seen].astype(np.float32, copy=False)
+    pixels = flat.astype(np.float32, copy=False)
     plain = pixels[:, 0]
     error = np.square(pixels - picked).mean((2, 3), dtype=np.float64)
     same = np.abs(pixels[:, 1:] - plain[:, None]).mean((2, 3), dtype=np.float64) < ALIKE

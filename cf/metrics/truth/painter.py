@@ -37,6 +37,17 @@ class Painter(Protocol):
         "surfaces" or nothing.
         """
 
+    def pictures(
+        self,
+        seed: int,
+        number: int,
+        pose: Int[Tensor, "n 3"],
+        size: tuple[int, int],
+        other: int = 0,
+        kept: str = "",
+    ) -> Float[Tensor, "n 3 h w"]:
+        """Those of `painted` alone."""
+
     def regions(
         self, seed: int, number: int, pose: Int[Tensor, "n 3"], size: tuple[int, int]
     ) -> Int[Tensor, "n h w"]:

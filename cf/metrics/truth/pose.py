@@ -56,7 +56,7 @@ class Headings(Measurement):
         step = 360 / self.headings
         order = [*range(1, self.headings), 0]  # the true one last, as `chosen` has it
         poses = torch.cat([self.world.turned(pose, i * step) for i in order])
-        seen, _ = self.world.painted(*place, poses, size)
+        seen = self.world.pictures(*place, poses, size)
         plain = seen.permute(0, 2, 3, 1).numpy().reshape(len(order), len(pose), *size, 3)
         everywhere = np.ones(size, bool)
         rows = []

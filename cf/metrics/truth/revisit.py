@@ -56,7 +56,7 @@ class AtPose(Measurement):
         asked = (away > 0) | (away == NOVEL)
         if asked.any():
             size = common_size(seen.frames, self.side)
-            true, _ = self.world.painted(*place_of(seen), seen.truth["pose"][asked], size)
+            true = self.world.pictures(*place_of(seen), seen.truth["pose"][asked], size)
             rows[asked, 1] = self.comparison(shrunk(seen.frames[asked], size), true)
         return rows
 

@@ -66,12 +66,27 @@ def views(place: Place, poses: Sequence[Pose], size: tuple[int, int]) -> Views:
     Raises:
         EngineError: if ViZDoom is not installed or does not run.
     """
+    return Views(*_fields(place, poses, size, all_fields=True))
+
+
+def pictures(
+    place: Place, poses: Sequence[Pose], size: tuple[int, int]
+) -> UInt8[np.ndarray, "t h w 3"]:
+    """The pixels of `views` alone, which take three quarters of the time."""
+    (pixels,) = _fields(place, poses, size, all_fields=False)
+    return pixels
+
+
+def _fields(
+    place: Place, poses: Sequence[Pose], size: tuple[int, int], all_fields: bool
+) -> tuple[np.ndarray, ...]:
+    """Those of `Views`, or pixels alone, by an engine that is started again if it ends once."""
     screen = next((s for s in _SCREENS if s[0] >= size[1] and s[1] >= size[0]), _SCREENS[-1])
     reason: Exception | None = None
     for attempt in (1, 2):
         engine = _running(screen)
         try:
-            return engine.views(place, poses, size)
+            return engine.fields(place, poses, size, all_fields)
         except (_EndedError, BrokenPipeError) as error:
             _discard(screen)
             reason = error
@@ -131,8 +146,10 @@ class _Engine:
         self.requests = os.fdopen(requests, "wb")
         self.replies = os.fdopen(replies, "rb")
 
-    def views(self, place: Place, poses: Sequence[Pose], size: tuple[int, int]) -> Views:
-        """See the function of that name."""
+    def fields(
+        self, place: Place, poses: Sequence[Pose], size: tuple[int, int], all_fields: bool
+    ) -> tuple[np.ndarray, ...]:
+        """Those of `Views`, or pixels alone."""
         text, awake = udmf(place), None
         if text != self.text:
             with self.file.open("r+b") as file:
@@ -140,8 +157,10 @@ class _Engine:
                 file.write(slot(text))
             awake = _AWAKE
             self.heading = TURN // 4  # a player begins with its face to the north
-        items = [(item.x, item.y) for room in place.rooms for item in room.items]
-        things = np.array(items, float).reshape(-1, 2)
+        things = None
+        if all_fields:
+            items = [(item.x, item.y) for room in place.rooms for item in room.items]
+            things = np.array(items, float).reshape(-1, 2)
         moves = [self._move(pose) for pose in poses]
         pickle.dump((awake, moves, things, size), self.requests, protocol=5)
         self.requests.flush()
@@ -149,7 +168,7 @@ class _Engine:
         parts: list[tuple[np.ndarray, ...]] = []
         while sum(len(pixels) for pixels, *_ in parts) < len(moves):
             parts.append(self._answer())
-        return Views(*(np.concatenate(field) for field in zip(*parts, strict=True)))
+        return tuple(np.concatenate(field) for field in zip(*parts, strict=True))
 
     def close(self) -> None:
         """End the engine's process and remove its files."""

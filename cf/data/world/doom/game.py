@@ -33,9 +33,10 @@ def main(folder: Path, width: int, height: int, requests: BinaryIO, replies: Bin
     """Answer requests until there are no more.
 
     A request is the tics to wait in a new map, or None to stay in the old one; tuples (x, y,
-    degrees) of where to go and how far to turn; where the map's things are; and height and width
-    of the pictures. An answer is an array of pixels, one of things and one of depths, of
-    `_AT_ONCE` pictures or as many as are left, or the text of a failure, which is the last.
+    degrees) of where to go and how far to turn; where the map's things are, or None if only pixels
+    are asked for; and height and width of the pictures. An answer is an array of pixels, and one of
+    things and one of depths if they were asked for, of `_AT_ONCE` pictures or as many as are left,
+    or the text of a failure, which is the last.
     """
     game, since = None, time.time()
     try:
@@ -43,9 +44,13 @@ def main(folder: Path, width: int, height: int, requests: BinaryIO, replies: Bin
             wait, moves, things, size = pickle.load(requests)
             if wait is not None:
                 game = _loaded(game, folder, f"RES_{width}X{height}", wait)
+            for buffer in ("depth", "labels"):  # by the next tic; half of the engine's time
+                game.send_game_command(f"viz_{buffer} {int(things is not None)}")
+            known: dict[tuple[float, float], int] = {}
             for first in range(0, len(moves), _AT_ONCE):
                 some = [
-                    _shown(game, move, things, size) for move in moves[first : first + _AT_ONCE]
+                    _shown(game, move, things, known, size)
+                    for move in moves[first : first + _AT_ONCE]
                 ]
                 _tell(tuple(np.stack(field) for field in zip(*some, strict=True)), replies)
     except EOFError:  # nobody asks any more
@@ -143,20 +148,32 @@ def _begun(folder: Path, resolution: str) -> Any:
 
 
 def _shown(
-    game: Any, move: tuple[int, int, float], things: np.ndarray, size: tuple[int, int]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pixels, the thing that each shows, and depth."""
+    game: Any,
+    move: tuple[int, int, float],
+    things: np.ndarray | None,
+    known: dict[tuple[float, float], int],
+    size: tuple[int, int],
+) -> tuple[np.ndarray, ...]:
+    """Pixels, and if things are told, the thing that each shows, and depth.
+
+    Attributes:
+        known: numbers of the things that were seen before, by where they stand.
+    """
     x, y, degrees = move
     game.send_game_command(f"warp {x} {y}")
     game.make_action([degrees])
     state = game.get_state()
+    pixels = _fitted(state.screen_buffer, size, cv2.INTER_AREA)
+    if things is None:
+        return (pixels,)
     numbers = np.zeros(256, np.uint8)
     for label in state.labels:
         at = (label.object_position_x, label.object_position_y)
-        apart = np.hypot(*(things - at).T) if len(things) else np.array([np.inf])
-        if apart.min() < _NEAR:
-            numbers[label.value] = int(apart.argmin()) + 1
-    pixels = _fitted(state.screen_buffer, size, cv2.INTER_AREA)
+        if at not in known:
+            apart = np.hypot(*(things - at).T) if len(things) else np.array([np.inf])
+            known[at] = int(apart.argmin()) + 1 if apart.min() < _NEAR else 0
+        if known[at]:
+            numbers[label.value] = known[at]
     thing = _fitted(numbers[state.labels_buffer], size, cv2.INTER_NEAREST)
     return pixels, thing, _fitted(state.depth_buffer, size, cv2.INTER_NEAREST)
 

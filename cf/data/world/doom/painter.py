@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-from cf.data.world.doom.engine import views
+from cf.data.world.doom.engine import pictures, views
 from cf.data.world.doom.place import Place
 from cf.data.world.doom.walking import TURN, Pose
 from cf.data.world.doom.world import Doom
@@ -53,6 +53,19 @@ class DoomPainter:
         place = self._place(seed, number, other, kept)
         return _seen(place, tuple(_poses(pose)), (size[0], size[1]))
 
+    def pictures(
+        self,
+        seed: int,
+        number: int,
+        pose: Int[Tensor, "n 3"],
+        size: tuple[int, int],
+        other: int = 0,
+        kept: Kept = "",
+    ) -> Float[Tensor, "n 3 h w"]:
+        """Those of `painted` alone, in less time."""
+        place = self._place(seed, number, other, kept)
+        return _pictured(place, tuple(_poses(pose)), (size[0], size[1]))
+
     def regions(
         self, seed: int, number: int, pose: Int[Tensor, "n 3"], size: tuple[int, int]
     ) -> Int[Tensor, "n h w"]:
@@ -63,7 +76,7 @@ class DoomPainter:
             replace(room, walls=(wall,) * 4, floor=floor, ceiling=ceiling, light=255, items=())
             for room in place.rooms
         ]
-        seen = views(replace(place, rooms=tuple(plain)), _poses(pose), size).pixels.astype(int)
+        seen = pictures(replace(place, rooms=tuple(plain)), _poses(pose), size).astype(int)
         red, green, blue = np.moveaxis(seen, 3, 0)
         found = np.where(red > 2 * blue, 1, np.where(blue > red + green // 2, 2, 0))
         return torch.from_numpy(found)
@@ -102,8 +115,19 @@ def _seen(
 ) -> tuple[Float[Tensor, "n 3 h w"], Bool[Tensor, "n h w"]]:
     """What several measures ask for, one after the other."""
     seen = views(place, poses, size)
-    pixels = torch.from_numpy(seen.pixels).permute(0, 3, 1, 2).float() / 255
-    return pixels, torch.from_numpy(seen.thing > 0)
+    return _scaled(seen.pixels), torch.from_numpy(seen.thing > 0)
+
+
+@lru_cache(1)
+def _pictured(
+    place: Place, poses: tuple[Pose, ...], size: tuple[int, int]
+) -> Float[Tensor, "n 3 h w"]:
+    """What several measures ask for, one after the other."""
+    return _scaled(pictures(place, poses, size))
+
+
+def _scaled(pixels: UInt8[np.ndarray, "n h w 3"]) -> Float[Tensor, "n 3 h w"]:
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
 
 
 def _poses(pose: Int[Tensor, "n 3"]) -> list[Pose]:
