@@ -104,15 +104,13 @@ def with_control(
         raise ValueError(
             f"control has {cond.control.shape[-1]} channels, control_dim is {width}{of}"
         )
-    signal = cond.control[:, at].to(x.dtype)
-    if cells is None:
-        return x + embedding(signal).unsqueeze(2)
-    signal = signal.unflatten(-1, (rows * columns, -1))
-    if cells != grid:
+    signal = cond.control[:, at].to(x.dtype).unflatten(-1, (rows * columns, -1))
+    if cells is not None and cells != grid:
         spread = signal.unflatten(2, cells).movedim(-1, 2).flatten(0, 1)
         spread = F.adaptive_avg_pool2d(spread, grid)
         signal = spread.unflatten(0, signal.shape[:2]).flatten(3).movedim(2, -1)
-    return x + embedding(signal)
+    added: Tensor = embedding(signal)
+    return x + added  # one cell, that of the frame, is for all of its tokens
 
 
 def with_reference(x_t: Latents, cond: Conditioning, at: Tensor, channels: int) -> Latents:

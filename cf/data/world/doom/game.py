@@ -44,6 +44,7 @@ def main(folder: Path, width: int, height: int, requests: BinaryIO, replies: Bin
             wait, moves, things, size = pickle.load(requests)
             if wait is not None:
                 game = _loaded(game, folder, f"RES_{width}X{height}", wait)
+            assert game is not None  # the first request is of a new map
             for buffer in ("depth", "labels"):  # by the next tic; half of the engine's time
                 game.send_game_command(f"viz_{buffer} {int(things is not None)}")
             known: dict[tuple[float, float], int] = {}
