@@ -17,6 +17,11 @@ from test_runs import contents
 
 pytestmark = pytest.mark.whole
 
+PERSISTENT = [
+    *("training_rollout=persistent", "module.window_frames=6", "module.prefix_blocks=[1,1]"),
+    *("memory=sliding", "memory.window_frames=9"),
+]
+
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -137,13 +142,15 @@ def test_the_hash_of_what_a_run_began_from_is_kept_and_checked(
 
 
 @pytest.mark.parametrize(
-    "objective", ["direct_forcing", "forcing_then_dmd", "dmd"], ids=lambda name: name
+    "objective", ["direct_forcing", "forcing_then_dmd", "dmd", "persistent"], ids=lambda name: name
 )
 def test_an_interrupted_distillation_resumes_to_the_same_bits(
     objective: str, start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Optimisers, critic, averages, noise, curriculum and turns go on where they were."""
-    more = [f"objective={objective}", "trainer.max_steps=6", "module.length.grow_steps=6"]
+    persistent = objective == "persistent"
+    more = [f"objective={'dmd' if persistent else objective}", "trainer.max_steps=6"]
+    more += [*["module.length.grow_steps=6"], "module.conflict_every_steps=2"]
     more += ["module.length.least=9", "optimizer@critic_optimizer=muon"]
     if objective == "forcing_then_dmd":
         more += ["objective.parts.0.until=3", "objective.parts.1.start=3"]
@@ -151,6 +158,8 @@ def test_an_interrupted_distillation_resumes_to_the_same_bits(
     if objective == "dmd":
         more += ["module.accumulate=2"]
     settings = student(start, *more)
+    if persistent:  # a video of 12 frames lasts for four batches: a checkpoint falls in between
+        settings = (*(one for one in settings if one != "memory=full"), *PERSISTENT)
     whole = fit(tmp_path / "whole", *settings)
 
     from cf.modules.distill import DistillModule
@@ -170,32 +179,48 @@ def test_an_interrupted_distillation_resumes_to_the_same_bits(
 
     give("cf.fit", f"resume='{tmp_path / 'cut'}'")
     assert same(whole, tmp_path / "cut")
-    names = ("step", "train/student_loss", "train/length", "memory/frames")
+    names = ("step", "train/student_loss", "train/length", "memory/frames", "train/conflict")
     ours, theirs = (
         [[row[name] for name in names] for row in rows(f)] for f in (tmp_path / "cut", whole)
     )
     assert ours == theirs
 
 
+TWICE = {
+    "mixed": ["module=distill", "objective=mixed", "module.accumulate=2"],
+    "persistent": ["objective=dmd", *PERSISTENT],
+    "replay": ["objective=dmd", "gradient=replay"],
+    "ode": ["module=start", "start=ode", "start.by.count=8", "start.by.solver_steps=4"],
+    "consistency": ["module=start", "start=consistency"],
+}
+
+
 @pytest.mark.slow
-def test_two_processes_are_one_with_twice_the_batch(start: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", TWICE)
+def test_two_processes_are_one_with_twice_the_batch(kind: str, start: Path, tmp_path: Path) -> None:
     """In double precision, lest rounding hide a difference; the losses are written in single."""
     losses, weights = [], []
+    base = [one for one in student(start) if not (kind == "persistent" and one == "memory=full")]
+    names = ["train/student_loss", "train/critic_loss", "train/student_gradient_norm"]
+    names += ["train/conflict"] if kind != "mixed" else []
+    if "module=start" in TWICE[kind]:
+        own = ("module=", "module.length", "module.prefix", "module.critic", "trainer.gradient")
+        base, names = [one for one in base if not one.startswith(own)], ["train/gradient_norm"]
+    else:
+        base += ["module.conflict_every_steps=1"]
     for devices, batch in ((2, 2), (1, 4)):
         folder = tmp_path / str(devices)
         done = run(
             "cf.fit",
-            *student(start, "objective=mixed", "optimizer=adamw", "optimizer.lr=0.001"),
+            *(*base, *TWICE[kind], "optimizer=adamw", "optimizer.lr=0.001"),
             "trainer.max_steps=3",
             "trainer.precision=64-true",
-            "module.accumulate=2",
             f"trainer.devices={devices}",
             f"data.batch_size={batch}",
             *["+trainer.strategy=ddp_find_unused_parameters_true"] * (devices == 2),
             f"hydra.run.dir={folder}",
         )
         assert done.status == 0, done.told
-        names = ("train/student_loss", "train/critic_loss", "train/student_gradient_norm")
         losses.append([[float(row[n]) for n in names] for row in rows(folder)])
         weights.append(network(folder))
     assert losses[0] == [pytest.approx(step, rel=1e-6) for step in losses[1]]
@@ -226,6 +251,52 @@ def test_every_view_of_the_past_trains_a_student(score: str, start: Path, tmp_pa
     before, after = network(start), network(folder)
     assert all(torch.isfinite(value).all() for value in after.values())
     assert any(not torch.equal(after[name], before[name]) for name in after)
+
+
+LIVELY = ["objective=mixed", "module.conflict_every_steps=2", "trainer.max_steps=4"]
+ROLLOUTS = {
+    "persistent": PERSISTENT,
+    "random_window": ["training_rollout=random_window", "module.window_frames=6"],
+    "rolling": ["training_rollout=rolling", "rollout=rolling_few_steps", "rollout.num_steps=2"],
+    "data_context": ["training_rollout=data_context", "gradient=detached"],
+    "replay": ["gradient=replay", "score=shared_memory"],
+    "writer": ["gradient=writer", "module.window_frames=6"],
+    "frame by frame": ["rollout=one_step_framewise"],
+    "picture": ["training_rollout.image_first=true", "module.length.least=9"],
+}
+
+
+@pytest.mark.parametrize("kind", ROLLOUTS)
+def test_every_rollout_and_gradient_trains_a_student(
+    kind: str, start: Path, tmp_path: Path
+) -> None:
+    """The conflict within its gradient is told every second step."""
+    more = [*LIVELY, *ROLLOUTS[kind]]
+    names = {one.split("=")[0] for one in more}
+    given = [one for one in student(start) if one.split("=")[0] not in names]
+    if kind == "picture":
+        given = [one for one in given if not one.startswith("module.length")]
+        more += ["module.length.most=9"]
+    folder = fit(tmp_path / "run", *given, *more)
+    told = [row["train/conflict"] for row in rows(folder)]
+    assert [bool(one) for one in told] == [True, False, True, False]
+    assert all(-1 <= float(one) <= 1 for one in told if one)
+    before, after = network(start), network(folder)
+    assert all(torch.isfinite(value).all() for value in after.values())
+    assert any(not torch.equal(after[name], before[name]) for name in before)
+    written = [name for name in after if "memory_" in name]
+    assert len(written) == (len(before) if kind == "writer" else 0)
+
+
+def test_what_a_writer_was_trained_to_is_trained_on(start: Path, tmp_path: Path) -> None:
+    own = [*student(start), "objective=dmd", "gradient=writer", "trainer.max_steps=2"]
+    first = fit(tmp_path / "first", *own)
+    again = [one for one in own if not one.startswith("start.student")]
+    second = fit(tmp_path / "second", *again, f"start.student.path='{first}'")
+    before, after = network(first), network(second)
+    assert before.keys() == after.keys()
+    changed = [name for name in after if not torch.equal(after[name], before[name])]
+    assert any("memory_" in name for name in changed)
 
 
 def test_a_refused_critic_step_is_taken_up_where_it_was(

@@ -102,3 +102,16 @@ def test_a_setting_that_was_renamed_is_taken_and_told(capfd: pytest.CaptureFixtu
     assert "memory.as_released=true" in taken
     assert "memory.faithful is called memory.as_released today" in capfd.readouterr().err
     assert with_first_names({"memory": {"as_released": True}}) == {"memory": {"faithful": True}}
+
+
+@pytest.mark.parametrize(("value", "gradient"), [(True, "ThroughPast"), (False, "Detached")])
+def test_how_gradient_flowed_before_it_was_a_choice(value: bool, gradient: str) -> None:
+    length = {"_target_": "cf.modules.rollout_length.Length", "least": 6}
+    module = {"_target_": "cf.modules.distill.DistillModule", "length": length}
+    before = {"module": {**module, "differentiable_past": value}, "seed": 0}
+    now = with_current_names(before)["module"]
+    assert now["gradient"] == {"_target_": f"cf.distillation.gradients.{gradient}"}
+    assert "differentiable_past" not in now
+    assert now["length"]["_target_"] == "cf.distillation.rollout_length.Length"
+    typed = prepared(["module=distill", f"module.differentiable_past={value}", "data=rooms"], "fit")
+    assert f"gradient={'through_past' if value else 'detached'}" in typed

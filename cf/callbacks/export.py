@@ -6,6 +6,7 @@ from typing import Any
 import lightning as L  # noqa: N812  (its usual name)
 
 from cf.models.checkpoints import save_export
+from cf.models.writer import published
 
 
 class Export(L.Callback):
@@ -36,4 +37,4 @@ class Export(L.Callback):
         if trainer.is_global_zero:
             config = {**self.config, "step": trainer.global_step}
             path = Path(trainer.default_root_dir) / "network.safetensors"
-            save_export(path, module.student.state_dict(), config)
+            save_export(path, published(module.student), config)

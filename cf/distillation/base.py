@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -13,8 +14,9 @@ from cf.distillation.rollout_length import Length, drawn
 from cf.models.base import Backbone
 from cf.objectives.base import Window
 from cf.rollout.blockwise import Rollout
-from cf.rollout.state import Noise, Rolled, RolloutState
-from cf.types import Conditioning, Latents
+from cf.rollout.given import read_at_once
+from cf.rollout.state import START, Noise, Rolled, RolloutState
+from cf.types import Conditioning, Latents, Times
 
 
 class Batch(NamedTuple):
@@ -42,6 +44,22 @@ class Batch(NamedTuple):
         )
 
 
+class Draft(NamedTuple):
+    """Frames made without gradient, from which they are made once more, with it.
+
+    Attributes:
+        noisy, times: what each block is denoised from, in one call.
+        written, written_times: what the blocks after it read of it.
+        state: what the student remembers at their end.
+    """
+
+    noisy: Latents
+    times: Times
+    written: Latents
+    written_times: Times
+    state: RolloutState
+
+
 @dataclass(frozen=True)
 class Stretch:
     """Frames that the student is about to make, and all they depend on besides its weights.
@@ -57,6 +75,8 @@ class Stretch:
         trained: last of the frames made that may carry gradient.
         exit_step: denoising step at which those leave; None: the last.
         goes_on: the student reads what was made into its memory to the end, for a later stretch.
+        draft: what they are made from, if not from noise.
+        seen: frames of the past that an earlier step of training has made.
     """
 
     rollout: Rollout
@@ -71,6 +91,13 @@ class Stretch:
     trained: int
     exit_step: int | None = None
     goes_on: bool = True
+    draft: Draft | None = None
+    seen: int = 0
+
+    @property
+    def begins(self) -> bool:
+        """Whether there is nothing before them."""
+        return self.state.context.start == 0 and self.past.shape[1] == 0
 
     @property
     def stop(self) -> int:
@@ -98,15 +125,29 @@ class TrainingRollout(ABC):
         length: student step -> frames of a rollout, those given included.
         window_frames: last frames of a rollout that are scored; None: all that were made.
         prefix_blocks: least and most blocks of real video that a rollout starts from.
+        keeps: whether its rollouts go on from step to step. All samples of a batch are made then,
+            and real video is scored besides.
         first_gradient: whether the first block of a window carries gradient. Without it, that
             block takes every step, as the frames before it do (Context Forcing's released code).
+        given_at_once: read given video in one masked forward, if the memory is a mask: equal but
+            for rounding.
+        image_first: every video begins with one real latent frame, which stands for a picture, and
+            blocks follow it (image to video).
+        reencode_frames: latent frames that are decoded, up to the first one of a window, which is
+            then encoded anew as a picture, as that of a clip is to a teacher of clips (Self
+            Forcing: 21); 0: it stays. It carries no gradient then.
     """
+
+    keeps: ClassVar[bool] = False
 
     rollout: Rollout
     length: Length
     window_frames: int | None = None
     prefix_blocks: Sequence[int] = (1, 6)
     first_gradient: bool = True
+    given_at_once: bool = False
+    image_first: bool = False
+    reencode_frames: int = 0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -136,12 +177,17 @@ class TrainingRollout(ABC):
     @property
     def needs_video(self) -> bool:
         """Whether rollouts may begin with real frames."""
-        return self.prefix_blocks[1] > 0
+        return self.prefix_blocks[1] > 0 or self.image_first
+
+    @property
+    def lead(self) -> int:
+        """Frames before the first whole block."""
+        return int(self.image_first)
 
     @property
     def longest(self) -> int:
         """The most frames that a video of it ever has."""
-        return self.length.most
+        return self.lead + self.length.most
 
     @abstractmethod
     def begin(self, student: Backbone, batch: Batch, step: int, exits: bool) -> Stretch:
@@ -161,9 +207,7 @@ class TrainingRollout(ABC):
         """What this process has to keep so that a resumed run makes the same frames."""
         return {}
 
-    def load_state_dict(  # noqa: B027  (most keep nothing)
-        self, state: dict[str, Any], device: torch.device
-    ) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: B027  (most keep nothing)
         """Go on from what `state_dict` said."""
 
     def check(self, batch: Batch) -> None:
@@ -172,7 +216,7 @@ class TrainingRollout(ABC):
         Raises:
             ValueError: if they do not.
         """
-        least = self.prefix_blocks[0] * self.rollout.block_frames
+        least = self.lead + self.prefix_blocks[0] * self.rollout.block_frames
         if batch.latents is not None and batch.latents.shape[1] < least:
             raise ValueError(
                 f"clips of {batch.latents.shape[1]} latent frames are shorter than "
@@ -189,16 +233,28 @@ class TrainingRollout(ABC):
         """Frames of real video at the beginning; the same for all samples and ranks."""
         block = self.rollout.block_frames
         least, most = self.prefix_blocks
-        room = (frames - (self.window_frames or block)) // block
+        room = (frames - self.lead - (self.window_frames or block)) // block
         if batch.latents is None:
-            if most:
+            if self.needs_video:
                 raise ValueError(
                     "the data hold no video to start from: set module.prefix_blocks=[0,0] and "
-                    "module.real_share=0"
+                    "module.real_share=0" + ", training_rollout.image_first=false" * self.lead
                 )
             return 0
-        most = min(most, room, batch.latents.shape[1] // block)
-        return block * (least + drawn(max(most - least, 0) + 1, self.seed, 1, batch.number))
+        most = min(most, room, (batch.latents.shape[1] - self.lead) // block)
+        more = drawn(max(most - least, 0) + 1, self.seed, 1, batch.number)
+        return self.lead + block * (least + more)
+
+    def remembered(
+        self, student: Backbone, batch: Batch, noise: Noise, given: int
+    ) -> tuple[Latents, RolloutState]:
+        """The first `given` frames of real video, and what a student remembers of them."""
+        if batch.latents is None or not given:
+            nothing = torch.zeros(len(batch.samples), 0, *student.latent_shape)
+            return nothing.to(student.device), START
+        past, cond = batch.latents[:, :given], batch.cond.frames(0, given)
+        read = partial(read_at_once, self.rollout) if self.given_at_once else self.rollout.remember
+        return past, read(student, past, noise, cond)
 
     def trained(self, scored: int) -> int:
         """Of so many frames that are made and scored, how many may carry gradient."""

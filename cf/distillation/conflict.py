@@ -5,10 +5,18 @@ read of the past. Self Gradient Forcing Plus (https://arxiv.org/abs/2610.10429) 
 to 106 degrees, and trains two networks.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
+
+from cf.distillation.scoring import scored
+from cf.distillation.windows import ScoredRollout, Windows
+from cf.models.base import Backbone
+from cf.objectives.base import Networks
+from cf.objectives.plan import Part
+from cf.objectives.score import SharedMemory
 
 Gradients = Mapping[str, Tensor]
 """By the name of a parameter; those that get none are left out."""
@@ -29,6 +37,43 @@ def held_gradients(network: nn.Module, scale: float) -> Gradients:
 
 
 def conflict(
+    held: Gradients,
+    windows: Windows,
+    made: ScoredRollout,
+    parts: Sequence[Part],
+    networks: Networks,
+    student: Backbone,
+    seed: int,
+    reduce: Callable[[Tensor], Tensor],
+) -> Tensor:
+    """The cosine of a step, whose windows are made and scored once more, in the other way.
+
+    Args:
+        held: the gradient of the step as it is trained.
+        windows: makes them again.
+        made: the step's rollout.
+        parts: the objectives that count.
+        networks: those of the step.
+        student: the network that is trained.
+        seed: of the run.
+        reduce: the mean over all processes.
+
+    Returns:
+        See `cosine`.
+    """
+    gradient = windows.gradient
+    other, seen = gradient.counterpart, networks.student
+    assert isinstance(seen, SharedMemory)
+    with torch.set_grad_enabled(any(part.objective.needs_gradient for part in parts)):
+        again = windows.again(student, made, other)
+    networks = networks._replace(student=replace(seen, differentiable_past=other.through_past))
+    loss = scored(parts, again, networks, False, seed).value
+    second = gradients_of(loss, student, reduce)
+    own, whole = (second, held) if gradient.through_past else (held, second)
+    return cosine(own, whole, gradient.alias)
+
+
+def cosine(
     own: Gradients, whole: Gradients, alias: Callable[[str], str] = lambda name: name
 ) -> Tensor:
     """The cosine between the gradient of a window's own calls and that of its past, the rest.

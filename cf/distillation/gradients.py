@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from cf.distillation.again import made_again
 from cf.distillation.base import Gradient, Stretch
 from cf.models.base import Backbone
 from cf.rollout.state import Rolled
@@ -12,7 +13,9 @@ class Live(Gradient):
     """Of the rollout itself, whose last network call per block carries gradient."""
 
     def __call__(self, student: Backbone, stretch: Stretch) -> Rolled:
-        """Roll the student out."""
+        """Roll the student out, or make a draft again."""
+        if stretch.draft is not None:
+            return made_again(student, stretch, stretch.draft, self.through_past)
         return stretch.rollout(
             student,
             stretch.noise,

@@ -1,6 +1,6 @@
 """What a distillation step scores: frames that the student makes, and real video."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -10,22 +10,27 @@ from torch import Tensor
 from cf.distillation.base import Batch, Gradient, Stretch, TrainingRollout
 from cf.memory.base import validity
 from cf.models.base import Backbone
+from cf.models.codec import Codec
 from cf.objectives.base import Window
-from cf.rollout.state import RolloutState
+from cf.rollout.state import Rolled, RolloutState
 
 
 class ScoredRollout(NamedTuple):
     """Windows of one batch, and the frames that the student's memory held for the last block.
 
     Attributes:
-        stretch: of which the first window was made.
+        stretch, rolled: what the first window is of.
     """
 
     windows: list[Window]
     remembered: Float[Tensor, ""]
-    length: int
-    given: int
     stretch: Stretch
+    rolled: Rolled
+
+    @property
+    def length(self) -> int:
+        """Frames of the video that was made."""
+        return self.stretch.stop
 
 
 @dataclass(frozen=True)
@@ -34,12 +39,18 @@ class Windows:
 
     training_rollout: TrainingRollout
     gradient: Gradient
+    codec: Codec
     real_share: float = 0.5
 
     def __post_init__(self) -> None:
         if not 0 <= self.real_share < 1:
             raise ValueError(f"real_share must lie in [0, 1), got {self.real_share}")
         self.gradient.check(self.training_rollout.rollout)
+        if self.training_rollout.reencode_frames and self.codec.time_stride == 1:
+            raise ValueError(
+                f"training_rollout.reencode_frames={self.training_rollout.reencode_frames}: the "
+                f"first latent frame of {type(self.codec).__name__} is like any other; set it to 0"
+            )
 
     def make(
         self, student: Backbone, batch: Batch, step: int, exits: bool, gradient: bool, real: bool
@@ -55,20 +66,31 @@ class Windows:
             ValueError: if real video is asked for and there is none.
         """
         own, data = self._shares(len(batch.samples), real)
+        own = list(range(len(batch.samples))) if self.training_rollout.keeps else own
         stretch = self.training_rollout.begin(student, batch.only(own), step, exits)
         with torch.set_grad_enabled(gradient):
             rolled = self.gradient(student, stretch)
-            windows = [stretch.window(rolled)]
-        self.training_rollout.finish(stretch, rolled)
+            windows = [self._window(stretch, rolled)]
         if data:
             windows.append(self._real(batch.only(data), stretch.stop))
-        given = stretch.past.shape[1]
         held = _held(rolled.state, windows[0].frames.device)
-        return ScoredRollout(windows, held, stretch.stop, given, stretch)
+        return ScoredRollout(windows, held, stretch, rolled)
+
+    def _window(self, stretch: Stretch, rolled: Rolled) -> Window:
+        """What is scored, its first frame as the networks that score take it."""
+        window = stretch.window(rolled)
+        context, start = self.training_rollout.reencode_frames, window.past.shape[1]
+        if not context or not start:
+            return window
+        with torch.no_grad():
+            before = window.clean()[:, max(start + 1 - context, 0) : start + 1]
+            first = self.codec.encode(self.codec.decode(before)[:, -1:]).to(window.frames)
+        return replace(window, frames=torch.cat((first, window.frames[:, 1:]), 1))
 
     def again(self, student: Backbone, made: ScoredRollout, gradient: Gradient) -> list[Window]:
         """The same windows, from the same frames, with gradient that flows in another way."""
-        return [made.stretch.window(gradient(student, made.stretch)), *made.windows[1:]]
+        own = self._window(made.stretch, gradient(student, made.stretch))
+        return [own, *made.windows[1:]]
 
     def _shares(self, count: int, real: bool) -> tuple[list[int], list[int]]:
         """Samples that are rolled out, and real ones; spread alike over every rank's batch."""
@@ -84,12 +106,12 @@ class Windows:
     def _real(self, batch: Batch, frames: int) -> Window:
         if batch.latents is None:
             raise ValueError("the data hold no video to score: set module.real_share=0")
-        block = self.training_rollout.rollout.block_frames
-        frames = min(frames, batch.latents.shape[1]) // block * block
-        window = batch.latents[:, :frames]
+        block, lead = self.training_rollout.rollout.block_frames, self.training_rollout.lead
+        frames = lead + (min(frames, batch.latents.shape[1]) - lead) // block * block
+        video = batch.latents[:, :frames]
         uncond = batch.uncond and batch.uncond.frames(0, frames)
         cond = batch.cond.frames(0, frames)
-        return Window(window[:, :0], window, cond, batch.samples, uncond, real=True)
+        return Window(video[:, :lead], video[:, lead:], cond, batch.samples, uncond, real=True)
 
 
 def _held(state: RolloutState, device: torch.device) -> Float[Tensor, ""]:

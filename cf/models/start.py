@@ -1,5 +1,6 @@
 """A network that begins from weights on disk, told by their hash."""
 
+import copy
 import hashlib
 from collections.abc import Sequence
 from functools import lru_cache
@@ -7,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from cf.models.base import Backbone
-from cf.models.checkpoints import load_into, load_weights
+from cf.models.checkpoints import load_weights
 from cf.models.headers import other_orders
 from cf.models.stored import CheckpointError
 from cf.models.update_scale import adapter_config
 from cf.models.updates import Lora, LoraFile, lora_files
+from cf.models.writer import filled
 
 _SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".gguf")
 _AT_ONCE = 2**24
@@ -52,8 +54,13 @@ def with_weights(
             f"{path} holds other weights than when this run began; put those back, or start a new "
             "run"
         )
-    load_into(network, load_weights(path, container, lora, lora_alpha), path)
-    return network
+    made = list[Backbone]()
+
+    def make() -> Backbone:
+        made.append(copy.deepcopy(network) if made else network)
+        return made[-1]
+
+    return filled(make, load_weights(path, container, lora, lora_alpha), path)
 
 
 def fingerprint(path: str | Path, lora: Lora = None, lora_alpha: float | None = None) -> str:

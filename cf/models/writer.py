@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from typing_extensions import override
 
 from cf.models.base import NOTHING, Backbone, Prepared
@@ -83,6 +83,20 @@ def filled(
     load_into(network, _named(state, {name: name for name in shared}), source, device)
     load_into(writer, _named(state, {**{name: name for name in shared}, **own}), source, device)
     return WithWriter(network, writer)
+
+
+def published(network: nn.Module) -> dict[str, Tensor]:
+    """The weights of a network, by the names under which they are exported; see `filled`."""
+    state = network.state_dict()
+    if not isinstance(network, WithWriter):
+        return state
+    parts = {"network.": "", "context_writer.": "memory_"}
+    made = {}
+    for name, weight in state.items():
+        whose = next(part for part in parts if name.startswith(part))
+        above, dot, last = name.removeprefix(whose).rpartition(".")
+        made[f"{above}{dot}{parts[whose]}{last}"] = weight
+    return made
 
 
 def _named(state: Mapping[str, Tensor], names: Mapping[str, str]) -> Mapping[str, Tensor]:

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from typing_extensions import override
 
 from cf.distillation.base import Batch, Gradient, TrainingRollout
-from cf.distillation.conflict import conflict, gradients_of, held_gradients
+from cf.distillation.conflict import conflict, held_gradients
 from cf.distillation.fresh import Fresh
 from cf.distillation.gradients import ThroughPast
 from cf.distillation.plan import plan_of
@@ -24,6 +24,7 @@ from cf.models.picture import ImageEncoder
 from cf.models.text import TextEncoder
 from cf.modules.base import VideoModule
 from cf.modules.divergence_guard import Guard
+from cf.modules.per_process import gathered, mine
 from cf.modules.running_means import Notes
 from cf.modules.turns import Turn, check_trainer, listed
 from cf.objectives.base import Networks, Objective
@@ -121,7 +122,7 @@ class DistillModule(VideoModule):
             prefix_blocks=prefix_blocks,
             seed=seed,
         )
-        self.windows = Windows(made, gradient, real_share)
+        self.windows = Windows(made, gradient, codec, real_share)
         sizes: Any = {"memory": rollout.memory, "block_frames": rollout.block_frames}
         seen = SharedMemory(student, **sizes, differentiable_past=gradient.through_past)
         real = score(teacher)
@@ -161,9 +162,10 @@ class DistillModule(VideoModule):
             gradient=not turn.critic and any(one.needs_gradient for one in wants),
             real=real,
         )
-        self.seen_frames += len(batch["prompt"]) * self.codec.video_frames(made.length)
-        self._notes.add("train/length", made.remembered.new_tensor(made.length))
-        self._notes.add("train/given", made.remembered.new_tensor(made.given))
+        ends = (self.codec.video_frames(n) for n in (made.length, made.stretch.seen))
+        self.seen_frames += len(batch["prompt"]) * (next(ends) - next(ends))
+        for name, frames in (("length", made.length), ("given", made.stretch.past.shape[1])):
+            self._notes.add(f"train/{name}", made.remembered.new_tensor(frames))
         self._notes.add("memory/frames", made.remembered)
         loss = scored(parts, made.windows, self._networks, turn.critic, self.seed)
         self._note(loss, turn.critic)
@@ -181,6 +183,7 @@ class DistillModule(VideoModule):
             raise
         if turn.critic or not turn.steps:
             self._turns += 1  # after the step, which may be refused
+        self.windows.training_rollout.finish(made.stretch, made.rolled)
 
     def configure_optimizers(self) -> Any:
         """The student's optimiser and the critic's, each with its schedule."""
@@ -230,18 +233,9 @@ class DistillModule(VideoModule):
 
     def _compare_gradients(self, parts: list[Part], made: ScoredRollout) -> None:
         """Note the conflict within the gradient that has just been made of a batch."""
-        gradient = self.windows.gradient
-        other, student = gradient.counterpart, self._networks.student
-        assert isinstance(student, SharedMemory)
-        student = replace(student, differentiable_past=other.through_past)
-        with torch.set_grad_enabled(any(part.objective.needs_gradient for part in parts)):
-            windows = self.windows.again(self.trained, made, other)
-        networks = self._networks._replace(student=student)
-        loss = scored(parts, windows, networks, False, self.seed).value
-        second = gradients_of(loss, self.trained, self._mean)
-        first = held_gradients(self.trained, self.accumulate)
-        own, whole = (second, first) if gradient.through_past else (first, second)
-        found = conflict(own, whole, gradient.alias)
+        held = held_gradients(self.trained, self.accumulate)
+        networks = self._networks, self.trained
+        found = conflict(held, self.windows, made, parts, *networks, self.seed, self._mean)
         if torch.isfinite(found):  # a first block has no past
             self._notes.add("train/conflict", found)
 
@@ -284,13 +278,16 @@ class DistillModule(VideoModule):
         self.guard.check_gradient(norm, who, self.global_step)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """What is to be reported later goes along."""
+        """What is to be reported later goes along, and rollouts that are to go on."""
         checkpoint["notes"] = self._notes.values
-        checkpoint["rollout"] = self.windows.training_rollout.state_dict()
+        kept = self.windows.training_rollout.state_dict()
+        checkpoint["rollout"] = gathered(kept, self.trainer)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Runs of old have none."""
         self._notes.values = checkpoint.get("notes", {})
+        kept = mine(checkpoint.get("rollout", []), self.trainer)
+        self.windows.training_rollout.load_state_dict(kept)
 
     def _report(self, step: int) -> None:
         """Log means under the student's step; Lightning's own would count the critic's batches."""

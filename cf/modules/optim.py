@@ -95,6 +95,6 @@ def _split(module: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
     others: list[Tensor] = []
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
-            inside = name.startswith("blocks.") and parameter.ndim == 2
+            inside = ".blocks." in f".{name}" and parameter.ndim == 2
             (matrices if inside else others).append(parameter)
     return matrices, others

@@ -11,8 +11,8 @@ from cf.models.base import Backbone
 from cf.models.codec import Codec
 from cf.models.picture import ImageEncoder
 from cf.models.text import TextEncoder
-from cf.modules.base import VideoModule
 from cf.modules.divergence_guard import Guard
+from cf.modules.single import SingleModule
 from cf.objectives.base import Objective
 from cf.objectives.forcing import PretrainLoss
 from cf.objectives.plan import Plan
@@ -22,7 +22,7 @@ from cf.seeding import seeded
 Batch = dict[str, Any]
 
 
-class PretrainModule(VideoModule):
+class PretrainModule(SingleModule):
     """One network, one objective, one optimiser.
 
     All randomness is keyed by (seed, rank, batch), so that a resumed run draws what the
@@ -71,19 +71,6 @@ class PretrainModule(VideoModule):
         size = len(batch["video"])
         self.log("val/loss", loss.value, prog_bar=True, sync_dist=True, batch_size=size)
 
-    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Never take a step that would spoil the weights."""
-        gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients)
-        self.guard.check_gradient(norm, "network", self.global_step)
-        self.log("train/gradient_norm", norm)
-        self.log("train/lr", optimizer.param_groups[0]["lr"])
-
-    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """Step, then move the average."""
-        super().optimizer_step(*args, **kwargs)
-        self.average_weights()
-
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """What the objective has gathered goes along."""
         if state := self.objective.state_dict():
@@ -92,9 +79,3 @@ class PretrainModule(VideoModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on with what the objective had gathered."""
         self.objective.load_state_dict(checkpoint.get("objective", {}))
-
-    def configure_optimizers(self) -> Any:
-        """The optimiser and its schedule over the trainer's steps."""
-        optimizer = self._make_optimizer(self.network)
-        schedule = self.scheduled(optimizer, self.cooldown)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -199,17 +199,20 @@ class SharedMemory(ScoreNetwork):
         """The velocity of every block of the window over its own past.
 
         Raises:
-            ValueError: if past and window are not whole blocks.
+            ValueError: if the window is not whole blocks. What the past has beyond whole blocks is
+                its first block (a picture).
         """
-        frames, start = clean.shape[1], clean.shape[1] - x_t.shape[1]
-        if frames % self.block_frames or start % self.block_frames:
+        frames, first = clean.shape[1], (clean.shape[1] - x_t.shape[1]) % self.block_frames
+        if x_t.shape[1] % self.block_frames:
             raise ValueError(
-                f"a past of {start} and a window of {x_t.shape[1]} frames must be whole blocks of "
+                f"a window of {x_t.shape[1]} frames must be whole blocks of "
                 f"block_frames={self.block_frames}"
             )
         sizes = self.memory.as_mask()
+        if self.network.writer is not self.network:
+            sizes = None  # one forward cannot be two networks'
         if sizes is not None and (self.differentiable_past or not torch.is_grad_enabled()):
-            mask = TeacherForcing(self.block_frames, *sizes, noisy_frames=x_t.shape[1])
+            mask = TeacherForcing(self.block_frames, *sizes, first or None, x_t.shape[1])
             rows = torch.cat((clean, x_t), 1)
             times = torch.cat((t.new_zeros(len(t), frames), t), 1)
             velocity: Latents = self.network(rows, times, cond, mask=mask).velocity
@@ -219,8 +222,9 @@ class SharedMemory(ScoreNetwork):
     def _blockwise(self, x_t: Latents, t: Times, cond: Conditioning, clean: Clean) -> Latents:
         rollout = Rollout(self.memory, block_frames=self.block_frames)
         start, state, velocities = clean.shape[1] - x_t.shape[1], START, []
-        for begin in range(0, clean.shape[1], self.block_frames):
-            at = slice(begin, begin + self.block_frames)
+        first = start % self.block_frames
+        for begin in [0] * bool(first) + list(range(first, clean.shape[1], self.block_frames)):
+            at = slice(begin, begin + self.block_frames if begin or not first else first)
             if begin >= start:
                 own = slice(begin - start, begin - start + self.block_frames)
                 velocities.append(

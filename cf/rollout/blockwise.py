@@ -47,21 +47,17 @@ class Rollout:
     first_steps: int | None = None
 
     def __post_init__(self) -> None:
-        if self.block_frames < 1:
-            raise ValueError(f"block_frames must be at least 1, got {self.block_frames}")
         if not 0 <= self.context_noise < 1:
             raise ValueError(f"context_noise must lie in [0, 1), got {self.context_noise}")
-        if self.sampler not in ("renoise", "euler", *SOLVERS):
-            known = ", ".join(("renoise", "euler", *SOLVERS))
-            raise ValueError(f"sampler must be one of {known}, got {self.sampler!r}")
         check_solver(self.sampler)
         times = self.times
         if not times:
             raise ValueError("timesteps must name at least one time, got []")
         if not all(1 >= a > b > 0 for a, b in zip(times, [*times[1:], times[-1] / 2], strict=True)):
             raise ValueError(f"timesteps must fall from at most 1 to above 0, got {times}")
-        if self.first_steps is not None and self.first_steps < 1:
-            raise ValueError(f"first_steps must be at least 1, got {self.first_steps}")
+        for name, value in (("block_frames", self.block_frames), ("first_steps", self.first_steps)):
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
         self.memory.check_block(self.block_frames)
 
     @property
@@ -91,7 +87,11 @@ class Rollout:
 
     def random_exit(self, *key: int) -> int:
         """An exit step drawn evenly; one for all blocks, samples and ranks that share `key`."""
-        return int(torch.randint(len(self.times), (), generator=seeded(*key)))
+        return int(torch.randint(self._passes, (), generator=seeded(*key)))
+
+    def exit_of(self, start: int, exit_step: int) -> int:
+        """The step that is as far along of the block at frame `start`, which may have fewer."""
+        return exit_step * len(self.times_at(start)) // self._passes
 
     def stream(
         self,
@@ -176,21 +176,21 @@ class Rollout:
         and through the keys and values by which they were remembered. Unless the rollout
         `goes_on`, its last block is not read into the context.
         """
-        times = self.times
-        exit_step = len(times) - 1 if exit_step is None else exit_step
+        exit_step = self._passes - 1 if exit_step is None else exit_step
         self._check(frames, window_frames, exit_step)
         blocks: list[Latents] = []
         for start in range(0, frames, self.block_frames):
             scored = start >= frames - window_frames
             with torch.set_grad_enabled(torch.is_grad_enabled() and scored):
                 past_rules = differentiable_past, goes_on or start + self.block_frames < frames
-                exit_here = exit_step if scored else None
+                exit_here = self.exit_of(state.context.start, exit_step) if scored else None
                 x0, state = self._advance(student, noise, cond, state, exit_here, *past_rules)
             blocks.append(x0)
         split = (frames - window_frames) // self.block_frames
         nothing = blocks[0][:, :0].detach()
         past, window = (torch.cat([nothing, *part], 1) for part in (blocks[:split], blocks[split:]))
-        return Rolled(past, window, window.new_tensor(times[exit_step]), state)
+        left = window.new_tensor(self.times[self.exit_of(1, exit_step)])
+        return Rolled(past, window, left, state)
 
     def _check(self, frames: int, window_frames: int, exit_step: int) -> None:
         for name, value in (("frames", frames), ("window_frames", window_frames)):
@@ -202,8 +202,8 @@ class Rollout:
             raise ValueError("frames=0 leaves nothing to roll out")
         if window_frames > frames:
             raise ValueError(f"window_frames={window_frames} exceeds frames={frames}")
-        if not 0 <= exit_step < len(self.times):
-            raise ValueError(f"exit_step must lie in 0..{len(self.times) - 1}, got {exit_step}")
+        if not 0 <= exit_step < self._passes:
+            raise ValueError(f"exit_step must lie in 0..{self._passes - 1}, got {exit_step}")
 
     def _advance(
         self,
@@ -216,7 +216,7 @@ class Rollout:
         remembers: bool = True,
     ) -> tuple[Latents, RolloutState]:
         start = state.context.start
-        times = self.times_at(start) if exit_step is None else self.times
+        times = self.times_at(start)
         known = *times, self.context_noise
         reads = self._reads(student, cond, state, self.block_frames, differentiable_past, known)
         x0 = self._denoise(student, noise, reads, times, exit_step)

@@ -37,6 +37,12 @@ class RolloutState:
         """A state that survives when streaming on from this one consumes it; costs nothing."""
         return replace(self, context=fork(self.context))
 
+    def detached(self) -> "RolloutState":
+        """The same numbers, as constants."""
+        made = _detached(self, {})
+        assert isinstance(made, RolloutState)
+        return made
+
 
 START = RolloutState()
 _SAVED: dict[str, type] = {one.__name__: one for one in (RolloutState, Context, LayerKV)}
@@ -75,6 +81,17 @@ def rebuilt(value: Any, device: torch.device) -> Any:
         KeyError, TypeError: `plain` has not made this.
     """
     return _rebuilt(value, device, {})
+
+
+def _detached(value: Any, made: dict[int, Tensor]) -> Any:
+    """A part of a state without gradient; what is shared stays shared."""
+    if isinstance(value, Tensor):
+        return made.setdefault(id(value), value.detach())
+    if names := _names(value):
+        return type(value)(**{name: _detached(getattr(value, name), made) for name in names})
+    if isinstance(value, list | tuple):
+        return tuple(_detached(one, made) for one in value)
+    return value
 
 
 def _names(value: Any) -> list[str]:

@@ -1,0 +1,113 @@
+"""The training of a student before its own rollouts, from a teacher."""
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from cf.data.stream import EndlessData
+from cf.distillation.start import Clips, Roles, Start
+from cf.models.base import Backbone
+from cf.models.codec import Codec
+from cf.models.text import TextEncoder
+from cf.modules.divergence_guard import Guard
+from cf.modules.single import SingleModule
+from cf.objectives.score import ScoreNetwork, SharedMemory
+from cf.rollout.blockwise import Rollout
+from cf.seeding import SampleRandom
+
+
+class StartModule(SingleModule):
+    """One student, a frozen teacher, and a way to start (`cf.distillation.start.Start`).
+
+    Random numbers are keyed by the number of a sample, so that ranks, batches and resumed runs
+    agree.
+
+    Attributes:
+        by: makes the way to start, given the rollout; None: a student is a plain copy.
+        score: how the teacher sees the past, and its guidance.
+
+    Further settings are those of `VideoModule`.
+    """
+
+    def __init__(
+        self,
+        student: Backbone,
+        teacher: Backbone,
+        by: Callable[..., Start] | None,
+        score: Callable[[Backbone], ScoreNetwork],
+        optimizer: Callable[[torch.nn.Module], Optimizer],
+        codec: Codec,
+        text: TextEncoder,
+        rollout: Rollout,
+        guard: Guard,
+        negative_prompt: str = "",
+        ema_decay: float = 0.99,
+        warmup_steps: int = 40,
+        cooldown: float = 0.3,
+        seed: int = 0,
+    ) -> None:
+        if by is None:
+            raise ValueError(
+                "start=plain trains nothing: a student begins as it is. Give start=consistency or "
+                "start=ode, or go on to module=distill"
+            )
+        if text.dim is None and score(teacher).guidance != 1:
+            raise ValueError(
+                "score.guidance needs text to lead away from; set it to 1 without text"
+            )
+        outside, pace = (codec, text, rollout, guard), (ema_decay, warmup_steps, cooldown, seed)
+        super().__init__(student, *outside, *pace, frozen=(teacher,))
+        self.by, self.negative_prompt = by(rollout=rollout), negative_prompt
+        self._make_optimizer = optimizer
+        sizes: Any = {"memory": rollout.memory, "block_frames": rollout.block_frames}
+        mine, average = (SharedMemory(one, **sizes) for one in (self.trained, self.student))
+        self._roles = Roles(mine, average, score(teacher))
+
+    def on_fit_start(self) -> None:
+        """What is kept of the teacher belongs to it and to these data."""
+        super().on_fit_start()
+        trainer: Any = self.trainer
+        data = trainer.datamodule
+        known = data.identity() if isinstance(data, EndlessData) else type(data).__name__
+        told = (known, self.seed, self._roles.teacher.guidance, self.negative_prompt)
+        view = {k: repr(v) for k, v in vars(self._roles.teacher).items() if k != "network"}
+        weights = _digest(self._roles.teacher.network)
+        self.by.prepare(hashlib.sha256(repr((told, view, weights)).encode()).hexdigest())
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        """The start's loss on one batch."""
+        loss = self.by.loss(self._clips(batch), self._roles)
+        self.seen_frames += batch["video"].shape[0] * batch["video"].shape[1]
+        self.log("train/loss", loss.value, prog_bar=True)
+        self.log_dict({f"train/{name}": value for name, value in loss.logs.items()})
+        return loss.value
+
+    @torch.no_grad()
+    def _clips(self, batch: dict[str, Any]) -> Clips:
+        if "video" not in batch:
+            raise ValueError(
+                f"the data hold prompts alone, and start={type(self.by).__name__.lower()} trains "
+                "on video; give data.folder"
+            )
+        latents, cond = self.encode(batch)
+        uncond, count = None, len(batch["prompt"])
+        if self._roles.teacher.guidance != 1:
+            uncond = self.conditioning(batch, [self.negative_prompt] * count)
+        first = (self.batches * self.trainer.world_size + self.global_rank) * count
+        samples = tuple(range(first, first + count))
+        return Clips(latents, cond, uncond, samples, SampleRandom((self.seed, 1), samples))
+
+
+def _digest(network: torch.nn.Module) -> str:
+    """Of all weights, on whichever device."""
+    found = hashlib.sha256()
+    for name, weight in sorted(network.state_dict().items()):
+        found.update(name.encode())
+        found.update(
+            weight.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+        )
+    return found.hexdigest()
