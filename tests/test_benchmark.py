@@ -12,7 +12,7 @@ from hydra import compose, initialize_config_dir
 
 from cf.bench import progress
 from cf.bench.contest import BenchmarkResults, run_benchmark
-from cf.bench.measures import build_metrics
+from cf.bench.measures import build_metrics, fresh_metrics, states_of
 from cf.bench.store import Job, Store
 from cf.bench.tasks.base import Sample
 from cf.metrics.text.segment_text import SegmentTextSimilarity
@@ -150,6 +150,26 @@ def test_weights_are_read_once_for_all_metrics_and_videos() -> None:
         build_metrics({"drift": {**chosen["semantic_drift"], "extractor": "clip-vit-b32"}}, [])
     with pytest.raises(ValueError, match=r"metrics\.drift\.extractor has no setting 'device'"):
         build_metrics(odd, [])
+
+
+def test_metrics_are_built_once_and_have_forgotten_the_video_before() -> None:
+    by = {"_target_": "cf.metrics.extractors.mean_colour.MeanColour"}
+    chosen = {
+        "drift": {"_target_": "cf.metrics.SemanticDrift", "extractor": by},
+        "flicker": {"_target_": "cf.metrics.TemporalFlickeringVBench"},
+    }
+    first, second = (Sample(f"{name}-0", name, 0, ((0.0, name),)) for name in "ab")
+    used = fresh_metrics(chosen, first)
+    for metric in used.values():
+        metric.update(torch.rand(9, 3, 16, 16), 1, fps=8)
+    again = fresh_metrics(chosen, second)
+    assert all(again[name] is metric for name, metric in used.items())
+    states, expected = (states_of(x.values()) for x in (again, build_metrics(chosen, [])))
+    assert all(torch.equal(states[name], value) for name, value in expected.items())
+    extractor = {"_target_": "metrics_sets.Shrunken"}
+    one = {"_target_": "cf.metrics.SegmentTextSimilarity", "extractor": extractor, "texts": None}
+    told = [fresh_metrics({"text": one}, item) for item in (first, second)]
+    assert [list(next(iter(x.values())).texts.texts.values()) for x in told] == [["a"], ["b"]]
 
 
 def test_a_prompt_may_hold_any_text() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import pairwise
 
 from torch import Tensor
@@ -30,6 +32,24 @@ def build_metrics(
     """
     made, _ = metrics_of(settings, texts_of(items))
     return {metric.name: metric for metric in made.values()}
+
+
+def fresh_metrics(settings: Mapping[str, Settings], item: Sample) -> dict[str, VideoMetric]:
+    """As `build_metrics` for one video, built once for all that this process makes, and reset.
+
+    Raises:
+        ValueError: if two have one name, or one's weights are missing.
+    """
+    tells = any("texts" in one and one["texts"] is None for one in settings.values())
+    made = _kept(json.dumps(settings), item if tells else None)
+    for metric in made.values():
+        metric.reset()
+    return made
+
+
+@lru_cache(1)
+def _kept(settings: str, item: Sample | None) -> dict[str, VideoMetric]:
+    return build_metrics(json.loads(settings), [] if item is None else [item])
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from cf.bench.contestants.base import Piece
-from cf.bench.measures import Panel, States, build_metrics
+from cf.bench.measures import Panel, States, fresh_metrics
 from cf.bench.store import ROW, SHEET, STATES, VIDEO, Job
 from cf.bench.tasks.base import SLACK, Request, Sample, Task
 from cf.metrics.scored import Fault
@@ -46,7 +46,7 @@ class VideoInProgress:
         """Before its first frame."""
         take, asked = request_of(job), _asked(json.dumps(job.asked))
         known = partial(asked.known, take.film, take.given)
-        metrics = build_metrics(job.metrics, [job.item])
+        metrics = fresh_metrics(job.metrics, job.item)
         return cls(job, take, Panel(metrics, job.item, job.terms.fps, known))
 
     def feed(self, frames: Piece, marks: Sequence[int] | None) -> None:
