@@ -64,7 +64,8 @@ def build(folder: Path, **options: Any) -> VideoFolder:
 
 def batches(data: VideoFolder, count: int) -> list[ClipBatch]:
     data.setup("fit")
-    return list(itertools.islice(data.train_dataloader(), count))
+    made = itertools.islice(data.train_dataloader(), count)
+    return [data.on_after_batch_transfer(batch, 0) for batch in made]
 
 
 def same(first: list[ClipBatch], second: list[ClipBatch]) -> bool:
@@ -84,6 +85,16 @@ def test_a_batch_holds_the_clips_that_it_says(folder: Path) -> None:
     for i, (name, start) in enumerate(zip(batch["name"], batch["start"].tolist(), strict=True)):
         assert torch.equal(batch["video"][i], read_clip(folder / name, start, 6, 4, (8, 8)))
         assert batch["prompt"][i] == ("a slow sunrise" if name == "clip_0.mp4" else "")
+
+
+def test_bytes_pass_from_process_to_process_and_pixels_reach_the_network(folder: Path) -> None:
+    data = build(folder)
+    data.setup("fit")
+    for loader in (data.train_dataloader(), data.val_dataloader()):
+        held = next(iter(loader))
+        batch = data.on_after_batch_transfer(held, 0)
+        assert held["video"].dtype == torch.uint8
+        assert torch.equal(batch["video"], held["video"].float() / 255)
 
 
 def test_every_file_comes_once_before_any_comes_again(folder: Path) -> None:

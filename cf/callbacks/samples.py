@@ -79,7 +79,8 @@ class Samples(L.Callback):
     def _fixed_clips(self, trainer: L.Trainer, module: Any) -> dict[str, Any]:
         if self._clips is None:
             data = cast(Any, trainer).datamodule
-            batch = next(iter(data.val_dataloader() or data.train_dataloader()))
+            drawn = next(iter(data.val_dataloader() or data.train_dataloader()))
+            batch = data.on_after_batch_transfer(drawn, 0)
             sliced = {k: v for k, v in batch.items() if isinstance(v, Tensor | list)}
             self._clips = {key: value[: self.count] for key, value in sliced.items()}
         moved = {k: v.to(module.device) for k, v in self._clips.items() if isinstance(v, Tensor)}

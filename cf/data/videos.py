@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch.utils.data import DataLoader, Dataset
 
 from cf.data.clips import Clip, ClipBatch, Clips, Cuts, Source, collate, listing, split, survey
@@ -115,8 +116,10 @@ class VideoFolder(EndlessData):
         )
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Note the files that turned out to be damaged, wherever a worker met them."""
+        """Bytes as pixels in [0, 1]; damaged files are noted, wherever a worker met them."""
         if isinstance(batch, dict):
+            if batch["video"].dtype == torch.uint8:
+                batch = {**batch, "video": batch["video"].float() / 255}
             self._damaged.update(batch.get("failures", {}))
         return batch
 
