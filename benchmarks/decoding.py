@@ -1,10 +1,12 @@
-"""Time of decoding whole clips, as ratios to the least that PyAV and OpenCV take for the same.
+"""Time of decoding whole clips, as ratios to what others take for the same.
 
     python benchmarks/decoding.py FOLDER [--rounds 7] [--frames 96]
 
 Every reader makes the same tensor: bytes, [frames, 3, height, width], red first, on one thread.
-Readers take turns, and the ratio is the median over the rounds. `cf` reads the pictures at their
-times, turned upright, in the right colours; the others take frames as they come.
+Readers take turns, and the ratio is the median over the rounds. PyAV and OpenCV are always there;
+decord and torchcodec take part where they are installed (`pip install decord torchcodec`). `cf`
+reads the pictures at their times, turned upright, in the right colours; the others take frames as
+they come.
 """
 
 import argparse
@@ -12,6 +14,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 
@@ -57,7 +60,26 @@ def with_opencv(path: Path, frames: int) -> torch.Tensor:
     return torch.from_numpy(np.stack(found).transpose(0, 3, 1, 2).copy())
 
 
+def with_decord(path: Path, frames: int) -> torch.Tensor:
+    """All frames at once."""
+    from decord import VideoReader
+
+    reader = VideoReader(str(path), num_threads=1)
+    found = reader.get_batch(range(min(frames, len(reader)))).asnumpy()
+    return torch.from_numpy(found.transpose(0, 3, 1, 2).copy())
+
+
+def with_torchcodec(path: Path, frames: int) -> torch.Tensor:
+    """All frames at once."""
+    from torchcodec.decoders import VideoDecoder
+
+    decoder = VideoDecoder(str(path), num_ffmpeg_threads=1)
+    found: torch.Tensor = decoder.get_frames_in_range(0, min(frames, len(decoder))).data
+    return found.contiguous()
+
+
 READERS: dict[str, Reader] = {"cf": with_cf, "pyav": with_pyav, "opencv": with_opencv}
+OPTIONAL: dict[str, Reader] = {"decord": with_decord, "torchcodec": with_torchcodec}
 
 
 def seconds(reader: Reader, path: Path, frames: int) -> float:
@@ -75,18 +97,22 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--frames", type=int, default=96)
     given = parser.parse_args()
-    sys.stdout.write("video  cf/pyav  cf/opencv\n")
+    readers = READERS | {name: one for name, one in OPTIONAL.items() if find_spec(name)}
+    others = [name for name in readers if name != "cf"]
+    heads = [*(f"cf/{name}" for name in others), "cf/fastest"]
+    sys.stdout.write("  ".join(["video", *heads]) + "\n")
     for path in listed_in(given.folder).videos:
-        taken: dict[str, list[float]] = {name: [] for name in READERS}
+        taken: dict[str, list[float]] = {name: [] for name in readers}
         for turn in range(given.rounds + 1):
-            for name, reader in READERS.items():
+            for name, reader in readers.items():
                 found = seconds(reader, path, given.frames)
                 if turn:  # the first warms up
                     taken[name].append(found)
         ratios = [
-            median(a / b for a, b in zip(taken["cf"], taken[name], strict=True))
-            for name in ("pyav", "opencv")
+            median(a / b for a, b in zip(taken["cf"], taken[name], strict=True)) for name in others
         ]
+        fastest = [min(one) for one in zip(*(taken[name] for name in others), strict=True)]
+        ratios.append(median(a / b for a, b in zip(taken["cf"], fastest, strict=True)))
         sys.stdout.write("  ".join([path.name, *(f"{ratio:.2f}" for ratio in ratios)]) + "\n")
 
 

@@ -132,6 +132,7 @@ def compose(args: argparse.Namespace) -> Settings:
             f"module.prefix_blocks=[{args.given},{args.given}]",
             f"module.critic_steps={args.critic_steps}",
             "module.conflict_every_steps=0",
+            "module.warmup_steps=0",
             "trainer.enable_progress_bar=false",
             f"module.length.least={max(24, frames + 12)}",
             *own,

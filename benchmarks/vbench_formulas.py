@@ -1,6 +1,6 @@
 """Our metrics of VBench's formulas as ratios to these formulas written plainly, frame by frame.
 
-    python benchmarks/vbench_formulas.py [--seconds 3] [--rounds 9]
+    python benchmarks/vbench_formulas.py [--seconds 5] [--rounds 9]
 
 Both take the same bytes in memory, on one thread, in turns; ratios are of processor time within a
 round: median (least to greatest). What a formula needs of a network is the same extractor on both
@@ -62,7 +62,7 @@ def main() -> None:
     """Print a line for each formula."""
     kind = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=kind)
-    parser.add_argument("--seconds", type=float, default=3)
+    parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--size", type=int, nargs=2, default=(480, 832), help="height and width")
     given = parser.parse_args()
