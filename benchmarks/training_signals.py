@@ -98,7 +98,7 @@ RUNS = {
     ),
     "forcing": Provoked(FORCING, "forcing", "direct forcing, gradient through the past"),
     "forcing_detached": Provoked(
-        (*FORCING, "module.differentiable_past=false"), "forcing", "the past is detached"
+        (*FORCING, "gradient=detached"), "forcing", "the past is detached"
     ),
 }
 SIGNALS = {
@@ -215,7 +215,7 @@ def train(name: str, folder: Path) -> None:
         check=False,
     )
     said = done.stdout + done.stderr
-    why = re.search(r"(the (?:gradient|critic).* at step \d+[^.]*)", said)
+    why = re.search(r"(the (?:gradient|critic|student).* at step \d+[^.]*)", said)
     if done.returncode and why:
         (place / "stopped.txt").write_text(why[1] + "\n")
     elif done.returncode:

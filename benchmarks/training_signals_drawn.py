@@ -79,7 +79,7 @@ def draw_sheet(videos: Mapping[str, torch.Tensor], folder: Path) -> None:
         axes.imshow(_row(made[:_DRAWN]), interpolation="nearest", aspect="auto")
         axes.set(xticks=[], yticks=[])
         axes.set_ylabel(name.replace("_", "\n"), fontsize=7, rotation=0, ha="right", va="center")
-    figure.savefig(folder / "training_signals_sheet.png", dpi=72, pil_kwargs={"optimize": True})
+    figure.savefig(folder / "training_signals_sheet.png", dpi=60, pil_kwargs={"optimize": True})
 
 
 def _row(videos: torch.Tensor) -> np.ndarray:

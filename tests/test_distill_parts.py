@@ -30,6 +30,11 @@ def test_the_guard_knows_what_was_usual() -> None:
         guard.check_critic(torch.tensor(4.0), torch.tensor(1.0), 2)
     with pytest.raises(Diverged, match="critic has collapsed"):
         guard.check_critic(torch.tensor(9.0), torch.tensor(1.0), 2)
+    dead = Guard(explode=10, patience=4)
+    for _ in range(4):
+        dead.check_gradient(torch.tensor(0.0), "critic", 1)
+    with pytest.raises(Diverged, match="the critic learns nothing: most of its last 4"):
+        dead.check_gradient(torch.tensor(0.3), "critic", 2)
     with pytest.raises(ValueError, match="explode=1"):
         Guard(explode=1)
 

@@ -41,7 +41,8 @@ class Guard(nn.Module):
         """Take note of a gradient's norm; each network is compared with itself alone.
 
         Raises:
-            Diverged: if it is not finite or far above what it used to be.
+            Diverged: if it is not finite, far above what it used to be, or used to be 0, as that of
+                a network whose predictions have left its `x0_limit`.
         """
         row = _WHO.index(who)
         seen = int(self.seen[row])
@@ -49,6 +50,9 @@ class Guard(nn.Module):
             raise Diverged(_advice(f"the gradient of the {who} is not finite", who, step))
         if seen >= self.patience:
             usual = float(self.norms[row].median())
+            if usual == 0:
+                what = f"the {who} learns nothing: most of its last {self.patience} gradients are 0"
+                raise Diverged(_advice(what, who, step))
             if float(norm) > self.explode * usual:
                 what = f"the gradient of the {who} exploded: its norm is {float(norm):.3g}, was "
                 raise Diverged(_advice(f"{what}{usual:.3g}", who, step))
