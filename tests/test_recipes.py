@@ -19,7 +19,8 @@ from cf.paths import CONFIG_DIR
 RECIPES = sorted(
     file.stem
     for file in (Path(CONFIG_DIR) / "experiment").glob("*.yaml")
-    if file.stem in ("sgf_plus", "frame_wise", "causal_forcing", "context_forcing")
+    if file.stem in ("sgf_plus", "self_forcing_pp", "frame_wise", "causal_forcing")
+    or file.stem == "context_forcing"
     or "override /scale: tiny" in file.read_text()
 )
 SMALL = (
@@ -73,8 +74,14 @@ def composed(recipe: str, scale: str) -> Any:
 def test_the_issues_recipes_are_there() -> None:
     assert set(RECIPES) >= {
         "self_forcing",
+        "causvid",
         "causal_forcing",
+        "longlive",
         "infinity_rope",
+        "rolling_forcing",
+        "self_forcing_pp",
+        "sgf",
+        "sgf_plus",
         "context_forcing",
         "context_forcing_released",
         "reward_forcing",
@@ -110,6 +117,11 @@ def test_the_numbers_of_the_papers_are_those_of_the_notes() -> None:
     assert (theirs.score.guidance, theirs.score.prefix_frames, theirs.clip) == (6, 21, 2.0)
     assert theirs.critic_optimizer.betas == [0.5, 0.95]
     assert theirs.training_rollout.first_gradient is False
+    long = composed("longlive", "wan_1_3b").module
+    assert (long.length.most, long.window_frames, long.optimizer.lr) == (240, 21, 1e-5)
+    assert long.training_rollout.switch._target_ == "cf.rollout.Recache"
+    assert composed("causvid", "wan_1_3b").module.rollout.timesteps == [1.0, 0.757, 0.522]
+    assert composed("rolling_forcing", "wan_1_3b").module.rollout.num_steps == 5
     paper = composed("context_forcing", "wan_1_3b")
     assert paper.module.score.layout.sparse_frames == 12
     assert paper.trainer.max_steps == 500
