@@ -34,10 +34,10 @@ class SeededNoise:
 
     def __call__(self, block: int, step: int) -> Tensor:
         """The noise of one block at one step."""
-        return torch.stack([self._draw(sample, block, step) for sample in self.samples])
-
-    def _draw(self, sample: int, block: int, step: int) -> Tensor:
-        return torch.randn(self.shape, generator=seeded(self.seed, sample, block, step))
+        drawn = torch.empty(len(self.samples), *self.shape)
+        for row, sample in zip(drawn, self.samples, strict=True):
+            torch.randn(self.shape, generator=seeded(self.seed, sample, block, step), out=row)
+        return drawn
 
 
 @dataclass(frozen=True)
