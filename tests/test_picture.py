@@ -268,7 +268,7 @@ def test_pictures_of_a_list_begin_the_videos_of_a_benchmark(
     given = ["suite=moviegen", "contestants=none", "+contestant@contestants.it=wan_i2v"]
     given += [f"contestants.it.{one}" for one in mine] + ["+contestants.it.text.text_len=8"]
     given += ["durations=[0.5]", "metrics=none", "workers=0", f"asked.file={listed}"]
-    given += ["+metrics.flicker._target_=cf.metrics.TemporalFlickeringVBench", "headline=[]"]
+    given += ["+metrics.flicker._target_=cf.metrics.TemporalFlickeringVBench", "headline=[flicker]"]
     given += ["devices=cpu", "report=false", "tensorboard=false"]
     give("cf.benchmark", *given, f"hydra.run.dir={tmp_path / 'out'}")
     rows = [

@@ -57,11 +57,17 @@ class Backbone(nn.Module, ABC):
         latent_shape: channels, height, width of a latent frame that it was configured for.
         patch_size: rows and columns of latents in a token.
         prediction: what the network is trained to say; the forward returns velocity either way.
+        control_dim: numbers of the control signal that each frame needs; None: none is taken.
+        image_dim: width of a picture's states that are attended; None: none are.
+        reference_channels: by which a picture is shown beside the latents; 0: none is.
     """
 
     latent_shape: tuple[int, int, int]
     patch_size: tuple[int, int]
     prediction: str
+    control_dim: int | None = None
+    image_dim: int | None = None
+    reference_channels: int = 0
 
     @abstractmethod
     def prepare(self, past: Past, cond: Conditioning, times: Sequence[float] = ()) -> Prepared:

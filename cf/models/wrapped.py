@@ -22,8 +22,8 @@ class WrappedBackbone(Backbone):
         self.network = network
         self.latent_shape, self.patch_size = network.latent_shape, network.patch_size
         self.prediction = network.prediction
-        self.control_dim = getattr(network, "control_dim", None)
-        self.reference_channels = int(getattr(network, "reference_channels", 0))
+        self.control_dim, self.image_dim = network.control_dim, network.image_dim
+        self.reference_channels = network.reference_channels
 
     @override
     def prepare(self, past: Past, cond: Conditioning, times: Sequence[float] = ()) -> Prepared:
