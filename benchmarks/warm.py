@@ -14,6 +14,7 @@ import time
 import traceback
 import types
 import warnings
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -121,6 +122,7 @@ def _as_begun() -> None:
     warnings.resetwarnings()
     warnings.simplefilter("ignore", DeprecationWarning)
     logging.raiseExceptions = False  # of loggers that hold a stream of before
+    weakref.finalize._registry.clear()  # type: ignore[attr-defined] # temporary folders of others
 
 
 def _become(given: Command, log: Path) -> None:
