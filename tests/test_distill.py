@@ -266,7 +266,13 @@ ROLLOUTS = {
 }
 
 
-@pytest.mark.parametrize("kind", ROLLOUTS)
+OFTEN = ("persistent", "writer")
+"""The kinds that leave most behind: a video in the checkpoint, two networks in the export."""
+
+
+@pytest.mark.parametrize(
+    "kind", [k if k in OFTEN else pytest.param(k, marks=pytest.mark.exhaustive) for k in ROLLOUTS]
+)
 def test_every_rollout_and_gradient_trains_a_student(
     kind: str, start: Path, tmp_path: Path
 ) -> None:
@@ -288,6 +294,7 @@ def test_every_rollout_and_gradient_trains_a_student(
     assert len(written) == (len(before) if kind == "writer" else 0)
 
 
+@pytest.mark.exhaustive
 def test_what_a_writer_was_trained_to_is_trained_on(start: Path, tmp_path: Path) -> None:
     own = [*student(start), "objective=dmd", "gradient=writer", "trainer.max_steps=2"]
     first = fit(tmp_path / "first", *own)

@@ -249,7 +249,10 @@ def settings(base: Path, start: str, *more: str) -> tuple[str, ...]:
     return (*ROOMS, *few, *roles, *own, *more)
 
 
-@pytest.mark.parametrize("start", ["consistency", "ode"])
+@pytest.mark.whole
+@pytest.mark.parametrize(
+    "start", [pytest.param("consistency", marks=pytest.mark.exhaustive), "ode"]
+)
 def test_a_start_is_a_phase_that_resumes_to_the_same_bits(
     start: str, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -274,6 +277,7 @@ def test_a_start_is_a_phase_that_resumes_to_the_same_bits(
     assert len(files) == (6 if start == "ode" else 0)
 
 
+@pytest.mark.whole
 def test_a_plain_start_trains_nothing_and_says_so(
     base: Path, refused: Command, tmp_path: Path
 ) -> None:
