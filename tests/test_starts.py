@@ -15,7 +15,7 @@ from torch import Tensor
 
 from cf.distillation.consistency import Consistency
 from cf.distillation.ode import OdeRegression
-from cf.distillation.start import Clips, Roles
+from cf.distillation.start import RealClips, Roles
 from cf.memory.full import Full
 from cf.objectives.score import Clean, ScoreNetwork
 from cf.rollout.blockwise import Rollout
@@ -77,10 +77,10 @@ def composed(times: list[float]) -> Tensor:
     return torch.tensor(found[::-1]).double().T
 
 
-def clips(step: int, count: int = 16) -> Clips:
+def clips(step: int, count: int = 16) -> RealClips:
     samples = tuple(range(step * count, (step + 1) * count))
     video = tiny.latents(count, 3, seed=step)
-    return Clips(video, Conditioning(), None, samples, SampleRandom((1,), samples))
+    return RealClips(video, Conditioning(), None, samples, SampleRandom((1,), samples))
 
 
 def trained(start: Any, times: list[float], steps: int = 400) -> Tensor:

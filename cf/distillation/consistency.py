@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F  # noqa: N812  (its usual name)
 
-from cf.distillation.start import Clips, Roles, Start, stepped, told
+from cf.distillation.start import RealClips, Roles, Start, stepped, told
 from cf.types import Loss, wide
 
 
@@ -28,7 +28,7 @@ class Consistency(Start):
         if self.points < 1:
             raise ValueError(f"start.by.points={self.points} must be at least 1")
 
-    def loss(self, clips: Clips, roles: Roles) -> Loss:
+    def loss(self, clips: RealClips, roles: Roles) -> Loss:
         """The squared error of consistency."""
         x0, cond = clips.latents, clips.cond
         times = torch.cat((self.rollout.schedule.timesteps(self.points), torch.zeros(1))).to(x0)

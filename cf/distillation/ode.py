@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812  (its usual name)
 from torch import Tensor
 
-from cf.distillation.start import Clips, Roles, Start, stepped, told
+from cf.distillation.start import RealClips, Roles, Start, stepped, told
 from cf.distillation.trajectories import Trajectories
 from cf.objectives.score import ScoreNetwork
 from cf.types import Loss, wide
@@ -57,7 +57,7 @@ class OdeRegression(Start):
         told = {"key": key, "times": self.times, "solver_steps": self.solver_steps}
         self.kept.prepare({**told, "block_frames": self.rollout.block_frames})
 
-    def loss(self, clips: Clips, roles: Roles) -> Loss:
+    def loss(self, clips: RealClips, roles: Roles) -> Loss:
         """The squared error at a time drawn for every block."""
         clips, states = self.kept.of(
             clips, len(self.times) + 1, lambda some: self.solved(some, roles.teacher)
@@ -70,7 +70,7 @@ class OdeRegression(Start):
         past = clips.latents if self.past == "video" else end
         return Loss(F.mse_loss(wide(told(roles.student, x_t, t, clips.cond, past)), wide(end)))
 
-    def solved(self, clips: Clips, teacher: ScoreNetwork) -> Tensor:
+    def solved(self, clips: RealClips, teacher: ScoreNetwork) -> Tensor:
         """The teacher's states at the student's times, then at 0: (b, states, f, c, h, w)."""
         x0, times = clips.latents, self.times
         grid = {*self.rollout.schedule.timesteps(self.solver_steps).tolist(), *times, 1.0}
@@ -83,7 +83,7 @@ class OdeRegression(Start):
             x = stepped(teacher, x, now, then, clips, x0)
         return torch.stack([*states, x], 1)
 
-    def _drawn(self, clips: Clips) -> Tensor:
+    def _drawn(self, clips: RealClips) -> Tensor:
         """Which of the times each frame is noised to: one of its block's own."""
         even = self.per_block(clips.latents, clips.random.purpose(2))
         starts = torch.arange(even.shape[1]) // self.rollout.block_frames

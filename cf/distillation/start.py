@@ -12,7 +12,7 @@ from cf.seeding import SampleRandom
 from cf.types import Conditioning, Latents, Loss, Times
 
 
-class Clips(NamedTuple):
+class RealClips(NamedTuple):
     """Real video and what it shows.
 
     Attributes:
@@ -29,7 +29,7 @@ class Clips(NamedTuple):
     def only(self, index: list[int]) -> "Clips":
         """Some of them."""
         samples = tuple(self.samples[i] for i in index)
-        return Clips(
+        return RealClips(
             self.latents[index],
             self.cond.samples(index),
             self.uncond and self.uncond.samples(index),
@@ -61,7 +61,7 @@ class Start(ABC):
     rollout: Rollout
 
     @abstractmethod
-    def loss(self, clips: Clips, roles: Roles) -> Loss:
+    def loss(self, clips: RealClips, roles: Roles) -> Loss:
         """The student's loss on a batch."""
 
     def prepare(self, key: str) -> None:  # noqa: B027  (most keep nothing)
@@ -91,7 +91,7 @@ def told(
 
 
 def stepped(
-    teacher: ScoreNetwork, x_t: Latents, t: Times, to: Times, clips: Clips, past: Latents
+    teacher: ScoreNetwork, x_t: Latents, t: Times, to: Times, clips: RealClips, past: Latents
 ) -> Latents:
     """One step of Euler's along the teacher's guided ODE."""
     with torch.no_grad():

@@ -12,12 +12,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from cf.distillation.start import Clips
+from cf.distillation.start import RealClips
 from cf.files.atomic import replacing, write_text
 from cf.files.text import json_of
 from cf.types import Conditioning
 
-Solve = Callable[[Clips], Tensor]
+Solve = Callable[[RealClips], Tensor]
 """Samples -> their states, (b, states, f, c, h, w)."""
 _ABOUT = "about.json"
 _HEADER = 2**16
@@ -55,7 +55,7 @@ class Trajectories:
         if not file.is_file():
             write_text(file, json.dumps(about))
 
-    def of(self, clips: Clips, states: int, solve: Solve) -> tuple[Clips, Tensor]:
+    def of(self, clips: RealClips, states: int, solve: Solve) -> tuple[RealClips, Tensor]:
         """A batch's samples with their states: kept ones, or those that are due to be made.
 
         Args:
@@ -86,7 +86,7 @@ class Trajectories:
     def _file(self, number: int) -> Path:
         return Path(self.folder) / f"{number:08d}.safetensors"
 
-    def _check_size(self, clips: Clips, states: int) -> None:
+    def _check_size(self, clips: RealClips, states: int) -> None:
         size = self.count * (_bytes(clips, states) + _HEADER)
         if size > self.most_gb * 1e9:
             raise ValueError(
@@ -99,7 +99,7 @@ class Trajectories:
         with replacing(self._file(number)) as path:
             save_file(held, path, {"sha256": _digest(held)})
 
-    def _read(self, number: int, clips: Clips, states: int) -> dict[str, Tensor]:
+    def _read(self, number: int, clips: RealClips, states: int) -> dict[str, Tensor]:
         """A sample's tensors, none larger than those of the batch at hand."""
         file = self._file(number)
         again = f"delete {self.folder}, and train anew"
@@ -119,13 +119,13 @@ class Trajectories:
         return found
 
 
-def _tensors(clips: Clips, sample: int) -> dict[str, Tensor]:
+def _tensors(clips: RealClips, sample: int) -> dict[str, Tensor]:
     """What is kept of a sample besides its states."""
     told = {name: x[sample] for name, x in vars(clips.cond).items() if x is not None}
     return {"latents": clips.latents[sample], **told}
 
 
-def _bytes(clips: Clips, states: int) -> int:
+def _bytes(clips: RealClips, states: int) -> int:
     """Of the tensors of one sample."""
     held = {name: x.nbytes for name, x in _tensors(clips, 0).items()}
     return sum(held.values()) + states * held["latents"]

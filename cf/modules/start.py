@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from cf.data.stream import EndlessData
-from cf.distillation.start import Clips, Roles, Start
+from cf.distillation.start import RealClips, Roles, Start
 from cf.models.base import Backbone
 from cf.models.codec import Codec
 from cf.models.text import TextEncoder
@@ -87,7 +87,7 @@ class StartModule(SingleModule):
         return loss.value
 
     @torch.no_grad()
-    def _clips(self, batch: dict[str, Any]) -> Clips:
+    def _clips(self, batch: dict[str, Any]) -> RealClips:
         if "video" not in batch:
             raise ValueError(
                 f"the data hold prompts alone, and start={type(self.by).__name__.lower()} trains "
@@ -99,7 +99,7 @@ class StartModule(SingleModule):
             uncond = self.conditioning(batch, [self.negative_prompt] * count)
         first = (self.batches * self.trainer.world_size + self.global_rank) * count
         samples = tuple(range(first, first + count))
-        return Clips(latents, cond, uncond, samples, SampleRandom((self.seed, 1), samples))
+        return RealClips(latents, cond, uncond, samples, SampleRandom((self.seed, 1), samples))
 
 
 def _digest(network: torch.nn.Module) -> str:
