@@ -26,7 +26,7 @@ class RealClips(NamedTuple):
     samples: tuple[int, ...]
     random: SampleRandom
 
-    def only(self, index: list[int]) -> "Clips":
+    def only(self, index: list[int]) -> "RealClips":
         """Some of them."""
         samples = tuple(self.samples[i] for i in index)
         return RealClips(
