@@ -74,7 +74,7 @@ class Samples(L.Callback):
             made = rollout.extend(network, truth[:, :prefix], noise, cond, frames)
             rows.append(codec.decode(made))
         videos = torch.cat((codec.decode(truth[:, :frames]), *rows), -2)
-        return torch.cat(list(_enlarged(videos)), -1).cpu()
+        return torch.cat(list(enlarged(videos)), -1).cpu()
 
     def _fixed_clips(self, trainer: L.Trainer, module: Any) -> dict[str, Any]:
         if self._clips is None:
@@ -94,7 +94,7 @@ def _moving(gif: bytes, video: Tensor) -> Any:
     return Summary(value=[Summary.Value(tag="samples/moving", image=image)])
 
 
-def _enlarged(video: Tensor) -> Tensor:
+def enlarged(video: Tensor) -> Tensor:
     """Pixels repeated until a person can see them."""
     factor = max(96 // video.shape[-1], 1)
     return video.repeat_interleave(factor, -1).repeat_interleave(factor, -2)

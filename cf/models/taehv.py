@@ -164,7 +164,7 @@ class TAEHV(Codec):
             begun.append(True)
             x = F.pixel_unshuffle(video, self.patch).to(self._dtype)
             last = x[:, -1:].expand(-1, -x.shape[1] % _TIMES, -1, -1, -1)
-            return _run(self.encoder_layers, torch.cat((x, last), 1), []).float()
+            return run_layers(self.encoder_layers, torch.cat((x, last), 1), []).float()
 
         return encode
 
@@ -175,7 +175,7 @@ class TAEHV(Codec):
             self.check_latents(latents)
             early = 0 if held else _TIMES - 1  # frames before the first one
             made = [
-                _run(self.decoder_layers, one.to(self._dtype), held)
+                run_layers(self.decoder_layers, one.to(self._dtype), held)
                 for one in torch.split(latents, 1, 1)
             ]
             video = F.pixel_shuffle(torch.cat(made, 1)[:, early:], self.patch)
@@ -188,7 +188,7 @@ class TAEHV(Codec):
         return next(self.parameters()).dtype
 
 
-def _run(layers: nn.Sequential, x: Frames, held: list[Any]) -> Frames:
+def run_layers(layers: nn.Sequential, x: Frames, held: list[Any]) -> Frames:
     """Frames through all layers; `held` has, for each that looks back, the frame before."""
     number = 0
     for layer in layers:

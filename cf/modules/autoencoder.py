@@ -1,0 +1,158 @@
+"""Training of a small video codec: pixels to latents and back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import lightning as L  # noqa: N812  (its usual name)
+import torch
+import torch.nn.functional as F  # noqa: N812  (its usual name)
+from jaxtyping import Float
+from torch import Tensor
+from torch.optim import Optimizer
+
+from cf.models.autoencoder import VideoAutoencoder
+from cf.models.codec import Pixels
+from cf.modules.divergence_guard import Guard
+from cf.modules.ema import WeightAverage
+from cf.modules.optim import warmup_cooldown
+from cf.seeding import seeded
+from cf.types import Latents
+
+_PACE = 0.05  # share of a batch in the running mean and spread of latents
+_SCALES = 3  # halvings of the picture at which its detail is compared
+
+
+class AutoencoderModule(L.LightningModule):
+    """One codec, told by its own pixels.
+
+    The loss is the mean absolute error of pixels, and `detail` times that of the differences
+    between the picture and its blurred copies at three scales, by which edges and textures count
+    as much as surfaces. Noise of `noise` standard deviations is added to latents before they are
+    decoded: what a network makes later is never exact.
+
+    Attributes:
+        network: the codec.
+        detail: weight of the error of detail.
+        noise: standard deviation of the noise on latents, whose own is 1.
+        ema_decay: of the average of weights that is exported; 0 keeps no average.
+        warmup_steps: steps over which the learning rate rises.
+        cooldown: last share of the steps over which it falls to 0.
+        seen_frames: pixel frames that this process has trained on since it started.
+    """
+
+    def __init__(
+        self,
+        network: VideoAutoencoder,
+        optimizer: Callable[[torch.nn.Module], Optimizer],
+        guard: Guard,
+        detail: float = 1.0,
+        noise: float = 0.1,
+        ema_decay: float = 0.99,
+        warmup_steps: int = 40,
+        cooldown: float = 0.3,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if detail < 0 or noise < 0:
+            raise ValueError(f"detail={detail} and noise={noise} must not be negative")
+        self.network, self.guard = network.requires_grad_(True).train(), guard
+        self.average = WeightAverage(network, ema_decay) if ema_decay else None
+        self.detail, self.noise, self.seed = detail, noise, seed
+        self.warmup_steps, self.cooldown = warmup_steps, cooldown
+        self._make_optimizer = optimizer
+        self.seen_frames = 0
+
+    @property
+    def student(self) -> VideoAutoencoder:
+        """The codec to use and to export: the average, if one is kept."""
+        network = self.network if self.average is None else self.average.network
+        assert isinstance(network, VideoAutoencoder)
+        return network
+
+    def check(self, trainer: L.Trainer) -> None:
+        """Refuse what cannot work, before anything is written.
+
+        Raises:
+            ValueError: a setting of the trainer that does not fit this module.
+        """
+        if trainer.max_steps < 1:
+            raise ValueError(f"trainer.max_steps must be at least 1, got {trainer.max_steps}")
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        """The error of one batch."""
+        video: Pixels = batch["video"]
+        progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress
+        generator = seeded(self.seed, 0, self.global_rank, int(progress.total.processed))
+        made = self.network.moments(video, [])
+        self._follow(made.detach())
+        latents = self.network.normalised(made)
+        noise = torch.randn(latents.shape, generator=generator).to(latents)
+        again = self.network.pixels(latents + self.noise * noise, [])
+        pixels, detail = (again - video).abs().mean(), _detail(again - video)
+        loss = pixels + self.detail * detail
+        self.seen_frames += video.shape[0] * video.shape[1]
+        self.log("train/loss", loss, prog_bar=True)
+        self.log_dict({"train/pixels": pixels, "train/detail": detail})
+        return loss
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """Peak signal-to-noise ratio of fixed clips, in dB; latents as they are."""
+        video: Pixels = batch["video"]
+        again = self.student.decode(self.student.encode(video))
+        error = (again - video).square().mean((1, 2, 3, 4)).clamp(min=1e-10)
+        psnr = (-10 * error.log10()).mean()
+        loss = (again - video).abs().mean()
+        values = {"val/psnr": psnr, "val/loss": loss}
+        self.log_dict(values, prog_bar=True, sync_dist=True, batch_size=len(video))
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Never take a step that would spoil the weights."""
+        gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)
+        self.guard.check_gradient(norm, "network", self.global_step)
+        self.log("train/gradient_norm", norm)
+        self.log("train/lr", optimizer.param_groups[0]["lr"])
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Step, then move the average."""
+        super().optimizer_step(*args, **kwargs)
+        if self.average is not None:
+            self.average.update(self.network)
+            self.student.centre.copy_(self.network.centre)
+            self.student.spread.copy_(self.network.spread)
+
+    def configure_optimizers(self) -> Any:
+        """The optimiser and its schedule over the trainer's steps."""
+        optimizer = self._make_optimizer(self.network)
+        pace = self.trainer.max_steps, self.warmup_steps, self.cooldown
+        schedule = warmup_cooldown(optimizer, *pace)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    @torch.no_grad()
+    def _follow(self, made: Latents) -> None:
+        """Keep mean and spread of the latents up to date; all ranks see the same numbers."""
+        moments = torch.stack((made.mean((0, 1, 3, 4)), made.square().mean((0, 1, 3, 4))))
+        mean, square = self.trainer.strategy.reduce(moments, reduce_op="mean")
+        spread = (square - mean.square()).clamp(min=1e-8).sqrt()
+        pace = _PACE if self.global_step else 1.0
+        self.network.centre.lerp_(mean, pace)
+        self.network.spread.lerp_(spread, pace)
+
+
+def _detail(error: Float[Tensor, "b t 3 h w"]) -> Tensor:
+    """Mean absolute error of detail, over scales: what is left when blurred copies are taken off.
+
+    Blur and differences are linear, so that they are taken of the error itself.
+    """
+    x = error.flatten(0, 1)
+    scales = min(_SCALES, int(math.log2(min(x.shape[-2:]))))
+    total = x.new_zeros(())
+    for _ in range(scales):
+        less = F.avg_pool2d(x, 2)
+        wide = F.interpolate(less, scale_factor=2.0, mode="bilinear", align_corners=False)
+        total = total + (x[..., : wide.shape[-2], : wide.shape[-1]] - wide).abs().mean()
+        x = less
+    return total
