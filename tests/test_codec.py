@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from cf.models.autoencoder import VideoAutoencoder
 from cf.models.codec import Codec, DecoderStream, EncoderStream, PixelCodec, Pixels
 from cf.models.pretrained import parse_dtype
 from cf.models.vae import WanVAE
@@ -42,10 +43,20 @@ def wan22() -> WanVAE:
     return WanVAE(tiny_vae(is_residual=True, patch_size=2, in_channels=12, out_channels=12))
 
 
-@pytest.fixture(params=["pixels", "wan", "wan22"])
+def autoencoder(time_stride: int) -> VideoAutoencoder:
+    torch.manual_seed(0)
+    made = VideoAutoencoder(channels=4, time_stride=time_stride, widths=[4, 6])
+    made.centre.normal_()
+    made.spread.uniform_(0.5, 2)
+    return made.requires_grad_(False).eval()
+
+
+@pytest.fixture(params=["pixels", "wan", "wan22", "small 1", "small 2", "small 4"])
 def codec(request: pytest.FixtureRequest) -> Codec:
     if request.param == "pixels":
         return PixelCodec()
+    if request.param.startswith("small"):
+        return autoencoder(int(request.param.split()[1]))
     vae: Codec = request.getfixturevalue(request.param)
     return vae
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,11 +23,16 @@ _WIDEST, _DEEPEST = 1024, 6
 
 
 class VideoAutoencoder(Codec):
-    """Pixels to latents and back by convolutions that look at one frame and the one before it.
+    """Pixels to latents and back: a linear map of each patch, and convolutions that add to it.
+
+    The linear map begins as the principal components of patches (`begin`), which no other linear
+    map beats in squared error; the convolutions begin at 0, and look at one frame and at the one
+    before it. So even an hour's training on a laptop begins from a picture that can be recognised.
 
     Each latent frame is made of `time_stride` pixel frames and of earlier ones; the first, which
-    stands for one pixel frame alone, is made of that frame repeated. So a stream equals the whole,
-    in both directions. Its blocks are those of TAEHV (https://github.com/madebyollin/taehv).
+    stands for one pixel frame alone, is made of that frame repeated. `encode` and `decode` go
+    latent frame by latent frame, so that a stream equals the whole to the last bit. The blocks
+    are those of TAEHV (https://github.com/madebyollin/taehv).
 
     Latents have mean 0 and standard deviation 1 in each channel, as far as `centre` and `spread`,
     which training keeps up, tell.
@@ -39,8 +45,8 @@ class VideoAutoencoder(Codec):
         centre, spread: mean and standard deviation of what the encoder makes, by channel.
     """
 
-    centre: Float[Tensor, "channels"]
-    spread: Float[Tensor, "channels"]
+    centre: Float[Tensor, " channels"]
+    spread: Float[Tensor, " channels"]
 
     def __init__(
         self,
@@ -63,6 +69,9 @@ class VideoAutoencoder(Codec):
         self.space_stride = _FOLD * 2 ** (len(widths) - 1)
         self.encoder_layers = _encoder(channels, time_stride, self.widths)
         self.decoder_layers = _decoder(channels, time_stride, self.widths)
+        patch = 3 * time_stride * self.space_stride**2
+        self.encoder_map = nn.Conv2d(patch, channels, 1)
+        self.decoder_map = nn.Conv2d(channels, patch, 1)
         self.register_buffer("centre", torch.zeros(channels))
         self.register_buffer("spread", torch.ones(channels))
 
@@ -109,8 +118,10 @@ class VideoAutoencoder(Codec):
         """
         first = video[:, :1].expand(-1, 0 if held else self.time_stride - 1, -1, -1, -1)
         frames = torch.cat((first, video), 1) if first.shape[1] else video
-        x = F.pixel_unshuffle(2 * frames.float() - 1, _FOLD)
-        return run_layers(self.encoder_layers, x, held)
+        signed = 2 * frames.float() - 1
+        added = run_layers(self.encoder_layers, F.pixel_unshuffle(signed, _FOLD), held)
+        linear: Tensor = self.encoder_map(self._patches(signed))
+        return added + linear.unflatten(0, added.shape[:2])
 
     def normalised(self, made: Latents) -> Latents:
         """Latents of what the encoder made."""
@@ -125,8 +136,46 @@ class VideoAutoencoder(Codec):
             held: what the stream holds, which is changed; empty at the beginning.
         """
         early = 0 if held else self.time_stride - 1
-        x = run_layers(self.decoder_layers, latents.float(), held)[:, early:]
-        return (F.pixel_shuffle(x, _FOLD) + 1) / 2
+        added = F.pixel_shuffle(run_layers(self.decoder_layers, latents.float(), held), _FOLD)
+        patches: Tensor = self.decoder_map(latents.float().flatten(0, 1))
+        linear = F.pixel_shuffle(patches, self.space_stride).unflatten(1, (self.time_stride, 3))
+        signed = added + linear.flatten(0, 1).unflatten(0, (latents.shape[0], -1))
+        return (signed[:, early:] + 1) / 2
+
+    @torch.no_grad()
+    def begin(self, video: Pixels) -> None:
+        """Make the linear map that of the principal components of some videos, latents of spread 1.
+
+        Args:
+            video: the videos; their frames are as many as `check_video` takes.
+
+        Raises:
+            ValueError: they hold fewer patches than a latent has channels.
+        """
+        self.check_video(video)
+        first = video[:, :1].expand(-1, self.time_stride - 1, -1, -1, -1)
+        patches = self._patches(2 * torch.cat((first, video), 1).float() - 1)
+        rows = patches.permute(0, 2, 3, 1).flatten(0, 2).double()
+        if len(rows) < self.channels:
+            raise ValueError(f"{len(rows)} patches do not tell {self.channels} components")
+        mean = rows.mean(0)
+        values, vectors = torch.linalg.eigh((rows - mean).T @ (rows - mean) / len(rows))
+        axes = vectors.flip(1)[:, : self.channels].T  # those of the largest variance
+        spread = values.flip(0)[: self.channels].clamp(min=1e-12).sqrt()
+        for part in (self.encoder_layers[-1], self.decoder_layers[-1]):
+            for parameter in part.parameters():
+                parameter.zero_()
+        self.encoder_map.weight.copy_((axes / spread[:, None])[..., None, None])
+        assert self.encoder_map.bias is not None
+        assert self.decoder_map.bias is not None
+        self.encoder_map.bias.copy_(-(axes / spread[:, None]) @ mean)
+        self.decoder_map.weight.copy_((axes * spread[:, None]).T[..., None, None])
+        self.decoder_map.bias.copy_(mean)
+
+    def _patches(self, frames: Float[Tensor, "b t 3 h w"]) -> Float[Tensor, "n p rows columns"]:
+        """Frames that make a latent one, a patch as channels."""
+        groups = frames.unflatten(1, (-1, self.time_stride)).flatten(2, 3).flatten(0, 1)
+        return F.pixel_unshuffle(groups, self.space_stride)
 
     @override
     def encoder(self) -> EncoderStream:
@@ -134,7 +183,10 @@ class VideoAutoencoder(Codec):
 
         def encode(video: Pixels) -> Latents:
             self.check_video(video, started=bool(held))
-            return self.normalised(self.moments(video, held))
+            first, stride = int(not held), self.time_stride
+            pieces = [first] * first + [stride] * ((video.shape[1] - first) // stride)
+            made = [self.moments(piece, held) for piece in torch.split(video, pieces, 1)]
+            return self.normalised(torch.cat(made, 1))
 
         return encode
 
@@ -143,7 +195,8 @@ class VideoAutoencoder(Codec):
 
         def decode(latents: Latents, held: list[Any]) -> Pixels:
             self.check_latents(latents)
-            return self.pixels(latents, held).clamp(0, 1)
+            made = [self.pixels(one, held) for one in torch.split(latents, 1, 1)]
+            return torch.cat(made, 1).clamp(0, 1)
 
         return DecoderStream(decode)
 
@@ -171,7 +224,7 @@ def _settings(config: Mapping[str, Any], file: str) -> dict[str, Any]:
 
 def _encoder(channels: int, stride: int, widths: Sequence[int]) -> nn.Sequential:
     layers: list[nn.Module] = [_conv(3 * _FOLD**2, widths[0]), nn.ReLU(), MemBlock(widths[0])]
-    for narrow, wide in zip(widths[:-1], widths[1:], strict=True):
+    for narrow, wide in pairwise(widths):
         layers += [nn.Conv2d(narrow, wide, 3, stride=2, padding=1), nn.ReLU(), MemBlock(wide)]
     return nn.Sequential(*layers, TPool(widths[-1], stride), _conv(widths[-1], channels))
 
@@ -179,7 +232,7 @@ def _encoder(channels: int, stride: int, widths: Sequence[int]) -> nn.Sequential
 def _decoder(channels: int, stride: int, widths: Sequence[int]) -> nn.Sequential:
     layers: list[nn.Module] = [_conv(channels, widths[-1]), nn.ReLU()]
     layers += [TGrow(widths[-1], stride), MemBlock(widths[-1])]
-    for wide, narrow in zip(widths[:0:-1], widths[-2::-1], strict=True):
+    for wide, narrow in pairwise(widths[::-1]):
         layers += [nn.Conv2d(wide, 4 * narrow, 1), nn.PixelShuffle(2), nn.ReLU(), MemBlock(narrow)]
     return nn.Sequential(*layers, _conv(widths[0], 3 * _FOLD**2))
 

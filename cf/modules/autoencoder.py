@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import islice
 from typing import Any
 
 import lightning as L  # noqa: N812  (its usual name)
@@ -22,15 +23,16 @@ from cf.seeding import seeded
 from cf.types import Latents
 
 _PACE = 0.05  # share of a batch in the running mean and spread of latents
+_CLIPS = 64  # whose patches the linear map begins from
 _SCALES = 3  # halvings of the picture at which its detail is compared
 
 
 class AutoencoderModule(L.LightningModule):
     """One codec, told by its own pixels.
 
-    The loss is the mean absolute error of pixels, and `detail` times that of the differences
-    between the picture and its blurred copies at three scales, by which edges and textures count
-    as much as surfaces. Noise of `noise` standard deviations is added to latents before they are
+    It begins from the principal components of patches. The loss is the mean absolute error of
+    pixels, and `detail` times that of the differences between the picture and its blurred copies
+    at three scales, by which edges and textures count as much as surfaces. Noise of `noise` standard deviations is added to latents before they are
     decoded: what a network makes later is never exact.
 
     Attributes:
@@ -80,6 +82,18 @@ class AutoencoderModule(L.LightningModule):
         """
         if trainer.max_steps < 1:
             raise ValueError(f"trainer.max_steps must be at least 1, got {trainer.max_steps}")
+
+    def on_train_start(self) -> None:
+        """A new run begins from the principal components of its first clips."""
+        if self.global_step:
+            return
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        clips = islice(data.train_dataloader(), -(-_CLIPS // data.batch_size))
+        video = torch.cat([batch["video"] for batch in clips]).to(self.device)
+        video = self.trainer.strategy.broadcast(video)
+        self.network.begin(video)
+        if self.average is not None:
+            self.student.load_state_dict(self.network.state_dict())
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """The error of one batch."""

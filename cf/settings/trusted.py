@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 
 _MOST_VALUES, _DEEPEST, _LONGEST = 20_000, 32, 2**16
 _LARGEST_OF_A_PART = 10**6
-FACTORIES = ("cf.models.text.UMT5.from_folder", "cf.models.vae.WanVAE.from_folder")
+FACTORIES = (
+    "cf.models.autoencoder.VideoAutoencoder.from_file",
+    "cf.models.taehv.TAEHV.from_file",
+    "cf.models.text.UMT5.from_folder",
+    "cf.models.vae.WanVAE.from_folder",
+)
 """What an export may call besides classes; they read weights and words from a model's folder."""
 
 
