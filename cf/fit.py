@@ -15,14 +15,14 @@ from omegaconf import DictConfig, OmegaConf
 from cf.files.atomic import DiskFullError, disk_is_full
 from cf.files.output_folder import sweeps
 from cf.files.steps import steps_in
-from cf.runs.next_command import measuring
+from cf.runs.next_command import following
 from cf.runs.phases import Phases
 from cf.runs.resumption import newest
 from cf.runs.run_folder import RunFolder
 from cf.runs.trusted_run import vet_run
 from cf.settings.build import Settings, build, exit_on_user_error, to_settings
 from cf.settings.command_line import command
-from cf.system.shell import resuming, setting
+from cf.system.shell import resuming
 from cf.system.signals import Stop, Stopped, heard, status
 
 if TYPE_CHECKING:
@@ -226,11 +226,7 @@ def _finish(
     }
     folder.finish(summary)
     log.info("network: %s", folder.export)
-    if getattr(module.student, "control_dim", None) is None:
-        given = setting("checkpoint", folder.path)
-        log.info("stream a video: python -m cf.generate %s seconds=20", given)
-    else:  # a drawn world's camera steers it
-        log.info("see what it recalls: %s", measuring(settings, folder.path))
+    log.info("%s", following(settings, folder.path, module.student))
 
 
 if __name__ == "__main__":

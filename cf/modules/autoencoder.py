@@ -32,8 +32,9 @@ class AutoencoderModule(L.LightningModule):
 
     It begins from the principal components of patches. The loss is the mean absolute error of
     pixels, and `detail` times that of the differences between the picture and its blurred copies
-    at three scales, by which edges and textures count as much as surfaces. Noise of `noise` standard deviations is added to latents before they are
-    decoded: what a network makes later is never exact.
+    at three scales, by which edges and textures count as much as surfaces. Noise of `noise`
+    standard deviations is added to latents before they are decoded: what a network makes later is
+    never exact.
 
     Attributes:
         network: the codec.

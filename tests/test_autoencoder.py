@@ -1,0 +1,159 @@
+"""A codec that is trained here: where it begins, what it is read from, what it is used for."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import torch
+from commands import fit, give
+from safetensors.torch import load_file
+
+from cf.models.autoencoder import VideoAutoencoder
+from cf.models.checkpoints import save_export
+from cf.models.stored import CheckpointError
+
+SMALL = (
+    "experiment=doom_codec",
+    "data=walk_plain",
+    "data.size=[16,16]",
+    "data.clip_frames=5",
+    "data.batch_size=2",
+    "data.val_clips=2",
+    "module.network.channels=4",
+    "module.network.widths=[4,6]",
+    "callbacks.samples.every_steps=4",
+    "callbacks.checkpoint.every_n_train_steps=2",
+    "trainer.max_steps=4",
+    "trainer.val_check_interval=4",
+    "trainer.log_every_n_steps=1",
+    "trainer.enable_progress_bar=false",
+)
+
+
+def small(**settings: int) -> VideoAutoencoder:
+    return VideoAutoencoder(channels=5, widths=[4, 6], **settings)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return fit(tmp_path_factory.mktemp("codec") / "run", *SMALL)
+
+
+@pytest.mark.parametrize("stride", [1, 2, 4])
+def test_it_begins_as_the_principal_components(stride: int) -> None:
+    """Nothing linear beats them: the error is the variance along the axes that are left out."""
+    torch.manual_seed(0)
+    video = torch.rand(3, 1 + 4 * stride, 3, 8, 12)
+    codec = small(time_stride=stride)
+    codec.begin(video)
+    first = video[:, :1].expand(-1, stride - 1, -1, -1, -1)
+    groups = torch.cat((first, video), 1).unflatten(1, (-1, stride)).flatten(2, 3).flatten(0, 1)
+    rows = torch.nn.functional.pixel_unshuffle(2 * groups - 1, 4).permute(0, 2, 3, 1)
+    rows = rows.flatten(0, 2).double()
+    variances = torch.linalg.svdvals(rows - rows.mean(0)).square() / len(rows)
+    with torch.no_grad():
+        latents = codec.encode(video)
+        again = codec.pixels(latents, [])
+        whole = torch.nn.functional.pixel_unshuffle(
+            2 * torch.cat((first, again), 1).unflatten(1, (-1, stride)).flatten(2, 3) - 1, 4
+        )
+    flat = latents.movedim(2, -1).flatten(0, -2)
+    torch.testing.assert_close(flat.mean(0), torch.zeros(5), atol=1e-4, rtol=0)
+    torch.testing.assert_close(flat.std(0, correction=0), torch.ones(5), atol=1e-3, rtol=0)
+    if stride == 1:
+        error = (whole.movedim(2, -1).flatten(0, 3) - rows).square().sum(1).mean()
+        torch.testing.assert_close(error, variances[5:].sum(), rtol=1e-4, atol=0)
+
+
+def test_it_needs_as_many_patches_as_channels() -> None:
+    with pytest.raises(ValueError, match="4 patches do not tell 5 components"):
+        small().begin(torch.rand(1, 1, 3, 8, 8))
+
+
+def test_a_run_exports_a_codec_that_its_folder_gives_back(trained: Path) -> None:
+    codec = VideoAutoencoder.from_file(str(trained))
+    held = load_file(trained / "network.safetensors")
+    assert all(torch.equal(weight, held[name]) for name, weight in codec.state_dict().items())
+    assert codec.latent_shape(16, 16) == (4, 4, 4)
+    assert not any(parameter.requires_grad for parameter in codec.parameters())
+    assert (trained / "samples" / "step_00000004.png").is_file()
+
+
+def test_a_run_that_is_taken_up_again_ends_in_the_same_bits(trained: Path, tmp_path: Path) -> None:
+    part = fit(tmp_path / "part", *SMALL, "trainer.max_steps=2", "module.cooldown=0")
+    give("cf.fit", f"resume='{part}'", "trainer.max_steps=4")
+    whole = fit(tmp_path / "whole", *SMALL, "module.cooldown=0")
+    one, other = (load_file(run / "network.safetensors") for run in (part, whole))
+    assert all(torch.equal(one[name], other[name]) for name in whole_names(one, other))
+
+
+def whole_names(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> list[str]:
+    assert one.keys() == other.keys()
+    return list(one)
+
+
+def test_training_lowers_its_loss() -> None:
+    """By more than the linear map alone can: the convolutions add to it."""
+    torch.manual_seed(0)
+    video = torch.rand(2, 3, 3, 4, 6).repeat_interleave(4, -1).repeat_interleave(4, -2)
+    codec = small()
+    codec.begin(video)
+
+    def error() -> torch.Tensor:
+        return (codec.pixels(codec.encode(video), []) - video).abs().mean()
+
+    before = float(error().detach())
+    optimizer = torch.optim.Adam(codec.parameters(), 3e-3)
+    for _ in range(40):
+        optimizer.zero_grad()
+        error().backward()
+        optimizer.step()
+    assert float(error().detach()) < 0.9 * before
+
+
+@pytest.mark.slow
+def test_what_a_run_says_runs(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """A network is trained on its latents by the command that it printed, and makes a video."""
+    said = capsys.readouterr()
+    del said
+    from cf.runs.next_command import on_latents
+    from cf.runs.run_folder import RunFolder
+
+    settings = RunFolder(trained).settings([])
+    line = on_latents(settings, trained, VideoAutoencoder.from_file(str(trained)))
+    words = shlex.split(line)
+    assert words[:3] == ["python", "-m", "cf.fit"]
+    tiny = ("model.dim=24", "model.num_heads=2", "model.num_layers=1", "model.ffn_dim=24")
+    more = ("model.rope_axes=[4,4,4]", "data.clip_frames=6", "data.batch_size=2")
+    quiet = ("trainer.max_steps=1", "trainer.enable_progress_bar=false", "data.val_clips=2")
+    run = fit(tmp_path / "net", *words[3:], *tiny, *more, *quiet, "trainer.val_check_interval=1")
+    config = re.search(r"codec:\n(?:  .*\n)+", (run / "config.yaml").read_text())
+    assert config is not None
+    assert "VideoAutoencoder.from_file" in config[0]
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({}, "holds no codec"),
+        ({"model": {}, "codec": {"channels": 4, "time_stride": 1, "widths": [4]}}, "no codec"),
+        ({"codec": {"channels": 4, "time_stride": 1, "widths": "4"}}, "holds no codec"),
+        ({"codec": {"channels": True, "time_stride": 1, "widths": [4]}}, "holds no codec"),
+        ({"codec": {"channels": 10**9, "time_stride": 1, "widths": [4]}}, "must lie in 1..64"),
+        ({"codec": {"channels": 4, "time_stride": 1, "widths": [10**9]}}, "1..1024"),
+        ({"codec": {"channels": 4, "time_stride": 1, "widths": [4]}}, "does not fit"),
+    ],
+)
+def test_a_file_of_something_else_is_refused(
+    config: dict[str, object], message: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "network.safetensors"
+    save_export(file, {"weight": torch.zeros(2)}, config)
+    with pytest.raises((CheckpointError, ValueError), match=message):
+        VideoAutoencoder.from_file(str(file))
+
+
+def test_a_file_that_is_missing_is_named() -> None:
+    with pytest.raises(CheckpointError, match=r"nowhere is not there: .*experiment=doom_codec"):
+        VideoAutoencoder.from_file("nowhere")
