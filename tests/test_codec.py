@@ -46,8 +46,6 @@ def wan22() -> WanVAE:
 def autoencoder(time_stride: int) -> VideoAutoencoder:
     torch.manual_seed(0)
     made = VideoAutoencoder(channels=4, time_stride=time_stride, widths=[4, 6])
-    made.centre.normal_()
-    made.spread.uniform_(0.5, 2)
     return made.requires_grad_(False).eval()
 
 

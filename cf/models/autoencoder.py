@@ -34,19 +34,15 @@ class VideoAutoencoder(Codec):
     latent frame by latent frame, so that a stream equals the whole to the last bit. The blocks
     are those of TAEHV (https://github.com/madebyollin/taehv).
 
-    Latents have mean 0 and standard deviation 1 in each channel, as far as `centre` and `spread`,
-    which training keeps up, tell.
+    Latents begin with mean 0 and standard deviation 1 in each channel, and training keeps them
+    there.
 
     Attributes:
         channels: of a latent frame.
         time_stride: pixel frames in each latent frame but the first.
         widths: channels at 1/2, 1/4, ... of the height and width in pixels; the last is the width
             beside the latents, so that three make a `space_stride` of 8.
-        centre, spread: mean and standard deviation of what the encoder makes, by channel.
     """
-
-    centre: Float[Tensor, " channels"]
-    spread: Float[Tensor, " channels"]
 
     def __init__(
         self,
@@ -72,8 +68,6 @@ class VideoAutoencoder(Codec):
         patch = 3 * time_stride * self.space_stride**2
         self.encoder_map = nn.Conv2d(patch, channels, 1)
         self.decoder_map = nn.Conv2d(channels, patch, 1)
-        self.register_buffer("centre", torch.zeros(channels))
-        self.register_buffer("spread", torch.ones(channels))
 
     @classmethod
     def from_file(cls, file: str) -> Self:
@@ -109,8 +103,8 @@ class VideoAutoencoder(Codec):
         with torch.device("cpu"):
             return cls.from_file(file)
 
-    def moments(self, video: Pixels, held: list[Any]) -> Latents:
-        """What the encoder makes of the next frames, as it comes.
+    def latents(self, video: Pixels, held: list[Any]) -> Latents:
+        """Latents of the next frames.
 
         Args:
             video: the next frames.
@@ -122,11 +116,6 @@ class VideoAutoencoder(Codec):
         added = run_layers(self.encoder_layers, F.pixel_unshuffle(signed, _FOLD), held)
         linear: Tensor = self.encoder_map(self._patches(signed))
         return added + linear.unflatten(0, added.shape[:2])
-
-    def normalised(self, made: Latents) -> Latents:
-        """Latents of what the encoder made."""
-        shape = (-1, 1, 1)
-        return (made - self.centre.view(shape)) / self.spread.view(shape)
 
     def pixels(self, latents: Latents, held: list[Any]) -> Pixels:
         """What the decoder makes of the next latents, not clamped.
@@ -185,8 +174,8 @@ class VideoAutoencoder(Codec):
             self.check_video(video, started=bool(held))
             first, stride = int(not held), self.time_stride
             pieces = [first] * first + [stride] * ((video.shape[1] - first) // stride)
-            made = [self.moments(piece, held) for piece in torch.split(video, pieces, 1)]
-            return self.normalised(torch.cat(made, 1))
+            made = [self.latents(piece, held) for piece in torch.split(video, pieces, 1)]
+            return torch.cat(made, 1)
 
         return encode
 
@@ -215,7 +204,7 @@ def _settings(config: Mapping[str, Any], file: str) -> dict[str, Any]:
     whole = [given.get("channels"), given.get("time_stride")]
     widths = given.get("widths")
     listed = isinstance(widths, list) and all(type(one) is int for one in widths)
-    if "model" in config or not listed or any(type(one) is not int for one in whole):
+    if config.get("model") or not listed or any(type(one) is not int for one in whole):
         raise CheckpointError(
             f"{file} holds no codec: give a run of python -m cf.fit experiment=doom_codec"
         )

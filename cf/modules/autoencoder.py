@@ -20,9 +20,7 @@ from cf.modules.divergence_guard import Guard
 from cf.modules.ema import WeightAverage
 from cf.modules.optim import warmup_cooldown
 from cf.seeding import seeded
-from cf.types import Latents
 
-_PACE = 0.05  # share of a batch in the running mean and spread of latents
 _CLIPS = 64  # whose patches the linear map begins from
 _SCALES = 3  # halvings of the picture at which its detail is compared
 
@@ -34,12 +32,14 @@ class AutoencoderModule(L.LightningModule):
     pixels, and `detail` times that of the differences between the picture and its blurred copies
     at three scales, by which edges and textures count as much as surfaces. Noise of `noise`
     standard deviations is added to latents before they are decoded: what a network makes later is
-    never exact.
+    never exact. `spread` times the square of each channel's mean and of its standard deviation
+    less 1, over the batch, keeps latents from growing until the noise is nothing to them.
 
     Attributes:
         network: the codec.
         detail: weight of the error of detail.
         noise: standard deviation of the noise on latents, whose own is 1.
+        spread: weight of what holds it there.
         ema_decay: of the average of weights that is exported; 0 keeps no average.
         warmup_steps: steps over which the learning rate rises.
         cooldown: last share of the steps over which it falls to 0.
@@ -53,17 +53,20 @@ class AutoencoderModule(L.LightningModule):
         guard: Guard,
         detail: float = 1.0,
         noise: float = 0.1,
+        spread: float = 1.0,
         ema_decay: float = 0.99,
         warmup_steps: int = 40,
         cooldown: float = 0.3,
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if detail < 0 or noise < 0:
-            raise ValueError(f"detail={detail} and noise={noise} must not be negative")
+        if min(detail, noise, spread) < 0:
+            raise ValueError(
+                f"detail={detail}, noise={noise} and spread={spread} must not be negative"
+            )
         self.network, self.guard = network.requires_grad_(True).train(), guard
         self.average = WeightAverage(network, ema_decay) if ema_decay else None
-        self.detail, self.noise, self.seed = detail, noise, seed
+        self.detail, self.noise, self.spread, self.seed = detail, noise, spread, seed
         self.warmup_steps, self.cooldown = warmup_steps, cooldown
         self._make_optimizer = optimizer
         self.seen_frames = 0
@@ -101,16 +104,16 @@ class AutoencoderModule(L.LightningModule):
         video: Pixels = batch["video"]
         progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress
         generator = seeded(self.seed, 0, self.global_rank, int(progress.total.processed))
-        made = self.network.moments(video, [])
-        self._follow(made.detach())
-        latents = self.network.normalised(made)
+        latents = self.network.latents(video, [])
         noise = torch.randn(latents.shape, generator=generator).to(latents)
         again = self.network.pixels(latents + self.noise * noise, [])
         pixels, detail = (again - video).abs().mean(), _detail(again - video)
-        loss = pixels + self.detail * detail
+        mean, deviation = latents.mean((0, 1, 3, 4)), latents.std((0, 1, 3, 4))
+        off = (mean.square() + (deviation - 1).square()).mean()
+        loss = pixels + self.detail * detail + self.spread * off
         self.seen_frames += video.shape[0] * video.shape[1]
         self.log("train/loss", loss, prog_bar=True)
-        self.log_dict({"train/pixels": pixels, "train/detail": detail})
+        self.log_dict({"train/pixels": pixels, "train/detail": detail, "train/off": off})
         return loss
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
@@ -136,8 +139,6 @@ class AutoencoderModule(L.LightningModule):
         super().optimizer_step(*args, **kwargs)
         if self.average is not None:
             self.average.update(self.network)
-            self.student.centre.copy_(self.network.centre)
-            self.student.spread.copy_(self.network.spread)
 
     def configure_optimizers(self) -> Any:
         """The optimiser and its schedule over the trainer's steps."""
@@ -145,16 +146,6 @@ class AutoencoderModule(L.LightningModule):
         pace = self.trainer.max_steps, self.warmup_steps, self.cooldown
         schedule = warmup_cooldown(optimizer, *pace)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    @torch.no_grad()
-    def _follow(self, made: Latents) -> None:
-        """Keep mean and spread of the latents up to date; all ranks see the same numbers."""
-        moments = torch.stack((made.mean((0, 1, 3, 4)), made.square().mean((0, 1, 3, 4))))
-        mean, square = self.trainer.strategy.reduce(moments, reduce_op="mean")
-        spread = (square - mean.square()).clamp(min=1e-8).sqrt()
-        pace = _PACE if self.global_step else 1.0
-        self.network.centre.lerp_(mean, pace)
-        self.network.spread.lerp_(spread, pace)
 
 
 def _detail(error: Float[Tensor, "b t 3 h w"]) -> Tensor:
