@@ -82,35 +82,37 @@ def test_a_run_exports_a_codec_that_its_folder_gives_back(trained: Path) -> None
     assert (trained / "samples" / "step_00000004.png").is_file()
 
 
-def test_training_lowers_its_loss() -> None:
-    """By more than the linear map alone can: the convolutions add to it."""
+def test_convolutions_add_to_the_linear_map() -> None:
+    """Eight patterns: two components do not tell them apart, what is not linear does."""
     torch.manual_seed(0)
-    video = torch.rand(2, 3, 3, 4, 6).repeat_interleave(4, -1).repeat_interleave(4, -2)
-    codec = small()
+    patterns = torch.rand(8, 3, 4, 4)
+    video = patterns[torch.randint(8, (64,))].view(1, 1, 64, 3, 4, 4)
+    video = torch.cat(list(video.unbind(2)), -1)
+    codec = VideoAutoencoder(channels=2, widths=[8, 16])
     codec.begin(video)
 
     def error() -> torch.Tensor:
-        return (codec.pixels(codec.encode(video), []) - video).abs().mean()
+        return (codec.pixels(codec.latents(video, []), []) - video).abs().mean()
 
     before = float(error().detach())
     optimizer = torch.optim.Adam(codec.parameters(), 3e-3)
-    for _ in range(40):
+    for _ in range(60):
         optimizer.zero_grad()
         error().backward()
         optimizer.step()
-    assert float(error().detach()) < 0.9 * before
+    assert float(error().detach()) < 0.8 * before
 
 
-@pytest.mark.slow
-def test_what_a_run_says_runs(trained: Path, tmp_path: Path) -> None:
-    """A network is trained on its latents by the command that it prints."""
+def test_what_a_run_says_trains_a_network(trained: Path, tmp_path: Path) -> None:
     codec = VideoAutoencoder.from_file(str(trained))
-    words = shlex.split(on_latents(RunFolder(trained).settings([]), trained, codec))
-    assert words[:3] == ["python", "-m", "cf.fit"]
+    said = on_latents(RunFolder(trained).settings([]), trained, codec)
+    given = shlex.split(said.partition("cf.fit: ")[2])
+    assert given[0] == "codec=trained"
     tiny = ("model.dim=24", "model.num_heads=2", "model.num_layers=1", "model.ffn_dim=24")
     more = ("model.rope_axes=[4,4,4]", "data.clip_frames=6", "data.batch_size=2")
-    quiet = ("trainer.max_steps=1", "trainer.enable_progress_bar=false", "data.val_clips=2")
-    run = fit(tmp_path / "net", *words[3:], *tiny, *more, *quiet, "trainer.val_check_interval=1")
+    data = ("data=walk_plain", "data.size=[16,16]", "data.val_clips=2", "model=walk")
+    quiet = ("trainer.max_steps=1", "trainer.enable_progress_bar=false")
+    run = fit(tmp_path / "net", *data, *given, *tiny, *more, *quiet, "trainer.val_check_interval=1")
     config, state = read_export(run)
     assert config["codec"]["_target_"].endswith("VideoAutoencoder.from_file")
     assert state

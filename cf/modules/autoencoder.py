@@ -53,7 +53,7 @@ class AutoencoderModule(L.LightningModule):
         guard: Guard,
         detail: float = 1.0,
         noise: float = 0.1,
-        spread: float = 1.0,
+        spread: float = 0.01,
         ema_decay: float = 0.99,
         warmup_steps: int = 40,
         cooldown: float = 0.3,

@@ -9,8 +9,6 @@ from cf.settings.build import Settings
 from cf.settings.literal import quoted
 from cf.system.shell import setting
 
-_PATCH = 2  # latents along a side of a token
-
 
 def following(settings: Settings, run: Path, made: Any) -> str:
     """What a finished run of `cf.fit` says: what may be done now, and the command.
@@ -21,21 +19,21 @@ def following(settings: Settings, run: Path, made: Any) -> str:
         made: what it trained: a network or a codec.
     """
     if isinstance(made, Codec):
-        return f"train on its latents: {on_latents(settings, run, made)}"
+        return on_latents(settings, run, made)
     if getattr(made, "control_dim", None) is not None:  # a drawn world's camera steers it
         return f"see what it recalls: {measuring(settings, run)}"
     return f"stream a video: python -m cf.generate {setting('checkpoint', run)} seconds=20"
 
 
 def on_latents(settings: Settings, run: Path, codec: Codec) -> str:
-    """Of a codec: what trains a network on its latents, of data like its own."""
-    data = settings["data"]
-    shape = list(codec.latent_shape(*data["size"]))
-    kind = str(data["world"]["_target_"]).rpartition(".")[2].lower() if "world" in data else None
-    of = [f"data={kind} model={kind}"] if kind else [setting("data.folder", data["folder"])]
-    of += [f"model.latent_shape={_list(shape)}", f"model.patch_size=[{_PATCH},{_PATCH}]"]
-    of += [f"data.size={_list(data['size'])}", "codec=trained", setting("codec.file", run)]
-    return f"python -m cf.fit {' '.join(of)}"
+    """Of a codec: how a network is trained on its latents; of an engine's rooms, the command."""
+    data, file = settings["data"], setting("codec.file", run)
+    if "world" in data and str(data["world"]["_target_"]).endswith(".Doom"):
+        return f"train on its latents: python -m cf.fit experiment=doom_latent_teacher {file}"
+    shape = _list(list(codec.latent_shape(*data["size"])))
+    of = f"model.latent_shape={shape} model.patch_size=[1,1]"
+    return f"train on its latents by these settings of cf.fit: codec=trained {file} {of}"
+
 
 _CONTROLS = {"Rays": "rays", "PoseFeatures": "pose", "Action": "action"}
 """The option of `camera_control` that makes a class; one's own is taken to be called as it is."""
