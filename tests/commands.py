@@ -1,12 +1,15 @@
 """The commands as a user gives them, and small settings with which they take seconds."""
 
 import multiprocessing
+import os
 import sys
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 
@@ -69,6 +72,23 @@ def run(module: str, *arguments: str) -> Done:
         with begin((module, [*arguments]), log) as running:
             status = running.ended(_LONGEST)
         return Done(status, log.read_text(errors="replace"))
+
+
+def forked(work: Callable[[], Any]) -> int:
+    """The exit status of some work in a process of its own that is as warm as this one."""
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            work()
+            status = 0
+        except SystemExit as ended:
+            status = int(ended.code or 0)
+        except Exception:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def let_workers_be_forks(patch: pytest.MonkeyPatch) -> None:

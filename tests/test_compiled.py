@@ -1,7 +1,11 @@
 """Compiled blocks and recorded passes: equal to blocks as they are written, and seldom made."""
 
 import itertools
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -66,8 +70,17 @@ def test_one_compilation_serves_all_layers_and_blocks(policy: str) -> None:
     assert len(graphs) == 4
 
 
-@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # dynamo looks at it
+@pytest.mark.slow
 def test_compiled_blocks_carry_gradient() -> None:
+    """The backward pass of a graph begins threads, after which this process could not fork."""
+    script = "import test_compiled; test_compiled.compare_gradients()"
+    place = Path(__file__).parent
+    found = {"cwd": place, "env": {**os.environ, "PYTHONPATH": str(place.parent)}}
+    subprocess.run([sys.executable, "-c", script], check=True, **found)
+
+
+def compare_gradients() -> None:
+    """Of compiled blocks with those of blocks as they are."""
     network, expected = model(), model()
     parts, _ = counting()
     for block in network.blocks:

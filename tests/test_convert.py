@@ -129,7 +129,7 @@ def test_a_text_encoder_comes_back_bit_for_bit(tmp_path: Path) -> None:
         (["to=diffusers"], "how many heads its 24 channels make; give num_heads="),
         (["to=diffusers", "num_heads=7"], "24 channels do not make num_heads=7"),
         (["to=diffusers", "num_heads=x"], "num_heads must be a whole number"),
-        (["to=diffusers", "dtype=int8"], "dtype must be one of"),
+        (["to=diffusers", "dtype=int8"], "dtype must be auto or one of"),
         (["to=diffusers", "head=2"], "convert takes no 'head'"),
         ([], "give to="),
     ],

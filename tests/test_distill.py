@@ -156,7 +156,7 @@ def test_an_interrupted_distillation_resumes_to_the_same_bits(
         more += ["objective.parts.0.until=3", "objective.parts.1.start=3"]
         more += ["objective.parts.1.critic_from=1"]
     if objective == "dmd":
-        more += ["module.accumulate=2"]
+        more += ["module.accumulate=2", "module.conflict_every_steps=1"]  # some have a past
     settings = student(start, *more)
     if persistent:  # a video of 12 frames lasts for four batches: a checkpoint falls in between
         settings = (*(one for one in settings if one != "memory=full"), *PERSISTENT)

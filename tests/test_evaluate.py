@@ -38,6 +38,7 @@ class Error(FrameDifference):
 
     span = 1
     needs = ("reference",)
+    takes_bytes = False
     kept = torch.float32
 
     def see(self, seen: Seen) -> Tensor:

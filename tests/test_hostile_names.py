@@ -17,6 +17,7 @@ from hydra import compose, initialize_config_dir
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from cf.bench.contest import BenchmarkResults, run_benchmark
+from cf.bench.store import folder_of
 from cf.paths import CONFIG_DIR
 from cf.report.board import write_board
 from cf.report.page import write_report
@@ -151,7 +152,9 @@ def test_what_was_not_measured_is_told_with_its_reason(
     for text in ((folder / "results.md").read_text(), (folder / "index.html").read_text()):
         assert told in unescape(text)
         assert "not measured" in text
-    events = EventAccumulator(str(folder / "tensorboard" / next(iter(made.made)))).Reload()
+    events = EventAccumulator(
+        str(folder / "tensorboard" / folder_of(next(iter(made.made))))
+    ).Reload()
     content = events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
     assert told in content.decode(errors="replace")
 
@@ -159,7 +162,7 @@ def test_what_was_not_measured_is_told_with_its_reason(
 def test_tensorboard_has_a_run_for_each(contest: tuple[BenchmarkResults, Path]) -> None:
     made, folder = contest
     runs = {one.name for one in (folder / "tensorboard").iterdir()}
-    assert runs == {*made.made}
+    assert runs == {folder_of(name) for name in made.made}
     for run in runs:
         assert EventAccumulator(str(folder / "tensorboard" / run)).Reload().Tags()["scalars"]
 

@@ -15,6 +15,7 @@ from cf.memory.full import Full
 from cf.memory.sliding import Sliding
 from cf.models.attention import attend
 from cf.models.masks import BlockCausal, Mask, TeacherForcing, block_sparse, dense
+from cf.models.patches import embed_patches, unpatch
 from cf.models.rope import rotate, rotation, wan_axes
 from cf.models.transformer import VideoTransformer
 from cf.types import Conditioning, LayerKV, Past, Prediction
@@ -218,7 +219,7 @@ def test_windows_and_layouts_really_differ() -> None:
 
 def test_patch_embedding_is_the_convolution_whose_weights_it_holds() -> None:
     network, x = model(patch_size=(2, 1), latent_shape=(2, 4, 3)), draw(2, 3, 2, 4, 3)
-    tokens, grid = network._embed_patches(x)
+    tokens, grid = embed_patches(x, network.patch_embedding, network.patch_size)
     expected = network.patch_embedding(x.transpose(1, 2)).flatten(3).permute(0, 2, 3, 1)
     assert grid == (2, 3)
     torch.testing.assert_close(tokens, expected, **EXACT)
@@ -230,7 +231,7 @@ def test_patches_return_to_where_they_were_cut() -> None:
     patches = torch.empty(2, 3, 6, 4).double()
     for row, column, p, c in product(range(2), range(3), range(2), range(2)):
         patches[:, :, 3 * row + column, 2 * p + c] = x[:, :, c, 2 * row + p, column]
-    assert torch.equal(network._unpatch(patches, (2, 3)), x)
+    assert torch.equal(unpatch(patches, (2, 3), network.patch_size), x)
 
 
 def test_a_batch_is_its_samples() -> None:

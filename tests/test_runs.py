@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from commands import ROOMS, STUDENT, fit, give
+from commands import ROOMS, STUDENT, fit, forked, give
 from hydra import compose, initialize_config_dir
 from safetensors.torch import load_file
 
@@ -32,21 +32,6 @@ pytestmark = pytest.mark.whole
 
 VALIDATED = (*ROOMS, "trainer.val_check_interval=2", "data.val_clips=4")
 RUN = tuple(one for one in VALIDATED if "check_interval=1000" not in one)
-
-
-def forked(work: Callable[[], Any]) -> int:
-    """The exit status of some work in a process of its own that is as warm as this one."""
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            work()
-            status = 0
-        except SystemExit as ended:
-            status = int(ended.code or 0)
-        finally:
-            os._exit(status)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def dying_at(number: int, folder: Path) -> Callable[[], int]:

@@ -18,6 +18,7 @@ from cf.memory.slow_fast import SlowFast
 from cf.models.attention import attend
 from cf.models.codec import PixelCodec
 from cf.models.conditions import with_control
+from cf.models.patches import embed_patches
 from cf.models.rope import rotate
 from cf.models.transformer import VideoTransformer
 from cf.rollout import switch
@@ -144,7 +145,7 @@ def longlive(
     """
     hidden = 4 * len(sink.frames)
     cond = cond.frames(start, start + frames.shape[1])
-    x, grid = network._embed_patches(frames)
+    x, grid = embed_patches(frames, network.patch_embedding, network.patch_size)
     own = torch.arange(frames.shape[1])
     x = with_control(x, cond, own, network.control_embedding, network.control_dim)
     _, modulation = network._embed_time(torch.zeros(frames.shape[:2]).double())

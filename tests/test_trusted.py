@@ -354,6 +354,9 @@ def test_phases_of_somebody_else_start_nothing(
 def test_the_phases_and_runs_of_cf_itself_pass(experiment: Path) -> None:
     from omegaconf import OmegaConf
 
-    phases = OmegaConf.to_container(OmegaConf.load(experiment)).get("phases") or {}
-    found = [one.replace("${folder}", "/run") for part in phases.values() for one in part]
+    whole = OmegaConf.merge(
+        {"folder": "/run", "scale": {"name": "tiny"}}, OmegaConf.load(experiment)
+    )
+    phases = OmegaConf.select(whole, "phases") or {}
+    found = [one for part in phases.values() for one in part]
     vet_phases({"one": found}, ["seed=3", "~callbacks.samples"], None, Path("phases.yaml"))

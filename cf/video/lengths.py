@@ -76,7 +76,7 @@ class Lengths:
                 self.file.touch()
             return
         files = {name: [size, at, *length] for name, (size, at, length) in self._found.items()}
-        text = json.dumps({"format": _FORMAT, "reader": _reader(), "files": files})
+        text = json.dumps({"format": _FORMAT, "reader": _reader(), "files": files}, sort_keys=True)
         if len(text) > MOST_BYTES:
             return
         try:

@@ -92,8 +92,8 @@ class Rays(CameraControl):
         aspect: height of the picture over its width.
 
     >>> signal = Rays((1, 2), (), (1,))(np.zeros((1, 3)), np.arange(1))
-    >>> signal.reshape(2, 4).round(2).tolist()  # left and right of the middle, and no elevation
-    [[0.45, 0.89, 0.0, 1.0], [-0.45, 0.89, 0.0, 1.0]]
+    >>> signal.reshape(2, 4)[:, :2].round(2).tolist()  # left and right of the middle
+    [[0.45, 0.89], [-0.45, 0.89]]
     """
 
     cells: Sequence[int] = (4, 4)
