@@ -115,7 +115,8 @@ class VideoAutoencoder(Codec):
         signed = 2 * frames.float() - 1
         added = run_layers(self.encoder_layers, F.pixel_unshuffle(signed, _FOLD), held)
         linear: Tensor = self.encoder_map(self._patches(signed))
-        return added + linear.unflatten(0, added.shape[:2])
+        made: Tensor = added + linear.unflatten(0, added.shape[:2])
+        return made
 
     def pixels(self, latents: Latents, held: list[Any]) -> Pixels:
         """What the decoder makes of the next latents, not clamped.
@@ -128,7 +129,7 @@ class VideoAutoencoder(Codec):
         added = F.pixel_shuffle(run_layers(self.decoder_layers, latents.float(), held), _FOLD)
         patches: Tensor = self.decoder_map(latents.float().flatten(0, 1))
         linear = F.pixel_shuffle(patches, self.space_stride).unflatten(1, (self.time_stride, 3))
-        signed = added + linear.flatten(0, 1).unflatten(0, (latents.shape[0], -1))
+        signed: Tensor = added + linear.flatten(0, 1).unflatten(0, (latents.shape[0], -1))
         return (signed[:, early:] + 1) / 2
 
     @torch.no_grad()
