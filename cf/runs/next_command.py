@@ -1,13 +1,17 @@
 """What may be done with a network that is trained: a command that works for its data."""
 
+from __future__ import annotations
+
 import shlex
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cf.models.codec import Codec
 from cf.settings.build import Settings
 from cf.settings.literal import quoted
 from cf.system.shell import setting
+
+if TYPE_CHECKING:
+    from cf.models.codec import Codec
 
 
 def following(settings: Settings, run: Path, made: Any) -> str:
@@ -18,6 +22,8 @@ def following(settings: Settings, run: Path, made: Any) -> str:
         run: its folder.
         made: what it trained: a network or a codec.
     """
+    from cf.models.codec import Codec
+
     if isinstance(made, Codec):
         return on_latents(settings, run, made)
     if getattr(made, "control_dim", None) is not None:  # a drawn world's camera steers it
