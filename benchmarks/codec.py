@@ -22,7 +22,7 @@ from torch import Tensor
 
 from cf.data.world.doom.world import Doom
 from cf.metrics.extractors.lookup import MissingWeightsError
-from cf.metrics.fidelity.full_reference import Comparison, Decibels, Structure
+from cf.metrics.fidelity.full_reference import Decibels, FrameSimilarity, Structure
 from cf.metrics.fidelity.perceptual import Perceptual
 from cf.models.autoencoder import VideoAutoencoder
 from cf.video.listing import listed_in
@@ -56,7 +56,7 @@ def main(given: Sequence[str] | None = None) -> None:
         "codec": lambda video: codec.decode(codec.encode(video)),
         "resize": partial(_resized, numbers=_numbers(codec, size)),
     }
-    measures: list[Comparison] = [Decibels(), Structure(), *_perceptual()]
+    measures: list[FrameSimilarity] = [Decibels(), Structure(), *_perceptual()]
     names = " | ".join(one.name for one in measures)
     sys.stdout.write(f"| videos | | {names} | flicker |\n|---|---|{'---|' * (len(measures) + 1)}\n")
     with torch.no_grad():
@@ -102,7 +102,7 @@ def _resized(video: Tensor, numbers: float) -> Tensor:
     return large.clamp(0, 1)[None]
 
 
-def _perceptual() -> list[Comparison]:
+def _perceptual() -> list[FrameSimilarity]:
     """LPIPS, shift tolerant, where its weights are installed (extra `st-lpips`)."""
     try:
         return [Perceptual("st-alex")]
