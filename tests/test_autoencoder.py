@@ -1,6 +1,7 @@
 """A codec that is trained here: where it begins, what it is read from, what it is used for."""
 
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -140,6 +141,21 @@ def test_a_file_of_something_else_is_refused(
     save_export(file, {"weight": torch.zeros(2)}, config)
     with pytest.raises((CheckpointError, ValueError), match=message):
         VideoAutoencoder.from_file(str(file))
+
+
+def test_a_codec_that_is_not_given_is_asked_for(refused: Callable[..., str]) -> None:
+    told = refused("cf.fit", "experiment=doom_latent_teacher")
+    assert "codec.file must be given: codec.file=..." in told
+    assert "callbacks" not in told
+
+
+def test_a_codec_is_found_from_another_folder(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A path that is relative when a run begins is whole in its settings."""
+    monkeypatch.chdir(trained.parent)
+    settings = RunFolder(tmp_path).begin({"codec": {"file": trained.name}})
+    assert settings["codec"]["file"] == str(trained)
 
 
 def test_a_file_that_is_missing_is_named() -> None:

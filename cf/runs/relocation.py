@@ -13,7 +13,7 @@ Settings = dict[str, Any]
 _OWN = "${folder}"  # as in the configuration files
 _OUTSIDE = "outside"
 # Settings that hold a path; one that is relative is so to the folder where the command was given.
-_PATHS = ("folder", "path", "lora", "dirpath")
+_PATHS = ("folder", "path", "file", "lora", "dirpath")
 
 
 def absolute(settings: Any) -> Any:

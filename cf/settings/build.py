@@ -112,7 +112,9 @@ def check(settings: Any, where: str) -> None:
         return
     for name, value in settings.items():
         if value == "???":
-            raise ValueError(f"{where}.{name} must be given: {where}.{name}=...")
+            # An export repeats the settings that it is made of; these are what a user gives.
+            key = f"{where}.{name}".removeprefix("callbacks.export.config.")
+            raise ValueError(f"{key} must be given: {key}=...")
         check(value, f"{where}.{name}")
     if "_target_" in settings:
         _check_call(settings, where)
