@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadgroup
 FAST := not slow and not exhaustive
+# One test that goes astray may not take the time of all.
+PYTEST_FAST := $(PYTEST) --timeout 240
 CHECKS := $(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/mypy && $(BIN)/lint-imports --no-logo
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
@@ -20,17 +22,17 @@ study-small: .venv/.run ## the demo with more arms, about 40 minutes
 
 test: .venv/.dev ## every check, and the tests of less than ten seconds each
 	@($(CHECKS)) >.venv/checks.log 2>&1 & checks=$$!; \
-	$(PYTEST) -m "$(FAST)"; tests=$$?; \
+	$(PYTEST_FAST) -m "$(FAST)"; tests=$$?; \
 	wait $$checks || { cat .venv/checks.log; exit 1; }; exit $$tests
 
 test-all: check ## every check and every test, with shapes checked at every call
 	CF_CHECK_SHAPES=1 $(PYTEST)
 
 quick: .venv/.dev ## the first case of every small test: four minutes, while you work
-	$(PYTEST) -m "$(FAST) and not whole" --first-cases
+	$(PYTEST_FAST) -m "$(FAST) and not whole" --first-cases
 
 test-fast: .venv/.dev ## the same without style, types and import layers
-	$(PYTEST) -m "$(FAST)"
+	$(PYTEST_FAST) -m "$(FAST)"
 
 check: .venv/.dev ## style, types and import layers
 	$(CHECKS)

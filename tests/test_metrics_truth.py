@@ -13,6 +13,7 @@ from torch import Tensor
 from truth_matrix import TRUTH_DUTIES, WRONG, TruthMatrix
 
 from cf.data.world.again import away
+from cf.data.world.doom import engine
 from cf.metrics.base import VideoMetric
 from cf.metrics.truth.choice import ForcedChoice
 from cf.metrics.truth.nearest import chosen
@@ -139,6 +140,8 @@ def test_without_an_engine_a_benchmark_says_what_to_install(
     tmp_path: Path, refused: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "vizdoom", None)
+    # An engine that an earlier test of this process began would serve this one too.
+    monkeypatch.setattr(engine, "_engines", {})
     asked = ("suite=recall", "world=doom", "workers=0", f"hydra.run.dir='{tmp_path / 'run'}'")
     told = refused("cf.benchmark", *asked)
     assert "pip install -e '.[doom]'" in told
