@@ -8,9 +8,10 @@ import time
 from pathlib import Path
 
 import pytest
+from torch.utils.data import DataLoader, Dataset
 
 from cf.files.atomic import DiskFullError
-from cf.system.processes import Died, spread
+from cf.system.processes import Died, serve_loader, spread
 
 
 def worked(task: tuple[str, str]) -> tuple[str, int]:
@@ -23,6 +24,24 @@ def worked(task: tuple[str, str]) -> tuple[str, int]:
         raise DiskFullError("a.file")
     time.sleep(0.1)
     return name, os.getpid()
+
+
+class _Told(Dataset[int]):
+    """Each item is the process that made it."""
+
+    def __len__(self) -> int:
+        return 12
+
+    def __getitem__(self, index: int) -> int:
+        return os.getpid()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_loader_serves_until_its_parent_has_come_to_an_end(number: int) -> None:
+    pids = iter(DataLoader(_Told(), None, num_workers=1, worker_init_fn=serve_loader))
+    worker = next(pids)
+    os.kill(worker, number)
+    assert set(pids) == {worker}
 
 
 def test_a_process_that_dies_is_replaced_and_the_rest_goes_on_beside_it(tmp_path: Path) -> None:

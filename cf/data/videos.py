@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from cf.data.clips import Clip, ClipBatch, Clips, Cuts, Source, collate, listing, split, survey
 from cf.data.stream import EndlessData
-from cf.system.processes import end_with_parent
+from cf.system.processes import serve_loader
 
 
 class VideoFolder(EndlessData):
@@ -112,7 +112,7 @@ class VideoFolder(EndlessData):
             self.batch_size,
             num_workers=self.num_workers,
             collate_fn=collate,
-            worker_init_fn=end_with_parent,
+            worker_init_fn=serve_loader,
         )
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
