@@ -105,7 +105,7 @@ def end_with_parent(*_: object) -> None:
 
 
 def serve_loader(*_: object) -> None:
-    """Begin a `DataLoader`'s worker: `end_with_parent`, and the first request to end is not its own.
+    """Begin a `DataLoader`'s worker: `end_with_parent`; its first request to end is not its own.
 
     A terminal and a scheduler ask the whole group. The parent still needs the worker to come to a
     point where nothing is lost; it ends the worker itself, and a second request does so too.
