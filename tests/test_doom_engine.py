@@ -20,6 +20,8 @@ pytest.importorskip("vizdoom")
 from cf.data.world.doom import engine, game
 from cf.data.world.doom.engine import EngineError
 from cf.data.world.doom.world import Doom
+from cf.files.atomic import DiskFullError
+from cf.files.output_folder import working
 
 pytestmark = [pytest.mark.whole, pytest.mark.xdist_group("doom")]  # one engine for all
 
@@ -157,6 +159,7 @@ def test_a_full_disk_is_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     engine._end()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(EngineError, match=f"no space is left in {tmp_path}, where the engine"):
+    with pytest.raises(DiskFullError) as told, working("cf.x", tmp_path / "run", lambda: "kept"):
         Doom().draw(0, [1], 2)
+    assert told.value.filename == str(tmp_path), "not the folder of the run, which has space"
     assert not list(tmp_path.iterdir())

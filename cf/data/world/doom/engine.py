@@ -24,7 +24,7 @@ from cf.data.world.doom import game
 from cf.data.world.doom.place import Place
 from cf.data.world.doom.wad import START, slot, udmf, wad
 from cf.data.world.doom.walking import TURN, Pose
-from cf.files.atomic import disk_is_full
+from cf.files.atomic import DiskFullError, disk_is_full
 
 log = logging.getLogger(__name__)
 
@@ -221,9 +221,8 @@ def _running(screen: tuple[int, int]) -> _Engine:
             _engines[key] = _Engine(screen)
         except OSError as error:
             if disk_is_full(error):
-                raise EngineError(
-                    f"no space is left in {tempfile.gettempdir()}, where the engine keeps a map; "
-                    "free some, or set TMPDIR to another folder"
+                raise DiskFullError(
+                    tempfile.gettempdir(), "an engine keeps its map there; free some, or set TMPDIR"
                 ) from error
             raise
     return _engines[key]
