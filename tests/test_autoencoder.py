@@ -149,6 +149,15 @@ def test_a_codec_that_is_not_given_is_asked_for(refused: Callable[..., str]) -> 
     assert "callbacks" not in told
 
 
+def test_a_network_that_clamps_what_the_codec_makes_is_refused(
+    trained: Path, refused: Callable[..., str]
+) -> None:
+    asked = ("experiment=doom_latent_teacher", f"codec.file='{trained}'", "model.x0_limit=1.2")
+    told = refused("cf.fit", *asked, "model.prediction=x0")
+    assert "model.x0_limit=1.2 clamps" in told
+    assert "model.x0_limit=null" in told
+
+
 def test_a_codec_is_found_from_another_folder(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,5 +1,6 @@
 """Between pixels and latents: what a codec is, and the one that keeps pixels."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -45,11 +46,13 @@ class Codec(nn.Module, ABC):
         channels: of a latent frame.
         time_stride: pixel frames in each latent frame but the first.
         space_stride: pixels along each side of a latent.
+        bound: greatest magnitude that a latent can have; infinite where nothing bounds it.
     """
 
     channels: int
     time_stride: int
     space_stride: int
+    bound: float = math.inf
 
     @abstractmethod
     def encoder(self) -> EncoderStream:
@@ -164,6 +167,7 @@ class PixelCodec(Codec):
     channels = 3
     time_stride = 1
     space_stride = 1
+    bound = 1.0
 
     @override
     def encoder(self) -> EncoderStream:

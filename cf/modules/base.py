@@ -103,10 +103,17 @@ class VideoModule(L.LightningModule):
         """Refuse what cannot work, before anything is written.
 
         Raises:
-            ValueError: a setting of the trainer that does not fit this module.
+            ValueError: a setting of the trainer that does not fit this module, or a network that
+                clamps what the codec makes.
         """
         if trainer.max_steps < 1:
             raise ValueError(f"trainer.max_steps must be at least 1, got {trainer.max_steps}")
+        limit, bound = getattr(self.trained, "x0_limit", None), self.codec.bound
+        if limit is not None and limit < bound:
+            raise ValueError(
+                f"model.x0_limit={limit} clamps what the network predicts, and latents of "
+                f"{type(self.codec).__name__} reach {bound:g}; give model.x0_limit=null"
+            )
 
     def scheduled(self, optimizer: Optimizer, cooldown: float) -> LambdaLR:
         """The schedule of an optimiser over the run; its rates are those of the settings."""
