@@ -31,10 +31,18 @@ def compare(settings: Settings, folder: Path, typed: Set[str]) -> None:
     """Run the benchmark and write its results; `typed` names the settings given."""
     from cf.bench.contest import run_benchmark
     from cf.report.tables import write_tables
+    from cf.report.vbench import write_vbench
 
     contest = run_benchmark(settings, folder, typed)
     remove_temporaries(folder)
     tables = write_tables(contest, folder)
+    files = {
+        name: {job.item.video_id: f"{job.item.key}.mp4" for job in one.jobs}
+        for name, one in contest.made.items()
+    }
+    longest = {name: one.results[max(one.results)] for name, one in contest.made.items()}
+    for path in write_vbench(longest, files, folder):
+        log.info("VBench's leaderboard: %s", path)
     if settings["report"]:
         from cf.report.page import write_report
 

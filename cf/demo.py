@@ -3,6 +3,7 @@
 import logging
 import os
 import shlex
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -10,7 +11,9 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from cf.runs.next_command import measuring
 from cf.runs.run_folder import RunFolder
+from cf.runs.watching import watched
 from cf.settings.build import Settings, exit_on_user_error, to_settings
 from cf.settings.command_line import command
 from cf.settings.literal import quoted
@@ -19,6 +22,8 @@ from cf.system.signals import Stopped, run
 
 log = logging.getLogger("cf.demo")
 
+_TOLD = 30
+"""Lines of a command that failed which are shown."""
 _MEASURED = {
     "table": "recall.md",
     "plot": "recall.png",
@@ -45,18 +50,22 @@ def on_worlds(settings: Settings, folder: Path) -> None:
     """Teacher and base side by side, then students side by side, then what they recall."""
     shared = [*settings["fit"], f"seed={settings['seed']}"]
     start = ["experiment=rooms_teacher,rooms_base", *shared]
-    _sweep(folder / "start", start, "${hydra:runtime.choices.experiment}")
+    phases = 2 + len(settings["sweeps"])
+    first = f"1 of {phases}, teacher and base"
+    _sweep(folder / "start", start, "${hydra:runtime.choices.experiment}", first)
     teacher, base = folder / "start" / "rooms_teacher", folder / "start" / "rooms_base"
     starts = [
         f"start.teacher.path={quoted(str(teacher))}",
         f"start.student.path={quoted(str(base))}",
     ]
     runs: dict[str, Path] = {}
-    for name, sweep in settings["sweeps"].items():
-        _sweep(folder / name, [*starts, *sweep["settings"], *shared], sweep["subdir"])
+    for number, (name, sweep) in enumerate(settings["sweeps"].items(), 2):
+        own = [*starts, *sweep["settings"], *shared]
+        _sweep(folder / name, own, sweep["subdir"], f"{number} of {phases}, {name}")
         runs |= {student: folder / name / run for student, run in sweep["students"].items()}
     named = ",".join(f"{name}:{quoted(str(one))}" for name, one in runs.items())
     measured = folder / "recall"
+    log.info("%d of %d, what they recall:", phases, phases)
     _command(
         "cf.recall",
         f"students={{{named}}}",
@@ -67,6 +76,25 @@ def on_worlds(settings: Settings, folder: Path) -> None:
     for what, name in _MEASURED.items():
         log.info("%s: %s", what, measured / name)
     log.info("training: python -m tensorboard.main --logdir %s", shlex.quote(str(folder)))
+    log.info("%s", _found(measured / "recall.csv"))
+    mine = next(iter(runs.values()))
+    log.info("measure one of them again: %s", measuring(RunFolder(mine).settings([]), mine))
+
+
+def _found(table: Path) -> str:
+    """What the table shows, in a sentence: who recalls most and least of revisited rooms."""
+    import pandas as pd
+
+    rows = pd.read_csv(table)
+    rows = rows[(rows["statistic"] == "recall, all lags") & ~rows["contestant"].eq("truth")]
+    rows = rows[rows["contestant"].str.contains(", ")].dropna().sort_values("value")
+    if rows.empty:
+        return "no student came back to a room that it had left: nothing was there to recall"
+    told = [
+        f"{one.contestant} paints {one.value:.0%} [{one.low:.0%}, {one.high:.0%}]"
+        for one in (rows.iloc[-1], rows.iloc[0])
+    ]
+    return f"Of a room that is seen again, {told[0]} of the cells right, {told[1]}."
 
 
 def on_videos(settings: Settings, folder: Path) -> None:
@@ -101,17 +129,20 @@ def on_videos(settings: Settings, folder: Path) -> None:
     log.info("training: python -m tensorboard.main --logdir %s", shlex.quote(str(trained)))
 
 
-def _sweep(folder: Path, settings: list[str], subdir: str) -> None:
-    """A multirun of `cf.fit`, its runs side by side, each on one thread."""
-    _command(
-        "cf.fit",
-        "--multirun",
-        *settings,
-        "hydra/launcher=joblib",
-        "hydra.launcher.n_jobs=2",
-        f"hydra.sweep.dir={quoted(str(folder))}",
-        f"hydra.sweep.subdir='{subdir}'",
-    )
+def _sweep(folder: Path, settings: list[str], subdir: str, what: str) -> None:
+    """A multirun of `cf.fit`, its runs side by side, each on one thread; its lines go to a file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with watched(folder, what):
+        _command(
+            "cf.fit",
+            "--multirun",
+            *settings,
+            "hydra/launcher=joblib",
+            "hydra.launcher.n_jobs=2",
+            f"hydra.sweep.dir={quoted(str(folder))}",
+            f"hydra.sweep.subdir='{subdir}'",
+            lines=folder / "log.txt",
+        )
 
 
 def _trained_on(run: Path) -> Path:
@@ -128,13 +159,28 @@ def _clip_seconds(run: Path) -> float:
     return float(data["clip_frames"] / data["fps"])
 
 
-def _command(module: str, *arguments: str) -> None:
-    """Each part is a command that the reader can give as well, and is shown as such."""
+def _command(module: str, *arguments: str, lines: Path | None = None) -> None:
+    """Each part is a command that the reader can give as well, and is shown as such.
+
+    Args:
+        module: of the command.
+        arguments: its settings.
+        lines: a file that takes what the command says; None: it says it here.
+    """
     log.info("%s", shown(module, arguments))
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"} if "--multirun" in arguments else None
-    status = run([sys.executable, "-m", module, *arguments], env=environment)
+    command = [sys.executable, "-m", module, *arguments]
+    if lines is None:
+        status = run(command)
+    else:
+        single = {**os.environ, "OMP_NUM_THREADS": "1"}
+        with lines.open("ab") as file:
+            status = run(command, env=single, stdout=file, stderr=subprocess.STDOUT)
+        if status:
+            sys.stderr.write("\n".join(lines.read_text(errors="replace").splitlines()[-_TOLD:]))
+            sys.stderr.write("\n")
     if status:
-        raise ValueError(f"{module} ended with status {status}; its message stands above")
+        where = "" if lines is None else f"; all that it said: {lines}"
+        raise ValueError(f"{module} ended with status {status}; its message stands above{where}")
 
 
 if __name__ == "__main__":

@@ -14,12 +14,16 @@ from omegaconf import DictConfig
 from cf.files.output_folder import alone, working
 from cf.settings.build import Settings, exit_on_user_error, to_settings
 from cf.settings.command_line import command
+from cf.system.shell import shown
 
 if TYPE_CHECKING:
+    from cf.evaluation.measure import Measured
     from cf.evaluation.videos import Listed
     from cf.metrics.base import VideoMetric
 
 log = logging.getLogger("cf.evaluate")
+_OWN = ("metrics", "+metrics", "extractor", "hydra.", "resume=")
+"""Settings that another evaluation of the same videos does not share."""
 
 
 @command("evaluate")
@@ -32,21 +36,29 @@ def main(cfg: DictConfig) -> None:
         working("cf.evaluate", folder, lambda: _kept(states), resumes=states),
         alone("cf.evaluate", folder, states),
     ):
-        evaluate(to_settings(cfg), folder)
+        evaluate(to_settings(cfg), folder, HydraConfig.get().overrides.task)
 
 
-def evaluate(settings: Settings, folder: Path) -> None:
-    """Measure the videos in one pass and leave tables and plots in `folder`."""
-    from cf.evaluation.headers import foreseen
+def evaluate(settings: Settings, folder: Path, typed: Sequence[str] = ()) -> None:
+    """Measure the videos in one pass and leave tables, plots and a page in `folder`.
+
+    Args:
+        settings: of the command.
+        folder: of the evaluation.
+        typed: settings as they were given, for the command that may come next.
+    """
+    from cf.evaluation.headers import common_seconds, foreseen
     from cf.evaluation.made_of import check_made_of, forget_made_of
     from cf.evaluation.measure import measure
-    from cf.evaluation.report import report
     from cf.evaluation.videos import list_videos
 
     _refuse(settings, folder)
     videos = list_videos(settings["videos"], settings["pattern"])
-    metrics, unavailable = _metrics(settings["metrics"], videos)
-    for one in foreseen(videos, metrics):
+    seconds = settings["seconds"]
+    if seconds is None and len({video.contestant for video in videos}) > 1:
+        seconds = common_seconds(videos)
+    metrics, unavailable = _metrics(_over(settings["metrics"], seconds), videos)
+    for one in foreseen(videos, metrics, seconds):
         log.warning("%s", one)
     check_made_of(folder, videos, settings)
     log.info("%d videos; if stopped, go on with: resume=%s", len(videos), folder)
@@ -65,7 +77,53 @@ def evaluate(settings: Settings, folder: Path) -> None:
             raise ValueError(f"none of {len(videos)} videos can be decoded; the first: {first}")
     finally:
         forget_made_of(folder)
-    report(replace(done, unavailable=unavailable), folder)
+    _show(replace(done, unavailable=unavailable), settings, folder)
+    given = [one for one in typed if not one.startswith(_OWN)]
+    log.info("VBench's formulas next: %s", shown("cf.evaluate", [*given, "metrics=vbench"]))
+
+
+def _show(measured: Measured, settings: Settings, folder: Path) -> None:
+    """Write tables, plots and the page, and say what lies where and what it shows."""
+    from cf.evaluation.comparisons import compare_all
+    from cf.evaluation.provenance import versions
+    from cf.evaluation.report import report
+    from cf.evaluation.summary import told_in_words
+    from cf.report.evaluation_page import write_evaluation_page
+    from cf.report.vbench import write_vbench
+
+    compared, told = compare_all(measured), versions()
+    report(measured, compared, told, folder)
+    files = {
+        name: {one.video_id: one.name for one in measured.videos if one.contestant == name}
+        for name in measured.contestants
+    }
+    boards = write_vbench(measured.results, files, folder)
+    write_evaluation_page(measured, compared, told, settings, folder)
+    for what, name in (
+        ("page", "index.html"),
+        ("summary", "summary.md"),
+        ("numbers", "summary.json"),
+        ("LaTeX", "table.tex"),
+        ("videos", "per_video.csv"),
+        ("windows", "per_window.csv"),
+        ("plot", "over_time.png"),
+        ("plot", "over_time.svg"),
+    ):
+        if (folder / name).exists():
+            log.info("%s: %s", what, folder / name)
+    for path in boards:
+        log.info("VBench's leaderboard: %s", path)
+    if len(measured.contestants) > 1:
+        log.info("%s", told_in_words(compared))
+
+
+def _over(metrics: Settings, seconds: float | None) -> Settings:
+    """The metrics' settings, told of `seconds` where they ask for no beginning of their own."""
+    told = {"seconds": seconds}
+    return {
+        name: {**one, **told} if one is not None and one.get("seconds", 0) is None else one
+        for name, one in metrics.items()
+    }
 
 
 def _metrics(

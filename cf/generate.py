@@ -79,13 +79,13 @@ def _make(
 ) -> None:
     """Make what is left, in batches, beginning with the one that was stopped."""
     import torch
-    from tqdm import tqdm
 
     from cf.generation.batch import VideoBatch
     from cf.generation.prefix import frames_of, prefix_of
     from cf.generation.requests import TYPED
     from cf.generation.typed_prompts import TypedPrompts
     from cf.runs.key_frames import key_frames_of
+    from cf.system.progress import progress
     from cf.system.signals import Stop, heard
 
     _check_control(generator)
@@ -110,7 +110,7 @@ def _make(
     with (
         torch.inference_mode(),
         heard(Stop()) as stop,
-        tqdm(total=total, unit="frame", desc="generating") as bar,
+        progress(total, "generating", "frames") as bar,
     ):
         for part in parts:
             given_to_all = (prefix, frames, settings["seed"], lines, images, settings["overlap"])

@@ -57,10 +57,9 @@ class MeasuredNetwork:
 
 def measure(settings: Settings, folder: Path) -> None:
     """Continue the same worlds with every network and memory; leave a table, a plot and videos."""
-    from tqdm import tqdm
-
     from cf.recall_report import report
     from cf.runs.generator import read
+    from cf.system.progress import progress
 
     contestants = _contestants(settings)
     data = _world(settings)
@@ -70,7 +69,7 @@ def measure(settings: Settings, folder: Path) -> None:
     doing = partial(evaluate, settings=settings)
     made: dict[str, Outcome | Died] = {}
     with (
-        tqdm(total=len(contestants), unit="contestant", desc="recall") as bar,
+        progress(len(contestants), "recall", "networks") as bar,
         closing(spread(doing, contestants, settings["workers"])) as done,
     ):
         for one, outcome in done:
@@ -212,7 +211,7 @@ def _truth(settings: Settings, data: WorldData) -> Outcome:
         drawn.video, [known(drawn, i, settings["given"]) for i in range(settings["worlds"])]
     )
     shown = world.draw(settings["seed"], range(settings["shown"]), settings["shown_frames"])
-    return Outcome(counted.pooled(), float("nan"), None, shown.video, None)
+    return Outcome(counted.pooled(), float("nan"), None, shown.video, None, shown.truth.place)
 
 
 def _counted(settings: Settings, world: Any, fps: float) -> RoomRecall:

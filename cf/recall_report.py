@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import torch
+from jaxtyping import Int
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -21,7 +22,7 @@ from cf.files.atomic import replacing, write_text
 from cf.files.tables import csv_of, markdown_of, number
 from cf.settings.build import Settings
 from cf.stats.resampling import Interval
-from cf.system.opencv import cv2
+from cf.video.captions import HEIGHT, line, with_remarks
 from cf.video.sheet import contact_sheet
 from cf.video.writer import VideoWriter
 
@@ -42,7 +43,6 @@ _HEADINGS = {
 }
 _SCALE = 3
 _SHEET = 1400  # pixels across a contact sheet
-_STRIP = 18
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,7 @@ class Outcome:
         frames_per_second: of all videos together, on one thread.
         shown: the first few videos.
         influence: how far back the next block is influenced, or why that was not measured.
+        places: which room each frame of the shown videos is in; None: the truth's outcome knows.
     """
 
     counts: Mapping[str, PooledResult]
@@ -61,6 +62,7 @@ class Outcome:
     attended: int | None
     shown: Video
     influence: Influence | str | None
+    places: Int[Tensor, "b t"] | None = None
 
 
 def report(outcomes: Mapping[str, Outcome], settings: Settings, folder: Path) -> None:
@@ -76,8 +78,9 @@ def report(outcomes: Mapping[str, Outcome], settings: Settings, folder: Path) ->
     log.info("%s\n%s", _caption(settings), table)
     with replacing(folder / "recall.png") as picture:
         _plot(rows, settings).savefig(picture, dpi=110, format="png")
-    grid, labels = _side_by_side(outcomes, settings["not_shown"])
-    fps, height, width = settings["data"]["fps"], *grid.shape[-2:]
+    fps = settings["data"]["fps"]
+    grid, labels = _side_by_side(outcomes, settings["not_shown"], settings["given"], fps)
+    height, width = grid.shape[-2:]
     with VideoWriter(folder / "recall.mp4", fps, (height, width)) as writer:
         writer.write(grid)
     given = settings["given"]
@@ -200,27 +203,56 @@ def _plot(rows: Mapping[str, Mapping[str, Interval]], settings: Settings) -> Fig
 
 
 def _side_by_side(
-    outcomes: Mapping[str, Outcome], left_out: Sequence[str]
+    outcomes: Mapping[str, Outcome], left_out: Sequence[str], given: int, fps: float
 ) -> tuple[Tensor, list[str]]:
-    """Worlds below one another, contestants beside one another, all in step."""
+    """Worlds below one another, contestants beside one another, all in step.
+
+    Above each world stands what a memory could know of what is in view.
+    """
+    places = outcomes["truth"].places
+    assert places is not None
     few = [label for label in outcomes if label.partition(", ")[2] not in left_out]
     columns = []
     for label in few:
         video = outcomes[label].shown.repeat_interleave(_SCALE, -1).repeat_interleave(_SCALE, -2)
-        worlds = torch.cat([*torch.nn.functional.pad(video, (2, 2, 2, 2), value=1.0)], -2)
-        columns.append(torch.cat((_heading(label, worlds.shape), worlds), -2))
-    grid = torch.cat(columns, -1)
+        columns.append(torch.nn.functional.pad(video, (2, 2, 2, 2), value=1.0))
+    worlds = [
+        with_remarks(world, remarks(rooms, given, fps))
+        for world, rooms in zip(torch.cat(columns, -1), places.tolist(), strict=True)
+    ]
+    headings = [_heading(label, one.shape[1:]) for label, one in zip(few, columns, strict=True)]
+    grid = torch.cat((torch.cat(headings, -1), *worlds), -2)
     return grid[..., : grid.shape[-2] // 2 * 2, : grid.shape[-1] // 2 * 2], few
+
+
+def remarks(places: Sequence[int], given: int, fps: float) -> list[str]:
+    """Whether each frame's room was seen before, and how long it was out of view.
+
+    Args:
+        places: which room each frame shows.
+        given: frames at the beginning that are real.
+        fps: frames per second.
+
+    >>> remarks([0, 1, 1, 0, 2], given=2, fps=1.0)
+    ['given', 'given', 'still the given room', 'seen before: 3.0 s out of view', 'never seen']
+    """
+    told, last, begun = [], dict[int, int](), 0
+    for at, room in enumerate(places):
+        if at and room != places[at - 1]:
+            last[places[at - 1]], begun = at - 1, at
+        if at < given:
+            told.append("given")
+        elif room in last:
+            told.append(f"seen before: {(begun - last[room]) / fps:.1f} s out of view")
+        elif begun < given:
+            told.append("still the given room")
+        else:
+            told.append("never seen")
+    return told
 
 
 def _heading(label: str, shape: Sequence[int]) -> Tensor:
     """The contestant's name, in two lines, as frames of a video."""
-    lines = label.split(", ")
-    strip = np.full((_STRIP * 2, shape[-1], 3), 255, np.uint8)
-    for i, text in enumerate(lines):
-        place = (3, _STRIP * (i + 1) - 5)
-        cv2.putText(
-            strip, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.36, (40, 40, 40), 1, cv2.LINE_AA
-        )
-    picture = torch.from_numpy(strip).permute(2, 0, 1).float() / 255
+    lines = [*label.split(", "), ""][:2]
+    picture = torch.cat([line(text, shape[-1], HEIGHT) for text in lines], -2)
     return picture.expand(shape[0], -1, -1, -1)

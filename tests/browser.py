@@ -21,8 +21,14 @@ _FLAGS = (
 )
 
 
-def ask(page: Path, script: str) -> tuple[Any, list[str], list[str]]:
-    """What `script`, the body of an async function, returns in a page; errors; addresses asked."""
+def ask(page: Path, script: str, width: int | None = None) -> tuple[Any, list[str], list[str]]:
+    """What `script`, the body of an async function, returns in a page; errors; addresses asked.
+
+    Args:
+        page: an HTML file.
+        script: what is asked.
+        width: of the screen, in pixels, as on a phone; None: of a desk.
+    """
     assert BROWSER is not None
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         process = subprocess.Popen(
@@ -36,7 +42,7 @@ def ask(page: Path, script: str) -> tuple[Any, list[str], list[str]]:
             for line in process.stderr:
                 if "DevTools listening on" in line:
                     port = line.split("127.0.0.1:")[1].split("/")[0]
-                    return asyncio.run(_ask(int(port), page.as_uri(), script))
+                    return asyncio.run(_ask(int(port), page.as_uri(), script, width))
             raise RuntimeError("the browser did not start")
         finally:
             process.terminate()
@@ -44,7 +50,9 @@ def ask(page: Path, script: str) -> tuple[Any, list[str], list[str]]:
             process.stderr.close()
 
 
-async def _ask(port: int, address: str, script: str) -> tuple[Any, list[str], list[str]]:
+async def _ask(
+    port: int, address: str, script: str, width: int | None
+) -> tuple[Any, list[str], list[str]]:
     import aiohttp
 
     async with aiohttp.ClientSession() as session:
@@ -52,11 +60,15 @@ async def _ask(port: int, address: str, script: str) -> tuple[Any, list[str], li
             tabs = json.loads(await answer.text())
         socket = next(tab for tab in tabs if tab["type"] == "page")["webSocketDebuggerUrl"]
         async with session.ws_connect(socket, max_msg_size=0) as line:
-            return await asyncio.wait_for(_talk(line, address, script), 90)
+            return await asyncio.wait_for(_talk(line, address, script, width), 90)
 
 
-async def _talk(line: Any, address: str, script: str) -> tuple[Any, list[str], list[str]]:
-    calls = [
+async def _talk(
+    line: Any, address: str, script: str, width: int | None
+) -> tuple[Any, list[str], list[str]]:
+    phone = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": True}
+    calls: list[tuple[str, dict[str, Any]]] = [
+        *([("Emulation.setDeviceMetricsOverride", phone)] if width else []),
         ("Runtime.enable", {}),
         ("Log.enable", {}),
         ("Network.enable", {}),

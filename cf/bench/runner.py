@@ -11,12 +11,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from tqdm import tqdm
-
 from cf.bench.job import record_failure, run_job
 from cf.bench.metric_process import MetricProcess
 from cf.bench.store import Job, Store
 from cf.system.processes import Died, spread
+from cf.system.progress import progress
 
 log = logging.getLogger("cf.benchmark")
 
@@ -121,7 +120,7 @@ class Runner:
         if len(todo) < len(jobs):
             log.info("%d of %d videos are there already", len(jobs) - len(todo), len(jobs))
         told = Failures()
-        with tqdm(total=len(todo), unit="video", desc="benchmark", disable=not todo) as bar:
+        with progress(len(todo), "benchmark", "videos", disable=not todo) as bar:
             done = self._serial(todo) if self.workers == 0 else self._parallel(todo)
             with closing(done):
                 for job, status in done:

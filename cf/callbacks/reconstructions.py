@@ -14,8 +14,9 @@ class Reconstructions(Samples):
     """Each picture has the clips above and the codec's below, side by side."""
 
     @override
-    def _continued(self, trainer: L.Trainer, module: Any) -> Tensor:
+    def _continued(self, trainer: L.Trainer, module: Any) -> tuple[Tensor, list[str]]:
         truth = self._fixed_clips(trainer, module)["video"]
         codec = module.student
         again = codec.decode(codec.encode(truth))
-        return torch.cat(list(enlarged(torch.cat((truth, again), -2))), -1).cpu()
+        videos = torch.cat(list(enlarged(torch.cat((truth, again), -2))), -1).cpu()
+        return videos, ["truth", "decoded"]

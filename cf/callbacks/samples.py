@@ -11,6 +11,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from torch import Tensor
 
 from cf.models.codec import Codec
+from cf.video.captions import with_row_names
 from cf.video.sheet import contact_sheet, gif_bytes
 
 
@@ -19,8 +20,8 @@ class Samples(L.Callback):
 
     The clips are of validation, or of training where nothing is held out. Each picture has the
     truth above, the student's continuation below and, where there is a teacher that can stream, its
-    own at the bottom; all begin with the same real frames. Writes `samples/step_N.png` and `.gif`
-    and logs them to TensorBoard.
+    own at the bottom; names of the rows stand beside them, and all begin with the same real frames.
+    Writes `samples/step_N.png` and `.gif` and logs them to TensorBoard.
 
     Attributes:
         every_steps: optimiser steps between pictures.
@@ -48,7 +49,7 @@ class Samples(L.Callback):
     def _show(self, trainer: L.Trainer, module: Any, step: int) -> None:
         if not trainer.is_global_zero:
             return
-        video = self._continued(trainer, module)
+        video = with_row_names(*self._continued(trainer, module))
         folder = Path(trainer.default_root_dir) / "samples"
         folder.mkdir(exist_ok=True)
         name = folder / f"step_{step:08d}"
@@ -61,8 +62,8 @@ class Samples(L.Callback):
                 board.add_image("samples/sheet", np.asarray(sheet), step, dataformats="HWC")
                 board._get_file_writer().add_summary(_moving(gif, video), step)
 
-    def _continued(self, trainer: L.Trainer, module: Any) -> Tensor:
-        """Truth over continuations, the clips side by side."""
+    def _continued(self, trainer: L.Trainer, module: Any) -> tuple[Tensor, list[str]]:
+        """Truth over continuations, the clips side by side; the names of these rows."""
         clips = self._fixed_clips(trainer, module)
         truth, cond = module.encode(clips)
         codec: Codec = module.codec
@@ -74,7 +75,8 @@ class Samples(L.Callback):
             made = rollout.extend(network, truth[:, :prefix], noise, cond, frames)
             rows.append(codec.decode(made))
         videos = torch.cat((codec.decode(truth[:, :frames]), *rows), -2)
-        return torch.cat(list(enlarged(videos)), -1).cpu()
+        names = ["truth", "student", "teacher"][: 1 + len(rows)]
+        return torch.cat(list(enlarged(videos)), -1).cpu(), names
 
     def _fixed_clips(self, trainer: L.Trainer, module: Any) -> dict[str, Any]:
         if self._clips is None:

@@ -7,13 +7,33 @@ from collections.abc import Mapping, Sequence
 from cf.evaluation.decoding import header, unreadable
 from cf.evaluation.videos import Listed
 from cf.metrics.base import VideoMetric
+from cf.video.probe import VideoInfo
 
-_UNLIKE = 1.05  # lengths beyond this ratio are not equal
+_UNLIKE = 1.05  # lengths beyond this ratio are worth a warning
+_ALIKE = 0.002  # seconds; lengths that differ by less are equal
 _SHOWN = 3
 
 
-def foreseen(videos: Sequence[Listed], metrics: Sequence[VideoMetric]) -> list[str]:
+def common_seconds(videos: Sequence[Listed]) -> float | None:
+    """Seconds that every readable video has; None where all are equally long.
+
+    Rounded down to milliseconds, for a metric refuses what is shorter than it is told.
+    """
+    lengths = [info.duration for video in videos if (info := header(video.path)) is not None]
+    if not lengths or max(lengths) - min(lengths) < _ALIKE:
+        return None
+    return int(min(lengths) * 1000 + 0.01) / 1000
+
+
+def foreseen(
+    videos: Sequence[Listed], metrics: Sequence[VideoMetric], seconds: float | None = None
+) -> list[str]:
     """The warnings, a sentence each.
+
+    Args:
+        videos: the files.
+        metrics: that will measure them.
+        seconds: of each video at which measures of likeness look; None: at all of it.
 
     Raises:
         ValueError: no video can be read.
@@ -30,19 +50,30 @@ def foreseen(videos: Sequence[Listed], metrics: Sequence[VideoMetric]) -> list[s
             f"numbers, such as {first}"
         )
     if infos:
-        shortest = min(infos, key=lambda video: infos[video].duration)
-        longest = max(infos, key=lambda video: infos[video].duration)
-        least, most = infos[shortest].duration, infos[longest].duration
-        if most > _UNLIKE * least:
-            told.append(
-                f"videos last from {least:.3g} s ({shortest.contestant}/{shortest.name}) to "
-                f"{most:.3g} s ({longest.contestant}/{longest.name}), and likeness falls with "
-                f"time; seconds={int(least * 1000) / 1000:g} looks at their common beginning"
-            )
+        told += _unequal(infos, seconds)
         told += _kinds("frames per second", {v: f"{i.fps:.4g}" for v, i in infos.items()}, "")
         sizes = {v: f"{i.height} x {i.width}" for v, i in infos.items()}
         told += _kinds("pixels", sizes, "; size=[height,width] scales all to one")
     return [*told, *_too_few(videos, metrics), *_unmatched(videos)]
+
+
+def _unequal(infos: Mapping[Listed, VideoInfo], seconds: float | None) -> list[str]:
+    """That lengths differ, and what becomes of measures that depend on them."""
+    common = common_seconds([*infos])
+    if common is None or (seconds is not None and seconds < common):
+        return []
+    shortest = min(infos, key=lambda video: infos[video].duration)
+    longest = max(infos, key=lambda video: infos[video].duration)
+    least, most = infos[shortest].duration, infos[longest].duration
+    if most <= _UNLIKE * least:
+        return []
+    told = (
+        f"videos last from {least:.3g} s ({shortest.contestant}/{shortest.name}) to {most:.3g} s "
+        f"({longest.contestant}/{longest.name}), and likeness falls with time; "
+    )
+    if seconds == common:
+        return [f"{told}it is measured over their common beginning, {common:g} s"]
+    return [f"{told}seconds={common:g} looks at their common beginning"]
 
 
 def _kinds(what: str, kinds: Mapping[Listed, str], remedy: str) -> list[str]:

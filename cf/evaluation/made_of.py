@@ -18,7 +18,7 @@ from cf.settings.renamed import with_current_names
 log = logging.getLogger("cf.evaluate")
 
 _FILE = "evaluation.json"
-_FREE = ("videos", "pattern", "device", "piece_megabytes", "resume")
+_FREE = ("videos", "pattern", "device", "piece_megabytes", "shown", "resume")
 """Settings that change no number, or that the list of videos tells."""
 _SHOWN = 5
 

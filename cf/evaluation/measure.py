@@ -5,14 +5,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from tqdm import tqdm
-
 from cf.evaluation.decoding import DecodedFrames, Ended, decode, seconds_of
 from cf.evaluation.store import Facts, MeasurementStore
 from cf.evaluation.videos import Listed
 from cf.metrics.base import VideoMetric, groups
 from cf.metrics.measurement import digest
 from cf.metrics.result import Result
+from cf.system.progress import progress
 from cf.video.listing import shown
 
 log = logging.getLogger("cf.evaluate")
@@ -68,8 +67,7 @@ def measure(
     if len(todo) < len(videos):
         log.info("%d of %d videos have been measured before", len(videos) - len(todo), len(videos))
     total = round(sum(map(seconds_of, todo)), 1)
-    form = "{percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s of video [{elapsed}<{remaining}]"
-    with tqdm(total=total, bar_format=form, disable=not todo) as bar:
+    with progress(total, "measuring", "s of video", disable=not todo) as bar:
         for item in decode(todo, piece_bytes, size):
             if isinstance(item, DecodedFrames):
                 bar.set_postfix_str(item.video.name, refresh=False)

@@ -9,10 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-from cf.evaluation.comparisons import Comparisons, compare_all, digests, per_prompt
+from cf.evaluation.comparisons import Comparisons, digests, per_prompt
 from cf.evaluation.measure import Measured
 from cf.evaluation.plots import over_time
-from cf.evaluation.provenance import versions
 from cf.evaluation.summary import latex, summary
 from cf.files.atomic import replacing, write_text
 from cf.files.tables import csv_of, json_of
@@ -22,10 +21,17 @@ from cf.stats.paired import interval
 log = logging.getLogger("cf.evaluate")
 
 
-def report(measured: Measured, folder: Path) -> None:
-    """Write everything, each file wholly or not at all, and print the summary."""
-    compared = compare_all(measured)
-    told = versions()
+def report(
+    measured: Measured, compared: Comparisons, told: Mapping[str, Any], folder: Path
+) -> None:
+    """Write tables and plots, each file wholly or not at all, and print the summary.
+
+    Args:
+        measured: every metric of every contestant.
+        compared: the contestants on the prompts that they share.
+        told: versions that the numbers depend on.
+        folder: of the evaluation.
+    """
     videos, windows = per_video(measured), per_window(measured)
     write_text(folder / "per_video.csv", csv_of(videos))
     write_text(folder / "per_window.csv", csv_of(windows))
@@ -39,16 +45,6 @@ def report(measured: Measured, folder: Path) -> None:
         for suffix in ("png", "svg"):
             with replacing(folder / f"over_time.{suffix}") as path:
                 figure.savefig(path, dpi=130, format=suffix)
-    for what, name in (
-        ("summary", "summary.md"),
-        ("numbers", "summary.json"),
-        ("LaTeX", "table.tex"),
-        ("videos", "per_video.csv"),
-        ("windows", "per_window.csv"),
-        ("plot", "over_time.png"),
-    ):
-        if (folder / name).exists():
-            log.info("%s: %s", what, folder / name)
 
 
 def columns(measured: Measured, metric: str) -> dict[str, str]:

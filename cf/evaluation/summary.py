@@ -56,6 +56,26 @@ def latex(measured: Measured, compared: Comparisons) -> str:
     return latex_of(rows, bold)
 
 
+def told_in_words(compared: Comparisons, alpha: float = 0.05) -> str:
+    """What the comparisons show, in a sentence for each two contestants.
+
+    Args:
+        compared: all contestants under all metrics.
+        alpha: below which a corrected p counts as a difference.
+    """
+    told = []
+    for first, second in dict.fromkeys((one.first, one.second) for one in compared.pairs):
+        mine = [one for one in compared.pairs if (one.first, one.second) == (first, second)]
+        tested = [one for one in mine if math.isfinite(one.corrected_p)]
+        sure = [one.metric for one in tested if one.corrected_p < alpha]
+        what = f"differ in {', '.join(sure)}" if sure else "cannot be told apart"
+        told.append(
+            f"{first} and {second} {what}: {len(sure)} of {len(tested)} metrics that both have "
+            f"differ at p < {alpha:g}, corrected."
+        )
+    return " ".join(told)
+
+
 def _headlines(measured: Measured) -> Iterator[tuple[str, str, list[str], str]]:
     """Metrics, which way each is better, a cell for each contestant, prompts without a value."""
     names = measured.contestants

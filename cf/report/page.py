@@ -2,55 +2,43 @@
 
 from __future__ import annotations
 
-import base64
 import csv
 import math
-import os
-import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-import jinja2
 import pandas as pd
-from markupsafe import Markup
 from omegaconf import OmegaConf
 
 from cf.bench.contest import BenchmarkResults
 from cf.bench.ranking import Headline
 from cf.bench.results import ContestantResults
 from cf.bench.store import SHEET, VIDEO, Store
-from cf.files.atomic import write_text
 from cf.files.tables import ARROWS, number
 from cf.report.charts import Look, against, by_lag, looks, over_time
 from cf.report.long_tables import LongTables
 from cf.report.page_tables import cost_rows, duration, pair_rows, swatch
+from cf.report.shell import Link, Media, embedded, render
 from cf.settings.build import escaped
-
-_PAGE = files("cf.report") / "assets"
-Link = Callable[[Path], str]
 
 
 def write_report(contest: BenchmarkResults, tables: LongTables, folder: Path) -> Path:
     """`index.html` with `media/`, or all in one file; nothing on it is fetched from anywhere."""
     single = bool(contest.settings["single_file"])
-    link = _embedded if single else _Media(folder)
+    link = embedded if single else Media(folder)
     names = list(contest.made)
     controls = [one.name for one in contest.entered if one.contestant.control]
     aside = {*contest.settings["unranked"]}
     controls += [one.name for one in contest.entered if {one.name, one.files} & aside]
     look = looks(names, controls)
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True
-    )
-    template = environment.from_string((_PAGE / "report.html").read_text())
     asked = contest.settings["asked"]
     given = asked.get("given_seconds", 0) or 0
-    page = template.render(
-        css=Markup((_PAGE / "report.css").read_text()),
-        script=Markup((_PAGE / "report.js").read_text()),
+    told = f"The first {given:g} s are given. " if given else ""
+    return render(
+        folder,
+        kicker="Long-video benchmark",
         title=contest.settings["title"] or f"{len(names)} contestants, {_videos(contest)} videos",
         lead=_lead(contest, given),
         notes=contest.notes,
@@ -59,7 +47,11 @@ def write_report(contest: BenchmarkResults, tables: LongTables, folder: Path) ->
         tables=[duration(table, look, controls) for table in contest.headlines.values()],
         unmeasured=contest.unavailable,
         players=list(_players(contest, Store(folder), look, link)),
-        given=f"The first {given:g} s are given. " if given else "",
+        played=f"The same prompt or world and the same seed. {told}The players are H.264 for the "
+        "eye; what was measured are the frames as they were generated.",
+        given=given,
+        by_metric=False,
+        failed="Videos that are not whole",
         legend=[{"name": name, "swatch": swatch(one)} for name, one in look.items()],
         curves=list(_curves(contest, tables["per_window"], look, given)),
         lags=list(_lags(contest, look)),
@@ -74,38 +66,11 @@ def write_report(contest: BenchmarkResults, tables: LongTables, folder: Path) ->
         settings=OmegaConf.to_yaml(OmegaConf.create(escaped(contest.settings))),
         published=_published(),
     )
-    write_text(folder / "index.html", page)
-    return folder / "index.html"
 
 
 def _published() -> list[dict[str, str]]:
     """Numbers that papers publish of themselves."""
     return list(csv.DictReader((files("cf.report") / "published.csv").read_text().splitlines()))
-
-
-def _embedded(file: Path) -> str:
-    kinds = {".mp4": "video/mp4", ".png": "image/png"}
-    data = base64.b64encode(file.read_bytes()).decode()
-    return f"data:{kinds[file.suffix]};base64,{data}"
-
-
-class _Media:
-    """Copies into `media/`, hard links where the file system has them."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        shutil.rmtree(folder / "media", ignore_errors=True)  # of an earlier report
-
-    def __call__(self, file: Path) -> str:
-        contestant, item = file.parts[-3], file.parts[-2]
-        copy = self._folder / "media" / contestant / f"{item}{file.suffix}"
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        copy.unlink(missing_ok=True)
-        try:
-            os.link(file, copy)
-        except OSError:
-            shutil.copyfile(file, copy)
-        return quote(copy.relative_to(self._folder).as_posix())
 
 
 def _videos(contest: BenchmarkResults) -> int:
@@ -142,7 +107,7 @@ def _players(
     for item in dict.fromkeys(job.item for job in contest.jobs):
         there = {name: store.folder(name, item.key) / VIDEO for name in contest.made}
         videos = [
-            {"name": name, "src": link(file), "swatch": swatch(look[name])}
+            {"name": name, "src": link(file, name, item.key), "swatch": swatch(look[name])}
             for name, file in there.items()
             if file.is_file()
         ]
@@ -209,7 +174,8 @@ def _worst(
         sheet = store.folder(name, item) / SHEET
         if sheet.is_file():
             told = {"name": name, "item": item, "value": number(value)}
-            found.append({**told, "src": link(sheet), "swatch": swatch(look[name])})
+            src = link(sheet, name, item)
+            found.append({**told, "src": src, "swatch": swatch(look[name])})
     return {"worst": found, "worst_by": f"{metric} at {last.seconds:g} s"}
 
 

@@ -134,6 +134,7 @@ class Evaluate:
     size: Size | None
     seconds: Seconds | None
     device: Device
+    shown: CountOrZero
     piece_megabytes: Annotated[float, Within(above=0, most=2**20)]
     resume: Annotated[Path, "folder of an evaluation"]
 

@@ -114,13 +114,12 @@ def clip_answer(
         seconds: of the clip.
         asked: make it on a CPU too, where it takes hours.
     """
-    from tqdm import tqdm
-
     from cf.generation.batch import VideoBatch
     from cf.generation.prefix import frames_of
     from cf.generation.requests import VideoRequest
     from cf.generation.unfinished import Unfinished
     from cf.runs.generator import load
+    from cf.system.progress import progress
     from cf.system.signals import Stop, heard
 
     if settings["model"].get("reference_channels"):
@@ -130,7 +129,7 @@ def clip_answer(
     chosen = {**settings, "seconds": seconds, "texts": [CLIP]}
     generator = load(chosen)
     frames = frames_of(chosen, "seconds", generator.fps)
-    with torch.inference_mode(), heard(Stop()) as stop, tqdm(total=frames, unit="frame") as bar:
+    with torch.inference_mode(), heard(Stop()) as stop, progress(frames, "clip", "frames") as bar:
         _tell_time(generator)
         wanted: Sequence[VideoRequest] = [VideoRequest("clip", ((0.0, CLIP),), 0)]
         batch = VideoBatch(generator, wanted, report.parent, None, frames, settings["seed"])

@@ -1,0 +1,71 @@
+"""How far the runs of a folder are, read from what they write, for whoever waits for them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cf.files.text import yaml_of
+from cf.runs.run_folder import RunFolder
+from cf.system.progress import progress
+
+_POLL = 2.0
+"""Seconds between two looks."""
+_TAIL = 2**16
+"""Bytes at the end of a table among which its last row is."""
+
+
+def steps_of(run: Path) -> tuple[int, int]:
+    """Steps that a run has taken, and those that it was asked for; 0 of 0 before it begins."""
+    folder = RunFolder(run)
+    try:
+        asked = int(yaml_of(folder.config, "run")["trainer"]["max_steps"])
+    except (OSError, ValueError, KeyError, TypeError):  # it is not written yet
+        return 0, 0
+    if folder.summary() is not None:
+        return asked, asked
+    return min(_last_step(run / "metrics.csv"), asked), asked
+
+
+def _last_step(table: Path) -> int:
+    """The step after that of the last whole row; 0 without one."""
+    try:
+        with table.open("rb") as file:
+            names = file.readline().decode().strip().split(",")
+            begin = file.tell()
+            file.seek(max(begin, table.stat().st_size - _TAIL))
+            rows = file.read().decode(errors="replace").split("\n")[:-1]  # the last may be half
+        return int(rows[-1].split(",")[names.index("step")]) + 1
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+@contextmanager
+def watched(folder: Path, what: str) -> Iterator[None]:
+    """While the block runs, show how far all runs in `folder` are together.
+
+    Args:
+        folder: whose folders are runs; they may not be there yet.
+        what: they are, for the beginning of the line.
+    """
+    ended = threading.Event()
+
+    def look() -> None:
+        with progress(0, what, "steps") as bar:
+            while True:
+                last = ended.wait(_POLL)
+                found = [steps_of(one.parent) for one in folder.glob("*/config.yaml")]
+                bar.total = sum(asked for _, asked in found)
+                bar.update(sum(done for done, _ in found) - bar.n)
+                if last:
+                    return
+
+    watcher = threading.Thread(target=look, name="watching", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join()
