@@ -56,7 +56,7 @@ def test_runs_are_followed_by_what_they_write(tmp_path: Path) -> None:
     assert steps_of(tmp_path) == (0, 8)
     (tmp_path / "metrics.csv").write_text("epoch,step,loss\n0,0,1.5\n0,3,1.25\n0,4")
     assert steps_of(tmp_path) == (4, 8)  # a row that is half written does not count
-    (tmp_path / "summary.json").write_text('{"steps": 8}')
+    (tmp_path / "summary.json").write_text('{"steps": 8, "sha256": "0"}')
     assert steps_of(tmp_path) == (8, 8)
 
 

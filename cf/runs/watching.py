@@ -22,10 +22,10 @@ def steps_of(run: Path) -> tuple[int, int]:
     folder = RunFolder(run)
     try:
         asked = int(yaml_of(folder.config, "run")["trainer"]["max_steps"])
-    except (OSError, ValueError, KeyError, TypeError):  # it is not written yet
+        if folder.summary() is not None:
+            return asked, asked
+    except (OSError, ValueError, KeyError, TypeError):  # not written yet, or not by a run
         return 0, 0
-    if folder.summary() is not None:
-        return asked, asked
     return min(_last_step(run / "metrics.csv"), asked), asked
 
 

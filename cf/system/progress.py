@@ -21,7 +21,7 @@ _LINE = (
 class _Lines(tqdm):  # type: ignore[type-arg]
     """Each state on a line of its own, for a log that keeps all that was written."""
 
-    _told: tuple[float, float] | None = None
+    _told: tuple[float, float | None] | None = None
 
     def display(self, msg: str | None = None, pos: int | None = None) -> None:
         """Write the state, unless nothing was done since it was written."""
