@@ -62,6 +62,7 @@ NOT_HYDRA = (
     "roofline",
     "decoding",
     "revisits",
+    "recipes",
     "training_signals",
     "truth_share",
     "extractors",

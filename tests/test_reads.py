@@ -106,6 +106,29 @@ def test_queries_may_stand_elsewhere_than_their_keys() -> None:
     assert (away - same).abs().max() > 1e-3
 
 
+@pytest.mark.parametrize("differentiable", [False, True])
+def test_a_constant_past_is_made_ready_once_for_a_block(
+    differentiable: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though of three calls over it the last of denoising alone carries gradient."""
+    from cf.models import transformer
+
+    network, cond, seen = model(num_layers=1), conditioning(1, 9), list[int]()
+    ready = transformer.remembered
+
+    def counted(layer: LayerKV, *rest: Any) -> Any:
+        seen.append(layer.k.shape[1] // 4)
+        return ready(layer, *rest)
+
+    monkeypatch.setattr(transformer, "remembered", counted)
+    rollout = Rollout(Full(), num_steps=2)
+    noise = rollout.noise(network, 0, (0,))
+    more = {"window_frames": 9, "differentiable_past": differentiable, "goes_on": False}
+    window = rollout(network, noise, cond, frames=9, **more).window
+    assert seen == ([3, 3, 6, 6] if differentiable else [3, 6])
+    assert torch.autograd.grad(window.sum(), network.time_embedding[0].weight)[0].abs().sum() > 0
+
+
 @dataclass(frozen=True)
 class Listening(Full):
     """Counts passes in the state, and must not be asked to remember anything else of them."""

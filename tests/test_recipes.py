@@ -1,20 +1,21 @@
 """Recipes: all compose at both scales with their papers' numbers, and all tiny ones take steps."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from commands import fit
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
+from ranks import on_two
+from recipes import SMALL, frames_per_step, sweep, unsized
 from test_configs import misfits
-from torch import nn
-from torch.nn.modules.module import register_module_forward_pre_hook
 
-from cf.models.transformer import VideoTransformer
+from cf.distillation.rollout_length import drawn
 from cf.paths import CONFIG_DIR
+from cf.rollout import Rollout
+from cf.settings.build import build
 
 RECIPES = sorted(
     file.stem
@@ -23,40 +24,14 @@ RECIPES = sorted(
     or file.stem == "context_forcing"
     or "override /scale: tiny" in file.read_text()
 )
-SMALL = (
-    "data.size=[16,16]",
-    "data.world.view_cells=2",
-    "data.world.room_cells=3",
-    "data.batch_size=2",
-    "model.latent_shape=[3,16,16]",
-    "model.patch_size=[8,8]",
-    "model.dim=24",
-    "model.num_heads=2",
-    "model.num_layers=1",
-    "model.ffn_dim=48",
-    "model.rope_axes=[4,4,4]",
+QUICK = (
+    *SMALL,
     "callbacks.samples=null",
     "callbacks.throughput=null",
     "trainer.val_check_interval=1000",
     "trainer.log_every_n_steps=1",
     "trainer.enable_progress_bar=false",
 )
-
-
-@contextmanager
-def counted() -> Iterator[dict[str, int]]:
-    """Latent frames of a sample that pass through networks while it lasts."""
-    seen = {"frames": 0}
-
-    def count(module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        if isinstance(module, VideoTransformer):
-            seen["frames"] += inputs[0].shape[1]
-
-    handle = register_module_forward_pre_hook(count)
-    try:
-        yield seen
-    finally:
-        handle.remove()
 
 
 def composed(recipe: str, scale: str) -> Any:
@@ -130,14 +105,66 @@ def test_the_numbers_of_the_papers_are_those_of_the_notes() -> None:
 @pytest.fixture(scope="module")
 def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("start") / "run"
-    return fit(folder, "experiment=rooms_base", *SMALL, "trainer.max_steps=1")
+    return fit(folder, "experiment=rooms_base", *QUICK, "trainer.max_steps=1")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_every_tiny_recipe_takes_steps(recipe: str, start: Path, tmp_path: Path) -> None:
+    stepped(recipe, start, tmp_path / "run")
+    assert told(tmp_path / "run") == 2
+
+
+@pytest.mark.slow
+@pytest.mark.exhaustive
+def test_every_tiny_recipe_takes_steps_on_two_processes(start: Path, tmp_path: Path) -> None:
+    """One after the other, in two processes that import nothing anew."""
+
+    def all_of_them() -> None:
+        for recipe in RECIPES:
+            on = ("trainer.devices=2", "+trainer.strategy=ddp_find_unused_parameters_true")
+            stepped(recipe, start, tmp_path / recipe, *on)
+            torch.distributed.destroy_process_group()
+
+    assert on_two(all_of_them) == [0, 0]
+    assert [told(tmp_path / recipe) for recipe in RECIPES] == [2] * len(RECIPES)
+
+
+def stepped(recipe: str, start: Path, folder: Path, *more: str) -> None:
+    """Two steps of a recipe."""
     roles = (f"start.student.path='{start}'", f"start.teacher.path='{start}'", "phases=null")
-    run = fit(tmp_path / "run", f"experiment={recipe}", *SMALL, *roles, "trainer.max_steps=2")
+    fit(folder, f"experiment={recipe}", *QUICK, *roles, "trainer.max_steps=2", *more)
+
+
+def told(run: Path) -> int:
+    """How many steps a run tells of."""
     rows = (run / "metrics.csv").read_text().splitlines()
-    assert len(rows) == 3
     assert "train/score_norm" in rows[0]
+    return len(rows) - 1
+
+
+@pytest.mark.whole
+def test_every_call_of_a_network_counts() -> None:
+    """Of Self Forcing: 18 frames of which 12 are scored, four steps, five turns of the critic."""
+    expected, rollout = 0, hydra_rollout()
+    for number in range(6):
+        given = 3 * (1 + drawn(2, 0, 1, number))
+        calls = 1 + rollout.random_exit(0, 2, number)
+        expected += given + 4 * (6 - given) + 12 * calls + (18 - given - 3)
+        expected += (18 + 12) * (2 if number == 5 else 1)  # clean and noisy rows of a score
+    assert frames_per_step(["experiment=self_forcing"], 1) == expected
+
+
+def hydra_rollout() -> Rollout:
+    made = build(composed("self_forcing", "tiny").module.rollout, "rollout")
+    assert isinstance(made, Rollout)
+    return made
+
+
+@pytest.mark.slow
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("arm", sweep()["arms"])
+def test_every_arm_of_the_sweep_has_the_steps_of_its_budget(arm: str) -> None:
+    asked = sweep()
+    frames = frames_per_step(unsized(asked["arms"][arm]))
+    assert f"trainer.max_steps={round(asked['budget'] / frames)}" in asked["arms"][arm]

@@ -161,7 +161,8 @@ def test_every_training_and_benchmark_of_every_sweep_can_be_built(sweep: str, wo
         ]:
             more = ["data.folder=x"] if world == "wan" else []
             composed(*one.settings, *more)
-            differs = {"score", "memory"} & {part.split("=")[0] for part in one.settings}
+            named = {part.split("=")[0] for part in one.settings}
+            differs = {"score", "memory", "experiment"} & named
             assert differs or one.folder.parts[2] == "start"
         arguments = [part for part in made.measuring() if not part.startswith("hydra.")]
         to_settings(compose("benchmark", arguments))

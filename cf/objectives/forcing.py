@@ -11,7 +11,7 @@ import torch.nn.functional as F  # noqa: N812  (its usual name)
 from cf.models.base import Backbone
 from cf.models.masks import BlockCausal, TeacherForcing
 from cf.schedule import FlowSchedule
-from cf.types import Conditioning, Latents, Loss, Times
+from cf.types import Conditioning, Latents, Loss, Times, wide
 
 
 class PretrainLoss(ABC):
@@ -69,7 +69,7 @@ class ForcingLoss(PretrainLoss):
         t = self.schedule.warp(self._per_block(x0, generator))
         x_t = self.schedule.add_noise(x0, eps, t)
         velocity = self.velocity(network, x0, x_t, t, cond, generator)
-        return Loss(F.mse_loss(velocity.float(), network.target(x0, eps, t).float()))
+        return Loss(F.mse_loss(wide(velocity), wide(network.target(x0, eps, t))))
 
     @abstractmethod
     def velocity(

@@ -35,25 +35,39 @@ class BlockReads:
         self.context, self.cond = intact(context), cond
         self._student, self._memory, self._frames = student, memory, frames
         self._begin, self._differentiable, self._times = begin, differentiable, times
-        self._held: tuple[Hashable, Prepared] | None = None
+        self._held: tuple[tuple[Hashable, bool], Past, Prepared] | None = None
 
     def __call__(self, phase: Literal["denoise", "commit"], step: int) -> Prepared:
         """What the network reads in this phase and step."""
         query = Query(self._frames, self.cond, phase, step, self._student.rotate)
         network = self._student.writer if phase == "commit" else self._student
-        key = (self._memory.read_key(query), torch.is_grad_enabled(), network is self._student)
+        key = (self._memory.read_key(query), network is self._student), torch.is_grad_enabled()
         if self._held is None or self._held[0] != key:
-            self.clear()
-            past = self._memory.read(self.context, query)
-            if torch.is_inference_mode_enabled():
-                past = self._with_room(self._without_idle_masks(past))
-            if self._begin is not None:
-                past = past._replace(start=self._begin, query_start=None)
-            prepared = network.prepare(past, self.cond, self._times)
-            if self._memory.needs_queries:
-                prepared = replace(prepared, queries=True)
-            self._held = (key, prepared)
-        return replace(self._held[1], step=-1 if phase == "commit" else step)
+            past, prepared = self._known(key[0], network) or self._read(query, network)
+            self._held = (key, past, prepared)
+        return replace(self._held[2], step=-1 if phase == "commit" else step)
+
+    def _known(self, key: Hashable, network: Backbone) -> tuple[Past, Prepared] | None:
+        """The read at hand, if only gradient to the network tells it apart: its keys stay."""
+        if self._held is None or self._held[0][0] != key:
+            return None
+        _, past, before = self._held
+        tensors = (x for layer in (*past.layers, *self.context.layers) for x in layer)
+        if past.live is not None or any(x is not None and x.requires_grad for x in tensors):
+            return None
+        own = network.prepare(past._replace(layers=()), self.cond, self._times)
+        return past, replace(before, text=own.text, times=own.times)
+
+    def _read(self, query: Query, network: Backbone) -> tuple[Past, Prepared]:
+        """What the memory shows, made ready."""
+        self.clear()
+        past = self._memory.read(self.context, query)
+        if torch.is_inference_mode_enabled():
+            past = self._with_room(self._without_idle_masks(past))
+        if self._begin is not None:
+            past = past._replace(start=self._begin, query_start=None)
+        prepared = network.prepare(past, self.cond, self._times)
+        return past, replace(prepared, queries=True) if self._memory.needs_queries else prepared
 
     def _without_idle_masks(self, past: Past) -> Past:
         """No mask where every token counts, so that attention may use its fastest kernel.
