@@ -145,14 +145,22 @@ def test_the_hash_of_what_a_run_began_from_is_kept_and_checked(
 
 
 @pytest.mark.parametrize(
-    "objective", ["direct_forcing", "forcing_then_dmd", "dmd", "persistent"], ids=lambda name: name
+    "objective",
+    [
+        *("direct_forcing", "forcing_then_dmd", "dmd", "persistent"),
+        *(
+            pytest.param(kind, marks=pytest.mark.exhaustive)
+            for kind in ("random_window", "rolling", "data_context", "replay", "writer")
+        ),
+    ],
+    ids=lambda name: name,
 )
 def test_an_interrupted_distillation_resumes_to_the_same_bits(
     objective: str, start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Optimisers, critic, averages, noise, curriculum and turns go on where they were."""
     persistent = objective == "persistent"
-    more = [f"objective={'dmd' if persistent else objective}", "trainer.max_steps=6"]
+    more = [f"objective={'dmd' if objective in ROLLOUTS else objective}", "trainer.max_steps=6"]
     more += [*["module.length.grow_steps=6"], "module.conflict_every_steps=2"]
     more += ["module.length.least=9", "optimizer@critic_optimizer=muon"]
     if objective == "forcing_then_dmd":
@@ -163,6 +171,10 @@ def test_an_interrupted_distillation_resumes_to_the_same_bits(
     settings = student(start, *more)
     if persistent:  # a video of 12 frames lasts for four batches: a checkpoint falls in between
         settings = (*(one for one in settings if one != "memory=full"), *PERSISTENT)
+    elif objective in ROLLOUTS:
+        own = {one.split("=")[0] for one in ROLLOUTS[objective]}
+        rest = (one for one in settings if one.split("=")[0] not in own)
+        settings = (*rest, *ROLLOUTS[objective])
     whole = fit(tmp_path / "whole", *settings)
 
     from cf.modules.distill import DistillModule
@@ -184,7 +196,7 @@ def test_an_interrupted_distillation_resumes_to_the_same_bits(
     assert same(whole, tmp_path / "cut")
     names = ("step", "train/student_loss", "train/length", "memory/frames", "train/conflict")
     ours, theirs = (
-        [[row[name] for name in names] for row in rows(f)] for f in (tmp_path / "cut", whole)
+        [[row.get(name) for name in names] for row in rows(f)] for f in (tmp_path / "cut", whole)
     )
     assert ours == theirs
 

@@ -13,9 +13,9 @@ from recipes import SMALL, frames_per_step, sweep, unsized
 from test_configs import misfits
 
 from cf.distillation.rollout_length import drawn
+from cf.memory.full import Full
 from cf.paths import CONFIG_DIR
 from cf.rollout import Rollout
-from cf.settings.build import build
 
 RECIPES = sorted(
     file.stem
@@ -146,19 +146,13 @@ def told(run: Path) -> int:
 @pytest.mark.whole
 def test_every_call_of_a_network_counts() -> None:
     """Of Self Forcing: 18 frames of which 12 are scored, four steps, five turns of the critic."""
-    expected, rollout = 0, hydra_rollout()
+    expected, rollout = 0, Rollout(Full(), num_steps=4)
     for number in range(6):
         given = 3 * (1 + drawn(2, 0, 1, number))
         calls = 1 + rollout.random_exit(0, 2, number)
         expected += given + 4 * (6 - given) + 12 * calls + (18 - given - 3)
         expected += (18 + 12) * (2 if number == 5 else 1)  # clean and noisy rows of a score
     assert frames_per_step(["experiment=self_forcing"], 1) == expected
-
-
-def hydra_rollout() -> Rollout:
-    made = build(composed("self_forcing", "tiny").module.rollout, "rollout")
-    assert isinstance(made, Rollout)
-    return made
 
 
 @pytest.mark.slow

@@ -228,6 +228,17 @@ def test_activation_checkpointing_changes_no_gradient(memory: str, gradient: Rep
     assert same(*found)
 
 
+@pytest.mark.parametrize("kind", [RandomWindow, DataContext, Persistent])
+def test_activation_checkpointing_changes_no_gradient_of_any_rollout(kind: Any) -> None:
+    found = []
+    for recompute in (False, True):
+        student = network(activation_checkpointing=recompute)
+        made = kind(Rollout(Sliding(3, 6)), Length(12, 12), 6, [0, 0])
+        found.append(gradients(student, made_by(made, ThroughPast(), student)))
+    assert any(gradient.abs().sum() > 0 for gradient in found[0].values())
+    assert same(*found)
+
+
 def test_a_writer_gets_the_gradient_of_the_past_and_the_denoiser_its_own() -> None:
     plain, kind = network(), Fresh(Rollout(Full()), Length(9, 9), None, [0, 0])
     whole = gradients(plain, Replay()(plain, stretch_of(kind, plain)).window)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
 from typing import Literal
 
@@ -60,18 +61,20 @@ class Rollout:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         self.memory.check_block(self.block_frames)
 
-    @property
+    @cached_property
     def times(self) -> list[float]:
         """The time of every denoising step."""
-        if self.timesteps is not None:
-            return [float(t) for t in self.timesteps]
-        return [float(t) for t in self.schedule.timesteps(self.num_steps)]
+        own = self.schedule.timesteps(self.num_steps) if self.timesteps is None else self.timesteps
+        return [float(t) for t in own]
 
     def times_at(self, start: int) -> list[float]:
         """The time of every denoising step of the block that begins at frame `start`."""
-        if start > 0 or self.first_steps is None:
-            return self.times
-        return [float(t) for t in self.schedule.timesteps(self.first_steps)]
+        return self.times if start > 0 else self._first_times
+
+    @cached_property
+    def _first_times(self) -> list[float]:
+        first = self.first_steps
+        return self.times if first is None else [float(t) for t in self.schedule.timesteps(first)]
 
     @property
     def _passes(self) -> int:
@@ -239,11 +242,10 @@ class Rollout:
         entering = last if self.sampler == "renoise" else 0
         eps = [ahead(noise(start, step), student.device) for step in range(entering + 1)]
         x = eps[0].to(state_dtype(student))
-        grad = torch.is_grad_enabled()
         solve = solver(self.sampler, times) if self.sampler in SOLVERS else None
         for step in range(last + 1):
             t = x.new_full(x.shape[:2], times[step])
-            with torch.set_grad_enabled(grad and step == last):
+            with torch.set_grad_enabled(torch.is_grad_enabled() and step == last):
                 velocity, block = student(x, t, reads.cond, reads("denoise", step))
                 x0 = self.schedule.to_x0(velocity, x, t)
             reads.passed(block)
