@@ -43,6 +43,7 @@ fix: .venv/.dev ## let ruff repair and format what it can
 
 docs: .venv/.docs ## draw the memories and build the documentation into site/
 	$(BIN)/python -m cf.memory_map docs=docs
+	$(BIN)/python benchmarks/settings_page.py
 	$(BIN)/mkdocs build --strict
 
 bench: .venv/.run ## measure training and streaming speed

@@ -74,6 +74,7 @@ NOT_HYDRA = (
     "fuzz_video",
     "training_step",
     "vbench_formulas",
+    "settings_page",
 )
 MINE = {  # what a page tells the reader to write first
     "my_configs/memory/mine.yaml": "_target_: my.module.Metric\n",
