@@ -72,6 +72,7 @@ def train(settings: Settings, folder: RunFolder, resumes: bool, stop: Stop) -> N
     import lightning
 
     from cf.callbacks.checkpoint import Checkpoints
+    from cf.callbacks.peers import WatchOverPeers
     from cf.callbacks.table import MetricsTable
     from cf.models.compiled import check_compile, compile_blocks
 
@@ -82,7 +83,8 @@ def train(settings: Settings, folder: RunFolder, resumes: bool, stop: Stop) -> N
     module = build(settings["module"], "module")
     checkpoint = newest(folder.path / "checkpoints", module.state_dict()) if resumes else None
     callbacks: list[lightning.Callback] = [
-        build(one, f"callbacks.{name}") for name, one in settings["callbacks"].items() if one
+        WatchOverPeers(resuming(folder.path)),  # the first to learn of an error
+        *(build(one, f"callbacks.{name}") for name, one in settings["callbacks"].items() if one),
     ]
     for callback in callbacks:
         if isinstance(callback, Checkpoints):
@@ -187,6 +189,8 @@ def _hush_lightning() -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", ".*LeafSpec.*")
+    # Queries, keys and values of a block are views, which nobody changes in place.
+    warnings.filterwarnings("ignore", ".*returned a view tensor.*")
     warnings.filterwarnings("ignore", ".*does not have many workers.*")
     warnings.filterwarnings("ignore", ".*but have no `validation_step`.*")
     # Callbacks of runs of old had a state, of which nothing is needed.

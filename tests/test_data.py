@@ -479,8 +479,8 @@ def test_the_state_alone_places_the_stream(folder: Path) -> None:
     data = build(folder)
     data.setup()
     state = data.state_dict()
-    assert state["batches"] == 0
-    data.load_state_dict(state | {"batches": 3})
+    assert state["samples"] == 0
+    data.load_state_dict(state | {"samples": 6})
     assert data.state_dict()["batches"] == 3
     assert next(iter(data.train_dataloader()))["number"].tolist() == [6, 7]
 

@@ -1,5 +1,7 @@
 """What a run is taken up from: its newest checkpoints, each there whole and after its log."""
 
+import shutil
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,8 +14,13 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from cf.callbacks.table import MetricsTable
 from cf.files.atomic import disk_is_full, replacing
+from cf.files.sharded import Shards
 from cf.files.steps import checkpoint, checkpoints, outlived, steps_in
-from cf.system.signals import Stop
+from cf.system.signals import Stop, Stopped
+from cf.types import Diverged
+
+_OF_ALL = (Diverged, Stopped)
+"""What ends all processes at the same step, so that they can still write together."""
 
 
 class Checkpoints(Checkpoint):
@@ -63,6 +70,8 @@ class Checkpoints(Checkpoint):
         self._ends = bool(self.stop.asked)
         if trainer.world_size > 1:  # all end after the same step
             self._ends = trainer.strategy.reduce_boolean_decision(self._ends, all=False)
+            if self._ends and not self.stop.asked:
+                self.stop.asked = signal.SIGTERM  # another process was
         if self._ends or step % self.every_n_train_steps == 0:
             with self._files.held():
                 trainer.save_checkpoint(checkpoint(self.dirpath, step))
@@ -83,7 +92,8 @@ class Checkpoints(Checkpoint):
     ) -> None:
         """The state after the last step is good if all that it logs was logged."""
         self.stop.waits = False
-        if not (trainer.validating or disk_is_full(exception)):
+        alone = self._files.in_shards and not isinstance(exception, _OF_ALL)
+        if not (trainer.validating or disk_is_full(exception) or alone):
             self._write(trainer)
 
     def _write(self, trainer: L.Trainer) -> None:
@@ -93,25 +103,34 @@ class Checkpoints(Checkpoint):
             if isinstance(logger, MetricsTable):
                 logger.save()
         self._files.write()
-        if self.keep is None:
+        if self.keep is None or not trainer.is_global_zero:
             return
         # Later ones are of a run that was taken up before them, and not to be counted.
         there = [one for one in checkpoints(self.dirpath) if steps_in(one) <= self._seen]
         for one in outlived(there, self.every_n_train_steps, self.keep):
-            one.unlink(missing_ok=True)
+            if one.is_dir():
+                shutil.rmtree(one)
+            else:
+                one.unlink(missing_ok=True)
 
 
 class _Files(TorchCheckpointIO):
     """Checkpoints as files that are there whole or not at all, at once or when it is time.
 
     Attributes:
-        pending: what is held back: the state, and the file that it belongs in.
+        pending: what is held back: the state, or this process's shards of it, and the path that it
+            belongs to.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.pending: tuple[dict[str, Any], Path] | None = None
+        self.pending: tuple[dict[str, Any] | Shards, Path] | None = None
         self._holds = False
+
+    @property
+    def in_shards(self) -> bool:
+        """Whether what is held back is written by all processes together."""
+        return self.pending is not None and isinstance(self.pending[0], Shards)
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -123,7 +142,10 @@ class _Files(TorchCheckpointIO):
             self._holds = False
 
     def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+        self,
+        checkpoint: dict[str, Any] | Shards,
+        path: str | Path,
+        storage_options: Any = None,
     ) -> None:
         """Write a checkpoint, or hold it back.
 
@@ -139,5 +161,8 @@ class _Files(TorchCheckpointIO):
         if self.pending is None:
             return
         (state, path), self.pending = self.pending, None
+        if isinstance(state, Shards):
+            state.write(path)
+            return
         with replacing(path) as temporary:
             torch.save(state, temporary)

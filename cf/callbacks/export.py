@@ -6,6 +6,7 @@ from typing import Any
 import lightning as L  # noqa: N812  (its usual name)
 
 from cf.models.checkpoints import save_export
+from cf.models.sharding import is_sharded, whole_state
 from cf.models.writer import published
 
 
@@ -34,7 +35,11 @@ class Export(L.Callback):
 
     def _write(self, trainer: L.Trainer, module: Any) -> None:
         self._last = trainer.global_step
+        sharded = is_sharded(module.student)
+        if not (sharded or trainer.is_global_zero):
+            return
+        state = whole_state(module.student, trainer.is_global_zero) if sharded else None
         if trainer.is_global_zero:
             config = {**self.config, "step": trainer.global_step}
             path = Path(trainer.default_root_dir) / "network.safetensors"
-            save_export(path, published(module.student), config)
+            save_export(path, published(module.student, state), config)

@@ -53,7 +53,8 @@ class Recall(L.Callback):
         step = trainer.global_step
         if step and step % self.every_steps == 0 and step != self._last:
             self._last = step
-            values = self._measure(trainer, module) if trainer.is_global_zero else {}
+            all_take_part = trainer.is_global_zero or module.sharded
+            values = self._measure(trainer, module) if all_take_part else {}
             for logger in trainer.loggers:
                 logger.log_metrics(values, step - 1)  # as the losses of that step
 

@@ -47,9 +47,12 @@ class Samples(L.Callback):
 
     @torch.no_grad()
     def _show(self, trainer: L.Trainer, module: Any, step: int) -> None:
+        if not (trainer.is_global_zero or module.sharded):
+            return
+        made = self._continued(trainer, module)
         if not trainer.is_global_zero:
             return
-        video = with_row_names(*self._continued(trainer, module))
+        video = with_row_names(*made)
         folder = Path(trainer.default_root_dir) / "samples"
         folder.mkdir(exist_ok=True)
         name = folder / f"step_{step:08d}"

@@ -22,7 +22,7 @@ class EndlessData(LightningDataModule):
 
     Batch `n` on rank `r` of `w` holds the samples from (n w + r) x batch_size on. So the number of
     workers does not change what is seen, and a run that was killed continues with the very next
-    sample.
+    sample, also on another number of processes or in batches of another size.
     """
 
     batch_size: int
@@ -56,36 +56,46 @@ class EndlessData(LightningDataModule):
         return _StreamLoader(stream, self._consumed, self.num_workers, self._wait)
 
     def state_dict(self) -> dict[str, Any]:
-        """How many batches each process has trained on, and of which data."""
-        return {"batches": self._consumed(), "data": self._fingerprint()}
+        """How many samples all processes together have trained on, and of which data."""
+        samples = self._consumed()
+        return {"batches": samples // self._at_once, "samples": samples, "data": self._told()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue after the batches of a checkpoint."""
+        """Continue after the samples of a checkpoint."""
         self._resume = dict(state_dict)
 
     def _wait(self, seconds: float) -> None:
         self.waited += seconds
 
     def _consumed(self) -> int:
-        """Batches that training has finished with; what workers hold ready does not count."""
+        """Samples that training has finished with; what workers hold ready does not count."""
         processed = 0
         if self.trainer is not None:
             progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress
             processed = progress.total.processed
         if self._resume is not None:
-            self._offset = int(self._resume["batches"]) - processed
-            if self._resume["data"] != self._fingerprint():
+            then = self._resume
+            samples = int(then.get("samples", int(then["batches"]) * self._at_once))
+            self._offset = samples - processed * self._at_once
+            # Runs of old told the size of their batches as well.
+            alike = self._told() if "samples" in then else self._told(self.batch_size, self._ranks)
+            if then["data"] != alike:
                 warnings.warn(
                     "the data or the way they are sampled have changed since the checkpoint; the "
                     "run goes on, with other samples than it would have seen",
                     stacklevel=2,
                 )
             self._resume = None
-        return processed + self._offset
+        return processed * self._at_once + self._offset
 
-    def _fingerprint(self) -> str:
-        identity = (self.identity(), self.batch_size, self._ranks)
-        return hashlib.sha256(repr(identity).encode()).hexdigest()
+    def _told(self, *more: int) -> str:
+        told = (self.identity(), *more) if more else self.identity()
+        return hashlib.sha256(repr(told).encode()).hexdigest()
+
+    @property
+    def _at_once(self) -> int:
+        """Samples in a batch of all processes."""
+        return self.batch_size * self._ranks
 
     @property
     def _rank(self) -> int:
@@ -97,7 +107,7 @@ class EndlessData(LightningDataModule):
 
 
 class _Stream(IterableDataset[Any]):
-    """Whole batches from batch `first` on; each worker makes every `num_workers`-th of them."""
+    """Whole batches from sample `first` on; each worker makes every `num_workers`-th of them."""
 
     def __init__(
         self, make: Callable[[list[int]], Any], batch_size: int, rank: int, ranks: int
@@ -108,13 +118,13 @@ class _Stream(IterableDataset[Any]):
     def __iter__(self) -> Iterator[Any]:
         worker = get_worker_info()
         offset, step = (0, 1) if worker is None else (worker.id, worker.num_workers)
-        for batch in count(self.first + offset, step):
-            number = (batch * self.ranks + self.rank) * self.batch_size
+        for batch in count(offset, step):
+            number = self.first + (batch * self.ranks + self.rank) * self.batch_size
             yield self.make([number + j for j in range(self.batch_size)])
 
 
 class _StreamLoader(DataLoader[Any]):
-    """Starts at the batch that is due when it is asked to, not when it is made."""
+    """Starts at the sample that is due when it is asked to, not when it is made."""
 
     def __init__(
         self,

@@ -5,15 +5,18 @@ read of the past. Self Gradient Forcing Plus (https://arxiv.org/abs/2610.10429) 
 to 106 degrees, and trains two networks.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from cf.distillation.scoring import scored
 from cf.distillation.windows import ScoredRollout, Windows
 from cf.models.base import Backbone
+from cf.models.sharding import is_sharded, local
 from cf.objectives.base import Networks
 from cf.objectives.plan import Part
 from cf.objectives.score import SharedMemory
@@ -24,10 +27,32 @@ Gradients = Mapping[str, Tensor]
 
 def gradients_of(loss: Tensor, network: nn.Module, reduce: Callable[[Tensor], Tensor]) -> Gradients:
     """The gradient of a loss, by `reduce` the mean over all processes; `.grad` stays as it is."""
+    if is_sharded(network):
+        return _left_by_backward(loss, network)
     named = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
     found = torch.autograd.grad(loss, [p for _, p in named], allow_unused=True)
     pairs = zip(named, found, strict=True)
     return {name: reduce(torch.zeros_like(p) if g is None else g) for (name, p), g in pairs}
+
+
+def _left_by_backward(loss: Tensor, network: nn.Module) -> Gradients:
+    """The shards of a gradient, which FSDP2 reduces into `.grad` and knows no other place for."""
+    loss.backward()
+    named = network.named_parameters()  # before that, some are gathered and no shards
+    return {n: torch.zeros_like(p) if p.grad is None else p.grad for n, p in named}
+
+
+@contextmanager
+def _set_aside(network: nn.Module) -> Iterator[None]:
+    """Within, `.grad` is free for another gradient, if it has to be."""
+    own = [(p, p.grad) for p in network.parameters()] if is_sharded(network) else []
+    for parameter, _ in own:
+        parameter.grad = None
+    try:
+        yield
+    finally:
+        for parameter, grad in own:
+            parameter.grad = grad
 
 
 def held_gradients(network: nn.Module, scale: float) -> Gradients:
@@ -64,11 +89,12 @@ def conflict(
     gradient = windows.gradient
     other, seen = gradient.counterpart, networks.student
     assert isinstance(seen, SharedMemory)
-    with torch.set_grad_enabled(any(part.objective.needs_gradient for part in parts)):
-        again = windows.again(student, made, other)
-    networks = networks._replace(student=replace(seen, differentiable_past=other.through_past))
-    loss = scored(parts, again, networks, False, seed).value
-    second = gradients_of(loss, student, reduce)
+    with _set_aside(student):
+        with torch.set_grad_enabled(any(part.objective.needs_gradient for part in parts)):
+            again = windows.again(student, made, other)
+        networks = networks._replace(student=replace(seen, differentiable_past=other.through_past))
+        loss = scored(parts, again, networks, False, seed).value
+        second = gradients_of(loss, student, reduce)
     own, whole = (second, held) if gradient.through_past else (held, second)
     return cosine(own, whole, gradient.alias)
 
@@ -87,6 +113,8 @@ def cosine(
         A number in [-1, 1]; NaN where one of the two gradients is zero.
     """
     ours, rests = dict[str, Tensor](), dict[str, Tensor]()
+    sharded = any(isinstance(one, DTensor) for one in whole.values())
+    own, whole = ({name: local(one) for name, one in some.items()} for some in (own, whole))
     for name in sorted({*own, *whole}):
         some = own[name] if name in own else whole[name]
         mine = own.get(name, torch.zeros_like(some)).double()
@@ -94,8 +122,11 @@ def cosine(
         at = alias(name)
         ours[at] = ours[at] + mine if at in ours else mine
         rests[at] = rests[at] + rest if at in rests else rest
-    products = torch.zeros(3, dtype=torch.double)
+    products = next(iter(ours.values())).new_zeros(3)
     for name, mine in ours.items():
         a, b = mine.flatten(), rests[name].flatten()
-        products += torch.stack((a @ b, a @ a, b @ b)).cpu()
+        products += torch.stack((a @ b, a @ a, b @ b)).to(products)
+    if sharded:  # where shards have copies, all three are as many times too large
+        torch.distributed.all_reduce(products)
+    products = products.cpu()
     return products[0] / (products[1] * products[2]).sqrt()

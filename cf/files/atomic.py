@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -134,7 +135,15 @@ def sync(path: Path) -> None:
 def remove_temporaries(folder: Path) -> None:
     """Remove what killed writers left in a folder; only while nobody else writes in it."""
     for left in folder.glob(f".*{_TEMPORARY}"):
-        left.unlink(missing_ok=True)
+        if left.is_dir():
+            shutil.rmtree(left)
+        else:
+            left.unlink(missing_ok=True)
+
+
+def shared_temporary(path: Path) -> Path:
+    """Where several processes write what will stand at `path`."""
+    return path.with_name(f".{path.name}.shared{_TEMPORARY}")
 
 
 @contextmanager

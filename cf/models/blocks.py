@@ -74,7 +74,7 @@ class TransformerBlock(nn.Module):
         self, x: Tokens, time: Float[Tensor, "b f 6 dim"], reads: BlockInputs
     ) -> tuple[Tokens, Tensor, Tensor, Tensor]:
         """The tokens after this block, and its queries, keys (both before RoPE) and values."""
-        shift, scale, *rest = (self.modulation + time).unsqueeze(3).unbind(2)
+        shift, scale, *rest = (_wide(self.modulation) + time).unsqueeze(3).unbind(2)
         if self.compiled is None:
             own = self.before(x, shift, scale, reads.place)
             attended = self.self_attn(own, reads.past, reads.mask)
@@ -113,9 +113,14 @@ class Head(nn.Module):
 
     def forward(self, x: Tokens, time: Float[Tensor, "b f dim"]) -> Float[Tensor, "b f n patch"]:
         """One patch per token."""
-        shift, scale = (self.modulation + time.unsqueeze(2)).unsqueeze(3).unbind(2)
+        shift, scale = (_wide(self.modulation) + time.unsqueeze(2)).unsqueeze(3).unbind(2)
         out: Tensor = self.head(_modulated(x, shift, scale, self.eps))
         return out
+
+
+def _wide(modulation: Tensor) -> Tensor:
+    """In float32 where precision is mixed: tokens are summed over all blocks in its type."""
+    return modulation.float() if torch.is_autocast_enabled(modulation.device.type) else modulation
 
 
 def _modulated(x: Tokens, shift: Tensor, scale: Tensor, eps: float) -> Tokens:

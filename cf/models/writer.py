@@ -85,9 +85,16 @@ def filled(
     return WithWriter(network, writer)
 
 
-def published(network: nn.Module) -> dict[str, Tensor]:
-    """The weights of a network, by the names under which they are exported; see `filled`."""
-    state = network.state_dict()
+def published(
+    network: nn.Module, state: Mapping[str, Tensor] | None = None
+) -> Mapping[str, Tensor]:
+    """The weights of a network, by the names under which they are exported; see `filled`.
+
+    Args:
+        network: a module.
+        state: its state dict, where it has to be gathered first; None: as the network gives it.
+    """
+    state = network.state_dict() if state is None else state
     if not isinstance(network, WithWriter):
         return state
     parts = {"network.": "", "context_writer.": "memory_"}

@@ -1,20 +1,24 @@
 """What every training module has: a network, its average, and the frozen parts around it."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
 import lightning as L  # noqa: N812  (its usual name)
 import torch
+from lightning.pytorch.strategies import ParallelStrategy
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from cf.models.base import Backbone
 from cf.models.codec import Codec
 from cf.models.picture import ImageEncoder, reference_of
+from cf.models.sharding import is_sharded
 from cf.models.text import FrozenEncoder, TextEncoder
 from cf.modules.divergence_guard import Guard
 from cf.modules.ema import WeightAverage
+from cf.modules.fully_shard import FullyShard, check_sharded
 from cf.modules.optim import warmup_cooldown
 from cf.rollout.blockwise import Rollout
 from cf.types import Conditioning, Latents
@@ -85,6 +89,11 @@ class VideoModule(L.LightningModule):
         return network
 
     @property
+    def sharded(self) -> bool:
+        """Whether every process has to take part in whatever the networks do."""
+        return is_sharded(self)
+
+    @property
     def batches(self) -> int:
         """Batches that training has finished with, over all resumed parts of the run."""
         progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress
@@ -114,6 +123,25 @@ class VideoModule(L.LightningModule):
                 f"model.x0_limit={limit} clamps what the network predicts, and latents of "
                 f"{type(self.codec).__name__} reach {bound:g}; give model.x0_limit=null"
             )
+        check_sharded(trainer)
+
+    def configure_model(self) -> None:
+        """Shard every network by itself, where the strategy says so; the frozen ones as well."""
+        strategy = self.trainer.strategy
+        if not isinstance(strategy, FullyShard) or self.sharded:
+            return
+        strategy.precision_plugin.convert_module(self)
+        mixed = str(self.trainer.precision) == "bf16-mixed"
+        sharding = strategy.sharding(torch.bfloat16 if mixed else None)
+        for network in self.children():
+            for one in [network.network] if isinstance(network, WeightAverage) else [network]:
+                if isinstance(one, Backbone):
+                    sharding.shard(one)
+        sharding = strategy.sharding(None)
+        for network in self._parts_outside:
+            if isinstance(network, Backbone):
+                frozen = network.requires_grad_(False).eval()
+                sharding.shard(frozen.to(torch.bfloat16) if mixed else frozen)
 
     def scheduled(self, optimizer: Optimizer, cooldown: float) -> LambdaLR:
         """The schedule of an optimiser over the run; its rates are those of the settings."""
@@ -153,6 +181,13 @@ class VideoModule(L.LightningModule):
         return replace(
             told, image=image, reference=reference_of(self.codec, first, channels, frames)
         )
+
+    def syncing(self, now: bool) -> AbstractContextManager[None]:
+        """Within, a backward pass reduces gradients over processes, or leaves that to a later."""
+        strategy = self.trainer.strategy
+        if now or not isinstance(strategy, ParallelStrategy):
+            return nullcontext()
+        return strategy.block_backward_sync()
 
     def average_weights(self) -> None:
         """Move the average, once a step has been taken."""

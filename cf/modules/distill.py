@@ -21,6 +21,7 @@ from cf.distillation.windows import ScoredRollout, Windows
 from cf.models.base import Backbone
 from cf.models.codec import Codec
 from cf.models.picture import ImageEncoder
+from cf.models.sharding import whole
 from cf.models.text import TextEncoder
 from cf.modules.base import VideoModule
 from cf.modules.divergence_guard import Guard
@@ -169,8 +170,10 @@ class DistillModule(VideoModule):
         self._notes.add("memory/frames", made.remembered)
         loss = scored(parts, made.windows, self._networks, turn.critic, self.seed)
         self._note(loss, turn.critic)
-        self.manual_backward(loss.value / self.accumulate)
-        if turn.first and not turn.critic and self._compares(step):
+        compares = turn.first and not turn.critic and self._compares(step)
+        with self.syncing(turn.steps or compares):
+            self.manual_backward(loss.value / self.accumulate)
+        if compares:
             self._compare_gradients(parts, made)
         try:
             if turn.steps and turn.critic:
@@ -273,7 +276,7 @@ class DistillModule(VideoModule):
             self._report(self.global_step - 1)
 
     def _clip(self, network: Backbone, who: str) -> None:
-        norm = torch.nn.utils.clip_grad_norm_(network.parameters(), self.clip)
+        norm = whole(torch.nn.utils.clip_grad_norm_(network.parameters(), self.clip))
         self._notes.add(f"train/{who}_gradient_norm", norm)
         self.guard.check_gradient(norm, who, self.global_step)
 

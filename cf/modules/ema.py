@@ -5,6 +5,8 @@ import copy
 import torch
 from torch import nn
 
+from cf.models.sharding import let_go, local
+
 
 class WeightAverage(nn.Module):
     """A frozen copy of a network that follows it slowly; it travels in the module's checkpoint.
@@ -29,6 +31,7 @@ class WeightAverage(nn.Module):
         self.updates += 1
         n = self.updates.double()
         decay = torch.minimum(n.new_tensor(self.decay), (1 + n) / (10 + n))
+        let_go(self.network)  # what a sample has gathered is no shard, and would be stale
         pairs = zip(self.network.parameters(), network.parameters(), strict=True)
-        for mine, theirs in pairs:
+        for mine, theirs in ((local(one), local(other)) for one, other in pairs):
             mine.lerp_(theirs.to(mine), (1 - decay).to(mine))

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
+from cf.models.sharding import whole
 from cf.modules.base import VideoModule
 
 
@@ -17,7 +18,7 @@ class SingleModule(VideoModule):
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Never take a step that would spoil the weights."""
         gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients)
+        norm = whole(torch.nn.utils.get_total_norm(gradients))
         self.guard.check_gradient(norm, "network", self.global_step)
         self.log("train/gradient_norm", norm)
         self.log("train/lr", optimizer.param_groups[0]["lr"])

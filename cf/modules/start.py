@@ -12,6 +12,7 @@ from cf.data.stream import EndlessData
 from cf.distillation.start import RealClips, Roles, Start
 from cf.models.base import Backbone
 from cf.models.codec import Codec
+from cf.models.sharding import whole
 from cf.models.text import TextEncoder
 from cf.modules.divergence_guard import Guard
 from cf.modules.single import SingleModule
@@ -107,7 +108,6 @@ def _digest(network: torch.nn.Module) -> str:
     found = hashlib.sha256()
     for name, weight in sorted(network.state_dict().items()):
         found.update(name.encode())
-        found.update(
-            weight.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
-        )
+        numbers = whole(weight.detach()).cpu().contiguous().flatten()
+        found.update(numbers.view(torch.uint8).numpy().tobytes())
     return found.hexdigest()

@@ -64,6 +64,8 @@ def _weights(checkpoint: Path) -> Mapping[str, Tensor] | None:
     """The weights in a checkpoint; None if it is damaged or holds code, which is not run."""
     from cf.files.pickled import load_tensors  # takes PyTorch along, which --help can do without
 
+    if checkpoint.is_dir():
+        return _weights_in_shards(checkpoint)
     try:
         with zipfile.ZipFile(checkpoint) as file:
             if file.testzip() is not None:  # whole, but with other bytes than were written
@@ -73,3 +75,18 @@ def _weights(checkpoint: Path) -> Mapping[str, Tensor] | None:
         return None
     state: Mapping[str, Tensor] = saved.get("state_dict", {}) if isinstance(saved, dict) else {}
     return state
+
+
+def _weights_in_shards(checkpoint: Path) -> Mapping[str, Tensor] | None:
+    """The weights in a folder that several processes wrote, without their numbers."""
+    from cf.files.sharded import rest_of
+    from cf.models.distributed import read_distributed
+    from cf.models.stored import CheckpointError
+
+    try:
+        held = read_distributed(checkpoint).state
+        rest_of(checkpoint)
+    except (CheckpointError, OSError, RuntimeError, EOFError, pickle.UnpicklingError):
+        return None
+    lead = "state_dict."
+    return {name.removeprefix(lead): one for name, one in held.items() if name.startswith(lead)}

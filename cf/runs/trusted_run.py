@@ -158,6 +158,10 @@ class _RunVetting(Vetting):
                 raise self.refusal(f"files in {value!r} as its {where}", where)
         elif f"{called.__module__}.{called.__qualname__}" == _EXPORT and name == "config":
             vet_export(value, self.source)
+        elif name == "strategy" and isinstance(value, dict):
+            from cf.modules.fully_shard import FullyShard
+
+            self.vet(value, FullyShard, where)
         elif called.__module__.startswith("lightning."):
             for at, one, _ in walk(value):
                 if isinstance(one, dict) or (isinstance(one, str) and _SEPARATORS.search(one)):
