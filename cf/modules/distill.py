@@ -193,11 +193,8 @@ class DistillModule(VideoModule):
         made = [self._make_optimizers[0](self.network)]
         if self.critic is not None:
             made.append(self._make_optimizers[1](self.critic))
-        schedules = [
-            self.scheduled(made[0], self.cooldown),
-            *(self.scheduled(one, 0.0) for one in made[1:]),
-        ]
-        return made, schedules
+        falls = (self.cooldown, 0.0)
+        return made, [self.scheduled(*one) for one in zip(made, falls, strict=False)]
 
     @torch.no_grad()
     def _taken(self, batch: dict[str, Any], real: bool, guided: bool) -> Batch:
