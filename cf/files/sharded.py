@@ -14,16 +14,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed.checkpoint as dcp
 from torch import nn
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.default_planner import DefaultLoadPlanner
+from torch.distributed.checkpoint.filesystem import FileSystemReader, FileSystemWriter
 from torch.distributed.checkpoint.planner import ReadItem
 from torch.distributed.checkpoint.state_dict import (
     get_model_state_dict,
     get_optimizer_state_dict,
     set_optimizer_state_dict,
 )
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import save
 from torch.optim import Optimizer
 
 from cf.files.atomic import DiskFullError, disk_is_full, shared_temporary, sync
@@ -59,7 +61,7 @@ class Shards:
             temporary.mkdir(parents=True)
         _wait()
         try:
-            dcp.save(self.state, storage_writer=dcp.FileSystemWriter(temporary, overwrite=True))
+            save(self.state, storage_writer=FileSystemWriter(temporary, overwrite=True))
         except CheckpointException as error:  # which is no Exception, and the same everywhere
             causes = [cause for cause, _ in error.failures.values()]
             if any(map(disk_is_full, causes)):
@@ -110,7 +112,7 @@ class _Planner(DefaultLoadPlanner):
 
 
 def _load(state: dict[str, Any], path: Path) -> None:
-    dcp.load(state, storage_reader=dcp.FileSystemReader(path), planner=_Planner())
+    load(state, storage_reader=FileSystemReader(path), planner=_Planner())
 
 
 def _wait() -> None:

@@ -43,7 +43,7 @@ def begun() -> str:
 
 def _agreed(host: str, port: int, mine: str) -> str:
     """What the first process to ask has proposed to torchrun's store."""
-    from torch.distributed import TCPStore
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
     store = TCPStore(host, port, is_master=False, timeout=_PATIENCE)
     return str(store.compare_set(_KEY, "", mine).decode())
