@@ -53,7 +53,7 @@ def _fit(cfg: DictConfig) -> None:
                 if not cfg.trust:
                     vet_run(settings, folder.path, str(folder.config))
             else:
-                settings = _with_hashes(folder.begin(to_settings(cfg)))
+                settings = _with_hashes(_with_encoder(folder.begin(to_settings(cfg))))
             with folder.locked():
                 if not resumes and folder.config.is_file():
                     folder.refuse_others(settings)
@@ -166,6 +166,18 @@ def _given_config_dir() -> str | None:
     """A folder of further settings, given with --config-dir."""
     sources = HydraConfig.get().runtime.config_sources
     return next((one.path for one in sources if one.provider == "command-line"), None)
+
+
+def _with_encoder(settings: Settings) -> Settings:
+    """The settings, with an export that names the encoder itself where texts are prepared."""
+    text: Any = settings.get("text") or {}
+    export: Any = settings["callbacks"].get("export")
+    if export is None or not str(text.get("_target_", "")).endswith(".PreparedText.from_folder"):
+        return settings
+    encoder = build(text, "text").encoder_settings
+    config = {**export["config"], "text": encoder}
+    callbacks = {**settings["callbacks"], "export": {**export, "config": config}}
+    return {**settings, "callbacks": callbacks}
 
 
 def _with_hashes(settings: Any) -> Any:

@@ -123,7 +123,7 @@ def test_world_data_are_endless_numbered_and_resumed() -> None:
     assert torch.equal(second["video"], expected.video)
     assert set(first) == {"video", "control", "origin", "prompt"}
     again = WorldData(partial(Rooms), clip_frames=6, batch_size=2, seed=3)
-    again.load_state_dict({**data.state_dict(), "batches": 1})
+    again.load_state_dict({**data.state_dict(), "batches": 1, "samples": 2})
     assert torch.equal(next(iter(again.train_dataloader()))["video"], second["video"])
     validation = [batch["video"] for batch in again.val_dataloader()]
     other = WorldData(partial(Rooms), clip_frames=6, batch_size=2, seed=4)

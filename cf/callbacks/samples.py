@@ -21,20 +21,27 @@ class Samples(L.Callback):
     The clips are of validation, or of training where nothing is held out. Each picture has the
     truth above, the student's continuation below and, where there is a teacher that can stream, its
     own at the bottom; names of the rows stand beside them, and all begin with the same real frames.
-    Writes `samples/step_N.png` and `.gif` and logs them to TensorBoard.
+    Where data are prompts alone, videos are made from nothing, and there is no truth. Writes
+    `samples/step_N.png` and `.gif` and logs them to TensorBoard.
 
     Attributes:
         every_steps: optimiser steps between pictures.
         count: clips that are continued.
         prefix_frames: real latent frames that a continuation starts from.
         fps: pixel frames per second of the moving picture.
+        frames: latent frames of a video where data are prompts alone; whole blocks of them.
     """
 
     def __init__(
-        self, every_steps: int = 200, count: int = 4, prefix_frames: int = 6, fps: float = 8.0
+        self,
+        every_steps: int = 200,
+        count: int = 4,
+        prefix_frames: int = 6,
+        fps: float = 8.0,
+        frames: int = 21,
     ) -> None:
         self.every_steps, self.count, self.prefix_frames = every_steps, count, prefix_frames
-        self.fps = fps
+        self.fps, self.frames = fps, frames
         self._clips: dict[str, Any] | None = None
         self._last = -1
 
@@ -68,8 +75,10 @@ class Samples(L.Callback):
     def _continued(self, trainer: L.Trainer, module: Any) -> tuple[Tensor, list[str]]:
         """Truth over continuations, the clips side by side; the names of these rows."""
         clips = self._fixed_clips(trainer, module)
-        truth, cond = module.encode(clips)
         codec: Codec = module.codec
+        if not {"video", "latents"} & clips.keys():
+            return self._from_nothing(module, clips)
+        truth, cond = module.encode(clips)
         rows = []
         for network, rollout in module.shown():
             frames = truth.shape[1] // rollout.block_frames * rollout.block_frames
@@ -80,6 +89,18 @@ class Samples(L.Callback):
         videos = torch.cat((codec.decode(truth[:, :frames]), *rows), -2)
         names = ["truth", "student", "teacher"][: 1 + len(rows)]
         return torch.cat(list(enlarged(videos)), -1).cpu(), names
+
+    def _from_nothing(self, module: Any, clips: dict[str, Any]) -> tuple[Tensor, list[str]]:
+        """Videos of prompts, side by side, each network's in a row of its own; the rows' names."""
+        cond, rows = module.conditioning(clips, clips["prompt"]), []
+        for network, rollout in module.shown():
+            frames = max(self.frames // rollout.block_frames, 1) * rollout.block_frames
+            count = len(clips["prompt"])
+            noise = rollout.noise(network, module.seed, range(count))
+            nothing = torch.zeros(count, 0, *network.latent_shape, device=module.device)
+            rows.append(module.codec.decode(rollout.extend(network, nothing, noise, cond, frames)))
+        names = ["student", "teacher"][: len(rows)]
+        return torch.cat(list(enlarged(torch.cat(rows, -2))), -1).cpu(), names
 
     def _fixed_clips(self, trainer: L.Trainer, module: Any) -> dict[str, Any]:
         if self._clips is None:

@@ -1,6 +1,5 @@
 """Numbered clips of a folder of videos: the number alone says which file and where it starts."""
 
-import hashlib
 import math
 import os
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 from tqdm import tqdm
 
+from cf.data.order import held_out
 from cf.files.text import text_of
 from cf.types import Video
 from cf.video.cuts import shots_of
@@ -149,13 +149,10 @@ def split(sources: Sequence[Source], fraction: float) -> tuple[list[Source], lis
     At least one of several files is for validation; a single file serves both; a fraction of 0
     keeps all for training.
     """
-    if fraction == 0:
-        return list(sources), []
-    if len(sources) == 1:
-        return list(sources), list(sources)
-    ranked = sorted(sources, key=lambda s: hashlib.sha256(s.name.encode()).digest())
-    held_out = min(len(ranked) - 1, max(1, round(len(ranked) * fraction)))
-    return sorted(ranked[held_out:]), sorted(ranked[:held_out])
+    kept, out = held_out([source.name for source in sources], fraction)
+    if kept == out or not out:
+        return list(sources), [one for one in sources if one.name in out]
+    return sorted(s for s in sources if s.name in kept), sorted(s for s in sources if s.name in out)
 
 
 def listing(failures: dict[str, str], most: int = 20) -> str:

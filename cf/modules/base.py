@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import lightning as L  # noqa: N812  (its usual name)
 import torch
@@ -164,15 +164,36 @@ class VideoModule(L.LightningModule):
 
     @torch.no_grad()
     def encode(self, batch: dict[str, Any]) -> tuple[Latents, Conditioning]:
-        """Latents and conditioning of a batch of video."""
-        return self.codec.encode(batch["video"]), self.conditioning(batch, batch["prompt"])
+        """Latents and conditioning of a batch, whose video may be encoded already."""
+        return self.latents(batch), self.conditioning(batch, batch["prompt"])
+
+    def latents(self, batch: dict[str, Any]) -> Latents:
+        """Latents of a batch of video, encoded now or before (`cf.data.latents`)."""
+        made = batch["latents"] if "latents" in batch else self.codec.encode(batch["video"])
+        return cast(Latents, made)
+
+    def video_frames(self, batch: dict[str, Any]) -> int:
+        """Pixel frames of a batch."""
+        if "latents" not in batch:
+            return int(batch["video"].shape[0] * batch["video"].shape[1])
+        count, frames = batch["latents"].shape[:2]
+        return int(count) * self.codec.video_frames(int(frames))
 
     @torch.no_grad()
     def conditioning(self, batch: dict[str, Any], prompts: list[str]) -> Conditioning:
-        """What a batch should show; image-to-video models see how it begins."""
-        states = None if self.text.dim is None else self.text.encode(prompts)
+        """What a batch should show; image-to-video models see how it begins.
+
+        Raises:
+            ValueError: such a model is given latents, which show no picture.
+        """
+        states = None if self.text.dim is None else self._states(batch, prompts)
         told = Conditioning(states, batch.get("control"), batch.get("origin"))
         channels = int(getattr(self.trained, "reference_channels", 0))
+        if channels and "latents" in batch:
+            raise ValueError(
+                "an image-to-video network is shown a picture of each clip, and data=latents hold "
+                "none; give data=videos"
+            )
         if not channels or "video" not in batch:
             return told
         first, frames = batch["video"][:, :1], self.codec.covering(batch["video"].shape[1])
@@ -188,6 +209,12 @@ class VideoModule(L.LightningModule):
         if now or not isinstance(strategy, ParallelStrategy):
             return nullcontext()
         return strategy.block_backward_sync()
+
+    def _states(self, batch: dict[str, Any], prompts: list[str]) -> Any:
+        """States of prompts; those of the batch's own may have been encoded before."""
+        if "text" in batch and prompts == batch["prompt"]:
+            return batch["text"].to(self.device)
+        return self.text.encode(prompts)
 
     def average_weights(self) -> None:
         """Move the average, once a step has been taken."""

@@ -200,7 +200,8 @@ class DistillModule(VideoModule):
     def _taken(self, batch: dict[str, Any], real: bool, guided: bool) -> Batch:
         """A batch as networks take it, without what this turn does not ask for."""
         uses_video = self.windows.training_rollout.needs_video or real
-        latents = self.codec.encode(batch["video"]) if uses_video and "video" in batch else None
+        shown = uses_video and bool({"video", "latents"} & batch.keys())
+        latents = self.latents(batch) if shown else None
         count = len(batch["prompt"])
         cond, uncond = self.conditioning(batch, batch["prompt"]), None
         if guided and self._networks.real.guidance != 1:

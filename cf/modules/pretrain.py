@@ -59,7 +59,7 @@ class PretrainModule(SingleModule):
         """The objective on one batch."""
         generator = seeded(self.seed, 0, self.global_rank, self.batches)
         loss = self.objective(self.trained, *self.encode(batch), generator)
-        self.seen_frames += batch["video"].shape[0] * batch["video"].shape[1]
+        self.seen_frames += self.video_frames(batch)
         self.log("train/loss", loss.value, prog_bar=True)
         self.log_dict({f"train/{name}": value for name, value in loss.logs.items()})
         return loss.value
@@ -68,7 +68,7 @@ class PretrainModule(SingleModule):
         """The objective on fixed clips with fixed noise."""
         generator = seeded(self.seed, 1, self.global_rank, batch_idx)
         loss = self.objective.measured(self.student, *self.encode(batch), generator)
-        size = len(batch["video"])
+        size = len(batch["prompt"])
         self.log("val/loss", loss.value, prog_bar=True, sync_dist=True, batch_size=size)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -82,14 +82,14 @@ class StartModule(SingleModule):
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """The start's loss on one batch."""
         loss = self.by.loss(self._clips(batch), self._roles)
-        self.seen_frames += batch["video"].shape[0] * batch["video"].shape[1]
+        self.seen_frames += self.video_frames(batch)
         self.log("train/loss", loss.value, prog_bar=True)
         self.log_dict({f"train/{name}": value for name, value in loss.logs.items()})
         return loss.value
 
     @torch.no_grad()
     def _clips(self, batch: dict[str, Any]) -> RealClips:
-        if "video" not in batch:
+        if not {"video", "latents"} & batch.keys():
             raise ValueError(
                 f"the data hold prompts alone, and start={type(self.by).__name__.lower()} trains "
                 "on video; give data.folder"

@@ -10,7 +10,7 @@ from typing import Any
 
 from hydra.core.override_parser.types import Quote, QuotedString
 
-PROMPTS = ("prompt", "*.negative_prompt")
+PROMPTS = ("prompt", "negative_prompt", "*.negative_prompt")
 """Texts that may say anything, `null` included."""
 TEXTS = (
     *PROMPTS,

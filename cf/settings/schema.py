@@ -26,6 +26,7 @@ from cf.settings.kinds import (
     Seed,
     Size,
 )
+from cf.settings.preparing import Prepare
 from cf.settings.presets import lacking, unsaid
 from cf.settings.sampling import Sampling
 
@@ -282,6 +283,7 @@ class Demo:
 
 
 COMMANDS: dict[str, type] = {
+    "prepare": Prepare,
     "fit": Fit,
     "generate": Generate,
     "evaluate": Evaluate,

@@ -1,0 +1,273 @@
+"""Clips of latents that `cf.prepare` made, as an endless stream that a resumed run continues."""
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, NotRequired, TypedDict
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from cf.data.clips import listing
+from cf.data.order import ShuffledOrder, held_out
+from cf.data.shards import DamagedSample, ShardFolder, StoredClip, padded
+from cf.data.stream import EndlessData
+from cf.system.processes import end_with_parent
+from cf.types import Latents
+
+_ATTEMPTS = 20
+_FPS_ERROR = 1e-6
+
+
+class LatentBatch(TypedDict):
+    """What a step receives in place of a `cf.data.clips.ClipBatch`.
+
+    Attributes:
+        text: states of the prompts, zero beyond the last token; left out where none were made.
+        name: the video of each clip.
+        start: seconds at which each clip begins in it.
+        number: each clip's place in the sequence, counted over all processes.
+        failures: samples that turned out to be damaged, with the reason.
+    """
+
+    latents: Latents
+    text: NotRequired[Float[Tensor, "b s d"]]
+    name: list[str]
+    start: Float[Tensor, " b"]
+    prompt: list[str]
+    number: Int[Tensor, " b"]
+    failures: dict[str, str]
+
+
+class _Read(NamedTuple):
+    clip: StoredClip
+    states: Float[Tensor, "s d"] | None
+    number: int
+    failures: dict[str, str]
+
+
+class LatentFolder(EndlessData):
+    """Clips of a folder that `python -m cf.prepare` made.
+
+    Every clip of training comes once in an epoch, however many processes and workers there are.
+    Validation takes the clips of other videos, split by name as `cf.data.videos` splits them, and
+    the same ones every time. A sample whose numbers are damaged is replaced by another, chosen by
+    its number; one warning at the end names it.
+
+    Attributes:
+        folder: a path, or the address of an object store (`s3://...`), of which files are kept in
+            the user's cache.
+        clip_frames: pixel frames of a clip, at most those that were prepared; None: all.
+        fps: frames per second, as they were prepared; None: whatever that was.
+        size: height and width in pixels, likewise.
+        latent_shape: channels, height and width that the network takes; None: not compared.
+        mix_shards: files whose clips are shuffled together, which bounds how many are needed at a
+            time; 0: all.
+        cache_gb: of an object store, gigabytes that are kept on this machine.
+        val_fraction: part of the videos kept for validation, at least one; 0 for none.
+        val_clips: clips of a validation pass.
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        clip_frames: int | None = None,
+        fps: float | None = None,
+        size: Sequence[int] | None = None,
+        latent_shape: Sequence[int] | None = None,
+        batch_size: int = 8,
+        num_workers: int = 0,
+        mix_shards: int = 0,
+        cache_gb: float = 64.0,
+        val_fraction: float = 0.1,
+        val_clips: int = 16,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(num_workers)
+        if min(clip_frames or 1, batch_size, val_clips) < 1 or mix_shards < 0 or cache_gb < 0:
+            raise ValueError(
+                f"clip_frames={clip_frames}, batch_size={batch_size} and val_clips={val_clips} are "
+                f"positive, mix_shards={mix_shards} and cache_gb={cache_gb} not negative"
+            )
+        if not 0 <= val_fraction < 1:
+            raise ValueError(f"val_fraction lies in [0, 1); got {val_fraction}")
+        self.folder, self.clip_frames, self.fps, self.size = str(folder), clip_frames, fps, size
+        self.latent_shape, self.batch_size, self.seed = latent_shape, batch_size, seed
+        self.mix_shards, self.cache_bytes = mix_shards, int(cache_gb * 1e9)
+        self.val_fraction, self.val_clips = val_fraction, val_clips
+        self._damaged: dict[str, str] = {}
+        self._shards: ShardFolder | None = None
+        self._train: list[Any] = []
+        self._val: Any = np.zeros(0, np.int64)
+
+    @property
+    def shards(self) -> ShardFolder:
+        """The folder, opened.
+
+        Raises:
+            ValueError: it is no prepared folder, or one of other clips than the settings say.
+        """
+        if self._shards is None:
+            self._shards = ShardFolder(self.folder, self.cache_bytes)
+            self._compare(self._shards.index.made, self._shards.index.shape)
+        return self._shards
+
+    @property
+    def frames(self) -> int:
+        """Latent frames of a clip."""
+        made = self.shards.index.made
+        stride = int(made["time_stride"])
+        return 1 + (int(self.clip_frames or made["clip_frames"]) - 1) // stride
+
+    def setup(self, stage: str | None = None) -> None:
+        """Read the index and split training from validation.
+
+        Raises:
+            ValueError: it is no prepared folder, or one of other clips than the settings say.
+        """
+        if self._train:
+            return
+        names = self.shards.sources()
+        kept, out = held_out(sorted(set(names)), self.val_fraction)
+        if kept == out:
+            warnings.warn(
+                f"{self.folder} holds clips of one video, {names[0]}: validation uses what is "
+                "trained on and cannot show overfitting; prepare a second video",
+                stacklevel=2,
+            )
+        first = 0
+        for shard in self.shards.index.latents:
+            places = np.arange(first, first + shard.count)
+            first += shard.count
+            self._train.append(places[[names[i] in kept for i in places]])
+        self._val = np.array([i for i, name in enumerate(names) if name in out], np.int64)
+
+    def maker(self) -> Callable[[list[int]], LatentBatch]:
+        """Reads the clips of training."""
+        return _Reader(
+            self.shards, ShuffledOrder(self._train, self.seed, self.mix_shards), self.frames
+        )
+
+    def identity(self) -> object:
+        """The files and how they are sampled."""
+        hashes = [(one.sha256, one.count) for one in self.shards.index.latents]
+        return hashes, self.seed, self.mix_shards, self.val_fraction, self.frames
+
+    def val_dataloader(self) -> DataLoader[LatentBatch] | list[Any]:
+        """The same clips every time."""
+        if not len(self._val):
+            return []
+        reader = _Reader(self.shards, ShuffledOrder([self._val]), self.frames)
+        samples: Any = _Fixed(reader, self.val_clips)
+        return DataLoader(
+            samples,
+            self.batch_size,
+            num_workers=self.num_workers,
+            collate_fn=reader.collated,
+            worker_init_fn=end_with_parent,
+        )
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Latents in float32; damaged samples are noted, wherever a worker met them."""
+        if isinstance(batch, dict):
+            batch = {**batch, "latents": batch["latents"].float()}
+            self._damaged.update(batch.get("failures", {}))
+        return batch
+
+    def teardown(self, stage: str | None = None) -> None:
+        """Warn once of every sample that was damaged."""
+        damaged, self._damaged = self._damaged, {}
+        if damaged:
+            warnings.warn(
+                f"{len(damaged)} samples of {self.folder} were damaged and others were taken:\n"
+                f"{listing(damaged)}\nMend them by the command that made the folder, with "
+                "verify=true",
+                stacklevel=2,
+            )
+
+    def _compare(self, made: dict[str, Any], shape: tuple[int, ...]) -> None:
+        """Raise a ValueError unless the folder holds what the settings say."""
+        if not shape:
+            raise ValueError(f"{self.folder} holds prompts alone; give data=prompts")
+        wanted = self.clip_frames
+        if wanted is not None and (
+            wanted > int(made["clip_frames"]) or (wanted - 1) % int(made["time_stride"])
+        ):
+            raise ValueError(
+                f"data.clip_frames={wanted}: the clips of {self.folder} were prepared with "
+                f"clip_frames={made['clip_frames']}, of which the first 1 + n x "
+                f"{made['time_stride']} can be taken; null takes all"
+            )
+        if self.fps is not None and abs(self.fps - float(made["fps"])) > _FPS_ERROR:
+            raise ValueError(
+                f"data.fps={self.fps:g}: {self.folder} was prepared with fps={made['fps']:g}"
+            )
+        if self.size is not None and list(self.size) != list(made["size"]):
+            raise ValueError(
+                f"data.size={list(self.size)}: {self.folder} was prepared with size={made['size']}"
+            )
+        if self.latent_shape is not None and tuple(self.latent_shape) != shape[1:]:
+            raise ValueError(
+                f"model.latent_shape={list(self.latent_shape)}: the latents of {self.folder} are "
+                f"{list(shape[1:])}; give that shape, or prepare with the network's codec and size"
+            )
+
+
+@dataclass
+class _Reader:
+    """Makes batches of the samples with given numbers."""
+
+    shards: ShardFolder
+    order: ShuffledOrder
+    frames: int
+
+    def __call__(self, numbers: list[int]) -> LatentBatch:
+        return self.collated([self.read(number) for number in numbers])
+
+    def read(self, number: int) -> _Read:
+        """Sample `number`; another one, chosen by the same number, where that is damaged."""
+        failures: dict[str, str] = {}
+        for attempt in range(_ATTEMPTS):
+            try:
+                clip = self.shards.clip(self.order.place(number, attempt), self.frames)
+                states = None if clip.text is None else self.shards.text(clip.text).states
+                return _Read(clip, states, number, failures)
+            except DamagedSample as error:
+                failures[error.name] = error.reason
+        raise ValueError(
+            f"{_ATTEMPTS} samples in a row of {self.shards.folder} could not be read:\n"
+            f"{listing(failures)}\nCheck that the folder is still there; the command that made it "
+            f"mends it, with verify=true"
+        )
+
+    def collated(self, found: Sequence[_Read]) -> LatentBatch:
+        """Samples as a batch."""
+        clips = [one.clip for one in found]
+        batch = LatentBatch(
+            latents=torch.stack([clip.latents for clip in clips]),
+            name=[clip.source for clip in clips],
+            start=torch.tensor([clip.start for clip in clips]),
+            prompt=[clip.prompt for clip in clips],
+            number=torch.tensor([one.number for one in found]),
+            failures={name: why for one in found for name, why in one.failures.items()},
+        )
+        states = [one.states for one in found if one.states is not None]
+        if states:
+            batch["text"] = padded(states, self.shards.index.text_shape)
+        return batch
+
+
+class _Fixed(Dataset[_Read]):
+    """The first `length` samples; Lightning shares them among processes."""
+
+    def __init__(self, reader: _Reader, length: int) -> None:
+        self.reader, self.length = reader, length
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> _Read:
+        return self.reader.read(index)

@@ -1,0 +1,1 @@
+"""From videos and prompts to shards of latents and text states."""

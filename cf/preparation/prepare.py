@@ -1,0 +1,163 @@
+"""A preparation: what is missing of the folder is made, by as many processes as are asked for."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from cf import __version__
+from cf.data.clips import listing
+from cf.data.shard_index import INDEX, Shard, ShardIndex
+from cf.files.atomic import write_text
+from cf.files.text import json_of
+from cf.preparation.maker import ShardMaker, begin, make, receipt_of
+from cf.preparation.planned import PlannedFile, PreparationPlan, planned
+from cf.settings.build import Settings
+from cf.system.processes import Died, spread
+
+log = logging.getLogger("cf.prepare")
+PLAN = "plan.json"
+
+
+def prepare(settings: Settings, folder: Path) -> ShardIndex:
+    """Make what is missing of a folder, and then its index.
+
+    Args:
+        settings: of `cf.prepare`.
+        folder: to write into.
+
+    Raises:
+        ValueError: the folder holds another preparation, or nothing can be prepared.
+    """
+    plan = planned(settings)
+    _claim(folder, plan)
+    log.info(
+        "%d clips and %d texts in %d files",
+        plan.count("latents"),
+        plan.count("texts"),
+        len(plan.files),
+    )
+    receipts = {one.name: receipt_of(folder, one.name, settings["verify"]) for one in plan.files}
+    missing = [one for one in plan.files if receipts[one.name] is None]
+    if len(missing) < len(plan.files):
+        log.info("%d files are there and kept", len(plan.files) - len(missing))
+    if missing:
+        (folder / INDEX).unlink(missing_ok=True)
+    receipts |= _made(settings, folder, missing)
+    index = _index(settings, plan, {name: one for name, one in receipts.items() if one})
+    write_text(folder / INDEX, index.written())
+    if index.left_out:
+        count = len(index.left_out)
+        log.warning("%d left out or used only in part:\n%s", count, listing(index.left_out))
+    return index
+
+
+def progress(folder: Path) -> str:
+    """How many files are finished."""
+    done = [one for one in folder.glob("*-*.json") if one.stem.split("-")[-1].isdigit()]
+    return f"{len(done)} files are made and kept"
+
+
+def _claim(folder: Path, plan: PreparationPlan) -> None:
+    """Note which preparation the folder holds.
+
+    Raises:
+        ValueError: it holds another.
+    """
+    path = folder / PLAN
+    mine = json.loads(json.dumps(plan.identity))
+    if not path.exists():
+        write_text(path, json.dumps(mine, indent=1, ensure_ascii=False) + "\n")
+        return
+    theirs = json_of(path, "plan of a preparation")
+    if theirs != mine:
+        known = theirs if isinstance(theirs, dict) else {}
+        differ = [name for name in mine if known.get(name) != mine[name]]
+        raise ValueError(
+            f"{folder} holds a preparation that differs in {', '.join(differ)}; give another "
+            "folder (hydra.run.dir=...), or delete it"
+        )
+
+
+def _made(settings: Settings, folder: Path, missing: list[PlannedFile]) -> dict[str, Any]:
+    """Receipts of the files that were missing, once they are made."""
+    devices = _devices(settings["device"])
+    workers = min(settings["workers"] or len(devices), max(len(missing), 1))
+    shown = partial(tqdm, total=len(missing), desc="preparing", unit="file", disable=None)
+    if workers == 1:
+        maker = ShardMaker(settings, folder, devices[0])
+        return {one.name: maker.make(one) for one in shown(missing)}
+    threads = max((os.cpu_count() or 1) // workers, 1)
+    ready = partial(begin, settings, folder, devices, threads)
+    receipts: dict[str, Any] = {}
+    for one, made in shown(spread(make, missing, workers, ready)):
+        if isinstance(made, Died):
+            raise ValueError(
+                f"{one.name} could not be made ({made.reason}); give fewer workers=... and the "
+                "same command again: what is finished is kept"
+            )
+        receipts[one.name] = made
+    return receipts
+
+
+def _devices(name: str) -> list[str]:
+    """Those that processes are spread over."""
+    if name == "auto" and torch.cuda.is_available():
+        return [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+    return ["cpu" if name == "auto" else name]
+
+
+def _index(settings: Settings, plan: PreparationPlan, receipts: dict[str, Any]) -> ShardIndex:
+    """The index of a folder that is whole.
+
+    Raises:
+        ValueError: weights were exchanged meanwhile, or not one clip could be read.
+    """
+    shards: dict[str, tuple[Shard, ...]] = {}
+    shapes: dict[str, tuple[int, ...]] = {}
+    hashes: dict[str, str] = {}
+    left_out, stride = dict(plan.left_out), 1
+    for kind in ("latents", "texts"):
+        said = [receipts[one.name] for one in plan.files if one.kind == kind]
+        made_by = {one["weights"] for one in said}
+        if len(made_by) > 1:
+            raise ValueError(
+                f"the weights that made the {kind} were exchanged meanwhile; prepare anew, in "
+                "another folder"
+            )
+        hashes[kind] = next(iter(made_by), "")
+        shapes[kind] = next((tuple(one["shape"]) for one in said if one["count"]), ())
+        shards[kind] = tuple(_shard(one) for one in said)
+        for one in said:
+            left_out |= one["left_out"]
+            stride = one.get("time_stride", stride)
+    if plan.count("latents") and not shapes["latents"]:
+        raise ValueError(f"not one clip could be read:\n{listing(left_out)}")
+    given = ("codec", "text", "clip_frames", "stride", "fps", "size", "cuts", "dtype", "videos")
+    made = {
+        **{name: settings[name] for name in (*given, "prompts_file", "negative_prompt")},
+        "time_stride": stride,
+        "prompts": plan.prompts,
+        "codec_sha256": hashes["latents"],
+        "text_sha256": hashes["texts"],
+        "versions": {"context-forcing": __version__, "torch": torch.__version__},
+    }
+    if settings["cuts"] == "split" and plan.count("latents"):
+        from cf.video.cuts import weights_hash
+
+        made["cuts_sha256"] = weights_hash()
+    return ShardIndex(
+        shards["latents"], shards["texts"], shapes["latents"], shapes["texts"], made, left_out
+    )
+
+
+def _shard(said: dict[str, Any]) -> Shard:
+    sources = tuple((name, int(count)) for name, count in said["sources"])
+    return Shard(said["file"], said["count"], said["size"], said["sha256"], sources)

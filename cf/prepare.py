@@ -1,0 +1,45 @@
+"""`python -m cf.prepare`: encode videos and prompts once, for many trainings."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from cf.files.output_folder import alone, working
+from cf.settings.build import exit_on_user_error, to_settings
+from cf.settings.command_line import command
+from cf.system.shell import setting
+
+log = logging.getLogger("cf.prepare")
+
+
+@command("prepare")
+def main(cfg: DictConfig) -> None:
+    """Prepare as `cfg` says."""
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    with (
+        exit_on_user_error("cf.prepare"),
+        working("cf.prepare", folder, lambda: _kept(folder)),
+        alone("cf.prepare", folder),
+    ):
+        from cf.preparation.prepare import prepare
+
+        index = prepare(to_settings(cfg), folder)
+        data = "latents" if index.shape else "prompts"
+        text = " text=prepared" if index.text_shape else ""
+        log.info("prepared: %s", folder)
+        where = setting("data.folder", folder)
+        log.info("train on it: python -m cf.fit data=%s %s%s", data, where, text)
+
+
+def _kept(folder: Path) -> str:
+    from cf.preparation.prepare import progress
+
+    return progress(folder)
+
+
+if __name__ == "__main__":
+    main()
