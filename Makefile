@@ -7,6 +7,9 @@ FAST := not slow and not exhaustive
 PYTEST_FAST := $(PYTEST) --timeout 240
 CHECKS := $(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/mypy && $(BIN)/lint-imports --no-logo
 MAKEFLAGS += --no-print-directory
+# Where it is set, as in many containers, every process compiles PyTorch and Lightning again, since
+# pip did not: some ten seconds for each worker and each command that a test starts.
+unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help demo study-small quick test test-all test-fast check fix docs bench

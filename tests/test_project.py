@@ -3,6 +3,7 @@
 import ast
 import re
 import runpy
+import shutil
 import socket
 import subprocess
 import sys
@@ -129,6 +130,17 @@ def test_no_public_class_is_defined_twice() -> None:
             if isinstance(one, ast.ClassDef) and not one.name.startswith("_"):
                 homes.setdefault(one.name, []).append(str(file.relative_to(ROOT)))
     assert {name: files for name, files in homes.items() if len(files) > 1} == {}
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_make_lets_python_keep_what_it_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or each command that a test starts compiles PyTorch again."""
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    rule = "--eval=probe: ; @printenv PYTHONDONTWRITEBYTECODE || echo kept"
+    done = subprocess.run(
+        ["make", "-s", rule, "probe"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.strip() == "kept", done.stderr
 
 
 def test_what_is_left_to_do_has_an_issue() -> None:
