@@ -11,6 +11,7 @@ COMMANDS = {
     "prepare": ("encode videos and prompts once", "videos=my_clips codec=wan text=umt5"),
     "fit": ("train a model", "data=videos data.folder=my_clips"),
     "generate": ("stream a video from a checkpoint", "checkpoint=outputs/run seconds=60"),
+    "play": ("steer a video while a network makes it", "checkpoint=outputs/run"),
     "recall": ("count what networks remember of drawn worlds", "students='{mine: outputs/run}'"),
     "evaluate": ("measure videos, whoever made them", "videos=my_clips"),
     "memory_map": ("draw what each memory shows of the past", "memories=[sliding,pooled]"),

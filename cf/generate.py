@@ -32,6 +32,11 @@ def main(cfg: DictConfig) -> None:
         working("cf.generate", folder, lambda: _kept(folder)),
         alone("cf.generate", folder),
     ):
+        if cfg.script is not None:
+            from cf.playing.replay import replay
+
+            replay(to_settings(cfg), folder)
+            return
         if OmegaConf.is_missing(cfg, "checkpoint"):
             raise ValueError("checkpoint must be given: the folder of a run, or a file of weights")
         settings = to_settings(cfg)

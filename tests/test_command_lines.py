@@ -54,11 +54,13 @@ FILES = (
     "list.txt",
     "ours.csv",
     "prompts.txt",
+    "session.json",
 )
 RUNS = ("RUN", "FOLDER", "outputs/fit/DATE/TIME", "outputs/evaluate/DATE/TIME", "a b")
 NOT_HYDRA = (
     "against",
     "codec",
+    "transport",
     "roofline",
     "decoding",
     "revisits",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from cf.rollout.state import Noise, RolloutState, plain, rebuilt
-from cf.rollout.switch import stream
+from cf.rollout.switch import PromptChange, Switch, stream
 from cf.runs.key_frames import KeyFrame, pinned_in
 from cf.types import Conditioning, Latents, Video
 
@@ -30,7 +31,8 @@ class BlockStream:
     ) -> None:
         self.given, self.state = given, state
         self._generator, self._noise = generator, noise
-        self._texts: list[tuple[int, Conditioning]] = []
+        self._texts: list[tuple[int, Conditioning, Switch]] = []
+        self._steered: dict[str, Tensor] = {}
         self._decoder = generator.codec.decoder()
         self._begun = 0 if given is None else given.shape[1]
 
@@ -40,9 +42,40 @@ class BlockStream:
         codec, made = self._generator.codec, self.state.context.start
         return codec.video_frames(made) - codec.video_frames(self._begun)
 
-    def say(self, at: int, cond: Conditioning) -> None:
-        """Let a conditioning hold from the first block on that begins at new pixel frame `at`."""
-        self._texts.append((at, cond))
+    def say(self, at: int, cond: Conditioning, switch: Switch | None = None) -> None:
+        """Let a conditioning hold from the first block on that begins at new pixel frame `at`.
+
+        Args:
+            at: the frame.
+            cond: what holds from there on.
+            switch: what becomes of the past there; None: the generator's own.
+        """
+        self._texts.append((at, cond, switch or self._generator.switch))
+
+    def steer(self, control: Tensor, origin: Tensor) -> None:
+        """Let every text be told where the camera goes, up to the end of the coming block.
+
+        Args:
+            control: (b, f, k), of each latent frame from the video's first on.
+            origin: (b, f, 2), likewise.
+        """
+        copies = 1 if self._generator.negative is None else 2  # a guided network sees each twice
+        device = self._generator.network.device
+        signals = {"control": control, "origin": origin}
+        self._steered = {k: x.to(device).repeat(copies, 1, 1) for k, x in signals.items()}
+
+    def try_switch(self, cond: Conditioning, switch: Switch) -> None:
+        """Do what a new text would do to the past, and keep nothing of it.
+
+        Raises:
+            ValueError: this rollout or its memory does not allow it.
+        """
+        rollout = self._generator.rollout
+        switch.check(rollout, [self.state.context.start])
+        cond = replace(cond, **self._steered)
+        where = rollout, self._generator.network, self._noise, cond
+        with torch.no_grad():
+            switch(PromptChange(*where, self.state))
 
     @torch.no_grad()
     def pin(self, images: Sequence[KeyFrame]) -> None:
@@ -59,9 +92,17 @@ class BlockStream:
         """The next block."""
         made = self._generator
         shown = made.codec.video_frames(self._begun)
-        texts = [(made.codec.covering(shown + at), cond) for at, cond in self._texts]
-        running = stream(made.rollout, made.network, self._noise, texts, made.switch, self.state)
+        start = self.state.context.start
+        begins = [made.codec.covering(shown + at) for at, *_ in self._texts]
+        now = max((i for i, at in enumerate(begins) if at <= start), default=0)
+        texts = [
+            (at, replace(cond, **self._steered))
+            for at, (_, cond, _) in zip(begins, self._texts, strict=True)
+        ]
+        switch = self._texts[now][2]
+        running = stream(made.rollout, made.network, self._noise, texts, switch, self.state)
         latents, self.state = next(running)
+        self._texts = self._texts[now:]  # those before have ended, and a session has many
         return latents
 
     def decode(self, latents: Tensor) -> Video:

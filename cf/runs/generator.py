@@ -166,7 +166,7 @@ class Generator:
 
     def follow(self, drawn: Drawn, given: int, seed: int, numbers: Sequence[int]) -> Video:
         """Drawn videos continued after their first `given` frames, under their own control."""
-        cond = self._told(drawn)
+        cond = self.told(drawn)
         latents = self.codec.encode(drawn.video[:, :given].to(self.network.device))
         noise = self.rollout.noise(self.network, seed, numbers)
         frames = self.codec.covering(drawn.video.shape[1])
@@ -213,13 +213,13 @@ class Generator:
         """Latents of the given frames, the noise of what follows, and what the network is told."""
         noise = self.rollout.noise(self.network, seed, numbers)
         seen = self.codec.encode(film.part(0, given).video.to(self.network.device))
-        return seen, noise, self._told(film)
+        return seen, noise, self.told(film)
 
-    def _told(self, drawn: Drawn | Film) -> Conditioning:
-        """What a network is told of drawn videos."""
+    def told(self, drawn: Drawn | Film, text: str = "") -> Conditioning:
+        """What a network is told of drawn videos: where the camera is, and a text or their own."""
         device = self.network.device
         told = self.text.dim is not None
-        cond = self.conditioning([prompt if told else "" for prompt in drawn.prompt])
+        cond = self.conditioning([(text or prompt) if told else "" for prompt in drawn.prompt])
         control, origin = drawn.control.to(device), drawn.origin.to(device)
         if self.negative is not None:
             control, origin = control.repeat(2, 1, 1), origin.repeat(2, 1, 1)

@@ -26,6 +26,7 @@ TEXTS = (
         "note",
     ),
     *("weights.container", "*.weights.container", "start.*.container", "start.*.sha256"),
+    *("against", "host", "token"),
 )
 """Texts that may be null, which means that there is none."""
 PATHS = (
@@ -33,7 +34,7 @@ PATHS = (
     *("networks", "students", "oracle", "runs", "groups", "phases_folder"),
     *("networks.*", "students.*", "groups.*", "videos.*"),
     *("contestants.*.checkpoint", "contestants.*.needs", "contestants.*.listed"),
-    *("data.folder", "*.folder", "*.file", "prompts_file", "start.*.path"),
+    *("data.folder", "*.folder", "*.file", "prompts_file", "script", "start.*.path"),
     *("weights.lora", "*.weights.lora", "start.*.lora"),
     *(
         "*extractor.weights",

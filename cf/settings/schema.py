@@ -8,27 +8,22 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from cf.settings.acts import ACTS, IMAGES, fault_of_acts, fault_of_images
 from cf.settings.build import Form, Settings, Within
 from cf.settings.kinds import (
     Compile,
     Count,
     CountOrZero,
     Device,
-    Dtype,
     FileOrFolder,
-    FilePath,
     FolderPath,
     OutputPath,
     Paths,
-    Rate,
     Seconds,
     Seed,
     Size,
 )
+from cf.settings.making import Generate, Play
 from cf.settings.preparing import Prepare
-from cf.settings.presets import lacking, unsaid
-from cf.settings.sampling import Sampling
 
 _OF_A_RUN = ("config.yaml", "phases.yaml")
 
@@ -59,71 +54,6 @@ class Fit:
         near = [one for one in folder.absolute().parents if (one / _OF_A_RUN[0]).is_file()]
         hint = f"give resume={near[0]}" if near else "give the folder that the run printed"
         return f"resume={folder} is not the folder of a run (it has no config.yaml); {hint}"
-
-
-@dataclass(frozen=True)
-class WeightSettings:
-    """Which network of a file, and updates to merge; `cf.models.weight_files` says what lora is."""
-
-    container: str | None
-    lora: Any
-    lora_alpha: float | None
-
-
-@dataclass(frozen=True)
-class Generate:
-    """`cf.generate`."""
-
-    source: str
-    note: str
-    checkpoint: FileOrFolder
-    seconds: Seconds
-    prompt: str
-    prompts: Annotated[list[Any] | Literal["-"], ACTS]
-    prompts_file: FilePath | None
-    video: FilePath | None
-    image: FilePath | None
-    given_seconds: Seconds | None
-    pinned: Annotated[list[Any], IMAGES]
-    samples: Annotated[int, Within(1, 10_000)]
-    batch: Count | None
-    save_every: Seconds | None
-    seed: Seed
-    sampling: Sampling
-    fps: Rate | None
-    size: Size | None
-    weights: WeightSettings
-    device: Device
-    dtype: Dtype
-    compile: Compile
-    overlap: bool
-    offload: Literal["none", "text", "codec", "all"]
-    tile: Count | None
-    card_gb: Annotated[float, Within(above=0)] | None
-    plan: bool
-
-    lacking = staticmethod(lacking)
-
-    @staticmethod
-    def unread(given: Settings) -> set[str]:
-        """Settings that are not looked at: a plan may be made before the download."""
-        return {"checkpoint"} if given.get("plan") and given.get("model") else set()
-
-    @staticmethod
-    def contradiction(given: Settings) -> str:
-        """Two settings that exclude each other, in words; empty if there are none."""
-        if given["image"] and given["video"]:
-            return f"give video={given['video']} or image={given['image']}, not both"
-        typed, texts = given["prompts"] == "-", ("prompt", "prompts", "prompts_file")
-        if typed and given["prompts_file"]:
-            return "give prompts=- or prompts_file=..., not both"
-        several = [] if typed else [f"{name}=..." for name in texts if given[name]]
-        if len(several) > 1:
-            return f"give {' or '.join(several)}, not {'both' if len(several) == 2 else 'all'}"
-        if given["given_seconds"] is not None and not given["video"]:
-            return f"given_seconds={given['given_seconds']} is of a video: give video=... as well"
-        told = fault_of_images(given["pinned"])
-        return told or ("" if typed else fault_of_acts(given["prompts"])) or unsaid(given)
 
 
 @dataclass(frozen=True)
@@ -286,6 +216,7 @@ COMMANDS: dict[str, type] = {
     "prepare": Prepare,
     "fit": Fit,
     "generate": Generate,
+    "play": Play,
     "evaluate": Evaluate,
     "benchmark": Benchmark,
     "compare": Compare,

@@ -1,10 +1,10 @@
 """ROOMS: hard cuts between a few rooms, every cell of which has an exact identity."""
 
 import colorsys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import ClassVar, cast
 
 import numpy as np
 import torch
@@ -12,7 +12,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from typing_extensions import override
 
-from cf.data.world.base import Film, World, WorldTruth, generators, one_hot
+from cf.data.world.base import Film, WorldTruth, generators, one_hot
+from cf.data.world.steered import Stage, Standpoint, SteeredWorld, across, along
 from cf.data.world.tiles import Tiles, attributes, names, tiles
 from cf.types import Video
 
@@ -20,18 +21,41 @@ ROWS = 2
 """Of cells: things in the sky, houses on the ground."""
 
 
-class _Plan(NamedTuple):
-    """One video before it is painted."""
+@dataclass(frozen=True)
+class _RoomStage(Stage):
+    """One video before it is painted; it stands at (room, column of the left edge, fresh).
 
-    sky: np.ndarray  # top and horizon, rgb
-    layout: np.ndarray  # rooms, rows, columns
-    place: np.ndarray
-    column: np.ndarray  # of cells, at the left edge
-    fresh: np.ndarray
+    Attributes:
+        sky: top and horizon, rgb.
+        layout: identities by room, row and column.
+        path: draws the planned way, always anew.
+    """
+
+    world: "Rooms"
+    sky: Float[np.ndarray, "2 3"]
+    layout: Int[np.ndarray, "rooms rows columns"]
+    path: tuple[int, int]
+
+    @override
+    def planned(self, frames: int) -> list[Standpoint]:
+        rows = self.world._path(generators(*self.path, 2)[1], frames)
+        return [(int(place), int(column), int(age)) for place, column, age in rows]
+
+    @override
+    def moved(self, at: Standpoint, keys: Collection[str], edge: bool) -> Standpoint:
+        room, column, fresh = at
+        places, last = self.world.num_places, self.world.room_cells - self.world.view_cells
+        if edge and along(keys) and places > 1:
+            return (room + along(keys)) % places, column, 0
+        return room, min(max(column + across(keys), 0), last), fresh + 1
+
+    @override
+    def film(self, way: Sequence[Standpoint]) -> Film:
+        return self.world.filmed([self], [way])
 
 
 @dataclass(frozen=True)
-class Rooms(World):
+class Rooms(SteeredWorld):
     """A video of a few rooms, each a strip of cells wider than the picture.
 
     The camera moves by whole cells inside a room and cuts to another room at the edge of a block
@@ -49,6 +73,12 @@ class Rooms(World):
         token: height and width in pixels of a model's token, in which origins are given.
     """
 
+    told: ClassVar = {
+        "ahead": "the next room",
+        "left": "to the left",
+        "back": "the room before",
+        "right": "to the right",
+    }
     size: Sequence[int] = (32, 32)
     view_cells: int = 4
     room_cells: int = 8
@@ -95,18 +125,31 @@ class Rooms(World):
         return attributes()
 
     @override
-    def film(self, seed: int, numbers: Sequence[int], frames: int) -> Film:
-        plans = [self._plan(seed, number, frames) for number in numbers]
-        sky, layout, place, column, fresh = (
-            torch.from_numpy(np.stack(field)) for field in zip(*plans, strict=True)
-        )
+    def stage(self, seed: int, number: int) -> Stage:
+        scenery = generators(seed, number, 2)[0]
+        hue, shade = scenery.uniform(), scenery.uniform(0.55, 0.95)
+        top = colorsys.hsv_to_rgb(hue, 0.50, shade)
+        horizon = colorsys.hsv_to_rgb((hue + scenery.uniform(-0.08, 0.08)) % 1, 0.18, 0.97)
+        kinds = [len(row) for row in names()]
+        shape = (self.num_places, self.room_cells)
+        above = scenery.integers(1, kinds[0], shape) * (scenery.uniform(size=shape) < 0.75)
+        layout = np.stack((above, scenery.integers(0, kinds[1], shape)), 1)
+        return _RoomStage(self, np.array((top, horizon)), layout, (seed, number))
+
+    @override
+    def filmed(self, stages: Sequence[Stage], ways: Sequence[Sequence[Standpoint]]) -> Film:
+        mine = cast(Sequence[_RoomStage], stages)
+        sky = torch.from_numpy(np.stack([stage.sky for stage in mine])).float()
+        layout = torch.from_numpy(np.stack([stage.layout for stage in mine]))
+        rows = np.array([list(way) for way in ways], np.int64).reshape(len(mine), -1, 3)
+        place, column, fresh = torch.from_numpy(rows).unbind(-1)
         pixels = (column * self.cell[1]).float()
         return Film(
             one_hot(place, self.num_places),
             torch.stack((torch.zeros_like(pixels), pixels / self.token[1]), -1),
-            [self._caption(plan) for plan in plans],
-            {"sky": sky.float()},
-            partial(self._part, sky.float(), layout, place, column, fresh),
+            [self._caption(stage.layout, way[0]) for stage, way in zip(mine, ways, strict=True)],
+            {"sky": sky},
+            partial(self._part, sky, layout, place, column, fresh),
         )
 
     def read(self, video: Video, scene: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
@@ -130,20 +173,7 @@ class Rooms(World):
             error.append((least.values / bank.shape[-1]).view(shape).transpose(1, 2))
         return torch.stack(nearest, 2), torch.stack(error, 2)
 
-    def _plan(self, seed: int, number: int, frames: int) -> _Plan:
-        scenery, path = generators(seed, number, 2)
-        hue, shade = scenery.uniform(), scenery.uniform(0.55, 0.95)
-        top = colorsys.hsv_to_rgb(hue, 0.50, shade)
-        horizon = colorsys.hsv_to_rgb((hue + scenery.uniform(-0.08, 0.08)) % 1, 0.18, 0.97)
-        kinds = [len(row) for row in names()]
-        shape = (self.num_places, self.room_cells)
-        above = scenery.integers(1, kinds[0], shape) * (scenery.uniform(size=shape) < 0.75)
-        layout = np.stack((above, scenery.integers(0, kinds[1], shape)), 1)
-        return _Plan(np.array((top, horizon)), layout, *self._path(path, frames))
-
-    def _path(
-        self, rng: np.random.Generator, frames: int
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _path(self, rng: np.random.Generator, frames: int) -> Int[np.ndarray, "frames 3"]:
         place, column, way, age = int(rng.integers(self.num_places)), 0, 1, 0
         last = self.room_cells - self.view_cells
         rows = np.empty((frames, 3), np.int64)
@@ -161,8 +191,7 @@ class Rooms(World):
                 column += way
             rows[frame] = place, column, age
             age += 1
-        placed, columns, ages = rows.T
-        return placed, columns, ages
+        return rows
 
     def _leaves(self, block: int, chance: float) -> bool:
         if self.stay_blocks is not None:
@@ -211,9 +240,9 @@ class Rooms(World):
             banks.append(behind[:, None] * (1 - alpha) + paint * alpha)
         return banks
 
-    def _caption(self, plan: _Plan) -> str:
+    def _caption(self, layout: Int[np.ndarray, "rooms rows columns"], at: Standpoint) -> str:
         sky, ground = names()
-        first = int(plan.column[0])
-        view = plan.layout[plan.place[0], :, first : first + self.view_cells]
+        room, first, _ = at
+        view = layout[room, :, first : first + self.view_cells]
         things = [ground[i] for i in view[1]] + [sky[i] for i in view[0] if i]
         return f"{self.num_places} rooms; the first shows a " + ", a ".join(things)

@@ -2,28 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import ClassVar, cast
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from typing_extensions import override
 
-from cf.data.world.base import Film, World, WorldTruth, generators
+from cf.data.world.base import Film, WorldTruth, generators
 from cf.data.world.camera_control import CameraControl, PoseFeatures
 from cf.data.world.doom.engine import views
 from cf.data.world.doom.path import CameraPath, Visits, planned
 from cf.data.world.doom.place import Place
+from cf.data.world.doom.steering import gait, stepped
 from cf.data.world.doom.walking import TURN, Pose
+from cf.data.world.steered import Stage, Standpoint, SteeredWorld
 from cf.types import Video
 
 _MOST_ROOMS = 64
 
 
 @dataclass(frozen=True)
-class Doom(World):
+class _PlaceStage(Stage):
+    """A place before it is painted; the camera stands at (x, y, heading, fresh)."""
+
+    world: Doom
+    place: Place
+    seed: int
+    number: int
+
+    @override
+    def planned(self, frames: int) -> list[Standpoint]:
+        rng = generators(self.seed, self.number, 2)[1]
+        shots = planned(self.world.path, self.place, rng, self.world.fps, frames)
+        return [(*shot.pose, shot.fresh) for shot in shots]
+
+    @override
+    def moved(self, at: Standpoint, keys: Collection[str], edge: bool) -> Standpoint:
+        pace = gait(self.world.path, self.world.fps)
+        return (*stepped(self.place, Pose(*at[:3]), keys, pace), at[3] + 1)
+
+    @override
+    def film(self, way: Sequence[Standpoint]) -> Film:
+        return self.world.filmed([self], [way])
+
+
+@dataclass(frozen=True)
+class Doom(SteeredWorld):
     """Rooms with doorways, drawn from a number and painted by ViZDoom with Freedoom's textures.
 
     No video shows the place of another one. Whatever is drawn stands still, so that the same pose
@@ -44,6 +72,12 @@ class Doom(World):
     'a black scale and pink brick room with a mossy floor, a tall red column and two lamps'
     """
 
+    told: ClassVar = {
+        "ahead": "walk ahead",
+        "left": "turn left",
+        "back": "walk back",
+        "right": "turn right",
+    }
     size: Sequence[int] = (48, 64)
     grid: Sequence[int] = (2, 2)
     things: int = 3
@@ -83,20 +117,23 @@ class Doom(World):
         return place.furnished(again, self.things)
 
     @override
-    def film(self, seed: int, numbers: Sequence[int], frames: int) -> Film:
-        places = [self.place(seed, number) for number in numbers]
-        shots = [
-            planned(self.path, place, generators(seed, number, 2)[1], self.fps, frames)
-            for place, number in zip(places, numbers, strict=True)
-        ]
-        pose = np.array([[shot.pose for shot in one] for one in shots], np.int32)
-        fresh = np.array([[shot.fresh for shot in one] for one in shots], np.int64)
+    def stage(self, seed: int, number: int) -> Stage:
+        return _PlaceStage(self, self.place(seed, number), seed, number)
+
+    @override
+    def filmed(self, stages: Sequence[Stage], ways: Sequence[Sequence[Standpoint]]) -> Film:
+        mine = cast(Sequence[_PlaceStage], stages)
+        places = [stage.place for stage in mine]
+        rows = np.array([list(way) for way in ways], np.int64).reshape(len(mine), -1, 4)
+        pose, fresh = rows[..., :3].astype(np.int32), rows[..., 3]
         signals = [self.control(camera(one), age) for one, age in zip(pose, fresh, strict=True)]
+        numbers = [(stage.seed, stage.number) for stage in mine]
+        seed, number = torch.tensor(numbers).reshape(-1, 2).unbind(1)
         return Film(
             torch.from_numpy(np.stack(signals)).float(),
-            torch.zeros(len(places), frames, 2),
+            torch.zeros(len(places), rows.shape[1], 2),
             [f"A walk through {_listed(place)}" for place in places],
-            {"seed": torch.full((len(places),), seed), "number": torch.tensor(list(numbers))},
+            {"seed": seed, "number": number},
             partial(self._part, places, pose, fresh),
             torch.from_numpy(pose),
         )

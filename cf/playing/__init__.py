@@ -1,0 +1,1 @@
+"""A network that makes video live: sessions that are played, recorded and replayed."""

@@ -1,0 +1,36 @@
+"""The world through which a trained network walks, as its run's folder says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cf.runs.run_folder import RunFolder
+from cf.settings.build import Settings, build
+from cf.settings.trusted import Vetting, bound
+
+
+def world_settings(checkpoint: str) -> Settings | None:
+    """Settings of the world on which a run was trained; None of a run of videos, or of no run.
+
+    The folder may be anybody's: what it asks for is vetted, and only a world can be built of it.
+
+    Raises:
+        ValueError: its config.yaml cannot be read, or asks for what it may not.
+    """
+    from cf.data.world.steered import SteeredWorld
+
+    path = Path(checkpoint)
+    folder = RunFolder(path if path.is_dir() else path.parent)
+    if not folder.config.is_file():
+        return None
+    data = folder.settings([]).get("data")
+    world = data.get("world") if isinstance(data, dict) else None
+    if not isinstance(data, dict) or not isinstance(world, dict):
+        return None
+    settings = {**world, "size": data.get("size", [32, 32])}
+    settings.pop("_partial_", None)
+    source = f"the run {folder.path.name}"
+    bound(settings, source, 10**6)
+    Vetting(source, ()).vet(settings, SteeredWorld, "world")
+    build(settings, "world")  # says what is wrong with it
+    return settings

@@ -1,0 +1,155 @@
+"""The settings of commands that make video of a network: `cf.generate` and `cf.play`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from cf.settings.acts import ACTS, IMAGES, fault_of_acts, fault_of_images
+from cf.settings.build import Form, Settings, Within
+from cf.settings.kinds import (
+    Compile,
+    Count,
+    Device,
+    Dtype,
+    FileOrFolder,
+    FilePath,
+    Rate,
+    Seconds,
+    Seed,
+    Size,
+)
+from cf.settings.presets import lacking, unsaid
+from cf.settings.sampling import Sampling
+
+_OF_A_SCRIPT = (
+    *("prompt", "prompts", "prompts_file", "video", "image", "pinned", "seed", "fps", "size"),
+    *("memory", "model", "codec", "text", "rollout", "source"),
+)
+NO_NETWORK = (
+    "checkpoint must be given: no network comes with this version. Train one that walks through "
+    "drawn rooms, which takes minutes: python -m cf.fit experiment=rooms_teacher; it prints its "
+    "run folder, and checkpoint=FOLDER plays it"
+)
+
+
+@dataclass(frozen=True)
+class WeightSettings:
+    """Which network of a file, and updates to merge; `cf.models.weight_files` says what lora is."""
+
+    container: str | None
+    lora: Any
+    lora_alpha: float | None
+
+
+@dataclass(frozen=True)
+class Generate:
+    """`cf.generate`."""
+
+    source: str
+    note: str
+    checkpoint: FileOrFolder
+    seconds: Seconds
+    prompt: str
+    prompts: Annotated[list[Any] | Literal["-"], ACTS]
+    prompts_file: FilePath | None
+    script: FilePath | None
+    video: FilePath | None
+    image: FilePath | None
+    given_seconds: Seconds | None
+    pinned: Annotated[list[Any], IMAGES]
+    samples: Annotated[int, Within(1, 10_000)]
+    batch: Count | None
+    save_every: Seconds | None
+    seed: Seed
+    sampling: Sampling
+    fps: Rate | None
+    size: Size | None
+    weights: WeightSettings
+    device: Device
+    dtype: Dtype
+    compile: Compile
+    overlap: bool
+    offload: Literal["none", "text", "codec", "all"]
+    tile: Count | None
+    card_gb: Annotated[float, Within(above=0)] | None
+    plan: bool
+
+    lacking = staticmethod(lacking)
+
+    @staticmethod
+    def unread(given: Settings) -> set[str]:
+        """Settings that are not looked at: a plan may be made before the download."""
+        if given.get("script"):  # it says of which network it is
+            return {"checkpoint"}
+        return {"checkpoint"} if given.get("plan") and given.get("model") else set()
+
+    @staticmethod
+    def contradiction(given: Settings) -> str:
+        """Two settings that exclude each other, in words; empty if there are none."""
+        if given["script"] and (told := _beside_a_script(given)):
+            return f"script={given['script']} says all of its video: leave {told}=... out"
+        if given["image"] and given["video"]:
+            return f"give video={given['video']} or image={given['image']}, not both"
+        typed, texts = given["prompts"] == "-", ("prompt", "prompts", "prompts_file")
+        if typed and given["prompts_file"]:
+            return "give prompts=- or prompts_file=..., not both"
+        several = [] if typed else [f"{name}=..." for name in texts if given[name]]
+        if len(several) > 1:
+            return f"give {' or '.join(several)}, not {'both' if len(several) == 2 else 'all'}"
+        if given["given_seconds"] is not None and not given["video"]:
+            return f"given_seconds={given['given_seconds']} is of a video: give video=... as well"
+        told = fault_of_images(given["pinned"])
+        return told or ("" if typed else fault_of_acts(given["prompts"])) or unsaid(given)
+
+
+@dataclass(frozen=True)
+class Play:
+    """`cf.play`."""
+
+    source: str
+    note: str
+    checkpoint: FileOrFolder | None
+    against: str | None
+    memories: dict[str, Any]
+    prompt: str
+    image: FilePath | None
+    given_seconds: Annotated[float, Within(0, 3600)]
+    seed: Seed
+    world_seed: Seed
+    number: Annotated[int, Within(0, 2**31)]
+    seconds: Annotated[float, Within(above=0, most=36_000)]
+    sessions: Annotated[int, Within(1, 64)]
+    host: str
+    port: Annotated[int, Within(0, 65535)]
+    token: Annotated[str, Form("16 characters or more that nobody guesses")] | None
+    threads: Count | None
+    sampling: Sampling
+    fps: Rate | None
+    size: Size | None
+    weights: WeightSettings
+    device: Device
+    dtype: Dtype
+    compile: Compile
+    offload: Literal["none", "text", "codec", "all"]
+    tile: Count | None
+    card_gb: Annotated[float, Within(above=0)] | None
+
+    lacking = staticmethod(lacking)
+
+    @staticmethod
+    def contradiction(given: Settings) -> str:
+        """What is missing, or does not go together, in words; empty if nothing is."""
+        if given["checkpoint"] is None:
+            return NO_NETWORK
+        if given["token"] is not None and len(given["token"]) < _LEAST_TOKEN:
+            return f"token must have {_LEAST_TOKEN} characters or more; null makes one"
+        return ""
+
+
+_LEAST_TOKEN = 16
+
+
+def _beside_a_script(given: Settings) -> str:
+    """The first setting that says again what a recorded session says; empty if none does."""
+    return next((name for name in _OF_A_SCRIPT if given.get(name)), "")
