@@ -118,7 +118,7 @@ class Tab:
         from websockets.sync.client import connect
 
         self._held = ExitStack()
-        self._line = self._held.enter_context(connect(socket, max_size=None))
+        self._line = self._held.enter_context(connect(socket, max_size=None, ping_interval=None))
         self._number = 0
         self.errors: list[str] = []
         self.asked: list[str] = []

@@ -27,10 +27,10 @@ def replay(settings: Settings, folder: Path) -> list[Path]:
         ValueError: the session cannot be read, or its network is not the one that made it.
     """
     import torch
-    from tqdm import tqdm
 
     from cf.generation.files import VideoFiles
     from cf.playing.session import TRUTH
+    from cf.system.progress import progress
 
     played = read_played(settings["script"])
     maker = _maker(settings, played)
@@ -44,7 +44,7 @@ def replay(settings: Settings, folder: Path) -> list[Path]:
     if not total:
         raise ValueError(f"script={settings['script']} holds no frame")
     shape = (paths, session.fps, session.size, total, session.given)
-    with VideoFiles(*shape) as files, tqdm(total=total, unit="frame", desc="replaying") as bar:
+    with VideoFiles(*shape) as files, progress(total, "replaying", "frames") as bar:
 
         def show(moment: Moment) -> None:
             bar.update(files.add(torch.stack([moment.pictures[name] for name in names])))
