@@ -42,24 +42,46 @@ SIZES: dict[str, Any] = {
 }
 
 
+DOOM: dict[str, Any] = {
+    "_target_": "cf.data.world.doom.world.Doom",
+    "grid": [1, 2],
+    "control": {"_target_": "cf.data.world.camera_control.Rays"},
+}
+OF_DOOM: dict[str, Any] = {
+    "latent_shape": [3, 24, 32],
+    "patch_size": [6, 8],
+    "control_dim": 16,
+    "control_cells": [4, 4],
+}
+
+
 def run_of_rooms(folder: Path) -> Path:
     """The folder of a run as `cf.fit` leaves one: settings and a network that nobody trained."""
+    return _run(folder, WORLD, SIZES, [16, 16])
+
+
+def run_of_doom(folder: Path) -> Path:
+    """The same, of a network that walks through an engine's rooms."""
+    return _run(folder, DOOM, {**SIZES, **OF_DOOM}, [24, 32])
+
+
+def _run(folder: Path, world: dict[str, Any], sizes: dict[str, Any], size: list[int]) -> Path:
     folder.mkdir(parents=True)
-    network = model(torch.float32, **{**SIZES, "text_dim": None})
+    network = model(torch.float32, **{**sizes, "text_dim": None})
     rollout = {"_target_": "cf.rollout.Rollout", "num_steps": 2, "memory": MEMORIES["full"]}
     config = {
-        "model": {"_target_": "cf.models.transformer.VideoTransformer", **SIZES},
+        "model": {"_target_": "cf.models.transformer.VideoTransformer", **sizes},
         "codec": {"_target_": "cf.models.codec.PixelCodec"},
         "text": {"_target_": "cf.models.text.NoText"},
         "rollout": rollout,
         "fps": 8,
-        "size": [16, 16],
+        "size": size,
     }
     save_export(folder / "network.safetensors", network.state_dict(), config)
     data = {
         "_target_": "cf.data.world.module.WorldData",
-        "world": {**WORLD, "_partial_": True},
-        "size": [16, 16],
+        "world": {**world, "_partial_": True},
+        "size": size,
     }
     (folder / "config.yaml").write_text(yaml.safe_dump({"folder": ".", "data": data}))
     return folder
@@ -113,4 +135,4 @@ def told_maker() -> Maker:
     return Maker(Generator(*parts, 8.0, (4, 4)), {}, None, {"own": None, **MEMORIES}, SWITCHES)
 
 
-__all__ = ["Wish", "maker_of", "run_of_rooms", "settings_of", "told_maker"]
+__all__ = ["Wish", "maker_of", "run_of_doom", "run_of_rooms", "settings_of", "told_maker"]

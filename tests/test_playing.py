@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from commands import give
-from playing import Wish, maker_of, run_of_rooms, told_maker
+from playing import Wish, maker_of, run_of_doom, run_of_rooms, told_maker
 
 from cf.data.world.again import away
 from cf.data.world.doom.path import Return
@@ -340,6 +341,29 @@ def test_recall_of_a_place_in_space_is_where_given_views_come_back() -> None:
     assert any(told)
     assert all(one is None or one.share == pytest.approx(1) for one in told)
     assert {one.seconds for one in told if one} == {int(lag) / 8 for lag in lags if lag > 0}
+
+
+@pytest.mark.skipif(find_spec("vizdoom") is None, reason="needs ViZDoom")
+def test_a_walk_through_an_engines_rooms_is_made_again_bit_for_bit(tmp_path: Path) -> None:
+    maker = maker_of(run_of_doom(tmp_path / "run"), given_seconds=0.75)
+    session = maker.session(Wish(("own", "window"), number=2))
+    begun = session.start()
+    assert begun is not None
+    shown = [begun, *(session.step([keys]) for keys in (("left",), ("ahead",), ("ahead", "right")))]
+    film = session._stage.film(session._way)
+    assert film.path is not None
+    turned, walked = film.path[0, 6:9], film.path[0, 9:12]
+    assert len(set(turned[:, 2].tolist())) == 3
+    assert len({tuple(at) for at in walked[:, :2].tolist()}) == 3
+    true = film.part(0, 15).video[0]
+    assert torch.equal(video(shown, TRUTH), (true * 255).round().to(torch.uint8))
+    file = tmp_path / "session.json"
+    maker.played(session).write(file)
+    read = read_played(file)
+    again = maker_session(maker, read)
+    first = again.start()
+    assert first is not None
+    assert same(shown, [first, *moments(again, maker, read)])
 
 
 def test_keys_are_written_as_lengths_and_letters() -> None:
