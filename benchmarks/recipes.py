@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import copy
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -104,8 +105,12 @@ def frames_per_step(settings: Sequence[str], steps: int = 6) -> float:
     module: DistillModule = build(
         *(told["module"], "module"), student=student, teacher=teacher, critic=lambda: critic
     )
-    with counted() as seen:
-        bare(module, build(told["data"], "data"), steps)
+    maker, size = build(told["data"], "data").maker(), told["data"]["batch_size"]
+    count = steps * module.accumulate * (module.critic_steps + 1)
+    batches = (maker([*range(size * n, size * (n + 1))]) for n in range(count))
+    with counted() as seen, warnings.catch_warnings():
+        _hush_lightning()
+        bare(module, batches, steps)
     return seen.frames / steps
 
 
@@ -117,7 +122,6 @@ def main() -> None:
     parser.add_argument("--budget", type=int, help="latent frames; by default the sweep's")
     parser.add_argument("--steps", type=int, default=6, help="that are counted")
     asked = parser.parse_args()
-    _hush_lightning()
     told = sweep()
     unknown = sorted({*asked.names} - {*told["arms"]})
     if unknown:
