@@ -1,13 +1,15 @@
 """Rewarded DMD and the adversarial head against closed forms on Gaussian frames."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tiny
 import torch
-from commands import ROOMS, STUDENT, Command, fit, give, run
+from commands import ROOMS, STUDENT, Command, fit, forked, give
+from ranks import on_two
 from safetensors.torch import load_file
 from test_objectives import TIMES, Gaussian, Unused, noised, window
 from torch import Tensor, nn
@@ -243,17 +245,16 @@ def test_two_processes_are_one_with_twice_the_batch(
     weights = []
     for devices, batch in ((2, 2), (1, 4)):
         folder = tmp_path / str(devices)
-        done = run(
-            "cf.fit",
+        settings = (
             *student(start, f"objective={objective}", "module.window_frames=6"),
             "trainer.max_steps=3",
             "trainer.precision=64-true",
             f"trainer.devices={devices}",
             f"data.batch_size={batch}",
             *["+trainer.strategy=ddp_find_unused_parameters_true"] * (devices == 2),
-            f"hydra.run.dir={folder}",
         )
-        assert done.status == 0, done.told
+        work = partial(fit, folder, *settings)
+        assert (on_two(work) if devices == 2 else [forked(work)]) == [0] * devices
         weights.append(load_file(folder / "network.safetensors"))
     for name, ours in weights[0].items():
         torch.testing.assert_close(ours, weights[1][name], rtol=1e-5, atol=1e-6)
