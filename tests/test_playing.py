@@ -288,6 +288,20 @@ def test_a_network_that_follows_a_camera_must_have_its_world(run: Path, tmp_path
         maker_of(alone).session(Wish(("own",)))
 
 
+def test_a_world_that_cannot_be_steered_is_told(run: Path, tmp_path: Path) -> None:
+    other = tmp_path / "run"
+    other.mkdir()
+    for name in ("network.safetensors", "config.yaml"):
+        (other / name).write_bytes((run / name).read_bytes())
+    told = (other / "config.yaml").read_text()
+    (other / "config.yaml").write_text(told.replace("rooms.Rooms", "walk.Walk"))
+    with pytest.raises(ValueError, match="walks through Walk, whose camera nobody steers yet"):
+        maker_of(other)
+    (other / "config.yaml").write_text(told.replace("cf.data.world.rooms.Rooms", "os.system"))
+    with pytest.raises(ValueError, match="not part of cf"):
+        maker_of(other)
+
+
 def test_memories_that_do_not_fit_are_not_offered(run: Path) -> None:
     from playing import SWITCHES, settings_of
 

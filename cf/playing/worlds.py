@@ -6,6 +6,7 @@ from pathlib import Path
 
 from cf.runs.run_folder import RunFolder
 from cf.settings.build import Settings, build
+from cf.settings.targets import class_of
 from cf.settings.trusted import Vetting, bound
 
 
@@ -17,6 +18,7 @@ def world_settings(checkpoint: str) -> Settings | None:
     Raises:
         ValueError: its config.yaml cannot be read, or asks for what it may not.
     """
+    from cf.data.world.base import World
     from cf.data.world.steered import SteeredWorld
 
     path = Path(checkpoint)
@@ -31,6 +33,12 @@ def world_settings(checkpoint: str) -> Settings | None:
     settings.pop("_partial_", None)
     source = f"the run {folder.path.name}"
     bound(settings, source, 10**6)
+    found = class_of(str(settings.get("_target_")))
+    if isinstance(found, type) and issubclass(found, World) and not issubclass(found, SteeredWorld):
+        raise ValueError(
+            f"{source} walks through {found.__name__}, whose camera nobody steers yet; a network "
+            "of data=rooms or data=doom is steered"
+        )
     Vetting(source, ()).vet(settings, SteeredWorld, "world")
     build(settings, "world")  # says what is wrong with it
     return settings
