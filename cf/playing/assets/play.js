@@ -151,7 +151,6 @@
   const began = (told, history = null) => {
     [names, memories, total, shown, ended] = [told.names, told.memories, 0, -1, ""];
     queue = [];
-    for (const one of bitmaps.values()) one.close();
     [kept, bitmaps, asked, recall, held] = [new Map(), new Map(), new Set(), {}, {}];
     [$("memory-a").value, $("memory-b").value] = [memories[0], memories[1] || ""];
     [$("number").value, $("seed").value] = [told.number, told.seed];
@@ -229,16 +228,18 @@
   };
   const bitmap = async (name, frame) => {
     const key = `${frame} ${name}`;
-    if (bitmaps.has(key)) return bitmaps.get(key);
+    if (bitmaps.has(key)) {
+      const there = bitmaps.get(key); // used again: the last to go
+      bitmaps.delete(key);
+      bitmaps.set(key, there);
+      return there;
+    }
     const blob = kept.get(frame)?.[name];
     if (!blob) return null;
     const made = await createImageBitmap(blob);
     bitmaps.set(key, made);
-    if (bitmaps.size > MOST_BITMAPS) {
-      const oldest = bitmaps.keys().next().value;
-      bitmaps.get(oldest).close();
-      bitmaps.delete(oldest);
-    }
+    // Not closed: a strip that is being drawn may hold it still.
+    if (bitmaps.size > MOST_BITMAPS) bitmaps.delete(bitmaps.keys().next().value);
     return made;
   };
   const want = (frames) => {
