@@ -46,7 +46,7 @@ class Throughput(L.Callback):
         values = {
             "speed/seconds_per_step": seconds / steps,
             "speed/frames_per_second": (module.seen_frames - self._frames)
-            * trainer.world_size
+            * module.data_ranks
             / seconds,
             "speed/data_share": (_waited(trainer) - self._waited) / seconds,
         }

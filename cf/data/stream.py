@@ -99,11 +99,17 @@ class EndlessData(LightningDataModule):
 
     @property
     def _rank(self) -> int:
-        return 0 if self.trainer is None else self.trainer.global_rank
+        return int(self._sampling.get("rank", 0))
 
     @property
     def _ranks(self) -> int:
-        return 1 if self.trainer is None else self.trainer.world_size
+        return int(self._sampling.get("num_replicas", 1))
+
+    @property
+    def _sampling(self) -> dict[str, Any]:
+        """Which of how many batches at once this process has; some processes may share one."""
+        strategy = None if self.trainer is None else self.trainer.strategy
+        return getattr(strategy, "distributed_sampler_kwargs", {})
 
 
 class _Stream(IterableDataset[Any]):

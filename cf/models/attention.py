@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
 from cf.memory.room import widened
+from cf.models.context_parallel import Split
 from cf.models.masks import Mask, block_sparse, dense
 from cf.models.rope import RealRotation, Rotation, rotate, rotate_into
 from cf.types import LayerKV, Past
@@ -133,15 +134,41 @@ class SelfAttention(Attention):
         return Own(q, k, v, rotate(q, place[0]), rotate(k, place[1]))
 
     def forward(
-        self, own: Own, past: Remembered | Reading | None, mask: Tensor | BlockMask | None
+        self,
+        own: Own,
+        past: Remembered | Reading | None,
+        mask: Tensor | BlockMask | None,
+        split: Split | None = None,
+        frames: int = 1,
     ) -> Float[Tensor, "b n dim"]:
-        """The attended values, before the output projection."""
+        """The attended values, before the output projection; `split` spreads the frames' tokens."""
+        if split is not None:
+            return _attended_by_all(own, past, mask, split, frames)
         k, v = own.turned_k, own.v
         if past is not None:
             past = past if isinstance(past, Remembered) else past(own.q, own.k, own.v)
             k, v = past.followed_by(k, v)
             mask = _with_own(past.mask, own.k.shape[1])
         return attend(own.turned_q, k, v, mask)
+
+
+def _attended_by_all(
+    own: Own,
+    past: Remembered | Reading | None,
+    mask: Tensor | BlockMask | None,
+    split: Split,
+    frames: int,
+) -> Float[Tensor, "b n dim"]:
+    """The attended values of this process's tokens; it attends with a part of the heads."""
+    q, k, v = (split.to_heads(x, frames) for x in (own.turned_q, own.turned_k, own.v))
+    if past is not None:
+        if not isinstance(past, Remembered):
+            past = past(*(split.gather(x, frames) for x in own[:3]))
+        tokens = past.k.shape[1] - past.room
+        past_k, past_v = (split.mine(x[:, :tokens], 2) for x in past[:2])
+        mask = _with_own(past.mask, k.shape[1])
+        k, v = Remembered(past_k, past_v).followed_by(k, v)
+    return split.to_tokens(attend(q, k, v, mask), frames)
 
 
 class CrossAttention(Attention):

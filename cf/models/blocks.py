@@ -17,6 +17,7 @@ from cf.models.attention import (
     Remembered,
     SelfAttention,
 )
+from cf.models.context_parallel import Split
 from cf.models.image_branch import ImageCrossAttention
 from cf.models.rope import Rotation
 
@@ -32,6 +33,7 @@ class BlockInputs(NamedTuple):
     past: Remembered | Reading | None
     text: TextKV | None
     mask: Tensor | BlockMask | None
+    split: Split | None = None
 
 
 class Compiled(NamedTuple):
@@ -77,13 +79,17 @@ class TransformerBlock(nn.Module):
         shift, scale, *rest = (_wide(self.modulation) + time).unsqueeze(3).unbind(2)
         if self.compiled is None:
             own = self.before(x, shift, scale, reads.place)
-            attended = self.self_attn(own, reads.past, reads.mask)
+            attended = self._attended(own, x, reads)
             return self.after(x, attended, rest, reads.text), own.q, own.k, own.v
         query, key = reads.place
         turns = torch.view_as_real(query), torch.view_as_real(key)
         own = Own(*self.compiled.before(self, x, shift, scale, turns))
-        attended = self.self_attn(own, reads.past, reads.mask)
+        attended = self._attended(own, x, reads)
         return self.compiled.after(self, x, attended, rest, reads.text), own.q, own.k, own.v
+
+    def _attended(self, own: Own, x: Tokens, reads: BlockInputs) -> Tensor:
+        seen: Tensor = self.self_attn(own, reads.past, reads.mask, reads.split, x.shape[1])
+        return seen
 
     def before(self, x: Tokens, shift: Tensor, scale: Tensor, place: Places) -> Own:
         """What self-attention is given: nothing in it depends on the past."""

@@ -22,6 +22,7 @@ from cf.models.conditions import (
     with_control,
     with_reference,
 )
+from cf.models.context_parallel import Split, gathered, spread
 from cf.models.image_branch import ImageEmbedding
 from cf.models.initial import checked_axes, checked_cells, checked_latent_shape, initialise, mlp
 from cf.models.masks import Mask, frames_at
@@ -65,9 +66,11 @@ class VideoTransformer(Backbone):
         compressor_rank: width of a `Compressor` that the network owns, which `memory=learned`
             asks to make old frames small; None for none.
         recorder: replays passes as CUDA graphs (`cf.models.compiled`); None: each is run.
+        split: spreads tokens over processes; None: this one has all.
     """
 
     recorder: Recorder | None = None
+    split: Split | None = None
 
     def __init__(
         self,
@@ -184,11 +187,13 @@ class VideoTransformer(Backbone):
         ids, place = self._placed(x, at, grid, cond.origin, past)
         text = past.text if past.text is not None else self._project_text(cond)
         seen = mask_for(mask, frames, x.shape[2], x.device)
-        reads = BlockInputs(place, None, None, seen)
+        x, place = spread(self.split, x, place)
+        reads = BlockInputs(place, None, None, seen, self.split)
         past = past if past.text is text else replace(past, text=text)
         through = self._through if self.recorder is None else partial(self.recorder, self._through)
         patches, layers, queries = through(Pass(x, time, modulation, reads, past, ids))
-        out = unpatch(patches, grid, self.patch_size).to(x_t.dtype)
+        (patches,) = gathered(self.split, (patches.flatten(1, 2),), frames)
+        out = unpatch(patches.unflatten(1, (frames, -1)), grid, self.patch_size).to(x_t.dtype)
         control = None if cond.control is None else cond.control[:, at]
         rest = control, self.compressor, self.rotate if queries else None
         block = Block(layers, frames, grid, queries, *rest)
@@ -222,6 +227,7 @@ class VideoTransformer(Backbone):
                 x, q, k, v = checkpoint(block, x, modulation, mine, use_reentrant=False)
             else:
                 x, q, k, v = block(x, modulation, mine)
+            q, k, v = gathered(reads.split, (q, k, v), x.shape[1])
             layers.append(LayerKV(k, v, ids))
             if past.queries:
                 queries.append(q)
@@ -271,8 +277,7 @@ class VideoTransformer(Backbone):
         if not times:
             return ()
         t = ahead(torch.tensor([times], dtype=torch.float64), self.device)
-        split = (made.split(1, 1) for made in self._embed_time(t))
-        return tuple(zip(*split, strict=True))
+        return tuple(zip(*(made.split(1, 1) for made in self._embed_time(t)), strict=True))
 
     def _project_text(self, cond: Conditioning) -> tuple[TextKV, ...] | None:
         text = text_tokens(cond, self.text_embedding, self.text_len, self.text_dim, self.dtype)

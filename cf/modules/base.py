@@ -16,6 +16,7 @@ from cf.models.codec import Codec
 from cf.models.picture import ImageEncoder, reference_of
 from cf.models.sharding import is_sharded
 from cf.models.text import FrozenEncoder, TextEncoder
+from cf.models.transformer import VideoTransformer
 from cf.modules.divergence_guard import Guard
 from cf.modules.ema import WeightAverage
 from cf.modules.fully_shard import FullyShard, check_sharded
@@ -94,6 +95,16 @@ class VideoModule(L.LightningModule):
         return is_sharded(self)
 
     @property
+    def data_rank(self) -> int:
+        """Which of the batches at once this process has."""
+        return int(_sampling(self.trainer).get("rank", 0))
+
+    @property
+    def data_ranks(self) -> int:
+        """Batches at once, over all processes."""
+        return int(_sampling(self.trainer).get("num_replicas", 1))
+
+    @property
     def batches(self) -> int:
         """Batches that training has finished with, over all resumed parts of the run."""
         progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress
@@ -130,6 +141,10 @@ class VideoModule(L.LightningModule):
         strategy = self.trainer.strategy
         if not isinstance(strategy, FullyShard) or self.sharded:
             return
+        split = strategy.split()
+        for one in (part for whole in (self, *self._parts_outside) for part in whole.modules()):
+            if isinstance(one, VideoTransformer) and split is not None:
+                one.split = split
         strategy.precision_plugin.convert_module(self)
         mixed = str(self.trainer.precision) == "bf16-mixed"
         sharding = strategy.sharding(torch.bfloat16 if mixed else None)
@@ -220,3 +235,8 @@ class VideoModule(L.LightningModule):
         """Move the average, once a step has been taken."""
         if self.average is not None:
             self.average.update(self.trained)
+
+
+def _sampling(trainer: L.Trainer) -> dict[str, Any]:
+    told: dict[str, Any] = getattr(trainer.strategy, "distributed_sampler_kwargs", {})
+    return told

@@ -206,7 +206,7 @@ class DistillModule(VideoModule):
         cond, uncond = self.conditioning(batch, batch["prompt"]), None
         if guided and self._networks.real.guidance != 1:
             uncond = replace(cond, text=self.text.encode([self.negative_prompt] * count))
-        first = (self.batches * self.trainer.world_size + self.global_rank) * count
+        first = (self.batches * self.data_ranks + self.data_rank) * count
         return Batch(latents, cond, uncond, self.batches, tuple(range(first, first + count)))
 
     def _turn(self) -> Turn:

@@ -14,6 +14,7 @@ from torch.distributed.fsdp import FSDPModule
 from typing_extensions import override
 
 from cf.files.sharded import Shards, read_shards
+from cf.models.context_parallel import Split
 from cf.models.distributed import read_distributed
 from cf.models.sharding import Sharding, each_shard, let_go
 
@@ -30,6 +31,8 @@ class FullyShard(ModelParallelStrategy):
         gather_again: see `cf.models.sharding.Sharding`.
         sync_while_accumulating: reduce gradients after every batch of an update rather than after
             its last: more is sent, and no process ever holds whole gradients.
+        context_parallel: processes that share the tokens of a sample (Ulysses); it has to divide
+            the heads of every network, the tokens of a frame, and the processes.
         timeout_minutes: how long a process waits for the others.
     """
 
@@ -38,11 +41,17 @@ class FullyShard(ModelParallelStrategy):
         copies: Literal["one", "nodes"] = "one",
         gather_again: bool = True,
         sync_while_accumulating: bool = False,
+        context_parallel: int = 1,
         timeout_minutes: float = 30.0,
     ) -> None:
         if copies not in ("one", "nodes"):
             raise ValueError(f"trainer.strategy.copies must be one or nodes, got {copies!r}")
+        if context_parallel < 1:
+            raise ValueError(
+                f"trainer.strategy.context_parallel must be at least 1, got {context_parallel}"
+            )
         super().__init__(timeout=timedelta(minutes=timeout_minutes))
+        self.context_parallel = context_parallel
         self.copies, self.gather_again = copies, gather_again
         self.sync_while_accumulating = sync_while_accumulating
 
@@ -51,6 +60,31 @@ class FullyShard(ModelParallelStrategy):
         self._data_parallel_size = self.num_nodes * self.num_processes
         self._tensor_parallel_size = 1
         super().setup_environment()
+
+    @property
+    @override
+    def distributed_sampler_kwargs(self) -> dict[str, Any]:
+        """Which of how many batches at once this process has; some may share one."""
+        alike = self.context_parallel
+        return {"num_replicas": self.world_size // alike, "rank": self.global_rank // alike}
+
+    def split(self) -> Split | None:
+        """How the tokens of a sample are spread.
+
+        Raises:
+            ValueError: if the processes cannot be grouped so.
+        """
+        count = self.context_parallel
+        if count == 1:
+            return None
+        if self.world_size % count:
+            raise ValueError(
+                f"trainer.strategy.context_parallel={count} must divide the {self.world_size} "
+                "processes"
+            )
+        sizes, names = (self.world_size // count, count), ("data", "context")
+        mesh = init_device_mesh(self.root_device.type, sizes, mesh_dim_names=names)
+        return Split(mesh.get_group("context"))
 
     def sharding(self, reads: torch.dtype | None) -> Sharding:
         """How networks that are gathered in this type are sharded."""

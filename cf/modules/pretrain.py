@@ -57,7 +57,7 @@ class PretrainModule(SingleModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The objective on one batch."""
-        generator = seeded(self.seed, 0, self.global_rank, self.batches)
+        generator = seeded(self.seed, 0, self.data_rank, self.batches)
         loss = self.objective(self.trained, *self.encode(batch), generator)
         self.seen_frames += self.video_frames(batch)
         self.log("train/loss", loss.value, prog_bar=True)
@@ -66,7 +66,7 @@ class PretrainModule(SingleModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """The objective on fixed clips with fixed noise."""
-        generator = seeded(self.seed, 1, self.global_rank, batch_idx)
+        generator = seeded(self.seed, 1, self.data_rank, batch_idx)
         loss = self.objective.measured(self.student, *self.encode(batch), generator)
         size = len(batch["prompt"])
         self.log("val/loss", loss.value, prog_bar=True, sync_dist=True, batch_size=size)

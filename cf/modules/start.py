@@ -98,7 +98,7 @@ class StartModule(SingleModule):
         uncond, count = None, len(batch["prompt"])
         if self._roles.teacher.guidance != 1:
             uncond = self.conditioning(batch, [self.negative_prompt] * count)
-        first = (self.batches * self.trainer.world_size + self.global_rank) * count
+        first = (self.batches * self.data_ranks + self.data_rank) * count
         samples = tuple(range(first, first + count))
         return RealClips(latents, cond, uncond, samples, SampleRandom((self.seed, 1), samples))
 
