@@ -32,10 +32,8 @@ from cf.settings.literal import literal, quoted
 from cf.settings.options import flat_objective, named_options, refuse_taken_out, refuse_unheard
 from cf.settings.renamed import current_argument
 from cf.settings.schema import COMMANDS
-from cf.system.launch import run_folder
 from cf.system.signals import passed_on, spare_tracker
 
-OmegaConf.register_new_resolver("run_folder", run_folder, use_cache=True, replace=True)
 Task = Callable[[DictConfig], Any]
 _TRIED = 64  # values of a sweep's setting that are checked before the first run
 

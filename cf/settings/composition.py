@@ -9,6 +9,9 @@ from hydra._internal.hydra import Hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from cf.system.launch import run_folder
+
+OmegaConf.register_new_resolver("run_folder", run_folder, use_cache=True, replace=True)
 _known_choices = composing._create_interpolation_map
 
 
