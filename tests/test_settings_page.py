@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from cf.settings.groups_listed import own_groups
+
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
@@ -41,3 +43,14 @@ def test_every_page_is_in_the_table_of_contents() -> None:
     told = yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]
     named = set(re.findall(r"[\w-]+\.md", str(told)))
     assert named == {page.name for page in (ROOT / "docs").glob("*.md")}
+
+
+def test_a_commands_help_lists_the_groups_that_it_has() -> None:
+    configs = ROOT / "configs"
+    assert own_groups(configs / "evaluate.yaml", configs) == {"metric", "metrics", "extractor"}
+    assert own_groups(configs / "demo.yaml", configs) == {"study"}
+    assert {"contestant", "suite/world", "camera_path"} <= own_groups(
+        configs / "benchmark.yaml", configs
+    )
+    elsewhere = ROOT / "benchmarks" / "throughput.yaml"
+    assert {"model", "schedule", "rollout"} <= own_groups(elsewhere, configs)

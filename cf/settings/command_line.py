@@ -70,7 +70,9 @@ def command(
                 with exit_on_user_error(program):
                     sys.argv[1:], mode = _prepared(sys.argv[1:], name, folder)
                 shows = {"-h", "--help"} & set(sys.argv)
-                with lean(), known_mode(mode), listed_once() if shows else nullcontext():
+                own = Path(folder) / f"{name}.yaml"
+                listing = listed_once(own, Path(CONFIG_DIR)) if shows else nullcontext()
+                with lean(), known_mode(mode), listing:
                     run()
 
         return main
