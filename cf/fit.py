@@ -40,6 +40,9 @@ def main(cfg: DictConfig) -> Any:
 def _fit(cfg: DictConfig) -> None:
     with exit_on_user_error("cf.fit"):
         folder = RunFolder(Path(HydraConfig.get().runtime.output_dir))
+        if cfg.get("plan"):
+            log.info("%s", _plan(to_settings(cfg)))
+            return
         resumes = not OmegaConf.is_missing(cfg, "resume")
         overrides = HydraConfig.get().overrides.task
         if resumes and Phases.started(folder.path):
@@ -103,6 +106,7 @@ def train(settings: Settings, folder: RunFolder, resumes: bool, stop: Stop) -> N
     check_compile(how, trainer.strategy.root_device)
     compile_blocks(module, how)
     if trainer.is_global_zero:
+        _tell_memory(settings, trainer)
         if not resumes:
             folder.start(settings)
         folder.reopen()
@@ -166,6 +170,27 @@ def _given_config_dir() -> str | None:
     """A folder of further settings, given with --config-dir."""
     sources = HydraConfig.get().runtime.config_sources
     return next((one.path for one in sources if one.provider == "command-line"), None)
+
+
+def _plan(settings: Settings) -> str:
+    """What a card needs; nothing is loaded."""
+    from cf.runs.training_plan import told_training
+
+    if settings.get("phases"):
+        raise ValueError("plan=true is of one run; give a phase's own settings (phases=null)")
+    return told_training(settings, settings["cards"], settings["card_gb"])
+
+
+def _tell_memory(settings: Settings, trainer: lightning.Trainer) -> None:
+    """What the run takes of each GPU, before its first step."""
+    from cf.runs.training_plan import told_training
+
+    if trainer.strategy.root_device.type != "cuda":
+        return
+    try:
+        log.info("%s", told_training(settings, trainer.world_size, None))
+    except (ValueError, RuntimeError, NotImplementedError) as error:  # it only foretells
+        log.warning("memory is not foretold: %s", " ".join(str(error).split())[:200])
 
 
 def _with_encoder(settings: Settings) -> Settings:

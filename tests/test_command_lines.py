@@ -58,6 +58,7 @@ FILES = (
 )
 RUNS = ("RUN", "FOLDER", "outputs/fit/DATE/TIME", "outputs/evaluate/DATE/TIME", "a b")
 NOT_HYDRA = (
+    "training_memory",
     "against",
     "codec",
     "transport",

@@ -1,5 +1,6 @@
 """What a distillation step scores: frames that the student makes, and real video."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -11,8 +12,23 @@ from cf.distillation.base import Batch, Gradient, Stretch, TrainingRollout
 from cf.memory.base import validity
 from cf.models.base import Backbone
 from cf.models.codec import Codec
-from cf.objectives.base import Window
+from cf.objectives.base import Objective, Window
 from cf.rollout.state import Rolled, RolloutState
+
+
+class Asked(NamedTuple):
+    """What the objectives of a turn ask of a rollout; see `Windows.make`."""
+
+    exits: bool
+    gradient: bool
+    real: bool
+
+    @classmethod
+    def by(cls, objectives: Sequence[Objective], critic: bool) -> "Asked":
+        """By these objectives, in the critic's turn or in the student's."""
+        exits = any(one.needs_gradient for one in objectives)
+        takes = [one.critic_takes_real if critic else one.takes_real for one in objectives]
+        return cls(exits, exits and not critic, any(takes))
 
 
 class ScoredRollout(NamedTuple):

@@ -7,7 +7,6 @@ from typing import Any, Self
 import torch
 import torch.nn.functional as F  # noqa: N812  (its usual name)
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -33,14 +32,14 @@ class Allocated(TorchDispatchMode):
 
     def __enter__(self) -> Self:
         if self.kind == "meta":
-            self._attention.__enter__()  # type: ignore[no-untyped-call]
+            self._attention.__enter__()
         super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
     def __exit__(self, *raised: Any) -> None:
         super().__exit__(*raised)  # type: ignore[no-untyped-call]
         if self.kind == "meta":
-            self._attention.__exit__(*raised)  # type: ignore[no-untyped-call]
+            self._attention.__exit__(*raised)
 
     def restart(self) -> None:
         """Measure the peak from here on."""
@@ -75,20 +74,37 @@ class Allocated(TorchDispatchMode):
         self.now -= size
 
 
-class _FusedAttention(TorchFunctionMode):
-    """Attention as a fused kernel allocates it: its output alone."""
+class _FusedAttention:
+    """Attention on shapes as a fused kernel allocates it, also where a backward pass recomputes it.
 
-    def __torch_function__(
-        self,
-        func: Any,
-        types: Sequence[type],
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        if func is F.scaled_dot_product_attention:
-            q, v = args[0], args[2]
-            return q.new_empty(*q.shape[:-1], v.shape[-1])
-        return func(*args, **(kwargs or {}))
+    A backward pass runs no function modes, so that the function itself is exchanged.
+    """
+
+    def __enter__(self) -> None:
+        self._real = F.scaled_dot_product_attention
+        F.scaled_dot_product_attention = self  # type: ignore[assignment]
+
+    def __exit__(self, *raised: Any) -> None:
+        F.scaled_dot_product_attention = self._real
+
+    def __call__(self, q: Tensor, k: Tensor, v: Tensor, *args: Any, **kwargs: Any) -> Any:
+        return _Fused.apply(q, k, v) if q.is_meta else self._real(q, k, v, *args, **kwargs)
+
+
+class _Fused(torch.autograd.Function):
+    """What a fused kernel keeps for its backward pass: inputs, output and a number for each row."""
+
+    @staticmethod
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        out = q.new_empty(*q.shape[:-1], v.shape[-1])
+        rows = q.new_empty(q.shape[:-1], dtype=torch.float32)
+        ctx.save_for_backward(q, k, v, out, rows)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grad: Any) -> tuple[Tensor, Tensor, Tensor]:
+        q, k, v, _, _ = ctx.saved_tensors
+        return torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
 
 
 def bytes_of(module: torch.nn.Module) -> int:

@@ -27,6 +27,8 @@ class Prepared:
         times: what the network makes of each time at which the block will be called, if they are
             known beforehand; `step` is the index of this call's.
         held: what the first call leaves for those that follow; None: nothing is left.
+        unread: nobody reads the block's keys and values, so that none are returned: they would be
+            held for all layers at once.
     """
 
     layers: tuple[Remembered, ...] = ()
@@ -38,9 +40,12 @@ class Prepared:
     times: tuple[Any, ...] = ()
     step: int = 0
     held: dict[Any, Any] | None = field(default=None, compare=False, repr=False)
+    unread: bool = False
 
 
 NOTHING = Prepared()
+UNREAD = Prepared(unread=True)
+"""No past, and nobody who reads what the call would add to one: a score network's own read."""
 
 
 def ahead(x: Tensor, device: torch.device) -> Tensor:

@@ -126,7 +126,9 @@ class Head(nn.Module):
 
 def _wide(modulation: Tensor) -> Tensor:
     """In float32 where precision is mixed: tokens are summed over all blocks in its type."""
-    return modulation.float() if torch.is_autocast_enabled(modulation.device.type) else modulation
+    kind = modulation.device.type
+    mixed = kind != "meta" and torch.is_autocast_enabled(kind)  # shapes alone have no autocast
+    return modulation.float() if mixed else modulation
 
 
 def _modulated(x: Tokens, shift: Tensor, scale: Tensor, eps: float) -> Tokens:

@@ -227,8 +227,9 @@ class VideoTransformer(Backbone):
                 x, q, k, v = checkpoint(block, x, modulation, mine, use_reentrant=False)
             else:
                 x, q, k, v = block(x, modulation, mine)
-            q, k, v = gathered(reads.split, (q, k, v), x.shape[1])
-            layers.append(LayerKV(k, v, ids))
+            if not past.unread:
+                q, k, v = gathered(reads.split, (q, k, v), x.shape[1])
+                layers.append(LayerKV(k, v, ids))
             if past.queries:
                 queries.append(q)
         return Passed(self.head(x, time), tuple(layers), tuple(queries))

@@ -17,7 +17,7 @@ from cf.distillation.gradients import ThroughPast
 from cf.distillation.plan import plan_of
 from cf.distillation.rollout_length import Length
 from cf.distillation.scoring import WeightedLosses, scored
-from cf.distillation.windows import ScoredRollout, Windows
+from cf.distillation.windows import Asked, ScoredRollout, Windows
 from cf.models.base import Backbone
 from cf.models.codec import Codec
 from cf.models.picture import ImageEncoder
@@ -128,7 +128,7 @@ class DistillModule(VideoModule):
         seen = SharedMemory(student, **sizes, differentiable_past=gradient.through_past)
         real = score(teacher)
         fake = None if self.critic is None else replace(real, network=self.critic, guidance=1.0)
-        self._networks = Networks(seen, real, fake, codec.decode)
+        self.networks = Networks(seen, real, fake, codec.decode)
         self._make_optimizers = (optimizer, critic_optimizer)
         self.critic_steps, self.accumulate, self.clip = critic_steps, accumulate, clip
         self.negative_prompt, self.conflict_every_steps = negative_prompt, conflict_every_steps
@@ -137,7 +137,7 @@ class DistillModule(VideoModule):
 
     def shown(self) -> list[tuple[Backbone, Rollout]]:
         """What samples are made with: the student, and a teacher that can stream."""
-        real, made = self._networks.real, super().shown()
+        real, made = self.networks.real, super().shown()
         if isinstance(real, SharedMemory):
             ode = replace(self.rollout, memory=real.memory, num_steps=8, sampler="euler")
             made.append((real.network, ode))
@@ -152,23 +152,16 @@ class DistillModule(VideoModule):
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """One batch for the critic or for the student, and perhaps an update."""
         step, turn = self.global_step, self._turn()
-        parts = self._parts(step, turn.critic)
-        wants = [part.objective for part in parts]
-        real = any(one.critic_takes_real if turn.critic else one.takes_real for one in wants)
-        made = self.windows.make(
-            self.trained,
-            self._taken(batch, real, guided=not turn.critic),
-            step,
-            exits=any(one.needs_gradient for one in wants),
-            gradient=not turn.critic and any(one.needs_gradient for one in wants),
-            real=real,
-        )
+        parts = self.parts_at(step, turn.critic)
+        asked = Asked.by([part.objective for part in parts], turn.critic)
+        taken = self._taken(batch, asked.real, guided=not turn.critic)
+        made = self.windows.make(self.trained, taken, step, *asked)
         ends = (self.codec.video_frames(n) for n in (made.length, made.stretch.seen))
         self.seen_frames += len(batch["prompt"]) * (next(ends) - next(ends))
         for name, frames in (("length", made.length), ("given", made.stretch.past.shape[1])):
             self._notes.add(f"train/{name}", made.remembered.new_tensor(frames))
         self._notes.add("memory/frames", made.remembered)
-        loss = scored(parts, made.windows, self._networks, turn.critic, self.seed)
+        loss = scored(parts, made.windows, self.networks, turn.critic, self.seed)
         self._note(loss, turn.critic)
         compares = turn.first and not turn.critic and self._compares(step)
         with self.syncing(turn.steps or compares):
@@ -204,7 +197,7 @@ class DistillModule(VideoModule):
         latents = self.latents(batch) if shown else None
         count = len(batch["prompt"])
         cond, uncond = self.conditioning(batch, batch["prompt"]), None
-        if guided and self._networks.real.guidance != 1:
+        if guided and self.networks.real.guidance != 1:
             uncond = replace(cond, text=self.text.encode([self.negative_prompt] * count))
         first = (self.batches * self.data_ranks + self.data_rank) * count
         return Batch(latents, cond, uncond, self.batches, tuple(range(first, first + count)))
@@ -217,7 +210,8 @@ class DistillModule(VideoModule):
         ends = (done + 1) % self.accumulate == 0
         return Turn(done < lead, done % self.accumulate == 0, ends)
 
-    def _parts(self, step: int, critic: bool) -> list[Part]:
+    def parts_at(self, step: int, critic: bool) -> list[Part]:
+        """The objectives that count in a turn at a student step."""
         if not critic:
             return self.objective.at(step)
         return [part for part in self.objective.parts if part.wants_critic(step)]
@@ -235,7 +229,7 @@ class DistillModule(VideoModule):
     def _compare_gradients(self, parts: list[Part], made: ScoredRollout) -> None:
         """Note the conflict within the gradient that has just been made of a batch."""
         held = held_gradients(self.trained, self.accumulate)
-        networks = self._networks, self.trained
+        networks = self.networks, self.trained
         found = conflict(held, self.windows, made, parts, *networks, self.seed, self._mean)
         if torch.isfinite(found):  # a first block has no past
             self._notes.add("train/conflict", found)

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cf.memory.base import Memory
-from cf.models.base import Backbone
+from cf.models.base import UNREAD, Backbone
 from cf.models.judged import Features, Judged
 from cf.models.masks import TeacherForcing
 from cf.rollout.blockwise import Rollout
@@ -99,7 +99,7 @@ class Memoryless(ScoreNetwork):
         """One bidirectional forward."""
         frames = clean.shape[1]
         here = cond.frames(frames - x_t.shape[1], frames)
-        velocity: Latents = self.network(x_t, t, here).velocity
+        velocity: Latents = self.network(x_t, t, here, UNREAD).velocity
         return velocity
 
 
@@ -174,7 +174,7 @@ def after_clean(
     times = torch.cat((known.expand(len(t), len(chosen)), t), 1)
     rows = torch.cat((clean[:, chosen], x_t), 1)
     here = cond.chosen([*chosen, *range(start, frames)])
-    velocity: Latents = network(rows, times, here).velocity
+    velocity: Latents = network(rows, times, here, UNREAD).velocity
     return velocity[:, len(chosen) :]
 
 

@@ -71,11 +71,11 @@ class MemoryPlan:
             f"codec{f' ({self.codec_dtype})' * bool(self.codec_dtype)}": self.codec,
             "context": self.held,
         }
-        weights = ", ".join(f"{name} {_gb(size)}" for name, size in sizes.items())
-        phases = ", ".join(f"{name} {_gb(size)}" for name, size in self.phases.items())
+        weights = ", ".join(f"{name} {in_gb(size)}" for name, size in sizes.items())
+        phases = ", ".join(f"{name} {in_gb(size)}" for name, size in self.phases.items())
         return (
-            f"memory in GB: {weights}; while in use: {phases}; at most {_gb(self.peak)} with "
-            f"{_gb(RESERVED)} in reserve (offload={self.offload}){self.note}"
+            f"memory in GB: {weights}; while in use: {phases}; at most {in_gb(self.peak)} with "
+            f"{in_gb(RESERVED)} in reserve (offload={self.offload}){self.note}"
         )
 
 
@@ -126,12 +126,12 @@ def refuse_too_large(plan: MemoryPlan, card: int, settings: Settings, parts: Set
         words = " ".join(f"{name}={value}" for name, value in dict(chosen).items())
         if other.peak <= card:
             raise ValueError(
-                f"this takes {_gb(plan.peak)} GB and the card has {_gb(card)}: give {words}, with "
-                f"which it takes {_gb(other.peak)}. {plan.shown()}"
+                f"this takes {in_gb(plan.peak)} GB and the card has {in_gb(card)}: give {words}, "
+                f"with which it takes {in_gb(other.peak)}. {plan.shown()}"
             )
-    still = f"; with {words} it would still take {_gb(other.peak)}" if words else ""
+    still = f"; with {words} it would still take {in_gb(other.peak)}" if words else ""
     raise ValueError(
-        f"this takes {_gb(plan.peak)} GB and the card has {_gb(card)}{still}: choose a smaller "
+        f"this takes {in_gb(plan.peak)} GB and the card has {in_gb(card)}{still}: choose a smaller "
         f"model, size or memory. {plan.shown()}"
     )
 
@@ -270,5 +270,6 @@ def _decoding(codec: Codec, shape: list[int], batch: int, latents: int) -> tuple
         return count.now - block.nbytes, count.peak - block.nbytes
 
 
-def _gb(size: float) -> str:
+def in_gb(size: float) -> str:
+    """Bytes in decimal gigabytes, as a person reads them."""
     return f"{size / GB:.2f}" if size < 10 * GB else f"{size / GB:.1f}"

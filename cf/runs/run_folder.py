@@ -22,7 +22,7 @@ from cf.settings.renamed import with_current_names
 EXPORT = "network.safetensors"
 # What objects are built from; the settings beside it were resolved into it when the run began.
 _BUILT = ("data", "module", "callbacks", "trainer", "tensorboard", "hydra")
-_NOT_KEPT = ("resume", "trust")  # they are of a command, not of the run
+_NOT_KEPT = ("resume", "trust", "plan", "cards", "card_gb")  # they are of a command, not of the run
 _TOLD = 6  # settings that a message lists
 
 

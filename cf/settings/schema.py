@@ -23,6 +23,7 @@ from cf.settings.kinds import (
     Size,
 )
 from cf.settings.making import Generate, Play
+from cf.settings.mapping import MemoryMap
 from cf.settings.preparing import Prepare
 
 _OF_A_RUN = ("config.yaml", "phases.yaml")
@@ -39,6 +40,9 @@ class Fit:
     folder: Path
     tensorboard: dict[str, Any]
     compile: Literal["none", "blocks"]
+    plan: bool
+    cards: Count | None
+    card_gb: Annotated[float, Within(above=0)] | None
 
     @staticmethod
     def contradiction(given: Settings) -> str:
@@ -167,26 +171,6 @@ class RecallSettings:
             if given["given"] >= given[name]:
                 return f"given={given['given']} must be less than {name}={given[name]}"
         return "" if given["lags"] else "lags=[] names none: lags=[8,16]"
-
-
-@dataclass(frozen=True)
-class StorySettings:
-    """The fabricated video of `cf.memory_map`."""
-
-    frames: Annotated[int, Within(1, 100_000)]
-    block_frames: Count
-    grid: tuple[Count, Count]
-    scene_frames: Count
-
-
-@dataclass(frozen=True)
-class MemoryMap:
-    """`cf.memory_map`."""
-
-    memories: list[str] | None
-    num_steps: Count
-    story: StorySettings
-    docs: OutputPath | None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,238 @@
+"""What a training takes of each card's memory, counted on shapes before anything is loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from cf.runs.plan import GB, RESERVED, in_gb
+from cf.runs.training_roles import role_bytes, shards_weights
+from cf.settings.build import Settings, build
+
+if TYPE_CHECKING:
+    import torch
+
+_LAYERS = (2, 3)  # run; the others are alike
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """Bytes of one card.
+
+    Attributes:
+        roles: what is there for the whole training, by what it is for.
+        activations: the most that each part of a step takes besides; `held` is what a rollout
+            leaves for its gradient.
+        shards: cards that weights, gradients and states are spread over.
+    """
+
+    roles: dict[str, int]
+    activations: dict[str, int] = field(default_factory=dict)
+    shards: int = 1
+
+    @property
+    def peak(self) -> int:
+        """The most at any time, with what is reserved."""
+        return sum(self.roles.values()) + max(self.activations.values(), default=0) + RESERVED
+
+    def shown(self) -> str:
+        """As a person reads it, in decimal gigabytes; a role a line."""
+        lines = [f"memory of a card in GB, weights over {self.shards} card(s):"]
+        lines += [f"  {name:28} {in_gb(size):>6}" for name, size in self.roles.items() if size]
+        lines += [
+            f"  while at {name:19} {in_gb(size):>6}" for name, size in self.activations.items()
+        ]
+        lines += [
+            f"  {'in reserve':28} {in_gb(RESERVED):>6}",
+            f"  {'at most':28} {in_gb(self.peak):>6}",
+        ]
+        return "\n".join(lines)
+
+
+def planned_training(settings: Settings, cards: int = 1) -> TrainingPlan:
+    """What a run of `cf.fit` will take of each card.
+
+    Args:
+        settings: of the run.
+        cards: that it runs on; where its strategy shards, they share the weights.
+
+    Raises:
+        ValueError: a training that cannot be counted.
+    """
+    import torch
+
+    from cf.models.allocated import bytes_of
+    from cf.runs.outline import codec_outline, text_outline
+
+    shards = cards if shards_weights(settings) else 1
+    codec = codec_outline(settings["codec"], {})
+    with torch.random.fork_rng(devices=[]):
+        module = module_of(settings, None, torch.float32, codec)
+        roles = role_bytes(settings, module, shards)
+        activations = _activations(settings, codec)
+    roles["codec"] = bytes_of(codec)
+    roles["text encoder"] = bytes_of(text_outline(settings["text"]))
+    return TrainingPlan(roles, activations, shards)
+
+
+def check_training(plan: TrainingPlan, card: int, settings: Settings, cards: int) -> str:
+    """What is told of a card with so many bytes: that it fits, or with which settings it would."""
+    if plan.peak <= card:
+        return f"it fits a card of {in_gb(card)} GB"
+    chosen: list[str] = []
+    changed, other = settings, plan
+    for words, change in _cures(settings, plan, cards):
+        changed = change(changed)
+        chosen.append(words)
+        other = planned_training(changed, cards)
+        if other.peak <= card:
+            return (
+                f"it takes {in_gb(plan.peak)} GB and the card has {in_gb(card)}: with "
+                f"{' '.join(chosen)} it takes {in_gb(other.peak)}"
+            )
+    more = f"; with {' '.join(chosen)} it would still take {in_gb(other.peak)}" if chosen else ""
+    return (
+        f"it takes {in_gb(plan.peak)} GB and the card has {in_gb(card)}{more}: more cards, a "
+        "smaller window (module.window_frames), memory or model take less"
+    )
+
+
+def _cures(settings: Settings, plan: TrainingPlan, cards: int) -> list[tuple[str, Any]]:
+    """Settings that save memory, those that cost least first, and what each changes."""
+    found: list[tuple[str, Any]] = []
+    if plan.roles.get("text encoder"):
+        none = {"_target_": "cf.models.prepared_text.PreparedText.from_folder", "folder": None}
+        found.append(("text=prepared", lambda s: {**s, "text": none}))
+    if cards > 1 and not shards_weights(settings):
+        strategy = {"_target_": "cf.modules.fully_shard.FullyShard"}
+        trainer = {**settings["trainer"], "strategy": strategy}
+        found.append(("trainer=fsdp2", lambda s: {**s, "trainer": trainer}))
+    if not settings["model"].get("activation_checkpointing", True):
+        found.append(("model.activation_checkpointing=true", _checkpointed))
+    if int(settings["data"].get("batch_size") or 1) > 1:
+        found.append(("data.batch_size=1", lambda s: {**s, "data": {**s["data"], "batch_size": 1}}))
+    return found
+
+
+def _checkpointed(settings: Any) -> Any:
+    """The settings, in which every network recomputes its blocks."""
+    if isinstance(settings, dict):
+        made = {name: _checkpointed(value) for name, value in settings.items()}
+        return {**made, "activation_checkpointing": True} if "num_layers" in made else made
+    return [_checkpointed(one) for one in settings] if isinstance(settings, list) else settings
+
+
+def module_of(
+    settings: Settings, layers: int | None, dtype: torch.dtype, codec: Any, device: str = "meta"
+) -> Any:
+    """The module, by default on the meta device; no weight is read.
+
+    Args:
+        settings: of the run.
+        layers: of its networks, at most; None: as the settings say.
+        dtype: of its networks.
+        codec: its codec.
+        device: its own.
+    """
+    from cf.models.text import NoText
+
+    group = dict(settings["module"])
+    roles: dict[str, Any] = {}
+    for name in ("network", "student", "teacher"):
+        if name in group:
+            roles[name] = _network(group[name], layers, dtype, device)
+    if "critic" in group:
+        roles["critic"] = lambda: _network(group["critic"], layers, dtype, device)
+    first = roles.get("student", roles.get("network"))
+    text = NoText()
+    text.dim = getattr(first, "text_dim", None)
+    if group.get("image_encoder") is not None:
+        raise ValueError("memory is not counted of image-to-video trainings (image_encoder=...)")
+    return build(group, "module", codec=codec, text=text, **roles)
+
+
+def _network(role: Settings, layers: int | None, dtype: torch.dtype, device: str) -> Any:
+    import torch
+
+    model = role["network"]
+    if layers is not None:
+        model = {**model, "num_layers": min(layers, int(model["num_layers"]))}
+    with torch.device(device):
+        return build(model, "model").to(dtype)
+
+
+def _activations(settings: Settings, codec: Any) -> dict[str, int]:
+    """The most that each part of a step takes besides what is there for the whole training.
+
+    All layers are alike: what two and three of them take tells what more do.
+    """
+    import torch
+
+    from cf.modules.trial import tried
+
+    half = str(settings["trainer"].get("precision", "32-true"))
+    dtype = torch.bfloat16 if half.startswith("bf16") else torch.float32
+    dtype = torch.float16 if half.startswith("16") else dtype
+    data, last = settings["data"], int(settings["trainer"]["max_steps"])
+    frames = 0
+    if "PromptData" not in str(data["_target_"]):
+        wanted = data.get("clip_frames")
+        frames = codec.covering(int(wanted)) if wanted else 0
+    size = int(data["batch_size"])
+    layers = int(settings["model"]["num_layers"])
+    found = []
+    for few in _LAYERS if layers > max(_LAYERS) else (layers,):
+        module = module_of(settings, few, dtype, codec)
+        found.append(tried(module, size, frames, max(last - 1, 0)))
+    peaks = found[-1]
+    if len(found) > 1:
+        peaks = {k: a + (found[1][k] - a) * (layers - _LAYERS[0]) for k, a in found[0].items()}
+    if half.endswith("-mixed") and dtype is not torch.float32:
+        wide = _wide_tokens(module, size, layers)
+        peaks = {
+            k: n + wide * k.endswith(("held", "scoring", "backward")) for k, n in peaks.items()
+        }
+    if frames and "VideoFolder" in str(data["_target_"]) and sum(1 for _ in codec.parameters()):
+        peaks["encoding"] = _encoding(codec, data, size)
+    return peaks
+
+
+def _wide_tokens(module: Any, size: int, layers: int) -> int:
+    """Bytes by which tokens between blocks are wider than the rest, in mixed precision.
+
+    They are summed in float32, and one set of them is held for each block of a network.
+    """
+    network = getattr(module, "trained", None)
+    windows = getattr(module, "windows", None)
+    frames = 0 if windows is None else windows.training_rollout.window_frames
+    if network is None or not frames:
+        return 0
+    _, height, width = network.latent_shape
+    rows, columns = network.patch_size
+    tokens = size * frames * (height // rows) * (width // columns)
+    return int(tokens * network.blocks[0].modulation.shape[-1] * 2 * layers)
+
+
+def _encoding(codec: Any, data: Settings, size: int) -> int:
+    """Bytes of the codec while it encodes a batch."""
+    import torch
+
+    from cf.models.allocated import Allocated
+
+    with torch.no_grad(), Allocated() as count:
+        video = torch.empty(size, int(data["clip_frames"]), 3, *data["size"], device="meta")
+        codec.encode(video)
+        return count.peak
+
+
+def told_training(settings: Settings, cards: int | None, card_gb: float | None) -> str:
+    """The plan of a run, and whether it fits the cards that are given or found."""
+    import torch
+
+    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    cards = cards or found or 1
+    plan = planned_training(settings, cards)
+    if card_gb is None and not found:
+        return f"{plan.shown()}\ngive card_gb=80 (and cards=8) to learn whether it fits"
+    card = int(card_gb * GB) if card_gb is not None else torch.cuda.mem_get_info()[1]
+    return f"{plan.shown()}\n{check_training(plan, card, settings, cards)}"

@@ -1,0 +1,93 @@
+"""Bytes that a training holds from its first step to its last, by what they are for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cf.settings.build import Settings
+
+_MASTER = 4  # bytes of a weight that is trained
+
+
+def shards_weights(settings: Settings) -> bool:
+    """Whether the trainer spreads weights over cards (FSDP)."""
+    strategy = settings["trainer"].get("strategy")
+    named = strategy.get("_target_", "") if isinstance(strategy, dict) else str(strategy)
+    return any(word in named.lower() for word in ("fsdp", "fullyshard", "modelparallel"))
+
+
+def role_bytes(settings: Settings, module: Any, shards: int) -> dict[str, int]:
+    """Bytes of weights, gradients and states, and of what a strategy holds for itself."""
+    from cf.models.allocated import bytes_of
+
+    networks = {"student": getattr(module, "trained", None)}
+    networks["critic"] = getattr(module, "critic", None)
+    makers = getattr(module, "_make_optimizers", None) or (module._make_optimizer,)
+    roles: dict[str, int] = {}
+    trained: list[int] = []
+    for (name, network), maker in zip(networks.items(), (*makers, makers[-1]), strict=False):
+        if network is None:
+            continue
+        size = sum(p.nbytes for p in network.parameters() if p.requires_grad)
+        trained.append(size)
+        roles[f"{name}: weights"] = bytes_of(network) // shards
+        roles[f"{name}: gradients"] = size // shards
+        roles[f"{name}: optimiser"] = _states(network, maker) // shards
+    if module.average is not None:
+        roles["average of weights"] = bytes_of(module.average.network) // shards
+    teacher = getattr(module, "networks", None) and module.networks.real.network
+    if teacher is not None:
+        roles["teacher: weights"] = bytes_of(teacher) // shards
+    every = [one for one in (*networks.values(), teacher) if one is not None]
+    return roles | _strategy(settings, every, trained, shards)
+
+
+def _states(network: Any, maker: Any) -> int:
+    """Bytes of an optimiser's states, found by a step on shapes."""
+    import torch
+
+    from cf.models.allocated import Allocated
+
+    for parameter in network.parameters():
+        if parameter.requires_grad:
+            parameter.grad = torch.empty_like(parameter)
+    optimizer = maker(network)
+    there = [x for p in network.parameters() for x in (p, p.grad) if x is not None]
+    with Allocated(held=there) as count:
+        before = count.now
+        optimizer.step()
+        states = count.now - before
+    for parameter in network.parameters():
+        parameter.grad = None
+    return states
+
+
+def _strategy(
+    settings: Settings, networks: list[Any], trained: list[int], shards: int
+) -> dict[str, int]:
+    """What a strategy and a precision hold besides, by estimate."""
+    trainer = settings["trainer"]
+    half = str(trainer.get("precision", "32-true")).startswith(("bf16-mixed", "16-mixed"))
+    read = 2 if half else _MASTER
+    if not shards_weights(settings):
+        roles = {"casts of trained weights": max(trained) // 2} if half else {}
+        if "ddp" in str(trainer.get("strategy")):
+            roles["DDP's buckets"] = sum(trained)
+        return roles
+    if shards == 1:
+        return {}
+    blocks = [
+        sum(p.numel() for p in block.parameters()) for one in networks for block in one.blocks[:1]
+    ]
+    roots = [sum(p.numel() for p in one.parameters()) for one in networks]
+    roots = [
+        whole - block * len(one.blocks)
+        for one, whole, block in zip(networks, roots, blocks, strict=True)
+    ]
+    gathered = 2 * max(blocks) * (read + read + _MASTER)  # two blocks, their gradients, reduced
+    roles = {"gathered blocks": gathered, "gathered ends of networks": sum(roots) * read}
+    strategy = trainer.get("strategy") if isinstance(trainer.get("strategy"), dict) else {}
+    accumulates = int(settings["module"].get("accumulate") or 1) > 1
+    if accumulates and not strategy.get("sync_while_accumulating", False):
+        roles["gradients of batches"] = max(trained)
+    return roles

@@ -1,0 +1,70 @@
+"""What a training takes of a card: counted on shapes, compared with what the allocator gives."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from commands import give
+from tiny import model
+from training_memory import CASES, counted, measured, settings_of
+
+from cf.models.allocated import Allocated
+from cf.objectives.score import Memoryless
+from cf.runs.training_plan import check_training, planned_training
+
+pytestmark = pytest.mark.whole
+
+
+def test_what_is_counted_of_a_distillation_is_what_the_allocator_gives() -> None:
+    settings = settings_of(*CASES["self_forcing"])
+    assert counted(settings) == pytest.approx(measured(settings), rel=0.1)
+
+
+def test_roles_are_those_of_the_weights_and_shards_share_them() -> None:
+    settings = settings_of(*CASES["self_forcing"])
+    plan = planned_training(settings)
+    weights = plan.roles["student: weights"]
+    assert weights == plan.roles["critic: weights"] == plan.roles["average of weights"]
+    assert plan.roles["student: gradients"] == weights
+    assert plan.roles["student: optimiser"] == pytest.approx(2 * weights, rel=0.01)  # AdamW
+    strategy = {"_target_": "cf.modules.fully_shard.FullyShard"}
+    sharded = {**settings, "trainer": {**settings["trainer"], "strategy": strategy}}
+    assert planned_training(sharded, 4).roles["student: optimiser"] == (
+        plan.roles["student: optimiser"] // 4
+    )
+    said = check_training(plan, plan.peak - 1, settings, 1)
+    assert "with model.activation_checkpointing=true" in said
+    assert check_training(plan, plan.peak, settings, 1).startswith("it fits")
+
+
+def test_a_plan_is_told_and_nothing_is_trained(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = f"hydra.run.dir='{tmp_path / 'run'}'"
+    give("cf.fit", *CASES["pretrain"], "plan=true", "card_gb=0.5", run)
+    said = capfd.readouterr()
+    assert "student: optimiser" in said.out + said.err
+    assert "the card has 0.50" in said.out + said.err
+    assert not (tmp_path / "run" / "config.yaml").exists()
+
+
+def test_a_score_holds_no_keys_of_all_layers() -> None:
+    """Nobody reads them; of a teacher of 14B parameters they would be .7 GB a layer."""
+    shape = {"latent_shape": (2, 16, 16), "control_dim": None}
+    x, t = latents_of(2, 6), torch.full((2, 6), 0.5)
+    peaks = []
+    for layers in (2, 8):
+        network = model(torch.float32, num_layers=layers, **shape)  # type: ignore[arg-type]
+        cond = network.fake_conditioning(2, 6)
+        with torch.no_grad():
+            told = Memoryless(network).predict(x, t, cond, x)
+            assert torch.equal(told, network(x, t, cond).velocity)
+            with Allocated("cpu") as count:
+                Memoryless(network).predict(x, t, cond, x)
+        peaks.append(count.peak)
+    one = 2 * 6 * 64 * 24 * 2 * 4  # bytes of a layer's keys and values
+    assert peaks[1] - peaks[0] < 2 * one  # of six layers more
+
+
+def latents_of(batch: int, frames: int) -> torch.Tensor:
+    return torch.randn(batch, frames, 2, 16, 16, generator=torch.Generator().manual_seed(0))
