@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -223,10 +223,8 @@ class VideoTransformer(Backbone):
             if past.live is not None:
                 seen = self._reading(past.live, i, ids)
             mine = reads._replace(past=seen, text=past.text[i] if past.text else None)
-            if recompute:
-                x, q, k, v = checkpoint(block, x, modulation, mine, use_reentrant=False)
-            else:
-                x, q, k, v = block(x, modulation, mine)
+            run: Any = partial(checkpoint, block, use_reentrant=False) if recompute else block
+            x, q, k, v = run(x, modulation, mine)
             if not past.unread:
                 q, k, v = gathered(reads.split, (q, k, v), x.shape[1])
                 layers.append(LayerKV(k, v, ids))
