@@ -32,6 +32,8 @@ SMALL = (
     "trainer.log_every_n_steps=1",
     "trainer.enable_progress_bar=false",
 )
+ONE_WORKER = pytest.mark.xdist_group("autoencoder")
+"""Of what is tried on one training, which each worker would do again."""
 
 
 def small(**settings: int) -> VideoAutoencoder:
@@ -74,6 +76,7 @@ def test_it_needs_as_many_patches_as_channels() -> None:
         small().begin(torch.rand(1, 1, 3, 8, 8))
 
 
+@ONE_WORKER
 def test_a_run_exports_a_codec_that_its_folder_gives_back(trained: Path) -> None:
     codec = VideoAutoencoder.from_file(str(trained))
     held = load_file(trained / "network.safetensors")
@@ -104,6 +107,7 @@ def test_convolutions_add_to_the_linear_map() -> None:
     assert float(error().detach()) < 0.8 * before
 
 
+@ONE_WORKER
 def test_what_a_run_says_trains_a_network(trained: Path, tmp_path: Path) -> None:
     codec = VideoAutoencoder.from_file(str(trained))
     said = on_latents(RunFolder(trained).settings([]), trained, codec)
@@ -149,6 +153,7 @@ def test_a_codec_that_is_not_given_is_asked_for(refused: Callable[..., str]) -> 
     assert "callbacks" not in told
 
 
+@ONE_WORKER
 def test_a_network_that_clamps_what_the_codec_makes_is_refused(
     trained: Path, refused: Callable[..., str]
 ) -> None:
@@ -158,6 +163,7 @@ def test_a_network_that_clamps_what_the_codec_makes_is_refused(
     assert "model.x0_limit=null" in told
 
 
+@ONE_WORKER
 def test_a_codec_is_found_from_another_folder(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,5 +1,6 @@
 """`cf.benchmark`: the same rows whatever happens to the processes; nobody spoilt wins."""
 
+import multiprocessing
 import shutil
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,8 @@ FEW = (
     "~contestants.blurred",
     "~contestants.noisy",
 )
+ONE_WORKER = pytest.mark.xdist_group("benchmark")
+"""Of what is looked at in one benchmark, which each worker would run again."""
 
 
 def settings(*overrides: str) -> Settings:
@@ -63,6 +66,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[BenchmarkResults, P
     return run_benchmark(settings(*FEW), folder), folder
 
 
+@ONE_WORKER
 def test_rows_say_what_was_made_by_what_and_how(whole: tuple[BenchmarkResults, Path]) -> None:
     table = per_video(whole[0].made)
     assert set(table["contestant"]) == {"truth", "copy_last_frame", "frozen", "untrained"}
@@ -75,8 +79,12 @@ def test_rows_say_what_was_made_by_what_and_how(whole: tuple[BenchmarkResults, P
         assert (table[column].str.len() > 0).all()
     truth = table[table["contestant"] == "truth"]
     assert truth["frames_sha256"].nunique() == 4
+    kernels = {name: {row["attention"] for row in one.rows} for name, one in whole[0].made.items()}
+    assert kernels.pop("untrained") < {"flash_attention", "math"}
+    assert set(map(frozenset, kernels.values())) == {frozenset({""})}, "the others have none"
 
 
+@ONE_WORKER
 def test_a_shorter_duration_is_the_beginning_of_a_longer_one(
     whole: tuple[BenchmarkResults, Path], tmp_path: Path
 ) -> None:
@@ -88,6 +96,7 @@ def test_a_shorter_duration_is_the_beginning_of_a_longer_one(
     )
 
 
+@ONE_WORKER
 @pytest.mark.slow
 def test_processes_change_nothing(whole: tuple[BenchmarkResults, Path], tmp_path: Path) -> None:
     same(run_benchmark(settings(*FEW, "workers=2"), tmp_path), whole[0])
@@ -110,6 +119,7 @@ def test_a_process_that_dies_takes_one_video_with_it(
     assert set(table[table["contestant"] == "once"]["status"]) == {"done"}
 
 
+@ONE_WORKER
 def test_a_killed_run_goes_on_and_ends_the_same(
     whole: tuple[BenchmarkResults, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -186,6 +196,7 @@ def test_a_prompt_may_hold_any_text() -> None:
     assert metric.texts.texts[item.prompt_id] == texts[0]
 
 
+@ONE_WORKER
 def test_what_is_finished_is_not_made_again_and_other_settings_are(
     whole: tuple[BenchmarkResults, Path], tmp_path: Path
 ) -> None:
@@ -200,6 +211,7 @@ def test_what_is_finished_is_not_made_again_and_other_settings_are(
     assert changed == ["frozen", "frozen"]
 
 
+@ONE_WORKER
 def test_a_contestant_that_breaks_is_a_row_and_its_beginning_stands(
     whole: tuple[BenchmarkResults, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -247,21 +259,21 @@ def test_a_full_disk_keeps_what_is_done(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_two_runs_do_not_share_a_folder(tmp_path: Path) -> None:
-    import subprocess
-    import sys
+    ours, theirs = multiprocessing.Pipe()
 
-    code = (
-        "import sys; from pathlib import Path; from cf.bench.store import Store\n"
-        f"with Store(Path({str(tmp_path)!r})).locked(): print('held', flush=True); input()"
-    )
-    holder = subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert holder.stdout is not None
-    assert holder.stdout.readline() == "held\n"
+    def hold() -> None:
+        with Store(tmp_path).locked():
+            theirs.send("held")
+            theirs.recv()
+
+    holder = multiprocessing.get_context("fork").Process(target=hold)
+    holder.start()
+    assert ours.recv() == "held"
     with pytest.raises(ValueError, match="another benchmark is running"), Store(tmp_path).locked():
         pass
-    holder.communicate("\n")
+    ours.send("enough")
+    holder.join()
+    assert holder.exitcode == 0
 
 
 def test_whoever_is_not_at_hand_is_listed_and_not_replaced(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from commands import let_workers_be_forks
 from hydra import compose, initialize_config_dir
 from test_benchmark import FEW, same, settings
 from test_benchmark_prompts import DRAWN
@@ -75,13 +76,20 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> BenchmarkResults:
 
 @pytest.fixture(autouse=True, scope="module")
 def one_process() -> Iterator[None]:
-    """Each costs seconds, so that all tests share one."""
+    """Tests share one as far as its room is large enough for them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runner, "MetricProcess", SimpleNamespace(end=lambda: None))
         yield
     MetricProcess.end()
 
 
+@pytest.fixture
+def forks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process begun afresh imports for seconds: one test does so, the others fork."""
+    let_workers_be_forks(monkeypatch)
+
+
+@pytest.mark.whole
 def test_metrics_in_a_process_of_their_own_give_the_same_rows_even_if_it_dies(
     together: BenchmarkResults,
     tmp_path: Path,
@@ -107,6 +115,7 @@ def test_metrics_in_a_process_of_their_own_give_the_same_rows_even_if_it_dies(
     assert kept == {"row.json", "states.pt", "sheet.png", "video.mp4"}
 
 
+@pytest.mark.usefixtures("forks")
 def test_what_a_metric_process_cannot_do_is_the_row_that_it_would_be_without(
     tmp_path: Path,
 ) -> None:
@@ -119,6 +128,7 @@ def test_what_a_metric_process_cannot_do_is_the_row_that_it_would_be_without(
     assert reasons == {"RuntimeError: no features"}
 
 
+@pytest.mark.usefixtures("forks")
 def test_a_full_disk_is_told_by_a_metric_process(tmp_path: Path) -> None:
     chosen = settings(*ALONE, BROKEN.format(full="true"), "metrics_apart=true")
     with pytest.raises(DiskFullError, match="no space is left"):

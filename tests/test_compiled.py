@@ -50,6 +50,7 @@ def counting() -> tuple[Compiled, list[Any]]:
     return Compiled(*made), graphs
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(
     "policy",
     [

@@ -37,7 +37,8 @@ NAMES = [
     "..up",
 ]
 """Of prompts, contestants and files; those of files have no slash."""
-
+ONE_WORKER = pytest.mark.xdist_group("hostile names")
+"""Of what is looked at in one benchmark, which each worker would run again."""
 
 ASKED = (
     "suite=moviegen",
@@ -104,6 +105,7 @@ class Page(html.parser.HTMLParser):
         self.text += data
 
 
+@ONE_WORKER
 def test_a_page_shows_them_as_they_are(contest: tuple[BenchmarkResults, Path]) -> None:
     made, folder = contest
     page = Page()
@@ -120,6 +122,7 @@ def test_a_page_shows_them_as_they_are(contest: tuple[BenchmarkResults, Path]) -
     assert "pwned" in shown
 
 
+@ONE_WORKER
 def test_tables_hold_them_whole_and_no_spreadsheet_runs_them(
     contest: tuple[BenchmarkResults, Path],
 ) -> None:
@@ -138,6 +141,7 @@ def test_tables_hold_them_whole_and_no_spreadsheet_runs_them(
     assert (folder / "results.tex").read_text().count(r"\\") == 1 + len(made.made)
 
 
+@ONE_WORKER
 def test_what_was_not_measured_is_told_with_its_reason(
     contest: tuple[BenchmarkResults, Path],
 ) -> None:
@@ -159,6 +163,7 @@ def test_what_was_not_measured_is_told_with_its_reason(
     assert told in content.decode(errors="replace")
 
 
+@ONE_WORKER
 def test_tensorboard_has_a_run_for_each(contest: tuple[BenchmarkResults, Path]) -> None:
     made, folder = contest
     runs = {one.name for one in (folder / "tensorboard").iterdir()}
@@ -167,6 +172,7 @@ def test_tensorboard_has_a_run_for_each(contest: tuple[BenchmarkResults, Path]) 
         assert EventAccumulator(str(folder / "tensorboard" / run)).Reload().Tags()["scalars"]
 
 
+@ONE_WORKER
 @pytest.mark.slow
 @pytest.mark.skipif(BROWSER is None, reason="no chromium on this machine")
 def test_no_browser_runs_them(contest: tuple[BenchmarkResults, Path]) -> None:
@@ -185,6 +191,7 @@ def test_no_browser_runs_them(contest: tuple[BenchmarkResults, Path]) -> None:
     assert found["videos"] > 20
 
 
+@ONE_WORKER
 def test_an_evaluation_of_them(contest: tuple[BenchmarkResults, Path], tmp_path: Path) -> None:
     films = contest[1].parent / "films"
     listed = tmp_path / "videos.csv"

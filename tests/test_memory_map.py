@@ -1,12 +1,11 @@
 """What the pictures of memories are drawn from, and the command that draws them."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from commands import run
 from tiny import MEMORIES, memory
 
 from cf.memory.base import Memory
@@ -99,17 +98,9 @@ def test_a_story_that_cannot_be_told_names_the_values() -> None:
 
 
 def test_one_command_draws_them(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "cf.memory_map", "memories=[sliding,pooled]"),
-            *("story.frames=48", f"docs={tmp_path / 'docs'}", f"hydra.run.dir={tmp_path / 'run'}"),
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    folders = f"docs={tmp_path / 'docs'}", f"hydra.run.dir={tmp_path / 'run'}"
+    done = run("cf.memory_map", "memories=[sliding,pooled]", "story.frames=48", *folders)
+    assert done.status == 0, done.told
     pictures = {path.name: path for path in (tmp_path / "docs" / "memories").iterdir()}
     assert set(pictures) == {"sliding.png", "pooled.png", "all.png"}
     assert all(path.read_bytes()[:4] == b"\x89PNG" for path in pictures.values())

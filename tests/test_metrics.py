@@ -14,9 +14,12 @@ from metrics import METRICS, Piece, cut, moving
 
 from cf.metrics.base import VideoMetric, together
 from cf.metrics.fidelity.fvd import FVD
+from cf.metrics.measurement import Seen
+from cf.metrics.motion.flickering import FrameDifference, TemporalFlickeringVBench
 from cf.metrics.result import Result
 from cf.metrics.scored import Fault
 from cf.metrics.set_metric import SetMetric
+from cf.metrics.stream import Stream
 
 LONG = {name for name in METRICS if name.endswith("lpips")}
 """Those whose network takes most of the time; what is around it is the same as for PSNR."""
@@ -299,6 +302,34 @@ def test_states_keep_their_precision() -> None:
     metric.update(torch.rand(4, 3, 8, 8), 0, fps=8)
     assert metric.compute().dtype == torch.float64
     assert getattr(metric, metric._states["sums"])[0].dtype == torch.float64
+
+
+class _Doubled(FrameDifference):
+    def see(self, seen: Seen) -> torch.Tensor:
+        return super().see(seen).double()
+
+
+class _Short(FrameDifference):
+    def measure(self, kept: torch.Tensor) -> torch.Tensor:
+        return super().measure(kept)[1:]
+
+
+@pytest.mark.parametrize(
+    ("measurement", "told"),
+    [
+        (_Doubled(), "write kept = torch.float64 in the class"),
+        (_Short(), r"returned shape \(1, 1\) for 3 frames; .* it must be \(2, 1\)"),
+    ],
+)
+def test_a_measurement_that_breaks_its_word_is_told_how_to_keep_it(
+    measurement: FrameDifference, told: str
+) -> None:
+    metric = TemporalFlickeringVBench()
+    metric._stream = Stream(measurement, metric.window)
+    metric.measurement = measurement
+    with pytest.raises(ValueError, match=told):
+        metric.update(torch.zeros(3, 3, 8, 8), 0, fps=8)
+    assert metric.result().per_video == {}, "nothing is taken in"
 
 
 def test_every_fault_has_a_reason() -> None:

@@ -43,7 +43,11 @@ def run_job(
 ) -> str:
     """Do a job and write down what came of it; its status, with the reason if it is not "done".
 
-    Attributes:
+    Args:
+        job: a video of a contestant.
+        store: where its files go.
+        device: on which it is measured.
+        provenance: what the numbers depend on besides the video.
         paced: is told, after the first blocks, how many frames a second are made and measured.
         apart: measure in a process of its own, which this one keeps for its next jobs. Should it
             die, the video is made again, three times at most.
@@ -94,6 +98,8 @@ def _done(
         with closing(_recorder(job, folder, device, apart)) as recorder:
             status, reason = _made(job, contestant, recorder, watch, paced)
             told = {"prefix_valid": contestant.causal, "cost": watch.report(), **provenance}
+            if status == "done":  # else its network may be one that cannot be loaded
+                told["attention"] = contestant.kernel(recorder.take, device)
             recorder.finish(status, reason, told)
     return f"{status}: {reason}" if reason else status
 

@@ -16,7 +16,7 @@ from cf.metrics.measurement import Measurement
 from cf.metrics.result import Result
 from cf.metrics.scored import Fault, Scored
 from cf.metrics.stream import NO_PROMPT, Stream
-from cf.metrics.table import Table, stacked
+from cf.metrics.table import Table, coalesced, stacked
 
 _LOOSE = 32  # updates between two coalescences
 
@@ -120,7 +120,12 @@ class VideoMetric(Metric):
         )
         with torch.no_grad():
             kept = self.measurement.see(seen).cpu()
-        assert kept.dtype == self.measurement.kept, (kept.dtype, self.measurement.kept)
+        if kept.dtype != self.measurement.kept:
+            kind = type(self.measurement).__name__
+            raise ValueError(
+                f"{kind}.see returned {kept.dtype}, but {kind}.kept is {self.measurement.kept}; "
+                f"write kept = {kept.dtype} in the class, or convert what see returns"
+            )
         measured = self._stream.measured(video_id, start_frame, stop, rate, kept)
         self._append(described.joined(measured))
 
@@ -135,9 +140,7 @@ class VideoMetric(Metric):
 
         Keeps states of many finished videos small: a row per window, and no picture.
         """
-        table = self._table().coalesced(self._stream.stitch)
-        runs = [run._replace(head=run.head[:0], tail=run.tail[:0]) for run in table.unpacked()]
-        self._replace(table.with_runs(runs))
+        self._replace(self._coalesced(edges=False))
 
     def take_over(self, other: "VideoMetric") -> None:
         """Replace the state by that of a metric with an equal measurement.
@@ -222,6 +225,16 @@ class VideoMetric(Metric):
             **{k: (x if isinstance(x, Tensor) else stacked(x)).cpu() for k, x in held.items()}
         )
 
+    def _coalesced(self, edges: bool) -> Table:
+        held = {name: getattr(self, state) for name, state in self._states.items()}
+        if any(isinstance(one, Tensor) for one in held.values()):  # of all processes
+            return coalesced([self._table()], self._stream.stitch, edges)
+        parts = zip(*held.values(), strict=True)
+        tables = [
+            Table(**{name: x.cpu() for name, x in zip(held, part, strict=True)}) for part in parts
+        ]
+        return coalesced(tables, self._stream.stitch, edges)
+
     def _append(self, table: Table) -> None:
         for name, state in self._states.items():
             getattr(self, state).append(getattr(table, name).to(self.device))
@@ -229,14 +242,14 @@ class VideoMetric(Metric):
 
     def _tighten(self) -> None:
         if len(getattr(self, self._states["keys"])) > _LOOSE:
-            self._replace(self._table().coalesced(self._stream.stitch))
+            self._replace(self._coalesced(edges=True))
 
     def _replace(self, table: Table) -> None:
         for name, state in self._states.items():
             setattr(self, state, [getattr(table, name).to(self.device)])
 
     def _result(self) -> Result:
-        table = self._table().coalesced(self._stream.stitch)
+        table = self._coalesced(edges=False)
         videos = list(self._stream.scored(table))
         bad: dict[int | None, str] = {one.video: one.reason for one in videos if one.reason}
         result = self.score([one for one in videos if not one.reason])

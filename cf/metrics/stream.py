@@ -51,7 +51,11 @@ class Stream:
         with torch.no_grad():
             numbers = m.measure(kept).to("cpu", m.dtype)
         expected = (len(kept) - m.span) // m.stride + 1
-        assert numbers.shape == (expected, m.width), (numbers.shape, expected, m.width)
+        if numbers.shape != (expected, m.width):
+            raise ValueError(
+                f"{type(m).__name__}.measure returned shape {tuple(numbers.shape)} for {len(kept)} "
+                f"frames; with its span, stride and width it must be {(expected, m.width)}"
+            )
         samples = sample + skip + torch.arange(expected) * m.stride
         window = at.windows(samples * at.stride)
         ones = torch.ones_like(window)
@@ -77,8 +81,12 @@ class Stream:
         rows = self.empty()
         if len(left.tail) and len(right.head):
             rows = self._rows(left.video, sample, left.fps, across)
-        head, tail = _joined(left.head, right.head)[:edge], _joined(left.tail, right.tail)
-        tail = tail[max(len(tail) - edge, 0) :]
+        head, tail = left.head, right.tail
+        if len(head) < edge:
+            head = _joined(head, right.head)[:edge]
+        if len(tail) < edge:
+            tail = _joined(left.tail, tail)
+            tail = tail[max(len(tail) - edge, 0) :]
         return FrameRange(left.video, left.first, right.stop, left.fps, head, tail), rows
 
     def fault(self, video: int, frame: int, fault: Fault) -> Table:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from fractions import Fraction
+from itertools import chain
 from typing import NamedTuple
 
 import torch
@@ -101,19 +102,6 @@ class Table:
         parts = [edge.reshape(-1) for run in runs for edge in (run.head, run.tail)]
         return replace(self, runs=rows, edges=torch.cat(parts).to(self.edges.dtype))
 
-    def coalesced(self, stitch: Stitch) -> "Table":
-        """A table with neighbouring runs joined and one row per window, in order and bounded."""
-        runs: list[FrameRange] = []
-        across: list[Table] = []
-        for run in sorted(self.unpacked(), key=lambda run: run[:3]):
-            last = runs[-1] if runs else None
-            if last is None or last.video != run.video or last.stop < run.first:
-                runs.append(run)
-                continue
-            runs[-1], more = stitch(last, run)
-            across.append(more)
-        return self.followed(across).with_runs(runs).summed().tidied()
-
     def summed(self) -> "Table":
         """One row per window, in order."""
         done = _settled(self.keys[:, :2])
@@ -148,6 +136,30 @@ class Table:
             marks=torch.cat((self.marks[:done], torch.unique(self.marks[done:], dim=0))),
             faults=torch.unique(self.faults, dim=0),
         )
+
+
+def coalesced(parts: Sequence[Table], stitch: Stitch, edges: bool = True) -> Table:
+    """One table with neighbouring runs joined and one row per window, in order and bounded.
+
+    Args:
+        parts: tables of the same metric, at least one; their edges are read where they lie.
+        stitch: joins two neighbouring runs.
+        edges: keep the runs' edges, which only further frames need: whole pictures, often.
+    """
+    runs: list[FrameRange] = []
+    across: list[Table] = []
+    every = chain.from_iterable(part.unpacked() for part in parts)
+    for run in sorted(every, key=lambda run: run[:3]):
+        last = runs[-1] if runs else None
+        if last is None or last.video != run.video or last.stop < run.first:
+            runs.append(run)
+            continue
+        runs[-1], more = stitch(last, run)
+        across.append(more)
+    if not edges:
+        runs = [run._replace(head=run.head[:0], tail=run.tail[:0]) for run in runs]
+    rows, *more_rows = (part.with_runs([]) for part in parts)
+    return rows.followed([*more_rows, *across]).with_runs(runs).summed().tidied()
 
 
 def stacked(parts: Sequence[Tensor]) -> Tensor:

@@ -56,6 +56,10 @@ class Contestant(ABC):
             ValueError: if it cannot; what came before stands.
         """
 
+    def kernel(self, take: Request, device: str) -> str:
+        """The kernel with which its attention made a video; empty if it has none."""
+        return ""
+
     def ways(self) -> dict[str, str]:
         """Its memory and its rollout, for tables; empty texts if it has none."""
         return {"memory": "", "rollout": ""}

@@ -15,6 +15,7 @@ from typing_extensions import override
 
 from cf.bench.contestants.base import Contestant, Piece
 from cf.bench.tasks.base import Request, Sample, VideoSpec
+from cf.models.attention_kernel import attention_kernel
 from cf.models.compiled import check_compile, compile_blocks
 from cf.models.releases import missing, needs
 from cf.models.start import fingerprint, fingerprint_of_update
@@ -127,11 +128,18 @@ class Network(Contestant):
 
     def play(self, take: Request, device: str) -> Iterator[Piece]:
         """Blocks, decoded as they are made."""
-        settings = self._loading(device, told=take.film is None)
-        generator = _loaded(json.dumps(settings, sort_keys=True), self.seed)
+        generator = self._generator(take, device)
         with torch.inference_mode():
             for video in self._stream(generator, take):
                 yield video[0].float().cpu().clone()
+
+    @override
+    def kernel(self, take: Request, device: str) -> str:
+        return attention_kernel(self._generator(take, device).network)
+
+    def _generator(self, take: Request, device: str) -> Generator:
+        settings = self._loading(device, told=take.film is None)
+        return _loaded(json.dumps(settings, sort_keys=True), self.seed)
 
     def _stream(self, generator: Generator, take: Request) -> Iterator[Any]:
         seed = take.item.seed
