@@ -37,7 +37,8 @@ def on_latents(settings: Settings, run: Path, codec: Codec) -> str:
     if "world" in data and str(data["world"]["_target_"]).endswith(".Doom"):
         return f"train on its latents: python -m cf.fit experiment=doom_latent_teacher {file}"
     shape = _list(list(codec.latent_shape(*data["size"])))
-    of = f"model.latent_shape={shape} model.patch_size=[1,1]"
+    of = f"model.latent_shape={shape} model.patch_size=[1,1] model.prediction=velocity"
+    of += " model.x0_limit=null"  # nothing bounds latents
     return f"train on its latents by these settings of cf.fit: codec=trained {file} {of}"
 
 
