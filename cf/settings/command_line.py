@@ -280,9 +280,8 @@ def _check_composed(cfg: DictConfig, name: str, staged: bool, given: Sequence[st
     groups = sorted(_groups(cfg), key=lambda group: -typed.get(group, -1))
     others = staged or cfg.get("phases") or not OmegaConf.is_missing(cfg, "resume")
     with hydra_of(cfg):
-        others_own = ("hydra", "sweep") if staged else ("hydra",)
-        own = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key not in others_own])
-        settings = to_settings(own)
+        own = [str(key) for key in cfg if key != "hydra" and not (staged and key == "sweep")]
+        settings = to_settings(OmegaConf.masked_copy(cfg, own))
     checked(name, settings, groups, deep=not (name == "fit" and others))
 
 
