@@ -17,12 +17,12 @@ from pathlib import Path
 
 from cf.bench.contestants.imported import Imported
 from cf.bench.tasks.prompts import Prompts
-from cf.comparing.scores import read
-from cf.comparing.trainings import load
+from cf.comparing.scores import read_scores
+from cf.comparing.trainings import read_training
 from cf.data.prompt_list import read_prompts
 from cf.data.script import script_of
 from cf.evaluation.videos import list_videos
-from cf.files.text import json_of, yaml_of
+from cf.files.text import read_json_file, yaml_of
 from cf.models.weight_files import read_safetensors
 
 _SLOWEST = 10.0  # seconds that one small file may take
@@ -85,7 +85,7 @@ def _weights() -> bytes:
 
 def _script(data: bytes, path: Path) -> object:
     path.write_bytes(data)
-    return script_of(json_of(path), "prompts")
+    return script_of(read_json_file(path), "prompts")
 
 
 def _file(suffix: str, reader: Callable[[Path], object]) -> Callable[[bytes, Path], object]:
@@ -104,13 +104,13 @@ def _imported(path: Path) -> object:
 
 def _run(path: Path) -> object:
     path.rename(path.with_name("metrics.csv"))
-    return load(path.parent)
+    return read_training(path.parent)
 
 
 def _config(path: Path) -> object:
     path.with_name("metrics.csv").write_text("step,loss\n1,2\n")
     path.rename(path.with_name("config.yaml"))
-    return load(path.parent)
+    return read_training(path.parent)
 
 
 def targets() -> dict[str, tuple[bytes, Callable[[bytes, Path], object]]]:
@@ -122,7 +122,7 @@ def targets() -> dict[str, tuple[bytes, Callable[[bytes, Path], object]]]:
         _TEXTS[".csv"].replace(b",score", b",boundaries"),
         _file(".csv", lambda p: list_videos(str(p))),
     )
-    made["scores"] = (_TEXTS[".csv"], _file(".csv", read))
+    made["scores"] = (_TEXTS[".csv"], _file(".csv", read_scores))
     made["imported"] = (_TEXTS[".csv"], _file(".csv", _imported))
     made["metrics"] = (b"step,loss\n1,0.5\n2,0.25\n", _file(".csv", _run))
     made["config"] = (

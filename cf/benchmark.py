@@ -24,10 +24,10 @@ def main(cfg: DictConfig) -> None:
     with exit_on_user_error("cf.benchmark"), working("cf.benchmark", folder, lambda: _kept(folder)):
         overrides = HydraConfig.get().overrides.task
         typed = {one.lstrip("+~").partition("=")[0].partition("@")[0] for one in overrides}
-        compare(to_settings(cfg), folder, typed)
+        compare_contestants(to_settings(cfg), folder, typed)
 
 
-def compare(settings: Settings, folder: Path, typed: Set[str]) -> None:
+def compare_contestants(settings: Settings, folder: Path, typed: Set[str]) -> None:
     """Run the benchmark and write its results; `typed` names the settings given."""
     from cf.bench.contest import run_benchmark
     from cf.report.tables import write_tables
@@ -49,15 +49,17 @@ def compare(settings: Settings, folder: Path, typed: Set[str]) -> None:
         log.info("report: %s", write_report(contest, tables, folder))
     if settings["export_vbench"]:
         from cf.bench.contestants.imported import export_vbench
-        from cf.bench.results import files_of
+        from cf.bench.results import kept_videos
 
-        for name, videos in files_of(contest.jobs, folder).items():
+        for name, videos in kept_videos(contest.jobs, folder).items():
             count = export_vbench(videos, Path(settings["export_vbench"]) / name)
             log.info("%d videos of %s under VBench's names", count, name)
     if settings["tensorboard"]:
-        from cf.report.board import write_board
+        from cf.report.board import write_benchmark_board
 
-        log.info("python -m tensorboard.main --logdir %s", write_board(contest, tables, folder))
+        log.info(
+            "python -m tensorboard.main --logdir %s", write_benchmark_board(contest, tables, folder)
+        )
 
 
 def _kept(folder: Path) -> str:

@@ -17,7 +17,7 @@ from cf.runs.watching import watched
 from cf.settings.build import Settings, exit_on_user_error, to_settings
 from cf.settings.command_line import command
 from cf.settings.literal import quoted
-from cf.system.shell import shown
+from cf.system.shell import shell_command
 from cf.system.signals import Stopped, run
 
 log = logging.getLogger("cf.demo")
@@ -41,7 +41,7 @@ def main(cfg: DictConfig) -> None:
             (on_videos if cfg.videos else on_worlds)(to_settings(cfg), folder)
         except Stopped as stopped:
             given = [*HydraConfig.get().overrides.task, f"hydra.run.dir={folder}"]
-            log.info("%s; go on with: %s", stopped, shown("cf.demo", given))
+            log.info("%s; go on with: %s", stopped, shell_command("cf.demo", given))
             raise
         log.info("the demo took %.1f minutes", (time.perf_counter() - began) / 60)
 
@@ -167,7 +167,7 @@ def _command(module: str, *arguments: str, lines: Path | None = None) -> None:
         arguments: its settings.
         lines: a file that takes what the command says; None: it says it here.
     """
-    log.info("%s", shown(module, arguments))
+    log.info("%s", shell_command(module, arguments))
     command = [sys.executable, "-m", module, *arguments]
     if lines is None:
         status = run(command)

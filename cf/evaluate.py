@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from cf.files.output_folder import alone, working
 from cf.settings.build import Settings, exit_on_user_error, to_settings
 from cf.settings.command_line import command
-from cf.system.shell import shown
+from cf.system.shell import shell_command
 
 if TYPE_CHECKING:
     from cf.evaluation.measure import Measured
@@ -79,20 +79,20 @@ def evaluate(settings: Settings, folder: Path, typed: Sequence[str] = ()) -> Non
         forget_made_of(folder)
     _show(replace(done, unavailable=unavailable), settings, folder)
     given = [one for one in typed if not one.startswith(_OWN)]
-    log.info("VBench's formulas next: %s", shown("cf.evaluate", [*given, "metrics=vbench"]))
+    log.info("VBench's formulas next: %s", shell_command("cf.evaluate", [*given, "metrics=vbench"]))
 
 
 def _show(measured: Measured, settings: Settings, folder: Path) -> None:
     """Write tables, plots and the page, and say what lies where and what it shows."""
     from cf.evaluation.comparisons import compare_all
     from cf.evaluation.provenance import versions
-    from cf.evaluation.report import report
+    from cf.evaluation.report import write_evaluation
     from cf.evaluation.summary import told_in_words
     from cf.report.evaluation_page import write_evaluation_page
     from cf.report.vbench import write_vbench
 
     compared, told = compare_all(measured), versions()
-    report(measured, compared, told, folder)
+    write_evaluation(measured, compared, told, folder)
     files = {
         name: {one.video_id: one.name for one in measured.videos if one.contestant == name}
         for name in measured.contestants

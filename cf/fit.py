@@ -23,7 +23,7 @@ from cf.runs.trusted_run import vet_run
 from cf.settings.build import Settings, build, exit_on_user_error, to_settings
 from cf.settings.command_line import command
 from cf.system.shell import resuming
-from cf.system.signals import Stop, Stopped, heard, status
+from cf.system.signals import Stop, Stopped, heard, job_status
 
 if TYPE_CHECKING:
     import lightning
@@ -34,7 +34,7 @@ log = logging.getLogger("cf.fit")
 @command("fit")
 def main(cfg: DictConfig) -> Any:
     """Train as the command line says, once or several times."""
-    return status(_fit, cfg)
+    return job_status(_fit, cfg)
 
 
 def _fit(cfg: DictConfig) -> None:

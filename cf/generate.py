@@ -86,7 +86,7 @@ def _make(
     import torch
 
     from cf.generation.batch import VideoBatch
-    from cf.generation.prefix import frames_of, prefix_of
+    from cf.generation.prefix import frames_in_seconds, prefix_of
     from cf.generation.requests import TYPED
     from cf.generation.typed_prompts import TypedPrompts
     from cf.runs.key_frames import key_frames_of
@@ -99,7 +99,7 @@ def _make(
     with torch.inference_mode():
         if shown := generator.shown(prefix):
             generator, prefix = shown, None
-    frames = frames_of(settings, "seconds", generator.fps)
+    frames = frames_in_seconds(settings, "seconds", generator.fps)
     typed = settings["prompts"] == TYPED
     if typed and generator.text.dim is None:
         raise ValueError("prompts=-: this model is not conditioned on text; leave prompts out")

@@ -43,7 +43,7 @@ def main(cfg: DictConfig) -> None:
     with exit_on_user_error("cf.memory_map"):
         settings = to_settings(cfg)
         chosen = _memories(settings)
-        draw(settings, chosen, Path(HydraConfig.get().runtime.output_dir))
+        draw_memories(settings, chosen, Path(HydraConfig.get().runtime.output_dir))
 
 
 def _memories(settings: Settings) -> dict[str, Settings]:
@@ -62,13 +62,13 @@ def _memories(settings: Settings) -> dict[str, Settings]:
     return found
 
 
-def draw(settings: Settings, memories: dict[str, Settings], folder: Path) -> list[Path]:
+def draw_memories(settings: Settings, memories: dict[str, Settings], folder: Path) -> list[Path]:
     """One picture for each memory and one of all, as PNG and for TensorBoard; a page if asked."""
     import numpy as np
     from PIL import Image
     from torch.utils.tensorboard import SummaryWriter
 
-    from cf.memory.picture import overview, picture
+    from cf.memory.picture import overview_of_memories, picture
     from cf.memory.trace import Story, trace
 
     story = Story(**{**settings["story"], "grid": tuple(settings["story"]["grid"])})
@@ -81,7 +81,7 @@ def draw(settings: Settings, memories: dict[str, Settings], folder: Path) -> lis
         traces[name] = trace(policies[name], story, settings["num_steps"])
     drawn = {name: picture(name, shown, story) for name, shown in traces.items()}
     if len(drawn) > 1:
-        drawn["all"] = overview(traces, story)
+        drawn["all"] = overview_of_memories(traces, story)
     paths = []
     with SummaryWriter(str(folder)) as board:
         for name, pixels in drawn.items():

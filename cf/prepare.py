@@ -36,9 +36,9 @@ def main(cfg: DictConfig) -> None:
 
 
 def _kept(folder: Path) -> str:
-    from cf.preparation.prepare import progress
+    from cf.preparation.prepare import finished_files
 
-    return progress(folder)
+    return finished_files(folder)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ def main(cfg: DictConfig) -> None:
         working("cf.recall", folder, lambda: _kept(folder)),
         alone("cf.recall", folder),
     ):
-        measure(to_settings(cfg), folder)
+        measure_recall(to_settings(cfg), folder)
 
 
 @dataclass(frozen=True)
@@ -55,18 +55,18 @@ class MeasuredNetwork:
         return self.name if self.memory is None else f"{self.name}, {self.memory}"
 
 
-def measure(settings: Settings, folder: Path) -> None:
+def measure_recall(settings: Settings, folder: Path) -> None:
     """Continue the same worlds with every network and memory; leave a table, a plot and videos."""
-    from cf.recall_report import report
-    from cf.runs.generator import read
+    from cf.recall_report import write_recall_report
+    from cf.runs.generator import read_checkpoint
     from cf.system.progress import progress
 
     contestants = _contestants(settings)
     data = _world(settings)
     for one in contestants:  # before worlds are drawn and processes started
-        _check_tokens(one, read(one.settings)[0], data)
+        _check_tokens(one, read_checkpoint(one.settings)[0], data)
     outcomes = {"truth": _truth(settings, data)}
-    doing = partial(evaluate, settings=settings)
+    doing = partial(continue_worlds, settings=settings)
     made: dict[str, Outcome | Died] = {}
     with (
         progress(len(contestants), "recall", "networks") as bar,
@@ -83,7 +83,7 @@ def measure(settings: Settings, folder: Path) -> None:
         else:
             outcomes[label] = outcome
     if len(outcomes) > 1:
-        report(outcomes, settings, folder)
+        write_recall_report(outcomes, settings, folder)
     if failed:
         told = "; ".join(f"{label}: {reason}" for label, reason in failed.items())
         raise ValueError(f"not measured: {told}. What is written is of the others")
@@ -94,7 +94,7 @@ def _kept(folder: Path) -> str:
     return "recall.csv is kept" if done else "nothing was written yet"
 
 
-def evaluate(contestant: MeasuredNetwork, settings: Settings) -> Outcome:
+def continue_worlds(contestant: MeasuredNetwork, settings: Settings) -> Outcome:
     """Continue every world, on one thread of a process of its own."""
     os.environ["OMP_NUM_THREADS"] = "1"
     import torch

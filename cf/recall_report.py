@@ -65,7 +65,7 @@ class Outcome:
     places: Int[Tensor, "b t"] | None = None
 
 
-def report(outcomes: Mapping[str, Outcome], settings: Settings, folder: Path) -> None:
+def write_recall_report(outcomes: Mapping[str, Outcome], settings: Settings, folder: Path) -> None:
     """Write and print everything; `outcomes` are by the contestants' labels, the truth first."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = {label: _row(outcome, settings) for label, outcome in outcomes.items()}
@@ -100,14 +100,14 @@ def report(outcomes: Mapping[str, Outcome], settings: Settings, folder: Path) ->
         log.info("%s: %s", what, folder / name)
 
 
-def bins(settings: Settings) -> list[str]:
+def lag_headings(settings: Settings) -> list[str]:
     """How the bins of lag are called: in seconds."""
     seconds = [f"{lag / settings['data']['fps']:g}" for lag in settings["lags"]]
     return [f"{a}-{b} s" for a, b in pairwise(seconds)]
 
 
 def _row(outcome: Outcome, settings: Settings) -> dict[str, Interval]:
-    lags = {f"lag {i}": f"recall, {name}" for i, name in enumerate(bins(settings))}
+    lags = {f"lag {i}": f"recall, {name}" for i, name in enumerate(lag_headings(settings))}
     headings = {**lags, **_HEADINGS}
     return {headings[name]: one.interval() for name, one in outcome.counts.items()}
 
@@ -177,7 +177,7 @@ def _caption(settings: Settings) -> str:
 @rc_context(PLAIN)
 def _plot(rows: Mapping[str, Mapping[str, Interval]], settings: Settings) -> Figure:
     """Recall by lag, a line per contestant; colour tells the network, dashes the memory."""
-    names = [f"recall, {name}" for name in bins(settings)]
+    names = [f"recall, {name}" for name in lag_headings(settings)]
     figure = Figure(figsize=(8.4, 4.6), layout="constrained")
     axes = figure.subplots()
     networks = list(dict.fromkeys(label.split(", ")[0] for label in rows))
@@ -194,7 +194,7 @@ def _plot(rows: Mapping[str, Mapping[str, Interval]], settings: Settings) -> Fig
         colour = "black" if network == "oracle" else PALETTE[networks.index(network) % len(PALETTE)]
         bounds = np.stack((value - low, high - value)).clip(min=0)
         drawn[label] = axes.errorbar(at, value, bounds, ls=style, color=colour, marker="o", ms=4)
-    axes.set(xticks=range(len(names)), xticklabels=bins(settings), ylim=(0, 1.03))
+    axes.set(xticks=range(len(names)), xticklabels=lag_headings(settings), ylim=(0, 1.03))
     axes.set(xlabel="time since the cell was last in view", ylabel="share of cells painted right")
     axes.set_title(_caption(settings), fontsize=9)
     axes.grid(alpha=0.3)

@@ -16,7 +16,7 @@ from hydra.plugins.sweeper import Sweeper
 from omegaconf import DictConfig, OmegaConf
 
 from cf.system.processes import end_with_parent
-from cf.system.shell import shown
+from cf.system.shell import shell_command
 from cf.system.signals import Stopped, passed_on, run
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def _measured(stages: Stages) -> bool:
     if stages.benchmark is None:
         return True
     command = ["cf.benchmark", *stages.measuring()]
-    log.info("%s", shown("cf.benchmark", command[1:]))
+    log.info("%s", shell_command("cf.benchmark", command[1:]))
     done = run([sys.executable, "-m", *command]) == 0
     if done:
         log.info("table: %s", stages.folder / "results.md")

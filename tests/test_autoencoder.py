@@ -14,7 +14,7 @@ from cf.models.checkpoints import save_export
 from cf.models.stored import CheckpointError
 from cf.runs.next_command import on_latents
 from cf.runs.run_folder import RunFolder
-from cf.settings.trusted import read_export
+from cf.settings.trusted import read_vetted_export
 
 SMALL = (
     "experiment=doom_codec",
@@ -118,7 +118,7 @@ def test_what_a_run_says_trains_a_network(trained: Path, tmp_path: Path) -> None
     data = ("data=walk_plain", "data.size=[16,16]", "data.val_clips=2", "model=walk")
     quiet = ("trainer.max_steps=1", "trainer.enable_progress_bar=false")
     run = fit(tmp_path / "net", *data, *given, *tiny, *more, *quiet, "trainer.val_check_interval=1")
-    config, state = read_export(run)
+    config, state = read_vetted_export(run)
     assert config["codec"]["_target_"].endswith("VideoAutoencoder.from_file")
     assert state
 

@@ -17,7 +17,7 @@ from test_benchmark import FEW, settings
 from cf.bench.contest import BenchmarkResults, run_benchmark
 from cf.bench.contestants.network import Network
 from cf.bench.ranking import Cell
-from cf.report.board import write_board
+from cf.report.board import write_benchmark_board
 from cf.report.charts import against, looks
 from cf.report.long_tables import long_tables, per_window
 from cf.report.page import write_report
@@ -117,7 +117,7 @@ def test_one_file_holds_all(shown: tuple[BenchmarkResults, Path], tmp_path: Path
 
 def test_tensorboard_shows_contestants_side_by_side(shown: tuple[BenchmarkResults, Path]) -> None:
     contest, folder = shown
-    root = write_board(contest, long_tables(contest), folder)
+    root = write_benchmark_board(contest, long_tables(contest), folder)
     assert {path.name for path in root.iterdir()} == set(contest.made)
     events = EventAccumulator(str(root / "truth"))
     events.Reload()
@@ -152,7 +152,7 @@ def test_recall_is_a_heat_map_of_contestants_by_lag_and_time(
         known = {metric: replace(result, curves=curves)}
         made[name] = replace(one, results={longest: known})
     tables = {"per_window": per_window(made)}
-    root = write_board(replace(contest, made=made), tables, tmp_path)
+    root = write_benchmark_board(replace(contest, made=made), tables, tmp_path)
     events = EventAccumulator(str(root / "_together")).Reload()
     tags = {f"recall_by_lag/{metric}", f"recall_over_time/{metric}"}
     assert set(events.Tags()["images"]) == tags

@@ -10,7 +10,7 @@ from commands import Command, give
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
-from cf.comparing.scores import pairs, read
+from cf.comparing.scores import compare_sides, read_scores
 from cf.stats.paired import compare
 
 
@@ -32,8 +32,8 @@ def scores(path: Path, shift: float, prompts: int = 12) -> Path:
 
 def test_csv_files_are_paired_by_prompt(tmp_path: Path) -> None:
     a, b = scores(tmp_path / "a.csv", 0.0), scores(tmp_path / "b.csv", 0.3)
-    (row,) = pairs([*read(a), *read(b)]).to_dict("records")
-    (first,), (second,) = read(a), read(b)
+    (row,) = compare_sides([*read_scores(a), *read_scores(b)]).to_dict("records")
+    (first,), (second,) = read_scores(a), read_scores(b)
     expected = compare(first.values["quality"], second.values["quality"])
     assert row["pairs"] == 12
     assert row["difference"] == expected.difference.value == pytest.approx(-0.3, abs=0.05)
@@ -159,7 +159,9 @@ def test_what_was_not_measured_alike_is_not_compared(tmp_path: Path) -> None:
         columns = ["contestant", "prompt", "seconds", "metric", "value", "measured_as"]
         table = pd.DataFrame(lines, columns=columns)
         table.to_csv(tmp_path / name / "per_video.csv", index=False)
-    (row,) = pairs([*read(tmp_path / "a"), *read(tmp_path / "b")]).to_dict("records")
+    (row,) = compare_sides([*read_scores(tmp_path / "a"), *read_scores(tmp_path / "b")]).to_dict(
+        "records"
+    )
     assert row["note"] == "not measured alike; not compared"
     assert np.isnan(row["difference"]) if "difference" in row else True
 

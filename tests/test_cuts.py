@@ -12,7 +12,7 @@ from cf.data import clips as clips_of_files
 from cf.data.videos import VideoFolder
 from cf.metrics.motion.cut_rate import CutRate
 from cf.video import cuts
-from cf.video.cuts import Shot, shots_of, small, stretches
+from cf.video.cuts import Shot, shots_between, shots_of, small
 from cf.video.writer import VideoWriter
 
 pytestmark = pytest.mark.whole
@@ -55,7 +55,7 @@ def test_it_is_what_the_package_finds_and_nothing_else_changes() -> None:
     ours = cuts.likelihood(film)
     assert torch.equal(torch.random.get_rng_state(), generator)
     assert not torch.are_deterministic_algorithms_enabled()
-    assert stretches(ours) == [(0, 20), (20, 44)]
+    assert shots_between(ours) == [(0, 20), (20, 44)]
     try:
         theirs = package.TransNetV2(device="cpu").predict_frames(film, quiet=True)[0]
     finally:
@@ -67,7 +67,7 @@ def test_it_is_what_the_package_finds_and_nothing_else_changes() -> None:
 @pytest.mark.parametrize("likely", [[0.9, 0.9], [0.1], [0.9, 0.1, 0.9, 0.1], [0.1, 0.9, 0.9]])
 def test_stretches_are_the_packages_scenes(likely: list[float]) -> None:
     scenes = package.TransNetV2.predictions_to_scenes(torch.tensor(likely).numpy())
-    ours = stretches(torch.tensor(likely))
+    ours = shots_between(torch.tensor(likely))
     for start, stop in ours:
         assert all(x <= 0.5 for x in likely[start : stop - 1])
     assert {(a, b) for a, b in ours if b - a > 1} <= {(int(a), int(b) + 1) for a, b in scenes}
@@ -117,7 +117,7 @@ def test_without_the_package_the_message_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cuts, "find_spec", lambda _: None)
-    cuts.weights_hash.cache_clear()
+    cuts.cut_weights_hash.cache_clear()
     saved(tmp_path / "a.mp4", cut_film(2))
     data = VideoFolder(tmp_path, clip_frames=8, cuts="split")
     with pytest.raises(ImportError, match=r"pip install -e '.\[cuts\]'"):

@@ -22,7 +22,7 @@ from torch import Tensor
 from cf.evaluation import decoding, measure
 from cf.evaluation.comparisons import compare_all
 from cf.evaluation.decoding import DecodedFrames, Ended, decode
-from cf.evaluation.report import per_video
+from cf.evaluation.report import video_rows
 from cf.evaluation.videos import Listed, list_videos
 from cf.metrics.measurement import Seen
 from cf.metrics.motion.flickering import FrameDifference, TemporalFlickeringVBench
@@ -302,7 +302,7 @@ def test_values_of_different_provenance_never_share_a_column(two: Path, tmp_path
         list_videos([str(two / "calm"), str(two / "wild")]), [TemporalFlickeringVBench()], tmp_path
     )
     assert not compare_all(told).refused
-    assert NAME in per_video(told)
+    assert NAME in video_rows(told)
     other = told.results["wild"][NAME]
     other = replace(other, provenance={**other.provenance, "prompts": "another list"})
     mixed = replace(told, results={**told.results, "wild": {NAME: other}})
@@ -310,7 +310,7 @@ def test_values_of_different_provenance_never_share_a_column(two: Path, tmp_path
     assert "measured differently" in judged.refused[NAME]
     assert not judged.pairs
     assert NAME not in judged.places
-    table = per_video(mixed)
+    table = video_rows(mixed)
     assert NAME not in table
     assert sum(column.startswith(f"{NAME}@") for column in table) == 2
 

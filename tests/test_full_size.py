@@ -123,10 +123,10 @@ def test_a_student_is_trained(here: Path, tmp_path: Path) -> None:
 
 
 def test_the_table_of_the_page_has_every_preset() -> None:
-    from cf.weights.presets import names
+    from cf.weights.presets import preset_names
 
     table = "\n".join(line for line in PAGE.read_text().splitlines() if line.startswith("| `"))
-    assert set(re.findall(r"`(\w+)`", table)) >= set(names())
+    assert set(re.findall(r"`(\w+)`", table)) >= set(preset_names())
 
 
 def test_a_base_under_few_steps_is_told(

@@ -19,7 +19,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from cf.bench.contest import BenchmarkResults, run_benchmark
 from cf.bench.store import folder_of
 from cf.paths import CONFIG_DIR
-from cf.report.board import write_board
+from cf.report.board import write_benchmark_board
 from cf.report.page import write_report
 from cf.report.tables import write_tables
 from cf.settings.build import Settings, to_settings
@@ -81,7 +81,7 @@ def contest(tmp_path_factory: pytest.TempPathFactory) -> tuple[BenchmarkResults,
     contest = run_benchmark(chosen, out)
     tables = write_tables(contest, out)
     write_report(contest, tables, out)
-    write_board(contest, tables, out)
+    write_benchmark_board(contest, tables, out)
     assert not (place.parent / "outside").exists()
     return contest, out
 

@@ -12,7 +12,7 @@ from cf.memory.base import Memory
 from cf.memory.commit_reads import CommitReads
 from cf.memory.full import Full
 from cf.memory.merged import Merged
-from cf.memory.picture import overview, picture
+from cf.memory.picture import overview_of_memories, picture
 from cf.memory.pooled import Pooled
 from cf.memory.recency_bias import RecencyBias
 from cf.memory.sliding import Sliding
@@ -86,7 +86,7 @@ def test_different_memories_make_different_pictures() -> None:
     one, other = (picture("", trace(m, SMALL), SMALL) for m in (Full(), Sliding(1, 6)))
     assert not np.array_equal(one, other)
     both: dict[str, Memory] = {"full": Full(), "sliding": Sliding(1, 6)}
-    pixels = overview({name: trace(m, SMALL) for name, m in both.items()}, SMALL)
+    pixels = overview_of_memories({name: trace(m, SMALL) for name, m in both.items()}, SMALL)
     assert pixels.shape[1] == 960
 
 

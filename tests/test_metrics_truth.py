@@ -16,7 +16,7 @@ from cf.data.world.again import away
 from cf.data.world.doom import engine
 from cf.metrics.base import VideoMetric
 from cf.metrics.truth.choice import ForcedChoice
-from cf.metrics.truth.nearest import chosen
+from cf.metrics.truth.nearest import nearest_choice
 from cf.metrics.truth.pose import PoseObedience
 from cf.metrics.truth.revisit import PoseRevisitPSNR
 
@@ -40,14 +40,14 @@ def test_whoever_knows_nothing_is_right_by_chance_and_ties_cost() -> None:
     for _ in range(800):
         colours = random.choice([0.1, 0.5, 0.9], (4, 1, 1, 1, 3))  # places often look alike
         families = np.broadcast_to(colours, (4, 2, 4, 4, 3))
-        best = chosen(random.random((4, 4, 3)), families, mask)
+        best = nearest_choice(random.random((4, 4, 3)), families, mask)
         above.append((best.right - best.chance, best.room))
     right, room = np.sum(above, 0)
     assert abs(right / room) < 0.06
     far = np.stack([np.zeros((2, 4, 4, 3)), np.ones((2, 4, 4, 3))])
-    assert chosen(np.full((4, 4, 3), 0.5), far, mask).right == 0
-    assert chosen(far[1, 0], far, mask)[:3] == (1, 0.5, 0.5)
-    same = chosen(far[1, 0], far[[1, 1]], mask)
+    assert nearest_choice(np.full((4, 4, 3), 0.5), far, mask).right == 0
+    assert nearest_choice(far[1, 0], far, mask)[:3] == (1, 0.5, 0.5)
+    same = nearest_choice(far[1, 0], far[[1, 1]], mask)
     assert same.right == same.chance == 1
     assert same.room == 0
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cf.comparing.scores import read, select
-from cf.comparing.trainings import load
+from cf.comparing.scores import read_scores, select
+from cf.comparing.trainings import read_training
 
 SMOKE = ("suite=smoke", "workers=0", "devices=cpu", "report=false", "tensorboard=false")
 
@@ -48,13 +48,13 @@ def test_a_wrong_name_is_told_before_the_work(
 def test_scores_name_file_and_line(tmp_path: Path, text: str, told: str) -> None:
     (tmp_path / "a.csv").write_text(text)
     with pytest.raises(ValueError, match=rf"a\.csv.*{told}"):
-        read(tmp_path / "a.csv")
+        read_scores(tmp_path / "a.csv")
 
 
 def test_scores_are_read_in_any_encoding_and_words_stay_words(tmp_path: Path) -> None:
     text = "prompt;score\r\nnull;1\r\nnan;2\r\n\u00e9;\r\n"
     (tmp_path / "a.csv").write_bytes(text.encode("utf-16"))
-    (side,) = read(tmp_path / "a.csv")
+    (side,) = read_scores(tmp_path / "a.csv")
     assert {k: v for k, v in side.values["score"].items() if k != "\u00e9"} == {"null": 1, "nan": 2}
     with pytest.raises(ValueError, match=r"only: scor is none of score \(is 'score' meant"):
         select([side], ["scor"])
@@ -75,4 +75,4 @@ def test_runs_name_file_and_line(tmp_path: Path, table: str, config: str, told: 
     if config:
         (tmp_path / "config.yaml").write_text(config)
     with pytest.raises(ValueError, match=told):
-        load(tmp_path)
+        read_training(tmp_path)

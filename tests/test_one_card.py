@@ -23,7 +23,7 @@ from cf.paths import CONFIG_DIR
 from cf.rollout import Rollout
 from cf.runs.on_card import show_plan, told_when_full
 from cf.runs.outline import codec_for
-from cf.runs.plan import GB, MemoryPlan, planned
+from cf.runs.plan import GB, MemoryPlan, plan_generation
 from cf.runs.texts import CachedText, TextCache
 from cf.settings.build import Settings, to_settings
 from cf.types import Context, Past
@@ -44,7 +44,7 @@ def typed(*more: str) -> Settings:
 
 def plan_of(*more: str) -> MemoryPlan:
     settings = typed(*more)
-    return planned(settings, {**settings, "fps": 16.0})
+    return plan_generation(settings, {**settings, "fps": 16.0})
 
 
 # Counting
@@ -152,9 +152,9 @@ def test_a_memory_that_looks_at_numbers_is_counted_by_what_it_holds() -> None:
     sizes = "model.dim=24 model.num_heads=2 model.ffn_dim=32 model.num_layers=2 fps=8 codec=pixels "
     sizes += "model.rope_axes=null size=[32,32] text=none rollout=blockwise memory=sliding"
     settings = typed("model=tiny", *sizes.split(), "seconds=4")
-    plain = planned(settings, {**settings, "fps": 8.0})
+    plain = plan_generation(settings, {**settings, "fps": 8.0})
     settings["memory"]["_target_"] = f"{__name__}.Looking"
-    made = planned(settings, {**settings, "fps": 8.0})
+    made = plan_generation(settings, {**settings, "fps": 8.0})
     assert "was run on a small network, and read" in made.note
     assert made.held == pytest.approx(plain.held, rel=0.05)
     assert made.denoise == pytest.approx(plain.denoise, rel=0.05)

@@ -13,7 +13,7 @@ from cf.memory.full import Full
 from cf.models.checkpoints import CheckpointError, load_weights
 from cf.models.releases import missing, needs, release_of
 from cf.models.repositories import RELEASES
-from cf.models.writer import WithWriter, filled
+from cf.models.writer import WithWriter, filled_backbone
 from cf.paths import CONFIG_DIR
 from cf.rollout import Rollout
 from cf.settings.build import Settings, to_settings
@@ -137,7 +137,7 @@ def test_a_writer_of_its_own_makes_what_is_remembered(tmp_path: Path) -> None:
     state = {f"model.{name}": weight for name, weight in denoiser.state_dict().items()}
     theirs = {f"model.{twofold(k)}": v for k, v in writer.state_dict().items()}
     torch.save({"generator_ema": state | theirs}, tmp_path / "model.pt")
-    loaded = filled(lambda: model(), load_weights(tmp_path / "model.pt"), "model.pt")
+    loaded = filled_backbone(lambda: model(), load_weights(tmp_path / "model.pt"), "model.pt")
     assert isinstance(loaded, WithWriter)
     rollout, cond = Rollout(Full(), num_steps=2), conditioning(1, 12)
     noise = rollout.noise(loaded, 0, (0,))
@@ -152,7 +152,7 @@ def test_a_writer_of_its_own_makes_what_is_remembered(tmp_path: Path) -> None:
     assert not torch.allclose(x0, other)
     shared = {k: v for k, v in theirs.items() if ".ffn." in k}  # the rest is the denoiser's
     torch.save({"generator_ema": state | shared}, tmp_path / "model.pt")
-    loaded = filled(lambda: model(), load_weights(tmp_path / "model.pt"), "model.pt")
+    loaded = filled_backbone(lambda: model(), load_weights(tmp_path / "model.pt"), "model.pt")
     mine = loaded.writer.state_dict()
     assert torch.equal(mine["blocks.0.ffn.0.weight"], writer.state_dict()["blocks.0.ffn.0.weight"])
     assert torch.equal(mine["head.head.weight"], denoiser.state_dict()["head.head.weight"])

@@ -122,14 +122,26 @@ def test_no_file_and_no_function_of_the_package_is_long() -> None:
     assert long == []
 
 
-def test_no_public_class_is_defined_twice() -> None:
-    """Two modules do not call different things by one name."""
+def test_no_public_name_is_defined_twice() -> None:
+    """Two modules do not call different things by one name; each command has its `main`."""
     homes: dict[str, list[str]] = {}
     for file in (ROOT / "cf").rglob("*.py"):
         for one in ast.parse(file.read_text()).body:
-            if isinstance(one, ast.ClassDef) and not one.name.startswith("_"):
+            named = isinstance(one, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+            if named and one.name != "main" and not one.name.startswith("_"):
                 homes.setdefault(one.name, []).append(str(file.relative_to(ROOT)))
     assert {name: files for name, files in homes.items() if len(files) > 1} == {}
+
+
+def test_a_function_has_arguments_and_only_a_class_has_attributes() -> None:
+    wrong = [
+        f"{file.relative_to(ROOT)}: {one.name}"
+        for file in (ROOT / "cf").rglob("*.py")
+        for one in ast.walk(ast.parse(file.read_text()))
+        if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)
+        and "Attributes:" in (ast.get_docstring(one) or "")
+    ]
+    assert wrong == []
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")

@@ -10,7 +10,7 @@ import torch
 from tiny_text import published
 
 from cf.metrics.extractors import lookup
-from cf.models.text import UMT5, MiniLM, NoText, clean
+from cf.models.text import UMT5, MiniLM, NoText, clean_prompt
 
 
 @pytest.fixture(scope="module")
@@ -126,16 +126,16 @@ def test_no_text_refuses_a_prompt_that_it_would_ignore() -> None:
     ],
 )
 def test_cleaning(prompt: str, cleaned: str) -> None:
-    assert clean(prompt) == cleaned
+    assert clean_prompt(prompt) == cleaned
 
 
 def test_other_than_ascii_is_repaired_by_ftfy_or_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     fake = SimpleNamespace(fix_text=lambda text: text.replace("\u2019", "'"))
     monkeypatch.setitem(sys.modules, "ftfy", fake)
-    assert clean("the  cat\u2019s\u3000tail") == "the cat's tail"
+    assert clean_prompt("the  cat\u2019s\u3000tail") == "the cat's tail"
     monkeypatch.setitem(sys.modules, "ftfy", None)
     with pytest.raises(ImportError, match=r"not plain ASCII.*extra 'wan'"):
-        clean("the cat\u2019s tail")
+        clean_prompt("the cat\u2019s tail")
 
 
 @pytest.fixture(scope="module")

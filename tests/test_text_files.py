@@ -10,8 +10,8 @@ import pytest
 from cf.files.text import (
     existing_file,
     json_lines_of,
-    json_of,
     lines_of,
+    read_json_file,
     table_of,
     text_of,
     yaml_of,
@@ -115,8 +115,8 @@ def test_a_broken_table_names_file_and_line(tmp_path: Path, text: str, told: str
 
 def test_values_keep_their_spelling_where_they_stand_for_text(tmp_path: Path) -> None:
     spelt = ["42", "1.50", "1e3"]
-    assert json_of(_put(tmp_path, "[42, 1.50, 1e3]"), literal=True) == spelt
-    assert json_of(_put(tmp_path, "[42, 1.50, 1e3]")) == [42, 1.5, 1000.0]
+    assert read_json_file(_put(tmp_path, "[42, 1.50, 1e3]"), literal=True) == spelt
+    assert read_json_file(_put(tmp_path, "[42, 1.50, 1e3]")) == [42, 1.5, 1000.0]
     assert [one for _, one in json_lines_of(_put(tmp_path, "42\n\n1.50"), literal=True)] == spelt[
         :2
     ]
@@ -127,10 +127,10 @@ def test_values_keep_their_spelling_where_they_stand_for_text(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("read", "text", "told"),
     [
-        (json_of, '{"a": 1,\n "b" 2}', "line 2, column 6"),
-        (json_of, '{"a": 1, "a": 2}', "'a' comes twice"),
-        (json_of, "[" * 100_000, "nests too deep"),
-        (json_of, "9" * 5000, "from line 1"),
+        (read_json_file, '{"a": 1,\n "b" 2}', "line 2, column 6"),
+        (read_json_file, '{"a": 1, "a": 2}', "'a' comes twice"),
+        (read_json_file, "[" * 100_000, "nests too deep"),
+        (read_json_file, "9" * 5000, "from line 1"),
         (lambda path: list(json_lines_of(path)), '{"a": 1}\n\n{"a": ', "line 3"),
         (yaml_of, "a: 1\nb: [1, 2\nc: 3", "line 3"),
         (yaml_of, "a: 1\na: 2", "line 2.*'a': it comes twice"),
@@ -172,5 +172,5 @@ def test_a_name_that_comes_twice_among_many_is_found_at_once(tmp_path: Path, kin
     path = _put(tmp_path, made if kind == "object" else ",".join(names))
     began = time.process_time()
     with pytest.raises(ValueError, match="'z' comes twice"):
-        json_of(path) if kind == "object" else table_of(path)
+        read_json_file(path) if kind == "object" else table_of(path)
     assert time.process_time() - began < 5  # each name once; each with all others takes a minute

@@ -13,7 +13,7 @@ import torch
 
 from cf.metrics.extractors.clip import ClipExtractor
 from cf.metrics.extractors.lookup import MissingWeightsError
-from cf.metrics.extractors.tokenizer import clean, tokenizer
+from cf.metrics.extractors.tokenizer import clean_caption, tokenizer
 
 pytest.importorskip("transformers")
 
@@ -83,7 +83,7 @@ def folder(path: Path) -> Path:
 
 
 def encoded(made: Any, text: str) -> list[int]:
-    return [int(x) for x in made(clean(text), add_special_tokens=False)["input_ids"]]
+    return [int(x) for x in made(clean_caption(text), add_special_tokens=False)["input_ids"]]
 
 
 @pytest.mark.parametrize("text", OLD)
@@ -107,10 +107,10 @@ def test_openais_own_file_gives_the_same_numbers(tmp_path: Path) -> None:
 def test_html_is_read_and_foreign_text_without_ftfy_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert clean(" a &amp;amp; b ") == "a & b"
+    assert clean_caption(" a &amp;amp; b ") == "a & b"
     monkeypatch.setitem(sys.modules, "ftfy", None)
     with pytest.raises(ValueError, match="pip install ftfy"):
-        clean("caf\u00e9")
+        clean_caption("caf\u00e9")
 
 
 def test_clip_puts_texts_beside_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from cf.distillation.base import Batch, Draft, Gradient, Stretch, TrainingRollout
-from cf.distillation.conflict import cosine
+from cf.distillation.conflict import gradient_cosine
 from cf.distillation.data_context import DataContext
 from cf.distillation.fresh import Fresh
 from cf.distillation.gradients import Detached, ThroughPast
@@ -25,7 +25,7 @@ from cf.memory.slow_fast import SlowFast
 from cf.models.base import Backbone
 from cf.models.codec import Codec, DecoderStream, EncoderStream, PixelCodec
 from cf.models.masks import BlockCausal
-from cf.models.writer import WithWriter, filled, published
+from cf.models.writer import WithWriter, exported_weights, filled_backbone
 from cf.objectives.score import SharedMemory
 from cf.rollout.blockwise import Rollout
 from cf.rollout.rolling import Rolling
@@ -251,8 +251,8 @@ def test_a_writer_gets_the_gradient_of_the_past_and_the_denoiser_its_own() -> No
         past = apart[f"context_writer.{name}"]
         torch.testing.assert_close(past, whole[name] - own[name], rtol=1e-7, atol=1e-10)
     none = {f"network.{name}": g for name, g in own.items()}
-    angle = cosine(none, apart, Writer().alias)
-    assert float(angle) == pytest.approx(float(cosine(own, whole)), rel=1e-9)
+    angle = gradient_cosine(none, apart, Writer().alias)
+    assert float(angle) == pytest.approx(float(gradient_cosine(own, whole)), rel=1e-9)
     flat = [torch.cat([g[n].flatten() for n in sorted(own)]) for g in (own, whole)]
     expected = torch.cosine_similarity(flat[0], flat[1] - flat[0], 0)
     assert float(angle) == pytest.approx(float(expected), rel=1e-9)
@@ -263,9 +263,9 @@ def test_two_networks_are_exported_under_the_names_of_their_authors() -> None:
     assert isinstance(student, WithWriter)
     with torch.no_grad():
         student.context_writer.head.head.bias += 1  # type: ignore[union-attr,operator]
-    state = published(student)
+    state = exported_weights(student)
     assert "blocks.0.ffn.0.memory_weight" in state
-    again = filled(network, state, "memory")
+    again = filled_backbone(network, state, "memory")
     assert isinstance(again, WithWriter)
     pairs = zip(again.parameters(), student.parameters(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)

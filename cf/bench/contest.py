@@ -16,7 +16,7 @@ from cf.bench.contestants.entries import Entry, entries
 from cf.bench.contestants.named import check_names
 from cf.bench.measures import MetricChoice, choose_metrics
 from cf.bench.ranking import Cell, Gate, Headline, headline
-from cf.bench.results import ContestantResults, collect, conflicts
+from cf.bench.results import ContestantResults, conflicts, read_results
 from cf.bench.runner import Runner
 from cf.bench.store import Job, Store
 from cf.bench.tasks.base import Task
@@ -105,7 +105,7 @@ def run_benchmark(
     """
     for place in devices(settings):
         check_compile(settings.get("compile", "none"), torch.device(device_of(place)))
-    contest = prepare(settings, typed)
+    contest = prepare_contest(settings, typed)
     store, seen, places = Store(folder), provenance(), devices(settings)
     workers = _workers(settings["workers"], places)
     runner = Runner(store, places, seen, workers, apart(settings))
@@ -117,11 +117,11 @@ def run_benchmark(
             runner.run(contest.jobs)
         finally:  # of workers that were ended
             store.tidy()
-        made = collect(contest.jobs, store)
+        made = read_results(contest.jobs, store)
     return rank(contest, made, seen)
 
 
-def prepare(settings: Settings, typed: Collection[str] = ()) -> Contest:
+def prepare_contest(settings: Settings, typed: Collection[str] = ()) -> Contest:
     """Everything that can be checked before the work begins.
 
     Raises:

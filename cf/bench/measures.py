@@ -12,7 +12,7 @@ from torch import Tensor
 from torchmetrics.utilities import dim_zero_cat
 
 from cf.bench.contestants.base import Piece
-from cf.bench.tasks.base import Known, Sample, Task, texts_of
+from cf.bench.tasks.base import Known, Sample, Task, texts_by_prompt
 from cf.evaluation.named_metrics import forget_extractors, metrics_of
 from cf.metrics.base import VideoMetric, groups
 from cf.metrics.scored import Fault
@@ -30,7 +30,7 @@ def build_metrics(
     Raises:
         ValueError: if two have one name, or one's weights are missing.
     """
-    made, _ = metrics_of(settings, texts_of(items))
+    made, _ = metrics_of(settings, texts_by_prompt(items))
     return {metric.name: metric for metric in made.values()}
 
 
@@ -74,7 +74,7 @@ def choose_metrics(settings: Mapping[str, Settings], asked: Task) -> MetricChoic
         ValueError: if two metrics have one name.
     """
     absent = (ValueError, OSError, ImportError)
-    texts, known = texts_of(asked.items()), asked.known_names()
+    texts, known = texts_by_prompt(asked.items()), asked.known_names()
     made, unavailable = metrics_of(settings, texts, known, absent)
     forget_extractors()  # the processes that make videos read their own
     names = {key: metric.name for key, metric in made.items()}

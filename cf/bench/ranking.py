@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cf.bench.results import ContestantResults
-from cf.stats.paired import Interval, pairs, standings
-from cf.stats.trainings import WHOLE, Unit, Values, aligned, mean, versus
+from cf.stats.paired import Interval, compare_pairs, standings
+from cf.stats.trainings import WHOLE, Unit, Values, aligned, mean_over_trainings, versus
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ def headline(
             known = (note, result.reasons.get(None, "") or result.why())
             note = "; ".join(one for one in known if one)
             cells[name][metric] = Cell(
-                metric, result.value, mean(values[name]), ranked, place, note
+                metric, result.value, mean_over_trainings(values[name]), ranked, place, note
             )
     fit_values = {metric: {name: units[metric][name] for name in fit} for metric in metrics}
     compared = _versus(fit_values, seconds, metrics)
@@ -252,7 +252,7 @@ def _versus(
     metrics: Mapping[str, bool | None],
 ) -> list[dict[str, Any]]:
     """Every two ranked contestants on every headline, paired and corrected together."""
-    found = pairs(values, metrics, versus)
+    found = compare_pairs(values, metrics, versus)
     tested = sum(math.isfinite(one.comparison.p) for one in found)
     return [
         {"seconds": seconds, "metric": one.metric, "first": one.first, "second": one.second}

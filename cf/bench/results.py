@@ -59,7 +59,7 @@ class ContestantResults:
         return typing.cast(dict[Unit, float], made)
 
 
-def collect(jobs: Sequence[Job], store: Store) -> dict[str, ContestantResults]:
+def read_results(jobs: Sequence[Job], store: Store) -> dict[str, ContestantResults]:
     """Read the results of every contestant, by name.
 
     States are joined in the order of `jobs`, so that it does not matter which process did which.
@@ -98,7 +98,7 @@ def _results(
     return whole, alone
 
 
-def files_of(jobs: Sequence[Job], folder: Path) -> dict[str, dict[Sample, Path]]:
+def kept_videos(jobs: Sequence[Job], folder: Path) -> dict[str, dict[Sample, Path]]:
     """The video files that were kept, by contestant."""
     found: dict[str, dict[Sample, Path]] = {}
     for job in jobs:

@@ -24,7 +24,9 @@ def encode_texts(
     Encoders run one after the other in a process of their own, which takes their memory with it,
     so that no process that generates holds one. Texts that are there already are left out.
 
-    Attributes:
+    Args:
+        entered: contestants, which say what encodes their texts.
+        items: videos to be made, whose texts are encoded.
         device: that encodes.
         workers: processes that generate; 0: texts are encoded in this one.
 

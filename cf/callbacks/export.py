@@ -7,7 +7,7 @@ import lightning as L  # noqa: N812  (its usual name)
 
 from cf.models.checkpoints import save_export
 from cf.models.sharding import is_sharded, whole_state
-from cf.models.writer import published
+from cf.models.writer import exported_weights
 
 
 class Export(L.Callback):
@@ -42,4 +42,4 @@ class Export(L.Callback):
         if trainer.is_global_zero:
             config = {**self.config, "step": trainer.global_step}
             path = Path(trainer.default_root_dir) / "network.safetensors"
-            save_export(path, published(module.student, state), config)
+            save_export(path, exported_weights(module.student, state), config)

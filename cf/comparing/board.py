@@ -14,7 +14,7 @@ from cf.comparing.trainings import Method, Training
 from cf.report.hparams import write_hparams
 
 
-def write_board(
+def write_training_board(
     sides: Sequence[Method], found: SettingsDifferences, scalars: Sequence[str], folder: Path
 ) -> Path:
     """A run of TensorBoard per training, under its name; the folder is written anew."""

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from cf.comparing import scores as side_scores
 from cf.comparing import settings_diff
-from cf.comparing.board import write_board
-from cf.comparing.curves import draw
+from cf.comparing.board import write_training_board
+from cf.comparing.curves import draw_curves
 from cf.comparing.trainings import Method, is_training, methods, notes, replicas, scores, untested
 from cf.files.atomic import write_text
 from cf.files.tables import csv_of
@@ -117,10 +117,10 @@ def write_comparison(given: ComparisonInputs, only: Sequence[str] | None, folder
         ValueError: if there is nothing to compare.
     """
     if given.results:
-        sides = [one for path in given.results for one in side_scores.read(path)]
-        table = side_scores.pairs(side_scores.select(sides, only))
+        sides = [one for path in given.results for one in side_scores.read_scores(path)]
+        table = side_scores.compare_sides(side_scores.select(sides, only))
         write_text(folder / "compare.csv", csv_of(table))
-        text = side_scores.markdown(table)
+        text = side_scores.scores_as_markdown(table)
         write_text(folder / "compare.md", text)
         return text
     return _trainings(methods(given.trainings), only, folder)
@@ -128,23 +128,23 @@ def write_comparison(given: ComparisonInputs, only: Sequence[str] | None, folder
 
 def _trainings(sides: Sequence[Method], only: Sequence[str] | None, folder: Path) -> str:
     kept = side_scores.select(scores(sides), only)
-    table = side_scores.pairs(kept, untested(sides))
+    table = side_scores.compare_sides(kept, untested(sides))
     found = settings_diff.differences(sides)
     lines = [f"- {note}" for note in notes(sides, table)]
     text = "\n".join(
         [
             "## Last values",
             "",
-            side_scores.markdown(table),
+            side_scores.scores_as_markdown(table),
             *lines,
             "",
-            settings_diff.markdown(found, sides),
+            settings_diff.settings_as_markdown(found, sides),
         ]
     )
     write_text(folder / "compare.csv", csv_of(table))
     write_text(folder / "settings.csv", csv_of(found.table(sides)))
     write_text(folder / "compare.md", text)
     scalars = list(dict.fromkeys(name for one in kept for name in one.values))
-    draw(sides, scalars, folder)
-    write_board(sides, found, scalars, folder)
+    draw_curves(sides, scalars, folder)
+    write_training_board(sides, found, scalars, folder)
     return text

@@ -24,7 +24,7 @@ _WIDE = 20.0  # ratio of largest to smallest from which an axis is logarithmic
 _OUTLIERS = 0.02  # share of the values that may lie outside of that
 
 
-def draw(sides: Sequence[Method], scalars: Sequence[str], folder: Path) -> list[Path]:
+def draw_curves(sides: Sequence[Method], scalars: Sequence[str], folder: Path) -> list[Path]:
     """`curves/SCALAR` for each, and `curves` with all of them, as png and svg each."""
     look = looks([side.name for side in sides], [])
     made = []

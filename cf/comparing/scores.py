@@ -37,7 +37,7 @@ class Scores:
     measured_as: Mapping[str, str]
 
 
-def read(path: Path) -> list[Scores]:
+def read_scores(path: Path) -> list[Scores]:
     """The sides in a results folder or a csv of per-video scores.
 
     Raises:
@@ -70,7 +70,7 @@ def _long(path: Path, table: pd.DataFrame) -> list[Scores]:
             name = f"{metric} at {seconds:g} s"
             values[name] = seed_means(part["prompt"].tolist(), part["value"].tolist())
             told[name] = "/".join(sorted(set(map(str, part["measured_as"]))))
-        made.append(Scores(f"{name_of(path)}: {contestant}", values, told))
+        made.append(Scores(f"{run_name(path)}: {contestant}", values, told))
     return made
 
 
@@ -91,7 +91,7 @@ def _wide(path: Path, table: pd.DataFrame) -> list[Scores]:
         parts = [(f": {name}", part) for name, part in table.groupby("contestant", sort=False)]
     return [
         Scores(
-            name_of(path) + suffix,
+            run_name(path) + suffix,
             {m: seed_means(part[unit].tolist(), part[m].astype(float).tolist()) for m in numbers},
             {},
         )
@@ -99,7 +99,7 @@ def _wide(path: Path, table: pd.DataFrame) -> list[Scores]:
     ]
 
 
-def name_of(path: Path) -> str:
+def run_name(path: Path) -> str:
     """The shortest name that says which run it is."""
     return path.stem if path.is_file() else "/".join(Path(os.path.realpath(path)).parts[-2:])
 
@@ -125,7 +125,7 @@ def select(sides: Sequence[Scores], patterns: Sequence[str] | None) -> list[Scor
     ]
 
 
-def pairs(sides: Sequence[Scores], untested: Sequence[str] = ()) -> pd.DataFrame:
+def compare_sides(sides: Sequence[Scores], untested: Sequence[str] = ()) -> pd.DataFrame:
     """Every two sides on every metric that both have, tested and corrected together.
 
     Args:
@@ -162,7 +162,7 @@ def pairs(sides: Sequence[Scores], untested: Sequence[str] = ()) -> pd.DataFrame
     return pd.DataFrame(lines)
 
 
-def markdown(table: pd.DataFrame) -> str:
+def scores_as_markdown(table: pd.DataFrame) -> str:
     """The comparison as people read it."""
     head = ["metric", "first", "second", "first's mean", "second's", "difference", "p (Holm)"]
     head += ["detectable", "pairs"]

@@ -80,7 +80,7 @@ def _depends(values: Mapping[str, Any], seeds: Mapping[str, int | None]) -> bool
     return all(known.setdefault(seeds[title], value) == value for title, value in values.items())
 
 
-def markdown(found: SettingsDifferences, sides: Sequence[Method]) -> str:
+def settings_as_markdown(found: SettingsDifferences, sides: Sequence[Method]) -> str:
     """The settings as people read them."""
     table = found.table(sides)
     parts = ["## Settings that differ", ""]

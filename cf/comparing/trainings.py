@@ -95,7 +95,7 @@ def replicas(path: Path) -> list[Path]:
     return sorted(one for one in path.iterdir() if is_training(one)) if path.is_dir() else []
 
 
-def load(path: Path) -> Training:
+def read_training(path: Path) -> Training:
     """Read the folder of a run.
 
     Raises:
@@ -125,7 +125,7 @@ def _settings(path: Path) -> dict[str, Any]:
 
 def methods(groups: Mapping[str, Sequence[Path]]) -> list[Method]:
     """Load the runs of every side."""
-    return [Method(name, [load(path) for path in paths]) for name, paths in groups.items()]
+    return [Method(name, [read_training(path) for path in paths]) for name, paths in groups.items()]
 
 
 def scores(sides: Sequence[Method]) -> list[Scores]:

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from cf.data.clips import listing
 from cf.data.order import ShuffledOrder, held_out
-from cf.data.shards import DamagedSample, ShardFolder, StoredClip, padded
+from cf.data.shards import DamagedSample, ShardFolder, StoredClip, padded_states
 from cf.data.stream import EndlessData
 from cf.system.processes import end_with_parent
 from cf.types import Latents
@@ -256,7 +256,7 @@ class _Reader:
         )
         states = [one.states for one in found if one.states is not None]
         if states:
-            batch["text"] = padded(states, self.shards.index.text_shape)
+            batch["text"] = padded_states(states, self.shards.index.text_shape)
         return batch
 
 

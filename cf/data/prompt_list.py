@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from cf.data.script import Script, script_of, text_from
-from cf.files.naming import composed, cut, folded, slug
-from cf.files.text import json_lines_of, json_of, lines_of, table_of, yaml_of
+from cf.files.naming import composed, cut_to_bytes, folded, slug
+from cf.files.text import json_lines_of, lines_of, read_json_file, table_of, yaml_of
 
 log = logging.getLogger("cf")
 
@@ -53,13 +53,13 @@ def read_prompts(file: str | Path) -> dict[str, Script]:
     return {one.name: one.script for one in prompts_of(file)}
 
 
-def name_of(script: Script) -> str:
+def script_name(script: Script) -> str:
     """A name for files and tables: the first text in small letters, and a hash if it lost more.
 
     >>> name_of(((0.0, "a red fox"),)), name_of(((0.0, "A red fox!"),))
     ('a-red-fox', 'a-red-fox-47976d3b')
     """
-    words = cut(slug(script[0][1])).strip("-")
+    words = cut_to_bytes(slug(script[0][1])).strip("-")
     if len(script) == 1 and script[0][1] == words.replace("-", " "):
         return words
     return f"{words or 'prompt'}-{_digest(script)[:8]}"
@@ -114,7 +114,7 @@ def _lines(path: Path) -> Iterator[tuple[str, Any]]:
 
 
 def _json(path: Path) -> Iterator[tuple[str, Any]]:
-    return _entries(path, json_of(path, _WHAT, literal=True))
+    return _entries(path, read_json_file(path, _WHAT, literal=True))
 
 
 def _yaml(path: Path) -> Iterator[tuple[str, Any]]:
@@ -153,7 +153,7 @@ _READERS = {
 def _prompt(where: str, row: Any) -> Prompt:
     if not isinstance(row, dict):
         script: Script = ((0.0, text_from(row, where)),)
-        return Prompt(where, name_of(script), script, False)
+        return Prompt(where, script_name(script), script, False)
     keys = [key for key in _TEXTS if key in row]
     if row.get("segments"):
         script = script_of(row["segments"], f"{where}: segments")
@@ -167,7 +167,7 @@ def _prompt(where: str, row: Any) -> Prompt:
     image = _image(where, row)
     given = row.get("prompt_id")
     if given is None or given == "":
-        return Prompt(where, name_of(script), script, False, image)
+        return Prompt(where, script_name(script), script, False, image)
     name = composed(given) if isinstance(given, str) and len(given) <= 4 * _MOST_NAME else ""
     plain = all(c.isalnum() or c in "-_." for c in name) and not name.startswith(".")
     if not (name and plain and len(name.encode()) <= _MOST_NAME):

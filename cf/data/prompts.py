@@ -13,7 +13,7 @@ from torch import Tensor
 from cf.data.order import ShuffledOrder
 from cf.data.prompt_list import prompts_of
 from cf.data.shard_index import TEXTS
-from cf.data.shards import ShardFolder, padded
+from cf.data.shards import ShardFolder, padded_states
 from cf.data.stream import EndlessData
 
 
@@ -81,7 +81,7 @@ class PromptData(EndlessData):
         if self._prompts:
             return
         if self.file is not None:
-            self._prompts = texts_of(self.file, "data.file")
+            self._prompts = read_texts(self.file, "data.file")
             return
         assert self.folder is not None
         self._shards = ShardFolder(self.folder, self.cache_bytes)
@@ -107,7 +107,7 @@ class PromptData(EndlessData):
         return []
 
 
-def texts_of(file: str, setting: str) -> list[str]:
+def read_texts(file: str, setting: str) -> list[str]:
     """The texts of a list of prompts in their order, each once.
 
     Args:
@@ -137,6 +137,6 @@ class _PromptReader:
         found = [self.shards.text(place) for place in places]
         return PromptBatch(
             prompt=[one.prompt for one in found],
-            text=padded([one.states for one in found], self.shards.index.text_shape),
+            text=padded_states([one.states for one in found], self.shards.index.text_shape),
             number=torch.tensor(numbers),
         )

@@ -191,7 +191,7 @@ def write_shard(
         return temporary.stat().st_size, file_hash(temporary)
 
 
-def padded(
+def padded_states(
     states: Sequence[Float[Tensor, "_ d"]], shape: tuple[int, ...]
 ) -> Float[Tensor, "b s d"]:
     """States of several texts, each with the zeros behind its last token that an encoder gives."""

@@ -193,8 +193,7 @@ class TrainingRollout(ABC):
     def begin(self, student: Backbone, batch: Batch, step: int, exits: bool) -> Stretch:
         """What is made with this batch at a student step.
 
-        Attributes:
-            exits: frames that carry gradient leave at a random denoising step, not at the last.
+        With `exits`, frames that carry gradient leave at a random denoising step, not at the last.
 
         Raises:
             ValueError: if the data do not have what it takes.

@@ -96,10 +96,10 @@ def conflict(
         loss = scored(parts, again, networks, False, seed).value
         second = gradients_of(loss, student, reduce)
     own, whole = (second, held) if gradient.through_past else (held, second)
-    return cosine(own, whole, gradient.alias)
+    return gradient_cosine(own, whole, gradient.alias)
 
 
-def cosine(
+def gradient_cosine(
     own: Gradients, whole: Gradients, alias: Callable[[str], str] = lambda name: name
 ) -> Tensor:
     """The cosine between the gradient of a window's own calls and that of its past, the rest.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F  # noqa: N812  (its usual name)
 
-from cf.distillation.start import RealClips, Roles, Start, stepped, told
+from cf.distillation.start import RealClips, Roles, Start, euler_step, told
 from cf.types import Loss, wide
 
 
@@ -37,6 +37,6 @@ class Consistency(Start):
         eps = clips.random.purpose(1).normal(*x0.shape[1:]).to(x0)
         x_t = self.rollout.schedule.add_noise(x0, eps, t)
         with torch.no_grad():
-            there = stepped(roles.teacher, x_t, t, to, clips, x0)
+            there = euler_step(roles.teacher, x_t, t, to, clips, x0)
             wanted = told(roles.average, there, to, cond, x0)
         return Loss(F.mse_loss(wide(told(roles.student, x_t, t, cond, x0)), wide(wanted)))

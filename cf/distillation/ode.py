@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812  (its usual name)
 from torch import Tensor
 
-from cf.distillation.start import RealClips, Roles, Start, stepped, told
+from cf.distillation.start import RealClips, Roles, Start, euler_step, told
 from cf.distillation.trajectories import Trajectories
 from cf.objectives.score import ScoreNetwork
 from cf.types import Loss, wide
@@ -80,7 +80,7 @@ class OdeRegression(Start):
             if t in times:
                 states.append(x)
             now, then = (x0.new_full(x0.shape[:2], value) for value in (t, to))
-            x = stepped(teacher, x, now, then, clips, x0)
+            x = euler_step(teacher, x, now, then, clips, x0)
         return torch.stack([*states, x], 1)
 
     def _drawn(self, clips: RealClips) -> Tensor:

@@ -90,7 +90,7 @@ def told(
     return x0
 
 
-def stepped(
+def euler_step(
     teacher: ScoreNetwork, x_t: Latents, t: Times, to: Times, clips: RealClips, past: Latents
 ) -> Latents:
     """One step of Euler's along the teacher's guided ODE."""

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from cf.distillation.start import RealClips
 from cf.files.atomic import replacing, write_text
-from cf.files.text import json_of
+from cf.files.text import read_json_file
 from cf.types import Conditioning
 
 Solve = Callable[[RealClips], Tensor]
@@ -47,7 +47,7 @@ class Trajectories:
             ValueError: if they are of another teacher, other data or other steps.
         """
         file = Path(self.folder) / _ABOUT
-        if file.is_file() and json_of(file) != json.loads(json.dumps(about)):
+        if file.is_file() and read_json_file(file) != json.loads(json.dumps(about)):
             raise ValueError(
                 f"{self.folder} holds trajectories of another teacher, other data or other steps; "
                 "give another start.by.dirpath, or delete it"

@@ -16,7 +16,7 @@ from cf.objectives.base import Objective, Window
 from cf.rollout.state import Rolled, RolloutState
 
 
-class Asked(NamedTuple):
+class WindowNeeds(NamedTuple):
     """What the objectives of a turn ask of a rollout; see `Windows.make`."""
 
     exits: bool
@@ -24,7 +24,7 @@ class Asked(NamedTuple):
     real: bool
 
     @classmethod
-    def by(cls, objectives: Sequence[Objective], critic: bool) -> "Asked":
+    def by(cls, objectives: Sequence[Objective], critic: bool) -> "WindowNeeds":
         """By these objectives, in the critic's turn or in the student's."""
         exits = any(one.needs_gradient for one in objectives)
         takes = [one.critic_takes_real if critic else one.takes_real for one in objectives]
@@ -73,7 +73,10 @@ class Windows:
     ) -> ScoredRollout:
         """The windows of a batch at a student step.
 
-        Attributes:
+        Args:
+            student: makes the frames.
+            batch: prompts, and real clips where the data have them.
+            step: of the student, from 0.
             exits: frames of a window leave at a random denoising step, not at the last.
             gradient: they carry gradient to the student.
             real: score a share of real video as well.

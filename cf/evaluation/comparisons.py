@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from cf.evaluation.measure import Measured
 from cf.metrics.measurement import digest
-from cf.stats.paired import Pair, Standing, pairs, seed_means, standings
+from cf.stats.paired import Pair, Standing, compare_pairs, seed_means, standings
 
 
 @dataclass(frozen=True)
@@ -80,4 +80,4 @@ def compare_all(measured: Measured) -> Comparisons:
         if (up := better[metric]) is not None
     }
     shared = [name for name in whole.common.get(names[0], {}) if name not in refused]
-    return Comparisons(pairs(values, better), places, refused, shared)
+    return Comparisons(compare_pairs(values, better), places, refused, shared)

@@ -11,7 +11,7 @@ from typing import Any
 
 from cf.evaluation.videos import Listed
 from cf.files.atomic import write_text
-from cf.files.text import json_of
+from cf.files.text import read_json_file
 from cf.runs.run_folder import leaves
 from cf.settings.renamed import with_current_names
 
@@ -35,7 +35,7 @@ def check_made_of(folder: Path, videos: Sequence[Listed], settings: Mapping[str,
             log.warning("%s does not say what it was made of; it is taken as it is", folder)
         write_text(folder / _FILE, json.dumps(mine, indent=1) + "\n")
         return
-    theirs = json_of(folder / _FILE)
+    theirs = read_json_file(folder / _FILE)
     try:
         found = _differing(dict(theirs["videos"]), mine["videos"], "video")
         was = dict(leaves(with_current_names(theirs["settings"])))

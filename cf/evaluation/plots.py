@@ -24,7 +24,7 @@ _FEW = 12  # videos that are drawn one by one
 _RESAMPLES = 1000
 
 
-def over_time(measured: Measured) -> Figure | None:
+def plot_over_time(measured: Measured) -> Figure | None:
     """Means over videos with 95 % intervals; None if no metric tells windows apart."""
     first = measured.results[measured.contestants[0]]
     names = [

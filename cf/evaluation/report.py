@@ -11,17 +11,17 @@ import pandas as pd
 
 from cf.evaluation.comparisons import Comparisons, digests, per_prompt
 from cf.evaluation.measure import Measured
-from cf.evaluation.plots import over_time
-from cf.evaluation.summary import latex, summary
+from cf.evaluation.plots import plot_over_time
+from cf.evaluation.summary import summary, summary_as_latex
 from cf.files.atomic import replacing, write_text
-from cf.files.tables import csv_of, json_of
+from cf.files.tables import csv_of, to_json
 from cf.metrics.result import Result
 from cf.stats.paired import interval
 
 log = logging.getLogger("cf.evaluate")
 
 
-def report(
+def write_evaluation(
     measured: Measured, compared: Comparisons, told: Mapping[str, Any], folder: Path
 ) -> None:
     """Write tables and plots, each file wholly or not at all, and print the summary.
@@ -32,15 +32,15 @@ def report(
         told: versions that the numbers depend on.
         folder: of the evaluation.
     """
-    videos, windows = per_video(measured), per_window(measured)
+    videos, windows = video_rows(measured), window_rows(measured)
     write_text(folder / "per_video.csv", csv_of(videos))
     write_text(folder / "per_window.csv", csv_of(windows))
     text = summary(measured, compared, told)
     write_text(folder / "summary.md", text)
-    write_text(folder / "table.tex", latex(measured, compared))
-    write_text(folder / "summary.json", json_of(as_json(measured, compared, told)))
+    write_text(folder / "table.tex", summary_as_latex(measured, compared))
+    write_text(folder / "summary.json", to_json(as_json(measured, compared, told)))
     log.info("%s", text)
-    figure = over_time(measured)
+    figure = plot_over_time(measured)
     if figure is not None:
         for suffix in ("png", "svg"):
             with replacing(folder / f"over_time.{suffix}") as path:
@@ -54,7 +54,7 @@ def columns(measured: Measured, metric: str) -> dict[str, str]:
     return {one: metric if same else f"{metric}@{code}" for one, code in told.items()}
 
 
-def per_video(measured: Measured) -> pd.DataFrame:
+def video_rows(measured: Measured) -> pd.DataFrame:
     """A line per video; why a number is missing stands in `reasons`."""
     lines = []
     names = list(measured.results[measured.contestants[0]])
@@ -85,7 +85,7 @@ def per_video(measured: Measured) -> pd.DataFrame:
     return pd.DataFrame(lines).astype(dict.fromkeys(("frames", "height", "width", "seed"), "Int64"))
 
 
-def per_window(measured: Measured) -> pd.DataFrame:
+def window_rows(measured: Measured) -> pd.DataFrame:
     """A line per video, metric and window of time."""
     named = {video.video_id: video for video in measured.videos}
     frames = [

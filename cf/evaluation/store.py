@@ -15,7 +15,7 @@ from torch import Tensor
 from cf.evaluation.videos import Listed
 from cf.files.atomic import replacing, write_text
 from cf.files.pickled import load_tensors
-from cf.files.text import json_of
+from cf.files.text import read_json_file
 from cf.metrics.base import VideoMetric
 
 State = dict[str, list[Tensor]]
@@ -53,7 +53,7 @@ class MeasurementStore:
         if not path.is_file():
             return None
         try:
-            return Facts(**json_of(path))
+            return Facts(**read_json_file(path))
         except (ValueError, TypeError) as error:
             raise _damaged(path, error) from error
 

@@ -45,7 +45,7 @@ def _counted(measured: Measured) -> str:
     return text
 
 
-def latex(measured: Measured, compared: Comparisons) -> str:
+def summary_as_latex(measured: Measured, compared: Comparisons) -> str:
     """The headlines for a paper, the best contestant of each metric in bold."""
     names = measured.contestants
     rows, bold = [["metric", *names]], set()

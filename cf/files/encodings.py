@@ -38,7 +38,7 @@ def is_binary(data: bytes) -> str:
     return next((kind for start, kind in _BINARY.items() if data.startswith(start)), "")
 
 
-def decoded(data: bytes) -> str:
+def decoded_text(data: bytes) -> str:
     """The text, without a byte order mark.
 
     Raises:

@@ -41,7 +41,7 @@ def number_of(text: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 2
 
 
-def cut(text: str, most_bytes: int = MOST_BYTES) -> str:
+def cut_to_bytes(text: str, most_bytes: int = MOST_BYTES) -> str:
     """The beginning of a text, as far as it fits in so many bytes of UTF-8."""
     return text.encode("utf-8", "surrogateescape")[:most_bytes].decode("utf-8", "ignore")
 

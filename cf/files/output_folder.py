@@ -13,7 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
 from cf.files.atomic import DiskFullError, disk_is_full, locked, remove_temporaries
-from cf.system.shell import shown
+from cf.system.shell import shell_command
 from cf.system.signals import Stop, Stopped, heard
 
 _EMPTY = (".lock", "config.yaml")  # what a training writes before it begins
@@ -72,7 +72,7 @@ def stoppable(module: str) -> Iterator[None]:
             yield
         except Stopped as stopped:
             if not stopped.told:
-                again = _again(module, None, "") if sweeps() else shown(module, typed)
+                again = _again(module, None, "") if sweeps() else shell_command(module, typed)
                 sys.stderr.write(f"\n{module}: {stopped}; go on with: {again}\n")
                 stopped.told = True
             raise
@@ -107,7 +107,7 @@ def _again(module: str, folder: Path | None, goes_on: str) -> str:
     rest = [one for one in sys.argv[1:] if one.lstrip("+").split("=")[0] not in _OWN]
     if sweeps():
         goes_on, folder = "hydra.sweep.dir", Path(HydraConfig.get().sweep.dir).absolute()
-    return shown(module, [*rest, f"{goes_on}={folder}"])
+    return shell_command(module, [*rest, f"{goes_on}={folder}"])
 
 
 def remove_empty_logs(folder: Path) -> None:

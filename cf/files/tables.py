@@ -96,7 +96,7 @@ def latex_of(rows: Sequence[Sequence[Any]], bold: Collection[tuple[int, int]] = 
     return text.replace("↑", r"$\uparrow$").replace("↓", r"$\downarrow$")
 
 
-def json_of(tree: Any, indent: int = 2) -> str:
+def to_json(tree: Any, indent: int = 2) -> str:
     r"""A tree as JSON, with null for what is not a finite number; keys are texts.
 
     >>> json_of({3: (float("nan"), 1.5)}, indent=0)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cf.files.encodings import decoded, is_binary
+from cf.files.encodings import decoded_text, is_binary
 from cf.files.plain_yaml import loaded
 from cf.files.tables import original
 
@@ -103,7 +103,7 @@ def text_of(path: str | Path, what: str = "text file", most_bytes: int = MOST_BY
             f"{path} has {path.stat().st_size:,} bytes; a {what} has at most {most_bytes:,}"
         )
     try:
-        text = decoded(data)
+        text = decoded_text(data)
     except ValueError as error:
         raise ValueError(f"{path}, {error}") from None
     text = text.replace("\r\n", "\n").replace("\r", "\n")
@@ -163,7 +163,7 @@ def table_of(
     return TextTable(path, columns, rows)
 
 
-def json_of(path: str | Path, what: str = "JSON file", literal: bool = False) -> Any:
+def read_json_file(path: str | Path, what: str = "JSON file", literal: bool = False) -> Any:
     """The value of a JSON file.
 
     Args:

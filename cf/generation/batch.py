@@ -59,9 +59,10 @@ class VideoBatch:
     ) -> dict[str, dict[str, Any]]:
         """Write the videos, and say what is to be recorded of each.
 
-        Attributes:
+        Args:
             unfinished: where the state is saved meanwhile.
             stop: asks to end, which is done between two blocks if the state can be saved.
+            bar: shows the frames that are written.
             saved: a state of these videos to go on from.
 
         Raises:

@@ -29,7 +29,7 @@ def prefix_of(settings: Settings, generator: Generator) -> Video | None:
         return None
     seconds = settings["given_seconds"]
     if seconds is not None:
-        frames_of(settings, "given_seconds", fps)
+        frames_in_seconds(settings, "given_seconds", fps)
     line = timeline(settings["video"])
     there = line.pictures(fps)
     if line.missing and (not seconds or round(seconds * fps) > there):
@@ -42,7 +42,7 @@ def prefix_of(settings: Settings, generator: Generator) -> Video | None:
     return video[:, : 1 + (video.shape[1] - 1) // stride * stride]
 
 
-def frames_of(settings: Settings, name: str, fps: float) -> int:
+def frames_in_seconds(settings: Settings, name: str, fps: float) -> int:
     """How many frames a setting of seconds stands for.
 
     Raises:

@@ -15,7 +15,7 @@ from cf.models.attention_kernel import attention_kernel
 from cf.models.start import fingerprint
 from cf.runs.generator import Generator, file_of
 from cf.settings.build import Settings
-from cf.system.shell import shown
+from cf.system.shell import shell_command
 
 RECORD = "generate.json"
 _FREE = ("samples", "batch", "save_every", "prompt", "prompts", "prompts_file", "device", "overlap")
@@ -91,7 +91,7 @@ class Record:
         """Note whole videos, and the command that makes them again."""
         self.videos |= made
         self._now |= {
-            "command": shown("cf.generate", list(self._repeated())),
+            "command": shell_command("cf.generate", list(self._repeated())),
             "working_folder": str(Path.cwd()),
             "rollout": repr(generator.rollout),
             "fps": generator.fps,

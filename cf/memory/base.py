@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from cf.memory.checks import check_forgetting
-from cf.memory.room import Owned, can_shift, joined, shifted, stretches
+from cf.memory.room import Owned, can_shift, joined, shifted, token_stretches
 from cf.types import Block, Conditioning, Context, LayerKV, Past, Rotate, later
 
 
@@ -133,11 +133,16 @@ class SelectiveMemory(Memory):
         layers: Sequence[LayerKV]
         if room and can_shift(there, block.layers, len(kept) * tokens, room):
             assert isinstance(there, Owned)
-            layers = shifted(there, arriving, stretches(before, tokens), stretches(after, tokens))
+            layers = shifted(
+                there, arriving, token_stretches(before, tokens), token_stretches(after, tokens)
+            )
         else:
             layers = collect(
                 share_ids(
-                    join([*chosen(past, before, tokens), *chosen(new, after, tokens)], room)
+                    join(
+                        [*chosen_frames(past, before, tokens), *chosen_frames(new, after, tokens)],
+                        room,
+                    )
                     for past, new in arriving
                 ),
                 room,
@@ -163,7 +168,7 @@ class SelectiveMemory(Memory):
         if len(kept) == len(context.frames):
             return context.layers
         tokens = context.tokens_per_frame
-        return tuple(share_ids(join(chosen(one, kept, tokens)) for one in context.layers))
+        return tuple(share_ids(join(chosen_frames(one, kept, tokens)) for one in context.layers))
 
     def place(self, layers: Sequence[LayerKV], frames: int, context: Context) -> Past:
         """Put the `frames` frames that are read into RoPE time; default: where they were."""
@@ -247,9 +252,9 @@ def pick(layer: LayerKV, tokens: slice) -> LayerKV:
     return LayerKV(k[:, tokens], v[:, tokens], ids[:, tokens], valid)
 
 
-def chosen(layer: LayerKV, frames: Sequence[int], tokens: int) -> list[LayerKV]:
+def chosen_frames(layer: LayerKV, frames: Sequence[int], tokens: int) -> list[LayerKV]:
     """Some frames of a layer, as views of as few stretches as there are; at least an empty one."""
-    return [pick(layer, slice(a, b)) for a, b in stretches(frames, tokens) or [(0, 0)]]
+    return [pick(layer, slice(a, b)) for a, b in token_stretches(frames, tokens) or [(0, 0)]]
 
 
 def join(parts: Sequence[LayerKV], room: int = 0) -> LayerKV:

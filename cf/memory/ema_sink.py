@@ -8,7 +8,7 @@ from torch import Tensor
 
 from cf.memory.base import (
     arrivals,
-    chosen,
+    chosen_frames,
     collect,
     join,
     share_ids,
@@ -60,7 +60,7 @@ class EmaSink(SinkWindow):
             if merges:
                 layer, before = self._merge(layer, merges, before, block.tokens_per_frame)
             exact.extend(before)
-            return join(chosen(layer, kept, block.tokens_per_frame))
+            return join(chosen_frames(layer, kept, block.tokens_per_frame))
 
         layers = collect(
             share_ids(

@@ -11,7 +11,7 @@ from cf.memory.base import (
     Memory,
     Query,
     arrivals,
-    chosen,
+    chosen_frames,
     collect,
     ends,
     intact,
@@ -126,7 +126,7 @@ class MemRope(Memory):
         layers: Sequence[LayerKV] = context.layers
         if drop:
             kept = [i for i in range(frames) if not head <= i < head + drop]
-            layers = tuple(share_ids(join(chosen(layer, kept, tokens)) for layer in layers))
+            layers = tuple(share_ids(join(chosen_frames(layer, kept, tokens)) for layer in layers))
         return Past(side_by_side(layers, frames - drop, tokens), float(frames - drop))
 
     def flush(self, context: Context, recent_frames: int) -> Context:

@@ -37,7 +37,7 @@ def summed(layers: Sequence[Likeness]) -> Likeness:
     return Likeness(dots, own, others, layers[0].counted)
 
 
-def cosine(one: Likeness) -> Float[Tensor, " b"]:
+def highest_cosine(one: Likeness) -> Float[Tensor, " b"]:
     """Similarity with the most similar of the others; -1 where there is none."""
     cosine = one.dots / (one.own * one.others).sqrt().clamp(min=1e-12)
     if one.counted is not None:
@@ -82,7 +82,7 @@ class Judge:
             compared = [summed(compared)] * len(compared)
         verdicts, after = [], []
         for i, one in enumerate(compared):
-            similarity, limit = cosine(one), torch.as_tensor(self.threshold)
+            similarity, limit = highest_cosine(one), torch.as_tensor(self.threshold)
             if self.quantile is not None:
                 known = seen[i].masked_fill(seen[i] == _NONE, torch.nan)
                 found = torch.nanquantile(known, self.quantile, dim=1)

@@ -14,7 +14,7 @@ from cf.memory.base import (
     Query,
     arrivals,
     at_times,
-    chosen,
+    chosen_frames,
     collect,
     ends,
     intact,
@@ -160,7 +160,7 @@ class Participative(Memory):
         layers, drop = context.layers, min(drop, frames - head)
         if drop:
             kept = [i for i in range(frames) if not head <= i < head + drop]
-            layers = [join(chosen(layer, kept, tokens)) for layer in layers]
+            layers = [join(chosen_frames(layer, kept, tokens)) for layer in layers]
         alike = frames == len(context.frames)
         return Past(side_by_side(layers, frames - drop, tokens, alike), float(frames - drop))
 

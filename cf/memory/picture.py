@@ -36,7 +36,7 @@ def picture(name: str, told: Sequence[Sequence[Shown]], story: Story) -> Pixels:
     return _pixels(figure)
 
 
-def overview(traces: Mapping[str, Sequence[Sequence[Shown]]], story: Story) -> Pixels:
+def overview_of_memories(traces: Mapping[str, Sequence[Sequence[Shown]]], story: Story) -> Pixels:
     """Every memory's panels, small and side by side; what the first denoising step is shown."""
     columns = 4
     rows = -(-len(traces) // columns)

@@ -45,7 +45,9 @@ def pooled(
 ) -> LayerKV:
     """Mean keys, values and positions of each 2 x 2.
 
-    Attributes:
+    Args:
+        layer: whole frames.
+        grid: rows and columns of their tokens.
         weight: of each token of a frame in the mean, as in `counts`; None: all alike.
     """
     tokens = grid[0] * grid[1]

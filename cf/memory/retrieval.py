@@ -63,7 +63,7 @@ class Retrieval(SelectiveMemory):
 
     def times(self, context: Context, bank: Sequence[int]) -> Float[Tensor, "b f"]:
         """When the frames at these places of the context were made."""
-        return frames_of(context.layers[0].ids[:, :: context.tokens_per_frame, 0], bank)
+        return copied_frames(context.layers[0].ids[:, :: context.tokens_per_frame, 0], bank)
 
     @property
     def max_frames(self) -> int | None:
@@ -99,13 +99,13 @@ class Retrieval(SelectiveMemory):
         kept = [places[frame] for frame in after.frames]
         if before:
             notes = tuple(torch.cat(pair, 1) for pair in zip(before, notes, strict=True))
-        return replace(after, state=tuple(frames_of(note.detach(), kept) for note in notes))
+        return replace(after, state=tuple(copied_frames(note.detach(), kept) for note in notes))
 
     def flush(self, context: Context, recent_frames: int) -> Context:
         """Sink and recent frames, with their notes."""
         after = super().flush(context, recent_frames)
         kept = [context.frames.index(frame) for frame in after.frames]
-        return replace(after, state=tuple(frames_of(note, kept) for note in after.state))
+        return replace(after, state=tuple(copied_frames(note, kept) for note in after.state))
 
     def read(self, context: Context, query: Query) -> Past:
         """Sink, what is found in the bank, and the window."""
@@ -148,7 +148,9 @@ def indices(places: Sequence[int], device: torch.device) -> Int[Tensor, " n"]:
     return torch.cat([torch.arange(i, i + 1, device=device) for i in places])
 
 
-def frames_of(x: Float[Tensor, "b f *rest"], places: Sequence[int]) -> Float[Tensor, "b n *rest"]:
+def copied_frames(
+    x: Float[Tensor, "b f *rest"], places: Sequence[int]
+) -> Float[Tensor, "b n *rest"]:
     """Some frames of a note, in storage of their own."""
     return torch.cat([x[:, :0], *(x[:, i : i + 1] for i in places)], 1)
 
@@ -161,9 +163,10 @@ def best(
 ) -> Int[Tensor, "b count"]:
     """The most relevant of some frames, one after the other, as places among them.
 
-    Attributes:
+    Args:
         relevance: of every frame, given which were taken before.
         times: of every frame.
+        count: how many are taken.
         apart: a frame nearer than this to one taken is only taken where no other is left.
     """
     taken: list[Tensor] = []

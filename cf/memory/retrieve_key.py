@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from cf.memory.base import Query
-from cf.memory.retrieval import Retrieval, best, frames_of, indices
+from cf.memory.retrieval import Retrieval, best, copied_frames, indices
 from cf.types import Block, Context
 
 
@@ -54,6 +54,6 @@ def _same(cosine: Float[Tensor, "b f"], taken: Sequence[Tensor]) -> Float[Tensor
 
 def _terms(keys: Float[Tensor, "b f width"], bank: Sequence[int]) -> Float[Tensor, "3 b bank"]:
     """Inner products of the newest mean key with those in the bank, and squared norms of both."""
-    newest, others = keys[:, -1:].float(), frames_of(keys, bank).float()
+    newest, others = keys[:, -1:].float(), copied_frames(keys, bank).float()
     dots, own = (others * newest).sum(-1), newest.square().sum(-1)
     return torch.stack((dots, own.expand_as(dots), others.square().sum(-1)))

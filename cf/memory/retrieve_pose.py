@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from cf.memory.base import Query
-from cf.memory.retrieval import Retrieval, best, frames_of, indices
+from cf.memory.retrieval import Retrieval, best, copied_frames, indices
 from cf.memory.views import gaussian, plane, space
 from cf.types import Block, Context
 
@@ -89,7 +89,7 @@ class RetrievePose(Retrieval):
         if self.control_width is not None:
             ahead = self._control(query).mean(1, keepdim=True)
             near = gaussian(
-                (frames_of(context.state[0], bank) - ahead).to(like), self.control_width
+                (copied_frames(context.state[0], bank) - ahead).to(like), self.control_width
             )
         if self.view is None:
             return lambda taken: near - self.age_penalty * age
@@ -110,13 +110,13 @@ class RetrievePose(Retrieval):
         self, context: Context, query: Query, bank: Sequence[int]
     ) -> tuple[Bool[Tensor, "b f points"], Bool[Tensor, "b points"]]:
         if self.view == "origin":
-            past = frames_of(context.layers[0].ids[:, :: context.tokens_per_frame, 1:], bank)
+            past = copied_frames(context.layers[0].ids[:, :: context.tokens_per_frame, 1:], bank)
             ahead = query.cond.origin
             if ahead is None:
                 ahead = past.new_zeros(past.shape[0], query.frames, 2)
             return plane(ahead.to(past).expand(past.shape[0], -1, -1), past, context.grid)
         control = self._control(query)
-        past = frames_of(context.state[0], bank)
+        past = copied_frames(context.state[0], bank)
         if control.shape[-1] < 5:
             raise ValueError(
                 f"view=camera reads x, y, z, pitch, yaw from the control signal, which has only "

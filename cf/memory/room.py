@@ -142,7 +142,7 @@ def shifted(
     return after
 
 
-def stretches(frames: Sequence[int], tokens: int) -> list[tuple[int, int]]:
+def token_stretches(frames: Sequence[int], tokens: int) -> list[tuple[int, int]]:
     """The tokens of some frames, neighbours together: [0, 1, 7] of 4 -> [(0, 8), (28, 32)]."""
     runs: list[tuple[int, int]] = []
     for i in frames:

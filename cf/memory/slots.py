@@ -19,7 +19,7 @@ def with_entry(
     """
     size = entry.k.shape[1]
     full = slow.k.shape[1] + size > capacity
-    waiting = slow if full else padded(slow, slow.k.shape[1] + size)
+    waiting = slow if full else padded_layer(slow, slow.k.shape[1] + size)
     taken = join([pick(waiting, slice(size, None)), entry])
     if full and newest_goes:
         room = ~validity(waiting)[:, 0]
@@ -27,7 +27,7 @@ def with_entry(
     return where(novel, taken, waiting)
 
 
-def padded(layer: LayerKV, tokens: int) -> LayerKV:
+def padded_layer(layer: LayerKV, tokens: int) -> LayerKV:
     """The layer with empty tokens before it, `tokens` in all."""
     missing = tokens - layer.k.shape[1]
     if missing == 0:
@@ -45,7 +45,7 @@ def where(chosen: Bool[Tensor, " b"], yes: LayerKV, no: LayerKV) -> LayerKV:
     return LayerKV(k, v, ids, torch.where(chosen[:, None], validity(yes), validity(no)))
 
 
-def pooled(layer: LayerKV, grid: tuple[int, int]) -> LayerKV:
+def pooled_by_two(layer: LayerKV, grid: tuple[int, int]) -> LayerKV:
     """Frames at half the rows and columns: mean keys, values and positions."""
 
     def pool(x: Tensor) -> Tensor:

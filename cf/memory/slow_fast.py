@@ -23,7 +23,7 @@ from cf.memory.checks import check_least
 from cf.memory.layout import BlockPlan, Parts, close_up, take_apart, times_of
 from cf.memory.novelty import Judge, likeness
 from cf.memory.released import Released
-from cf.memory.slots import padded, pooled, with_entry
+from cf.memory.slots import padded_layer, pooled_by_two, with_entry
 from cf.types import Block, Context, LayerKV, Past
 
 _CHOICES = {
@@ -255,7 +255,7 @@ class SlowFast(Memory):
     ) -> LayerKV:
         slow = parts.slow
         if novel is not None:
-            entry = padded(self._entry(parts.candidate, block), self._entry_tokens(block))
+            entry = padded_layer(self._entry(parts.candidate, block), self._entry_tokens(block))
             capacity = self.slow_frames * block.tokens_per_frame
             slow = with_entry(slow, entry, novel, capacity, self.evict == "newest")
         return join(
@@ -266,7 +266,7 @@ class SlowFast(Memory):
         """What slow memory would store of the candidate."""
         if self.store == "first":
             return pick(candidate, slice(block.tokens_per_frame))
-        return pooled(candidate, block.grid) if self.store == "pooled" else candidate
+        return pooled_by_two(candidate, block.grid) if self.store == "pooled" else candidate
 
     def _entry_tokens(self, block: Block) -> int:
         return (1 if self.store == "first" else block.frames) * self._stored_tokens(block.grid)
@@ -286,7 +286,7 @@ class SlowFast(Memory):
         self, parts: Parts, block: Block
     ) -> tuple[Float[Tensor, "b others width"], Bool[Tensor, "b others"]]:
         """Descriptors of the stored frames of sink and slow memory, and which of them count."""
-        sink = pooled(parts.sink, block.grid) if self.store == "pooled" else parts.sink
+        sink = pooled_by_two(parts.sink, block.grid) if self.store == "pooled" else parts.sink
         kept = join([sink, parts.slow])
         frame = (-1, self._stored_tokens(block.grid))
         keys = kept.k.detach().unflatten(1, frame)

@@ -16,8 +16,9 @@ def plane(
 ) -> tuple[Seen, Bool[Tensor, "b points"]]:
     """For the tokens of coming frames: whether they lie in a past frame's view; all of them count.
 
-    Attributes:
-        ahead, past: (row, column) of each frame's top-left token in the world.
+    Args:
+        ahead: (row, column) of each coming frame's top-left token in the world.
+        past: the same of each past frame.
         grid: rows and columns of a view.
     """
     rows, columns = (torch.arange(size, device=ahead.device) for size in grid)
@@ -42,9 +43,12 @@ def space(
     A pose is (x, y, z, pitch, yaw), the angles in degrees; yaw turns from +z to +x, pitch from the
     plane to +y.
 
-    Attributes:
+    Args:
+        ahead: pose of the coming camera.
+        past: poses of the past ones.
         radius: of the ball in which points are drawn, always the same ones.
         half_angles: degrees from the axis to the left and right edge, and to the upper and lower.
+        points: how many are drawn.
     """
     at = radius * _ball(points, ahead.device).to(ahead.dtype) + ahead[:, None, :3]
     return (

@@ -16,7 +16,7 @@ _LEAST = 0.25  # seconds of the interval that the video must have
 _SLACK = 1e-6
 
 
-def checked(times: Sequence[float]) -> tuple[float, ...]:
+def checked_times(times: Sequence[float]) -> tuple[float, ...]:
     """The times in seconds, checked and in order.
 
     Raises:
@@ -54,7 +54,9 @@ def unread(one: Scored, time: float) -> str:
     return f"it lasts {one.duration:g} s and cannot be read at {time:g} s; give earlier times="
 
 
-def read(times: Sequence[float], one: Scored, values: Float[Tensor, " n"]) -> dict[float, float]:
+def values_at(
+    times: Sequence[float], one: Scored, values: Float[Tensor, " n"]
+) -> dict[float, float]:
     """The mean around each time; NaN where the video is too short."""
     means = at(torch.tensor(times, dtype=torch.double), one.seconds, values).tolist()
     return {

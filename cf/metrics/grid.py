@@ -32,7 +32,7 @@ class PromptPart:
     shown: int | None
 
 
-def parts_of(one: Scored) -> list[PromptPart]:
+def prompt_parts(one: Scored) -> list[PromptPart]:
     """The parts of a video between changes of its prompt.
 
     Windows that lie across a change are left out, and so are prompts that fill no window. The last

@@ -18,7 +18,7 @@ def rising(edges: Sequence[float], name: str = "edges", unit: str = "seconds") -
     return tuple(float(edge) for edge in edges)
 
 
-def bins(lag: Float[Tensor, "..."], edges: Sequence[float]) -> Int[Tensor, "..."]:
+def lag_bins(lag: Float[Tensor, "..."], edges: Sequence[float]) -> Int[Tensor, "..."]:
     """The bin of each lag in seconds; -1 outside all of them.
 
     >>> bins(torch.tensor([-1.0, 0.5, 1.0, 9.0]), (0.0, 1.0, 2.0)).tolist()

@@ -11,7 +11,7 @@ from typing_extensions import override
 from cf.metrics.base import VideoMetric
 from cf.metrics.extractors.base import Extractor
 from cf.metrics.features import Features
-from cf.metrics.grid import Grid, PromptPart, parts_of
+from cf.metrics.grid import Grid, PromptPart, prompt_parts
 from cf.metrics.measurement import digest
 from cf.metrics.result import Result
 from cf.metrics.scored import Scored
@@ -66,7 +66,7 @@ class SetMetric(VideoMetric):
         short: dict[int | None, str] = {}
         for one in videos:
             try:
-                mine = self._cut(parts_of(one))
+                mine = self._cut(prompt_parts(one))
             except ValueError as problem:
                 short[one.video] = str(problem)
             else:
@@ -165,7 +165,7 @@ class AloneMetric(SetMetric):
         )
 
 
-def unknown(values: Mapping[int, float], reason: str) -> dict[int | None, str]:
+def reason_for_all(values: Mapping[int, float], reason: str) -> dict[int | None, str]:
     """The reason for every video without a number."""
     return {video: reason for video, value in values.items() if math.isnan(value)}
 

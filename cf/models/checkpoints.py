@@ -14,11 +14,11 @@ from cf.models.headers import order_metadata
 from cf.models.kinds import channels
 from cf.models.merged import Weights
 from cf.models.pickles import CONTAINERS
-from cf.models.published import one_network, published
+from cf.models.published import one_network, published_weights
 from cf.models.releases import update_of
 from cf.models.stored import CheckpointError as CheckpointError
 from cf.models.stored import State, some
-from cf.models.updates import Lora, joined, lora_files, read_updates
+from cf.models.updates import Lora, joined_updates, lora_files, read_updates
 from cf.models.weight_files import (
     is_safetensors,
     one_file,
@@ -134,7 +134,7 @@ def load_weights(
     stored = read_stored(Path(path), container, CONTAINERS)
     files = lora_files(lora, lora_alpha)
     if _CONFIG_KEY not in stored.said:
-        raw, made, updates = published(stored, path, container, lora_alpha)
+        raw, made, updates = published_weights(stored, path, container, lora_alpha)
     elif container is None:
         raw, made, updates = stored.state, {}, {}
     else:
@@ -143,7 +143,7 @@ def load_weights(
     for file in files:
         given = read_stored(Path(file.path), None, _LORA_CONTAINERS)
         read.append(read_updates(given, raw, file.strength, file.alpha))
-    return Weights(raw, made, joined(read))
+    return Weights(raw, made, joined_updates(read))
 
 
 def load_into(

@@ -79,7 +79,7 @@ class Split:
         return ordered
 
 
-def spread(
+def own_tokens(
     split: Split | None, x: Tensor, place: tuple[Rotation, Rotation]
 ) -> tuple[Tensor, tuple[Rotation, Rotation]]:
     """This process's tokens (b, f, n, dim), and the rotations of their queries and keys."""
@@ -89,7 +89,7 @@ def spread(
     return split.mine(x, 2), (queries, keys)
 
 
-def gathered(split: Split | None, parts: tuple[Tensor, ...], frames: int) -> tuple[Tensor, ...]:
+def all_tokens(split: Split | None, parts: tuple[Tensor, ...], frames: int) -> tuple[Tensor, ...]:
     """All tokens of each, where they are spread."""
     return parts if split is None else tuple(split.gather(x, frames) for x in parts)
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from cf.files.pickled import load_tensors
-from cf.models.stored import CheckpointError, State, Stored, shown
+from cf.models.stored import CheckpointError, State, Stored, shown_key
 
 _INDEX = ".metadata"
 _LARGEST_INDEX = 2**28
@@ -89,7 +89,7 @@ def read_distributed(folder: Path) -> Stored:
                 _piece(folder, places[name, _whole(chunk.offsets)], chunk) for chunk in one.chunks
             ]
             if sum(math.prod(piece.shape) for piece in pieces) != math.prod(shape):
-                raise ValueError(f"the parts of {shown(name)} do not cover it")
+                raise ValueError(f"the parts of {shown_key(name)} do not cover it")
             state[str(name)] = torch.empty(shape, dtype=dtype, device="meta")
             made[str(name)] = partial(_joined, pieces=pieces, name=str(name))
     except Exception as error:  # a damaged pickle fails in many ways
@@ -112,7 +112,7 @@ def _piece(folder: Path, place: Any, chunk: Any) -> _Piece:
     file = folder / str(place.relative_path)
     begin, length = _whole((place.offset, place.length))
     if file.name != place.relative_path or begin + length > file.stat().st_size:
-        raise ValueError(f"{shown(str(place.relative_path))} is no such file beside the index")
+        raise ValueError(f"{shown_key(str(place.relative_path))} is no such file beside the index")
     if place.transform_descriptors:
         raise ValueError("it is compressed")
     shape = _whole(chunk.sizes)
@@ -134,7 +134,7 @@ def _joined(empty: Tensor, pieces: list[_Piece], name: str) -> Tensor:
                 raise ValueError("it is of another shape")
         except Exception as error:
             raise CheckpointError(
-                f"{piece.file} is damaged where {shown(name)} lies; copy the folder again"
+                f"{piece.file} is damaged where {shown_key(name)} lies; copy the folder again"
             ) from error
         at = tuple(slice(a, a + n) for a, n in zip(piece.at, piece.shape, strict=True))
         whole[at] = part

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cf.models.stored import CheckpointError, State, Stored, shown
+from cf.models.stored import CheckpointError, State, Stored, shown_key
 
 _MAGIC = b"GGUF"
 _SCALARS = {
@@ -202,8 +202,8 @@ def _viewed(bits: Tensor, dtype: torch.dtype) -> Tensor:
 def _check(kind: Any, file: Path) -> None:
     if not _is_read(kind):
         raise CheckpointError(
-            f"{file} holds weights as {shown(kind.name)}, which the package gguf does not read; "
-            "give Q8_0, Q4_K or F16"
+            f"{file} holds weights as {shown_key(kind.name)}, which the package gguf does not "
+            "read; give Q8_0, Q4_K or F16"
         )
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from cf.files.pickled import load_tensors
 from cf.models.names import networks
-from cf.models.stored import CheckpointError, State, Stored, shown, some
+from cf.models.stored import CheckpointError, State, Stored, shown_key, some
 
 CONTAINERS = ("generator_ema", "generator", "model", "state_dict")
 """Networks of a file that are taken where none is named, best first."""
@@ -67,8 +67,9 @@ def read_pickle(file: Path, container: str | None, default: Sequence[str]) -> St
         held = weight.untyped_storage().nbytes() if weight.layout == torch.strided else 0
         if weight.numel() * weight.element_size() > held or weight.is_quantized:
             raise CheckpointError(
-                f"{file} holds {shown(name)} as {weight.dtype} of {tuple(weight.shape)}, laid out "
-                "as weights are not (sparse, expanded, or quantised by PyTorch); give plain tensors"
+                f"{file} holds {shown_key(name)} as {weight.dtype} of {tuple(weight.shape)}, laid "
+                "out as weights are not (sparse, expanded, or quantised by PyTorch); "
+                "give plain tensors"
             )
     return Stored(state, _plain(loaded), file, chosen)
 

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from cf.metrics.extractors.hugging_face import filled
+from cf.metrics.extractors.hugging_face import frozen_network
 from cf.models.clip_names import (
     StretchToSquare,
     clip_config,
@@ -82,7 +82,7 @@ class ImageEncoder(nn.Module):
             state = {n: x for n, x in stored.items() if not n.endswith("position_ids")}
             tower = {n: x for n, x in state.items() if n.startswith("vision_model.")} or state
         config: Any = CLIPVisionConfig(**said.get("vision_config", said))
-        encoder = filled("CLIPVisionModel", config, tower, f"CLIP's vision tower ({place})")
+        encoder = frozen_network("CLIPVisionModel", config, tower, f"CLIP's vision tower ({place})")
         return cls(processor, encoder.to(kind))
 
     def train(self, mode: bool = True) -> Self:

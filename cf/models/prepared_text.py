@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from cf.data.shard_index import TEXTS
-from cf.data.shards import ShardFolder, padded
+from cf.data.shards import ShardFolder, padded_states
 from cf.models.text import States, TextEncoder
 
 
@@ -81,4 +81,4 @@ class PreparedText(TextEncoder):
                 "itself (text=umt5)"
             )
         found = [self.shards.text(self._numbers[one]).states for one in prompts]
-        return padded(found, (self.text_len, int(self.dim or 0))).to(self._here.device)
+        return padded_states(found, (self.text_len, int(self.dim or 0))).to(self._here.device)

@@ -85,7 +85,7 @@ def find_part(folder: str, part: ModelPart) -> Path:
     if root.is_file():
         return root.parent if root.name == "config.json" else root
     for place in (root / part.name, root):
-        said = kind_of(place)
+        said = model_class(place)
         named = place.name == part.name and (place / "config.json").is_file()
         if said in part.kinds or (said is None and named):
             return place
@@ -100,7 +100,7 @@ def find_part(folder: str, part: ModelPart) -> Path:
         raise ValueError(f"{root} holds several of these: {names}; give the one that is meant")
     if found:
         return found.pop()
-    other = kind_of(root)
+    other = model_class(root)
     there = f" ({root / 'config.json'} is of {other})" if other else ""
     also = f", or {part.example} of the original one" if part.example else ""
     raise FileNotFoundError(
@@ -110,7 +110,7 @@ def find_part(folder: str, part: ModelPart) -> Path:
     )
 
 
-def kind_of(place: Path) -> str | None:
+def model_class(place: Path) -> str | None:
     """What class of model the config.json of a folder describes."""
     config = read_json(place / "config.json") if (place / "config.json").is_file() else None
     if not isinstance(config, dict):

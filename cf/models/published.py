@@ -11,7 +11,7 @@ from cf.models.update_names import is_update, part_of
 from cf.models.updates import Updates, read_updates
 
 
-def published(
+def published_weights(
     stored: Stored, path: str | Path, container: str | None, alpha: float | None
 ) -> tuple[State, dict[str, Make], Updates]:
     """The weights, how quantised ones are read, and the updates that PEFT saved within them.

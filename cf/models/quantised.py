@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cf.models.stored import CheckpointError, State, Stored, shown, some
+from cf.models.stored import CheckpointError, State, Stored, shown_key, some
 from cf.models.weight_files import read_json
 
 Make = Callable[[Tensor], Tensor]
@@ -97,7 +97,7 @@ def unquantised(stored: Stored, state: State) -> tuple[State, dict[str, Make]]:
 
 def _unknown_scales(file: Path, name: str, weight: Tensor, scale: Tensor) -> CheckpointError:
     return CheckpointError(
-        f"{file} holds {shown(name)} of {_shape(weight)} with {scale.dtype} scales of "
+        f"{file} holds {shown_key(name)} of {_shape(weight)} with {scale.dtype} scales of "
         f"{_shape(scale)}, "
         "which are neither one, nor one per row, nor one per tile of a size that is known; say the "
         "size in a config.json beside it, as in "
@@ -117,7 +117,7 @@ def _refuse_formats(state: Mapping[str, Tensor], file: Path) -> None:
             said = bytes(told.flatten()[:200].byte().tolist()).decode(errors="replace")
             if "float8" not in said or "mxfp8" in said:
                 raise CheckpointError(
-                    f"{file} says that {shown(name)} is quantised as {shown(said)}, "
+                    f"{file} says that {shown_key(name)} is quantised as {shown_key(said)}, "
                     f"which is not read here; {_REMEDY}"
                 )
 

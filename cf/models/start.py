@@ -13,7 +13,7 @@ from cf.models.headers import other_orders
 from cf.models.stored import CheckpointError
 from cf.models.update_scale import adapter_config
 from cf.models.updates import Lora, LoraFile, lora_files
-from cf.models.writer import filled
+from cf.models.writer import filled_backbone
 
 _SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".gguf")
 _AT_ONCE = 2**24
@@ -60,7 +60,7 @@ def with_weights(
         made.append(copy.deepcopy(network) if made else network)
         return made[-1]
 
-    return filled(make, load_weights(path, container, lora, lora_alpha), path)
+    return filled_backbone(make, load_weights(path, container, lora, lora_alpha), path)
 
 
 def fingerprint(path: str | Path, lora: Lora = None, lora_alpha: float | None = None) -> str:

@@ -42,10 +42,10 @@ def some(names: Sequence[str]) -> str:
     'a, b, c and 1 more'
     """
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(map(shown, names[:3])) + more
+    return ", ".join(map(shown_key, names[:3])) + more
 
 
-def shown(name: str) -> str:
+def shown_key(name: str) -> str:
     r"""A name out of a stranger's file as a message can hold it.
 
     >>> shown("a" * 200)[-10:], shown("a\nb")

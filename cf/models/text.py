@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from cf.metrics.extractors.files import read_state
-from cf.metrics.extractors.hugging_face import filled, transformers
+from cf.metrics.extractors.hugging_face import frozen_network, transformers
 from cf.metrics.extractors.lookup import find
 from cf.metrics.extractors.names import depth
 from cf.models.pretrained import (
@@ -219,7 +219,7 @@ class UMT5(FrozenEncoder):
 
     @override
     def prepared(self, prompt: str) -> str:
-        return clean(prompt)
+        return clean_prompt(prompt)
 
 
 class MiniLM(FrozenEncoder):
@@ -251,14 +251,14 @@ class MiniLM(FrozenEncoder):
             num_attention_heads=words.shape[1] // _HEAD_WIDTH,
             intermediate_size=4 * words.shape[1],
         )
-        encoder = filled("BertModel", config, state, "MiniLM", add_pooling_layer=False)
+        encoder = frozen_network("BertModel", config, state, "MiniLM", add_pooling_layer=False)
         tokenizer = library.AutoTokenizer.from_pretrained(
             str(file.parent), local_files_only=True, trust_remote_code=False
         )
         super().__init__(tokenizer, encoder, text_len)
 
 
-def clean(prompt: str) -> str:
+def clean_prompt(prompt: str) -> str:
     r"""A prompt as Wan cleans it: text repaired, HTML entities resolved, white space collapsed.
 
     Raises:

@@ -22,7 +22,7 @@ from cf.models.conditions import (
     with_control,
     with_reference,
 )
-from cf.models.context_parallel import Split, gathered, spread
+from cf.models.context_parallel import Split, all_tokens, own_tokens
 from cf.models.image_branch import ImageEmbedding
 from cf.models.initial import checked_axes, checked_cells, checked_latent_shape, initialise, mlp
 from cf.models.masks import Mask, frames_at
@@ -187,12 +187,12 @@ class VideoTransformer(Backbone):
         ids, place = self._placed(x, at, grid, cond.origin, past)
         text = past.text if past.text is not None else self._project_text(cond)
         seen = mask_for(mask, frames, x.shape[2], x.device)
-        x, place = spread(self.split, x, place)
+        x, place = own_tokens(self.split, x, place)
         reads = BlockInputs(place, None, None, seen, self.split)
         past = past if past.text is text else replace(past, text=text)
         through = self._through if self.recorder is None else partial(self.recorder, self._through)
         patches, layers, queries = through(Pass(x, time, modulation, reads, past, ids))
-        (patches,) = gathered(self.split, (patches.flatten(1, 2),), frames)
+        (patches,) = all_tokens(self.split, (patches.flatten(1, 2),), frames)
         out = unpatch(patches.unflatten(1, (frames, -1)), grid, self.patch_size).to(x_t.dtype)
         control = None if cond.control is None else cond.control[:, at]
         rest = control, self.compressor, self.rotate if queries else None
@@ -226,7 +226,7 @@ class VideoTransformer(Backbone):
             run: Any = partial(checkpoint, block, use_reentrant=False) if recompute else block
             x, q, k, v = run(x, modulation, mine)
             if not past.unread:
-                q, k, v = gathered(reads.split, (q, k, v), x.shape[1])
+                q, k, v = all_tokens(reads.split, (q, k, v), x.shape[1])
                 layers.append(LayerKV(k, v, ids))
             if past.queries:
                 queries.append(q)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from cf.models.names import bare_name, is_diffusers, prefix_of_all, to_diffusers_name, to_wan_name
-from cf.models.stored import CheckpointError, shown
+from cf.models.stored import CheckpointError, shown_key
 
 _ADAPTER = r"(?:\.(?!(?:weight|bias)$)([^.]+))?"
 _DOWN = r"\.(?:lora_A|lora_down|lora\.down|lora_linear_layer\.down)" + _ADAPTER
@@ -108,8 +108,8 @@ class Targets:
         for mark, kind in _REFUSED:
             if f".{mark}" in name:
                 raise CheckpointError(
-                    f"{self._source} holds {shown(name)}, which is {kind} and is not read here; "
-                    "merge it by the tool that made it, or give a LoRA of lora_A and lora_B"
+                    f"{self._source} holds {shown_key(name)}, which is {kind} and is not read "
+                    "here; merge it by the tool that made it, or give a LoRA of lora_A and lora_B"
                 )
         endings = _ENDINGS.get(part, (".weight", "") if part else ("",))
         for spelt in self._spellings(module):
@@ -117,7 +117,7 @@ class Targets:
                 if spelt + ending in self._weights:
                     return spelt + ending
         raise CheckpointError(
-            f"{self._source} holds {shown(name)}, which updates nothing in these weights"
+            f"{self._source} holds {shown_key(name)}, which updates nothing in these weights"
             f"{_why(name)}; give the LoRA that belongs to this model"
         )
 
@@ -132,8 +132,8 @@ class Targets:
             if len(found) > 1:
                 either = " or ".join(sorted(found))
                 raise CheckpointError(
-                    f"{self._source} holds {shown(module)}, which may be {either}; give names with "
-                    "dots"
+                    f"{self._source} holds {shown_key(module)}, which may be {either}; give names "
+                    "with dots"
                 )
             return list(found)
         if self._diffusers:

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from cf.models.names import bare_name
-from cf.models.stored import CheckpointError, State, Stored, shown, some
+from cf.models.stored import CheckpointError, State, Stored, shown_key, some
 from cf.models.update_names import Targets, adapters, is_update, part_of
 from cf.models.update_scale import scale_of
 
@@ -210,7 +210,7 @@ def read_updates(
     return {weight: [one] for weight, one in found.items()}
 
 
-def joined(several: Sequence[Updates]) -> Updates:
+def joined_updates(several: Sequence[Updates]) -> Updates:
     """The updates of several files, those of one weight together."""
     together: Updates = {}
     for updates in several:
@@ -237,7 +237,7 @@ def _put(one: Update, part: str, value: Tensor, name: str, source: Path) -> None
     place = "add" if place.startswith("add") else place
     if getattr(one, place) is not None:
         raise CheckpointError(
-            f"{source} holds {shown(name)} twice, under several names; save one of each"
+            f"{source} holds {shown_key(name)} twice, under several names; save one of each"
         )
     setattr(one, place, value)
 

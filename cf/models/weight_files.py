@@ -7,14 +7,14 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from cf.files.text import json_of
+from cf.files.text import read_json_file
 from cf.models.distributed import is_distributed, read_distributed
 from cf.models.file_formats import foreign_format
 from cf.models.gguf_file import is_gguf, read_gguf
 from cf.models.pickles import read_pickle
 from cf.models.stored import CheckpointError as CheckpointError
 from cf.models.stored import State as State
-from cf.models.stored import Stored, shown, some
+from cf.models.stored import Stored, shown_key, some
 
 _LARGEST_HEADER = 100_000_000
 _MOST_LOOKED_AT = 100
@@ -131,7 +131,7 @@ def read_stored(path: Path, container: str | None, default: Sequence[str]) -> St
 def read_json(file: Path) -> Any:
     """What a JSON file says; None if it is too large or no JSON."""
     try:
-        return json_of(file)
+        return read_json_file(file)
     except (OSError, ValueError, RecursionError):
         return None
 
@@ -188,7 +188,7 @@ def _shards_of(index: Path) -> dict[str, list[str]] | None:
     for file in shards:
         if Path(file).name != file or file in (".", ".."):
             raise CheckpointError(
-                f"{index} names {shown(file)}, which is not beside it; copy it again"
+                f"{index} names {shown_key(file)}, which is not beside it; copy it again"
             )
     return shards
 
@@ -213,7 +213,9 @@ def _read_shards(
     chosen = False
     for name in sorted(shards):
         if not (folder / name).is_file():
-            raise CheckpointError(f"{folder} lacks the shard {shown(name)}; copy the folder again")
+            raise CheckpointError(
+                f"{folder} lacks the shard {shown_key(name)}; copy the folder again"
+            )
         part = _read_file(folder / name, container, default)
         if twice := [one for one in part.state if one in state]:
             raise CheckpointError(f"{folder} holds {some(twice)} in several shards; copy it again")

@@ -52,7 +52,7 @@ class WithWriter(WrappedBackbone):
         return made
 
 
-def filled(
+def filled_backbone(
     make: Callable[[], Backbone],
     state: Mapping[str, Tensor],
     source: str,
@@ -85,7 +85,7 @@ def filled(
     return WithWriter(network, writer)
 
 
-def published(
+def exported_weights(
     network: nn.Module, state: Mapping[str, Tensor] | None = None
 ) -> Mapping[str, Tensor]:
     """The weights of a network, by the names under which they are exported; see `filled`.

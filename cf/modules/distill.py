@@ -17,7 +17,7 @@ from cf.distillation.gradients import ThroughPast
 from cf.distillation.plan import plan_of
 from cf.distillation.rollout_length import Length
 from cf.distillation.scoring import WeightedLosses, scored
-from cf.distillation.windows import Asked, ScoredRollout, Windows
+from cf.distillation.windows import ScoredRollout, WindowNeeds, Windows
 from cf.models.base import Backbone
 from cf.models.codec import Codec
 from cf.models.picture import ImageEncoder
@@ -25,7 +25,7 @@ from cf.models.sharding import whole
 from cf.models.text import TextEncoder
 from cf.modules.base import VideoModule
 from cf.modules.divergence_guard import Guard
-from cf.modules.per_process import gathered, mine
+from cf.modules.per_process import gather_states, mine
 from cf.modules.running_means import Notes
 from cf.modules.turns import Turn, check_trainer, listed
 from cf.objectives.base import Networks, Objective
@@ -153,7 +153,7 @@ class DistillModule(VideoModule):
         """One batch for the critic or for the student, and perhaps an update."""
         step, turn = self.global_step, self._turn()
         parts = self.parts_at(step, turn.critic)
-        asked = Asked.by([part.objective for part in parts], turn.critic)
+        asked = WindowNeeds.by([part.objective for part in parts], turn.critic)
         taken = self._taken(batch, asked.real, guided=not turn.critic)
         made = self.windows.make(self.trained, taken, step, *asked)
         ends = (self.codec.video_frames(n) for n in (made.length, made.stretch.seen))
@@ -276,7 +276,7 @@ class DistillModule(VideoModule):
         """What is to be reported later goes along, and rollouts that are to go on."""
         checkpoint["notes"] = self._notes.values
         kept = self.windows.training_rollout.state_dict()
-        checkpoint["rollout"] = gathered(kept, self.trainer)
+        checkpoint["rollout"] = gather_states(kept, self.trainer)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Runs of old have none."""

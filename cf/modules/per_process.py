@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 
-def gathered(own: dict[str, Any], trainer: L.Trainer) -> list[dict[str, Any]]:
+def gather_states(own: dict[str, Any], trainer: L.Trainer) -> list[dict[str, Any]]:
     """What each process keeps, on the CPU, in their order; empty on all but the first.
 
     Nobody waits where nothing is kept, which all of them agree upon.

@@ -7,7 +7,7 @@ import torch
 
 from cf.distillation.base import Batch
 from cf.distillation.scoring import scored
-from cf.distillation.windows import Asked
+from cf.distillation.windows import WindowNeeds
 from cf.models.allocated import Allocated
 from cf.modules.distill import DistillModule
 from cf.modules.pretrain import PretrainModule
@@ -46,7 +46,7 @@ def tried(module: Any, batch_size: int, frames: int, step: int) -> Peaks:
 
 def _turn(module: DistillModule, batch: Batch, step: int, critic: bool) -> Peaks:
     parts = module.parts_at(step, critic)
-    asked = Asked.by([part.objective for part in parts], critic)
+    asked = WindowNeeds.by([part.objective for part in parts], critic)
     network = module.critic if critic else module.trained
     assert network is not None
     there = [*_with_gradients(network), *_weights(module), *_weights(module.networks.real.network)]

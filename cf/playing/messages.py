@@ -24,7 +24,7 @@ class MalformedMessageError(ValueError):
 
 
 @dataclass(frozen=True)
-class Asked:
+class PageMessage:
     """A message of a page.
 
     Attributes:
@@ -36,7 +36,7 @@ class Asked:
     values: Mapping[str, Any]
 
 
-def read_message(text: str) -> Asked:
+def read_message(text: str) -> PageMessage:
     """A message of a page, once sure that it is one.
 
     Raises:
@@ -54,7 +54,7 @@ def read_message(text: str) -> Asked:
     shape = _SHAPES[what]
     if set(told) != set(shape) or not all(fits(told[name]) for name, fits in shape.items()):
         raise MalformedMessageError(f"{what} has another shape")
-    return Asked(what, told)
+    return PageMessage(what, told)
 
 
 def _refused(name: str) -> Any:

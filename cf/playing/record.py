@@ -14,7 +14,7 @@ from typing import Any
 from cf.data.script import text_from
 from cf.data.world.steered import KEYS
 from cf.files.atomic import write_text
-from cf.files.text import json_of
+from cf.files.text import read_json_file
 from cf.settings.build import Settings
 from cf.settings.trusted import FACTORIES, Vetting, bound, vet_export
 
@@ -93,7 +93,7 @@ def read_played(path: str | Path) -> Played:
     Raises:
         ValueError: it cannot be read, is no session, or asks for what it may not.
     """
-    told = json_of(path, "recorded session")
+    told = read_json_file(path, "recorded session")
     if not isinstance(told, dict) or told.pop("kind", None) != KIND:
         raise ValueError(f"{path} is no session of cf.play; give the session.json that it saved")
     version = told.pop("version", None)

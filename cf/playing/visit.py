@@ -15,7 +15,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from cf.playing.hall import FORBIDDEN, FULL, MALFORMED, TAKEN, Hall
 from cf.playing.maker import Wish
-from cf.playing.messages import MOST_PICTURE, Asked, MalformedMessageError, read_message
+from cf.playing.messages import MOST_PICTURE, MalformedMessageError, PageMessage, read_message
 from cf.playing.pictures import decoded
 from cf.playing.seat import Seat
 
@@ -96,7 +96,7 @@ class Visit:
                 await self._tell(fault=str(error))
             self._woken.set()
 
-    async def _hear(self, seat: Seat, asked: Asked) -> None:
+    async def _hear(self, seat: Seat, asked: PageMessage) -> None:
         told = asked.values
         match asked.what:
             case "begin" if told["picture"]:

@@ -78,7 +78,7 @@ class ShardMaker:
             network = build(self.settings[group], group).requires_grad_(False).eval()
             if group == "text":
                 network.cut = True  # as in training; the receipt tells of each that was cut
-            self._loaded = group, network.to(self.device), weights_hash(network)
+            self._loaded = group, network.to(self.device), parameters_hash(network)
         return self._loaded[1:]
 
     def _texts(self, planned: PlannedFile) -> dict[str, Any]:
@@ -151,7 +151,7 @@ class ShardMaker:
         return {**told, "sources": []}
 
 
-def weights_hash(network: torch.nn.Module) -> str:
+def parameters_hash(network: torch.nn.Module) -> str:
     """SHA-256 of all parameters and buffers by name, on whichever device."""
     found = hashlib.sha256()
     for name, weight in sorted(network.state_dict().items()):

@@ -71,7 +71,7 @@ class PreparationPlan:
         return sum(len(one.work) for one in self.files if one.kind == kind)
 
 
-def planned(settings: Settings) -> PreparationPlan:
+def plan_preparation(settings: Settings) -> PreparationPlan:
     """The plan of a preparation.
 
     Args:
@@ -81,7 +81,7 @@ def planned(settings: Settings) -> PreparationPlan:
         ValueError: no video or prompt can be used, or the codec does not take the size.
     """
     from cf.data.clips import survey
-    from cf.data.prompts import texts_of
+    from cf.data.prompts import read_texts
 
     sources: list[Source] = []
     left_out: dict[str, str] = {}
@@ -91,7 +91,7 @@ def planned(settings: Settings) -> PreparationPlan:
         sources, left_out = survey(folder, frames, settings["fps"], cuts=settings["cuts"])
     texts = [one.prompt for one in sources]
     if settings["prompts_file"] is not None:
-        texts += texts_of(settings["prompts_file"], "prompts_file")
+        texts += read_texts(settings["prompts_file"], "prompts_file")
     numbers = {text: i for i, text in enumerate(dict.fromkeys(texts))}
     prompts = len(numbers)
     for text in ("", settings["negative_prompt"]):

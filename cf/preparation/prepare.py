@@ -16,9 +16,9 @@ from cf import __version__
 from cf.data.clips import listing
 from cf.data.shard_index import INDEX, Shard, ShardIndex
 from cf.files.atomic import write_text
-from cf.files.text import json_of
+from cf.files.text import read_json_file
 from cf.preparation.maker import ShardMaker, begin, make, receipt_of
-from cf.preparation.planned import PlannedFile, PreparationPlan, planned
+from cf.preparation.planned import PlannedFile, PreparationPlan, plan_preparation
 from cf.settings.build import Settings
 from cf.system.processes import Died, spread
 
@@ -36,7 +36,7 @@ def prepare(settings: Settings, folder: Path) -> ShardIndex:
     Raises:
         ValueError: the folder holds another preparation, or nothing can be prepared.
     """
-    plan = planned(settings)
+    plan = plan_preparation(settings)
     _claim(folder, plan)
     log.info(
         "%d clips and %d texts in %d files",
@@ -59,7 +59,7 @@ def prepare(settings: Settings, folder: Path) -> ShardIndex:
     return index
 
 
-def progress(folder: Path) -> str:
+def finished_files(folder: Path) -> str:
     """How many files are finished."""
     done = [one for one in folder.glob("*-*.json") if one.stem.split("-")[-1].isdigit()]
     return f"{len(done)} files are made and kept"
@@ -76,7 +76,7 @@ def _claim(folder: Path, plan: PreparationPlan) -> None:
     if not path.exists():
         write_text(path, json.dumps(mine, indent=1, ensure_ascii=False) + "\n")
         return
-    theirs = json_of(path, "plan of a preparation")
+    theirs = read_json_file(path, "plan of a preparation")
     if theirs != mine:
         known = theirs if isinstance(theirs, dict) else {}
         differ = [name for name in mine if known.get(name) != mine[name]]
@@ -150,9 +150,9 @@ def _index(settings: Settings, plan: PreparationPlan, receipts: dict[str, Any]) 
         "versions": {"context-forcing": __version__, "torch": torch.__version__},
     }
     if settings["cuts"] == "split" and plan.count("latents"):
-        from cf.video.cuts import weights_hash
+        from cf.video.cuts import cut_weights_hash
 
-        made["cuts_sha256"] = weights_hash()
+        made["cuts_sha256"] = cut_weights_hash()
     return ShardIndex(
         shards["latents"], shards["texts"], shapes["latents"], shapes["texts"], made, left_out
     )

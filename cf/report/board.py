@@ -16,7 +16,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from cf.bench.contest import BenchmarkResults
 from cf.bench.store import SHEET, VIDEO, Store, folder_of
-from cf.report.heatmap import over_lags, over_time
+from cf.report.heatmap import heatmap_over_time, over_lags
 from cf.report.hparams import write_hparams
 from cf.report.long_tables import LongTables
 from cf.video.reader import read_video
@@ -26,7 +26,7 @@ _TOGETHER = "_together"  # the run of what shows all contestants in one picture
 _MOST_FRAMES, _MOST_WIDTH = 48, 128  # of a moving picture
 
 
-def write_board(contest: BenchmarkResults, tables: LongTables, folder: Path) -> Path:
+def write_benchmark_board(contest: BenchmarkResults, tables: LongTables, folder: Path) -> Path:
     """A run per contestant: scalars whose step is the tenth of a second, headlines, videos, sheets.
 
     The folder is written anew, so that nothing of an earlier report is left in it.
@@ -64,7 +64,9 @@ def _heat(root: Path, contest: BenchmarkResults, windows: pd.DataFrame) -> None:
             continue
         drawn = {
             f"recall_by_lag/{metric}": over_lags(lagged, metric),
-            f"recall_over_time/{metric}": over_time(windows[windows["metric"] == metric], metric),
+            f"recall_over_time/{metric}": heatmap_over_time(
+                windows[windows["metric"] == metric], metric
+            ),
         }
         pictures |= {tag: encoded for tag, encoded in drawn.items() if encoded is not None}
     if pictures:

@@ -63,7 +63,7 @@ def looks(names: Sequence[str], controls: Sequence[str]) -> dict[str, Look]:
     return found
 
 
-def over_time(table: pd.DataFrame, look: Mapping[str, Look], given: float) -> str | None:
+def chart_over_time(table: pd.DataFrame, look: Mapping[str, Look], given: float) -> str | None:
     """A metric over the seconds of video, mean over trainings or prompts, 95 % interval."""
     with rc_context(STYLE):
         figure = Figure(figsize=(4.4, 2.5), layout="constrained")

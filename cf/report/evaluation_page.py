@@ -13,10 +13,10 @@ from omegaconf import OmegaConf
 from cf.bench.ranking import Cell, Headline
 from cf.evaluation.comparisons import Comparisons, per_prompt
 from cf.evaluation.measure import Measured
-from cf.evaluation.report import columns, per_window
+from cf.evaluation.report import columns, window_rows
 from cf.evaluation.videos import Listed
 from cf.files.tables import ARROWS, number
-from cf.report.charts import Look, looks, over_time
+from cf.report.charts import Look, chart_over_time, looks
 from cf.report.page_tables import duration, pair_rows, swatch
 from cf.report.shell import Media, render
 from cf.settings.build import Settings, escaped
@@ -192,12 +192,12 @@ def _played(video: Listed, measured: Measured, link: Media, item: str) -> str:
 
 def _curves(measured: Measured, look: Mapping[str, Look]) -> Iterator[dict[str, Any]]:
     prompts = {(video.contestant, video.name): video.prompt for video in measured.videos}
-    table = per_window(measured).rename(columns={"seconds": "second"}).assign(training=None)
+    table = window_rows(measured).rename(columns={"seconds": "second"}).assign(training=None)
     pairs = zip(table["contestant"], table["video"], strict=True)
     table["prompt"] = [prompts[pair] for pair in pairs]
     for name, result in measured.results[measured.contestants[0]].items():
         mine = table[table["metric"].isin(columns(measured, name).values())]
-        svg = over_time(mine, look, 0)
+        svg = chart_over_time(mine, look, 0)
         if svg:
             yield {"name": name, "svg": svg, "arrow": ARROWS[result.higher_is_better]}
 

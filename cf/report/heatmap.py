@@ -32,7 +32,7 @@ def over_lags(
     return _drawn(table, metric, "seconds since it was last in view")
 
 
-def over_time(windows: pd.DataFrame, metric: str) -> bytes | None:
+def heatmap_over_time(windows: pd.DataFrame, metric: str) -> bytes | None:
     """A png of contestants by second of video, mean over prompts; None if nothing has a value.
 
     Args:

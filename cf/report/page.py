@@ -17,7 +17,7 @@ from cf.bench.ranking import Headline
 from cf.bench.results import ContestantResults
 from cf.bench.store import SHEET, VIDEO, Store
 from cf.files.tables import ARROWS, number
-from cf.report.charts import Look, against, by_lag, looks, over_time
+from cf.report.charts import Look, against, by_lag, chart_over_time, looks
 from cf.report.long_tables import LongTables
 from cf.report.page_tables import cost_rows, duration, pair_rows, swatch
 from cf.report.shell import Link, Media, embedded, render
@@ -122,7 +122,7 @@ def _curves(
     first = _last(contest).metrics
     names = [*first, *(name for name in dict.fromkeys(table["metric"]) if name not in first)]
     for name in names:
-        svg = over_time(table[table["metric"] == name], look, given)
+        svg = chart_over_time(table[table["metric"] == name], look, given)
         if svg:
             yield {"name": name, "svg": svg, "arrow": _arrow(contest, name)}
 

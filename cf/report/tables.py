@@ -10,7 +10,7 @@ from typing import Any
 from cf.bench.contest import BenchmarkResults
 from cf.bench.ranking import Cell
 from cf.files.atomic import write_text
-from cf.files.tables import ARROWS, csv_of, inline, json_of, latex_of, markdown_of, number
+from cf.files.tables import ARROWS, csv_of, inline, latex_of, markdown_of, number, to_json
 from cf.report.long_tables import LongTables, long_tables
 
 
@@ -22,8 +22,11 @@ def write_tables(contest: BenchmarkResults, folder: Path) -> LongTables:
     """
     tables = long_tables(contest)
     texts = {f"{name}.csv": csv_of(table) for name, table in tables.items()}
-    texts |= {"results.md": markdown(contest), "results.tex": latex(contest)}
-    texts["results.json"] = json_of(_summary(contest), indent=1)
+    texts |= {
+        "results.md": headlines_as_markdown(contest),
+        "results.tex": headlines_as_latex(contest),
+    }
+    texts["results.json"] = to_json(_summary(contest), indent=1)
     for name, text in texts.items():
         write_text(folder / name, text)
     return tables
@@ -46,7 +49,7 @@ def _summary(contest: BenchmarkResults) -> dict[str, Any]:
     }
 
 
-def markdown(contest: BenchmarkResults) -> str:
+def headlines_as_markdown(contest: BenchmarkResults) -> str:
     """The headlines for a README or a paper's draft."""
     parts = ["# Results", ""]
     for seconds, table in contest.headlines.items():
@@ -78,7 +81,7 @@ def markdown(contest: BenchmarkResults) -> str:
     return "\n".join(parts) + "\n"
 
 
-def latex(contest: BenchmarkResults) -> str:
+def headlines_as_latex(contest: BenchmarkResults) -> str:
     """The headlines for a paper: a table for each duration, the best of each metric in bold."""
     parts = []
     for seconds, table in contest.headlines.items():

@@ -10,7 +10,7 @@ from typing import Any
 
 from cf.bench.store import folder_of
 from cf.files.atomic import write_text
-from cf.files.tables import json_of
+from cf.files.tables import to_json
 from cf.metrics.result import Result
 
 _FORMS = {
@@ -68,6 +68,6 @@ def write_vbench(
         if found:
             path = folder / "vbench" / f"{folder_of(name)}_eval_results.json"
             path.parent.mkdir(exist_ok=True)
-            write_text(path, json_of(found))
+            write_text(path, to_json(found))
             written.append(path)
     return written

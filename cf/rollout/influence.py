@@ -82,7 +82,10 @@ class InfluenceHorizon:
     ) -> Influence:
         """Of the block that follows `state`, which is left as it was.
 
-        Attributes:
+        Args:
+            state: all blocks before.
+            noise: of the block.
+            cond: what the block is made under.
             lags: latent frames of history to try.
 
         Raises:

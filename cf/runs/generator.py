@@ -108,8 +108,10 @@ class Generator:
     ) -> None:
         """Raise a ValueError at texts in one block, or a change of texts that cannot be made.
 
-        Attributes:
+        Args:
+            script: seconds and texts.
             given: latents that are known before the first block.
+            where: the setting that messages name.
         """
         block = self.rollout.block_frames * self.codec.time_stride
         refuse_crowded(
@@ -194,7 +196,11 @@ class Generator:
     ) -> Influence:
         """How far back the first block after the given frames is influenced.
 
-        Attributes:
+        Args:
+            film: the frames and what they are made under.
+            given: latent frames that are taken from it.
+            seed: of the noise.
+            numbers: of the videos in it.
             lags: latent frames of history to leave.
 
         Raises:
@@ -241,7 +247,7 @@ def load(settings: Settings) -> Generator:
     from cf.models.checkpoints import load_weights
     from cf.models.compiled import check_compile, compile_blocks
     from cf.models.releases import is_base
-    from cf.models.writer import filled
+    from cf.models.writer import filled_backbone
     from cf.runs.on_card import check_memory, codec_on, text_on
     from cf.runs.outline import check_filled, codec_outline, outlined, sized, way_of
 
@@ -259,7 +265,7 @@ def load(settings: Settings) -> Generator:
     text = text_on(device, settings, parts, way)
     state = load_weights(source, **(settings.get("weights") or {}))
     codec = codec_on(device, settings, parts)
-    network = filled(lambda: outlined(model, settings["dtype"]), state, source, device)
+    network = filled_backbone(lambda: outlined(model, settings["dtype"]), state, source, device)
     check_filled(network)
     compile_blocks(network, how)
     log.info("attention: %s%s", attention_kernel(network), f"; compile={how}" * (how != "none"))
@@ -270,7 +276,7 @@ def load(settings: Settings) -> Generator:
     return Generator(*made, *size, eyes, negative=way.negative)
 
 
-def read(settings: Settings) -> tuple[Settings, Mapping[str, Tensor]]:
+def read_checkpoint(settings: Settings) -> tuple[Settings, Mapping[str, Tensor]]:
     """What the network in `settings["checkpoint"]` is built of, and its weights.
 
     Raises:

@@ -65,7 +65,12 @@ def pinned_in(
 ) -> RolloutState:
     """The state whose context holds these key-frames, each read alone under `cond`.
 
-    Attributes:
+    Args:
+        state: before the new video.
+        images: the key-frames.
+        generator: reads them.
+        noise: of the video, which it does not use up.
+        cond: what they are read under.
         begun: latent frames before the new video.
     """
     memory, network, rollout = generator.rollout.memory, generator.network, generator.rollout

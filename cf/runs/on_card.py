@@ -27,12 +27,12 @@ def check_memory(settings: Settings, parts: Settings, device: torch.device) -> N
     Raises:
         ValueError: it does not fit; says with which settings it would.
     """
-    from cf.runs.plan import GB, planned, refuse_too_large
+    from cf.runs.plan import GB, plan_generation, refuse_too_large
 
     card = _card(settings, device)
     if card is None or "card_gb" not in settings:  # other commands than cf.generate
         return
-    plan = planned(settings, parts)
+    plan = plan_generation(settings, parts)
     log.info("%s; the card has %.1f", plan.shown(), card / GB)
     refuse_too_large(plan, card, settings, parts)
 
@@ -46,10 +46,10 @@ def show_plan(settings: Settings) -> str:
     import torch
 
     from cf.runs.outline import device_of, parts_of
-    from cf.runs.plan import planned, refuse_too_large
+    from cf.runs.plan import plan_generation, refuse_too_large
 
     parts = parts_of(settings)
-    plan = planned(settings, parts)
+    plan = plan_generation(settings, parts)
     card = _card(settings, torch.device(device_of(settings["device"])))
     if card is not None:
         refuse_too_large(plan, card, settings, parts)

@@ -160,14 +160,14 @@ def parts_of(settings: Settings) -> Settings:
     Raises:
         ValueError: if the file cannot be read, asks for what it may not, or does not say enough.
     """
-    from cf.settings.trusted import read_export, vet_size
+    from cf.settings.trusted import read_vetted_export, vet_size
 
     source = file_of(settings["checkpoint"])
     named = (*PARTS, "fps", "size")
     parts = {name: settings[name] for name in named if settings.get(name) is not None}
     if settings.get("model") is None:
         mine = [*parts, *(["memory"] if settings.get("memory") is not None else [])]
-        config, held = read_export(source, mine)
+        config, held = read_vetted_export(source, mine)
         if "model" in config:
             vet_size(config["model"], held, source.name)
         parts = {**config, **parts}

@@ -15,7 +15,7 @@ from cf.files.text import yaml_of
 from cf.runs.run_folder import RunFolder
 from cf.runs.trusted_run import vet_phases
 from cf.settings.literal import quoted
-from cf.system.shell import resuming, shown
+from cf.system.shell import resuming, shell_command
 from cf.system.signals import Stopped, run
 
 log = logging.getLogger("cf.fit")
@@ -113,7 +113,8 @@ class Phases:
     def resumed(self, overrides: Sequence[str], config_dir: str | None = None) -> "Phases":
         """The same, to be run on.
 
-        Attributes:
+        Args:
+            overrides: settings as typed; only those that every resumed run takes may be among them.
             config_dir: a folder of further settings that the user named again, and so trusts.
 
         Raises:
@@ -156,7 +157,7 @@ class Phases:
             if phase.config.is_file():
                 trusted = ["trust=true"] if self.trust else []
                 arguments = [*given, f"resume={quoted(str(phase.path))}", *trusted]
-            log.info("phase %s: %s", name, shown("cf.fit", arguments))
+            log.info("phase %s: %s", name, shell_command("cf.fit", arguments))
             try:
                 status = run([sys.executable, "-m", "cf.fit", *arguments])
             except Stopped as stopped:

@@ -79,10 +79,10 @@ class MemoryPlan:
         )
 
 
-def planned(settings: Settings, parts: Settings) -> MemoryPlan:
+def plan_generation(settings: Settings, parts: Settings) -> MemoryPlan:
     """What `cf.runs.generator.load` and the videos after it will take.
 
-    Attributes:
+    Args:
         settings: of `cf.generate`.
         parts: what the network is built of, the settings' size among them.
     """
@@ -122,7 +122,7 @@ def refuse_too_large(plan: MemoryPlan, card: int, settings: Settings, parts: Set
     tries = [[one] for one in cures] + [cures[: i + 1] for i in range(1, len(cures))]
     other, words = plan, ""
     for chosen in tries:
-        other = planned(*_with(settings, parts, chosen))
+        other = plan_generation(*_with(settings, parts, chosen))
         words = " ".join(f"{name}={value}" for name, value in dict(chosen).items())
         if other.peak <= card:
             raise ValueError(

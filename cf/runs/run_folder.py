@@ -14,7 +14,7 @@ import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from cf.files.atomic import locked, remove_temporaries, write_text
-from cf.files.text import json_of, yaml_of
+from cf.files.text import read_json_file, yaml_of
 from cf.runs.relocation import absolute, located, recorded, same
 from cf.settings.build import Settings
 from cf.settings.renamed import with_current_names
@@ -159,7 +159,7 @@ class RunFolder:
             return None
         remedy = "delete it to finish the run again"
         try:
-            summary = json_of(self._summary)
+            summary = read_json_file(self._summary)
         except ValueError as error:
             raise ValueError(f"{error}; {remedy}") from None
         if not isinstance(summary, dict) or not {"sha256", "steps"} <= set(summary):

@@ -20,7 +20,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from cf.settings.literal import literally, opened
+from cf.settings.literal import literally, with_home
 from cf.settings.renamed import with_current_names
 from cf.system.processes import end_with_parent
 
@@ -60,7 +60,7 @@ def to_settings(cfg: DictConfig) -> Settings:
     """The resolved configuration as a dictionary; `???` where a value is missing."""
     container = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(container, dict)
-    return typing.cast(Settings, with_current_names(opened(container)))
+    return typing.cast(Settings, with_current_names(with_home(container)))
 
 
 def escaped(settings: Any) -> Any:

@@ -19,10 +19,12 @@ from cf.settings.kinds import Device
 from cf.settings.schema import COMMANDS, NAMED_GROUPS, OPTIONAL
 
 
-def checked(command: str, settings: Settings, groups: list[str], deep: bool = True) -> None:
+def check_settings(command: str, settings: Settings, groups: list[str], deep: bool = True) -> None:
     """Raise a ValueError at the first setting that is unknown, missing or cannot be.
 
-    Attributes:
+    Args:
+        command: its name, as in `python -m cf.NAME`.
+        settings: all that it is given.
         groups: names of the groups; their classes say what their settings may be.
         deep: whether to look into them.
     """
@@ -66,7 +68,9 @@ def _fields(schema: type, settings: Settings, at: str, groups: list[str]) -> Non
     hints = typing.get_type_hints(schema, include_extras=True)
     for name in settings:
         if name not in hints and name not in groups:
-            raise ValueError(unknown(f"{at}{name}", [at + one for one in (*hints, *groups)]))
+            raise ValueError(
+                unknown_setting(f"{at}{name}", [at + one for one in (*hints, *groups)])
+            )
     for name in (field.name for field in fields(schema)):
         if name in settings and not (name in groups and isinstance(settings[name], dict)):
             _setting(hints[name], settings[name], at + name)
@@ -97,7 +101,7 @@ def _setting(hint: Any, value: Any, name: str) -> None:
             present(one, kind, name)
 
 
-def unknown(name: str, known: list[str]) -> str:
+def unknown_setting(name: str, known: list[str]) -> str:
     """That there is no such setting, and which comes nearest."""
     near = get_close_matches(name, known, 3, 0.75)
     return f"there is no setting {name!r}" + (
@@ -108,8 +112,10 @@ def unknown(name: str, known: list[str]) -> str:
 def misplaced(command: str, settings: Sequence[str], error: str) -> str:
     """What Hydra's error says of a value of another kind than stands there; empty: another error.
 
-    Attributes:
+    Args:
+        command: its name, as in `python -m cf.NAME`.
         settings: as they are given, `name=value`.
+        error: Hydra's message.
     """
     if "Config group override must be a string" in error:  # it does not say of which
         numbers = [

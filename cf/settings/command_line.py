@@ -25,7 +25,7 @@ from cf.files.atomic import check_writable
 from cf.files.output_folder import remove_empty_logs, stoppable, tidy
 from cf.paths import CONFIG_DIR
 from cf.settings.build import exit_on_user_error, to_settings
-from cf.settings.checks import checked, kind_of, misplaced, present_already, unknown
+from cf.settings.checks import check_settings, kind_of, misplaced, present_already, unknown_setting
 from cf.settings.composition import hydra_of, known_mode, lean
 from cf.settings.groups_listed import listed_once
 from cf.settings.literal import literal, quoted
@@ -35,21 +35,21 @@ from cf.settings.schema import COMMANDS
 from cf.system.signals import passed_on, spare_tracker
 
 Task = Callable[[DictConfig], Any]
+Command = Callable[[], None]
 _TRIED = 64  # values of a sweep's setting that are checked before the first run
 
 
-def command(
-    name: str, folder: str = CONFIG_DIR, program: str = ""
-) -> Callable[[Task], Callable[[], None]]:
+def command(name: str, folder: str = CONFIG_DIR, program: str = "") -> Callable[[Task], Command]:
     """As `hydra.main`, for a command that takes texts literally and checks its settings first.
 
-    Attributes:
-        name: of its file of settings in `folder`.
+    Args:
+        name: of its file of settings.
+        folder: where that file lies.
         program: what it is called in messages; empty: cf.NAME.
     """
     program = program or f"cf.{name}"
 
-    def decorated(task: Task) -> Callable[[], None]:
+    def decorated(task: Task) -> Command:
         @wraps(task)
         def kept(cfg: DictConfig) -> Any:
             place = Path(HydraConfig.get().runtime.output_dir)
@@ -237,7 +237,7 @@ def _mistake(name: str, settings: Sequence[str], error: Exception) -> str:
     option = re.search(r"Could not find '(.*)/(.*?)' Available options in '.*?': (.*)", text)
     if option is not None:
         group, chosen, there = option.groups()
-        near = unknown(chosen, there.split(" Config search path")[0].split())
+        near = unknown_setting(chosen, there.split(" Config search path")[0].split())
         return f"{group}={chosen}: {near.replace('setting', 'option', 1)}"
     if wrong := misplaced(name, settings, text):
         return wrong
@@ -258,10 +258,10 @@ def _mistake(name: str, settings: Sequence[str], error: Exception) -> str:
     key = re.search(r"Key '([^']*)' is not in struct", str(error.__cause__))
     if wrong in known and key is not None:  # a mapping that takes certain names alone
         inner = [one.removeprefix(f"{wrong}.") for one in known if one.startswith(f"{wrong}.")]
-        return f"{wrong}: {unknown(key[1], inner)}"
+        return f"{wrong}: {unknown_setting(key[1], inner)}"
     if "Could not delete" in text and wrong in known:
         return f"~{wrong}: it is not given, so that there is nothing to take out"
-    return unknown(wrong, known)
+    return unknown_setting(wrong, known)
 
 
 def _names(cfg: DictConfig, at: str = "") -> Iterator[str]:
@@ -282,7 +282,7 @@ def _check_composed(cfg: DictConfig, name: str, staged: bool, given: Sequence[st
     with hydra_of(cfg):
         own = [str(key) for key in cfg if key != "hydra" and not (staged and key == "sweep")]
         settings = to_settings(OmegaConf.masked_copy(cfg, own))
-    checked(name, settings, groups, deep=not (name == "fit" and others))
+    check_settings(name, settings, groups, deep=not (name == "fit" and others))
 
 
 def _check_place(cfg: DictConfig, multirun: bool) -> None:

@@ -129,12 +129,12 @@ def literally(text: str) -> str:
     return re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + r"\${", text)
 
 
-def opened(settings: Any, at: str = "") -> Any:
+def with_home(settings: Any, at: str = "") -> Any:
     """The settings with `~` opened in every path, at any depth."""
     if isinstance(settings, dict):
-        return {name: opened(one, f"{at}.{name}".lstrip(".")) for name, one in settings.items()}
+        return {name: with_home(one, f"{at}.{name}".lstrip(".")) for name, one in settings.items()}
     if isinstance(settings, list):
-        return [opened(one, at) for one in settings]
+        return [with_home(one, at) for one in settings]
     if isinstance(settings, str) and settings.startswith("~") and _matches(at, PATHS):
         return os.path.expanduser(settings)
     return settings

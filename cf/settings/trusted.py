@@ -31,7 +31,7 @@ FACTORIES = (
 """What an export may call besides classes; they read weights and words from a model's folder."""
 
 
-def read_export(path: str | Path, exchanged: Collection[str] = ()) -> tuple[Settings, State]:
+def read_vetted_export(path: str | Path, exchanged: Collection[str] = ()) -> tuple[Settings, State]:
     """Settings and weights of an exported network; the settings are vetted and can be built.
 
     Args:

@@ -27,13 +27,13 @@ __all__ = [
     "Pair",
     "Standing",
     "compare",
+    "compare_pairs",
     "corrected",
     "detectable",
     "few_pairs",
     "holm",
     "interval",
     "least_p",
-    "pairs",
     "seed_means",
     "sign_flip",
     "standings",
@@ -180,7 +180,7 @@ def compare(
     )
 
 
-def pairs(
+def compare_pairs(
     values: Mapping[str, Mapping[str, Mapping[Any, float]]],
     higher_is_better: Mapping[str, bool | None],
     comparing: Callable[..., Comparison] = compare,

@@ -51,7 +51,7 @@ def aligned(everyone: Mapping[str, Values]) -> dict[str, dict[Unit, float]]:
     }
 
 
-def mean(values: Values) -> Interval:
+def mean_over_trainings(values: Values) -> Interval:
     """The mean with its 95 % interval: over trainings if there are several, else over prompts.
 
     Trainings and prompts are both samples, and every training meets the same prompts. The variance

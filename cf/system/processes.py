@@ -235,8 +235,10 @@ def _serve(
 ) -> None:
     """Do what comes through the pipe, until the parent ends this process.
 
-    Attributes:
+    Args:
+        pipe: to the parent.
         given: pickled, what is to be done with it and what is called first.
+        number: of this process, from 0 to the number of processes less one.
     """
     end_with_parent()
     work, begin = pickle.loads(given)

@@ -14,7 +14,7 @@ def setting(name: str, value: str | Path) -> str:
     return shlex.quote(f"{name}={value}")
 
 
-def shown(module: str, arguments: Sequence[str]) -> str:
+def shell_command(module: str, arguments: Sequence[str]) -> str:
     """A command of this package as a shell takes it.
 
     >>> print(shown("cf.fit", ["seed=1", "resume=a b"]))

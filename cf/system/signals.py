@@ -95,7 +95,7 @@ def passed_on(children: Callable[[], Sequence[int]] | None = None) -> Iterator[N
 
     It then ends when they have; a second time, all end at once.
 
-    Attributes:
+    Args:
         children: their process ids; None: what `multiprocessing` and its kin have started.
 
     Raises:
@@ -164,7 +164,7 @@ def run(command: Sequence[str], **options: Any) -> int:
     return ended
 
 
-def status(task: Callable[..., Any], *arguments: Any) -> Any:
+def job_status(task: Callable[..., Any], *arguments: Any) -> Any:
     """What a job of a worker returns, or its exit status if the worker was asked to end.
 
     After that the worker begins no other job.

@@ -67,7 +67,7 @@ _TURNS = {
 
 
 @contextmanager
-def opened(path: str | Path) -> Iterator[tuple[InputContainer, VideoStream]]:
+def opened_video(path: str | Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     """The container and its main video stream; whatever FFmpeg raises inside names the file.
 
     Raises:
@@ -119,7 +119,7 @@ def _main_stream(container: InputContainer, path: Path) -> VideoStream:
     return stream
 
 
-def decoded(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
+def decoded_frames(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
     """Frames from the container's position on.
 
     What is damaged at the end of the file was cut off and is left out; what is damaged inside, as

@@ -50,13 +50,13 @@ def shots_of(path: Path) -> list[Shot]:
         UnreadableVideo: the file cannot be decoded to its end.
     """
     state = path.stat()
-    key = [str(path.resolve()), state.st_size, state.st_mtime_ns, weights_hash(), THRESHOLD]
+    key = [str(path.resolve()), state.st_size, state.st_mtime_ns, cut_weights_hash(), THRESHOLD]
     kept = user_cache("cuts") / f"{hashlib.sha256(json.dumps(key).encode()).hexdigest()}.json"
     known = _known(kept)
     if known is None:
         fps = timeline(path).fps
         likely = torch.cat([torch.zeros(0), *_judged(path)])
-        known = [Shot(first / fps, stop / fps) for first, stop in stretches(likely)]
+        known = [Shot(first / fps, stop / fps) for first, stop in shots_between(likely)]
         try:
             write_text(kept, json.dumps(known))
         except OSError as error:
@@ -64,7 +64,7 @@ def shots_of(path: Path) -> list[Shot]:
     return known
 
 
-def stretches(likely: Float[Tensor, " t"]) -> list[tuple[int, int]]:
+def shots_between(likely: Float[Tensor, " t"]) -> list[tuple[int, int]]:
     """First frames of shots and the frames behind their last; those of a transition are in none.
 
     A hard cut is likely at the last frame of a shot, which still belongs to it.
@@ -139,7 +139,7 @@ def network() -> Any:
 
 
 @lru_cache(1)
-def weights_hash() -> str:
+def cut_weights_hash() -> str:
     """SHA-256 of the weights.
 
     Raises:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from cf.video.container import UnreadableVideo, opened
+from cf.video.container import UnreadableVideo, opened_video
 
 _CODECS = {".mp4": {"h264"}, ".m4v": {"h264"}, ".webm": {"vp8", "vp9", "av1", "libdav1d"}}
 _PIXELS = {"yuv420p", "yuvj420p"}
@@ -17,7 +17,7 @@ def plays_in_browsers(path: Path) -> bool:
     if codecs is None:
         return False
     try:
-        with opened(path) as (_, stream):
+        with opened_video(path) as (_, stream):
             codec = stream.codec_context
             return codec.name in codecs and codec.pix_fmt in _PIXELS
     except UnreadableVideo:

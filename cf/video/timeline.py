@@ -19,9 +19,9 @@ from av.video.stream import VideoStream
 
 from cf.video.container import (
     UnreadableVideo,
-    decoded,
+    decoded_frames,
     display_size,
-    opened,
+    opened_video,
     pixel_aspect,
     refuse_shape,
     time_base,
@@ -97,8 +97,8 @@ def timeline(path: str | Path) -> Timeline:
 
 @lru_cache(4096)
 def _timeline(path: str, bytes_there: int, changed: int) -> Timeline:
-    with opened(path) as (container, stream):
-        first = next(decoded(container, stream), None)
+    with opened_video(path) as (container, stream):
+        first = next(decoded_frames(container, stream), None)
         if first is None:
             raise UnreadableVideo(path, _nothing(container.format.name))
         size, aspect = _upright(path, first, stream)
@@ -108,7 +108,7 @@ def _timeline(path: str, bytes_there: int, changed: int) -> Timeline:
         delays = codec.codec.reorder and (kind in _BY_DECODING or codec.has_b_frames)
         tick, origin = time_base(stream), first.pts or 0
     if packets is None:
-        with opened(path) as (container, stream):
+        with opened_video(path) as (container, stream):
             packets = scanned(container, stream)
     # Where only decoding times are kept, display times are these, sorted.
     by_decoding = bool(delays and (kind in _BY_DECODING or not packets.reordered))
@@ -158,7 +158,11 @@ def _mean_rate(
 
     Of a file that lost pictures, a declared rate at which nearly all of the others follow.
 
-    Attributes:
+    Args:
+        packets: of the file.
+        count: of pictures.
+        end: seconds at which the last ends.
+        slack: seconds by which rounding may have moved a timestamp.
         shown: seconds at which pictures are shown, as far as they are known.
     """
     for rate in packets.rates:
@@ -177,9 +181,9 @@ def _times(path: str, interval: float, streamed: bool) -> tuple[list[float], flo
     """Seconds of every picture since the first, and the length of the last."""
     ticks: list[int | None] = []
     length = 0.0
-    with opened(path) as (container, stream):
+    with opened_video(path) as (container, stream):
         tick = time_base(stream)
-        for frame in decoded(container, stream):
+        for frame in decoded_frames(container, stream):
             ticks.append(frame.pts)
             length = (frame.duration or 0) * tick
     if not ticks:
@@ -205,10 +209,12 @@ def _filled(stamps: Sequence[int | None], interval: float) -> list[float]:
 def _running(stamps: Sequence[float], tick: float, interval: float, streamed: bool) -> list[float]:
     """Seconds since the first that never run backwards, over clocks that were set anew.
 
-    Attributes:
+    Args:
         stamps: in ticks, of any size: whole ones are subtracted before digits can be lost, as in
             Ogg files that were cut by copying, whose clock begins at 2^58 ticks.
-        tick, interval: seconds; between pictures where the clock was set anew.
+        tick: seconds.
+        interval: seconds between pictures where the clock was set anew.
+        streamed: a long step forwards is a clock that was set anew as well.
     """
     times, set_at, since = [0.0], 0.0, stamps[0]
     for stamp in stamps[1:]:
@@ -229,13 +235,13 @@ def shown_from(path: str | Path, start: float = 0.0) -> Iterator[tuple[float, Vi
     for back in _BACK if line.times is None and start > line.slack else ():
         if back >= start and back:
             break
-        with opened(path) as (container, stream):
+        with opened_video(path) as (container, stream):
             frames = _landed(container, stream, line, start, start - back)
             if frames is not None:
                 yield from frames
                 return
-    with opened(path) as (container, stream):
-        yield from _timed(decoded(container, stream), line)
+    with opened_video(path) as (container, stream):
+        yield from _timed(decoded_frames(container, stream), line)
 
 
 def _landed(
@@ -250,7 +256,7 @@ def _landed(
         container.seek(line.origin + int(target / line.tick), stream=stream)
     except (av.FFmpegError, OverflowError):  # not every container seeks everywhere
         return None
-    frames = decoded(container, stream)
+    frames = decoded_frames(container, stream)
     for frame in frames:
         if frame.pts is None or (frame.pts - line.origin) * line.tick > start + line.slack:
             return None
@@ -278,7 +284,7 @@ def is_steady(path: str | Path) -> bool:
     """
     line = timeline(path)
     if line.times is None:
-        with opened(path) as (container, stream):
+        with opened_video(path) as (container, stream):
             stamps = sorted(p.pts for p in container.demux(stream) if p.pts is not None)
             gaps = [float(later - earlier) for earlier, later in pairwise(stamps)]
     else:

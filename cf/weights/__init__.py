@@ -11,12 +11,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Show what is here, fetch weights by name, or verify those of a preset."""
     given = _parser().parse_args(arguments)
     if given.command == "status":
-        from cf.weights.status import status, status_of_presets
+        from cf.weights.status import status_of_presets, status_table
 
         with exit_on_user_error("cf.weights"):
             sys.stdout.write(status_of_presets(given.names) + "\n")
         if not given.names:
-            sys.stdout.write("\nfor metrics\n" + status() + "\n")
+            sys.stdout.write("\nfor metrics\n" + status_table() + "\n")
         return
     if given.command == "verify":
         from cf.weights.verify import verify
@@ -31,11 +31,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for path in converted(given.source, given.settings):
                 sys.stdout.write(f"{path}: {path.stat().st_size / 2**20:.1f} MiB\n")
         return
-    from cf.weights.fetch import fetch
+    from cf.weights.fetch import fetch_weights
 
     for name in given.names:
         try:
-            paths = fetch(name)
+            paths = fetch_weights(name)
         except (OSError, ValueError, ImportError) as error:
             sys.exit(f"cf.weights: {error}")
         for path in paths:

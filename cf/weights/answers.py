@@ -115,7 +115,7 @@ def clip_answer(
         asked: make it on a CPU too, where it takes hours.
     """
     from cf.generation.batch import VideoBatch
-    from cf.generation.prefix import frames_of
+    from cf.generation.prefix import frames_in_seconds
     from cf.generation.requests import VideoRequest
     from cf.generation.unfinished import Unfinished
     from cf.runs.generator import load
@@ -128,7 +128,7 @@ def clip_answer(
         return {"not_made": "on a CPU it takes hours; --clip makes it"}
     chosen = {**settings, "seconds": seconds, "texts": [CLIP]}
     generator = load(chosen)
-    frames = frames_of(chosen, "seconds", generator.fps)
+    frames = frames_in_seconds(chosen, "seconds", generator.fps)
     with torch.inference_mode(), heard(Stop()) as stop, progress(frames, "clip", "frames") as bar:
         _tell_time(generator)
         wanted: Sequence[VideoRequest] = [VideoRequest("clip", ((0.0, CLIP),), 0)]

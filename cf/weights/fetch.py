@@ -12,8 +12,8 @@ from cf.metrics.extractors.fetch import FetchError
 from cf.metrics.extractors.lookup import sha256
 from cf.models.releases import gigabytes
 from cf.models.repositories import RELEASES, ROOT, Release
-from cf.weights.presets import names, needs_of
-from cf.weights.status import files_of
+from cf.weights.presets import needs_of, preset_names
+from cf.weights.status import wanted_files
 
 log = logging.getLogger("cf.weights")
 _SPARE = 2**28  # bytes that a disk keeps
@@ -31,7 +31,7 @@ class Remote(NamedTuple):
     sha256: str
 
 
-def fetch(name: str) -> list[Path]:
+def fetch_weights(name: str) -> list[Path]:
     """Bring the weights of a preset, a repository or an extractor to where they are looked for.
 
     Of a preset, what is there already stays.
@@ -44,10 +44,10 @@ def fetch(name: str) -> list[Path]:
     if name in RELEASES:
         release = RELEASES[name]
         return from_hub(release, [file.path for file in release.files])
-    if name not in names():
-        return [extractors.fetch(name)]
+    if name not in preset_names():
+        return [extractors.fetch_extractor(name)]
     lacking = [one for one in needs_of(name)[name] if not one.there]
-    wanted = files_of(lacking)
+    wanted = wanted_files(lacking)
     return [path for release, files in wanted.items() for path in from_hub(release, files)]
 
 

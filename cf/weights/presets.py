@@ -8,11 +8,11 @@ from hydra import compose, initialize_config_dir
 from cf.models.releases import Need, needs
 from cf.paths import CONFIG_DIR
 from cf.settings.build import Settings, to_settings
-from cf.settings.checks import unknown
+from cf.settings.checks import unknown_setting
 from cf.settings.literal import literal
 
 
-def names() -> list[str]:
+def preset_names() -> list[str]:
     """Of all presets."""
     return sorted(x.stem for x in Path(CONFIG_DIR, "preset").glob("*.yaml") if x.stem != "none")
 
@@ -43,5 +43,5 @@ def needs_of(*presets: str) -> dict[str, list[Need]]:
 
 
 def _refuse_unknown(preset: str) -> None:
-    if preset not in names():
-        raise ValueError(unknown(preset, names()).replace("setting", "preset"))
+    if preset not in preset_names():
+        raise ValueError(unknown_setting(preset, preset_names()).replace("setting", "preset"))

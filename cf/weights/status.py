@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 from cf.models.releases import Need, gigabytes
 from cf.models.repositories import Release
-from cf.weights.presets import names, needs_of
+from cf.weights.presets import needs_of, preset_names
 
 _COLUMNS = ("name", "found in", "size", "hash", "licence", "file")
 
 
-def status() -> str:
+def status_table() -> str:
     """A table of all published weights that metrics can use."""
     from cf.metrics.extractors.registry import ENTRIES
 
@@ -22,7 +22,7 @@ def status_of_presets(chosen: Sequence[str] = ()) -> str:
     Raises:
         ValueError: a name that no preset has.
     """
-    wanted = needs_of(*(chosen or names()))
+    wanted = needs_of(*(chosen or preset_names()))
     rows: list[tuple[str, ...]] = [("preset", "here", "lacks")]
     lacking: dict[Release, dict[str, None]] = {}
     for name, found in wanted.items():
@@ -43,7 +43,7 @@ def status_of_presets(chosen: Sequence[str] = ()) -> str:
     return "\n".join(said)
 
 
-def files_of(found: Sequence[Need]) -> dict[Release, list[str]]:
+def wanted_files(found: Sequence[Need]) -> dict[Release, list[str]]:
     """The files that are wanted of each repository."""
     files: dict[Release, dict[str, None]] = {}
     for one in found:
@@ -70,7 +70,7 @@ def _table(rows: Sequence[tuple[str, ...]]) -> str:
 
 
 def _row(name: str) -> tuple[str, ...]:
-    from cf.metrics.extractors.lookup import places, published, sha256
+    from cf.metrics.extractors.lookup import is_published, places, sha256
     from cf.metrics.extractors.registry import entry
 
     one = entry(name)
@@ -78,7 +78,7 @@ def _row(name: str) -> tuple[str, ...]:
         if path.is_file():
             size = f"{path.stat().st_size / 2**20:.1f} MiB"
             known = path.name == one.file and one.sha256 is not None
-            right = published(one, sha256(path))
+            right = is_published(one, sha256(path))
             verdict = "ok" if right else "WRONG" if known else "unverified"
             return name, kind, size, verdict, one.licence, str(path)
     return name, "-", "-", "-", one.licence, f"{one.file}: {one.remedy}"

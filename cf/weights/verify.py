@@ -17,7 +17,7 @@ from cf.models.base import Backbone
 from cf.models.checkpoints import load_into, load_weights
 from cf.models.names import to_diffusers_name
 from cf.models.releases import Need, is_base, missing, needs
-from cf.models.writer import filled
+from cf.models.writer import filled_backbone
 from cf.settings.build import Settings, build
 from cf.types import Conditioning
 from cf.weights.answers import LEAST_PSNR, clip_answer, codec_answer, text_answer
@@ -134,7 +134,9 @@ def _network(settings: Settings) -> dict[str, Any]:
     """Names, shapes and finiteness; on the device "meta", where weights take no memory."""
     state = _weights(settings)
     with torch.device("meta"):
-        network = filled(lambda: build(settings["model"], "model"), state, settings["checkpoint"])
+        network = filled_backbone(
+            lambda: build(settings["model"], "model"), state, settings["checkpoint"]
+        )
     count = sum(weight.numel() for weight in network.parameters())
     of = len(list(network.parameters()))
     return {"tensors": of, "parameters": count, "writer": network.writer is not network}

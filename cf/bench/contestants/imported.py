@@ -15,7 +15,7 @@ from cf.bench.contestants.base import Contestant, Piece
 from cf.bench.contestants.matching import Match, described, match, remedy_of, stems
 from cf.bench.tasks.base import Request, Sample, VideoSpec
 from cf.files.atomic import replacing
-from cf.files.naming import composed, cut, folded, name_by, name_pattern
+from cf.files.naming import composed, cut_to_bytes, folded, name_by, name_pattern
 from cf.files.tables import safe
 from cf.files.text import table_of
 from cf.video.listing import listed_in, shown
@@ -184,10 +184,12 @@ def export_vbench(videos: Mapping[Sample, Path], folder: Path) -> int:
     for item, path in videos.items():
         text = item.script[0][1] or item.prompt
         name = "".join(c for c in text if c not in '/\0"\n')
-        link = folder / f"{cut(name, 230 - len(str(item.seed)))}-{item.seed}.mp4"
+        link = folder / f"{cut_to_bytes(name, 230 - len(str(item.seed)))}-{item.seed}.mp4"
         if folded(link.name) in taken:
             digest = hashlib.sha256(f"{item.prompt}\n{text}".encode()).hexdigest()[:8]
-            link = folder / f"{cut(name, 220 - len(str(item.seed)))} {digest}-{item.seed}.mp4"
+            link = (
+                folder / f"{cut_to_bytes(name, 220 - len(str(item.seed)))} {digest}-{item.seed}.mp4"
+            )
         taken.add(folded(link.name))
         if link.exists() and not link.is_symlink():
             raise ValueError(f"{link} is no link of an earlier export; give another export_vbench")

@@ -25,7 +25,7 @@ from cf.runs.on_card import text_on, untold
 from cf.runs.outline import Way, parts_of
 from cf.runs.texts import UNBOUNDED, CachedText, TextCache
 from cf.settings.build import Settings, build
-from cf.settings.trusted import read_export
+from cf.settings.trusted import read_vetted_export
 from cf.types import Video
 from cf.video.reader import read_image
 
@@ -254,7 +254,7 @@ def _begun(generator: Generator, take: Request) -> tuple[Generator, Video | None
 
 @lru_cache(8)
 def _config_of(checkpoint: str, exchanged: tuple[str, ...]) -> Settings:
-    return read_export(file_of(checkpoint), exchanged)[0]
+    return read_vetted_export(file_of(checkpoint), exchanged)[0]
 
 
 @lru_cache(1)

@@ -161,6 +161,6 @@ class Task(ABC):
         return [*known.truth, *(["reference"] if known.reference is not None else [])]
 
 
-def texts_of(items: Iterable[Sample]) -> dict[int, str]:
+def texts_by_prompt(items: Iterable[Sample]) -> dict[int, str]:
     """Every text that a video is made for, by its prompt's number."""
     return {act.prompt_id: act.text for item in items for act in item.acts() if act.text}

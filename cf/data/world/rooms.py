@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from cf.data.world.base import Film, WorldTruth, generators, one_hot
 from cf.data.world.steered import Stage, Standpoint, SteeredWorld, across, along
-from cf.data.world.tiles import Tiles, attributes, names, tiles
+from cf.data.world.tiles import Tiles, attributes, identity_names, tiles
 from cf.types import Video
 
 ROWS = 2
@@ -130,7 +130,7 @@ class Rooms(SteeredWorld):
         hue, shade = scenery.uniform(), scenery.uniform(0.55, 0.95)
         top = colorsys.hsv_to_rgb(hue, 0.50, shade)
         horizon = colorsys.hsv_to_rgb((hue + scenery.uniform(-0.08, 0.08)) % 1, 0.18, 0.97)
-        kinds = [len(row) for row in names()]
+        kinds = [len(row) for row in identity_names()]
         shape = (self.num_places, self.room_cells)
         above = scenery.integers(1, kinds[0], shape) * (scenery.uniform(size=shape) < 0.75)
         layout = np.stack((above, scenery.integers(0, kinds[1], shape)), 1)
@@ -241,7 +241,7 @@ class Rooms(SteeredWorld):
         return banks
 
     def _caption(self, layout: Int[np.ndarray, "rooms rows columns"], at: Standpoint) -> str:
-        sky, ground = names()
+        sky, ground = identity_names()
         room, first, _ = at
         view = layout[room, :, first : first + self.view_cells]
         things = [ground[i] for i in view[1]] + [sky[i] for i in view[0] if i]

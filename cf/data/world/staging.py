@@ -83,7 +83,7 @@ def stage(shot: StagedFrames, height: int, without: Sequence[int]) -> Scene:
     return Scene(outlook, sky, ground)
 
 
-def joined(scenes: Sequence[Scene]) -> Scene:
+def joined_scenes(scenes: Sequence[Scene]) -> Scene:
     """The frames of several videos, one after the other."""
     outlooks, skies, grounds = zip(*scenes, strict=True)
     return Scene(

@@ -34,7 +34,7 @@ class Tiles(NamedTuple):
     alpha: Float[Tensor, "identities 1 h w"]
 
 
-def names() -> tuple[list[str], list[str]]:
+def identity_names() -> tuple[list[str], list[str]]:
     """What each identity is called, in the sky and on the ground.
 
     >>> sky, ground = names()

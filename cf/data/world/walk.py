@@ -12,7 +12,7 @@ from cf.data.world.base import Drawn, Film, World, WorldTruth, generators, one_h
 from cf.data.world.landscape import Land
 from cf.data.world.motion import Camera
 from cf.data.world.sprites import IDENTITIES, Troupe
-from cf.data.world.staging import StagedVideo, joined, motion, paint, stage
+from cf.data.world.staging import StagedVideo, joined_scenes, motion, paint, stage
 from cf.data.world.themes import HOURS, THEMES
 from cf.types import Video
 
@@ -139,7 +139,9 @@ class Walk(World):
     ) -> tuple[Video, WorldTruth]:
         height, width = self.size
         shots = [plan.shot(start, stop) for plan in plans]
-        painted = paint(joined([stage(shot, height, without) for shot in shots]), height, width)
+        painted = paint(
+            joined_scenes([stage(shot, height, without) for shot in shots]), height, width
+        )
         place, camera, fresh = (
             torch.from_numpy(np.stack([getattr(shot.route, name) for shot in shots]))
             for name in ("place", "column", "fresh")

@@ -56,7 +56,7 @@ class SimilarityToFirst(VideoMetric):
         **kwargs: Any,
     ) -> None:
         super().__init__(FrameFeatures(extractor, rate), None, **kwargs)
-        self.times = moments.checked(times)
+        self.times = moments.checked_times(times)
 
     @override
     def score(self, videos: list[Scored]) -> Result:
@@ -70,8 +70,8 @@ class SimilarityToFirst(VideoMetric):
             anchor = torch.nn.functional.normalize(anchor, dim=0)
             to_first = 100 * (features @ features[0])
             to_second = 100 * (features @ anchor)
-            first[one.video] = moments.read(self.times, one, to_first)
-            second[one.video] = moments.read(self.times, one, to_second)
+            first[one.video] = moments.values_at(self.times, one, to_first)
+            second[one.video] = moments.values_at(self.times, one, to_second)
             windows[one.video] = moments.grid(one)
             curves[one.video] = moments.at(windows[one.video], one.seconds, to_first)
             if math.isnan(first[one.video][self.times[-1]]):

@@ -12,7 +12,7 @@ from cf.metrics.extractors.base import Extractor
 from cf.metrics.grid import Grid
 from cf.metrics.repetition.cross_prompt_collapse import collapse_of
 from cf.metrics.result import Result
-from cf.metrics.set_metric import AloneMetric, SetMetric, chance_of, unknown
+from cf.metrics.set_metric import AloneMetric, SetMetric, chance_of, reason_for_all
 
 ALIKE = 1e-4  # what chance must leave of a cosine, for anything to be told apart
 
@@ -136,7 +136,7 @@ def _consistency(
         "seconds": grid.windows * grid.window,
         **more,
     }
-    reasons = unknown(per_video, _SINGLE)
+    reasons = reason_for_all(per_video, _SINGLE)
     value = float(curve.mean())
     if math.isnan(value):
         reasons[None] = _SINGLE

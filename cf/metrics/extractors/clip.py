@@ -17,11 +17,11 @@ from torchvision.transforms.functional import (
 from typing_extensions import override
 
 from cf.metrics.extractors.base import TextExtractor
-from cf.metrics.extractors.hugging_face import filled, transformers
+from cf.metrics.extractors.hugging_face import frozen_network, transformers
 from cf.metrics.extractors.lookup import find
 from cf.metrics.extractors.names import clip_names, depth
 from cf.metrics.extractors.network import HEAD_WIDTH, FeatureNetwork, full_precision
-from cf.metrics.extractors.tokenizer import clean, tokenizer
+from cf.metrics.extractors.tokenizer import clean_caption, tokenizer
 
 _MEAN = [0.48145466, 0.4578275, 0.40821073]
 _STD = [0.26862954, 0.26130258, 0.27577711]
@@ -91,7 +91,7 @@ class ClipExtractor(FeatureNetwork, TextExtractor):
         each = [torch.zeros(0, self.width, device=self.device)]
         for text in texts:
             tokens = self._tokenizer(
-                clean(text), truncation=True, max_length=most, return_tensors="pt"
+                clean_caption(text), truncation=True, max_length=most, return_tensors="pt"
             ).input_ids.to(self.device)
             each.append(self.network.text_projection(self.network.text_model(tokens).pooler_output))
         return torch.cat(each)
@@ -142,7 +142,7 @@ def clip_network(state: dict[str, Tensor]) -> nn.Module:
             "eos_token_id": vocabulary - 1,  # features are those of the first one
         },
     )
-    return filled("CLIPModel", config, state, "a CLIP ViT")
+    return frozen_network("CLIPModel", config, state, "a CLIP ViT")
 
 
 def _tower(width: int, layers: int) -> dict[str, int]:

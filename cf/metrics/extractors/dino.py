@@ -10,7 +10,7 @@ from torch.nn.functional import interpolate
 from torchvision.transforms.functional import InterpolationMode, normalize, resize
 from typing_extensions import override
 
-from cf.metrics.extractors.hugging_face import filled, transformers
+from cf.metrics.extractors.hugging_face import frozen_network, transformers
 from cf.metrics.extractors.names import depth, dino_names
 from cf.metrics.extractors.network import HEAD_WIDTH, FeatureNetwork
 
@@ -85,10 +85,10 @@ def vision_transformer(state: dict[str, Tensor]) -> nn.Module:
     }
     library = transformers()
     if "embeddings.mask_token" in state:
-        network: Any = filled("Dinov2Model", library.Dinov2Config(**shape), state, "DINOv2")
+        network: Any = frozen_network("Dinov2Model", library.Dinov2Config(**shape), state, "DINOv2")
     else:
         config = library.ViTConfig(intermediate_size=4 * width, **shape)
-        network = filled("ViTModel", config, state, "DINO", add_pooling_layer=False)
+        network = frozen_network("ViTModel", config, state, "DINO", add_pooling_layer=False)
     network.embeddings.interpolate_pos_encoding = _Positions(network.embeddings, patch)
     return network  # type: ignore[no-any-return]
 

@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from tqdm import tqdm
 
-from cf.metrics.extractors.lookup import ROOT, published, root, sha256
+from cf.metrics.extractors.lookup import ROOT, is_published, root, sha256
 from cf.metrics.extractors.registry import entry
 
 _CHUNK = 1 << 20
@@ -21,7 +21,7 @@ class FetchError(OSError):
     """Weights could not be fetched; nothing was left behind."""
 
 
-def fetch(name: str, timeout: float = 30.0) -> Path:
+def fetch_extractor(name: str, timeout: float = 30.0) -> Path:
     """Bring the weights of that name into the folder of weights, unless they are there.
 
     They come into a partial file, which gets its name only when all of it has come and its hash is
@@ -33,7 +33,7 @@ def fetch(name: str, timeout: float = 30.0) -> Path:
     """
     one = entry(name)
     target = root() / name / one.file
-    if target.is_file() and (one.sha256 is None or published(one, sha256(target))):
+    if target.is_file() and (one.sha256 is None or is_published(one, sha256(target))):
         return target
     if one.url is None:
         raise FetchError(f"{name} lies in a package: {one.remedy}")
@@ -47,7 +47,7 @@ def fetch(name: str, timeout: float = 30.0) -> Path:
     try:
         with os.fdopen(handle, "wb") as file:
             digest = _transfer(one.url, file, timeout)
-        if one.sha256 is not None and not published(one, digest):
+        if one.sha256 is not None and not is_published(one, digest):
             raise FetchError(
                 f"{one.url} sent a file whose SHA-256 is {digest}, not {one.sha256}; it was thrown "
                 "away. Try again, or get the file elsewhere"

@@ -23,7 +23,7 @@ def transformers() -> Any:
     return library
 
 
-def filled(
+def frozen_network(
     kind: str, config: Any, state: Mapping[str, Tensor], whose: str, **settings: Any
 ) -> nn.Module:
     """A frozen network of that class with those weights, all of them and no others.

@@ -97,7 +97,7 @@ def find(name: str, weights: str | Path | None = None) -> Found:
     for kind, path in candidates:
         if path.is_file():
             digest = sha256(path)
-            verified = published(one, digest)
+            verified = is_published(one, digest)
             if not verified and weights is None and path.name == one.file and one.sha256:
                 raise ValueError(
                     f"{path} is not the published {one.file}: its SHA-256 is {digest}, not "
@@ -113,7 +113,7 @@ def find(name: str, weights: str | Path | None = None) -> Found:
     )
 
 
-def published(one: PublishedWeights, digest: str) -> bool:
+def is_published(one: PublishedWeights, digest: str) -> bool:
     """Whether a hash is that of the published file, as far as it is known."""
     return one.sha256 is not None and digest.startswith(one.sha256)
 

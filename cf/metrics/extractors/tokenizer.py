@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from cf.files.text import MOST_BYTES, json_of, text_of
+from cf.files.text import MOST_BYTES, read_json_file, text_of
 from cf.metrics.extractors.hugging_face import transformers
 
 _ENDS = ("<|startoftext|>", "<|endoftext|>")
@@ -27,11 +27,11 @@ def tokenizer(path: Path) -> Any:
         known = _vocabulary(merges)
     else:
         merges = _pairs(path, text_of(path, "list of merges").split("\n"))
-        known = json_of(numbers) if numbers.is_file() else _vocabulary(merges)
+        known = read_json_file(numbers) if numbers.is_file() else _vocabulary(merges)
     return transformers().CLIPTokenizer(vocab=known, merges=merges)
 
 
-def clean(text: str) -> str:
+def clean_caption(text: str) -> str:
     """A text as CLIP was trained on: broken Unicode repaired, entities resolved.
 
     The repair is `ftfy`'s, which changes no plain ASCII.

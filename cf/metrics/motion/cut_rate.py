@@ -11,7 +11,7 @@ from typing_extensions import override
 from cf.metrics.measurement import Measurement, Seen
 from cf.metrics.readings import ReadingMetric, VideoReading
 from cf.metrics.scored import Scored
-from cf.video.cuts import STEP, THRESHOLD, WINDOW, small, weights_hash, window_likelihood
+from cf.video.cuts import STEP, THRESHOLD, WINDOW, cut_weights_hash, small, window_likelihood
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Cuts(Measurement):
     def provenance(self) -> dict[str, Any]:
         return {
             "by": "transnetv2",
-            "weights": {"sha256": weights_hash()},
+            "weights": {"sha256": cut_weights_hash()},
             "threshold": THRESHOLD,
             "rows": f"the middle {STEP} of {WINDOW} frames",
         }

@@ -83,7 +83,7 @@ def recall_horizon(
     if not gate < significance:
         return Horizon(math.nan, 0, math.nan, math.nan, gate, fitted, thin)
     where = crossing(lags, fitted, chance)
-    low, high = interval(lags, right, asked, chance, resamples, seed)
+    low, high = crossing_interval(lags, right, asked, chance, resamples, seed)
     censored = int(where == math.inf) - int(where == 0)
     seconds = float(np.clip(where, lags[0], lags[-1]))
     return Horizon(seconds, censored, low, high, gate, fitted, thin)
@@ -124,7 +124,7 @@ def crossing(
     return float(math.exp((1 - part) * math.log(lags[after - 1]) + part * math.log(lags[after])))
 
 
-def interval(
+def crossing_interval(
     lags: Float[np.ndarray, " lags"],
     right: Int[np.ndarray, "worlds lags"] | Float[np.ndarray, "worlds lags"],
     asked: Int[np.ndarray, "worlds lags"] | Float[np.ndarray, "worlds lags"],

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from cf.metrics.base import VideoMetric
-from cf.metrics.lags import bins
+from cf.metrics.lags import lag_bins
 from cf.metrics.recall.recall import LAGS as LAGS
 from cf.metrics.recall.visits import share
 from cf.metrics.result import Result
@@ -97,7 +97,7 @@ def over_absences(
     """Mean over all trials, over those of each video, and by lag."""
     pairs = [pair for rows in trials.values() for pair in rows]
     lag, value = torch.tensor(pairs, dtype=torch.float64).view(-1, 2).T
-    where = bins(lag, edges)
+    where = lag_bins(lag, edges)
     inside = where >= 0
     lags = torch.tensor(edges[:-1], dtype=torch.float64)
     total, seen = torch.zeros(2, len(lags), dtype=torch.float64)

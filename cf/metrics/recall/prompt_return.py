@@ -14,9 +14,9 @@ from typing_extensions import override
 from cf.metrics.base import VideoMetric
 from cf.metrics.extractors.base import Extractor
 from cf.metrics.features import Features
-from cf.metrics.grid import PromptPart, parts_of
+from cf.metrics.grid import PromptPart, prompt_parts
 from cf.metrics.readings import over_prompts
-from cf.metrics.recall.l50 import crossing, falling, interval
+from cf.metrics.recall.l50 import crossing, crossing_interval, falling
 from cf.metrics.result import Result, mean
 from cf.metrics.scored import Scored
 from cf.metrics.text.texts import Texts
@@ -168,7 +168,7 @@ class PromptReturnRecall(VideoMetric):
             raise ValueError(_NEVER)
         away, returned = one.segments[back[0] - 1], one.segments[back[0]]
         lag = float((returned.first - one.segments[0].stop) / one.clock.fps)
-        parts = parts_of(one)
+        parts = prompt_parts(one)
         begins = float(returned.first / one.clock.fps)
         between = [p for p in parts if p.shown == away.prompt and float(p.seconds[0]) < begins]
         after = [p for p in parts if float(p.seconds[0]) >= begins][:1]
@@ -258,7 +258,7 @@ class PromptReturnRecall(VideoMetric):
             named = ("horizon", "low", "high", "censored")
             return dict.fromkeys(named, math.nan), f"{told}, and {self.least:g} is asked for"
         where = crossing(lags, fitted, 0.0)
-        low, high = interval(lags, recall, known, 0.0, self.resamples, 0)
+        low, high = crossing_interval(lags, recall, known, 0.0, self.resamples, 0)
         seconds = float(np.clip(where, lags[0], lags[-1]))
         censored = float(int(where == math.inf) - int(where == 0))
         extras = {"horizon": seconds, "low": low, "high": high, "censored": censored}

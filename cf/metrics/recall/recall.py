@@ -10,7 +10,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from cf.metrics.base import VideoMetric
-from cf.metrics.lags import bins, rising
+from cf.metrics.lags import lag_bins, rising
 from cf.metrics.pooled import Of, PooledResult, ratio
 from cf.metrics.recall.cells import Cells, CellWorld
 from cf.metrics.recall.visits import CellVisits, alike, share, visits
@@ -92,7 +92,7 @@ class LagMetric(CellMetric):
 
     def bins(self, one: Scored, lag: Tensor) -> Tensor:
         """Which bin each lag of so many frames lies in; -1 for none."""
-        found = bins(lag.double() / float(one.clock.fps), self.edges)
+        found = lag_bins(lag.double() / float(one.clock.fps), self.edges)
         return found.where(lag >= 0, -1)
 
     def by_lag(self, one: Scored, lag: Tensor, where: Tensor) -> Float[Tensor, " lags"]:

@@ -13,7 +13,7 @@ from typing_extensions import override
 from cf.metrics.base import VideoMetric
 from cf.metrics.fidelity.full_reference import Decibels, FrameSimilarity, Structure
 from cf.metrics.fidelity.perceptual import Net, Perceptual
-from cf.metrics.lags import bins, rising
+from cf.metrics.lags import lag_bins, rising
 from cf.metrics.measurement import Measurement, Seen
 from cf.metrics.recall.recall import LAGS
 from cf.metrics.result import Result, mean
@@ -88,7 +88,7 @@ class Revisit(VideoMetric):
         per_video: dict[int, float] = {}
         for one in videos:
             lag = lags(one.sums, self.tolerance * one.size[1])
-            at = bins(lag.double() / float(one.clock.fps), self.edges)
+            at = lag_bins(lag.double() / float(one.clock.fps), self.edges)
             asked = (lag >= 0) & (at >= 0)
             found = one.sums[asked, -1]
             total = total.index_add(0, at[asked], found)

@@ -13,7 +13,7 @@ from cf.metrics import at_times as moments
 from cf.metrics.base import VideoMetric
 from cf.metrics.extractors.base import Extractor
 from cf.metrics.features import Features, FrameFeatures
-from cf.metrics.grid import parts_of
+from cf.metrics.grid import prompt_parts
 from cf.metrics.readings import over_prompts
 from cf.metrics.repetition.cross_prompt_collapse import ends_of
 from cf.metrics.result import Result
@@ -61,7 +61,7 @@ class TextSimilarity(VideoMetric):
     ) -> None:
         super().__init__(FrameFeatures(extractor, rate), None, **kwargs)
         self.texts = Texts.of(extractor, texts)
-        self.times = moments.checked(times)
+        self.times = moments.checked_times(times)
 
     @override
     def score(self, videos: list[Scored]) -> Result:
@@ -77,7 +77,7 @@ class TextSimilarity(VideoMetric):
                 continue
             windows[one.video] = moments.grid(one)
             curves[one.video] = moments.at(windows[one.video], one.seconds, likeness)
-            readings[one.video] = moments.read(self.times, one, likeness)
+            readings[one.video] = moments.values_at(self.times, one, likeness)
             if math.isnan(readings[one.video][self.times[-1]]):
                 reasons[one.video] = moments.unread(one, self.times[-1])
         per_video = {video: mine[self.times[-1]] for video, mine in readings.items()}
@@ -180,7 +180,7 @@ class PromptDrift(VideoMetric):
         return {**super().provenance(), **self.texts.provenance()}
 
     def _over_time(self, one: Scored) -> tuple[Float[Tensor, " k"], Float[Tensor, " k"]]:
-        parts = parts_of(one)
+        parts = prompt_parts(one)
         likeness = [self.texts.likeness(part.shown, part.means) for part in parts]
         nothing = torch.zeros(0, dtype=torch.double)
         return torch.cat([nothing, *likeness]), torch.cat([nothing, *(p.seconds for p in parts)])

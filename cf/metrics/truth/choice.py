@@ -16,14 +16,14 @@ from cf.metrics.measurement import Measurement, Seen
 from cf.metrics.readings import over_prompts
 from cf.metrics.result import Result
 from cf.metrics.scored import Scored
-from cf.metrics.truth.nearest import chosen
+from cf.metrics.truth.nearest import nearest_choice
 from cf.metrics.truth.painter import (
     AWAY,
     LAGS,
     Painter,
-    bins,
     common_size,
     place_of,
+    revisit_bins,
     shrunk,
 )
 from cf.system.opencv import cv2
@@ -130,7 +130,7 @@ class Choices(Measurement):
         """Of a frame in a region; zeros where too little of it is in view."""
         if mask.mean() < _LEAST[scope]:
             return np.zeros(_PARTS)
-        best = chosen(made, family, mask)
+        best = nearest_choice(made, family, mask)
         every = np.array([best.right, best.chance])
         plain = every * (best.version == 0)
         return np.array([*every * _CREDITS[best.version], best.room, *plain, *every])
@@ -213,7 +213,7 @@ class ForcedChoice(VideoMetric):
         values: dict[str, dict[int, float]] = {"": {}, "plain": {}, "any_version": {}}
         choices = 0.0
         for one in videos:
-            at = bins(one.sums[:, 0], float(one.clock.fps), self.edges)
+            at = revisit_bins(one.sums[:, 0], float(one.clock.fps), self.edges)
             parts = one.sums[at >= 0, 1:].view(-1, _REGIONS + 1, _PARTS)
             parts = parts[:, :_REGIONS] if self.scope == "surfaces" else parts[:, _REGIONS:]
             sums = parts.sum((0, 1)).tolist()

@@ -27,7 +27,7 @@ class Choice(NamedTuple):
     version: int
 
 
-def chosen(
+def nearest_choice(
     made: Float[np.ndarray, "h w 3"],
     family: Float[np.ndarray, "k versions h w 3"],
     mask: Bool[np.ndarray, "h w"],

@@ -82,6 +82,6 @@ def place_of(seen: Seen) -> tuple[int, int]:
     return int(seen.truth["seed"][0]), int(seen.truth["number"][0])
 
 
-def bins(away: Tensor, fps: float, edges: Sequence[float]) -> Int[Tensor, " n"]:
+def revisit_bins(away: Tensor, fps: float, edges: Sequence[float]) -> Int[Tensor, " n"]:
     """Which bin of lag each revisit lies in; -1 for what is none, or lies in no bin."""
-    return lags.bins(away.double() / fps, edges).where(away > 0, -1)
+    return lags.lag_bins(away.double() / fps, edges).where(away > 0, -1)

@@ -14,7 +14,7 @@ from cf.metrics.measurement import Measurement, Seen
 from cf.metrics.readings import VideoReading, collected
 from cf.metrics.result import Result
 from cf.metrics.scored import Scored
-from cf.metrics.truth.nearest import chosen
+from cf.metrics.truth.nearest import nearest_choice
 from cf.metrics.truth.painter import AWAY, Painter, common_size, place_of, shrunk
 
 _ASKED, _PLAIN, _RIGHT, _CHANCE, _ROOM, _DEGREES = range(6)
@@ -62,7 +62,7 @@ class Headings(Measurement):
         rows = []
         for i, one in enumerate(made):
             family = np.stack([plain[:, i], plain[:, i, :, ::-1]], 1)
-            best = chosen(one, family, everywhere)
+            best = nearest_choice(one, family, everywhere)
             off = abs((order[best.answer] * step + 180) % 360 - 180)
             rows.append([1, best.version == 0, best.right, best.chance, best.room, off])
         return torch.tensor(rows, dtype=torch.float64)

@@ -22,9 +22,9 @@ from cf.metrics.truth.painter import (
     LAGS,
     NOVEL,
     Painter,
-    bins,
     common_size,
     place_of,
+    revisit_bins,
     shrunk,
 )
 
@@ -110,7 +110,7 @@ class PoseRevisit(VideoMetric):
         novel: list[float] = []
         for one in videos:
             away, found = one.sums.T
-            at = bins(away, float(one.clock.fps), self.edges)
+            at = revisit_bins(away, float(one.clock.fps), self.edges)
             again = at >= 0
             total = total.index_add(0, at[again], found[again])
             seen = seen.index_add(0, at[again], torch.ones_like(found[again]))

@@ -71,7 +71,8 @@ def _tell(answer: Any, replies: BinaryIO) -> None:
 def clear(folder: Path, since: float) -> None:
     """End the engine that runs on these files, if one does, and remove all that it leaves.
 
-    Attributes:
+    Args:
+        folder: of the engine's files.
         since: time of the clock before it began: a library that crashed does not tell how its
             shared memory is called, but nobody holds it.
     """
@@ -157,8 +158,12 @@ def _shown(
 ) -> tuple[np.ndarray, ...]:
     """Pixels, and if things are told, the thing that each shows, and depth.
 
-    Attributes:
+    Args:
+        game: the engine.
+        move: place and heading of the camera.
+        things: what stands where; None if things are not told.
         known: numbers of the things that were seen before, by where they stand.
+        size: height and width of the pictures, in pixels.
     """
     x, y, degrees = move
     game.send_game_command(f"warp {x} {y}")

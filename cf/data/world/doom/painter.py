@@ -46,7 +46,11 @@ class DoomPainter:
     ) -> tuple[Float[Tensor, "n 3 h w"], Bool[Tensor, "n h w"]]:
         """What the camera sees, in [0, 1], and which pixels show a thing.
 
-        Attributes:
+        Args:
+            seed: of the world.
+            number: of the video.
+            pose: (x, y, heading) of each picture's camera.
+            size: height and width in pixels.
             other: 0 for the place itself, otherwise which of those of the same geometry.
             kept: what that one has in common with the place: "things", "surfaces" or "".
         """

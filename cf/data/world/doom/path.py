@@ -197,7 +197,7 @@ class Still(CameraPath):
             fresh += 1
 
 
-def planned(
+def planned_frames(
     path: CameraPath, place: Place, rng: np.random.Generator, fps: float, frames: int
 ) -> list[CameraFrame]:
     """The first `frames` frames."""

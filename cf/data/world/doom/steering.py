@@ -26,7 +26,7 @@ def gait(path: CameraPath, fps: float) -> Gait:
     return gait_of(speed, getattr(own, "turn_degrees", _TURN) or _TURN, fps)
 
 
-def stepped(place: Place, at: Pose, keys: Collection[str], gait: Gait) -> Pose:
+def next_pose(place: Place, at: Pose, keys: Collection[str], gait: Gait) -> Pose:
     """Where the camera is a frame later; along a wall it slides."""
     heading = (at.heading - across(keys) * gait.turn) % TURN
     ahead = along(keys) * gait.step

@@ -15,9 +15,9 @@ from typing_extensions import override
 from cf.data.world.base import Film, WorldTruth, generators
 from cf.data.world.camera_control import CameraControl, PoseFeatures
 from cf.data.world.doom.engine import views
-from cf.data.world.doom.path import CameraPath, Visits, planned
+from cf.data.world.doom.path import CameraPath, Visits, planned_frames
 from cf.data.world.doom.place import Place
-from cf.data.world.doom.steering import gait, stepped
+from cf.data.world.doom.steering import gait, next_pose
 from cf.data.world.doom.walking import TURN, Pose
 from cf.data.world.steered import Stage, Standpoint, SteeredWorld
 from cf.types import Video
@@ -37,13 +37,13 @@ class _PlaceStage(Stage):
     @override
     def planned(self, frames: int) -> list[Standpoint]:
         rng = generators(self.seed, self.number, 2)[1]
-        shots = planned(self.world.path, self.place, rng, self.world.fps, frames)
+        shots = planned_frames(self.world.path, self.place, rng, self.world.fps, frames)
         return [(*shot.pose, shot.fresh) for shot in shots]
 
     @override
     def moved(self, at: Standpoint, keys: Collection[str], edge: bool) -> Standpoint:
         pace = gait(self.world.path, self.world.fps)
-        return (*stepped(self.place, Pose(*at[:3]), keys, pace), at[3] + 1)
+        return (*next_pose(self.place, Pose(*at[:3]), keys, pace), at[3] + 1)
 
     @override
     def film(self, way: Sequence[Standpoint]) -> Film:
