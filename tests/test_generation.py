@@ -313,7 +313,7 @@ def test_how_fast_it_is_is_told_and_recorded(
 ) -> None:
     generate(*tell("seconds=2", "prompt=fox"))
     shown = capsys.readouterr().err
-    assert "frame/s" in shown
+    assert "frames/s" in shown
     assert "denoise" in shown
     assert "decode" in shown
     record = json.loads((tmp_path / "out" / "generate.json").read_text())

@@ -15,6 +15,7 @@ _SHARE = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} {unit}"
 _BAR = f"{_SHARE} [{{elapsed}}<{{remaining}}{{postfix}}]"
 _LINE = (
     "{desc}: {percentage:.0f} %, {n:.0f} of {total:.0f} {unit}, {elapsed} gone, {remaining} to go"
+    "{postfix}"
 )
 
 
