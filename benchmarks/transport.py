@@ -83,7 +83,7 @@ def each(encode: Callable[..., bytes]) -> Callable[[np.ndarray], Iterator[int]]:
 
 def main() -> None:
     """Print a table."""
-    import cv2
+    from cf.system.opencv import cv2
 
     jpeg = [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]
     full = [*jpeg, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]

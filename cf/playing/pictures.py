@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import torch
 from jaxtyping import UInt8
 from torch import Tensor
+
+from cf.system.opencv import cv2
 
 _SMALL = 160 * 160
 """Pixels up to which a picture is sent without loss: PNG is small and quick there, JPEG smears."""
