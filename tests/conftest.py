@@ -94,6 +94,21 @@ def alone() -> Iterator[None]:
         torch.distributed.destroy_process_group()
 
 
+@pytest.fixture(autouse=True)
+def no_log_of_others() -> Iterator[None]:
+    """A command that was given in this process leaves its log open, which the next would write to."""
+    yield
+    root = logging.getLogger()
+    for handler in root.handlers[:]:
+        if isinstance(handler, logging.FileHandler) and not _of_pytest(handler):
+            root.removeHandler(handler)
+            handler.close()
+
+
+def _of_pytest(handler: logging.Handler) -> bool:
+    return type(handler).__module__.startswith("_pytest")
+
+
 def _folder(path: Path) -> Path:
     if not path.is_dir():
         pytest.skip(f"no {path.name} folder beside the repository")
