@@ -96,7 +96,7 @@ def alone() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def no_log_of_others() -> Iterator[None]:
-    """A command that was given in this process leaves its log open, which the next would write to."""
+    """A command given in this process leaves its log open, which the next would write to."""
     yield
     root = logging.getLogger()
     for handler in root.handlers[:]:
