@@ -228,6 +228,7 @@ def test_a_page_that_has_gone_stops_the_video_and_finds_it_again(
         page = Page(socket)
         page.begin("own", number=4)
         page.until("heard")
+        page.until("heard")  # as many as are sent to a page that has shown none
         name = page.told["seat"]
     (seat,) = hall.seats.values()
     assert not seat.running
@@ -235,7 +236,8 @@ def test_a_page_that_has_gone_stops_the_video_and_finds_it_again(
     assert len(list((hall.folder).glob("*/session.json"))) == 1
     frames = seat.frames
     with opened(client, f"/socket?seat={name}") as socket:
-        back = Page(socket).told["back"]
+        page = Page(socket)
+        back = page.told["back"]
         assert back["frames"] == frames == seat.frames
         assert len(back["recall"]["own"]) == frames
         assert back["begin"]["number"] == 4
@@ -243,6 +245,9 @@ def test_a_page_that_has_gone_stops_the_video_and_finds_it_again(
         again = unpacked(socket.receive_bytes())
         assert again["again"] == [frames - 1]
         assert len(again["pictures"]) == 2
+        assert not seat.waits, "for the page before, which can show nothing any more"
+        page.say("run", on=True)
+        assert page.until("heard")["first"] == frames
 
 
 def test_one_page_plays_unless_more_may(client: TestClient, hall: Hall) -> None:

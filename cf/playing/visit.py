@@ -47,6 +47,7 @@ class Visit:
             return
         before, seat.connection = seat.connection, self
         self._seat = seat
+        seat.seen(seat.frames)  # what was on its way to the page before is asked for, if at all
         if before is not None:
             await before.leave(TAKEN)
         player = asyncio.create_task(self._play(seat))
