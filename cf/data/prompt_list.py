@@ -56,7 +56,7 @@ def read_prompts(file: str | Path) -> dict[str, Script]:
 def script_name(script: Script) -> str:
     """A name for files and tables: the first text in small letters, and a hash if it lost more.
 
-    >>> name_of(((0.0, "a red fox"),)), name_of(((0.0, "A red fox!"),))
+    >>> script_name(((0.0, "a red fox"),)), script_name(((0.0, "A red fox!"),))
     ('a-red-fox', 'a-red-fox-47976d3b')
     """
     words = cut_to_bytes(slug(script[0][1])).strip("-")

@@ -99,7 +99,7 @@ def latex_of(rows: Sequence[Sequence[Any]], bold: Collection[tuple[int, int]] = 
 def to_json(tree: Any, indent: int = 2) -> str:
     r"""A tree as JSON, with null for what is not a finite number; keys are texts.
 
-    >>> json_of({3: (float("nan"), 1.5)}, indent=0)
+    >>> to_json({3: (float("nan"), 1.5)}, indent=0)
     '{\n"3": [\nnull,\n1.5\n]\n}\n'
     """
     return json.dumps(_finite(tree), indent=indent, default=str, allow_nan=False) + "\n"

@@ -21,7 +21,7 @@ def rising(edges: Sequence[float], name: str = "edges", unit: str = "seconds") -
 def lag_bins(lag: Float[Tensor, "..."], edges: Sequence[float]) -> Int[Tensor, "..."]:
     """The bin of each lag in seconds; -1 outside all of them.
 
-    >>> bins(torch.tensor([-1.0, 0.5, 1.0, 9.0]), (0.0, 1.0, 2.0)).tolist()
+    >>> lag_bins(torch.tensor([-1.0, 0.5, 1.0, 9.0]), (0.0, 1.0, 2.0)).tolist()
     [-1, 0, 1, -1]
     """
     bounds = torch.tensor(edges, dtype=torch.float64)

@@ -48,7 +48,7 @@ def some(names: Sequence[str]) -> str:
 def shown_key(name: str) -> str:
     r"""A name out of a stranger's file as a message can hold it.
 
-    >>> shown("a" * 200)[-10:], shown("a\nb")
+    >>> shown_key("a" * 200)[-10:], shown_key("a\nb")
     ('aaaaaaa...', 'a\\nb')
     """
     clear = "".join(x if x.isprintable() else repr(x)[1:-1] for x in name[:_LONGEST])

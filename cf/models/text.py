@@ -264,7 +264,7 @@ def clean_prompt(prompt: str) -> str:
     Raises:
         ImportError: if there may be something to repair, but ftfy is not installed.
 
-    >>> clean("  a cat &amp; a dog,\n\t running ")
+    >>> clean_prompt("  a cat &amp; a dog,\n\t running ")
     'a cat & a dog, running'
     """
     plain = html.unescape(html.unescape(prompt))

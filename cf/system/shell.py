@@ -17,7 +17,7 @@ def setting(name: str, value: str | Path) -> str:
 def shell_command(module: str, arguments: Sequence[str]) -> str:
     """A command of this package as a shell takes it.
 
-    >>> print(shown("cf.fit", ["seed=1", "resume=a b"]))
+    >>> print(shell_command("cf.fit", ["seed=1", "resume=a b"]))
     python -m cf.fit seed=1 'resume=a b'
     """
     return shlex.join(["python", "-m", module, *arguments])

@@ -69,7 +69,7 @@ def shots_between(likely: Float[Tensor, " t"]) -> list[tuple[int, int]]:
 
     A hard cut is likely at the last frame of a shot, which still belongs to it.
 
-    >>> stretches(torch.tensor([0.1, 0.2, 0.9, 0.1, 0.8, 0.9, 0.1]))
+    >>> shots_between(torch.tensor([0.1, 0.2, 0.9, 0.1, 0.8, 0.9, 0.1]))
     [(0, 3), (3, 5), (6, 7)]
     """
     cut = (likely > THRESHOLD).tolist()

@@ -37,7 +37,7 @@ class Tiles(NamedTuple):
 def identity_names() -> tuple[list[str], list[str]]:
     """What each identity is called, in the sky and on the ground.
 
-    >>> sky, ground = names()
+    >>> sky, ground = identity_names()
     >>> len(sky), sky[1], len(ground), ground[-1]
     (19, 'red sun', 18, 'violet tower')
     """
