@@ -79,12 +79,24 @@ def defaults(root: Path) -> dict[str, Path]:
     return groups
 
 
-CHOICES = [
-    pytest.param(root.stem, group, option.stem, id=f"{root.stem}-{group}={option.stem}")
-    for root in sorted(CONFIGS.glob("*.yaml"))
-    for group, folder in defaults(root).items()
-    for option in sorted(folder.glob("*.yaml"))
-]
+def choices() -> Iterator[Any]:
+    """Every option of every root; what another root offers as well is tried under one of them."""
+    seen: set[tuple[str, str]] = set()
+    for root in sorted(CONFIGS.glob("*.yaml"), key=lambda root: (root.stem != "fit", root)):
+        for group, folder in defaults(root).items():
+            for option in sorted(folder.glob("*.yaml")):
+                again = (group, option.stem) in seen
+                seen.add((group, option.stem))
+                yield pytest.param(
+                    root.stem,
+                    group,
+                    option.stem,
+                    id=f"{root.stem}-{group}={option.stem}",
+                    marks=[pytest.mark.exhaustive] if again else [],
+                )
+
+
+CHOICES = [*choices()]
 
 
 @cache
