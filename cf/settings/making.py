@@ -26,6 +26,7 @@ _OF_A_SCRIPT = (
     *("prompt", "prompts", "prompts_file", "video", "image", "pinned", "seed", "fps", "size"),
     *("memory", "model", "codec", "text", "rollout", "source"),
 )
+_LEAST_TOKEN = 16
 NO_NETWORK = (
     "checkpoint must be given: no network comes with this version. Train one that walks through "
     "drawn rooms, which takes minutes: python -m cf.fit experiment=rooms_teacher; it prints its "
@@ -43,24 +44,13 @@ class WeightSettings:
 
 
 @dataclass(frozen=True)
-class Generate:
-    """`cf.generate`."""
+class _Making:
+    """What both commands take: of which network, on what, and how a video begins."""
 
     source: str
     note: str
-    checkpoint: FileOrFolder
-    seconds: Seconds
     prompt: str
-    prompts: Annotated[list[Any] | Literal["-"], ACTS]
-    prompts_file: FilePath | None
-    script: FilePath | None
-    video: FilePath | None
     image: FilePath | None
-    given_seconds: Seconds | None
-    pinned: Annotated[list[Any], IMAGES]
-    samples: Annotated[int, Within(1, 10_000)]
-    batch: Count | None
-    save_every: Seconds | None
     seed: Seed
     sampling: Sampling
     fps: Rate | None
@@ -69,13 +59,30 @@ class Generate:
     device: Device
     dtype: Dtype
     compile: Compile
-    overlap: bool
     offload: Literal["none", "text", "codec", "all"]
     tile: Count | None
     card_gb: Annotated[float, Within(above=0)] | None
-    plan: bool
 
     lacking = staticmethod(lacking)
+
+
+@dataclass(frozen=True)
+class Generate(_Making):
+    """`cf.generate`."""
+
+    checkpoint: FileOrFolder
+    seconds: Seconds
+    prompts: Annotated[list[Any] | Literal["-"], ACTS]
+    prompts_file: FilePath | None
+    script: FilePath | None
+    video: FilePath | None
+    given_seconds: Seconds | None
+    pinned: Annotated[list[Any], IMAGES]
+    samples: Annotated[int, Within(1, 10_000)]
+    batch: Count | None
+    save_every: Seconds | None
+    overlap: bool
+    plan: bool
 
     @staticmethod
     def unread(given: Settings) -> set[str]:
@@ -104,18 +111,13 @@ class Generate:
 
 
 @dataclass(frozen=True)
-class Play:
+class Play(_Making):
     """`cf.play`."""
 
-    source: str
-    note: str
     checkpoint: FileOrFolder | None
     against: str | None
     memories: dict[str, Any]
-    prompt: str
-    image: FilePath | None
     given_seconds: Annotated[float, Within(0, 3600)]
-    seed: Seed
     world_seed: Seed
     number: Annotated[int, Within(0, 2**31)]
     seconds: Annotated[float, Within(above=0, most=36_000)]
@@ -124,18 +126,6 @@ class Play:
     port: Annotated[int, Within(0, 65535)]
     token: Annotated[str, Form("16 characters or more that nobody guesses")] | None
     threads: Count | None
-    sampling: Sampling
-    fps: Rate | None
-    size: Size | None
-    weights: WeightSettings
-    device: Device
-    dtype: Dtype
-    compile: Compile
-    offload: Literal["none", "text", "codec", "all"]
-    tile: Count | None
-    card_gb: Annotated[float, Within(above=0)] | None
-
-    lacking = staticmethod(lacking)
 
     @staticmethod
     def contradiction(given: Settings) -> str:
@@ -145,9 +135,6 @@ class Play:
         if given["token"] is not None and len(given["token"]) < _LEAST_TOKEN:
             return f"token must have {_LEAST_TOKEN} characters or more; null makes one"
         return ""
-
-
-_LEAST_TOKEN = 16
 
 
 def _beside_a_script(given: Settings) -> str:
