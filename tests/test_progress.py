@@ -1,6 +1,7 @@
 """A bar where it can be drawn over, lines where it cannot."""
 
 import io
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -70,3 +71,12 @@ def test_whoever_waits_is_told_how_far_all_runs_are(
     with watched(tmp_path, "1 of 2, networks"):
         pass
     assert "1 of 2, networks: 38 %, 3 of 8 steps" in capsys.readouterr().err
+
+
+def test_what_is_not_known_yet_is_not_written() -> None:
+    log = StringIO()
+    with progress(0, "trainings", "steps", file=log) as bar:
+        assert not log.getvalue()
+        bar.total = 4
+        bar.update(4)
+    assert log.getvalue().startswith("trainings: 100 %, 4 of 4 steps")

@@ -25,8 +25,8 @@ class _Lines(tqdm):  # type: ignore[type-arg]
     _told: tuple[float, float | None] | None = None
 
     def display(self, msg: str | None = None, pos: int | None = None) -> None:
-        """Write the state, unless nothing was done since it was written."""
-        if (self.n, self.total) != self._told:
+        """Write the state, unless it is not known yet or nothing was done since it was written."""
+        if self.total and (self.n, self.total) != self._told:
             self._told = self.n, self.total
             self.fp.write(f"{self}\n")
             self.fp.flush()
