@@ -50,6 +50,7 @@ def write_evaluation_page(
     names = measured.contestants
     look, link = looks(names, []), Media(folder)
     table = headline_of(measured, compared)
+    noted = [one for one in table.versus if one["note"]]
     return render(
         folder,
         kicker="Videos compared" if len(names) > 1 else "Videos measured",
@@ -71,7 +72,9 @@ def write_evaluation_page(
         pareto=None,
         pareto_reason=None,
         pairs=pair_rows(table),
-        pair_notes=sorted({row["note"] for row in table.versus if row["note"]}),
+        pair_notes=sorted(
+            {f"{row['metric']}: {row['note']}" for row in table.versus if row["note"]}
+        ),
         costs=None,
         **_worst(measured, table, look, link),
         failed="Videos without numbers",
@@ -157,7 +160,7 @@ def _shared(measured: Measured) -> list[str]:
 def _players(
     measured: Measured, most: int, look: Mapping[str, Look], link: Media
 ) -> Iterator[dict[str, Any]]:
-    for number_, prompt in enumerate(_shared(measured)[:most]):
+    for row, prompt in enumerate(_shared(measured)[:most]):
         videos = []
         for name in measured.contestants:
             mine = [
@@ -167,7 +170,7 @@ def _players(
                 and video.video_id in measured.facts
             ]
             for video in mine[:1]:
-                src = _played(video, measured, link, f"{number_}")
+                src = _played(video, measured, link, f"{row}")
                 videos.append({"name": name, "src": src, "swatch": swatch(look[name])})
         text = mine[0].text if mine and mine[0].text != prompt else ""
         yield {"name": prompt, "videos": videos, "text": text}
@@ -206,15 +209,16 @@ def _worst(
     measured: Measured, table: Headline, look: Mapping[str, Look], link: Media
 ) -> dict[str, Any]:
     """A sheet of each contestant's worst video, by the first metric that has values and a side."""
-    known = (
-        metric
-        for metric, better in table.metrics.items()
-        if better is not None and any(not math.isnan(v) for v in _values(measured, metric).values())
+    of_each = (
+        (metric, higher, _values(measured, metric))
+        for metric, higher in table.metrics.items()
+        if higher is not None
     )
-    metric = next(known, None)
-    if metric is None:
-        return {"worst": [], "worst_by": ""}
-    higher, values, found = table.metrics[metric], _values(measured, metric), []
+    known = (one for one in of_each if not all(map(math.isnan, one[2].values())))
+    metric, higher, values = next(known, ("", False, {}))
+    found: list[dict[str, Any]] = []
+    if not metric:
+        return {"worst": found, "worst_by": ""}
     for name in measured.contestants:
         mine = {
             video: values[video.video_id]
