@@ -72,9 +72,7 @@ def write_evaluation_page(
         pareto=None,
         pareto_reason=None,
         pairs=pair_rows(table),
-        pair_notes=sorted(
-            {f"{row['metric']}: {row['note']}" for row in table.versus if row["note"]}
-        ),
+        pair_notes=sorted({f"{one['metric']}: {one['note']}" for one in noted}),
         costs=None,
         **_worst(measured, table, look, link),
         failed="Videos without numbers",
