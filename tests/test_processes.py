@@ -1,5 +1,6 @@
 """Processes that share work: one that dies takes one task, and all end with who began them."""
 
+import ast
 import os
 import signal
 import subprocess
@@ -42,6 +43,15 @@ def test_a_loader_serves_until_its_parent_has_come_to_an_end(number: int) -> Non
     worker = next(pids)
     os.kill(worker, number)
     assert set(pids) == {worker}
+
+
+def test_every_loader_of_the_package_begins_its_workers_so() -> None:
+    for file in (Path(__file__).parents[1] / "cf").rglob("*.py"):
+        calls = [one for one in ast.walk(ast.parse(file.read_text())) if isinstance(one, ast.Call)]
+        for call in calls:
+            given = {one.arg: ast.unparse(one.value) for one in call.keywords}
+            if ast.unparse(call.func).startswith("DataLoader") and "num_workers" in given:
+                assert given.get("worker_init_fn") == "serve_loader", file
 
 
 def test_a_process_that_dies_is_replaced_and_the_rest_goes_on_beside_it(tmp_path: Path) -> None:

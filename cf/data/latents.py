@@ -15,7 +15,7 @@ from cf.data.clips import listing
 from cf.data.order import ShuffledOrder, held_out
 from cf.data.shards import DamagedSample, ShardFolder, StoredClip, padded_states
 from cf.data.stream import EndlessData
-from cf.system.processes import end_with_parent
+from cf.system.processes import serve_loader
 from cf.types import Latents
 
 _ATTEMPTS = 20
@@ -167,7 +167,7 @@ class LatentFolder(EndlessData):
             self.batch_size,
             num_workers=self.num_workers,
             collate_fn=reader.collated,
-            worker_init_fn=end_with_parent,
+            worker_init_fn=serve_loader,
         )
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
