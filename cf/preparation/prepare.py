@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import os
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from cf import __version__
 from cf.data.clips import listing
@@ -21,6 +21,7 @@ from cf.preparation.maker import ShardMaker, begin, make, receipt_of
 from cf.preparation.planned import PlannedFile, PreparationPlan, plan_preparation
 from cf.settings.build import Settings
 from cf.system.processes import Died, spread
+from cf.system.progress import progress
 
 log = logging.getLogger("cf.prepare")
 PLAN = "plan.json"
@@ -90,20 +91,23 @@ def _made(settings: Settings, folder: Path, missing: list[PlannedFile]) -> dict[
     """Receipts of the files that were missing, once they are made."""
     devices = _devices(settings["device"])
     workers = min(settings["workers"] or len(devices), max(len(missing), 1))
-    shown = partial(tqdm, total=len(missing), desc="preparing", unit="file", disable=None)
+    done: Iterable[tuple[PlannedFile, dict[str, Any] | Died]]
     if workers == 1:
         maker = ShardMaker(settings, folder, devices[0])
-        return {one.name: maker.make(one) for one in shown(missing)}
-    threads = max((os.cpu_count() or 1) // workers, 1)
-    ready = partial(begin, settings, folder, devices, threads)
+        done = ((one, maker.make(one)) for one in missing)
+    else:
+        threads = max((os.cpu_count() or 1) // workers, 1)
+        done = spread(make, missing, workers, partial(begin, settings, folder, devices, threads))
     receipts: dict[str, Any] = {}
-    for one, made in shown(spread(make, missing, workers, ready)):
-        if isinstance(made, Died):
-            raise ValueError(
-                f"{one.name} could not be made ({made.reason}); give fewer workers=... and the "
-                "same command again: what is finished is kept"
-            )
-        receipts[one.name] = made
+    with progress(len(missing), "preparing", "files", disable=not missing) as bar:
+        for one, made in done:
+            if isinstance(made, Died):
+                raise ValueError(
+                    f"{one.name} could not be made ({made.reason}); give fewer workers=... and the "
+                    "same command again: what is finished is kept"
+                )
+            receipts[one.name] = made
+            bar.update(1)
     return receipts
 
 
