@@ -26,6 +26,7 @@ SMALL = (
     "module.network.channels=4",
     "module.network.widths=[4,6]",
     "callbacks.samples.every_steps=4",
+    "callbacks.throughput.every_steps=2",
     "callbacks.checkpoint.every_n_train_steps=2",
     "trainer.max_steps=4",
     "trainer.val_check_interval=4",

@@ -78,6 +78,11 @@ class AutoencoderModule(L.LightningModule):
         assert isinstance(network, VideoAutoencoder)
         return network
 
+    @property
+    def data_ranks(self) -> int:
+        """Batches at once, over all processes."""
+        return int(self.trainer.world_size)
+
     def check(self, trainer: L.Trainer) -> None:
         """Refuse what cannot work, before anything is written.
 
