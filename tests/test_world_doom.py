@@ -18,6 +18,7 @@ from cf.data.world.doom.catalogue import CEILINGS, FLOORS, THINGS, WALLS  # noqa
 from cf.data.world.doom.engine import pictures, views  # noqa: E402
 from cf.data.world.doom.path import (  # noqa: E402
     CameraPath,
+    OneOf,
     Return,
     Still,
     Tour,
@@ -35,6 +36,7 @@ PATHS: dict[str, CameraPath] = {
     "return": Return(lags=(2, 4)),
     "tour": Tour(),
     "still": Still(),
+    "one_of": OneOf((Visits(headings=16), Return(lags=(2,)))),
 }
 pytestmark = pytest.mark.xdist_group("doom")  # one engine for all
 
@@ -145,6 +147,41 @@ def test_cuts_lie_at_the_edges_of_blocks_and_lead_to_another_room() -> None:
     assert [shot.fresh for shot in alone] == list(range(60))
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_a_camera_that_turns_by_whole_steps_sees_all_views_of_a_room_again(seed: int) -> None:
+    """And not otherwise: from any heading it comes back to another one than it left with."""
+    place = Doom().place(0, seed)
+    again = []
+    for headings in (16, None):
+        path = Return(lags=(2, 4), look=2.0, headings=headings)
+        shots = planned_frames(path, place, np.random.default_rng(seed), 8.0, 120)
+        first = {shot.pose for shot in shots[:17]}
+        again.append(len({shot.pose for shot in shots[32:]} & first))
+    assert again[0] == 16
+    assert again[1] < 16
+
+
+def test_a_stay_begins_with_one_of_so_many_headings() -> None:
+    place = Doom().place(0, 0)
+    visits = Visits(cut=1.0, wander=0, headings=4)
+    shots = planned_frames(visits, place, np.random.default_rng(0), 8.0, 300)
+    begun = {shot.pose.heading for shot in shots if shot.fresh == 0}
+    assert begun == {0, TURN // 4, TURN // 2, 3 * TURN // 4}
+
+
+def test_videos_go_one_of_several_ways_each_as_often() -> None:
+    place = Doom().place(0, 0)
+    paths = OneOf((Still(), Visits(cut=1.0)))
+    cut = [
+        any(
+            shot.fresh == 0
+            for shot in planned_frames(paths, place, np.random.default_rng(i), 8.0, 9)[1:]
+        )
+        for i in range(100)
+    ]
+    assert 35 < sum(cut) < 65
+
+
 @pytest.mark.parametrize("fps", [8.0, 16.0])
 @pytest.mark.parametrize("grid", [(1, 2), (2, 2), (3, 3)])
 def test_the_camera_is_away_for_each_lag_and_every_lag_has_its_trials(
@@ -242,6 +279,9 @@ def test_bad_paths_are_named() -> None:
         (lambda: Visits(cut=2), "cut=2"),
         (lambda: Return(lags=()), r"lags=\[\]"),
         (lambda: Return(speed=0), "speed=0"),
+        (lambda: Return(headings=0), "headings=0"),
+        (lambda: Visits(headings=2000), "headings=2000"),
+        (lambda: OneOf(()), "names no camera path"),
         (lambda: Tour(turn_degrees=0), "turn_degrees=0"),
         (lambda: Action(step=0), "step=0"),
         (lambda: PoseFeatures((-1,)), r"wavelengths=\[-1\]"),

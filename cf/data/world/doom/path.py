@@ -52,14 +52,17 @@ class Visits(CameraPath):
         block_frames: frames between which cuts may lie.
         turn_degrees: per second, in one direction for the length of a stay.
         wander: greatest distance of a stay's camera from the room's centre, in map units.
+        headings: a stay begins with one of so many, from east on and evenly apart; None: any.
     """
 
     cut: float = 0.5
     block_frames: int = 3
     turn_degrees: float = 90.0
     wander: int = 40
+    headings: int | None = None
 
     def __post_init__(self) -> None:
+        _check_headings(self.headings)
         if not 0 <= self.cut <= 1 or self.block_frames < 1 or self.wander < 0:
             raise ValueError(
                 f"cut={self.cut} is a chance in [0, 1], block_frames={self.block_frames} at least "
@@ -88,7 +91,7 @@ class Visits(CameraPath):
     def _entered(self, centre: tuple[int, int], x: float, y: float, heading: float) -> Pose:
         """Where a stay begins, from numbers in [0, 1)."""
         across, up = (round((2 * u - 1) * self.wander) for u in (x, y))
-        return Pose(centre[0] + across, centre[1] + up, int(heading * TURN))
+        return Pose(centre[0] + across, centre[1] + up, _heading(heading, self.headings))
 
 
 @dataclass(frozen=True)
@@ -102,14 +105,19 @@ class Return(CameraPath):
         look: seconds of a full turn in the room, before and after.
         speed: map units per second.
         turn_degrees: per second, wherever it changes direction.
+        headings: the video begins with one of so many, from east on and evenly apart; None: any.
+            Doorways lie to the east, north, west and south, so that a camera that begins with one
+            of 16 and turns by 22.5 degrees a frame sees the same views again, to the pixel.
     """
 
     lags: Sequence[float] = (2, 4, 8, 16, 32, 60)
     look: float = 3.0
     speed: float = 240.0
     turn_degrees: float = 180.0
+    headings: int | None = None
 
     def __post_init__(self) -> None:
+        _check_headings(self.headings)
         if not self.lags or min(self.lags) <= 0:
             raise ValueError(f"lags={list(self.lags)} must be seconds above 0")
         check_gait(self.speed, self.turn_degrees)
@@ -123,7 +131,9 @@ class Return(CameraPath):
     def _poses(self, place: Place, rng: np.random.Generator, fps: float) -> Iterator[Pose]:
         gait = gait_of(self.speed, self.turn_degrees, fps)
         home = int(rng.integers(len(place.rooms)))
-        pose = Pose(*place.rooms[home].centre, int(rng.integers(TURN)))
+        pose = Pose(
+            *place.rooms[home].centre, _heading(int(rng.integers(TURN)) / TURN, self.headings)
+        )
         yield pose
         while True:
             for lag in rng.permutation(np.asarray(self.lags, float)).tolist():
@@ -197,6 +207,25 @@ class Still(CameraPath):
             fresh += 1
 
 
+@dataclass(frozen=True)
+class OneOf(CameraPath):
+    """Each video goes one of several ways, each as often as the others.
+
+    Attributes:
+        paths: the ways; one that is named twice is taken twice as often.
+    """
+
+    paths: Sequence[CameraPath]
+
+    def __post_init__(self) -> None:
+        if not self.paths:
+            raise ValueError("paths names no camera path: give at least one")
+
+    @override
+    def shots(self, place: Place, rng: np.random.Generator, fps: float) -> Iterator[CameraFrame]:
+        return self.paths[int(rng.integers(len(self.paths)))].shots(place, rng, fps)
+
+
 def planned_frames(
     path: CameraPath, place: Place, rng: np.random.Generator, fps: float, frames: int
 ) -> list[CameraFrame]:
@@ -210,6 +239,18 @@ def _moved_on(
     """Walk to a neighbouring room, so that the next round has another home."""
     ahead = place.neighbours(room)
     return through(place, room, int(rng.choice(ahead)), pose, gait) if ahead else []
+
+
+def _check_headings(headings: int | None) -> None:
+    if headings is not None and not 1 <= headings <= TURN:
+        raise ValueError(f"headings={headings} must lie in 1..{TURN}, or be null for any")
+
+
+def _heading(share: float, headings: int | None) -> int:
+    """A heading from a number in [0, 1)."""
+    if headings is None:
+        return int(share * TURN)
+    return int(share * headings) * TURN // headings
 
 
 def _unbroken(poses: Iterator[Pose]) -> Iterator[CameraFrame]:
