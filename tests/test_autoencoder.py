@@ -66,10 +66,26 @@ def test_it_begins_as_the_principal_components(stride: int) -> None:
         )
     flat = latents.movedim(2, -1).flatten(0, -2)
     torch.testing.assert_close(flat.mean(0), torch.zeros(5), atol=1e-4, rtol=0)
-    torch.testing.assert_close(flat.std(0, correction=0), torch.ones(5), atol=1e-3, rtol=0)
+    own = (variances[:5] / variances[:5].mean()).sqrt().float()
+    torch.testing.assert_close(flat.std(0, correction=0), own, atol=1e-3, rtol=0)
     if stride == 1:
         error = (whole.movedim(2, -1).flatten(0, 3) - rows).square().sum(1).mean()
         torch.testing.assert_close(error, variances[5:].sum(), rtol=1e-4, atol=0)
+
+
+def test_an_error_in_any_channel_costs_the_picture_as_much() -> None:
+    """Latents have the spread of the principal components, and a mean square of 1."""
+    torch.manual_seed(0)
+    video = torch.rand(3, 4, 3, 8, 12) * torch.rand(12)
+    codec = small()
+    deviations = codec.begin(video)
+    with torch.no_grad():
+        latents = codec.latents(video, [])
+    torch.testing.assert_close(deviations, latents.std((0, 1, 3, 4), correction=0))
+    torch.testing.assert_close(latents.square().mean(), torch.tensor(1.0))
+    assert (deviations.diff() < 0).all()
+    lengths = codec.decoder_map.weight.flatten(1).norm(dim=0)
+    torch.testing.assert_close(lengths, lengths[:1].expand_as(lengths))
 
 
 def test_it_needs_as_many_patches_as_channels() -> None:

@@ -34,8 +34,10 @@ class VideoAutoencoder(Codec):
     latent frame by latent frame, so that a stream equals the whole to the last bit. The blocks
     are those of TAEHV (https://github.com/madebyollin/taehv).
 
-    Latents begin with mean 0 and standard deviation 1 in each channel, and training keeps them
-    there.
+    Latents begin with mean 0, a mean square of 1 over all channels, and the spread of the
+    principal components: an error in a latent costs the picture as much whatever its channel. With
+    the same spread in each, a network of latents would spend itself on fine texture, which has
+    most channels.
 
     Attributes:
         channels: of a latent frame.
@@ -133,11 +135,14 @@ class VideoAutoencoder(Codec):
         return (signed[:, early:] + 1) / 2
 
     @torch.no_grad()
-    def begin(self, video: Pixels) -> None:
-        """Make the linear map that of the principal components of some videos, latents of spread 1.
+    def begin(self, video: Pixels) -> Float[Tensor, " channels"]:
+        """Make the linear map that of the principal components of some videos.
 
         Args:
             video: the videos; their frames are as many as `check_video` takes.
+
+        Returns:
+            The standard deviation of each channel of their latents, which falls.
 
         Raises:
             ValueError: they hold fewer patches than a latent has channels.
@@ -151,16 +156,19 @@ class VideoAutoencoder(Codec):
         mean = rows.mean(0)
         values, vectors = torch.linalg.eigh((rows - mean).T @ (rows - mean) / len(rows))
         axes = vectors.flip(1)[:, : self.channels].T  # those of the largest variance
-        spread = values.flip(0)[: self.channels].clamp(min=1e-12).sqrt()
+        variances = values.flip(0)[: self.channels].clamp(min=1e-12)
+        scale = variances.mean().sqrt()
         for part in (self.encoder_layers[-1], self.decoder_layers[-1]):
             for parameter in part.parameters():
                 parameter.zero_()
-        self.encoder_map.weight.copy_((axes / spread[:, None])[..., None, None])
+        self.encoder_map.weight.copy_((axes / scale)[..., None, None])
         assert self.encoder_map.bias is not None
         assert self.decoder_map.bias is not None
-        self.encoder_map.bias.copy_(-(axes / spread[:, None]) @ mean)
-        self.decoder_map.weight.copy_((axes * spread[:, None]).T[..., None, None])
+        self.encoder_map.bias.copy_(-(axes / scale) @ mean)
+        self.decoder_map.weight.copy_((axes * scale).T[..., None, None])
         self.decoder_map.bias.copy_(mean)
+        deviations: Tensor = (variances.sqrt() / scale).to(self.encoder_map.weight)
+        return deviations
 
     def _patches(self, frames: Float[Tensor, "b t 3 h w"]) -> Float[Tensor, "n p rows columns"]:
         """Frames that make a latent one, a patch as channels."""

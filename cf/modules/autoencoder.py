@@ -32,19 +32,22 @@ class AutoencoderModule(L.LightningModule):
     pixels, and `detail` times that of the differences between the picture and its blurred copies
     at three scales, by which edges and textures count as much as surfaces. Noise of `noise`
     standard deviations is added to latents before they are decoded: what a network makes later is
-    never exact. `spread` times the square of each channel's mean and of its standard deviation
-    less 1, over the batch, keeps latents from growing until the noise is nothing to them.
+    never exact. `spread` times the square of each channel's mean, and of its standard deviation
+    less the first one, over the batch and in units of the first one, keeps latents from growing
+    until the noise is nothing to them.
 
     Attributes:
         network: the codec.
         detail: weight of the error of detail.
-        noise: standard deviation of the noise on latents, whose own is 1.
-        spread: weight of what holds it there.
+        noise: standard deviation of the noise on latents, whose mean square is 1.
+        spread: weight of what holds each channel at its first mean and deviation.
         ema_decay: of the average of weights that is exported; 0 keeps no average.
         warmup_steps: steps over which the learning rate rises.
         cooldown: last share of the steps over which it falls to 0.
         seen_frames: pixel frames that this process has trained on since it started.
     """
+
+    deviations: Tensor
 
     def __init__(
         self,
@@ -66,6 +69,7 @@ class AutoencoderModule(L.LightningModule):
             )
         self.network, self.guard = network.requires_grad_(True).train(), guard
         self.average = WeightAverage(network, ema_decay) if ema_decay else None
+        self.register_buffer("deviations", torch.ones(network.channels))
         self.detail, self.noise, self.spread, self.seed = detail, noise, spread, seed
         self.warmup_steps, self.cooldown = warmup_steps, cooldown
         self._make_optimizer = optimizer
@@ -100,7 +104,7 @@ class AutoencoderModule(L.LightningModule):
         clips = islice(data.train_dataloader(), -(-_CLIPS // data.batch_size))
         video = torch.cat([batch["video"] for batch in clips]).to(self.device)
         video = self.trainer.strategy.broadcast(video)
-        self.network.begin(video)
+        self.deviations = self.network.begin(video)
         if self.average is not None:
             self.student.load_state_dict(self.network.state_dict())
 
@@ -114,7 +118,8 @@ class AutoencoderModule(L.LightningModule):
         again = self.network.pixels(latents + self.noise * noise, [])
         pixels, detail = (again - video).abs().mean(), _detail(again - video)
         mean, deviation = latents.mean((0, 1, 3, 4)), latents.std((0, 1, 3, 4))
-        off = (mean.square() + (deviation - 1).square()).mean()
+        least = self.deviations.clamp(min=0.01)  # what never varies is not held to a hair
+        off = ((mean.square() + (deviation - self.deviations).square()) / least.square()).mean()
         loss = pixels + self.detail * detail + self.spread * off
         self.seen_frames += video.shape[0] * video.shape[1]
         self.log("train/loss", loss, prog_bar=True)
