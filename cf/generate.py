@@ -44,8 +44,10 @@ def main(cfg: DictConfig) -> None:
             from cf.runs.on_card import show_plan
 
             log.info("%s", show_plan(settings))
-        else:
-            generate(settings, folder)
+            return
+        from cf.generation.walk import follows_camera, walk
+
+        (walk if follows_camera(settings) else generate)(settings, folder)
 
 
 def generate(settings: Settings, folder: Path) -> list[Path]:
@@ -56,6 +58,12 @@ def generate(settings: Settings, folder: Path) -> list[Path]:
     from cf.runs.generator import load
     from cf.runs.on_card import told_when_full
 
+    if settings["given_seconds"] is not None and not settings["video"]:
+        raise ValueError(
+            f"given_seconds={settings['given_seconds']} is of a video: give video=... as well"
+        )
+    if settings["path"] is not None:
+        raise ValueError("camera_path@path=...: this network follows no camera; leave it out")
     wanted = requests_of(settings)
     paths = [folder / f"{one.name}.mp4" for one in wanted]
     record = Record(folder, settings)
@@ -93,7 +101,6 @@ def _make(
     from cf.system.progress import progress
     from cf.system.signals import Stop, heard
 
-    _check_control(generator)
     _tell_empty(generator, left, typed=settings["prompts"] == TYPED)
     prefix = prefix_of(settings, generator)
     with torch.inference_mode():
@@ -149,16 +156,6 @@ def _parts(
     first = [described[name] for name in saved["videos"]]
     log.info("%s goes on after %d frames", ", ".join(saved["videos"]), int(saved["files"]["done"]))
     return [first, *batches([one for one in left if one not in first], size)], saved
-
-
-def _check_control(generator: Generator) -> None:
-    """Refuse a network that must be told where a camera goes."""
-    if getattr(generator.network, "control_dim", None) is not None:
-        raise ValueError(
-            "this network follows a camera through a drawn world, of which cf.generate tells it "
-            "nothing; python -m cf.recall students='{mine: RUN}' and python -m cf.benchmark "
-            "suite=recall networks='{mine: RUN}' continue videos of that world"
-        )
 
 
 def _tell_empty(generator: Generator, wanted: list[VideoRequest], typed: bool) -> None:

@@ -80,11 +80,3 @@ def test_a_world_in_other_tokens_is_refused_before_it_is_drawn(
     given = [one for one in QUICK if "patch_size" not in one]
     told = refused("cf.recall", *given, f"students={{one:'{network}'}}")
     assert "give model.patch_size=[8, 8]" in told
-
-
-def test_a_network_that_follows_a_camera_is_refused_by_generate(
-    network: Path, refused: Command
-) -> None:
-    told = refused("cf.generate", f"checkpoint='{network}'", "seconds=2")
-    assert "follows a camera" in told
-    assert "cf.recall students=" in told

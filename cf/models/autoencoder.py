@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from typing_extensions import override
 
+from cf.files.shipped import shipped
 from cf.models.codec import Codec, DecoderStream, EncoderStream, Pixels
 from cf.models.taehv import MemBlock, TGrow, TPool, run_layers
 from cf.types import Latents
@@ -76,7 +77,7 @@ class VideoAutoencoder(Codec):
         """Load what `python -m cf.fit module=autoencoder` exported.
 
         Args:
-            file: the export, or the run's folder.
+            file: the export, or the run's folder; or `shipped:codec`.
 
         Raises:
             CheckpointError: it is missing, damaged, or of something else.
@@ -84,7 +85,7 @@ class VideoAutoencoder(Codec):
         from cf.models.checkpoints import load_into, read_export
         from cf.models.stored import CheckpointError
 
-        path = Path(file).expanduser()
+        path = Path(shipped(file)).expanduser()
         if not path.exists():
             raise CheckpointError(
                 f"{file} is not there: train a codec by python -m cf.fit experiment=doom_codec "

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cf.playing.record import Played, runs_of
-from cf.playing.worlds import world_settings
+from cf.runs.steered_world import world_settings
 from cf.settings.build import Settings, build
 
 if TYPE_CHECKING:

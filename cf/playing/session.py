@@ -17,6 +17,7 @@ from cf.playing.recollection import Recalled, Recollection, recollection_of
 from cf.rollout.switch import Switch
 from cf.runs.block_stream import BlockStream
 from cf.runs.generator import Generator
+from cf.runs.steered_world import steered
 from cf.types import Context, Video
 from cf.video.writer import pictures_of
 
@@ -106,7 +107,7 @@ class Session:
         self.texts: list[tuple[int, str, str]] = []
         self._generator = generator
         self.takes_text = generator.text.dim is not None
-        self._world = _world_of(generator, world)
+        self._world = steered(generator, world)
         self.steers = self._world is not None
         self._block = generator.rollout.block_frames
         self._way: list[Standpoint] = []
@@ -275,24 +276,3 @@ class Session:
         last = context.start - 1
         codec = self._generator.codec
         return [codec.video_frames(one + 1) - 1 for one in sorted(found) if 0 <= one <= last]
-
-
-def _world_of(generator: Generator, world: SteeredWorld | None) -> SteeredWorld | None:
-    """The world through which a network is steered; None of one that is told of no camera.
-
-    Raises:
-        ValueError: it is told of one, and of which is not known, or it is another one's.
-    """
-    if getattr(generator.network, "control_dim", None) is None:
-        return None
-    if world is None:
-        raise ValueError(
-            "this network follows a camera through a drawn world, and its file does not say which: "
-            "give the folder of its run, checkpoint=outputs/fit/DATE/TIME"
-        )
-    if tuple(world.size) != generator.size:
-        raise ValueError(
-            f"the network makes pictures of {list(generator.size)} and its world of "
-            f"{list(world.size)}; leave size out"
-        )
-    return world

@@ -177,17 +177,28 @@ class Generator:
         return video
 
     def following(
-        self, film: Film, given: int, seed: int, numbers: Sequence[int]
+        self, film: Film, given: int, seed: int, numbers: Sequence[int], text: str = ""
     ) -> Iterator[Video]:
         """As `follow`, in memory that does not grow: the given frames, then block after block.
+
+        Args:
+            film: the videos and their control.
+            given: frames of them; 0: they begin with nothing.
+            seed: of the noise.
+            numbers: of which the noise is drawn.
+            text: what a network is told that takes text; empty: what the videos say of themselves.
 
         Raises:
             ValueError: when more blocks are asked for than the film's control covers.
         """
-        decode = self.codec.decoder()
-        seen, noise, cond = self._begun(film, given, seed, numbers)
-        yield decode(seen)
-        state = self.rollout.remember(self.network, seen, noise, cond)
+        from cf.rollout.state import START
+
+        decode, state = self.codec.decoder(), START
+        noise, cond = self.rollout.noise(self.network, seed, numbers), self.told(film, text)
+        if given:
+            seen = self.codec.encode(film.part(0, given).video.to(self.network.device))
+            yield decode(seen)
+            state = self.rollout.remember(self.network, seen, noise, cond)
         for latents, _ in self.rollout.stream(self.network, noise, cond, state):
             yield decode(latents)
 

@@ -10,6 +10,8 @@ from typing import Any
 
 from hydra.core.override_parser.types import Quote, QuotedString
 
+from cf.files.shipped import SHIPPED, shipped
+
 PROMPTS = ("prompt", "negative_prompt", "*.negative_prompt")
 """Texts that may say anything, `null` included."""
 TEXTS = (
@@ -130,13 +132,17 @@ def literally(text: str) -> str:
 
 
 def with_home(settings: Any, at: str = "") -> Any:
-    """The settings with `~` opened in every path, at any depth."""
+    """The settings with `~` and `shipped:` opened in every path, at any depth.
+
+    A codec's file stays as it is named, since exports name it on, for other machines.
+    """
     if isinstance(settings, dict):
         return {name: with_home(one, f"{at}.{name}".lstrip(".")) for name, one in settings.items()}
     if isinstance(settings, list):
         return [with_home(one, at) for one in settings]
-    if isinstance(settings, str) and settings.startswith("~") and _matches(at, PATHS):
-        return os.path.expanduser(settings)
+    if isinstance(settings, str) and settings.startswith(("~", SHIPPED)) and _matches(at, PATHS):
+        named_on = settings.startswith(SHIPPED) and at.endswith(".file")
+        return settings if named_on else shipped(os.path.expanduser(settings))
     return settings
 
 

@@ -51,6 +51,8 @@ class _Making:
     note: str
     prompt: str
     image: FilePath | None
+    world_seed: Seed
+    number: Annotated[int, Within(0, 2**31)]
     seed: Seed
     sampling: Sampling
     fps: Rate | None
@@ -76,7 +78,8 @@ class Generate(_Making):
     prompts_file: FilePath | None
     script: FilePath | None
     video: FilePath | None
-    given_seconds: Seconds | None
+    given_seconds: Annotated[float, Within(0, 3600)] | None
+    path: dict[str, Any] | None
     pinned: Annotated[list[Any], IMAGES]
     samples: Annotated[int, Within(1, 10_000)]
     batch: Count | None
@@ -104,8 +107,6 @@ class Generate(_Making):
         several = [] if typed else [f"{name}=..." for name in texts if given[name]]
         if len(several) > 1:
             return f"give {' or '.join(several)}, not {'both' if len(several) == 2 else 'all'}"
-        if given["given_seconds"] is not None and not given["video"]:
-            return f"given_seconds={given['given_seconds']} is of a video: give video=... as well"
         told = fault_of_images(given["pinned"])
         return told or ("" if typed else fault_of_acts(given["prompts"])) or unsaid(given)
 
@@ -118,8 +119,6 @@ class Play(_Making):
     against: str | None
     memories: dict[str, Any]
     given_seconds: Annotated[float, Within(0, 3600)]
-    world_seed: Seed
-    number: Annotated[int, Within(0, 2**31)]
     seconds: Annotated[float, Within(above=0, most=36_000)]
     sessions: Annotated[int, Within(1, 64)]
     host: str

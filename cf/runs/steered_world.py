@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cf.runs.run_folder import RunFolder
 from cf.settings.build import Settings, build
 from cf.settings.targets import class_of
 from cf.settings.trusted import Vetting, bound
+
+if TYPE_CHECKING:
+    from cf.data.world.steered import SteeredWorld
+    from cf.runs.generator import Generator
 
 
 def world_settings(checkpoint: str) -> Settings | None:
@@ -42,3 +47,28 @@ def world_settings(checkpoint: str) -> Settings | None:
     Vetting(source, ()).vet(settings, SteeredWorld, "world")
     build(settings, "world")  # says what is wrong with it
     return settings
+
+
+def steered(generator: Generator, world: SteeredWorld | None) -> SteeredWorld | None:
+    """The world through which a network is steered; None of one that is told of no camera.
+
+    Args:
+        generator: of the network.
+        world: that of its run; None: it is not known.
+
+    Raises:
+        ValueError: it is told of a camera, and its world is not known, or is another one's.
+    """
+    if getattr(generator.network, "control_dim", None) is None:
+        return None
+    if world is None:
+        raise ValueError(
+            "this network follows a camera through a drawn world, and its file does not say which: "
+            "give the folder of its run, checkpoint=outputs/fit/DATE/TIME"
+        )
+    if tuple(world.size) != generator.size:
+        raise ValueError(
+            f"the network makes pictures of {list(generator.size)} and its world of "
+            f"{list(world.size)}; leave size out"
+        )
+    return world
