@@ -165,7 +165,7 @@ def test_a_file_of_something_else_is_refused(
 
 
 def test_a_codec_that_is_not_given_is_asked_for(refused: Callable[..., str]) -> None:
-    told = refused("cf.fit", "experiment=doom_latent_teacher")
+    told = refused("cf.fit", "experiment=doom_teacher", "codec=trained")
     assert "codec.file must be given: codec.file=..." in told
     assert "callbacks" not in told
 
@@ -174,7 +174,12 @@ def test_a_codec_that_is_not_given_is_asked_for(refused: Callable[..., str]) -> 
 def test_a_network_that_clamps_what_the_codec_makes_is_refused(
     trained: Path, refused: Callable[..., str]
 ) -> None:
-    asked = ("experiment=doom_latent_teacher", f"codec.file='{trained}'", "model.x0_limit=1.2")
+    asked = (
+        "experiment=doom_teacher",
+        "codec=trained",
+        f"codec.file='{trained}'",
+        "model.x0_limit=1.2",
+    )
     told = refused("cf.fit", *asked, "model.prediction=x0")
     assert "model.x0_limit=1.2 clamps" in told
     assert "model.x0_limit=null" in told

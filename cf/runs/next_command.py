@@ -35,7 +35,9 @@ def on_latents(settings: Settings, run: Path, codec: Codec) -> str:
     """Of a codec: how a network is trained on its latents; of an engine's rooms, the command."""
     data, file = settings["data"], setting("codec.file", run)
     if "world" in data and str(data["world"]["_target_"]).endswith(".Doom"):
-        return f"train on its latents: python -m cf.fit experiment=doom_latent_teacher {file}"
+        return (
+            f"train on its latents: python -m cf.fit experiment=doom_teacher codec=trained {file}"
+        )
     shape = _list(list(codec.latent_shape(*data["size"])))
     of = f"model.latent_shape={shape} model.patch_size=[1,1] model.prediction=velocity"
     of += " model.x0_limit=null"  # nothing bounds latents
@@ -55,8 +57,11 @@ def measuring(settings: Settings, run: Path) -> str:
         return f"python -m cf.recall {shlex.quote(f'students={{mine: {of}}}')}"
     suite = ["suite=recall", "world=doom"] if kind == "Doom" else ["suite=world"]
     if kind == "Doom":
-        path = str(world["path"]["_target_"]).rpartition(".")[2].lower()
-        suite += [f"camera_path@asked.data.world.path={path}"]
+        path = _measured(world["path"])
+        option = str(path["_target_"]).rpartition(".")[2].lower()
+        suite += [f"camera_path@asked.data.world.path={option}"]
+        own = {key: one for key, one in path.items() if key != "_target_" and one is not None}
+        suite += [f"asked.data.world.path.{key}={_list(one)}" for key, one in own.items()]
         control = world["control"]
         told = str(control["_target_"]).rpartition(".")[2]
         suite += [f"camera_control@asked.data.world.control={_CONTROLS.get(told, told)}"]
@@ -67,6 +72,13 @@ def measuring(settings: Settings, run: Path) -> str:
         suite += [f"model.patch_size={_list(settings['model']['patch_size'])}"]
     suite += [f"asked.data.size={_list(data['size'])}", f"asked.data.fps={data['fps']}"]
     return f"python -m cf.benchmark {' '.join(suite)} {shlex.quote(f'networks={{mine: {of}}}')}"
+
+
+def _measured(path: Settings) -> Settings:
+    """The camera's path on which a network is measured: of several, the last, which tells most."""
+    while "paths" in path:
+        path = path["paths"][-1]
+    return path
 
 
 def _list(value: object) -> str:
