@@ -6,22 +6,27 @@ import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from cf.files.shipped import SHIPPED
 from cf.runs.next_command import measuring
 from cf.runs.run_folder import RunFolder
 from cf.runs.watching import watched
 from cf.settings.build import Settings, exit_on_user_error, to_settings
 from cf.settings.command_line import command
 from cf.settings.literal import quoted
-from cf.system.shell import shell_command
+from cf.system.shell import setting, shell_command
 from cf.system.signals import Stopped, run
 
 log = logging.getLogger("cf.demo")
 
+_PLACES = 1_000_000
+"""From here on, seeds are of places that no training draws."""
 _TOLD = 30
 """Lines of a command that failed which are shown."""
 _MEASURED = {
@@ -47,28 +52,37 @@ def main(cfg: DictConfig) -> None:
 
 
 def on_worlds(settings: Settings, folder: Path) -> None:
-    """Teacher and base side by side, then students side by side, then what they recall."""
+    """What students start from, if it is not there; students side by side; what they recall."""
+    if settings["benchmark"] is not None and find_spec("vizdoom") is None:
+        raise ImportError(
+            "the demo walks through rooms of a game engine: pip install -e '.[doom]'; without it, "
+            "drawn rooms show the same: python -m cf.demo study=claim"
+        )
     shared = [*settings["fit"], f"seed={settings['seed']}"]
-    start = ["experiment=rooms_teacher,rooms_base", *shared]
-    phases = 2 + len(settings["sweeps"])
-    first = f"1 of {phases}, teacher and base"
-    _sweep(folder / "start", start, "${hydra:runtime.choices.experiment}", first)
-    teacher, base = folder / "start" / "rooms_teacher", folder / "start" / "rooms_base"
-    starts = [
-        f"start.teacher.path={quoted(str(teacher))}",
-        f"start.student.path={quoted(str(base))}",
-    ]
+    made, sweeps = settings["start"], settings["sweeps"]
+    phases = bool(made) + len(sweeps) + 1
+    starts = list[str]()
+    if made:
+        start = [f"experiment={','.join(made.values())}", *shared]
+        said = f"1 of {phases}, {' and '.join(made)}"
+        _sweep(folder / "start", start, "${hydra:runtime.choices.experiment}", said)
+        places = {role: folder / "start" / experiment for role, experiment in made.items()}
+        starts = [f"start.{role}.path={quoted(str(place))}" for role, place in places.items()]
     runs: dict[str, Path] = {}
-    for number, (name, sweep) in enumerate(settings["sweeps"].items(), 2):
+    for number, (name, sweep) in enumerate(sweeps.items(), 1 + bool(made)):
         own = [*starts, *sweep["settings"], *shared]
         _sweep(folder / name, own, sweep["subdir"], f"{number} of {phases}, {name}")
         runs |= {student: folder / name / run for student, run in sweep["students"].items()}
-    named = ",".join(f"{name}:{quoted(str(one))}" for name, one in runs.items())
-    measured = folder / "recall"
     log.info("%d of %d, what they recall:", phases, phases)
+    (_on_rooms if settings["benchmark"] is None else _on_doom)(settings, folder, runs)
+
+
+def _on_rooms(settings: Settings, folder: Path, runs: Mapping[str, Path]) -> None:
+    """Of drawn rooms, cell by cell."""
+    teacher, measured = folder / "start" / settings["start"]["teacher"], folder / "recall"
     _command(
         "cf.recall",
-        f"students={{{named}}}",
+        f"students={{{_named(runs)}}}",
         f"oracle={quoted(str(teacher))}",
         *settings["recall"],
         f"hydra.run.dir={quoted(str(measured))}",
@@ -79,6 +93,43 @@ def on_worlds(settings: Settings, folder: Path) -> None:
     log.info("%s", _found(measured / "recall.csv"))
     mine = next(iter(runs.values()))
     log.info("measure one of them again: %s", measuring(RunFolder(mine).settings([]), mine))
+
+
+def _on_doom(settings: Settings, folder: Path, runs: Mapping[str, Path]) -> None:
+    """Of an engine's rooms, against the engine's own pictures, beside networks of the package."""
+    measured = folder / "recall"
+    beside = {name: SHIPPED + name for name in settings["beside"]}
+    _command(
+        "cf.benchmark",
+        *settings["benchmark"],
+        f"asked.seed={_PLACES + settings['seed']}",
+        f"networks={{{_named({**beside, **runs})}}}",
+        f"hydra.run.dir={quoted(str(measured))}",
+    )
+    log.info("table: %s", measured / "results.md")
+    log.info("training: python -m tensorboard.main --logdir %s", shlex.quote(str(folder)))
+    log.info("%s", _recalled(measured / "headline.csv"))
+    log.info("page, with all videos in step: %s", measured / "index.html")
+    mine = next(iter(runs.values()))
+    log.info("walk yourself: %s", shell_command("cf.play", [setting("checkpoint", mine)]))
+
+
+def _named(runs: Mapping[str, Path | str]) -> str:
+    """Networks by name, as a setting."""
+    return ",".join(f"{name}:{quoted(str(one))}" for name, one in runs.items())
+
+
+def _recalled(table: Path) -> str:
+    """What the table shows, in a sentence: how near to the truth each paints a view seen again."""
+    import pandas as pd
+
+    rows = pd.read_csv(table)
+    rows = rows[rows["metric"].eq(rows["metric"].iloc[0]) & ~rows["contestant"].eq("truth")]
+    rows = rows.dropna(subset=["value"]).sort_values("value", ascending=False)
+    if rows.empty:
+        return "no camera came back to a view that it had left: nothing was there to recall"
+    told = [f"{one.contestant} {one.value:.1f} dB" for one in rows.itertuples()]
+    return f"Of a view that was left and is seen again, PSNR against the truth: {', '.join(told)}."
 
 
 def _found(table: Path) -> str:

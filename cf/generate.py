@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from cf.files.output_folder import alone, working
 from cf.settings.build import Settings, exit_on_user_error, to_settings
 from cf.settings.command_line import command
+from cf.settings.making import with_network
 
 if TYPE_CHECKING:
     from cf.generation.requests import VideoRequest
@@ -37,9 +38,7 @@ def main(cfg: DictConfig) -> None:
 
             replay(to_settings(cfg), folder)
             return
-        if OmegaConf.is_missing(cfg, "checkpoint"):
-            raise ValueError("checkpoint must be given: the folder of a run, or a file of weights")
-        settings = to_settings(cfg)
+        settings = with_network(to_settings(cfg))
         if settings["plan"]:
             from cf.runs.on_card import show_plan
 

@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 
 from cf.settings.build import Settings, exit_on_user_error, to_settings
 from cf.settings.command_line import command
+from cf.settings.making import with_network
 
 log = logging.getLogger("cf.play")
 _NEEDED = ("starlette", "uvicorn", "websockets")
@@ -27,7 +28,7 @@ def main(cfg: DictConfig) -> None:
     folder = Path(HydraConfig.get().runtime.output_dir)
     with exit_on_user_error("cf.play"):
         check_installed()
-        settings = to_settings(cfg)
+        settings = with_network(to_settings(cfg))
         # The settings of cf.memory_map are few, so that each option is composed at once.
         memories = {**options("memory", "memory_map"), **settings["memories"]}
         serve(settings, memories, options("switch", "play"), folder)

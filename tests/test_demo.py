@@ -38,6 +38,7 @@ def test_the_demo_ends_with_a_table_and_says_where_everything_is(tmp_path: Path)
     swept += ["module.prefix_blocks=[1,2]", "score=full_history,previous_block"]
     done = run(
         "cf.demo",
+        "study=claim",
         f"fit={quoted(quick)}",
         f"recall={quoted(list(RECALL))}",
         f"sweeps.students.settings={quoted(swept)}",

@@ -259,4 +259,4 @@ def test_generate_refuses_truncated_weights_and_words(
     assert "seconds must be a number" in refused(
         "cf.generate", f"checkpoint={trained}", "seconds=long"
     )
-    assert "checkpoint must be given" in refused("cf.generate")
+    assert "checkpoint must be given" in refused("cf.generate", "model=tiny")

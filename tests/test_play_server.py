@@ -429,15 +429,13 @@ def test_pictures_are_whole_where_they_are_small() -> None:
     assert MOST_PICTURE > 4 * 720 * 1280
 
 
-def test_without_a_network_one_message_says_what_to_run(
+def test_a_network_without_weights_is_refused_in_one_message(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit):
-        give("cf.play")
-    told = capsys.readouterr().err
-    assert "checkpoint must be given" in told
-    assert "python -m cf.fit experiment=rooms_teacher" in told
+        give("cf.play", "model=tiny")
+    assert "checkpoint must be given: model=..." in capsys.readouterr().err
 
 
 def test_what_serves_the_page_is_asked_for_by_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:

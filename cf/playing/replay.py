@@ -93,7 +93,7 @@ def _maker(settings: Settings, played: Played) -> Maker:
     from cf.runs.generator import file_of, load
 
     network, device = dict(played.network), settings["device"]
-    if settings["checkpoint"] not in (None, "???"):  # it may lie elsewhere by now
+    if settings["checkpoint"] is not None:  # it may lie elsewhere by now
         network["checkpoint"] = settings["checkpoint"]
     if device == "auto" and (played.device == "cpu" or torch.cuda.is_available()):
         device = played.device

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
+from cf.files.shipped import SHIPPED, shipped
 from cf.settings.acts import ACTS, IMAGES, fault_of_acts, fault_of_images
 from cf.settings.build import Form, Settings, Within
 from cf.settings.kinds import (
@@ -27,11 +28,21 @@ _OF_A_SCRIPT = (
     *("memory", "model", "codec", "text", "rollout", "source"),
 )
 _LEAST_TOKEN = 16
-NO_NETWORK = (
-    "checkpoint must be given: no network comes with this version. Train one that walks through "
-    "drawn rooms, which takes minutes: python -m cf.fit experiment=rooms_teacher; it prints its "
-    "run folder, and checkpoint=FOLDER plays it"
+_NO_WEIGHTS = (
+    "checkpoint must be given: model=... says what a network is built of, and checkpoint=... which "
+    "file holds its weights"
 )
+
+
+def with_network(settings: Settings) -> Settings:
+    """The settings with a checkpoint: where no network is told, the student of the package.
+
+    Args:
+        settings: of `cf.generate` or `cf.play`.
+    """
+    if settings["checkpoint"] or settings.get("model"):  # a plan needs no file
+        return settings
+    return {**settings, "checkpoint": shipped(SHIPPED + "student")}
 
 
 @dataclass(frozen=True)
@@ -72,7 +83,7 @@ class _Making:
 class Generate(_Making):
     """`cf.generate`."""
 
-    checkpoint: FileOrFolder
+    checkpoint: FileOrFolder | None
     seconds: Seconds
     prompts: Annotated[list[Any] | Literal["-"], ACTS]
     prompts_file: FilePath | None
@@ -90,13 +101,13 @@ class Generate(_Making):
     @staticmethod
     def unread(given: Settings) -> set[str]:
         """Settings that are not looked at: a plan may be made before the download."""
-        if given.get("script"):  # it says of which network it is
-            return {"checkpoint"}
         return {"checkpoint"} if given.get("plan") and given.get("model") else set()
 
     @staticmethod
     def contradiction(given: Settings) -> str:
         """Two settings that exclude each other, in words; empty if there are none."""
+        if given["checkpoint"] is None and given.get("model") and not given["plan"]:
+            return _NO_WEIGHTS
         if given["script"] and (told := _beside_a_script(given)):
             return f"script={given['script']} says all of its video: leave {told}=... out"
         if given["image"] and given["video"]:
@@ -129,8 +140,8 @@ class Play(_Making):
     @staticmethod
     def contradiction(given: Settings) -> str:
         """What is missing, or does not go together, in words; empty if nothing is."""
-        if given["checkpoint"] is None:
-            return NO_NETWORK
+        if given["checkpoint"] is None and given.get("model"):
+            return _NO_WEIGHTS
         if given["token"] is not None and len(given["token"]) < _LEAST_TOKEN:
             return f"token must have {_LEAST_TOKEN} characters or more; null makes one"
         return ""

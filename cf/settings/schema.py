@@ -191,7 +191,10 @@ class Demo:
     seed: Annotated[int, Within(0, 2**32 - 1)]
     fit: list[str]
     recall: list[str]
+    start: dict[str, str]
     sweeps: dict[str, Any]
+    benchmark: list[str] | None
+    beside: list[str]
     videos: FolderPath | None
     on_videos: OnVideos
 
