@@ -5,6 +5,9 @@ PYTEST := $(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadgroup
 FAST := not slow and not exhaustive
 # One test that goes astray may not take the time of all.
 PYTEST_FAST := $(PYTEST) --timeout 240
+EXTRAS_run := doom,play
+EXTRAS_dev := dev
+EXTRAS_docs := docs
 CHECKS := $(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/mypy && $(BIN)/lint-imports --no-logo
 MAKEFLAGS += --no-print-directory
 # Where it is set, as in many containers, every process compiles PyTorch and Lightning again, since
@@ -62,5 +65,5 @@ $(BIN)/python:
 # --no-compile: Python compiles the hundredth part that is imported; pip would compile everything.
 .venv/.run .venv/.dev .venv/.docs: .venv/.%: pyproject.toml | $(BIN)/python
 	@echo "Installing into .venv (the first time takes a few minutes) ..."
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-compile -e '.$(if $(filter-out run,$*),[$*])'
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-compile -e '.[$(EXTRAS_$*)]'
 	@touch $@
