@@ -119,6 +119,7 @@ def test_a_process_that_dies_takes_one_video_with_it(
     assert set(table[table["contestant"] == "once"]["status"]) == {"done"}
 
 
+@pytest.mark.whole
 @ONE_WORKER
 def test_a_killed_run_goes_on_and_ends_the_same(
     whole: tuple[BenchmarkResults, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

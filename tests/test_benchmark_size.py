@@ -103,6 +103,7 @@ def test_metrics_in_a_process_of_their_own_give_the_same_rows_even_if_it_dies(
     def feed(self: MetricProcess, *given: Any) -> None:
         fed.append(1)
         if len(fed) == 3:
+            let_workers_be_forks(monkeypatch)  # the first was begun afresh
             os.kill(self._process.pid, signal.SIGKILL)
         real(self, *given)
 
@@ -139,6 +140,7 @@ def test_a_full_disk_is_told_by_a_metric_process(tmp_path: Path) -> None:
 # Texts
 
 
+@pytest.mark.whole
 def test_texts_are_encoded_once_for_all_contestants(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -59,12 +59,21 @@ def training(folder: Path, loss: float, seed: int = 0, window: int = 9) -> Path:
     return folder
 
 
-@pytest.fixture
-def sweep(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sweep")
     for seed in range(6):
-        training(tmp_path / "sweep" / "full" / f"seed_{seed}", 0.5 + seed / 100, seed)
-        training(tmp_path / "sweep" / "short" / f"seed_{seed}", 0.2 + seed / 50, seed, window=3)
-    return tmp_path / "sweep"
+        training(folder / "full" / f"seed_{seed}", 0.5 + seed / 100, seed)
+        training(folder / "short" / f"seed_{seed}", 0.2 + seed / 50, seed, window=3)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def out(sweep: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results of comparing its two methods."""
+    folder = tmp_path_factory.mktemp("out")
+    laid(folder, f"{sweep}/*", "only=['train/*']")
+    return folder
 
 
 def laid(folder: Path, *arguments: str) -> tuple[pd.DataFrame, str]:
@@ -105,34 +114,32 @@ def test_a_seed_that_one_method_lacks_is_dropped(tmp_path: Path, sweep: Path) ->
 
 
 @pytest.mark.whole
-def test_a_folder_of_runs_is_a_group_of_its_name(tmp_path: Path, sweep: Path) -> None:
-    by_folder, text = laid(tmp_path / "out", f"{sweep}/*")
-    assert by_folder.loc["train/loss", "first"] == "full"
+def test_a_folder_of_runs_is_a_group_of_its_name(tmp_path: Path, sweep: Path, out: Path) -> None:
+    assert pd.read_csv(out / "compare.csv").set_index("metric").loc["train/loss", "first"] == "full"
     groups = f"groups={{full:['{sweep}/full/*'],short:['{sweep}/short']}}"
-    assert laid(tmp_path / "named", groups)[1] == text
+    text = laid(tmp_path / "named", groups, "only=['train/*']")[1]
+    assert text == (out / "compare.md").read_text()
 
 
 @pytest.mark.whole
-def test_settings_are_told_once_and_only_where_they_differ(tmp_path: Path, sweep: Path) -> None:
-    text = laid(tmp_path / "out", f"{sweep}/*")[1]
-    settings = pd.read_csv(tmp_path / "out" / "settings.csv")
+def test_settings_are_told_once_and_only_where_they_differ(out: Path) -> None:
+    settings = pd.read_csv(out / "settings.csv")
     assert settings.to_dict("records") == [
         {"setting": "memory.window_frames", "full": 9, "short": 3}
     ]
-    assert "By seed alone: seed, module.noise_seed." in text
+    assert "By seed alone: seed, module.noise_seed." in (out / "compare.md").read_text()
 
 
 @pytest.mark.whole
 def test_what_differs_between_replicas_is_told(tmp_path: Path, sweep: Path) -> None:
-    training(sweep / "full" / "seed_9", 0.4, seed=9, window=4)
-    text = laid(tmp_path / "out", f"{sweep}/*")[1]
+    another = training(tmp_path / "another", 0.4, seed=9, window=4)
+    groups = f"groups={{full:['{sweep}/full/*','{another}'],short:['{sweep}/short']}}"
+    text = laid(tmp_path / "out", groups, "only=[train/loss]")[1]
     assert "**Not replicas:** the runs of full differ in memory.window_frames as well." in text
 
 
 @pytest.mark.whole
-def test_curves_are_drawn_for_every_scalar(tmp_path: Path, sweep: Path) -> None:
-    out = tmp_path / "out"
-    laid(out, f"{sweep}/*", "only=['train/*']")
+def test_curves_are_drawn_for_every_scalar(out: Path) -> None:
     names = {one.name for one in (out / "curves").iterdir()}
     assert names == {f"train_{n}.{kind}" for n in ("loss", "lr") for kind in ("png", "svg")}
     assert "full: mean and range of 6 runs" in (out / "curves.svg").read_text()
@@ -140,9 +147,8 @@ def test_curves_are_drawn_for_every_scalar(tmp_path: Path, sweep: Path) -> None:
 
 
 @pytest.mark.whole
-def test_runs_stand_side_by_side_in_tensorboard(tmp_path: Path, sweep: Path) -> None:
-    laid(tmp_path / "out", f"{sweep}/*")
-    board = EventAccumulator(str(tmp_path / "out" / "tensorboard" / "short" / "seed_2")).Reload()
+def test_runs_stand_side_by_side_in_tensorboard(out: Path) -> None:
+    board = EventAccumulator(str(out / "tensorboard" / "short" / "seed_2")).Reload()
     assert [one.value for one in board.Scalars("train/loss")] == pytest.approx([1.0, 0.24])
     assert [one.step for one in board.Scalars("train/loss")] == [4, 9]
     assert board.Scalars("last/train/loss")[-1].value == pytest.approx(0.24)

@@ -57,6 +57,7 @@ def paths(student: VideoTransformer) -> list[torch.Tensor]:
     return found
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("checkpointing", [True, pytest.param(False, marks=pytest.mark.exhaustive)])
 def test_tokens_on_two_processes_are_those_of_one(checkpointing: bool, tmp_path: Path) -> None:
     """Losses are equal, and the mean of the gradients of both is the gradient."""

@@ -147,10 +147,13 @@ def test_the_hash_of_what_a_run_began_from_is_kept_and_checked(
 @pytest.mark.parametrize(
     "objective",
     [
-        *("direct_forcing", "forcing_then_dmd", "dmd", "persistent"),
+        *("forcing_then_dmd", "dmd", "persistent"),
         *(
             pytest.param(kind, marks=pytest.mark.exhaustive)
-            for kind in ("random_window", "rolling", "data_context", "replay", "writer")
+            for kind in (
+                *("direct_forcing", "random_window", "rolling", "data_context"),
+                *("replay", "writer"),
+            )
         ),
     ],
     ids=lambda name: name,
@@ -269,7 +272,13 @@ SCORES = {
 }
 
 
-@pytest.mark.parametrize("score", SCORES)
+ALONE = ("shared_memory", "previous_block", "given at once")
+"""What the rest is made of: a past of another's memory, of one's own, all of it in one pass."""
+
+
+@pytest.mark.parametrize(
+    "score", [s if s in ALONE else pytest.param(s, marks=pytest.mark.exhaustive) for s in SCORES]
+)
 def test_every_view_of_the_past_trains_a_student(score: str, start: Path, tmp_path: Path) -> None:
     given = [one for one in student(start) if one != "memory=full" or "memory" not in score]
     objective = "direct_forcing" if score in ("kl", "previous_block") else "mixed"

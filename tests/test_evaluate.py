@@ -204,6 +204,7 @@ def test_a_csv_brings_prompts_seeds_references_and_boundaries(tmp_path: Path) ->
     assert (over["units"], over["missing"]) == (2, 0), "seeds are averaged within their prompt"
 
 
+@pytest.mark.whole
 def test_a_stopped_evaluation_goes_on_where_it_was(
     two: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -315,6 +316,7 @@ def test_values_of_different_provenance_never_share_a_column(two: Path, tmp_path
     assert sum(column.startswith(f"{NAME}@") for column in table) == 2
 
 
+@pytest.mark.whole
 def test_metrics_of_sets_are_compared_on_the_prompts_of_all(two: Path, tmp_path: Path) -> None:
     told = evaluate(
         f"videos=['{two}/calm','{two}/wild']",

@@ -90,6 +90,7 @@ def test_headers_tell_before_the_work_what_will_lack(tmp_path: Path) -> None:
     assert any("no prompt is shared" in one for one in lone)
 
 
+@pytest.mark.whole
 def test_an_evaluation_goes_on_with_what_it_was_begun_with(
     tmp_path: Path, refused: Callable[..., str]
 ) -> None:

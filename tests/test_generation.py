@@ -174,6 +174,7 @@ def test_a_file_that_was_changed_is_not_gone_on_with(tmp_path: Path) -> None:
 # The command
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(
     "typed",
     [

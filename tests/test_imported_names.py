@@ -175,6 +175,7 @@ def test_a_broken_listing_names_file_and_line(tmp_path: Path, text: str, told: s
         Imported(folder=str(tmp_path), listed=str(listed)).check(asked(tmp_path), "theirs")
 
 
+@pytest.mark.whole
 def test_missing_files_are_listed_and_the_rest_is_measured(
     tmp_path: Path, refused: Callable[..., str]
 ) -> None:

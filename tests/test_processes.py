@@ -1,4 +1,7 @@
-"""Processes that share work: one that dies takes one task, and all end with who began them."""
+"""Processes that share work: one that dies takes one task, and all end with who began them.
+
+Those begun here import this file, and torch takes seconds: it is imported where it is used.
+"""
 
 import ast
 import os
@@ -9,7 +12,6 @@ import time
 from pathlib import Path
 
 import pytest
-from torch.utils.data import DataLoader, Dataset
 
 from cf.files.atomic import DiskFullError
 from cf.system.processes import Died, serve_loader, spread
@@ -27,7 +29,7 @@ def worked(task: tuple[str, str]) -> tuple[str, int]:
     return name, os.getpid()
 
 
-class _Told(Dataset[int]):
+class _Told:
     """Each item is the process that made it."""
 
     def __len__(self) -> int:
@@ -39,6 +41,8 @@ class _Told(Dataset[int]):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_loader_serves_until_its_parent_has_come_to_an_end(number: int) -> None:
+    from torch.utils.data import DataLoader
+
     pids = iter(DataLoader(_Told(), None, num_workers=1, worker_init_fn=serve_loader))
     worker = next(pids)
     os.kill(worker, number)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import fields
+from typing import Any
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
@@ -103,7 +104,9 @@ def refuse_taken_out(name: str, overrides: Sequence[Override]) -> None:
 
 
 def _options(group: str) -> list[str]:
-    found: list[str] = GlobalHydra.instance().config_loader().get_group_options(group)
+    """Asked of the repository itself: Hydra's loader copies it whole for every question."""
+    loader: Any = GlobalHydra.instance().config_loader()
+    found: list[str] = loader.repository.get_group_options(group)
     return found
 
 
