@@ -188,16 +188,17 @@ def student(start: Path, *more: str) -> tuple[str, ...]:
     return (*ROOMS, *STUDENT, *roles, "optimizer=adamw", *more)
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("objective", ["reward_dmd", "adversarial_dmd"])
 def test_they_train_and_resume_to_the_same_bits(
     objective: str, start: Path, tmp_path: Path
 ) -> None:
-    settings = student(start, f"objective={objective}", "module.window_frames=6")
+    own = (f"objective={objective}", "module.window_frames=6", "module.cooldown=0")
+    settings = student(start, *own)
     whole = fit(tmp_path / "whole", *settings, "trainer.max_steps=4")
-    parts = fit(tmp_path / "parts", *settings, "trainer.max_steps=2", "module.cooldown=0")
-    fit(tmp_path / "whole2", *settings, "trainer.max_steps=4", "module.cooldown=0")
+    parts = fit(tmp_path / "parts", *settings, "trainer.max_steps=2")
     give("cf.fit", f"resume={parts}", "trainer.max_steps=4")
-    one, other = (load_file(x / "network.safetensors") for x in (parts, tmp_path / "whole2"))
+    one, other = (load_file(x / "network.safetensors") for x in (parts, whole))
     assert all(torch.equal(one[name], other[name]) for name in one)
     header = (whole / "metrics.csv").read_text().splitlines()[0]
     named = {"reward_dmd": "train/reward_weight", "adversarial_dmd": "train/told_apart_real"}

@@ -118,7 +118,8 @@ def test_what_does_not_fit_is_refused_with_what_would() -> None:
     assert "offload=text" in str(told.value)
 
 
-KINDS = {"full", "slow_fast", "retrieve_key", "memrope", "learned", "quantised"}
+KINDS = {"full", "retrieve_key", "learned"}
+"""What keeps all, what chooses, and what has weights of its own."""
 
 
 @pytest.mark.parametrize(
