@@ -44,9 +44,9 @@ def main(cfg: DictConfig) -> None:
 
             log.info("%s", show_plan(settings))
             return
-        from cf.generation.walk import follows_camera, walk
+        from cf.generation.walk import follows_camera, make_walks
 
-        (walk if follows_camera(settings) else generate)(settings, folder)
+        (make_walks if follows_camera(settings) else generate)(settings, folder)
 
 
 def generate(settings: Settings, folder: Path) -> list[Path]:

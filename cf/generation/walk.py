@@ -35,7 +35,7 @@ def follows_camera(settings: Settings) -> bool:
     return parts_of(settings)["model"].get("control_dim") is not None
 
 
-def walk(settings: Settings, folder: Path) -> list[Path]:
+def make_walks(settings: Settings, folder: Path) -> list[Path]:
     """Write videos along the ways of a world; if their beginnings were given, what is true beside.
 
     Args:
