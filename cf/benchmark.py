@@ -30,6 +30,7 @@ def main(cfg: DictConfig) -> None:
 def compare_contestants(settings: Settings, folder: Path, typed: Set[str]) -> None:
     """Run the benchmark and write its results; `typed` names the settings given."""
     from cf.bench.contest import run_benchmark
+    from cf.evaluation.summary import told_in_words
     from cf.report.tables import write_tables
     from cf.report.vbench import write_vbench
 
@@ -60,6 +61,10 @@ def compare_contestants(settings: Settings, folder: Path, typed: Set[str]) -> No
         log.info(
             "python -m tensorboard.main --logdir %s", write_benchmark_board(contest, tables, folder)
         )
+    last = contest.headlines[max(contest.headlines)].versus
+    rows = [(one["metric"], one["first"], one["second"], one["p_holm"]) for one in last]
+    if told := told_in_words(rows):
+        log.info("%s", told)
 
 
 def _kept(folder: Path) -> str:

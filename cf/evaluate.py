@@ -114,7 +114,8 @@ def _show(measured: Measured, settings: Settings, folder: Path) -> None:
     for path in boards:
         log.info("VBench's leaderboard: %s", path)
     if len(measured.contestants) > 1:
-        log.info("%s", told_in_words(compared))
+        rows = [(one.metric, one.first, one.second, one.corrected_p) for one in compared.pairs]
+        log.info("%s", told_in_words(rows))
 
 
 def _over(metrics: Settings, seconds: float | None) -> Settings:

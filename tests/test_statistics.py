@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from cf.evaluation.summary import told_in_words
 from cf.stats import resampling
 from cf.stats.paired import (
     Comparison,
@@ -225,3 +226,14 @@ def test_equal_videos_whose_psnr_is_infinite_are_ranked_and_compared() -> None:
     assert [(one.name, one.place) for one in places] == [("exact", 1), ("close", 2)]
     unclear = standings({"both": {"a": inf, "b": -inf}, "close": {"a": 1.0, "b": 2.0}}, True)
     assert [one.name for one in unclear] == ["close", "both"]
+
+
+def test_comparisons_are_told_in_a_sentence() -> None:
+    """Two contestants by name; of many pairs how many differ; nothing where nothing is paired."""
+    rows = [("motion", "a", "b", 0.01), ("drift", "a", "b", 0.2), ("text", "a", "b", math.nan)]
+    told = told_in_words(rows)
+    assert told.startswith("a and b differ in motion: 1 of 2 metrics")
+    assert "cannot be told apart" in told_in_words(rows[1:])
+    many = [("motion", f"a{i}", "b", 0.001 * 40**i) for i in range(7)]
+    assert told_in_words(many).startswith("Of 7 pairs of contestants, 2 differ")
+    assert told_in_words([]) == ""

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from cf.evaluation.comparisons import Comparisons, digests, per_prompt
@@ -13,6 +13,7 @@ from cf.stats.paired import Interval, Pair, Standing, interval
 
 _FORM = ".4g"
 _MOST = 20  # failures that are listed
+_MOST_PAIRS = 6  # of which each has a sentence
 
 
 def summary(measured: Measured, compared: Comparisons, told: Mapping[str, Any]) -> str:
@@ -56,21 +57,29 @@ def summary_as_latex(measured: Measured, compared: Comparisons) -> str:
     return latex_of(rows, bold)
 
 
-def told_in_words(compared: Comparisons, alpha: float = 0.05) -> str:
-    """What the comparisons show, in a sentence for each two contestants.
+def told_in_words(pairs: Iterable[tuple[str, str, str, float]], alpha: float = 0.05) -> str:
+    """What comparisons show, in a sentence for each two contestants, or for all if they are many.
 
     Args:
-        compared: all contestants under all metrics.
+        pairs: metric, first and second contestant, corrected p; NaN where nothing was tested.
         alpha: below which a corrected p counts as a difference.
     """
+    of_two: dict[tuple[str, str], list[tuple[str, float]]] = {}
+    for metric, first, second, p in pairs:
+        of_two.setdefault((first, second), []).append((metric, p))
+    if len(of_two) > _MOST_PAIRS:
+        sure = sum(any(p < alpha for _, p in mine) for mine in of_two.values())
+        return (
+            f"Of {len(of_two)} pairs of contestants, {sure} differ in one metric or more at p < "
+            f"{alpha:g}, corrected."
+        )
     told = []
-    for first, second in dict.fromkeys((one.first, one.second) for one in compared.pairs):
-        mine = [one for one in compared.pairs if (one.first, one.second) == (first, second)]
-        tested = [one for one in mine if math.isfinite(one.corrected_p)]
-        sure = [one.metric for one in tested if one.corrected_p < alpha]
-        what = f"differ in {', '.join(sure)}" if sure else "cannot be told apart"
+    for (first, second), mine in of_two.items():
+        tested = [(metric, p) for metric, p in mine if math.isfinite(p)]
+        found = [metric for metric, p in tested if p < alpha]
+        what = f"differ in {', '.join(found)}" if found else "cannot be told apart"
         told.append(
-            f"{first} and {second} {what}: {len(sure)} of {len(tested)} metrics that both have "
+            f"{first} and {second} {what}: {len(found)} of {len(tested)} metrics that both have "
             f"differ at p < {alpha:g}, corrected."
         )
     return " ".join(told)

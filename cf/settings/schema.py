@@ -119,7 +119,7 @@ class Benchmark:
         """A world that the suite does not take, or durations that do not rise, in words."""
         wanted, data = given["world"].get("of"), given["asked"].get("data") or {}
         if wanted and (data.get("world") or {}).get("_target_") != wanted:
-            return "only suite=recall and suite=world take a world; leave world= out"
+            return "only suite=recall, suite=smoke and suite=world take a world; leave world= out"
         times = given["durations"]
         if not times or any(a >= b for a, b in pairwise(times)):
             return f"durations={times} must be rising seconds above 0: durations=[10,30]"
