@@ -1,6 +1,6 @@
 """Every contestant under configs/ makes a few frames, with a tiny network in place of weights."""
 
-from functools import partial
+from functools import cache, partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -52,10 +52,18 @@ TINY = {
 }
 
 
-def settings(name: str, folder: Path) -> dict[str, Any]:
+@cache
+def entered() -> dict[str, dict[str, Any]]:
+    """Their settings in one benchmark, each under its own name."""
     with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
-        chosen = ["contestants=none", f"+contestant@contestants.it={name}"]
-        own: dict[str, Any] = to_settings(compose("benchmark", chosen))["contestants"]["it"]
+        chosen = (f"+contestant@contestants.{name}={name}" for name in NAMES)
+        cfg = compose("benchmark", ["contestants=none", *chosen])
+    found: dict[str, dict[str, Any]] = to_settings(cfg)["contestants"]
+    return found
+
+
+def settings(name: str, folder: Path) -> dict[str, Any]:
+    own = entered()[name]
     if "folder" in own:
         return {**own, "folder": str(folder)}
     if own["_target_"].endswith(".Network"):

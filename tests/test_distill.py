@@ -163,11 +163,11 @@ def test_an_interrupted_distillation_resumes_to_the_same_bits(
 ) -> None:
     """Optimisers, critic, averages, noise, curriculum and turns go on where they were."""
     persistent = objective == "persistent"
-    more = [f"objective={'dmd' if objective in ROLLOUTS else objective}", "trainer.max_steps=6"]
-    more += [*["module.length.grow_steps=6"], "module.conflict_every_steps=2"]
+    more = [f"objective={'dmd' if objective in ROLLOUTS else objective}", "trainer.max_steps=4"]
+    more += [*["module.length.grow_steps=4"], "module.conflict_every_steps=2"]
     more += ["module.length.least=9", "optimizer@critic_optimizer=muon"]
     if objective == "forcing_then_dmd":
-        more += ["objective.parts.0.until=3", "objective.parts.1.start=3"]
+        more += ["objective.parts.0.until=2", "objective.parts.1.start=2"]
         more += ["objective.parts.1.critic_from=1"]
     if objective == "dmd":
         more += ["module.accumulate=2", "module.conflict_every_steps=1"]  # some have a past
@@ -185,7 +185,7 @@ def test_an_interrupted_distillation_resumes_to_the_same_bits(
     step, count = DistillModule.training_step, iter(range(100))
 
     def interrupted(self: Any, *arguments: Any) -> None:
-        if self.global_step == 5 and next(count) == 0:
+        if self.global_step == 3 and next(count) == 0:
             raise RuntimeError
         step(self, *arguments)
 

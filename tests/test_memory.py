@@ -271,8 +271,18 @@ def assert_conserved(grads: Any, layers: Any, *, whole: bool) -> None:
     assert not whole or all(bool((g == g.round()).all()) for g in grads if g is not None)
 
 
-@pytest.mark.parametrize("frames", [1, 3])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("name", "frames"),
+    [
+        *((name, 3) for name in NAMES),
+        *(
+            pytest.param(
+                name, 1, marks=[] if name in ("full", "slow_fast") else pytest.mark.exhaustive
+            )
+            for name in NAMES
+        ),
+    ],
+)
 def test_a_student_trains_one_step(name: str, frames: int) -> None:
     """Through its own rollout: every weight gets a finite gradient and moves."""
     policy = memory(name)

@@ -111,7 +111,9 @@ def test_a_stream_ends_as_a_video_does_where_its_conditioning_ends() -> None:
 
 
 @pytest.mark.parametrize("frames", [1, 3])
-@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize(
+    "mode", [pytest.param(torch.no_grad, marks=pytest.mark.exhaustive), torch.inference_mode]
+)
 @pytest.mark.parametrize("policy", [Anchor(3, 18), Sliding(1, 20, "relative"), Full()])
 def test_a_stream_cut_and_resumed_is_one_stream(policy: Memory, mode: Any, frames: int) -> None:
     """The state holds the unfinished window; a batch is its samples; noise does not run out."""

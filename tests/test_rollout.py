@@ -59,7 +59,12 @@ def first(x: Latents, count: int) -> Latents:
 
 
 @pytest.mark.parametrize(
-    ("mode", "cut"), [(torch.no_grad, 5), (torch.inference_mode, 1), (torch.inference_mode, 6)]
+    ("mode", "cut"),
+    [
+        pytest.param(torch.no_grad, 5, marks=pytest.mark.exhaustive),
+        (torch.inference_mode, 1),
+        (torch.inference_mode, 6),
+    ],
 )
 @every
 def test_a_stream_cut_and_resumed_is_one_stream(
@@ -95,7 +100,7 @@ def test_a_batch_is_its_samples(policy: Memory) -> None:
     network, rollout, cond = model(), Rollout(policy, num_steps=2), conditioning(3, 27)
     with torch.no_grad():
         together = rollout(network, noise(network, rollout, 0, 1, 2), cond, frames=27)
-        for i in range(3):
+        for i in (0, 2):
             alone = rollout(network, noise(network, rollout, i), one(cond, i), frames=27).past
             torch.testing.assert_close(together.past[i : i + 1], alone, **EXACT)
     if policy in DIFFERING.values():
@@ -138,7 +143,7 @@ def test_remembering_what_was_generated_resumes_the_stream(
     torch.testing.assert_close(resumed, whole[:, 9:], **EXACT)
 
 
-@pytest.mark.parametrize("frames", [1, 4, 5])
+@pytest.mark.parametrize("frames", [1, pytest.param(4, marks=pytest.mark.exhaustive), 5])
 @every
 def test_a_prompt_of_any_length_may_be_remembered(policy: Memory, frames: int) -> None:
     """Its first block is the shorter; what follows still cuts and resumes."""
@@ -327,8 +332,21 @@ def test_gradients_equal_a_plain_loop(
     assert_same_gradients(mine, gradients(network, loss_of(expected)), 1e-12)
 
 
-@pytest.mark.parametrize("differentiable", [False, True])
-@every
+@pytest.mark.parametrize(
+    ("policy", "differentiable"),
+    [
+        *(pytest.param(policy, True, id=f"{name}-past") for name, policy in POLICIES.items()),
+        *(
+            pytest.param(
+                policy,
+                False,
+                id=name,
+                marks=[] if name in ("full", "slow_fast") else pytest.mark.exhaustive,
+            )
+            for name, policy in POLICIES.items()
+        ),
+    ],
+)
 def test_activation_checkpointing_changes_no_gradient(policy: Memory, differentiable: bool) -> None:
     cond, found = conditioning(2, 12), []
     for checkpointing in (False, True):
@@ -568,8 +586,12 @@ def peak_of_a_stream(policy: Memory, count: int) -> float:
 
 @pytest.mark.parametrize(
     "policy",
-    [Full(), Sliding(3, 24), Sliding(3, 24, "relative"), SlowFast(3, 9, 18, interval=1)],
-    ids=["full", "sliding", "relative", "slow_fast"],
+    [
+        pytest.param(Full(), id="full", marks=pytest.mark.exhaustive),
+        pytest.param(Sliding(3, 24), id="sliding"),
+        pytest.param(Sliding(3, 24, "relative"), id="relative", marks=pytest.mark.exhaustive),
+        pytest.param(SlowFast(3, 9, 18, interval=1), id="slow_fast"),
+    ],
 )
 def test_peak_memory_is_keys_values_and_rotated_keys(policy: Memory) -> None:
     """Old and new context never exist at once; where they do, as under no_grad, it shows.

@@ -109,7 +109,7 @@ def test_a_block_asks_its_device_for_no_value(name: str, context_noise: float) -
     network = model(torch.float32).to("meta")
     told = vars(conditioning(1, 30, dtype=torch.float32)).items()
     cond = Conditioning(**{key: x.to("meta") for key, x in told if x is not None})
-    rollout = Rollout(memory(name), context_noise=context_noise)
+    rollout = Rollout(memory(name), num_steps=2, context_noise=context_noise)
     with torch.inference_mode():
         stream = rollout.stream(network, rollout.noise(network, 0, (0,)), cond)
         for x0, state in itertools.islice(stream, 8):
