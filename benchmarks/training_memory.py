@@ -36,6 +36,10 @@ CASES = {
         *("experiment=self_forcing", "gradient=through_past"),
         *SMALL,
     ),
+    "self_forcing, student and critic are LoRA": (
+        *("experiment=self_forcing", "adapters=student_critic", "adapters.student.r=8"),
+        *("adapters.critic.r=8", *SMALL),
+    ),
     "context_forcing_released": ("experiment=context_forcing_released", *SMALL),
 }
 

@@ -18,6 +18,7 @@ from cf.files.steps import steps_in
 from cf.runs.next_command import following
 from cf.runs.phases import Phases
 from cf.runs.resumption import newest
+from cf.runs.roles import built_module
 from cf.runs.run_folder import RunFolder
 from cf.runs.trusted_run import vet_run
 from cf.settings.build import Settings, build, exit_on_user_error, to_settings
@@ -83,7 +84,7 @@ def train(settings: Settings, folder: RunFolder, resumes: bool, stop: Stop) -> N
     began = time.perf_counter()
     lightning.seed_everything(settings["seed"], workers=True, verbose=False)
     data = build(settings["data"], "data")
-    module = build(settings["module"], "module")
+    module = built_module(settings)
     checkpoint = newest(folder.path / "checkpoints", module.state_dict()) if resumes else None
     callbacks: list[lightning.Callback] = [
         WatchOverPeers(resuming(folder.path)),  # the first to learn of an error
@@ -218,6 +219,8 @@ def _with_hashes(settings: Any) -> Any:
     if starts and settings["path"] is not None:
         updates = settings["lora"], settings.get("lora_alpha")
         settings["sha256"] = settings["sha256"] or fingerprint(settings["path"], *updates)
+    if str(settings.get("_target_", "")).endswith(".Adapter") and settings["path"] is not None:
+        settings["sha256"] = settings["sha256"] or fingerprint(settings["path"])
     return settings
 
 

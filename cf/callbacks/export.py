@@ -5,6 +5,8 @@ from typing import Any
 
 import lightning as L  # noqa: N812  (its usual name)
 
+from cf.models.adapter_files import save_adapter
+from cf.models.adapters import AdaptedBackbone
 from cf.models.checkpoints import save_export
 from cf.models.sharding import is_sharded, whole_state
 from cf.models.writer import exported_weights
@@ -12,6 +14,8 @@ from cf.models.writer import exported_weights
 
 class Export(L.Callback):
     """Writes the (averaged) network and how to build it, with every checkpoint and at the end.
+
+    A role on a shared network is written merged, and as a LoRA in PEFT's form in `adapter`.
 
     Attributes:
         config: model, codec, text encoder, rollout and frame rate that belong to the weights.
@@ -35,11 +39,18 @@ class Export(L.Callback):
 
     def _write(self, trainer: L.Trainer, module: Any) -> None:
         self._last = trainer.global_step
-        sharded = is_sharded(module.student)
-        if not (sharded or trainer.is_global_zero):
+        student, first = module.student, trainer.is_global_zero
+        sharded, adapted = is_sharded(student), isinstance(student, AdaptedBackbone)
+        if not (sharded or first):
             return
-        state = whole_state(module.student, trainer.is_global_zero) if sharded else None
-        if trainer.is_global_zero:
-            config = {**self.config, "step": trainer.global_step}
-            path = Path(trainer.default_root_dir) / "network.safetensors"
-            save_export(path, exported_weights(module.student, state), config)
+        state = whole_state(student, first) if sharded or adapted else None
+        shared = whole_state(student.network, first) if adapted else {}
+        if not first:
+            return
+        folder = Path(trainer.default_root_dir)
+        if adapted:
+            assert state is not None
+            save_adapter(folder / "adapter", student, state)
+            state = student.merged(shared, state)
+        config = {**self.config, "step": trainer.global_step}
+        save_export(folder / "network.safetensors", exported_weights(student, state), config)

@@ -10,6 +10,7 @@ from typing_extensions import override
 from cf.distillation.again import made_again
 from cf.distillation.base import Draft, Gradient, Stretch
 from cf.distillation.gradients import Detached
+from cf.models.adapters import AdaptedBackbone
 from cf.models.base import NOTHING, Backbone, Prepared
 from cf.models.masks import Mask
 from cf.models.wrapped import WrappedBackbone
@@ -70,6 +71,11 @@ class Writer(Replay):
         """With a writer, unless it was loaded with one."""
         if isinstance(student, WithWriter):
             return student
+        if isinstance(student, AdaptedBackbone):
+            raise ValueError(
+                "gradient=writer trains two whole networks; give gradient=replay, or an option of "
+                "adapters=... without the student"
+            )
         return WithWriter(student, copy.deepcopy(student))
 
     def alias(self, name: str) -> str:

@@ -28,7 +28,8 @@ from cf.models.weight_files import (
 )
 
 _CONFIG_KEY = "cf"
-_LORA_CONTAINERS = ("generator_lora", "lora", "state_dict", "model", "module")
+LORA_CONTAINERS = ("generator_lora", "lora", "state_dict", "model", "module")
+"""Of networks in a pickle, those that hold updates, best first."""
 
 
 def save_export(
@@ -141,7 +142,7 @@ def load_weights(
         raise one_network(path, container)
     read = [updates]
     for file in files:
-        given = read_stored(Path(file.path), None, _LORA_CONTAINERS)
+        given = read_stored(Path(file.path), None, LORA_CONTAINERS)
         read.append(read_updates(given, raw, file.strength, file.alpha))
     return Weights(raw, made, joined_updates(read))
 

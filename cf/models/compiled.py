@@ -12,10 +12,12 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from cf.models.adapters import parts_with_shared, shared_networks
 from cf.models.blocks import Compiled, TransformerBlock
 from cf.models.recorded import Recorder
 from cf.models.transformer import VideoTransformer
 
+_MOST_GRAPHS = 64
 Compile = Literal["none", "blocks", "graphs"]
 
 
@@ -52,7 +54,11 @@ def compile_blocks(network: nn.Module, how: Compile) -> None:
     """
     if how == "none":
         return
-    for one in network.modules():
+    if shared_networks([network]):  # a graph for each role; above a limit, blocks run as written
+        import torch._dynamo
+
+        torch._dynamo.config.recompile_limit = _MOST_GRAPHS
+    for one in parts_with_shared(network):
         if isinstance(one, TransformerBlock):
             one.compiled = compiled_block()
         if isinstance(one, VideoTransformer) and how == "graphs":

@@ -14,6 +14,7 @@ from torch.distributed.fsdp import (
 )
 from torch.distributed.tensor import DTensor
 
+from cf.models.adapters import AdaptedBackbone, parts_with_shared
 from cf.models.base import Backbone
 from cf.models.blocks import TransformerBlock
 from cf.models.transformer import VideoTransformer
@@ -55,6 +56,8 @@ class Sharding:
         self._shard(network)
 
     def _shard(self, network: nn.Module) -> None:
+        if isinstance(network, AdaptedBackbone):
+            return  # its factors lie in the layers of the network that it shares
         if isinstance(network, VideoTransformer):
             for block in network.blocks:
                 self._block(block)
@@ -80,7 +83,7 @@ class Sharding:
         self._unit(block, self.gather_again)
 
     def _unit(self, module: nn.Module, gather_again: bool, *called: str) -> None:
-        stored = next(module.parameters()).dtype
+        stored = max(module.parameters(), key=lambda one: one.requires_grad).dtype
         policy = MixedPrecisionPolicy(
             param_dtype=self.reads, reduce_dtype=stored, cast_forward_inputs=False
         )
@@ -91,12 +94,12 @@ class Sharding:
 
 def is_sharded(module: nn.Module) -> bool:
     """Whether some of its weights lie in shards."""
-    return any(isinstance(one, FSDPModule) for one in module.modules())
+    return any(isinstance(one, FSDPModule) for one in parts_with_shared(module))
 
 
 def each_shard(module: nn.Module, do: Callable[[FSDPModule], None]) -> None:
     """Call something with each part that is gathered by itself."""
-    for one in module.modules():
+    for one in parts_with_shared(module):
         if isinstance(one, FSDPModule):
             do(one)
 

@@ -25,6 +25,7 @@ from cf.models.conditions import (
 from cf.models.context_parallel import Split, all_tokens, own_tokens
 from cf.models.image_branch import ImageEmbedding
 from cf.models.initial import checked_axes, checked_cells, checked_latent_shape, initialise, mlp
+from cf.models.low_rank import ActiveRole
 from cf.models.masks import Mask, frames_at
 from cf.models.patches import embed_patches, unpatch
 from cf.models.recorded import Pass, Passed, Recorder
@@ -67,10 +68,12 @@ class VideoTransformer(Backbone):
             asks to make old frames small; None for none.
         recorder: replays passes as CUDA graphs (`cf.models.compiled`); None: each is run.
         split: spreads tokens over processes; None: this one has all.
+        active: which role it is, where several are on it (`cf.models.adapters`); None: one alone.
     """
 
     recorder: Recorder | None = None
     split: Split | None = None
+    active: ActiveRole | None = None
 
     def __init__(
         self,
@@ -223,7 +226,8 @@ class VideoTransformer(Backbone):
             if past.live is not None:
                 seen = self._reading(past.live, i, ids)
             mine = reads._replace(past=seen, text=past.text[i] if past.text else None)
-            run: Any = partial(checkpoint, block, use_reentrant=False) if recompute else block
+            own = block if self.active is None else self.active.kept(block)
+            run: Any = partial(checkpoint, own, use_reentrant=False) if recompute else block
             x, q, k, v = run(x, modulation, mine)
             if not past.unread:
                 q, k, v = all_tokens(reads.split, (q, k, v), x.shape[1])
@@ -284,12 +288,8 @@ class VideoTransformer(Backbone):
         if text is None:
             return None
         tokens = (text,) if image is None else (text, image)
-        projected = []
-        for block in self.blocks:
-            assert isinstance(block, TransformerBlock)
-            assert block.cross_attn is not None
-            projected.append(block.cross_attn.keys_values(*tokens))
-        return tuple(projected)
+        blocks: Any = self.blocks
+        return tuple(block.cross_attn.keys_values(*tokens) for block in blocks)
 
     def _velocity(self, out: Latents, x_t: Latents, t: Times) -> Latents:
         if self.prediction == "velocity":

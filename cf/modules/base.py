@@ -11,6 +11,7 @@ from lightning.pytorch.strategies import ParallelStrategy
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from cf.models.adapters import freeze, shared_networks, store_as_read
 from cf.models.base import Backbone
 from cf.models.codec import Codec
 from cf.models.picture import ImageEncoder, reference_of
@@ -23,6 +24,9 @@ from cf.modules.fully_shard import FullyShard, check_sharded
 from cf.modules.optim import warmup_cooldown
 from cf.rollout.blockwise import Rollout
 from cf.types import Conditioning, Latents
+
+_MIXED = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+"""What autocast reads weights in, by the trainer's precision."""
 
 
 class VideoModule(L.LightningModule):
@@ -90,6 +94,12 @@ class VideoModule(L.LightningModule):
         return network
 
     @property
+    def outside(self) -> list[torch.nn.Module]:
+        """What is frozen and in no checkpoint, with the networks that roles share, each once."""
+        found = [*self._parts_outside, *shared_networks([self, *self._parts_outside])]
+        return list({id(one): one for one in found}.values())
+
+    @property
     def sharded(self) -> bool:
         """Whether every process has to take part in whatever the networks do."""
         return is_sharded(self)
@@ -142,21 +152,20 @@ class VideoModule(L.LightningModule):
         if not isinstance(strategy, FullyShard) or self.sharded:
             return
         split = strategy.split()
-        for one in (part for whole in (self, *self._parts_outside) for part in whole.modules()):
+        for one in (part for whole in (self, *self.outside) for part in whole.modules()):
             if isinstance(one, VideoTransformer) and split is not None:
                 one.split = split
         strategy.precision_plugin.convert_module(self)
-        mixed = str(self.trainer.precision) == "bf16-mixed"
-        sharding = strategy.sharding(torch.bfloat16 if mixed else None)
+        read = _MIXED.get(str(self.trainer.precision))
+        sharding = strategy.sharding(read)
         for network in self.children():
             for one in [network.network] if isinstance(network, WeightAverage) else [network]:
                 if isinstance(one, Backbone):
                     sharding.shard(one)
-        sharding = strategy.sharding(None)
-        for network in self._parts_outside:
+        for network in self.outside:
             if isinstance(network, Backbone):
-                frozen = network.requires_grad_(False).eval()
-                sharding.shard(frozen.to(torch.bfloat16) if mixed else frozen)
+                freeze(network, read)
+                sharding.shard(network)
 
     def scheduled(self, optimizer: Optimizer, cooldown: float) -> LambdaLR:
         """The schedule of an optimiser over the run; its rates are those of the settings."""
@@ -174,8 +183,12 @@ class VideoModule(L.LightningModule):
 
     def on_fit_start(self) -> None:
         """Move what is not ours to train beside what is."""
-        for module in self._parts_outside:
-            module.to(self.device).requires_grad_(False).eval()
+        for module in self.outside:
+            freeze(module.to(self.device))
+        read = _MIXED.get(str(self.trainer.precision))
+        if read is not None and not self.sharded:
+            for network in shared_networks([self]):
+                store_as_read(network, read)
 
     @torch.no_grad()
     def encode(self, batch: dict[str, Any]) -> tuple[Latents, Conditioning]:

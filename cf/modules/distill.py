@@ -26,6 +26,7 @@ from cf.models.text import TextEncoder
 from cf.modules.base import VideoModule
 from cf.modules.divergence_guard import Guard
 from cf.modules.per_process import gather_states, mine
+from cf.modules.roles import WHOLE, RoleAdapters
 from cf.modules.running_means import Notes
 from cf.modules.turns import Turn, check_trainer, listed
 from cf.objectives.base import Networks, Objective
@@ -62,6 +63,7 @@ class DistillModule(VideoModule):
             gradient, each of which costs one more forward and backward pass; 0: none.
         accumulate: batches per update.
         clip: bound of a gradient's norm.
+        adapters: of the roles; a critic with one shares the network that `critic` gives.
 
     Further settings are those of `VideoModule`.
     """
@@ -97,6 +99,7 @@ class DistillModule(VideoModule):
         cooldown: float = 0.3,
         seed: int = 0,
         image_encoder: ImageEncoder | None = None,
+        adapters: RoleAdapters | None = None,
     ) -> None:
         objective = plan_of(objective, rollout, real_share)
         if text.dim is None and score(teacher).guidance != 1:
@@ -111,11 +114,15 @@ class DistillModule(VideoModule):
             )
         gradient = ThroughPast() if gradient is None else gradient
         outside, pace = (codec, text, rollout, guard), (ema_decay, warmup_steps, cooldown, seed)
+        roles = WHOLE if adapters is None else adapters
+        student, teacher = roles.on(student, "student"), roles.on(teacher, "teacher")
         student = gradient.prepared(student)
         super().__init__(student, *outside, *pace, frozen=(teacher, *filter(None, [image_encoder])))
         self.automatic_optimization = False
         self.objective = objective
-        self.critic = objective.critic_network(critic()) if objective.needs_critic else None
+        self.critic = None
+        if objective.needs_critic:
+            self.critic = objective.critic_network(roles.on(critic(), "critic"))
         made = training_rollout(
             rollout=rollout,
             length=length,

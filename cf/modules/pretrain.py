@@ -12,6 +12,7 @@ from cf.models.codec import Codec
 from cf.models.picture import ImageEncoder
 from cf.models.text import TextEncoder
 from cf.modules.divergence_guard import Guard
+from cf.modules.roles import WHOLE, RoleAdapters
 from cf.modules.single import SingleModule
 from cf.objectives.base import Objective
 from cf.objectives.forcing import PretrainLoss
@@ -43,12 +44,16 @@ class PretrainModule(SingleModule):
         cooldown: float = 0.3,
         seed: int = 0,
         image_encoder: ImageEncoder | None = None,
+        adapters: RoleAdapters | None = None,
     ) -> None:
         if not isinstance(objective, PretrainLoss):
             raise ValueError(
                 f"a network cannot be pre-trained by {type(objective).__name__}; give "
                 f"objective=teacher_forcing or diffusion_forcing, or module=distill"
             )
+        roles = WHOLE if adapters is None else adapters
+        roles.check_alone()
+        network = roles.on(network, "student")
         outside = (codec, text, rollout, guard)
         eyes = () if image_encoder is None else (image_encoder,)
         super().__init__(network, *outside, ema_decay, warmup_steps, cooldown, seed, eyes)

@@ -8,6 +8,7 @@ import torch
 from cf.distillation.base import Batch
 from cf.distillation.scoring import scored
 from cf.distillation.windows import WindowNeeds
+from cf.models.adapters import shared_networks
 from cf.models.allocated import Allocated
 from cf.modules.distill import DistillModule
 from cf.modules.pretrain import PretrainModule
@@ -49,7 +50,8 @@ def _turn(module: DistillModule, batch: Batch, step: int, critic: bool) -> Peaks
     asked = WindowNeeds.by([part.objective for part in parts], critic)
     network = module.critic if critic else module.trained
     assert network is not None
-    there = [*_with_gradients(network), *_weights(module), *_weights(module.networks.real.network)]
+    frozen = [*shared_networks([module]), module.networks.real.network]
+    there = [*_with_gradients(network), *(x for one in (module, *frozen) for x in _weights(one))]
     with Allocated(module.trained.device.type, there) as count:
         before = count.now
         made = module.windows.make(module.trained, batch, step, *asked)
@@ -68,7 +70,8 @@ def _pretrained(module: PretrainModule, batch_size: int, frames: int) -> Peaks:
     network = module.trained
     latents = torch.zeros(batch_size, frames, *network.latent_shape, device=network.device)
     cond = network.fake_conditioning(batch_size, frames)
-    there = [*_with_gradients(network), *_weights(module)]
+    frozen = shared_networks([module])
+    there = [*_with_gradients(network), *(x for one in (module, *frozen) for x in _weights(one))]
     with Allocated(network.device.type, there) as count:
         before = count.now
         loss = module.objective(network, latents, cond, seeded(module.seed, 0)).value

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from cf.runs.plan import GB, RESERVED, in_gb
+from cf.runs.roles import role_networks
 from cf.runs.training_roles import role_bytes, shards_weights
 from cf.settings.build import Settings, build
 
@@ -137,12 +138,7 @@ def module_of(
     from cf.models.text import NoText
 
     group = dict(settings["module"])
-    roles: dict[str, Any] = {}
-    for name in ("network", "student", "teacher"):
-        if name in group:
-            roles[name] = _network(group[name], layers, dtype, device)
-    if "critic" in group:
-        roles["critic"] = lambda: _network(group["critic"], layers, dtype, device)
+    roles = role_networks(group, lambda _, role: _network(role, layers, dtype, device))
     first = roles.get("student", roles.get("network"))
     text = NoText()
     text.dim = getattr(first, "text_dim", None)

@@ -18,7 +18,9 @@ def shards_weights(settings: Settings) -> bool:
 
 def role_bytes(settings: Settings, module: Any, shards: int) -> dict[str, int]:
     """Bytes of weights, gradients and states, and of what a strategy holds for itself."""
+    from cf.models.adapters import shared_networks
     from cf.models.allocated import bytes_of
+    from cf.models.low_rank import is_factor
 
     networks = {"student": getattr(module, "trained", None)}
     networks["critic"] = getattr(module, "critic", None)
@@ -36,10 +38,22 @@ def role_bytes(settings: Settings, module: Any, shards: int) -> dict[str, int]:
     if module.average is not None:
         roles["average of weights"] = bytes_of(module.average.network) // shards
     teacher = getattr(module, "networks", None) and module.networks.real.network
-    if teacher is not None:
-        roles["teacher: weights"] = bytes_of(teacher) // shards
     every = [one for one in (*networks.values(), teacher) if one is not None]
+    shared = shared_networks(every)
+    half = 2 if _is_half(settings) else 1  # of what is frozen, and so stored as it is read
+    if teacher is not None and all(one is not teacher for one in shared):
+        stored = half if shards_weights(settings) else 1
+        roles["teacher: weights"] = bytes_of(teacher) // shards // stored
+    own = (p for one in shared for name, p in one.named_parameters() if not is_factor(name))
+    roles["shared networks: weights"] = sum(p.nbytes for p in own) // shards // half
+    every = [one for one in every if not shared_networks([one])] + shared
+    every = list({id(one): one for one in every}.values())
     return roles | _strategy(settings, every, trained, shards)
+
+
+def _is_half(settings: Settings) -> bool:
+    precision = str(settings["trainer"].get("precision", "32-true"))
+    return precision.startswith(("bf16-mixed", "16-mixed"))
 
 
 def _states(network: Any, maker: Any) -> int:
@@ -67,7 +81,7 @@ def _strategy(
 ) -> dict[str, int]:
     """What a strategy and a precision hold besides, by estimate."""
     trainer = settings["trainer"]
-    half = str(trainer.get("precision", "32-true")).startswith(("bf16-mixed", "16-mixed"))
+    half = _is_half(settings)
     read = 2 if half else _MASTER
     if not shards_weights(settings):
         roles = {"casts of trained weights": max(trained) // 2} if half else {}

@@ -28,6 +28,7 @@ TEXTS = (
         "note",
     ),
     *("weights.container", "*.weights.container", "start.*.container", "start.*.sha256"),
+    "adapters.*.sha256",
     *("against", "host", "token"),
 )
 """Texts that may be null, which means that there is none."""
@@ -37,6 +38,7 @@ PATHS = (
     *("networks.*", "students.*", "groups.*", "videos.*"),
     *("contestants.*.checkpoint", "contestants.*.needs", "contestants.*.listed"),
     *("data.folder", "*.folder", "*.file", "prompts_file", "script", "start.*.path"),
+    "adapters.*.path",
     *("weights.lora", "*.weights.lora", "start.*.lora"),
     *(
         "*extractor.weights",

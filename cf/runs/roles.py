@@ -1,0 +1,67 @@
+"""A training's module, in which roles that begin with one network are given one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from cf.settings.build import Settings, build
+
+_ROLES = {"network": "student", "student": "student", "critic": "critic", "teacher": "teacher"}
+"""The module's settings of networks, and which role each has."""
+_ASIDE = ("_partial_", "required")
+"""What is said of a role and makes no other network of it."""
+
+
+def built_module(settings: Settings) -> Any:
+    """The module of a training as its settings say.
+
+    Raises:
+        ValueError: an unknown setting, a missing one, or a value of the wrong kind; adapters of a
+            module that takes none, or on nothing.
+    """
+    group, adapters = settings["module"], settings.get("adapters")
+    if adapters and "adapters" not in group:
+        raise ValueError(
+            "adapters=... are for module=distill and module=pretrain; leave it out here (null)"
+        )
+    if not group.get("adapters"):
+        return build(group, "module")
+
+    def begun(name: str, role: Settings) -> Any:
+        if role["path"] is None and group["adapters"].get(_ROLES[name]):
+            raise ValueError(
+                "an adapter changes a network that is trained already; give "
+                f"start.{_ROLES[name]}.path"
+            )
+        return build(role, f"module.{name}")
+
+    return build(group, "module", **role_networks(group, begun))
+
+
+def role_networks(group: Settings, make: Callable[[str, Settings], Any]) -> dict[str, Any]:
+    """What a module's roles begin with; a critic's is made when it is asked for.
+
+    Roles that are not trained whole are given one network where their settings are alike, and each
+    of the others one of its own.
+
+    Args:
+        group: the module's settings.
+        make: of a setting's name and the settings of a role's network, which say how it begins.
+    """
+    adapters = group.get("adapters") or {}
+    shared: list[tuple[Settings, Any]] = []
+
+    def given(name: str) -> Any:
+        role = {key: value for key, value in group[name].items() if key != "_partial_"}
+        if not (adapters.get(_ROLES[name]) or (adapters and name == "teacher")):
+            return make(name, role)
+        alike = {key: value for key, value in role.items() if key not in _ASIDE}
+        for other, network in shared:
+            if other == alike:
+                return network
+        shared.append((alike, make(name, role)))
+        return shared[-1][1]
+
+    found = {name: given(name) for name in _ROLES if name in group and name != "critic"}
+    return found | ({"critic": lambda: given("critic")} if "critic" in group else {})
