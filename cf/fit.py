@@ -250,6 +250,7 @@ def _finish(
     import torch
 
     from cf import __version__
+    from cf.models.adapters import exported_size
     from cf.models.start import fingerprint
 
     if not trainer.is_global_zero:
@@ -257,7 +258,7 @@ def _finish(
     summary = {
         "steps": trainer.global_step,
         "seconds": round(seconds, 1),
-        "parameters": sum(p.numel() for p in module.student.parameters()),
+        "parameters": exported_size(module.student),
         **losses,
         "export": folder.export.name,
         "sha256": fingerprint(folder.export),

@@ -346,13 +346,25 @@ def test_a_run_keeps_adapters_goes_on_exactly_and_exports_both_forms(
     assert weights.keys() == set(merged)
     assert all(torch.equal(weights[name], merged[name]) for name in weights)
     base = load_file(start / "network.safetensors")
+    size = json.loads((done / "summary.json").read_text())["parameters"]
+    assert size == sum(weight.numel() for weight in base.values())
     changed = {name for name in base if not torch.equal(base[name], weights[name])}
     assert "blocks.0.self_attn.q.weight" in changed
     assert all(name.startswith("blocks.") and name.endswith(".weight") for name in changed)
     last.unlink()
-    fit(done, f"resume='{done}'", "trust=true")
+    fit(done, f"resume='{done}'")
     assert rows(done) == losses
     assert all(torch.equal(weight, weights[name]) for name, weight in exported(done).items())
+
+
+@pytest.mark.whole
+def test_one_network_is_pre_trained_as_a_lora(start: Path, tmp_path: Path) -> None:
+    given = ("adapters=student", "adapters.student.r=4", f"start.student.path='{start}'")
+    done = fit(tmp_path / "run", *ROOMS, *given, "trainer.max_steps=2", "data.batch_size=2")
+    merged = load_weights(start, None, str(done / "adapter"))
+    weights, base = exported(done), exported(start)
+    assert all(torch.equal(weights[name], merged[name]) for name in weights)
+    assert not all(torch.equal(weights[name], base[name]) for name in weights)
 
 
 @pytest.mark.slow

@@ -229,6 +229,12 @@ def parts_with_shared(module: nn.Module) -> Iterator[nn.Module]:
         yield from one.modules()
 
 
+def exported_size(network: nn.Module) -> int:
+    """Numbers of a network's weights; of a role, those of the network that it is merged into."""
+    one = network.network if isinstance(network, AdaptedBackbone) else network
+    return sum(p.numel() for name, p in one.named_parameters() if not is_factor(name))
+
+
 def freeze(network: nn.Module, dtype: torch.dtype | None = None) -> None:
     """Freeze a network as it is; factors of roles within it are left to the roles.
 
