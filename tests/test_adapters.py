@@ -33,6 +33,7 @@ from cf.models.sharding import Sharding, is_sharded, local, whole, whole_state
 from cf.models.stored import CheckpointError
 from cf.models.transformer import VideoTransformer
 from cf.modules.ema import WeightAverage
+from cf.modules.optim import MuonWithAdamW
 from cf.modules.roles import RoleAdapters
 from cf.runs.outline import codec_outline
 from cf.runs.roles import built_module, role_networks
@@ -360,7 +361,10 @@ def test_a_run_keeps_adapters_goes_on_exactly_and_exports_both_forms(
 @pytest.mark.whole
 def test_one_network_is_pre_trained_as_a_lora(start: Path, tmp_path: Path) -> None:
     given = ("adapters=student", "adapters.student.r=4", f"start.student.path='{start}'")
-    done = fit(tmp_path / "run", *ROOMS, *given, "trainer.max_steps=2", "data.batch_size=2")
+    given = (*ROOMS, *given, "trainer.max_steps=2", "data.batch_size=2")
+    with pytest.raises(ValueError, match="give optimizer=adamw"):
+        MuonWithAdamW(on(model(), "student"))
+    done = fit(tmp_path / "run", *given, "optimizer=adamw", "optimizer.lr=0.01")
     merged = load_weights(start, None, str(done / "adapter"))
     weights, base = exported(done), exported(start)
     assert all(torch.equal(weights[name], merged[name]) for name in weights)

@@ -33,6 +33,11 @@ class MuonWithAdamW(Optimizer):
         matrices, others = _split(module)
         if not matrices:
             raise ValueError("Muon needs a module with matrices under `blocks.`; use AdamW alone")
+        if not others:
+            raise ValueError(
+                "optimizer=muon is for whole networks, and a LoRA has nothing but factors; give "
+                "optimizer=adamw (of a critic, critic_optimizer)"
+            )
         muon = Muon(
             matrices,
             lr=lr,
