@@ -1,5 +1,6 @@
 """Every test runs on few threads and has no network; with `make test-all`, shapes are checked."""
 
+import gc
 import logging
 import os
 import signal
@@ -54,6 +55,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     kept = {id(item) for item in first.values()}
     config.hook.pytest_deselected(items=[one for one in items if id(one) not in kept])
     items[:] = first.values()
+
+
+def pytest_collection_finish() -> None:
+    """What was imported and collected stays: garbage is not looked for in it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 def _guard(connect: Any) -> Any:

@@ -50,7 +50,9 @@ def plan_of(*more: str) -> MemoryPlan:
 # Counting
 
 
-@pytest.mark.parametrize("name", ["full", "sliding", "slow_fast"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("full", marks=pytest.mark.exhaustive), "sliding", "slow_fast"]
+)
 def test_what_is_counted_on_shapes_is_what_the_allocator_gives(name: str) -> None:
     sizes: dict[str, Any] = {"dim": 96, "ffn_dim": 256, "latent_shape": (2, 16, 16)}
     network = model(torch.float32, control_dim=None, **sizes)

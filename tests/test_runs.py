@@ -94,7 +94,7 @@ def go_on(folder: Path, settings: dict[str, Any]) -> None:
 def test_a_run_killed_before_a_write_ends_as_if_it_had_not_been(
     whole: Path, tmp_path: Path
 ) -> None:
-    every = 8  # all of them (every = 1) were tried, which takes two minutes
+    every = 12  # all of them (every = 1) were tried, which takes two minutes
     with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
         settings = to_settings(compose("fit", [*RUN, f"folder={tmp_path}"]))
     folder = tmp_path / "run"
@@ -140,7 +140,9 @@ def killed(folder: Path, settings: Sequence[str], step: int = 3) -> None:
     assert forked(work) == 128 + signal.SIGTERM
 
 
-@pytest.mark.parametrize("how", ["copied", "moved", "of old"])
+@pytest.mark.parametrize(
+    "how", [pytest.param("copied", marks=pytest.mark.exhaustive), "moved", "of old"]
+)
 def test_a_copied_run_goes_on_by_itself(how: str, whole: Path, tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "other place" / "second=2"
     killed(first, RUN)

@@ -142,6 +142,7 @@ def composed(*settings: str) -> None:
         check(OmegaConf.to_container(cfg[name], resolve=True), name)
 
 
+@pytest.mark.xdist_group("sweeps")  # so that one worker composes what they share, once
 @pytest.mark.parametrize(
     ("sweep", "world"),
     [
