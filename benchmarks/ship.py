@@ -1,6 +1,6 @@
 """Makes the networks that come with the package (cf/shipped) of finished runs.
 
-python benchmarks/ship.py codec=RUN base=RUN teacher=RUN student=RUN twin=RUN
+python benchmarks/ship.py codec=RUN base=RUN teacher=RUN student=RUN
 
 Each becomes a folder: its weights in float16, what they are built of, and the world that they walk
 through. The codec is then named `shipped:codec`, wherever the package is installed.
