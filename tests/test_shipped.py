@@ -15,6 +15,7 @@ from cf.data.world.again import NOVEL, away
 from cf.files.shipped import SHIPPED, shipped
 from cf.memory import Sliding
 from cf.models.autoencoder import VideoAutoencoder
+from cf.models.start import fingerprint, with_weights
 from cf.paths import CONFIG_DIR
 from cf.runs.generator import Generator, load
 from cf.runs.steered_world import steered, world_settings
@@ -34,6 +35,15 @@ def test_a_network_and_its_world_are_what_files_may_say(name: str) -> None:
     world = build(world_settings(folder), "world")
     assert world.control_width == config["model"]["control_dim"] * 12
     assert steered(load(settings_of(Path(folder))), world) is world
+
+
+def test_a_training_begins_from_them_by_name() -> None:
+    """Where settings refer to one another, a path arrives as it was written."""
+    config, state = read_vetted_export(Path(shipped("shipped:base")) / "network.safetensors")
+    network = with_weights(build(config["model"], "model"), "shipped:base")
+    first = next(iter(state))
+    torch.testing.assert_close(network.state_dict()[first], state[first].float())
+    assert fingerprint("shipped:base") == fingerprint(shipped("shipped:base"))
 
 
 def test_all_of_them_fit_in_twenty_megabytes() -> None:

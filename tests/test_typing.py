@@ -194,6 +194,7 @@ def annotated() -> Iterator[str]:
 
 
 CHOSEN = {"texts", "scene", "device", "dtype", "name", "flow", "interpolator", "of", "measure"}
+CHOSEN |= {"target_modules"}
 """Of few values, so that a sweep goes over them, or given by the program."""
 
 
@@ -210,7 +211,13 @@ def test_every_setting_that_is_a_text_or_a_path_is_known_as_one() -> None:
         for name, hint in typing.get_type_hints(schema, include_extras=True).items():
             if {str, Path} & leaves(hint):
                 lists = name in {"headline", "unranked", "only", "not_shown", "memories"}
-                lists |= name in {"fit", "recall", "phases"} or "dict[" in str(hint)
+                lists |= name in {
+                    "fit",
+                    "recall",
+                    "phases",
+                    "benchmark",
+                    "beside",
+                } or "dict[" in str(hint)
                 assert lists or name in (*TEXTS, *PATHS, *PLACES), name
 
 

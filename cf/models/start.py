@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from cf.files.shipped import shipped
 from cf.models.base import Backbone
 from cf.models.checkpoints import load_weights
 from cf.models.headers import other_orders
@@ -32,7 +33,8 @@ def with_weights(
 
     Args:
         network: takes the weights.
-        path: a run's folder, an export, or published weights of Wan2.1's architecture.
+        path: a run's folder, an export, published weights of Wan2.1's architecture, or a network
+            of the package (`shipped:NAME`).
         sha256: what `fingerprint` said of them when the run began.
         container: which of the networks in a `.pt` file.
         lora: files of low-rank updates to merge, as `load_weights` takes them.
@@ -54,7 +56,7 @@ def with_weights(
             f"{path} holds other weights than when this run began; put those back, or start a new "
             "run"
         )
-    made = list[Backbone]()
+    path, made = shipped(path), list[Backbone]()
 
     def make() -> Backbone:
         made.append(copy.deepcopy(network) if made else network)
@@ -120,7 +122,7 @@ def fingerprint_of_update(file: LoraFile) -> str:
 
 
 def _weights_of(path: str | Path) -> list[Path]:
-    root = Path(path)
+    root = Path(shipped(str(path)))
     if not root.exists():
         raise CheckpointError(f"{path} does not exist; give a file of weights, or its folder")
     files = [root] if root.is_file() else sorted(root.rglob("*"))

@@ -28,6 +28,7 @@ TEXTS = (
         "note",
     ),
     *("weights.container", "*.weights.container", "start.*.container", "start.*.sha256"),
+    *("adapters.sha256", "adapters.*.sha256"),
     "adapters.*.sha256",
     *("against", "host", "token"),
 )
@@ -38,6 +39,7 @@ PATHS = (
     *("networks.*", "students.*", "groups.*", "videos.*"),
     *("contestants.*.checkpoint", "contestants.*.needs", "contestants.*.listed"),
     *("data.folder", "*.folder", "*.file", "prompts_file", "script", "start.*.path"),
+    *("adapters.path", "adapters.*.path"),
     "adapters.*.path",
     *("weights.lora", "*.weights.lora", "start.*.lora"),
     *(
