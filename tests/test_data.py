@@ -5,12 +5,14 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from hydra.utils import instantiate
+from joblib import Parallel, delayed
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from omegaconf import OmegaConf
@@ -21,6 +23,8 @@ from cf.data.clips import ClipBatch, Clips, Source, split, survey
 from cf.data.shapes import draw_clips
 from cf.data.stream import EndlessData
 from cf.data.videos import VideoFolder
+from cf.data.world.module import WorldData
+from cf.data.world.rooms import Rooms
 from cf.video import lengths
 from cf.video.reader import UnreadableVideo, probe, read_clip, read_video
 from cf.video.writer import VideoWriter
@@ -589,3 +593,15 @@ def test_real_clips_can_be_a_folder(shared: Path) -> None:
     (batch,) = batches(data, 1)
     assert batch["video"].std() > 0.1
     assert data.val_dataloader() != []
+
+
+def _read_by_a_worker() -> tuple[int, ...]:
+    """The shape of a batch that a loader's worker made."""
+    world = WorldData(partial(Rooms, room_cells=3, view_cells=2), (16, 16), 3, num_workers=1)
+    return tuple(next(iter(world.train_dataloader()))["video"].shape)
+
+
+def test_a_job_of_a_sweep_reads_by_workers() -> None:
+    """joblib begins jobs, and would have their workers begun, in a way of its own."""
+    jobs = Parallel(n_jobs=2, backend="loky")
+    assert jobs(delayed(_read_by_a_worker)() for _ in range(2)) == [(8, 3, 3, 16, 16)] * 2

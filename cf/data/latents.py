@@ -15,7 +15,7 @@ from cf.data.clips import listing
 from cf.data.order import ShuffledOrder, held_out
 from cf.data.shards import DamagedSample, ShardFolder, StoredClip, padded_states
 from cf.data.stream import EndlessData
-from cf.system.processes import serve_loader
+from cf.system.processes import loader_context, serve_loader
 from cf.types import Latents
 
 _ATTEMPTS = 20
@@ -168,6 +168,7 @@ class LatentFolder(EndlessData):
             num_workers=self.num_workers,
             collate_fn=reader.collated,
             worker_init_fn=serve_loader,
+            multiprocessing_context=loader_context(self.num_workers),
         )
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:

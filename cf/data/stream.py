@@ -11,7 +11,7 @@ from typing import Any
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from cf.system.processes import serve_loader
+from cf.system.processes import loader_context, serve_loader
 
 _MOST_WORKERS = 256
 """The settings of a run may come from a stranger; each worker is a process of half a gigabyte."""
@@ -140,7 +140,11 @@ class _StreamLoader(DataLoader[Any]):
         wait: Callable[[float], None],
     ) -> None:
         super().__init__(
-            stream, batch_size=None, num_workers=num_workers, worker_init_fn=serve_loader
+            stream,
+            batch_size=None,
+            num_workers=num_workers,
+            worker_init_fn=serve_loader,
+            multiprocessing_context=loader_context(num_workers),
         )
         self.stream, self.due, self.wait = stream, due, wait
 

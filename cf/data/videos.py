@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from cf.data.clips import Clip, ClipBatch, Clips, Cuts, Source, collate, listing, split, survey
 from cf.data.stream import EndlessData
-from cf.system.processes import serve_loader
+from cf.system.processes import loader_context, serve_loader
 
 
 class VideoFolder(EndlessData):
@@ -113,6 +113,7 @@ class VideoFolder(EndlessData):
             num_workers=self.num_workers,
             collate_fn=collate,
             worker_init_fn=serve_loader,
+            multiprocessing_context=loader_context(self.num_workers),
         )
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:

@@ -120,6 +120,18 @@ def serve_loader(*_: object) -> None:
             signal.signal(number, hear)
 
 
+def loader_context(num_workers: int) -> str | None:
+    """How a `DataLoader` begins its workers: as Python does, but for a job of a sweep.
+
+    There, joblib's own way is set, by which no worker can be begun.
+
+    Args:
+        num_workers: of the loader; one without workers takes no context.
+    """
+    of_joblib = multiprocessing.get_start_method(allow_none=True) == "loky"
+    return "fork" if num_workers and of_joblib else None
+
+
 @dataclass
 class _Worker(Generic[T]):
     """A process, the end of a pipe to it, what it does now, and whether it has ever been ready."""
