@@ -9,6 +9,7 @@ import pytest
 SOURCES = Path(__file__).parents[1] / "cf"
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("name", ["evaluate", pytest.param("fit", marks=pytest.mark.exhaustive)])
 def test_a_missing_libgl_is_told_in_one_line(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

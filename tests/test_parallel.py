@@ -91,6 +91,7 @@ def rolled(student: torch.nn.Module) -> torch.Tensor:
     return made.window.square().mean()
 
 
+@pytest.mark.whole
 @pytest.mark.filterwarnings("ignore:FSDP2-wrapped module .* returned a view tensor")
 @pytest.mark.parametrize("checkpointing", [True, pytest.param(False, marks=pytest.mark.exhaustive)])
 def test_a_network_in_shards_is_the_network(checkpointing: bool, tmp_path: Path) -> None:

@@ -119,6 +119,7 @@ def settings(folder: Path, out: Path) -> list[str]:
     ]
 
 
+@pytest.mark.whole
 def test_a_video_goes_on_from_a_picture_in_published_layouts(
     folder: Path, tmp_path: Path, refused: Any
 ) -> None:
@@ -254,6 +255,7 @@ class Eyes(ImageEncoder):
         return torch.cat((mean, mean[:, :1]), 1)[:, None].repeat(1, 2, 1)
 
 
+@pytest.mark.whole
 def test_pictures_of_a_list_begin_the_videos_of_a_benchmark(
     folder: Path, tmp_path: Path, refused: Any
 ) -> None:

@@ -127,6 +127,7 @@ def test_status_tells_what_is_here_and_what_gets_the_rest(
     assert "did you mean longlive?" in capsys.readouterr().err
 
 
+@pytest.mark.whole
 def test_a_student_is_verified_and_a_wrong_one_is_not(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

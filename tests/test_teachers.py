@@ -236,6 +236,7 @@ PACKED = (
 )
 
 
+@pytest.mark.whole
 def test_error_recycling_resumes_to_the_same_bits(tmp_path: Path, refused: Command) -> None:
     """The bank is in the checkpoint, and validation adds nothing to it."""
     own = ("objective.recycling.warmup=1", "objective.recycling.bank.entries=2")
@@ -259,6 +260,7 @@ def test_error_recycling_resumes_to_the_same_bits(tmp_path: Path, refused: Comma
     assert "raise most_bytes" in told
 
 
+@pytest.mark.whole
 def test_a_teacher_may_be_larger_than_the_student(tmp_path: Path) -> None:
     small = fit(tmp_path / "small", *ROOMS, "trainer.max_steps=2")
     wide = ("teacher_model.dim=48", "teacher_model.num_heads=4", "teacher_model.num_layers=3")

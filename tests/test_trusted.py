@@ -283,6 +283,7 @@ def _exchange(config: dict[str, Any], place: str, value: Any) -> None:
 PLACES = ("data", "module.student", "module.optimizer", "callbacks.more", "tensorboard", "trainer")
 
 
+@pytest.mark.whole
 def test_a_run_of_somebody_else_runs_nothing_that_it_names(
     tmp_path: Path, refused: Refuse, watched: list[str]
 ) -> None:
