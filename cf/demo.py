@@ -120,16 +120,17 @@ def _named(runs: Mapping[str, Path | str]) -> str:
 
 
 def _recalled(table: Path) -> str:
-    """What the table shows, in a sentence: how near to the truth each paints a view seen again."""
+    """What the table shows, in a sentence: the first headline of each, highest first."""
     import pandas as pd
 
     rows = pd.read_csv(table)
-    rows = rows[rows["metric"].eq(rows["metric"].iloc[0]) & ~rows["contestant"].eq("truth")]
+    metric = rows["metric"].iloc[0]
+    rows = rows[rows["metric"].eq(metric) & ~rows["contestant"].eq("truth")]
     rows = rows.dropna(subset=["value"]).sort_values("value", ascending=False)
     if rows.empty:
         return "no camera came back to a view that it had left: nothing was there to recall"
-    told = [f"{one.contestant} {one.value:.1f} dB" for one in rows.itertuples()]
-    return f"Of a view that was left and is seen again, PSNR against the truth: {', '.join(told)}."
+    told = [f"{one.contestant} {one.value:.3g}" for one in rows.itertuples()]
+    return f"Of views that were left and are seen again, {metric}: {', '.join(told)}."
 
 
 def _found(table: Path) -> str:

@@ -61,8 +61,9 @@ def generate(settings: Settings, folder: Path) -> list[Path]:
         raise ValueError(
             f"given_seconds={settings['given_seconds']} is of a video: give video=... as well"
         )
-    if settings["path"] is not None:
-        raise ValueError("camera_path@path=...: this network follows no camera; leave it out")
+    for name, told in (("path", "camera_path@path"), ("number", "number")):
+        if settings[name]:
+            raise ValueError(f"{told}=...: this network follows no camera; leave it out")
     wanted = requests_of(settings)
     paths = [folder / f"{one.name}.mp4" for one in wanted]
     record = Record(folder, settings)

@@ -109,6 +109,7 @@ def test_a_network_that_follows_no_camera_is_told_no_way(
     for setting, told in (
         ("given_seconds=1", "give video"),
         ("camera_path@path=tour", "follows no camera"),
+        ("number=3", "follows no camera"),
     ):
         assert told in refused("cf.generate", f"checkpoint={file}", setting)
 

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from cf.models.text import TextEncoder
     from cf.rollout.blockwise import Rollout
     from cf.rollout.influence import Influence
-    from cf.rollout.state import Noise
     from cf.rollout.switch import Switch
     from cf.runs.block_stream import BlockStream
     from cf.types import Conditioning, Latents, Video
@@ -196,7 +195,7 @@ class Generator:
         decode, state = self.codec.decoder(), START
         noise, cond = self.rollout.noise(self.network, seed, numbers), self.told(film, text)
         if given:
-            seen = self.codec.encode(film.part(0, given).video.to(self.network.device))
+            seen = self._given(film, given)
             yield decode(seen)
             state = self.rollout.remember(self.network, seen, noise, cond)
         for latents, _ in self.rollout.stream(self.network, noise, cond, state):
@@ -219,18 +218,15 @@ class Generator:
         """
         from cf.rollout.influence import InfluenceHorizon
 
-        seen, noise, cond = self._begun(film, given, seed, numbers)
+        noise, cond = self.rollout.noise(self.network, seed, numbers), self.told(film)
+        seen = self._given(film, given)
         state = self.rollout.remember(self.network, seen, noise, cond)
         horizon = InfluenceHorizon(self.rollout, self.network, self.codec.time_stride / self.fps)
         return horizon(state, noise, cond, lags)
 
-    def _begun(
-        self, film: Film, given: int, seed: int, numbers: Sequence[int]
-    ) -> tuple[Latents, Noise, Conditioning]:
-        """Latents of the given frames, the noise of what follows, and what the network is told."""
-        noise = self.rollout.noise(self.network, seed, numbers)
-        seen = self.codec.encode(film.part(0, given).video.to(self.network.device))
-        return seen, noise, self.told(film)
+    def _given(self, film: Film, frames: int) -> Latents:
+        """Latents of a film's first frames."""
+        return self.codec.encode(film.part(0, frames).video.to(self.network.device))
 
     def told(self, drawn: Drawn | Film, text: str = "") -> Conditioning:
         """What a network is told of drawn videos: where the camera is, and a text or their own."""

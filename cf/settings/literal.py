@@ -29,7 +29,6 @@ TEXTS = (
     ),
     *("weights.container", "*.weights.container", "start.*.container", "start.*.sha256"),
     *("adapters.sha256", "adapters.*.sha256"),
-    "adapters.*.sha256",
     *("against", "host", "token"),
 )
 """Texts that may be null, which means that there is none."""
@@ -40,7 +39,6 @@ PATHS = (
     *("contestants.*.checkpoint", "contestants.*.needs", "contestants.*.listed"),
     *("data.folder", "*.folder", "*.file", "prompts_file", "script", "start.*.path"),
     *("adapters.path", "adapters.*.path"),
-    "adapters.*.path",
     *("weights.lora", "*.weights.lora", "start.*.lora"),
     *(
         "*extractor.weights",

@@ -25,7 +25,7 @@ from cf.settings.sampling import Sampling
 
 _OF_A_SCRIPT = (
     *("prompt", "prompts", "prompts_file", "video", "image", "pinned", "seed", "fps", "size"),
-    *("memory", "model", "codec", "text", "rollout", "source"),
+    *("memory", "model", "codec", "text", "rollout", "source", "given_seconds", "number", "path"),
 )
 _LEAST_TOKEN = 16
 _NO_WEIGHTS = (
