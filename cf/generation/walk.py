@@ -18,6 +18,7 @@ from cf.runs.outline import parts_of
 from cf.runs.steered_world import steered, world_settings
 from cf.settings.build import Settings, build
 from cf.system.progress import progress
+from cf.system.shell import setting, shell_command
 
 if TYPE_CHECKING:
     from cf.data.world.base import Film
@@ -71,7 +72,9 @@ def make_walks(settings: Settings, folder: Path) -> list[Path]:
                     bar.update(video.shape[1])
                 again.write(folder / f"again_{one.name.removeprefix('video_')}.png")
                 record.write(generator, {one.name: {**one.described(), "frames": frames}})
-    log.info("%d videos: %s", len(wanted), folder)
+    log.info("videos: %s", folder)
+    played = [setting("checkpoint", settings["checkpoint"]), "against=window"]
+    log.info("walk yourself: %s", shell_command("cf.play", played))
     return [folder / f"{one.name}.mp4" for one in wanted]
 
 
