@@ -19,6 +19,7 @@ from cf.models.codec import Pixels
 from cf.modules.divergence_guard import Guard
 from cf.modules.ema import WeightAverage
 from cf.modules.optim import warmup_cooldown
+from cf.modules.optim_8bit import check_optimizers
 from cf.seeding import seeded
 
 _CLIPS = 64  # whose patches the linear map begins from
@@ -95,6 +96,7 @@ class AutoencoderModule(L.LightningModule):
         """
         if trainer.max_steps < 1:
             raise ValueError(f"trainer.max_steps must be at least 1, got {trainer.max_steps}")
+        check_optimizers(self)
 
     def on_train_start(self) -> None:
         """A new run begins from the principal components of its first clips."""

@@ -22,6 +22,7 @@ from cf.modules.divergence_guard import Guard
 from cf.modules.ema import WeightAverage
 from cf.modules.fully_shard import FullyShard, check_sharded
 from cf.modules.optim import warmup_cooldown
+from cf.modules.optim_8bit import check_optimizers
 from cf.rollout.blockwise import Rollout
 from cf.types import Conditioning, Latents
 
@@ -145,6 +146,7 @@ class VideoModule(L.LightningModule):
                 f"{type(self.codec).__name__} reach {bound:g}; give model.x0_limit=null"
             )
         check_sharded(trainer)
+        check_optimizers(self)
 
     def configure_model(self) -> None:
         """Shard every network by itself, where the strategy says so; the frozen ones as well."""

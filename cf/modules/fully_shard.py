@@ -17,6 +17,7 @@ from cf.files.sharded import Shards, read_shards
 from cf.models.context_parallel import Split
 from cf.models.distributed import read_distributed
 from cf.models.sharding import Sharding, each_shard, let_go
+from cf.modules.optim_8bit import check_processes
 
 
 class FullyShard(ModelParallelStrategy):
@@ -136,10 +137,12 @@ class FullyShard(ModelParallelStrategy):
 
         Raises:
             CheckpointError: if it is damaged, or holds code.
+            ValueError: its optimiser's states want as many processes as before.
         """
         assert self.model is not None
         path = Path(self.broadcast(str(checkpoint_path)))
-        read_distributed(path)  # before PyTorch, which would run what its index names
+        held = read_distributed(path)  # before PyTorch, which would run what its index names
+        check_processes(held.state, self.world_size)
         rest = read_shards(path, self.model, self.optimizers)
         let_go(self.model)
         return rest

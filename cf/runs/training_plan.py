@@ -110,9 +110,31 @@ def _cures(settings: Settings, plan: TrainingPlan, cards: int) -> list[tuple[str
         found.append(("trainer=fsdp2", lambda s: {**s, "trainer": trainer}))
     if not settings["model"].get("activation_checkpointing", True):
         found.append(("model.activation_checkpointing=true", _checkpointed))
+    if narrow := _wide_states(settings, plan):
+        words = " ".join(f"{name}=adamw_8bit" for name in narrow.values())
+        found.append((words, lambda s: _in_8_bits(s, [*narrow])))
     if int(settings["data"].get("batch_size") or 1) > 1:
         found.append(("data.batch_size=1", lambda s: {**s, "data": {**s["data"], "batch_size": 1}}))
     return found
+
+
+def _wide_states(settings: Settings, plan: TrainingPlan) -> dict[str, str]:
+    """Optimisers of the module whose states could be narrower, and how each is chosen."""
+    chosen = {"optimizer": "optimizer", "critic_optimizer": "optimizer@critic_optimizer"}
+    return {
+        name: words
+        for name, words in chosen.items()
+        if str((settings["module"].get(name) or {}).get("_target_")) == "cf.modules.optim.adamw"
+        and (name == "optimizer" or "critic: optimiser" in plan.roles)
+    }
+
+
+def _in_8_bits(settings: Settings, names: list[str]) -> Settings:
+    """The settings, in which these optimisers are `AdamWIn8Bit`."""
+    target = {"_target_": "cf.modules.optim_8bit.AdamWIn8Bit"}
+    module = settings["module"]
+    narrow = {name: {**module[name], **target} for name in names}
+    return {**settings, "module": {**module, **narrow}}
 
 
 def _checkpointed(settings: Any) -> Any:

@@ -21,10 +21,11 @@ def role_bytes(settings: Settings, module: Any, shards: int) -> dict[str, int]:
     from cf.models.adapters import shared_networks
     from cf.models.allocated import bytes_of
     from cf.models.low_rank import is_factor
+    from cf.modules.optim_8bit import makers_of
 
     networks = {"student": getattr(module, "trained", None)}
     networks["critic"] = getattr(module, "critic", None)
-    makers = getattr(module, "_make_optimizers", None) or (module._make_optimizer,)
+    makers = makers_of(module)
     roles: dict[str, int] = {}
     trained: list[int] = []
     for (name, network), maker in zip(networks.items(), (*makers, makers[-1]), strict=False):
@@ -61,6 +62,10 @@ def _states(network: Any, maker: Any) -> int:
     import torch
 
     from cf.models.allocated import Allocated
+    from cf.modules.optim_8bit import bytes_of_8bit_states, is_8bit
+
+    if is_8bit(maker):  # whose library need not be there to plan with
+        return bytes_of_8bit_states(p for p in network.parameters() if p.requires_grad)
 
     for parameter in network.parameters():
         if parameter.requires_grad:
