@@ -210,8 +210,16 @@ def test_a_folder_of_other_clips_is_refused(prepared: Path) -> None:
 
 def test_a_size_that_the_codec_does_not_take_is_refused_before_anything_is_read() -> None:
     codec = {"_target_": "cf.models.vae.WanVAE.from_folder", "folder": "nowhere"}
-    sizes = {"codec": codec, "clip_frames": 81, "size": [480, 832], "dtype": "bfloat16"}
+    sizes: dict[str, Any] = {
+        "codec": codec,
+        "clip_frames": 81,
+        "size": [480, 832],
+        "dtype": "bfloat16",
+        "pictures": False,
+    }
     assert clips_in_a_file({**sizes, "shard_megabytes": 42}) == 10  # of 21 x 16 x 60 x 104 numbers
+    beside = {**sizes, "shard_megabytes": 42, "pictures": True}
+    assert clips_in_a_file(beside) == 7  # of 4.2 MB and a picture of 1.2
     for wrong in ({"clip_frames": 80}, {"size": [480, 830]}):
         with pytest.raises(ValueError, match="the nearest that"):
             clips_in_a_file({**sizes, "shard_megabytes": 42, **wrong})

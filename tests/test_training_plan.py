@@ -37,6 +37,19 @@ def test_roles_are_those_of_the_weights_and_shards_share_them() -> None:
     assert check_training(plan, plan.peak, settings, 1).startswith("it fits")
 
 
+def test_an_image_to_video_training_is_counted_with_its_encoder() -> None:
+    """CLIP as Wan2.1-I2V has it: 631 million numbers; the picture's weights are the student's."""
+    plain = settings_of(*CASES["pretrain"], "+model.text_dim=4", "+model.text_len=3")
+    more = ["+model.reference_channels=7", "+model.image_dim=1280", "image_encoder=clip"]
+    more += ["+model.text_dim=4", "+model.text_len=3"]
+    plan = planned_training(settings_of(*CASES["pretrain"], *more))
+    assert plan.roles["image encoder"] == pytest.approx(4 * 631e6, rel=0.01)
+    without = planned_training(plain)
+    assert "image encoder" not in without.roles
+    assert plan.roles["student: weights"] > without.roles["student: weights"]
+    assert plan.activations["held"] > without.activations["held"]
+
+
 def test_a_plan_is_told_and_nothing_is_trained(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

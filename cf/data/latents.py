@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, NotRequired, TypedDict
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -27,6 +27,7 @@ class LatentBatch(TypedDict):
 
     Attributes:
         text: states of the prompts, zero beyond the last token; left out where none were made.
+        picture: with which each clip begins, as bytes; left out where none were kept.
         name: the video of each clip.
         start: seconds at which each clip begins in it.
         number: each clip's place in the sequence, counted over all processes.
@@ -35,6 +36,7 @@ class LatentBatch(TypedDict):
 
     latents: Latents
     text: NotRequired[Float[Tensor, "b s d"]]
+    picture: NotRequired[UInt8[Tensor, "b 3 h w"]]
     name: list[str]
     start: Float[Tensor, " b"]
     prompt: list[str]
@@ -258,6 +260,8 @@ class _Reader:
         states = [one.states for one in found if one.states is not None]
         if states:
             batch["text"] = padded_states(states, self.shards.index.text_shape)
+        if pictures := [clip.picture for clip in clips if clip.picture is not None]:
+            batch["picture"] = torch.stack(pictures)
         return batch
 
 

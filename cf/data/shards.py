@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from cf.data.shard_index import INDEX, LATENTS, TEXTS, Shard, ShardIndex
 from cf.data.shard_place import ShardPlace
 from cf.files.atomic import replacing
 
+PICTURES = "pictures"
 _OPEN = 16  # files that a process holds open
 
 
@@ -47,6 +48,7 @@ class StoredClip(NamedTuple):
         source: the video that it was cut from.
         start: seconds at which it begins there.
         text: number of the prompt's states; None where no text was encoded.
+        picture: with which it begins; None where none was kept.
     """
 
     latents: Float[Tensor, "f c h w"]
@@ -54,6 +56,7 @@ class StoredClip(NamedTuple):
     start: float
     prompt: str
     text: int | None
+    picture: UInt8[Tensor, "3 h w"] | None = None
 
 
 class StoredText(NamedTuple):
@@ -111,8 +114,12 @@ class ShardFolder:
         latents = self._numbers(name, lambda: handle.get_slice(LATENTS)[place : place + 1][0])
         one = said[place]
         _compare(latents, one["sha256"], name)
-        text = one["text"]
-        return StoredClip(latents[:frames], one["source"], one["start"], one["prompt"], text)
+        picture = None
+        if "picture_sha256" in one:
+            picture = self._numbers(name, lambda: handle.get_slice(PICTURES)[place : place + 1][0])
+            _compare(picture, one["picture_sha256"], name)
+        told = one["source"], one["start"], one["prompt"], one["text"]
+        return StoredClip(latents[:frames], *told, picture)
 
     def text(self, number: int) -> StoredText:
         """The states of a prompt.

@@ -1,6 +1,7 @@
 """What an image-to-video model is told of its picture: states of CLIP, a mask and latents."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -85,6 +86,27 @@ class ImageEncoder(nn.Module):
         encoder = frozen_network("CLIPVisionModel", config, tower, f"CLIP's vision tower ({place})")
         return cls(processor, encoder.to(kind))
 
+    @staticmethod
+    def outlined(folder: str | Sequence[str], dtype: str = "float32") -> nn.Module:
+        """Its tower without weights, as wide as its folder says; the published one's otherwise.
+
+        Args:
+            folder: as `from_folder` takes it.
+            dtype: likewise.
+        """
+        from transformers import CLIPVisionConfig, CLIPVisionModel
+
+        said: Any = None
+        with suppress(FileNotFoundError):
+            place = find_part(first_there(folder, MARKS), IMAGE)
+            said = read_json(place / "config.json") if place.is_dir() else None
+        if not said:
+            said = {"hidden_size": 1280, "intermediate_size": 5120, "num_hidden_layers": 32}
+            said |= {"num_attention_heads": 16, "image_size": 224, "patch_size": 14}
+        config: Any = CLIPVisionConfig(**said.get("vision_config", said))
+        tower: nn.Module = CLIPVisionModel(config)
+        return tower.to(parse_dtype(dtype))
+
     def train(self, mode: bool = True) -> Self:
         """Stay in evaluation mode, whatever the module around it does."""
         return super().train(False)
@@ -116,9 +138,7 @@ class _Processor:
 
 
 @torch.no_grad()
-def reference_of(
-    codec: Codec, picture: Pixels, channels: int, frames: int = _MOST_LATENTS
-) -> Reference:
+def reference_of(codec: Codec, picture: Pixels, channels: int) -> Reference:
     """The channels by which Wan's image-to-video models see a picture, for each latent frame.
 
     These are a mask, which is 1 where the picture is known, and the latents of a video that is the
@@ -129,7 +149,6 @@ def reference_of(
         codec: of the network's latents.
         picture: one frame, in [0, 1].
         channels: that the network takes.
-        frames: latent frames after which none are asked for.
 
     Raises:
         ValueError: if it is no single frame, or the network takes other channels.
@@ -147,7 +166,7 @@ def reference_of(
     encode = codec.encoder()
     latents: list[Latents] = [encode(picture)]
     grey = torch.full_like(picture, 0.5).expand(-1, codec.time_stride, -1, -1, -1)
-    while len(latents) < min(frames, _MOST_LATENTS):
+    while len(latents) < _MOST_LATENTS:
         latents.append(encode(grey))
         if len(latents) > 3 and all(torch.equal(x, latents[-1]) for x in latents[-3:-1]):
             break

@@ -24,7 +24,7 @@ from cf.modules.fully_shard import FullyShard, check_sharded
 from cf.modules.optim import warmup_cooldown
 from cf.modules.optim_8bit import check_optimizers
 from cf.rollout.blockwise import Rollout
-from cf.types import Conditioning, Latents
+from cf.types import Conditioning, Latents, Video
 
 _MIXED = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 """What autocast reads weights in, by the trainer's precision."""
@@ -82,6 +82,11 @@ class VideoModule(L.LightningModule):
         return text
 
     @property
+    def eyes(self) -> ImageEncoder | None:
+        """From the picture of an image-to-video model to states; None: it is told of none."""
+        return next((x for x in self._parts_outside if isinstance(x, ImageEncoder)), None)
+
+    @property
     def trained(self) -> Backbone:
         """The network that takes the steps."""
         assert isinstance(self.network, Backbone)
@@ -134,8 +139,8 @@ class VideoModule(L.LightningModule):
         """Refuse what cannot work, before anything is written.
 
         Raises:
-            ValueError: a setting of the trainer that does not fit this module, or a network that
-                clamps what the codec makes.
+            ValueError: a setting of the trainer that does not fit this module, a network that
+                clamps what the codec makes, or one without the image encoder that it takes.
         """
         if trainer.max_steps < 1:
             raise ValueError(f"trainer.max_steps must be at least 1, got {trainer.max_steps}")
@@ -145,6 +150,7 @@ class VideoModule(L.LightningModule):
                 f"model.x0_limit={limit} clamps what the network predicts, and latents of "
                 f"{type(self.codec).__name__} reach {bound:g}; give model.x0_limit=null"
             )
+        _check_eyes(self.eyes, getattr(self.trained, "image_dim", None))
         check_sharded(trainer)
         check_optimizers(self)
 
@@ -214,24 +220,19 @@ class VideoModule(L.LightningModule):
         """What a batch should show; image-to-video models see how it begins.
 
         Raises:
-            ValueError: such a model is given latents, which show no picture.
+            ValueError: such a model is given data that show no picture.
         """
         states = None if self.text.dim is None else self._states(batch, prompts)
         told = Conditioning(states, batch.get("control"), batch.get("origin"))
         channels = int(getattr(self.trained, "reference_channels", 0))
-        if channels and "latents" in batch:
-            raise ValueError(
-                "an image-to-video network is shown a picture of each clip, and data=latents hold "
-                "none; give data=videos"
-            )
-        if not channels or "video" not in batch:
+        attends = getattr(self.trained, "image_dim", None) is not None
+        if not channels and not attends:
             return told
-        first, frames = batch["video"][:, :1], self.codec.covering(batch["video"].shape[1])
-        eyes = next((x for x in self._parts_outside if isinstance(x, ImageEncoder)), None)
-        image = None if eyes is None else eyes.encode(first[:, 0])
-        return replace(
-            told, image=image, reference=reference_of(self.codec, first, channels, frames)
-        )
+        first, eyes = _first_picture(batch), self.eyes
+        image = eyes.encode(first[:, 0]) if attends and eyes is not None else None
+        # To its end, however short the clips are: rollouts go beyond them.
+        seen = reference_of(self.codec, first, channels) if channels else None
+        return replace(told, image=image, reference=seen)
 
     def syncing(self, now: bool) -> AbstractContextManager[None]:
         """Within, a backward pass reduces gradients over processes, or leaves that to a later."""
@@ -255,3 +256,34 @@ class VideoModule(L.LightningModule):
 def _sampling(trainer: L.Trainer) -> dict[str, Any]:
     told: dict[str, Any] = getattr(trainer.strategy, "distributed_sampler_kwargs", {})
     return told
+
+
+def _first_picture(batch: dict[str, Any]) -> Video:
+    """The picture with which each clip begins, whose latents may have been made before.
+
+    Raises:
+        ValueError: the data hold none.
+    """
+    if "video" in batch:
+        return cast(Video, batch["video"][:, :1])
+    if "picture" in batch:
+        return cast(Video, batch["picture"][:, None].float() / 255)
+    raise ValueError(
+        "an image-to-video network is shown the picture with which each clip begins, and these "
+        "data hold none: give data=videos, or data=latents of a folder that python -m cf.prepare "
+        "made with pictures=true"
+    )
+
+
+def _check_eyes(eyes: ImageEncoder | None, wanted: int | None) -> None:
+    """Raise a ValueError unless a network attends the states that an image encoder makes."""
+    if eyes is None and wanted is not None:
+        raise ValueError(
+            f"this network attends a picture (model.image_dim={wanted}): give image_encoder=clip"
+        )
+    if eyes is not None and eyes.dim != wanted:
+        raise ValueError(
+            f"image_encoder makes states of {eyes.dim} numbers and the network has "
+            f"model.image_dim={wanted}; "
+            + ("leave image_encoder out" if wanted is None else "give the encoder that fits it")
+        )

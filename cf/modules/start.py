@@ -12,11 +12,12 @@ from cf.data.stream import EndlessData
 from cf.distillation.start import RealClips, Roles, Start
 from cf.models.base import Backbone
 from cf.models.codec import Codec
+from cf.models.picture import ImageEncoder
 from cf.models.sharding import whole
 from cf.models.text import TextEncoder
 from cf.modules.divergence_guard import Guard
 from cf.modules.single import SingleModule
-from cf.objectives.score import ScoreNetwork, SharedMemory
+from cf.objectives.score import ScoreNetwork, SharedMemory, check_teacher
 from cf.rollout.blockwise import Rollout
 from cf.seeding import SampleRandom
 
@@ -50,6 +51,7 @@ class StartModule(SingleModule):
         warmup_steps: int = 40,
         cooldown: float = 0.3,
         seed: int = 0,
+        image_encoder: ImageEncoder | None = None,
     ) -> None:
         if by is None:
             raise ValueError(
@@ -61,7 +63,8 @@ class StartModule(SingleModule):
                 "score.guidance needs text to lead away from; set it to 1 without text"
             )
         outside, pace = (codec, text, rollout, guard), (ema_decay, warmup_steps, cooldown, seed)
-        super().__init__(student, *outside, *pace, frozen=(teacher,))
+        check_teacher(student, teacher)
+        super().__init__(student, *outside, *pace, frozen=(teacher, *filter(None, [image_encoder])))
         self.by, self.negative_prompt = by(rollout=rollout), negative_prompt
         self._make_optimizer = optimizer
         sizes: Any = {"memory": rollout.memory, "block_frames": rollout.block_frames}

@@ -139,7 +139,7 @@ def check_teacher(student: Backbone, teacher: Backbone) -> None:
         ("latent channels", teacher.latent_shape[0], student.latent_shape[0]),
         *(
             (name, getattr(teacher, name, None), getattr(student, name, None))
-            for name in ("text_dim", "control_dim", "reference_channels")
+            for name in ("text_dim", "control_dim", "image_dim", "reference_channels")
         ),
     ):
         if theirs != own:

@@ -104,6 +104,7 @@ class ShardMaker:
         codec, weights = self._network("codec")
         number = parse_dtype(self.settings["dtype"])
         made, samples, left_out = [], [], dict[str, str]()
+        pictures: list[Tensor] = []
         for clip, frames in self._read(planned.work):
             at = clip.first / self.settings["fps"]
             if isinstance(frames, str):
@@ -113,7 +114,11 @@ class ShardMaker:
             made.append(codec.encode(video)[0].to(number).cpu())
             told = {"source": clip.source, "start": at, "prompt": clip.prompt, "text": clip.text}
             samples.append({**told, "sha256": tensor_hash(made[-1])})
+            if self.settings["pictures"]:
+                pictures.append(frames[0])
+                samples[-1]["picture_sha256"] = tensor_hash(frames[0])
         tensors = {"latents": torch.stack(made)} if made else {}
+        tensors |= {"pictures": torch.stack(pictures)} if pictures else {}
         sources = [
             (name, len(list(clips))) for name, clips in groupby(one["source"] for one in samples)
         ]

@@ -107,6 +107,8 @@ def plan_preparation(settings: Settings) -> PreparationPlan:
     made_by = ("codec", "text", "clip_frames", "stride", "fps", "size", "cuts", "dtype")
     identity = {name: settings[name] for name in (*made_by, "shard_megabytes")}
     identity |= {"videos": _hash(named), "texts": _hash(list(numbers))}
+    if settings["pictures"]:  # left out otherwise: folders of old go on
+        identity["pictures"] = True
     return PreparationPlan(tuple(files), prompts if told else 0, left_out, identity)
 
 
@@ -126,6 +128,7 @@ def clips_in_a_file(settings: Settings) -> int:
     channels, height, width = codec.latent_shape(*settings["size"])
     number = torch.empty((), dtype=parse_dtype(settings["dtype"])).element_size()
     one = frames * channels * height * width * number
+    one += 3 * settings["size"][0] * settings["size"][1] * settings["pictures"]
     return max(int(settings["shard_megabytes"] * 1e6) // one, 1)
 
 

@@ -139,6 +139,12 @@ def text_outline(text: Settings) -> Module:
     return made
 
 
+def eyes_outline(eyes: Settings) -> Module:
+    """The image encoder on the meta device."""
+    made: Module = _outline(eyes, "image_encoder")
+    return made
+
+
 def _outline(part: Settings, where: str) -> Any:
     """A part by its class's own `outlined`, which reads no weights, or else as it is built."""
     import torch

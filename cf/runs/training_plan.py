@@ -63,7 +63,7 @@ def planned_training(settings: Settings, cards: int = 1) -> TrainingPlan:
     import torch
 
     from cf.models.allocated import bytes_of
-    from cf.runs.outline import codec_outline, text_outline
+    from cf.runs.outline import codec_outline, eyes_outline, text_outline
 
     shards = cards if shards_weights(settings) else 1
     codec = codec_outline(settings["codec"], {})
@@ -73,6 +73,8 @@ def planned_training(settings: Settings, cards: int = 1) -> TrainingPlan:
         activations = _activations(settings, codec)
     roles["codec"] = bytes_of(codec)
     roles["text encoder"] = bytes_of(text_outline(settings["text"]))
+    if eyes := settings["module"].get("image_encoder"):
+        roles["image encoder"] = bytes_of(eyes_outline(eyes))
     return TrainingPlan(roles, activations, shards)
 
 
@@ -165,7 +167,7 @@ def module_of(
     text = NoText()
     text.dim = getattr(first, "text_dim", None)
     if group.get("image_encoder") is not None:
-        raise ValueError("memory is not counted of image-to-video trainings (image_encoder=...)")
+        group["image_encoder"] = None  # counted by itself
     return build(group, "module", codec=codec, text=text, **roles)
 
 
@@ -210,8 +212,11 @@ def _activations(settings: Settings, codec: Any) -> dict[str, int]:
         peaks = {
             k: n + wide * k.endswith(("held", "scoring", "backward")) for k, n in peaks.items()
         }
-    if frames and "VideoFolder" in str(data["_target_"]) and sum(1 for _ in codec.parameters()):
-        peaks["encoding"] = _encoding(codec, data, size)
+    encoded = int(data["clip_frames"]) if frames and "VideoFolder" in str(data["_target_"]) else 0
+    if settings["model"].get("reference_channels"):  # a picture, and grey after it
+        encoded = max(encoded, 1 + codec.time_stride)
+    if encoded and sum(1 for _ in codec.parameters()):
+        peaks["encoding"] = _encoding(codec, (size, encoded, 3, *data["size"]))
     return peaks
 
 
@@ -231,15 +236,14 @@ def _wide_tokens(module: Any, size: int, layers: int) -> int:
     return int(tokens * network.blocks[0].modulation.shape[-1] * 2 * layers)
 
 
-def _encoding(codec: Any, data: Settings, size: int) -> int:
-    """Bytes of the codec while it encodes a batch."""
+def _encoding(codec: Any, shape: tuple[int, ...]) -> int:
+    """Bytes of the codec while it encodes a batch of such a shape."""
     import torch
 
     from cf.models.allocated import Allocated
 
     with torch.no_grad(), Allocated() as count:
-        video = torch.empty(size, int(data["clip_frames"]), 3, *data["size"], device="meta")
-        codec.encode(video)
+        codec.encode(torch.empty(shape, device="meta"))
         return count.peak
 
 

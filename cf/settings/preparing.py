@@ -19,6 +19,7 @@ class Prepare:
     fps: Rate
     size: Size
     cuts: Literal["keep", "split"]
+    pictures: bool
     dtype: Literal["float32", "bfloat16", "float16"]
     shard_megabytes: Annotated[float, Within(above=0, most=2**17)]
     workers: Annotated[int, Within(1, 1024)] | None
