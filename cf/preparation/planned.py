@@ -128,7 +128,8 @@ def clips_in_a_file(settings: Settings) -> int:
     channels, height, width = codec.latent_shape(*settings["size"])
     number = torch.empty((), dtype=parse_dtype(settings["dtype"])).element_size()
     one = frames * channels * height * width * number
-    one += 3 * settings["size"][0] * settings["size"][1] * settings["pictures"]
+    if settings["pictures"]:
+        one += 3 * int(settings["size"][0]) * int(settings["size"][1])
     return max(int(settings["shard_megabytes"] * 1e6) // one, 1)
 
 
