@@ -1,5 +1,6 @@
 """Reduced random weights in the layouts in which students of Wan2.1 are published."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -89,3 +90,52 @@ def original(place: Path) -> None:
     """The base's transformer as its first repository has it, and the configuration beside it."""
     save_file(network(9), place / "diffusion_pytorch_model.safetensors")
     (place / "config.json").write_text('{"_class_name": "WanModel", "model_type": "t2v"}')
+
+
+def image_to_video(place: Path) -> None:
+    """A reduced Wan2.1-I2V as its authors publish it: shards of the transformer, and CLIP."""
+    transformers = pytest.importorskip("transformers")
+    place.mkdir(parents=True)
+    more: dict[str, Any] = {"image_dim": 160, "reference_channels": 20}
+    state = model(torch.float32, 9, control_dim=None, **SIZES, **more).state_dict()
+    shards = [dict(list(state.items())[i::2]) for i in range(2)]
+    names = [f"diffusion_pytorch_model-0000{i + 1}-of-00002.safetensors" for i in range(2)]
+    for name, shard in zip(names, shards, strict=True):
+        save_file(shard, place / name)
+    where = {key: name for name, shard in zip(names, shards, strict=True) for key in shard}
+    index = {"metadata": {}, "weight_map": where}
+    (place / "diffusion_pytorch_model.safetensors.index.json").write_text(json.dumps(index))
+    (place / "config.json").write_text('{"_class_name": "WanModel", "model_type": "i2v"}')
+    torch.manual_seed(4)
+    sizes = {"hidden_size": 160, "intermediate_size": 32, "num_hidden_layers": 3}
+    sizes |= {"num_attention_heads": 2, "image_size": 28, "patch_size": 14, "hidden_act": "gelu"}
+    tower = transformers.CLIPVisionModel(transformers.CLIPVisionConfig(**sizes)).eval()
+    torch.save(
+        original_clip(tower.state_dict()),
+        place / "models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth",
+    )
+
+
+def original_clip(tower: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A tower's weights under the names of Wan's authors, and some of the text's beside them."""
+    made = {"visual.head": torch.zeros(160, 8), "textual.token_embedding.weight": torch.zeros(3, 4)}
+    plain = {n.removeprefix("vision_model."): x for n, x in tower.items()}
+    made["visual.cls_embedding"] = plain["embeddings.class_embedding"].view(1, 1, -1)
+    made["visual.pos_embedding"] = plain["embeddings.position_embedding.weight"][None]
+    made["visual.patch_embedding.weight"] = plain["embeddings.patch_embedding.weight"]
+    for kind in ("weight", "bias"):
+        made[f"visual.pre_norm.{kind}"] = plain[f"pre_layrnorm.{kind}"]
+        made[f"visual.post_norm.{kind}"] = plain[f"post_layernorm.{kind}"]
+        for i in range(3):
+            of = {
+                n: plain[f"encoder.layers.{i}.{n}.{kind}"]
+                for n in ("layer_norm1", "layer_norm2", "self_attn.out_proj", "mlp.fc1", "mlp.fc2")
+            }
+            for name, x in zip(
+                ("norm1", "norm2", "attn.proj", "mlp.0", "mlp.2"), of.values(), strict=True
+            ):
+                made[f"visual.transformer.{i}.{name}.{kind}"] = x
+            made[f"visual.transformer.{i}.attn.to_qkv.{kind}"] = torch.cat(
+                [plain[f"encoder.layers.{i}.self_attn.{one}_proj.{kind}"] for one in "qkv"]
+            )
+    return made

@@ -8,6 +8,7 @@ import pytest
 import torch
 from commands import ROOMS, STUDENT, fit, give
 from PIL import Image
+from published import original_clip
 from safetensors.torch import load_file, save_file
 from test_wan_layouts import vae
 from tiny import model, to_diffusers
@@ -162,31 +163,6 @@ def test_an_image_to_video_network_is_trained_on_clips_and_their_beginnings(
     assert weights["patch_embedding.weight"][:, 3:].abs().min() > 0
 
 
-def original(tower: dict[str, Tensor]) -> dict[str, Tensor]:
-    """A tower's weights under the names of Wan's authors, and some of the text's beside them."""
-    made = {"visual.head": torch.zeros(160, 8), "textual.token_embedding.weight": torch.zeros(3, 4)}
-    plain = {n.removeprefix("vision_model."): x for n, x in tower.items()}
-    made["visual.cls_embedding"] = plain["embeddings.class_embedding"].view(1, 1, -1)
-    made["visual.pos_embedding"] = plain["embeddings.position_embedding.weight"][None]
-    made["visual.patch_embedding.weight"] = plain["embeddings.patch_embedding.weight"]
-    for kind in ("weight", "bias"):
-        made[f"visual.pre_norm.{kind}"] = plain[f"pre_layrnorm.{kind}"]
-        made[f"visual.post_norm.{kind}"] = plain[f"post_layernorm.{kind}"]
-        for i in range(3):
-            of = {
-                n: plain[f"encoder.layers.{i}.{n}.{kind}"]
-                for n in ("layer_norm1", "layer_norm2", "self_attn.out_proj", "mlp.fc1", "mlp.fc2")
-            }
-            for name, x in zip(
-                ("norm1", "norm2", "attn.proj", "mlp.0", "mlp.2"), of.values(), strict=True
-            ):
-                made[f"visual.transformer.{i}.{name}.{kind}"] = x
-            made[f"visual.transformer.{i}.attn.to_qkv.{kind}"] = torch.cat(
-                [plain[f"encoder.layers.{i}.self_attn.{one}_proj.{kind}"] for one in "qkv"]
-            )
-    return made
-
-
 def test_the_authors_file_of_clip_gives_the_same_states(tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers")
     torch.manual_seed(4)
@@ -194,7 +170,7 @@ def test_the_authors_file_of_clip_gives_the_same_states(tmp_path: Path) -> None:
     sizes |= {"num_attention_heads": 2, "image_size": 28, "patch_size": 14, "hidden_act": "gelu"}
     theirs = transformers.CLIPVisionModel(transformers.CLIPVisionConfig(**sizes)).eval()
     file = tmp_path / "models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth"
-    torch.save(original(theirs.state_dict()), file)
+    torch.save(original_clip(theirs.state_dict()), file)
     mean = torch.tensor([0.48145466, 0.4578275, 0.40821073]).view(3, 1, 1)
     std = torch.tensor([0.26862954, 0.26130258, 0.27577711]).view(3, 1, 1)
     square = torch.nn.functional.interpolate(picture(), (28, 28), mode="bicubic")

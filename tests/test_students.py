@@ -14,7 +14,8 @@ import torch
 
 from cf.models.repositories import RELEASES
 from cf.video.probe import probe
-from cf.weights import answers, main, verify
+from cf.video.reader import read_video
+from cf.weights import answers, clip, main, verify
 from cf.weights.answers import codec_answer, moving_picture, text_answer
 from cf.weights.fetch import FetchError, from_hub
 from cf.weights.presets import settings_of
@@ -200,3 +201,78 @@ def test_a_base_is_shown_by_a_clip(
     assert found["clip"]["file"] == "clip.mp4"
     assert probe(tmp_path / "clip.mp4").duration == pytest.approx(5, abs=0.01)
     assert (tmp_path / "clip.png").is_file()
+    numbers = found["clip"]["numbers"]
+    assert (found["clip"]["seed"], found["clip"]["frames"]) == (0, 80)
+    frames = read_video(tmp_path / "clip.mp4")
+    assert numbers["mean"] == pytest.approx(float(frames.mean()), abs=0.02)
+    assert numbers["spread"] == pytest.approx(float(frames.flatten(1).std(1).mean()), rel=0.2)
+    main([*given, "--no-clip"])
+    assert json.loads(report.read_text())["clip"]["not_made"] == "it was left out (--no-clip)"
+    monkeypatch.setattr(clip, "LEAST_MOTION", 2.0)
+    with pytest.raises(SystemExit):
+        main([*given, "--clip"])
+    assert (
+        "the clip stands still: a pixel changes by" in json.loads(report.read_text())["failed"][0]
+    )
+    assert (tmp_path / "clip.mp4").is_file()
+
+
+def test_frames_that_no_trained_model_makes_are_told() -> None:
+    moving = torch.rand(1, 5, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    seen = clip.FrameNumbers()
+    for part in moving.split(2, 1):
+        seen.add(part)
+    seen.check()
+    told = seen.told()
+    assert seen.frames == 5
+    assert told["mean"] == pytest.approx(float(moving.mean()), abs=1e-5)
+    assert told["motion"] == pytest.approx(float(moving.diff(dim=1).abs().mean()), abs=1e-5)
+    broken = moving.clone()
+    broken[0, 3, 0, 0, 0] = float("nan")
+    for video, message in (
+        (broken, "NaN or infinite numbers in 5 frames"),
+        (moving.mean((2, 3, 4), keepdim=True).expand_as(moving), "of one colour"),
+        (moving[:, :1].expand_as(moving), "stands still"),
+    ):
+        seen = clip.FrameNumbers()
+        seen.add(video)
+        with pytest.raises(ValueError, match=message):
+            seen.check()
+
+
+@pytest.mark.whole
+def test_an_image_to_video_base_is_verified_with_its_image_encoder(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From the authors' own download of CLIP; its clip begins with a drawn picture."""
+    monkeypatch.chdir(tmp_path)
+    Path("weights").symlink_to(place / "weights")
+    folder = Path("weights/Wan2.1-I2V-14B-480P")
+    if not folder.exists():
+        published.image_to_video(folder)
+    report = tmp_path / "verify.json"
+    parts = [f"{part}.folder=weights/{published.BASE}" for part in ("codec", "text")]
+    given = ["verify", "wan_i2v", *published.REDUCED, "model.image_dim=160", *parts]
+    given += ["rollout.num_steps=2", "--report", str(report), *UNTRAINED]
+    main([*given, "--clip"])
+    found = json.loads(report.read_text())
+    assert found["ok"]
+    assert found["image_encoder"]["alike"] > found["image_encoder"]["other"]
+    assert found["image_encoder"]["numbers"] == 160
+    assert any("models_clip" in one["path"] for one in found["files"])
+    assert found["clip"]["numbers"]["motion"] > clip.LEAST_MOTION
+    assert "image_encoder:" in capsys.readouterr().out
+    settings = settings_of("wan_i2v", given[2:-3])
+    settings["model"]["image_dim"] = 1280
+    with pytest.raises(ValueError, match="states of 160 numbers and the network takes 1280"):
+        answers.picture_answer(settings)
+    settings["model"]["image_dim"] = 160
+    monkeypatch.setattr(answers, "_SIDE", 1000)  # the other picture is then of one colour
+    monkeypatch.setattr(answers, "moving_picture", lambda _: 2 * chessboards())
+    with pytest.raises(ValueError, match="its weights are wrong"):
+        answers.picture_answer(settings)
+
+
+def chessboards() -> torch.Tensor:
+    """A video whose first picture is black, like the pattern that is compared, and then white."""
+    return torch.stack((torch.zeros(3, 256, 256), torch.ones(3, 256, 256)))[None]

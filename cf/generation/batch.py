@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +38,7 @@ class VideoBatch:
         typed: where further texts come from; None: the scripts say all.
         images: key-frames that the context keeps.
         overlap: decode on a GPU while the next block is denoised.
+        watch: is given all new frames as they were made, before they are bytes.
     """
 
     generator: Generator
@@ -49,6 +50,7 @@ class VideoBatch:
     typed: TypedPrompts | None = None
     images: Sequence[KeyFrame] = ()
     overlap: bool = False
+    watch: Callable[[Video], None] | None = None
 
     def make(
         self,
@@ -142,6 +144,8 @@ class VideoBatch:
         """Write frames, and how fast they came."""
         if video is None:
             return
+        if new and self.watch is not None:
+            self.watch(video)
         count = files.add(video) * len(files.paths)
         first = clock.made(count if new else 0)
         if first:

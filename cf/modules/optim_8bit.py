@@ -147,8 +147,8 @@ def check_processes(names: Iterable[str], count: int) -> None:
         found = _PLACE.search(name)
         if found is not None and int(found[1]) != count:
             raise ValueError(
-                f"states of optimizer=adamw_8bit are in shards of {found[1]} processes, and {count} "
-                f"cannot go on with them; give trainer.devices={found[1]} (all nodes' together)"
+                f"states of optimizer=adamw_8bit are in shards of {found[1]} processes, and "
+                f"{count} cannot go on with them; give trainer.devices={found[1]} (all nodes' together)"
             )
 
 

@@ -59,7 +59,11 @@ def _parser() -> argparse.ArgumentParser:
     prover.add_argument("name", help="of a preset")
     prover.add_argument("given", nargs="*", metavar="setting", help="as cf.generate takes them")
     prover.add_argument("--report", default="verify.json", help="where the findings are written")
-    prover.add_argument("--clip", action="store_true", help="make a base's clip on a CPU too")
+    prover.add_argument(
+        "--clip",
+        action=argparse.BooleanOptionalAction,
+        help="make a base's clip, on a CPU too; by default on a GPU alone",
+    )
     prover.add_argument(
         "--psnr", type=float, default=25.0, help="decibels of the codec's round trip, at least"
     )

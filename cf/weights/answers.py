@@ -1,32 +1,25 @@
-"""What the parts beside a network answer: a codec's round trip, texts that are alike, a clip."""
+"""What the parts beside a network answer: a codec's round trip, likeness of texts and pictures."""
 
 from __future__ import annotations
 
 import math
-import sys
-import time
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from cf.models.codec import Codec
+from cf.models.picture import ImageEncoder
 from cf.models.text import TextEncoder
 from cf.runs.outline import codec_for, device_of
 from cf.settings.build import Settings, build
 from cf.types import Video
 
-if TYPE_CHECKING:
-    from cf.runs.generator import Generator
-
 LEAST_PSNR = 25.0
 """Decibels at which a trained codec gives the test picture back at the least; no score."""
 SENTENCES = ("a red cat runs", "a cat runs", "the price of oil fell by three percent")
 """Two that say nearly the same, and one of something else."""
-CLIP = "A red fox trots through fresh snow in a quiet forest, its breath visible in the cold air."
-_FRAMES, _SIDE, _SECONDS = 9, 16, 5.0
+_FRAMES, _SIDE, _PICTURE = 9, 16, 256
 
 
 def codec_answer(settings: Settings, least: float = LEAST_PSNR) -> dict[str, Any]:
@@ -103,51 +96,34 @@ def _mean(text: TextEncoder, sentence: str) -> Tensor:
     return states[0].float()[used].mean(0).cpu()
 
 
-def clip_answer(
-    settings: Settings, report: Path, seconds: float = _SECONDS, asked: bool = False
-) -> dict[str, Any]:
-    """A clip of a base, written beside the report, and how long it took.
+def picture_answer(settings: Settings) -> dict[str, Any]:
+    """Whether the image encoder makes states as the network takes them, and of what is seen.
 
-    Args:
-        settings: with what it is sampled.
-        report: `clip.mp4` and `clip.png` lie beside it.
-        seconds: of the clip.
-        asked: make it on a CPU too, where it takes hours.
+    Raises:
+        ValueError: states of another width, that are not finite, that differ from one call to the
+            next, or by which a picture is no more like the next of its video than like a pattern.
     """
-    from cf.generation.batch import VideoBatch
-    from cf.generation.prefix import frames_in_seconds
-    from cf.generation.requests import VideoRequest
-    from cf.generation.unfinished import Unfinished
-    from cf.runs.generator import load
-    from cf.system.progress import progress
-    from cf.system.signals import Stop, heard
-
-    if settings["model"].get("reference_channels"):
-        return {"not_made": "an image-to-video model begins with a picture: cf.generate image=..."}
-    if not asked and device_of(settings["device"]) == "cpu":
-        return {"not_made": "on a CPU it takes hours; --clip makes it"}
-    chosen = {**settings, "seconds": seconds, "texts": [CLIP]}
-    generator = load(chosen)
-    frames = frames_in_seconds(chosen, "seconds", generator.fps)
-    with torch.inference_mode(), heard(Stop()) as stop, progress(frames, "clip", "frames") as bar:
-        _tell_time(generator)
-        wanted: Sequence[VideoRequest] = [VideoRequest("clip", ((0.0, CLIP),), 0)]
-        batch = VideoBatch(generator, wanted, report.parent, None, frames, settings["seed"])
-        made = batch.make(Unfinished(report.parent, None), stop, bar)
-    return {"file": "clip.mp4", "sheet": "clip.png", "prompt": CLIP, **made["clip"]["timing"]}
-
-
-def _tell_time(generator: Generator) -> None:
-    """Say how long a clip takes, by its first network call."""
-    network, rollout = generator.network, generator.rollout
-    cond = generator.conditioning([CLIP])
-    shape = (1, rollout.block_frames, *network.latent_shape)
-    x = torch.zeros(shape, device=network.device)
-    began = time.perf_counter()
-    network(x, x.new_ones(shape[:2]), cond)
-    if x.is_cuda:
-        torch.cuda.synchronize()
-    steps = len(rollout.times)
-    minutes = (time.perf_counter() - began) * steps / 60
-    sys.stdout.write(f"a clip of {steps} steps takes about {minutes:.2g} min\n")
-    sys.stdout.flush()
+    device = torch.device(device_of(settings["device"]))
+    eyes: ImageEncoder = build(settings["image_encoder"], "image_encoder").to(device)
+    wanted = settings["model"].get("image_dim")
+    if eyes.dim != wanted:
+        raise ValueError(
+            f"the image encoder makes states of {eyes.dim} numbers and the network takes {wanted}: "
+            "it is another model's"
+        )
+    video = moving_picture(_PICTURE)[0]
+    pattern = torch.arange(_PICTURE).div(_SIDE, rounding_mode="floor") % 2
+    board = (pattern[:, None] ^ pattern).float().expand(3, -1, -1)
+    pictures = torch.stack((video[0], video[1], board)).to(device)
+    first, later, other = eyes.encode(pictures).float().mean(1).cpu()
+    if not all(bool(x.isfinite().all()) for x in (first, later, other)):
+        raise ValueError("the image encoder's states are not finite: its weights are damaged")
+    if not torch.equal(eyes.encode(pictures).float().mean(1).cpu()[0], first):
+        raise ValueError("the image encoder says something else of one picture each time")
+    near, far = (float(torch.cosine_similarity(first, x, 0)) for x in (later, other))
+    if not near > far:
+        raise ValueError(
+            f"to the image encoder a picture is less like the next of its video ({near:.3f}) than "
+            f"like a chessboard ({far:.3f}): its weights are wrong"
+        )
+    return {"alike": round(near, 4), "other": round(far, 4), "numbers": eyes.dim}

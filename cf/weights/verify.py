@@ -20,7 +20,8 @@ from cf.models.releases import Need, is_base, missing, needs
 from cf.models.writer import filled_backbone
 from cf.settings.build import Settings, build
 from cf.types import Conditioning
-from cf.weights.answers import LEAST_PSNR, clip_answer, codec_answer, text_answer
+from cf.weights.answers import LEAST_PSNR, codec_answer, picture_answer, text_answer
+from cf.weights.clip import clip_answer
 from cf.weights.presets import settings_of
 
 LARGEST_ERROR = 1e-4
@@ -32,7 +33,7 @@ def verify(
     name: str,
     report: str | Path,
     given: Sequence[str] = (),
-    clip: bool = False,
+    clip: bool | None = None,
     least_psnr: float = LEAST_PSNR,
 ) -> dict[str, Any]:
     """Check a preset's files, weights and known answers, and write down what was found.
@@ -40,14 +41,15 @@ def verify(
     Files are compared with the hash that is known of them, here or from their download. Weights
     must have the network's names and shapes, and be finite, with their LoRA merged. One block, with
     the embeddings and the head, must answer as diffusers' does on the same weights. The codec must
-    give a moving picture back, the text encoder tell sentences apart. Of a base a clip of five
-    seconds is made, which lies beside the report.
+    give a moving picture back, the text encoder tell sentences apart, and an image encoder
+    pictures. Of a base a guided clip of five seconds is made, which lies beside the report: it must
+    be finite, of more than one colour, and move.
 
     Args:
         name: of the preset.
         report: the file of the findings.
         given: settings beside the preset, as `cf.generate` takes them.
-        clip: make the clip on a CPU too.
+        clip: make the clip; None: on a GPU, since on a CPU it takes hours.
         least_psnr: decibels of the codec's round trip.
 
     Raises:
@@ -66,6 +68,8 @@ def verify(
         "codec": lambda: codec_answer(settings, least_psnr),
         "text": lambda: text_answer(settings),
     }
+    if settings.get("image_encoder"):
+        checks["image_encoder"] = lambda: picture_answer(settings)
     if is_base(settings["checkpoint"]):
         checks["clip"] = lambda: clip_answer(settings, Path(report), asked=clip)
     for what, check in checks.items():
@@ -202,13 +206,12 @@ def _told(found: Mapping[str, Any]) -> list[str]:
         lines.append(f"{one['tensors']} tensors, {one['parameters']:,} numbers, all finite")
     if "codec" in found:
         lines.append(f"codec: a moving picture comes back at {found['codec']['psnr_db']:g} dB")
-    if "alike" in found.get("text", {}):
-        one = found["text"]
-        lines.append(
-            f"text: {one['alike']:.3f} between two forms of a sentence, else {one['other']:.3f}"
-        )
+    for what, of in (("text", "two forms of a sentence"), ("image_encoder", "two like pictures")):
+        if "alike" in found.get(what, {}):
+            one = found[what]
+            lines.append(f"{what}: {one['alike']:.3f} between {of}, else {one['other']:.3f}")
     if "clip" in found:
-        lines.append(f"clip: {found['clip'].get('file', found['clip'].get('not_made'))}")
+        lines.append(f"clip: {_told_clip(found['clip'])}")
     if "block" in found:
         error = found["block"].get("relative_error")
         lines.append(
@@ -216,3 +219,10 @@ def _told(found: Mapping[str, Any]) -> list[str]:
             + ("" if error is None else f": {error:.1e} of its largest number")
         )
     return lines
+
+
+def _told_clip(clip: Mapping[str, Any]) -> str:
+    if "numbers" not in clip:
+        return str(clip["not_made"])
+    numbers = ", ".join(f"{name} {value:.3g}" for name, value in clip["numbers"].items())
+    return f"{clip['file']}, {clip['sheet']}; {numbers}"
