@@ -58,7 +58,7 @@ class MeasuredNetwork:
 def measure_recall(settings: Settings, folder: Path) -> None:
     """Continue the same worlds with every network and memory; leave a table, a plot and videos."""
     from cf.recall_report import write_recall_report
-    from cf.runs.generator import read_checkpoint
+    from cf.runs.outline import read_checkpoint
     from cf.system.progress import progress
 
     contestants = _contestants(settings)

@@ -1,6 +1,7 @@
 """Image-to-video: what CLIP and the codec tell of a picture, and videos that go on from one."""
 
 import json
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,19 @@ from tiny import model, to_diffusers
 from tiny_text import published
 from torch import Tensor
 
+from cf.bench.contestants.network import Network as Contestant
+from cf.bench.tasks.base import Sample
+from cf.data.world.rooms import Rooms
+from cf.memory.full import Full
 from cf.models.codec import PixelCodec
 from cf.models.picture import ImageEncoder, reference_of
 from cf.models.pretrained import IMAGE, find_part
 from cf.models.text import TextEncoder
 from cf.models.transformer import VideoTransformer
 from cf.models.vae import WanVAE
+from cf.rollout.blockwise import Rollout
+from cf.rollout.switch import Keep
+from cf.runs.generator import Generator
 from cf.types import Conditioning
 
 
@@ -154,7 +162,7 @@ def test_an_image_to_video_network_is_trained_on_clips_and_their_beginnings(
         seen.append(picture)
         return reference_of(codec, picture, *rest)
 
-    monkeypatch.setattr("cf.modules.base.reference_of", spied)
+    monkeypatch.setattr("cf.models.picture.reference_of", spied)
     given = [*ROOMS, "+model.reference_channels=7", "trainer.max_steps=2"]
     give("cf.fit", *given, f"hydra.run.dir={tmp_path / 'run'}")
     assert seen[0].shape == (4, 1, 3, 16, 16)
@@ -260,3 +268,54 @@ def test_pictures_of_a_list_begin_the_videos_of_a_benchmark(
     assert "give every prompt of the list an image" in refused("cf.benchmark", *given)
     listed.write_text("prompt_id,prompt,image\none,a red cat,c.png\n")
     assert "c.png; a path is seen from the list" in refused("cf.benchmark", *given)
+
+
+# Worlds, whose given frames begin with a picture
+
+
+def steered(**more: Any) -> VideoTransformer:
+    sizes = {"latent_shape": (3, 16, 16), "patch_size": (8, 8), "text_dim": 4, "text_len": 3}
+    return model(torch.float32, **{**sizes, "image_dim": 4, "reference_channels": 7, **more})
+
+
+def in_rooms(network: VideoTransformer, eyes: ImageEncoder | None) -> Generator:
+    way: tuple[Any, ...] = (Rollout(Full(), num_steps=1), Keep(), 8.0, (16, 16))
+    return Generator(network, PixelCodec(), Words(), *way, eyes)
+
+
+def test_given_frames_of_a_world_show_an_image_to_video_network_its_picture() -> None:
+    """Each video's own, as if it had been typed, whatever else is in the batch."""
+    rooms = Rooms(view_cells=2, room_cells=3, token=(8, 8), size=(16, 16))
+    network = steered(control_dim=rooms.num_places)
+    generator, film = in_rooms(network, Eyes()), rooms.film(0, [0, 1], 12)
+    with torch.no_grad():
+        both = torch.cat(list(islice(generator.following(film, 6, 0, [0, 1]), 3)), 1)
+        pictures = film.part(0, 1).video
+        for number in range(2):
+            alone = rooms.film(0, [number], 12)
+            shown = generator.shown(pictures[number : number + 1])
+            assert shown is not None
+            made = torch.cat(list(islice(shown.following(alone, 6, 0, [number]), 3)), 1)
+            torch.testing.assert_close(both[number : number + 1], made, atol=1e-5, rtol=0)
+        other = generator.shown(pictures[1:])
+        assert other is not None
+        wrong = torch.cat(list(islice(other.following(rooms.film(0, [0], 12), 6, 0, [0]), 3)), 1)
+        assert not torch.allclose(both[:1], wrong, atol=1e-3)
+        drawn = rooms.draw(0, [0, 1], 12)
+        torch.testing.assert_close(generator.follow(drawn, 6, 0, [0, 1]), both, atol=1e-5, rtol=0)
+    with pytest.raises(ValueError, match="give a frame or more"):
+        next(generator.following(film, 0, 0, [0, 1]))
+
+
+def test_an_image_to_video_contestant_wants_a_picture_of_every_video() -> None:
+    model_of = {"image_dim": 4}
+    one = Contestant(model=model_of, image_encoder={"_target_": "test_picture.Eyes"})
+    begun = Sample("a-0", "a", 0, ((0.0, "a"),), image="a.png")
+    world = Sample("w-0", "w", 0, ((0.0, ""),), world=3)
+    one.check([begun, world], "mine")
+    with pytest.raises(ValueError, match=r"give every prompt of the list an image .*; b has none"):
+        one.check([begun, Sample("b-0", "b", 0, ((0.0, "b"),))], "mine")
+    blind = Contestant(model=model_of)
+    with pytest.raises(ValueError, match=r"give \+image_encoder@contestants.mine.image_encoder"):
+        blind.check([begun], "mine")
+    Contestant(model={"dim": 24}).check([Sample("b-0", "b", 0, ((0.0, "b"),))], "plain")

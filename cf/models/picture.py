@@ -19,7 +19,7 @@ from cf.models.clip_names import (
 from cf.models.codec import Codec, Pixels
 from cf.models.pretrained import IMAGE, find_files, find_part, first_there, parse_dtype, read_part
 from cf.models.weight_files import read_json
-from cf.types import Latents
+from cf.types import Conditioning, Latents
 
 States = Float[Tensor, "b p e"]
 Pictures = Float[Tensor, "b 3 height width"]
@@ -174,3 +174,33 @@ def reference_of(codec: Codec, picture: Pixels, channels: int) -> Reference:
     mask = seen.new_zeros(*seen.shape[:2], _MASK, *seen.shape[3:])
     mask[:, 0] = 1
     return torch.cat((mask, seen), 2)
+
+
+def takes_picture(network: nn.Module) -> bool:
+    """Whether this is an image-to-video network, which is told of the picture it begins with."""
+    attends = getattr(network, "image_dim", None) is not None
+    return attends or bool(getattr(network, "reference_channels", 0))
+
+
+def seen_of(
+    network: nn.Module, codec: Codec, eyes: ImageEncoder | None, picture: Pixels
+) -> Conditioning:
+    """What an image-to-video network is told of the pictures of a batch, besides its texts.
+
+    Args:
+        network: that is told.
+        codec: of its latents.
+        eyes: makes the states that it attends; None: it attends none.
+        picture: one frame of each video, in [0, 1].
+
+    Raises:
+        ValueError: if there is more than a frame, or no encoder where the network attends one.
+    """
+    states = reference = None
+    if channels := int(getattr(network, "reference_channels", 0)):
+        reference = reference_of(codec, picture, channels)
+    if getattr(network, "image_dim", None) is not None:
+        if eyes is None:
+            raise ValueError("this network attends its picture: give image_encoder=clip")
+        states = eyes.encode(picture[:, 0])
+    return Conditioning(image=states, reference=reference)

@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from cf.models.adapters import freeze, shared_networks, store_as_read
 from cf.models.base import Backbone
 from cf.models.codec import Codec
-from cf.models.picture import ImageEncoder, reference_of
+from cf.models.picture import ImageEncoder, seen_of, takes_picture
 from cf.models.sharding import is_sharded
 from cf.models.text import FrozenEncoder, TextEncoder
 from cf.models.transformer import VideoTransformer
@@ -224,15 +224,11 @@ class VideoModule(L.LightningModule):
         """
         states = None if self.text.dim is None else self._states(batch, prompts)
         told = Conditioning(states, batch.get("control"), batch.get("origin"))
-        channels = int(getattr(self.trained, "reference_channels", 0))
-        attends = getattr(self.trained, "image_dim", None) is not None
-        if not channels and not attends:
+        if not takes_picture(self.trained):
             return told
-        first, eyes = _first_picture(batch), self.eyes
-        image = eyes.encode(first[:, 0]) if attends and eyes is not None else None
-        # To its end, however short the clips are: rollouts go beyond them.
-        seen = reference_of(self.codec, first, channels) if channels else None
-        return replace(told, image=image, reference=seen)
+        # The reference to its end, however short the clips are: rollouts go beyond them.
+        seen = seen_of(self.trained, self.codec, self.eyes, _first_picture(batch))
+        return replace(told, image=seen.image, reference=seen.reference)
 
     def syncing(self, now: bool) -> AbstractContextManager[None]:
         """Within, a backward pass reduces gradients over processes, or leaves that to a later."""

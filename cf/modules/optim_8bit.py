@@ -148,7 +148,8 @@ def check_processes(names: Iterable[str], count: int) -> None:
         if found is not None and int(found[1]) != count:
             raise ValueError(
                 f"states of optimizer=adamw_8bit are in shards of {found[1]} processes, and "
-                f"{count} cannot go on with them; give trainer.devices={found[1]} (all nodes' together)"
+                f"{count} cannot go on with them; give "
+                f"trainer.devices={found[1]} (all nodes' together)"
             )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +13,6 @@ from cf.runs.outline import file_of as file_of
 from cf.settings.build import Settings, build
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from cf.data.world.base import Drawn, Film
     from cf.models.base import Backbone
     from cf.models.codec import Codec
@@ -66,31 +64,37 @@ class Generator:
             prompts = [*prompts, *[self.negative] * len(prompts)]
         states = self.text.encode(prompts)
         text = None if states is None else states.to(self.network.device)
-        seen = Conditioning() if self.seen is None else self.seen.samples([0] * len(prompts))
-        return Conditioning(text, image=seen.image, reference=seen.reference)
+        if self.seen is None:
+            return Conditioning(text)
+        of = next(len(x) for x in vars(self.seen).values() if x is not None)
+        seen = self.seen.samples([i % of for i in range(len(prompts))])  # one for all, or each
+        return replace(seen, text=text)
 
     def shown(self, picture: Video | None) -> Generator | None:
         """An image-to-video model's generator that goes on from a picture; None of other models.
 
+        Args:
+            picture: one for all videos, or one for each; a frame of each.
+
         Raises:
             ValueError: if there is no picture, more than one, or no encoder for it.
         """
-        from cf.models.picture import reference_of
-        from cf.types import Conditioning
+        from cf.models.picture import seen_of
 
-        channels = int(getattr(self.network, "reference_channels", 0))
-        if not channels:
+        if not self.pictured:
             return None
         if picture is None:
             raise ValueError("this network is an image-to-video model: give image=...")
         picture = picture.to(self.network.device)
-        states = None
-        if getattr(self.network, "image_dim", None) is not None:
-            if self.image_encoder is None:
-                raise ValueError("this network attends its picture: give image_encoder=clip")
-            states = self.image_encoder.encode(picture[:, 0])
-        seen = reference_of(self.codec, picture, channels)
-        return replace(self, seen=Conditioning(image=states, reference=seen))
+        seen = seen_of(self.network, self.codec, self.image_encoder, picture)
+        return replace(self, seen=seen)
+
+    @property
+    def pictured(self) -> bool:
+        """Whether it is an image-to-video model."""
+        from cf.models.picture import takes_picture
+
+        return takes_picture(self.network)
 
     def first_block(self, at: int, given: int = 0) -> int:
         """The block with which a text of new pixel frame `at` begins, after `given` latents."""
@@ -188,10 +192,13 @@ class Generator:
             text: what a network is told that takes text; empty: what the videos say of themselves.
 
         Raises:
-            ValueError: when more blocks are asked for than the film's control covers.
+            ValueError: when more blocks are asked for than the film's control covers, or an
+                image-to-video model is given nothing.
         """
         from cf.rollout.state import START
 
+        if not given and self.seen is None and self.pictured:
+            raise ValueError("this network is an image-to-video model: give a frame or more")
         decode, state = self.codec.decoder(), START
         noise, cond = self.rollout.noise(self.network, seed, numbers), self.told(film, text)
         if given:
@@ -229,7 +236,14 @@ class Generator:
         return self.codec.encode(film.part(0, frames).video.to(self.network.device))
 
     def told(self, drawn: Drawn | Film, text: str = "") -> Conditioning:
-        """What a network is told of drawn videos: where the camera is, and a text or their own."""
+        """What a network is told of drawn videos: where the camera is, and a text or their own.
+
+        An image-to-video model is shown the first frame of each, which is one of those given.
+        """
+        if self.seen is None and self.pictured:
+            first = drawn if hasattr(drawn, "video") else drawn.part(0, 1)
+            if shown := self.shown(first.video[:, :1]):
+                return shown.told(drawn, text)
         device = self.network.device
         told = self.text.dim is not None
         cond = self.conditioning([(text or prompt) if told else "" for prompt in drawn.prompt])
@@ -281,16 +295,3 @@ def load(settings: Settings) -> Generator:
     made = (way.guided(network), codec, text, way.rollout, way.switch)
     size = (float(parts["fps"]), tuple(parts["size"]))
     return Generator(*made, *size, eyes, negative=way.negative)
-
-
-def read_checkpoint(settings: Settings) -> tuple[Settings, Mapping[str, Tensor]]:
-    """What the network in `settings["checkpoint"]` is built of, and its weights.
-
-    Raises:
-        ValueError: if the file cannot be read, asks for what it may not, or does not say enough.
-    """
-    from cf.models.checkpoints import load_weights
-
-    parts = parts_of(settings)
-    source = file_of(settings["checkpoint"])
-    return parts, load_weights(source, **(settings.get("weights") or {}))

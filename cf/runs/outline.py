@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -14,6 +14,7 @@ from cf.settings.build import Settings, build, check
 PARTS = ("model", "codec", "text", "rollout")
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from torch.nn import Module
 
     from cf.models.base import Backbone
@@ -208,3 +209,16 @@ def device_of(name: str) -> str:
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     return name
+
+
+def read_checkpoint(settings: Settings) -> tuple[Settings, Mapping[str, Tensor]]:
+    """What the network in `settings["checkpoint"]` is built of, and its weights.
+
+    Raises:
+        ValueError: if the file cannot be read, asks for what it may not, or does not say enough.
+    """
+    from cf.models.checkpoints import load_weights
+
+    parts = parts_of(settings)
+    source = file_of(settings["checkpoint"])
+    return parts, load_weights(source, **(settings.get("weights") or {}))

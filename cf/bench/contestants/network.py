@@ -154,8 +154,15 @@ class Network(Contestant):
 
     @override
     def check(self, items: Sequence[Sample], name: str) -> None:
-        pictured = bool(self.model and self.model.get("reference_channels"))
-        if pictured and (bare := [one.prompt for one in items if not one.image]):
+        model = self.model or self._config().get("model") or {}
+        if not (model.get("reference_channels") or model.get("image_dim")):
+            return
+        if model.get("image_dim") and self.image_encoder is None:
+            raise ValueError(
+                f"contestants.{name} attends the picture that it goes on from: give "
+                f"+image_encoder@contestants.{name}.image_encoder=clip"
+            )
+        if bare := [one.prompt for one in items if not one.image and one.world is None]:
             raise ValueError(
                 f"contestants.{name} is an image-to-video network: give every prompt of the list "
                 f"an image (a column of a csv, a key of a jsonl); {bare[0]} has none"
