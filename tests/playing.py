@@ -55,9 +55,9 @@ OF_DOOM: dict[str, Any] = {
 }
 
 
-def run_of_rooms(folder: Path) -> Path:
+def run_of_rooms(folder: Path, **more: Any) -> Path:
     """The folder of a run as `cf.fit` leaves one: settings and a network that nobody trained."""
-    return _run(folder, WORLD, SIZES, [16, 16])
+    return _run(folder, WORLD, {**SIZES, **more}, [16, 16])
 
 
 def run_of_doom(folder: Path) -> Path:

@@ -281,3 +281,30 @@ def test_readings_that_would_overlap_are_refused() -> None:
 
     with pytest.raises(ValueError, match=r"probes=\[10, 12\] must be farther apart"):
         Probed(probes=[10, 12], window=2, weighed=1)
+
+
+def test_metrics_apart_are_compared_on_the_same_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import metrics_apart
+    from commands import let_workers_be_forks
+
+    from cf.bench.metric_process import MetricProcess
+
+    let_workers_be_forks(monkeypatch)
+    job = metrics_apart.job_of((32, 32), 2, "quick", tmp_path)
+    clock, processor, alike = metrics_apart.compared(job, 0.01, 1)
+    MetricProcess.end()
+    assert min(clock, processor) > 0
+    assert alike
+    for number, frames in enumerate((metrics_apart.drawn(32, 32), 0.5 * torch_ones())):
+        monkeypatch.setattr(metrics_apart, "drawn", lambda *_, of=frames: of)
+        metrics_apart.seconds_of(job, tmp_path / str(number), apart=False)
+    assert not metrics_apart.same(job, tmp_path / "0", tmp_path / "1")
+
+
+def torch_ones() -> Any:
+    """A block of one colour."""
+    import torch
+
+    return torch.ones(12, 3, 32, 32)

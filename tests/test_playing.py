@@ -78,10 +78,15 @@ def test_a_lane_is_the_video_that_its_memory_makes_alone(maker: Maker) -> None:
     assert torch.equal(video(both, TRUTH), video(alone, TRUTH))
 
 
+@pytest.mark.parametrize("pictured", [False, True], ids=["plain", "image to video"])
 def test_a_planned_way_that_is_played_is_the_video_of_a_network_that_follows_it(
-    maker: Maker,
+    maker: Maker, tmp_path: Path, pictured: bool
 ) -> None:
     """`Generator.follow` and a session, told of one camera, paint the same."""
+    if pictured:
+        maker = maker_of(run_of_rooms(tmp_path / "run", reference_channels=7))
+        with pytest.raises(ValueError, match="image-to-video model: give given_seconds above 0"):
+            maker_of(tmp_path / "run", given_seconds=0).session(Wish(("own",)))
     session = maker.session(Wish(("own",), seed=2, number=4))
     session.start()
     made = torch.cat([session.step([("left",)]).pictures["own"] for _ in range(4)])

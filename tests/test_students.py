@@ -250,6 +250,8 @@ def test_an_image_to_video_base_is_verified_with_its_image_encoder(
     folder = Path("weights/Wan2.1-I2V-14B-480P")
     if not folder.exists():
         published.image_to_video(folder)
+    main(["status", "wan_i2v"])
+    assert "network, codec, text, image_encoder  -" in capsys.readouterr().out
     report = tmp_path / "verify.json"
     parts = [f"{part}.folder=weights/{published.BASE}" for part in ("codec", "text")]
     given = ["verify", "wan_i2v", *published.REDUCED, "model.image_dim=160", *parts]

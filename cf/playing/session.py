@@ -210,6 +210,8 @@ class Session:
                 f"this network has {codec.time_stride} frames in a latent, and where a camera goes "
                 "is told for each latent; play one of a codec that keeps every frame"
             )
+        if not begin.given and self._generator.pictured:
+            raise ValueError("this network is an image-to-video model: give given_seconds above 0")
         if begin.given % self._block:
             raise ValueError(
                 f"given={begin.given} must be a multiple of the {self._block} frames of a block"
@@ -221,9 +223,9 @@ class Session:
         generator = self._generator
         if memory is not None:
             generator = replace(generator, rollout=replace(generator.rollout, memory=memory))
-        if told := generator.shown(prefix):
+        if not self.steers and (told := generator.shown(prefix)):
             generator, prefix = told, None
-        if self.steers:
+        if self.steers:  # an image-to-video network is shown where the world begins
             cond = generator.told(self._stage.film(self._way), self.begin.text)
         else:
             cond = generator.conditioning([self.begin.text if self.takes_text else ""])
