@@ -67,6 +67,7 @@ NOT_HYDRA = (
     "revisits",
     "recipes",
     "training_signals",
+    "truth",
     "truth_share",
     "extractors",
     "responsibility",

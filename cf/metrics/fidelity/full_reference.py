@@ -3,16 +3,17 @@
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import pad
 from typing_extensions import override
 
 from cf.metrics.base import VideoMetric
 from cf.metrics.measurement import Measurement, Seen
 from cf.metrics.result import Result, mean
 from cf.metrics.scored import Scored
+from cf.system.opencv import cv2
 
 _LEAST_ERROR = 1e-10
 _WINDOW, _SIGMA, _K1, _K2 = 11, 1.5, 0.01, 0.03
@@ -92,15 +93,15 @@ def _structure(one: Float[Tensor, "3 h w"], other: Float[Tensor, "3 h w"]) -> Fl
     """Mean over windows around each pixel, the picture mirrored at its border, and over colours.
 
     Wang et al. 2004 (https://doi.org/10.1109/TIP.2003.819861), as `torchmetrics` has it, which
-    takes ten times as long: it convolves in two dimensions, in float64 without a fast kernel.
+    takes fifty times as long: it convolves in two dimensions, in float64 without a fast kernel.
     """
-    moments = torch.cat((one, other, one * one, other * other, one * other))
-    moments = pad(moments, (_WINDOW // 2,) * 4, mode="reflect")
-    at = torch.arange(_WINDOW, dtype=torch.float64) - _WINDOW // 2
-    weights = torch.softmax(-(at**2) / (2 * _SIGMA**2), 0)
-    for axis in (-1, -2):
-        moments = moments.unfold(axis, _WINDOW, 1) @ weights
-    mean, mean_other, square, square_other, product = moments.chunk(5)
+    planes = torch.cat((one, other, one * one, other * other, one * other)).detach().cpu().numpy()
+    weights = cv2.getGaussianKernel(_WINDOW, _SIGMA, cv2.CV_64F)
+    mirrored = cv2.BORDER_REFLECT_101
+    # Plane by plane: on all at once OpenCV takes twice the time.
+    local = [cv2.sepFilter2D(p, -1, weights, weights, borderType=mirrored) for p in planes]
+    means = torch.from_numpy(np.stack(local)).to(one)
+    mean, mean_other, square, square_other, product = means.chunk(5)
     both = mean * mean_other
     spread = (square - mean**2).clamp(min=0) + (square_other - mean_other**2).clamp(min=0)
     c1, c2 = _K1**2, _K2**2

@@ -71,10 +71,10 @@ def common_size(frames: Tensor, side: int) -> tuple[int, int]:
 
 
 def shrunk(frames: Float[Tensor, "t 3 h w"], size: tuple[int, int]) -> Float[Tensor, "t 3 H W"]:
-    """By area."""
+    """By area, in main memory, where the engine's pictures are."""
     if tuple(frames.shape[-2:]) == size:
-        return frames
-    return torch.nn.functional.adaptive_avg_pool2d(frames, size)
+        return frames.cpu()
+    return torch.nn.functional.adaptive_avg_pool2d(frames, size).cpu()
 
 
 def place_of(seen: Seen) -> tuple[int, int]:
