@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 
 from cf.settings.build import Settings, exit_on_user_error, to_settings
 from cf.settings.command_line import command
-from cf.settings.making import with_network
+from cf.settings.making import with_live_network
 
 log = logging.getLogger("cf.play")
 _NEEDED = ("starlette", "uvicorn", "websockets")
@@ -28,7 +28,7 @@ def main(cfg: DictConfig) -> None:
     folder = Path(HydraConfig.get().runtime.output_dir)
     with exit_on_user_error("cf.play"):
         check_installed()
-        settings = with_network(to_settings(cfg))
+        settings = with_live_network(to_settings(cfg))
         # The settings of cf.memory_map are few, so that each option is composed at once.
         memories = {**options("memory", "memory_map"), **settings["memories"]}
         serve(settings, memories, options("switch", "play"), folder)
@@ -127,6 +127,9 @@ def _bound(host: str, port: int) -> socket.socket:
         listening = socket.socket(found[0], socket.SOCK_STREAM)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(found[4])
+        # At once: until then a second server may take the same address, and a page that is opened
+        # as soon as it is told is refused.
+        listening.listen()
     except OSError as error:
         raise ValueError(
             f"host={host} port={port}: {error.strerror or error}; port=0 takes any that is free"

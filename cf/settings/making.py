@@ -45,6 +45,21 @@ def with_network(settings: Settings) -> Settings:
     return {**settings, "checkpoint": shipped(SHIPPED + "student")}
 
 
+def with_live_network(settings: Settings) -> Settings:
+    """As `with_network`; the student of the package then goes a frame at a time, unless told.
+
+    Keys are read when a block begins. It was trained on blocks of three frames, and loses 0.3 dB of
+    PSNR where views come again (benchmarks/LOG.md, 2026-11-29).
+
+    Args:
+        settings: of `cf.play`.
+    """
+    found, sampling = with_network(settings), settings["sampling"]
+    if found["checkpoint"] == settings["checkpoint"] or sampling["block_frames"] is not None:
+        return found
+    return {**found, "sampling": {**sampling, "block_frames": 1}}
+
+
 @dataclass(frozen=True)
 class WeightSettings:
     """Which network of a file, and updates to merge; `cf.models.weight_files` says what lora is."""

@@ -9,7 +9,7 @@
   };
   const query = new URLSearchParams(location.search);
   const token = query.get("token") || "";
-  const MOST_KEPT = 6000, MOST_BITMAPS = 400, MOST_ASKED = 64;
+  const MOST_KEPT = 6000, MOST_BITMAPS = 400, MOST_ASKED = 64, TOLD_EVERY = 300;
   const LETTERS = { ahead: "W", left: "A", back: "S", right: "D" };
   const CODES = {
     KeyW: "ahead", ArrowUp: "ahead", KeyA: "left", ArrowLeft: "left",
@@ -19,7 +19,7 @@
   // What is known of the network, the session and the page.
   let about = null, socket = null, seat = sessionStorage.getItem("cf-seat") || "", greeted = false;
   let names = [], memories = [], total = 0, shown = -1, running = false, ended = "", back = null;
-  let queue = [], lastDrawn = 0, drawnTimes = [], kept = new Map(), bitmaps = new Map(), asked = new Set();
+  let queue = [], lastDrawn = 0, lastTold = 0, drawnTimes = [], kept = new Map(), bitmaps = new Map(), asked = new Set();
   let recall = {}, held = {}, lanes = {};
   let pressed = new Map(), keyNumber = 0, keyTimes = new Map(), heardShown = 0, latencies = [];
   let retry = 0, timer = 0;
@@ -195,7 +195,7 @@
     $("play").textContent = on ? "Pause" : "Play";
     if (telling) tell("run", { on });
     if (greeted) state("live", on ? "Playing" : ended ? "Ended" : names.length ? "Paused" : "Ready");
-    if (!on) release();
+    if (!on) { release(); strips(); chart(); }
   };
 
   // ---- Frames -----------------------------------------------------------------------------
@@ -273,7 +273,8 @@
         lastDrawn = now - lastDrawn > 2 * due ? now : Math.max(lastDrawn + due, now - due);
         draw(one.frame).then(() => measured(one));
         if (one.first) tell("seen", { frame: one.frame });
-        if (one.last) { strips(); chart(); }
+        // Blocks may be single frames: what stands below the pictures need not move with each.
+        if (one.last && now - lastTold >= TOLD_EVERY) { lastTold = now; strips(); chart(); }
       }
     }
     requestAnimationFrame(tick);
