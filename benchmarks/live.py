@@ -97,19 +97,18 @@ class Client:
 def main() -> None:
     """Start a server, play, and say what was measured."""
     command = [sys.executable, "-m", "cf.play", "port=0", *sys.argv[1:]]
-    with subprocess.Popen(
-        command, stderr=subprocess.STDOUT, stdout=subprocess.PIPE, text=True
-    ) as p:
-        assert p.stdout is not None
+    piped = subprocess.PIPE
+    with subprocess.Popen(command, stderr=subprocess.STDOUT, stdout=piped, text=True) as server:
+        assert server.stdout is not None
         try:
-            for line in p.stdout:
+            for line in server.stdout:
                 if found := re.search(r"open http://([^/]+)/", line):
                     client = played(found[1])
                     break
             else:
                 raise SystemExit("cf.play did not start; run it alone to see why")
         finally:
-            p.terminate()
+            server.terminate()
     kept = [one for one in client.shown if one > client.shown[0] + 5]  # the given frames are past
     rate = (len(kept) - 1) / (kept[-1] - kept[0])
     answers = sorted(client.answers)

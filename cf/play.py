@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 import socket
+from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -122,18 +123,20 @@ def _bound(host: str, port: int) -> socket.socket:
     Raises:
         ValueError: somebody else does, or there is no such address.
     """
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listening = socket.socket(found[0], socket.SOCK_STREAM)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(found[4])
-        # At once: until then a second server may take the same address, and a page that is opened
-        # as soon as it is told is refused.
-        listening.listen()
-    except OSError as error:
-        raise ValueError(
-            f"host={host} port={port}: {error.strerror or error}; port=0 takes any that is free"
-        ) from None
+    with ExitStack() as opened:
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+            listening = opened.enter_context(socket.socket(found[0], socket.SOCK_STREAM))
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind(found[4])
+            # At once: until then a second server may take the same address, and a page that is
+            # opened as soon as it is told is refused.
+            listening.listen()
+        except OSError as error:
+            raise ValueError(
+                f"host={host} port={port}: {error.strerror or error}; port=0 takes any that is free"
+            ) from None
+        opened.pop_all()
     return listening
 
 

@@ -92,7 +92,9 @@ def settings_of(run: Path, **changed: Any) -> dict[str, Any]:
     nothing = dict.fromkeys(
         ("model", "codec", "text", "image_encoder", "rollout", "memory", "fps", "size", "threads")
     )
-    sampling = dict.fromkeys(("num_steps", "sampler", "context_noise", "recent_frames"))
+    sampling = dict.fromkeys(
+        ("block_frames", "num_steps", "sampler", "context_noise", "recent_frames")
+    )
     return {
         **nothing,
         "checkpoint": str(run),

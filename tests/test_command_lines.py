@@ -62,6 +62,7 @@ NOT_HYDRA = (
     "against",
     "codec",
     "transport",
+    "live",
     "roofline",
     "decoding",
     "revisits",

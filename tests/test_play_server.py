@@ -1,6 +1,7 @@
 """The page's server: who may come in, what is said, how it is paced, and what is bounded."""
 
 import json
+import socket
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -444,3 +445,13 @@ def test_what_serves_the_page_is_asked_for_by_its_extra(monkeypatch: pytest.Monk
     monkeypatch.setattr(play, "find_spec", lambda name: None if name == "uvicorn" else name)
     with pytest.raises(ImportError, match=r"cf.play needs uvicorn: pip install -e '.\[play\]'"):
         play.check_installed()
+
+
+def test_an_address_is_taken_and_open_before_anything_is_loaded() -> None:
+    from cf import play
+
+    with play._bound("127.0.0.1", 0) as listening:
+        port = listening.getsockname()[1]
+        socket.create_connection(("127.0.0.1", port), 5).close()
+        with pytest.raises(ValueError, match=f"port={port}: .*port=0 takes any that is free"):
+            play._bound("127.0.0.1", port)

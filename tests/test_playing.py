@@ -316,6 +316,35 @@ def test_memories_that_do_not_fit_are_not_offered(run: Path) -> None:
     assert list(offered) == ["own"]
 
 
+def test_frames_of_a_block_are_those_that_are_asked_for(run: Path) -> None:
+    """Keys are read when a block begins, so that shorter ones answer sooner."""
+    from playing import settings_of
+
+    settings = settings_of(run)
+    settings["sampling"]["block_frames"] = 1
+    maker = Maker.loaded(settings, {}, {})
+    session = maker.session(Wish(("own",)))
+    session.start()
+    assert session.step().frames == 1
+    assert maker.played(session).network["sampling"]["block_frames"] == 1
+
+
+def test_the_student_of_the_package_is_played_a_frame_at_a_time(run: Path) -> None:
+    from playing import settings_of
+
+    from cf.settings.making import with_live_network
+
+    def frames(checkpoint: str | None, told: int | None) -> int | None:
+        settings = settings_of(run, checkpoint=checkpoint)
+        settings["sampling"]["block_frames"] = told
+        asked: int | None = with_live_network(settings)["sampling"]["block_frames"]
+        return asked
+
+    assert frames(None, None) == 1
+    assert frames(None, 3) == 3
+    assert frames(str(run), None) is None
+
+
 def test_recall_of_rooms_is_of_what_was_out_of_view() -> None:
     world = Rooms(num_places=2, room_cells=4)
     stage = world.stage(0, 0)
