@@ -28,7 +28,7 @@ def test_a_group_without_an_option_names_its_options(
         ("evaluate", "metrics={}", "~metrics.temporal_consistency"),
         ("benchmark", "gates={}", "~gates.motion_retention"),
         ("recall", "memories.window={}", "~memories.window"),
-        ("generate", "sampling={}", "~sampling.num_steps"),
+        ("generate", "sampling={}", "~sampling.block_frames"),
     ],
 )
 def test_an_empty_mapping_that_takes_nothing_away_is_told(
