@@ -5,6 +5,7 @@ from typing import Any
 
 import lightning as L  # noqa: N812  (its usual name)
 
+from cf.bounds import check_least
 from cf.models.adapter_files import save_adapter
 from cf.models.adapters import AdaptedBackbone
 from cf.models.checkpoints import save_export
@@ -23,6 +24,7 @@ class Export(L.Callback):
     """
 
     def __init__(self, config: dict[str, Any], every_steps: int = 200) -> None:
+        check_least(1, every_steps=every_steps)
         self.config, self.every_steps = config, every_steps
         self._last = 0
 

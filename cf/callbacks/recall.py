@@ -9,6 +9,7 @@ from typing import Any, cast
 import lightning as L  # noqa: N812  (its usual name)
 import torch
 
+from cf.bounds import check_least
 from cf.data.world.known import known
 from cf.data.world.module import WorldData
 from cf.data.world.rooms import Rooms
@@ -45,6 +46,7 @@ class Recall(L.Callback):
             raise ValueError(
                 f"recall needs worlds={worlds} >= 1 and 0 < given={given} < frames={frames}"
             )
+        check_least(1, every_steps=every_steps)
         self.every_steps, self.worlds, self.given, self.frames = every_steps, worlds, given, frames
         self.lags, self.cut, self._last = lags, cut, -1
 

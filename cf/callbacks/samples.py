@@ -10,6 +10,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from tensorboard.compat.proto.summary_pb2 import Summary
 from torch import Tensor
 
+from cf.bounds import check_least
 from cf.models.codec import Codec
 from cf.video.captions import with_row_names
 from cf.video.sheet import contact_sheet, gif_bytes
@@ -40,6 +41,8 @@ class Samples(L.Callback):
         fps: float = 8.0,
         frames: int = 21,
     ) -> None:
+        check_least(1, every_steps=every_steps, count=count, frames=frames)
+        check_least(0, prefix_frames=prefix_frames)
         self.every_steps, self.count, self.prefix_frames = every_steps, count, prefix_frames
         self.fps, self.frames = fps, frames
         self._clips: dict[str, Any] | None = None

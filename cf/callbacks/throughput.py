@@ -7,6 +7,8 @@ from typing import Any, cast
 import lightning as L  # noqa: N812  (its usual name)
 import torch
 
+from cf.bounds import check_least
+
 
 class Throughput(L.Callback):
     """Logs seconds per step, frames of clips or rollouts trained on per second, peak GPU memory.
@@ -19,6 +21,7 @@ class Throughput(L.Callback):
     """
 
     def __init__(self, every_steps: int = 20) -> None:
+        check_least(1, every_steps=every_steps)
         self.every_steps = every_steps
         self._since = 0.0
         self._step = self._frames = 0

@@ -27,6 +27,8 @@ class Length:
     grow_steps: int = 0
 
     def __post_init__(self) -> None:
+        if self.block_frames < 1:
+            raise ValueError(f"length.block_frames={self.block_frames} must be at least 1")
         for name in ("least", "most"):
             value = getattr(self, name)
             if value < 1 or value % self.block_frames:

@@ -33,14 +33,6 @@ def check_forgetting(keep: Callable[[Tensor, int], Tensor], block_frames: int) -
             )
 
 
-def check_least(least: int, **settings: float) -> None:
-    """Raise a ValueError that names the first of these settings below `least`."""
-    for name, value in settings.items():
-        if value < least:
-            must = "not be negative" if least == 0 else f"be at least {least}"
-            raise ValueError(f"{name}={value} must {must}")
-
-
 def check_positions(positions: str) -> None:
     """Raise a ValueError unless positions are told from the block's own or from the video's."""
     if positions not in ("relative", "absolute"):

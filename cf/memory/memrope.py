@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from cf.bounds import check_least
 from cf.memory.base import (
     Memory,
     Query,
@@ -20,7 +21,6 @@ from cf.memory.base import (
     share_ids,
     side_by_side,
 )
-from cf.memory.checks import check_least
 from cf.types import Block, Context, LayerKV, Past
 
 _AVERAGES = 2

@@ -9,6 +9,7 @@ import torch.nn.functional as F  # noqa: N812  (its usual name)
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from cf.bounds import check_least
 from cf.memory.base import (
     Memory,
     Query,
@@ -22,7 +23,6 @@ from cf.memory.base import (
     pick,
     side_by_side,
 )
-from cf.memory.checks import check_least
 from cf.types import Block, Context, LayerKV, Live, Past, Rotate
 
 _LITERAL = 21

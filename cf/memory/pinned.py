@@ -7,8 +7,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from cf.bounds import check_least
 from cf.memory.base import Query, at_times, join, share_ids
-from cf.memory.checks import check_least
 from cf.memory.wrapper import Wrapper
 from cf.types import Block, Context, LayerKV, Live, Past
 

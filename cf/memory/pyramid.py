@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from cf.bounds import check_least
 from cf.memory.base import (
     Memory,
     Query,
@@ -22,7 +23,7 @@ from cf.memory.base import (
     pick,
     share_ids,
 )
-from cf.memory.checks import check_least, check_positions, check_window
+from cf.memory.checks import check_positions, check_window
 from cf.memory.pooling import counts, half
 from cf.types import Block, Context, LayerKV, Past
 

@@ -9,8 +9,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from cf.bounds import check_least
 from cf.memory.base import Query, SelectiveMemory, at_times, intact, join, pick, share_ids
-from cf.memory.checks import check_least, check_positions, check_window
+from cf.memory.checks import check_positions, check_window
 from cf.types import Block, Context, LayerKV, Past
 
 

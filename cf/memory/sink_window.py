@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from cf.bounds import check_least
 from cf.memory.base import SelectiveMemory
-from cf.memory.checks import check_least, check_window
+from cf.memory.checks import check_window
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from cf.bounds import check_least
 from cf.memory.base import (
     Memory,
     Query,
@@ -19,7 +20,6 @@ from cf.memory.base import (
     pick,
     validity,
 )
-from cf.memory.checks import check_least
 from cf.memory.layout import BlockPlan, Parts, close_up, take_apart, times_of
 from cf.memory.novelty import Judge, likeness
 from cf.memory.released import Released

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from typing_extensions import override
 
+from cf.bounds import check_least
 from cf.models.attention import Reading, Remembered, mask_for, remembered
 from cf.models.base import NOTHING, Backbone, Prepared, ahead
 from cf.models.blocks import BlockInputs, Head, TextKV, Tokens, TransformerBlock
@@ -109,10 +110,10 @@ class VideoTransformer(Backbone):
         self.latent_shape = checked_latent_shape(latent_shape, patch_size)
         if prediction not in ("velocity", "x0"):
             raise ValueError(f"prediction must be velocity or x0, got {prediction!r}")
-        if num_layers < 1 or freq_dim < 2 or freq_dim % 2:
-            raise ValueError(
-                f"num_layers={num_layers} must be at least 1 and freq_dim={freq_dim} even"
-            )
+        check_least(1, num_layers=num_layers, ffn_dim=ffn_dim, control_dim=control_dim or 1)
+        check_least(0, x0_limit=x0_limit or 0)
+        if freq_dim < 2 or freq_dim % 2:
+            raise ValueError(f"freq_dim={freq_dim} must be even, from 2 on")
         if image_dim is not None and text_dim is None:
             raise ValueError("image_dim wants text_dim: a picture is attended beside a text")
         channels, rows, columns = self.latent_shape[0], *patch_size

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.optim import Optimizer
 
+from cf.bounds import check_least, check_share
 from cf.models.autoencoder import VideoAutoencoder
 from cf.models.codec import Pixels
 from cf.modules.divergence_guard import Guard
@@ -64,10 +65,8 @@ class AutoencoderModule(L.LightningModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if min(detail, noise, spread) < 0:
-            raise ValueError(
-                f"detail={detail}, noise={noise} and spread={spread} must not be negative"
-            )
+        check_least(0, detail=detail, noise=noise, spread=spread, warmup_steps=warmup_steps)
+        check_share(cooldown=cooldown)
         self.network, self.guard = network.requires_grad_(True).train(), guard
         self.average = WeightAverage(network, ema_decay) if ema_decay else None
         self.register_buffer("deviations", torch.ones(network.channels))

@@ -11,6 +11,7 @@ from lightning.pytorch.strategies import ParallelStrategy
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from cf.bounds import check_least, check_share
 from cf.models.adapters import freeze, shared_networks, store_as_read
 from cf.models.base import Backbone
 from cf.models.codec import Codec
@@ -58,6 +59,8 @@ class VideoModule(L.LightningModule):
         frozen: Sequence[torch.nn.Module] = (),
     ) -> None:
         super().__init__()
+        check_least(0, warmup_steps=warmup_steps)
+        check_share(cooldown=cooldown)
         self.network, self.rollout, self.guard = network, rollout, guard
         self.average = WeightAverage(network, ema_decay) if ema_decay else None
         self.warmup_steps, self.cooldown, self.seed = warmup_steps, cooldown, seed

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from typing_extensions import override
 
+from cf.bounds import check_least
 from cf.distillation.base import Batch, Gradient, TrainingRollout
 from cf.distillation.conflict import conflict, held_gradients
 from cf.distillation.fresh import Fresh
@@ -107,11 +108,10 @@ class DistillModule(VideoModule):
                 "score.guidance needs text to lead away from; set it to 1 without text"
             )
         check_teacher(student, teacher)
-        if critic_steps < 1 or accumulate < 1 or clip <= 0:
-            raise ValueError(
-                f"critic_steps={critic_steps} and accumulate={accumulate} must be at least 1, "
-                f"clip={clip} positive"
-            )
+        check_least(1, critic_steps=critic_steps, accumulate=accumulate)
+        check_least(0, conflict_every_steps=conflict_every_steps)
+        if clip <= 0:
+            raise ValueError(f"clip={clip} must be positive")
         gradient = ThroughPast() if gradient is None else gradient
         outside, pace = (codec, text, rollout, guard), (ema_decay, warmup_steps, cooldown, seed)
         roles = WHOLE if adapters is None else adapters

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Muon, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from cf.bounds import pair_below_one
+
 
 class MuonWithAdamW(Optimizer):
     """Muon on the matrices of transformer blocks, AdamW on all other parameters, as one optimiser.
@@ -45,7 +47,7 @@ class MuonWithAdamW(Optimizer):
             weight_decay=weight_decay,
             adjust_lr_fn="original",
         )
-        first, second = betas
+        first, second = pair_below_one(betas=betas)
         adamw = AdamW(others, lr=adamw_lr, betas=(first, second), weight_decay=adamw_weight_decay)
         self.parts: tuple[Optimizer, Optimizer] = (muon, adamw)
         super().__init__([group for part in self.parts for group in part.param_groups], {})
@@ -76,7 +78,7 @@ class MuonWithAdamW(Optimizer):
 
 def adamw(module: nn.Module, lr: float, betas: Sequence[float], weight_decay: float) -> AdamW:
     """AdamW on every trainable parameter."""
-    first, second = betas
+    first, second = pair_below_one(betas=betas)
     parameters = [p for p in module.parameters() if p.requires_grad]
     return AdamW(parameters, lr=lr, betas=(first, second), weight_decay=weight_decay)
 

@@ -4,6 +4,7 @@ import inspect
 import logging
 import math
 import os
+import re
 import sys
 import types
 import typing
@@ -90,17 +91,28 @@ def build(settings: Settings, where: str, **overrides: Any) -> Any:
     try:
         made = instantiate(escaped(escaped(rest)), _convert_="all")  # Hydra resolves twice
     except InstantiationException as error:
-        if isinstance(error.__cause__, ValueError | OSError | ImportError):
-            raise error.__cause__ from None
+        cause = error.__cause__
+        if isinstance(cause, ValueError | OSError | ImportError):
+            # What lies within may stand elsewhere in what the user gave, which refers to it.
+            within = "full_key: " in str(error)
+            raise (cause if within else _placed(cause, settings, where)) from None
         raise
     if not overrides:
         return made
     try:
         return made(**overrides)
-    except (ValueError, OSError, ImportError):
-        raise
+    except (ValueError, OSError, ImportError) as error:
+        raise _placed(error, settings, where) from None
     except Exception as error:
         raise InstantiationException(f"{where}: {error}") from error
+
+
+def _placed(error: Exception, settings: Settings, where: str) -> Exception:
+    """A mistake that begins with the name of a setting, with the group's name before it."""
+    first = re.match(r"\w+", str(error))
+    if type(error) is not ValueError or first is None or first[0] not in settings:
+        return error
+    return ValueError(f"{where}.{error}")
 
 
 def check(settings: Any, where: str) -> None:

@@ -26,6 +26,13 @@ from cf.settings.making import Generate, Play
 from cf.settings.mapping import MemoryMap
 from cf.settings.preparing import Prepare
 
+_TRAINER = {
+    "accumulate_grad_batches": Within(1),
+    "gradient_clip_val": Within(0),
+    "log_every_n_steps": Within(1),
+    "val_check_interval": Within(above=0),
+}
+"""Numbers of Lightning's that it takes without a word, or that end in an error of arithmetic."""
 _OF_A_RUN = ("config.yaml", "phases.yaml")
 
 
@@ -46,7 +53,11 @@ class Fit:
 
     @staticmethod
     def contradiction(given: Settings) -> str:
-        """A rate that no optimiser takes, or a folder to go on with that is no run's, in words."""
+        """A number that no trainer or optimiser takes, or a folder that is no run's, in words."""
+        for name, bounds in _TRAINER.items():
+            value = (given.get("trainer") or {}).get(name)
+            if not bounds.holds(value):
+                return f"trainer.{name} must be a number {bounds}, got {value}"
         for group in ("optimizer", "critic_optimizer"):
             for name, value in (given.get(group) or {}).items():
                 number = isinstance(value, int | float)
