@@ -48,7 +48,10 @@ class Conditioning:
             ValueError: if a per-frame signal ends before `stop`.
         """
         self._refuse_beyond(stop)
-        cut = {name: signal[:, start:stop] for name, signal in self.per_frame().items()}
+        signals = self.per_frame()
+        if not start and all(one.shape[1] == stop for one in signals.values()):
+            signals = {}  # all of it
+        cut = {name: signal[:, start:stop] for name, signal in signals.items()}
         if self.reference is not None:
             at = torch.arange(start, stop, device=self.reference.device)
             cut["reference"] = self.reference[:, at.clamp(max=self.reference.shape[1] - 1)]

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from cf.memory.checks import check_forgetting
+from cf.memory.checks import check_forgetting, kept_again, kept_frames
 from cf.memory.room import Owned, can_shift, joined, shifted, token_stretches
 from cf.types import Block, Conditioning, Context, LayerKV, Past, Rotate, later
 
@@ -175,10 +175,8 @@ class SelectiveMemory(Memory):
         return Past(layers, float(context.start))
 
     def _kept(self, frames: Sequence[int], stop: int, first: int) -> list[int]:
-        if not frames:
-            return []
-        keep = self.keep(torch.tensor(frames, dtype=torch.long) - first, stop - first)
-        return [int(i) for i in keep.nonzero().flatten().tolist()]
+        told = kept_again if self.forgets_for_ever else kept_frames
+        return [*told(self.keep, tuple(frames), stop, first)] if frames else []
 
 
 def fork(context: Context) -> Context:
@@ -254,7 +252,8 @@ def pick(layer: LayerKV, tokens: slice) -> LayerKV:
 
 def chosen_frames(layer: LayerKV, frames: Sequence[int], tokens: int) -> list[LayerKV]:
     """Some frames of a layer, as views of as few stretches as there are; at least an empty one."""
-    return [pick(layer, slice(a, b)) for a, b in token_stretches(frames, tokens) or [(0, 0)]]
+    whole, runs = (0, layer.k.shape[1]), token_stretches(frames, tokens) or [(0, 0)]
+    return [layer if one == whole else pick(layer, slice(*one)) for one in runs]
 
 
 def join(parts: Sequence[LayerKV], room: int = 0) -> LayerKV:

@@ -33,6 +33,25 @@ def check_forgetting(keep: Callable[[Tensor, int], Tensor], block_frames: int) -
             )
 
 
+def kept_frames(
+    keep: Callable[[Tensor, int], Tensor], frames: tuple[int, ...], stop: int, first: int
+) -> tuple[int, ...]:
+    """Places of the held frames that a block which ends before `stop` may read.
+
+    Args:
+        keep: a memory's choice, by numbers that count from where remembering began.
+        frames: true indices of those that are held.
+        stop: true index of the frame after the block.
+        first: true index of the frame with which remembering began.
+    """
+    chosen = keep(torch.tensor(frames, dtype=torch.long) - first, stop - first)
+    return tuple(int(i) for i in chosen.nonzero().flatten().tolist())
+
+
+kept_again = lru_cache(maxsize=1024)(kept_frames)
+"""The same, found once: every step of a training asks for the same frames."""
+
+
 def check_positions(positions: str) -> None:
     """Raise a ValueError unless positions are told from the block's own or from the video's."""
     if positions not in ("relative", "absolute"):

@@ -38,7 +38,9 @@ class Remembered(NamedTuple):
         """Past and block: copied together, or the block written where there is room for it."""
         alike = self.k.dtype == k.dtype and self.v.dtype == v.dtype
         if k.shape[1] > self.room or not alike:
-            past_k, past_v = (x[:, : x.shape[1] - self.room] for x in (self.k, self.v))
+            past_k, past_v = self.k, self.v
+            if self.room:
+                past_k, past_v = (x[:, : -self.room] for x in (past_k, past_v))
             return torch.cat((past_k.to(k.dtype), k), 1), torch.cat((past_v.to(v.dtype), v), 1)
         stop = self.k.shape[1] - self.room + k.shape[1]
         for whole, own in ((self.k, k), (self.v, v)):
@@ -90,9 +92,10 @@ class QKNorm(nn.Module):
 
     def forward(self, x: Float[Tensor, "b n dim"]) -> Float[Tensor, "b n dim"]:
         """Normalise and scale."""
-        wide, weight = torch.promote_types(x.dtype, torch.float32), self.weight
-        if x.dtype == weight.dtype == wide:
+        weight = self.weight
+        if x.dtype == weight.dtype and x.dtype in (torch.float32, torch.float64):
             return F.rms_norm(x, weight.shape, weight, self.eps)
+        wide = torch.promote_types(x.dtype, torch.float32)
         return F.rms_norm(x.to(wide), weight.shape, weight.to(wide), self.eps).to(x.dtype)
 
 

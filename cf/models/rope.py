@@ -1,10 +1,13 @@
 """Rotary position embedding of tokens whose positions are data (https://arxiv.org/abs/2104.09864)."""
 
+from functools import lru_cache
+
 import torch
 import torch.nn.functional as F  # noqa: N812  (its usual name)
 from jaxtyping import Complex, Float
 from torch import Tensor
 
+_WIDE = (torch.float32, torch.float64)  # most are; to ask PyTorch costs as much as a small product
 Rotation = Complex[Tensor, "b n 1 pairs"]
 """By which every head's channel pairs are multiplied: cosine + i sine."""
 RealRotation = Float[Tensor, "b n 1 pairs 2"]
@@ -31,12 +34,32 @@ def rotation(
 
     `dtype` is that of what will be rotated; it is cast here, once, to the width of `rotate`.
     """
-    angles = []
-    for axis, channels in enumerate(axes):
-        exponent = torch.arange(0, channels, 2, device=ids.device, dtype=torch.float64) / channels
-        angles.append(ids[..., axis, None].double() * base**-exponent)
-    angle = torch.cat(angles, -1).unsqueeze(-2)
+    on_host = ids.device.type == "cpu"
+    found = _on_host if on_host else _frequencies
+    axis, frequency = found((axes[0], axes[1], axes[2]), base, ids.device)
+    angle = (ids.double().index_select(-1, axis) * frequency).unsqueeze(-2)
     return torch.complex(angle.cos(), angle.sin()).to(_wide(dtype).to_complex())
+
+
+def _frequencies(
+    axes: tuple[int, int, int], base: float, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Of each channel pair: along which axis it turns, and how fast."""
+    found = []
+    for axis, channels in enumerate(axes):
+        exponent = torch.arange(0, channels, 2, device=device, dtype=torch.float64) / channels
+        found.append((torch.full((len(exponent),), axis, device=device), base**-exponent))
+    which, frequency = zip(*found, strict=True)
+    return torch.cat(which), torch.cat(frequency)
+
+
+@lru_cache(maxsize=64)
+def _on_host(
+    axes: tuple[int, int, int], base: float, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """The same, found once; not on a GPU, where a graph that is captured may own what is made."""
+    with torch.inference_mode(False):
+        return _frequencies(axes, base, device)
 
 
 def rotate(
@@ -87,4 +110,4 @@ def _pairs(x: Tensor) -> Tensor:
 
 
 def _wide(dtype: torch.dtype) -> torch.dtype:
-    return torch.promote_types(dtype, torch.float32)
+    return dtype if dtype in _WIDE else torch.promote_types(dtype, torch.float32)

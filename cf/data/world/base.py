@@ -178,8 +178,12 @@ class World(ABC):
 
 def generators(seed: int, number: int, count: int) -> list[np.random.Generator]:
     """Independent generators of one video, so that drawing more of one thing moves no other."""
-    children = np.random.SeedSequence([seed, number]).spawn(count)
-    return [np.random.default_rng(child) for child in children]
+    return [generator(seed, number, which) for which in range(count)]
+
+
+def generator(seed: int, number: int, which: int) -> np.random.Generator:
+    """One of them."""
+    return np.random.default_rng(np.random.SeedSequence([seed, number], spawn_key=(which,)))
 
 
 def one_hot(place: Int[Tensor, "b t"], places: int) -> Float[Tensor, "b t places"]:

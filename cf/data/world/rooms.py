@@ -12,9 +12,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from typing_extensions import override
 
-from cf.data.world.base import Film, WorldTruth, generators, one_hot
+from cf.data.world.base import Film, WorldTruth, generator, one_hot
 from cf.data.world.steered import Stage, Standpoint, SteeredWorld, across, along
-from cf.data.world.tiles import Tiles, attributes, identity_names, tiles
+from cf.data.world.tiles import Tiles, attributes, covers, identity_names, tiles
 from cf.types import Video
 
 ROWS = 2
@@ -38,7 +38,7 @@ class _RoomStage(Stage):
 
     @override
     def planned(self, frames: int) -> list[Standpoint]:
-        rows = self.world._path(generators(*self.path, 2)[1], frames)
+        rows = self.world._path(generator(*self.path, 1), frames)
         return [(int(place), int(column), int(age)) for place, column, age in rows]
 
     @override
@@ -126,7 +126,7 @@ class Rooms(SteeredWorld):
 
     @override
     def stage(self, seed: int, number: int) -> Stage:
-        scenery = generators(seed, number, 2)[0]
+        scenery = generator(seed, number, 0)
         hue, shade = scenery.uniform(), scenery.uniform(0.55, 0.95)
         top = colorsys.hsv_to_rgb(hue, 0.50, shade)
         horizon = colorsys.hsv_to_rgb((hue + scenery.uniform(-0.08, 0.08)) % 1, 0.18, 0.97)
@@ -177,8 +177,8 @@ class Rooms(SteeredWorld):
         place, column, way, age = int(rng.integers(self.num_places)), 0, 1, 0
         last = self.room_cells - self.view_cells
         rows = np.empty((frames, 3), np.int64)
-        for frame in range(frames):
-            leave, where, start, turn, go = rng.uniform(size=5).tolist()
+        for frame, drawn in enumerate(rng.uniform(size=(frames, 5)).tolist()):
+            leave, where, start, turn, go = drawn
             block, inside = divmod(frame, self.block_frames)
             leaves = frame > 0 and not inside and self._leaves(block, leave)
             if leaves and self.num_places > 1:
@@ -224,7 +224,7 @@ class Rooms(SteeredWorld):
         for row, bank in enumerate(self._banks(sky)):
             strip = bank[batch, identity[:, :, row]]  # b t columns 3 h w
             rows.append(strip.permute(0, 1, 3, 4, 2, 5).flatten(-2))
-            covered = self.tiles()[row].alpha[identity[:, :, row], 0] > 0.5
+            covered = covers(*self.cell)[row][identity[:, :, row]]
             owner = row * self.view_cells + torch.arange(1, self.view_cells + 1)
             masks.append((covered * owner[:, None, None]).transpose(2, 3).flatten(-2))
         return torch.cat(rows, -2), torch.cat(masks, -2)

@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from cf.system.opencv import cv2
@@ -41,8 +41,14 @@ def identity_names() -> tuple[list[str], list[str]]:
     >>> len(sky), sky[1], len(ground), ground[-1]
     (19, 'red sun', 18, 'violet tower')
     """
-    sky = ["nothing", *(f"{colour} {kind}" for kind in SKY for colour in COLOURS)]
-    return sky, [f"{colour} {kind}" for kind in HOUSES for colour in COLOURS]
+    sky, ground = _names()
+    return [*sky], [*ground]
+
+
+@cache
+def _names() -> tuple[tuple[str, ...], tuple[str, ...]]:
+    sky = ("nothing", *(f"{colour} {kind}" for kind in SKY for colour in COLOURS))
+    return sky, tuple(f"{colour} {kind}" for kind in HOUSES for colour in COLOURS)
 
 
 def attributes() -> dict[str, dict[str, list[int]]]:
@@ -72,6 +78,12 @@ def tiles(height: int, width: int) -> tuple[Tiles, Tiles]:
     sky += [_in_the_sky(kind, rgb, height, width) for kind in SKY for rgb in COLOURS.values()]
     ground = [_house(rise, rgb, height, width) for rise in _HEIGHTS for rgb in COLOURS.values()]
     return _stacked(sky), _stacked(ground)
+
+
+@lru_cache(maxsize=8)
+def covers(height: int, width: int) -> tuple[Bool[Tensor, "identities h w"], ...]:
+    """Where each identity hides what is behind it."""
+    return tuple(row.alpha[:, 0] > 0.5 for row in tiles(height, width))
 
 
 def _empty(height: int, width: int) -> np.ndarray:
