@@ -232,7 +232,7 @@ def test_prepared_clips_bring_their_pictures_along(
     assert runs[0].keys() == runs[1].keys()
     assert all(torch.equal(runs[0][name], runs[1][name]) for name in runs[0])
     told = refused("cf.fit", *settings(tmp_path / "bare", "latents", *WORDS))
-    assert "python -m cf.prepare made with pictures=true" in told
+    assert "prepared with pictures=true (cf.prepare)" in told
 
 
 @pytest.mark.whole

@@ -269,8 +269,8 @@ def _first_picture(batch: dict[str, Any]) -> Video:
         return cast(Video, batch["picture"][:, None].float() / 255)
     raise ValueError(
         "an image-to-video network is shown the picture with which each clip begins, and these "
-        "data hold none: give data=videos, or data=latents of a folder that python -m cf.prepare "
-        "made with pictures=true"
+        "data hold none: give data=videos, or data=latents of a folder that was prepared with "
+        "pictures=true (cf.prepare)"
     )
 
 
