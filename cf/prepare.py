@@ -29,10 +29,10 @@ def main(cfg: DictConfig) -> None:
 
         index = prepare(to_settings(cfg), folder)
         data = "latents" if index.shape else "prompts"
-        text = " text=prepared" if index.text_shape else ""
+        text = ["text=prepared"] if index.text_shape else []
         log.info("prepared: %s", folder)
-        where = setting("data.folder", folder)
-        log.info("train on it: python -m cf.fit data=%s %s%s", data, where, text)
+        given = [f"data={data}", setting("data.folder", folder), *text]
+        log.info("train on it: python -m cf.fit %s", " ".join(given))
 
 
 def _kept(folder: Path) -> str:

@@ -63,6 +63,9 @@ NOT_HYDRA = (
     "codec",
     "transport",
     "live",
+    "metrics_apart",
+    "moving_picture",
+    "ship",
     "roofline",
     "decoding",
     "revisits",
@@ -166,7 +169,6 @@ def arguments(line: str, folder: Path) -> list[str]:
     return done.stdout.split("\0")[:-1]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("line", LINES)
 def test_a_line_runs_as_it_is_printed(
     line: str, place: Path, monkeypatch: pytest.MonkeyPatch

@@ -187,7 +187,7 @@ def test_generate_goes_on_with_a_video(trained: Path, clips: Path, tmp_path: Pat
         made = probe(tmp_path / memory / "video_1.mp4")
         assert made.duration == pytest.approx(9.5, abs=0.01)
         assert (tmp_path / memory / "video_0.png").exists()
-        assert "frame/s" in done.told
+        assert "frames/s" in done.told
 
 
 @pytest.mark.slow

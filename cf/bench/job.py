@@ -28,7 +28,7 @@ from cf.settings.build import build
 log = logging.getLogger("cf.benchmark")
 _LESS = (
     "contestants.{name}.dtype=bfloat16, .codec.dtype=bfloat16 or a smaller .memory takes less, and "
-    "so do fewer workers or devices=cpu; python -m cf.generate plan=true counts it"
+    "so do fewer workers or devices=cpu; to count it: python -m cf.generate plan=true"
 )
 _TRIES = 3  # of a video whose measuring process dies
 

@@ -74,7 +74,7 @@ class VideoAutoencoder(Codec):
 
     @classmethod
     def from_file(cls, file: str) -> Self:
-        """Load what `python -m cf.fit module=autoencoder` exported.
+        """Load what `python -m cf.fit experiment=doom_codec` exported.
 
         Args:
             file: the export, or the run's folder; or `shipped:codec`.
@@ -88,8 +88,8 @@ class VideoAutoencoder(Codec):
         path = Path(shipped(file)).expanduser()
         if not path.exists():
             raise CheckpointError(
-                f"{file} is not there: train a codec by python -m cf.fit experiment=doom_codec "
-                "and give codec.file=RUN"
+                f"{file} is not there: train a codec by python -m cf.fit "
+                "experiment=doom_codec, and give codec.file=RUN"
             )
         config, state = read_export(path)
         made = cls(**_settings(config, file))

@@ -34,14 +34,14 @@ def following(settings: Settings, run: Path, made: Any) -> str:
 def on_latents(settings: Settings, run: Path, codec: Codec) -> str:
     """Of a codec: how a network is trained on its latents; of an engine's rooms, the command."""
     data, file = settings["data"], setting("codec.file", run)
+    given = f"codec=trained {file}"
     if "world" in data and str(data["world"]["_target_"]).endswith(".Doom"):
-        return (
-            f"train on its latents: python -m cf.fit experiment=doom_teacher codec=trained {file}"
-        )
+        given = f"experiment=doom_teacher {given}"
+        return f"train on its latents: python -m cf.fit {given}"
     shape = _list(list(codec.latent_shape(*data["size"])))
     of = f"model.latent_shape={shape} model.patch_size=[1,1] model.prediction=velocity"
     of += " model.x0_limit=null"  # nothing bounds latents
-    return f"train on its latents by these settings of cf.fit: codec=trained {file} {of}"
+    return f"train on its latents by these settings of cf.fit: {given} {of}"
 
 
 _CONTROLS = {"Rays": "rays", "PoseFeatures": "pose", "Action": "action"}
