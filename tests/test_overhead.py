@@ -6,8 +6,8 @@ from typing import Any
 
 import commands  # noqa: F401 -- with it, benchmarks can be imported
 import pytest
-from training_step import Race, Turns, bare, compose
 from torch.utils._python_dispatch import TorchDispatchMode
+from training_step import Race, Turns, bare, compose
 
 from cf.data.world.base import generator, generators
 from cf.settings.build import build

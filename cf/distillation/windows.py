@@ -10,7 +10,8 @@ from torch import Tensor
 
 from cf.distillation.base import Batch, Gradient, Stretch, TrainingRollout
 from cf.memory.base import validity
-from cf.models.base import Backbone
+from cf.memory.pieces import holding_pieces
+from cf.models.base import Backbone, recomputes
 from cf.models.codec import Codec
 from cf.objectives.base import Objective, Window
 from cf.rollout.state import Rolled, RolloutState
@@ -87,7 +88,7 @@ class Windows:
         own, data = self._shares(len(batch.samples), real)
         own = list(range(len(batch.samples))) if self.training_rollout.keeps else own
         stretch = self.training_rollout.begin(student, batch.only(own), step, exits)
-        with torch.set_grad_enabled(gradient):
+        with torch.set_grad_enabled(gradient), holding_pieces(gradient and recomputes(student)):
             rolled = self.gradient(student, stretch)
             windows = [self._window(stretch, rolled)]
         if data:

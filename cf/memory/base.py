@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from cf.memory.checks import check_forgetting, kept_again, kept_frames
+from cf.memory.pieces import cut_tokens, join_tokens
 from cf.memory.room import Owned, can_shift, joined, shifted, token_stretches
 from cf.types import Block, Conditioning, Context, LayerKV, Past, Rotate, later
 
@@ -247,7 +248,7 @@ def pick(layer: LayerKV, tokens: slice) -> LayerKV:
     """Some tokens of a layer, as views."""
     k, v, ids, valid = layer
     valid = None if valid is None else valid[:, tokens]
-    return LayerKV(k[:, tokens], v[:, tokens], ids[:, tokens], valid)
+    return LayerKV(cut_tokens(k, tokens), cut_tokens(v, tokens), ids[:, tokens], valid)
 
 
 def chosen_frames(layer: LayerKV, frames: Sequence[int], tokens: int) -> list[LayerKV]:
@@ -259,7 +260,7 @@ def chosen_frames(layer: LayerKV, frames: Sequence[int], tokens: int) -> list[La
 def join(parts: Sequence[LayerKV], room: int = 0) -> LayerKV:
     """Layers one after the other, in storage of their own, with room behind the values."""
     k, v, ids = zip(*(part[:3] for part in parts), strict=True)
-    k, v, ids = torch.cat(k, 1), joined(v, room), torch.cat(ids, 1)
+    k, v, ids = join_tokens(k), joined(v, room) if room else join_tokens(v), torch.cat(ids, 1)
     valid = None
     if any(part.valid is not None for part in parts):
         valid = torch.cat([validity(part) for part in parts], 1)

@@ -1,7 +1,7 @@
 """Attention over a remembered past and the block at hand: SDPA, or flex for masks on a GPU."""
 
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from typing import NamedTuple
 
 import torch
@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
+from cf.memory.pieces import pieces_of
 from cf.memory.room import widened
 from cf.models.context_parallel import Split
 from cf.models.masks import Mask, block_sparse, dense
@@ -27,12 +28,14 @@ class Remembered(NamedTuple):
 
     Attributes:
         room: last tokens of `k` and `v` that are free for the block's own.
+        again: makes the same anew, of what is held for other blocks too; None: it is held itself.
     """
 
     k: Heads
     v: Heads
     mask: Tensor | None = None
     room: int = 0
+    again: Callable[[], "Remembered"] | None = None
 
     def followed_by(self, k: Heads, v: Heads) -> tuple[AllHeads, AllHeads]:
         """Past and block: copied together, or the block written where there is room for it."""
@@ -205,8 +208,33 @@ def remembered(layer: LayerKV, place: Rotation, past: Past, number: int = 0) -> 
         mask = mask.to(k.dtype)
     mask = None if mask is None else mask[:, None, None]
     if not past.room:
-        return Remembered(rotate(k, place), v, mask)
+        kept, values = pieces_of(k), pieces_of(v)
+        again = kept and values and partial(_again, kept, values, place, mask)
+        return Remembered(rotate(k, place), v, mask, again=again or None)
     return Remembered(_turned(k, place, past, number), widened(v, past.room), mask, past.room)
+
+
+def _again(
+    keys: Sequence[Tensor], values: Sequence[Tensor], place: Rotation, mask: Tensor | None
+) -> Remembered:
+    """What a layer reads, of the pieces of its past."""
+    return Remembered(rotate(torch.cat([*keys], 1), place), torch.cat([*values], 1), mask)
+
+
+def once_held(seen: Remembered | Reading | None) -> Remembered | Reading | None:
+    """What a layer reads in a pass that runs again for its gradient.
+
+    The first pass reads what is there, and lets go of it; the others make it anew, if they can.
+    """
+    again = seen.again if isinstance(seen, Remembered) else None
+    if not isinstance(seen, Remembered) or again is None:
+        return seen
+    there = [seen]
+
+    def read(q: Heads, k: Heads, v: Heads) -> Remembered:
+        return there.pop() if there else again()
+
+    return read
 
 
 def _turned(k: Tensor, place: Rotation, past: Past, number: int) -> Tensor:

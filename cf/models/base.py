@@ -55,6 +55,11 @@ def ahead(x: Tensor, device: torch.device) -> Tensor:
     return x.pin_memory().to(device, non_blocking=True)
 
 
+def recomputes(network: nn.Module) -> bool:
+    """Whether a backward pass runs some of the network's blocks again."""
+    return any(getattr(one, "activation_checkpointing", False) for one in network.modules())
+
+
 class Backbone(nn.Module, ABC):
     """A network from noisy latents to velocity that also returns its own keys and values.
 

@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from typing_extensions import override
 
 from cf.bounds import check_least
-from cf.models.attention import Reading, Remembered, mask_for, remembered
+from cf.models.attention import Reading, Remembered, mask_for, once_held, remembered
 from cf.models.base import NOTHING, Backbone, Prepared, ahead
 from cf.models.blocks import BlockInputs, Head, TextKV, Tokens, TransformerBlock
 from cf.models.compressor import Compressor
@@ -59,8 +59,7 @@ class VideoTransformer(Backbone):
         x0_limit: clamps a predicted x0 to +-x0_limit; only for prediction "x0".
         min_time: below it, an x0 prediction is turned into velocity as if at it.
         qk_bias, qk_gain: initial bias of the query and key projections, and gain of their norm.
-        qk_alike: begin with keys made as queries are: attention begins as a look-up of tokens that
-            are alike, such as those with near camera poses.
+        qk_alike: keys begin as queries do: attention looks up tokens alike, as those of near poses.
         control_gain: initial spread of the control embedding; None: a linear layer's. A one-hot
             control is found much sooner at 1.
         zero_head: start from velocity or x0 equal to 0, as Wan2.1.
@@ -226,6 +225,7 @@ class VideoTransformer(Backbone):
             seen: Remembered | Reading | None = past.layers[i] if past.layers else None
             if past.live is not None:
                 seen = self._reading(past.live, i, ids)
+            seen = once_held(seen) if recompute and reads.split is None else seen
             mine = reads._replace(past=seen, text=past.text[i] if past.text else None)
             own = block if self.active is None else self.active.kept(block)
             run: Any = partial(checkpoint, own, use_reentrant=False) if recompute else block

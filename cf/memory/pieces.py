@@ -1,0 +1,59 @@
+"""Of which tensors a joined one was made, for whoever would rather join them again than hold it."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
+
+_pieces: WeakTensorKeyDictionary | None = None
+
+
+@contextmanager
+def holding_pieces(on: bool) -> Iterator[None]:
+    """Within, what memories join is known by its pieces, which live as long as the whole.
+
+    Args:
+        on: whether somebody asks; else nothing is held.
+    """
+    global _pieces
+    before, _pieces = _pieces, WeakTensorKeyDictionary() if on else None
+    try:
+        yield
+    finally:
+        _pieces = before
+
+
+def pieces_of(whole: Tensor) -> tuple[Tensor, ...] | None:
+    """What joined along the tokens is the tensor; None where nobody asks, or gradient is in it."""
+    if _pieces is None or whole.requires_grad:
+        return None
+    found: tuple[Tensor, ...] = _pieces.get(whole, (whole,))
+    return found
+
+
+def join_tokens(parts: Sequence[Tensor]) -> Tensor:
+    """The parts one after the other, in storage of their own."""
+    whole = torch.cat([*parts], 1)
+    known = [pieces_of(part) for part in parts]
+    if _pieces is not None and not whole.requires_grad:
+        _pieces[whole] = tuple(one for some in known for one in some or () if one.shape[1])
+    return whole
+
+
+def cut_tokens(whole: Tensor, tokens: slice) -> Tensor:
+    """Some tokens, as a view."""
+    view, known = whole[:, tokens], pieces_of(whole)
+    if _pieces is None or known is None or len(known) < 2:
+        return view
+    start, stop, _ = tokens.indices(whole.shape[1])
+    found, begin = [], 0
+    for one in known:
+        end = begin + one.shape[1]
+        if begin < stop and end > start:
+            inside = start <= begin and end <= stop
+            found.append(one if inside else one[:, max(start - begin, 0) : stop - begin])
+        begin = end
+    _pieces[view] = tuple(found)
+    return view
