@@ -104,6 +104,8 @@ class StagesSweeper(Sweeper):
 
     def _launch(self, runs: Sequence[StageRun], root: Path, failed: Set[Path]) -> list[StageRun]:
         """Those that did not finish; what would start from a failed one is not begun."""
+        from cf.runs.watching import watched_runs
+
         assert self.launcher is not None
         ready = [run for run in runs if not failed & set(run.needs)]
         batch = [[*self._same_launcher(), *run.overrides(root)] for run in ready]
@@ -113,7 +115,7 @@ class StagesSweeper(Sweeper):
             if not batch:
                 break
             try:
-                with passed_on():
+                with passed_on(), watched_runs([run.folder for run in ready], root.name):
                     returned = self.launcher.launch(batch, initial_job_idx=0)
             except Exception as error:  # a process died, and the launcher gave up the others
                 log.error("a training was killed: %s", str(error).splitlines()[0])

@@ -1,4 +1,4 @@
-"""Of which tensors a joined one was made, for whoever would rather join them again than hold it."""
+"""Of which tensors a joined one was made, so that it can be joined again and need not be held."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

@@ -1,9 +1,9 @@
-"""How far the runs of a folder are, read from what they write, for whoever waits for them."""
+"""How far the runs of a folder are, read from what they write, for those who wait."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,6 +13,8 @@ from cf.system.progress import progress
 
 _POLL = 2.0
 """Seconds between two looks."""
+_SOON, _SELDOM = 20.0, 60.0
+"""Seconds between two lines where there is no terminal: of minutes, of hours."""
 _TAIL = 2**16
 """Bytes at the end of a table among which its last row is."""
 
@@ -50,15 +52,48 @@ def watched(folder: Path, what: str) -> Iterator[None]:
         folder: whose folders are runs; they may not be there yet.
         what: they are, for the beginning of the line.
     """
+
+    def steps() -> tuple[float, float]:
+        found = [steps_of(one.parent) for one in folder.glob("*/config.yaml")]
+        return sum(done for done, _ in found), sum(asked for _, asked in found)
+
+    with _watching(steps, what, _SOON):
+        yield
+
+
+@contextmanager
+def watched_runs(runs: Sequence[Path], what: str) -> Iterator[None]:
+    """While the block runs, show how far some runs are; one not begun counts as the mean of others.
+
+    Args:
+        runs: their folders, which may not be there yet.
+        what: they are, for the beginning of the line.
+    """
+
+    def steps() -> tuple[float, float]:
+        found = [steps_of(run) for run in runs]
+        begun = [asked for _, asked in found if asked]
+        mean = sum(begun) / max(len(begun), 1)
+        return sum(done for done, _ in found), sum(begun) + mean * (len(runs) - len(begun))
+
+    with _watching(steps, what, _SELDOM):
+        yield
+
+
+@contextmanager
+def _watching(
+    counted: Callable[[], tuple[float, float]], what: str, every: float
+) -> Iterator[None]:
+    """Show again and again how many steps are done, and of how many, until the block has ended."""
     ended = threading.Event()
 
     def look() -> None:
-        with progress(0, what, "steps") as bar:
+        with progress(0, what, "steps", every=every) as bar:
+            bar.initial = bar.n = counted()[0]  # what was done before tells nothing of the pace
             while True:
                 last = ended.wait(_POLL)
-                found = [steps_of(one.parent) for one in folder.glob("*/config.yaml")]
-                bar.total = sum(asked for _, asked in found)
-                bar.update(sum(done for done, _ in found) - bar.n)
+                done, bar.total = counted()
+                bar.update(done - bar.n)
                 if last:
                     return
 
