@@ -20,8 +20,15 @@ def plan_of(
     if not isinstance(objective, Plan):
         raise ValueError(
             f"a student cannot be distilled by {type(objective).__name__}; give "
-            f"objective=direct_forcing, dmd or forcing_then_dmd"
+            f"objective=direct_forcing, dmd or forcing_then_dmd, or derive your class from "
+            f"cf.objectives.base.Objective"
         )
+    for own in (type(part.objective) for part in objective.parts):
+        if own.needs_critic and own.critic_loss is Objective.critic_loss:
+            raise ValueError(
+                f"{own.__name__} says needs_critic and has no critic_loss; write it, or leave "
+                f"needs_critic out"
+            )
     if rollout.context_noise and any(part.objective.predicts for part in objective.parts):
         raise ValueError(
             f"the direct forcing loss compares predictions given clean frames; set "

@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
-from cf.objectives.base import Networks, Window
+from cf.objectives.base import Networks, Objective, Window
 from cf.objectives.plan import Part
 from cf.seeding import SampleRandom
 from cf.types import Loss
@@ -45,6 +46,38 @@ def scored(
                 loss = objective.critic_loss(window, networks.fake, random)
             else:
                 loss = objective.student_loss(window, networks, random)
+            _check(loss, objective, critic)
             total = total + part.weight * len(window.samples) / count * loss.value
             losses.append((window, loss))
     return WeightedLosses(total, losses)
+
+
+def _check(loss: Loss, objective: Objective, critic: bool) -> None:
+    who = f"{type(objective).__name__}.{'critic' if critic else 'student'}_loss"
+    if not isinstance(loss, Loss):
+        raise ValueError(
+            f"{who} must return a Loss(value, logs), got {_told(loss)}; wrap it: Loss(value)"
+        )
+    if not isinstance(loss.value, Tensor) or loss.value.ndim:
+        raise ValueError(
+            f"the value of {who} must be a tensor without axes, got {_told(loss.value)}; take its "
+            f"mean"
+        )
+    for name, value in loss.logs.items():
+        if not isinstance(value, Tensor) or value.numel() != 1:
+            raise ValueError(
+                f"{who} must log tensors of one number, got {_told(value)} as {name!r}; log "
+                f"value.mean().detach()"
+            )
+    # Every objective's value leads to what is trained; without a gradient nothing would learn.
+    if torch.is_grad_enabled() and not loss.value.requires_grad:
+        raise ValueError(
+            f"the value of {who} has no gradient; compute it from what "
+            f"{'the critic' if critic else 'networks.student'} predicts, outside torch.no_grad()"
+        )
+
+
+def _told(value: object) -> str:
+    if isinstance(value, Tensor):
+        return f"a tensor of shape {tuple(value.shape)}"
+    return type(value).__name__

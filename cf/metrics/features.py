@@ -24,6 +24,14 @@ class Features(Measurement):
     extractor: Extractor
     rate: float | None = 4.0
 
+    def __post_init__(self) -> None:
+        for name in ("name", "semantic"):
+            if not hasattr(self.extractor, name):
+                raise ValueError(
+                    f"{type(self.extractor).__name__} has no {name!r}; an extractor says its name, "
+                    f"and by semantic whether its features tell what is shown"
+                )
+
     @property
     @override
     def width(self) -> int:
@@ -34,6 +42,12 @@ class Features(Measurement):
         if not len(seen.frames):  # none of a short piece need be looked at
             return torch.zeros(0, self.width)
         features = self.extractor(seen.frames).to(torch.float32)
+        if features.shape != (len(seen.frames), self.width):
+            raise ValueError(
+                f"{type(self.extractor).__name__} made features of shape {tuple(features.shape)} "
+                f"of {len(seen.frames)} frames; its width={self.width} asks for "
+                f"{(len(seen.frames), self.width)}"
+            )
         return torch.nn.functional.normalize(features, dim=-1, eps=1e-12)
 
     @override

@@ -102,7 +102,9 @@ def with_control(
     if cond.control.shape[-1] != rows * columns * (width or 0):
         of = f" of each of {rows} x {columns} cells" if cells else ""
         raise ValueError(
-            f"control has {cond.control.shape[-1]} channels, control_dim is {width}{of}"
+            f"control has {cond.control.shape[-1]} channels, control_dim is {width}{of}; give the "
+            f"world as many places, or train with model.control_dim="
+            f"{cond.control.shape[-1] // (rows * columns)}"
         )
     signal = cond.control[:, at].to(x.dtype).unflatten(-1, (rows * columns, -1))
     if cells is not None and cells != grid:

@@ -136,8 +136,13 @@ def _check_call(settings: Settings, where: str) -> None:
     try:
         target = _locate(str(settings["_target_"]))
     except ImportError as error:
-        why = " ".join(str(error).split())
+        why = _lacking(str(settings["_target_"])) or " ".join(str(error).split())
         raise ValueError(f"{where}._target_ cannot be used: {why}") from None
+    if lacking := sorted(getattr(target, "__abstractmethods__", ())):
+        raise ValueError(
+            f"{where}: {target.__name__} has no {' and no '.join(lacking)}; a class that derives "
+            f"from {_declared_by(target, lacking[0])} must have it"
+        )
     signature = inspect.signature(target)
     hints = hints_of(target)
     kinds = {parameter.kind for parameter in signature.parameters.values()}
@@ -149,6 +154,20 @@ def _check_call(settings: Settings, where: str) -> None:
             raise ValueError(f"{where} has no setting {name!r}; it has {known}")
         if name in hints and (message := fault(value, hints[name])):
             raise ValueError(f"{where}.{name} must be {message}, got {value!r}")
+
+
+def _lacking(path: str) -> str:
+    """What a module that could be imported has instead of the name that is asked of it."""
+    module, _, name = path.rpartition(".")
+    if module not in sys.modules:
+        return ""
+    own = vars(sys.modules[module]).items()
+    there = [key for key, one in own if isinstance(one, type) and one.__module__ == module]
+    return f"{module} has no {name!r}; it has {', '.join(there) or 'no class'}"
+
+
+def _declared_by(target: type, method: str) -> str:
+    return next(one.__name__ for one in reversed(target.__mro__) if method in vars(one))
 
 
 def hints_of(target: Any) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from cf.types import Video
 
+_ROUNDING = 1e-3  # by which a drawn pixel may exceed 1
+
 
 @dataclass(frozen=True)
 class ObjectMotion:
@@ -142,14 +144,34 @@ class Film:
         return self.control.shape[1]
 
     def part(self, start: int, stop: int) -> Drawn:
-        """Some frames, bit for bit as they are in the whole."""
+        """Some frames, bit for bit as they are in the whole.
+
+        Raises:
+            ValueError: there are no such frames, or what is painted is no video.
+        """
         if not 0 <= start < stop <= self.frames:
             raise ValueError(f"frames {start} to {stop} must be one or more in 0..{self.frames}")
         video, truth = self.paint(start, stop)
+        _check_video(video, (len(self.control), stop - start))
+        if isinstance(self.prompt, str) or len(self.prompt) != len(self.control):
+            raise ValueError(
+                f"prompt must be a list of {len(self.control)} captions, got {self.prompt!r}"
+            )
         now = slice(start, stop)
         path = None if self.path is None else self.path[:, :stop]
         control, origin = self.control[:, now], self.origin[:, now]
         return Drawn(video, control, origin, self.prompt, truth, self.scene, path)
+
+
+def _check_video(video: Tensor, painted: tuple[int, int]) -> None:
+    if video.ndim != 5 or tuple(video.shape[:3]) != (*painted, 3):
+        wanted = f"({painted[0]}, {painted[1]}, 3, height, width)"
+        raise ValueError(f"paint must make a video of {wanted}, got {tuple(video.shape)}")
+    if not video.is_floating_point():
+        raise ValueError(f"paint must make floats in [0, 1], got {video.dtype}; divide by 255")
+    least, most = (float(one) for one in torch.aminmax(video))
+    if least < -_ROUNDING or most > 1 + _ROUNDING:
+        raise ValueError(f"paint must make floats in [0, 1], got {least:g} to {most:g}; scale them")
 
 
 class World(ABC):
@@ -172,8 +194,18 @@ class World(ABC):
         """The first `frames` frames of the videos with these numbers, yet to be painted."""
 
     def draw(self, seed: int, numbers: Sequence[int], frames: int) -> Drawn:
-        """The same, painted."""
-        return self.film(seed, numbers, frames).part(0, frames)
+        """The same, painted.
+
+        Raises:
+            ValueError: what is painted is no video of the world's size.
+        """
+        drawn = self.film(seed, numbers, frames).part(0, frames)
+        if drawn.video.shape[-2:] != tuple(self.size):
+            found = tuple(drawn.video.shape[-2:])
+            raise ValueError(
+                f"{type(self).__name__} must paint frames of size={tuple(self.size)}, got {found}"
+            )
+        return drawn
 
 
 def generators(seed: int, number: int, count: int) -> list[np.random.Generator]:

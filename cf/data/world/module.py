@@ -42,7 +42,14 @@ class WorldData(EndlessData):
                 "clip_frames, fps, batch_size and val_clips are positive; got "
                 f"{clip_frames}, {fps}, {batch_size} and {val_clips}"
             )
+        if not callable(world):
+            raise ValueError("world is made with this size; write _partial_: true under _target_")
         self.world, self.size = world(size=tuple(size)), (size[0], size[1])
+        if not isinstance(self.world, World):
+            raise ValueError(
+                f"world must make a World, got {type(self.world).__name__}; derive your class from "
+                f"cf.data.world.base.World"
+            )
         self.clip_frames, self.fps, self.seed = clip_frames, fps, seed
         self.batch_size, self.val_clips = batch_size, val_clips
 

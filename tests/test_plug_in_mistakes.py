@@ -1,0 +1,233 @@
+"""Mistakes in a class of one's own: each is told in words that name the class and the remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import repeat
+from typing import Any
+
+import pytest
+import torch
+from test_benchmark_contestants import take, worlds
+from test_objectives import TIMES, Gaussian, Unused, window
+from torch import Tensor
+
+from cf.bench.chunks import chunks
+from cf.bench.contestants.base import Contestant, Piece
+from cf.bench.cost import Stopwatch
+from cf.bench.tasks.base import Request, VideoSpec
+from cf.data.world.base import Film, World, WorldTruth
+from cf.data.world.module import WorldData
+from cf.distillation.plan import plan_of
+from cf.distillation.scoring import scored
+from cf.memory.full import Full
+from cf.metrics.extractors.base import Extractor
+from cf.metrics.features import Features
+from cf.metrics.measurement import Seen
+from cf.objectives.base import Networks, Objective, TimeSampling, Window
+from cf.objectives.plan import Part
+from cf.rollout.blockwise import Rollout
+from cf.seeding import SampleRandom
+from cf.settings.build import build
+from cf.types import Loss, Video
+
+
+@dataclass(frozen=True)
+class Playing(Contestant):
+    """Plays the given frames and then one piece, made of grey ones, for ever."""
+
+    make: Callable[[Tensor], Any] = lambda grey: grey
+
+    def terms(self, asked: VideoSpec | None) -> VideoSpec:
+        assert asked is not None
+        return asked
+
+    def play(self, take: Request, device: str) -> Iterator[Piece]:
+        grey = torch.full((take.given, 3, *take.terms.size), 0.5)
+        yield grey
+        yield from repeat(self.make(grey))
+
+
+def played(make: Callable[[Tensor], Any]) -> int:
+    asked = take(worlds())
+    return sum(len(one) for one, _ in chunks(Playing(make=make), asked, Stopwatch("cpu"), 8))
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda grey: (grey * 255).byte(), r"floats in \[0, 1\], got a tensor of torch\.uint8"),
+        (lambda grey: grey.numpy(), r"floats in \[0, 1\], got ndarray"),
+        (lambda grey: grey * 255, r"floats in \[0, 1\], got 127\.5; divide by 255"),
+        (lambda grey: grey[0], r"\(frames, 3, 32, 32\).*got \(3, 32, 32\)"),
+        (lambda grey: grey.permute(0, 2, 3, 1), r"got \(8, 32, 32, 3\)"),
+        (lambda grey: grey[..., :30], r"got \(8, 3, 32, 30\)"),
+        (lambda grey: grey[:0], r"or more, got \(0, 3, 32, 32\); a video ends where its iterator"),
+    ],
+)
+def test_a_piece_that_is_none_ends_its_video_with_words(
+    make: Callable[[Tensor], Any], told: str
+) -> None:
+    assert played(lambda grey: grey * 1.5) == 24
+    with pytest.raises(ValueError, match=told):
+        played(make)
+
+
+@dataclass(frozen=True)
+class Erring(Objective):
+    """An objective whose loss is made from the student's prediction."""
+
+    make: Callable[[Tensor], Any]
+    times: TimeSampling = TIMES
+
+    def student_loss(self, window: Window, networks: Networks, random: SampleRandom) -> Loss:
+        x, clean = window.frames.detach(), window.clean()
+        t, _, x_t = self.times.noised(x, random)
+        made: Loss = self.make(networks.student.predict(x_t, t, window.cond, clean))
+        return made
+
+
+def loss(make: Callable[[Tensor], Any]) -> Tensor:
+    mean = torch.tensor(0.1, dtype=torch.float64, requires_grad=True)
+    networks = Networks(Gaussian(Unused(), mean=mean), Gaussian(Unused()), None)
+    frames = torch.rand(2, 3, 1, 2, 2, dtype=torch.float64)
+    return scored([Part(Erring(make))], [window(frames)], networks, False, 0).value
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda v: v.mean(), r"Erring\.student_loss must return a Loss.*tensor of shape \(\)"),
+        (lambda v: Loss(v.mean(0)), r"tensor without axes, got a tensor of shape \(3, 1, 2, 2\)"),
+        (lambda v: Loss(v.mean().item()), r"tensor without axes, got float"),
+        (lambda v: Loss(v.mean().detach()), r"no gradient; compute it from what networks\.student"),
+        (lambda v: Loss(v.mean(), {"v": v.mean().item()}), r"one number, got float as 'v'"),
+        (lambda v: Loss(v.mean(), {"v": v.detach()}), r"of shape \(2, 3, 1, 2, 2\) as 'v'"),
+    ],
+)
+def test_a_loss_that_is_none_is_told_before_anything_learns(
+    make: Callable[[Tensor], Any], told: str
+) -> None:
+    assert loss(lambda v: Loss(v.mean(), {"v": v.mean().detach()})).requires_grad
+    with pytest.raises(ValueError, match=told):
+        loss(make)
+
+
+@dataclass(frozen=True)
+class Criticless(Erring):
+    """Wants a critic and does not say how to train it."""
+
+    needs_critic = True
+
+
+def test_a_critic_without_a_loss_is_told_before_the_first_step() -> None:
+    with pytest.raises(ValueError, match=r"Criticless says needs_critic and has no critic_loss"):
+        plan_of(Criticless(Loss), Rollout(Full()), 0.5)
+
+
+def test_an_objective_of_another_base_is_told_which_one_it_needs() -> None:
+    stray: Any = Playing()
+    with pytest.raises(ValueError, match=r"derive your class from cf\.objectives\.base\.Objective"):
+        plan_of(stray, Rollout(Full()), 0.5)
+
+
+class Unwritten(Objective):
+    """A class without its one method."""
+
+
+def test_a_missing_method_and_a_wrong_name_are_told_with_what_there_is() -> None:
+    where = Unwritten.__module__
+    told = r"objective: Unwritten has no student_loss; a class that derives from Objective must"
+    with pytest.raises(ValueError, match=told):
+        build({"_target_": f"{where}.Unwritten"}, "objective")
+    with pytest.raises(ValueError, match=rf"{where} has no 'Unwriten'; it has .*Unwritten"):
+        build({"_target_": f"{where}.Unwriten"}, "objective")
+
+
+@dataclass(frozen=True)
+class Grey(World):
+    """Grey videos that are spoilt on the way."""
+
+    make: Callable[[Tensor], Tensor]
+    size: Sequence[int] = (8, 8)
+    num_places: int = 1
+
+    def film(self, seed: int, numbers: Sequence[int], frames: int) -> Film:
+        none = torch.zeros(len(numbers), frames, 2)
+
+        def paint(start: int, stop: int) -> tuple[Video, WorldTruth]:
+            truth: Any = None
+            return self.make(torch.full((len(numbers), stop - start, 3, 8, 8), 0.5)), truth
+
+        return Film(none[..., :1], none, [""] * len(numbers), {}, paint)
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda grey: (grey * 255).byte(), r"floats in \[0, 1\], got torch\.uint8; divide by 255"),
+        (lambda grey: grey * 255, r"floats in \[0, 1\], got 127\.5 to 127\.5; scale"),
+        (lambda grey: grey * 2 - 2, r"got -1 to -1; scale"),
+        (lambda grey: grey[:, :, :1], r"\(2, 4, 3, height, width\), got \(2, 4, 1, 8, 8\)"),
+        (lambda grey: grey.transpose(1, 2), r"\(2, 4, 3, height, width\), got \(2, 3, 4, 8, 8\)"),
+        (lambda grey: grey[..., :7], r"Grey must paint frames of size=\(8, 8\), got \(8, 7\)"),
+    ],
+)
+def test_a_world_that_paints_no_video_is_told_before_anything_learns(
+    make: Callable[[Tensor], Tensor], told: str
+) -> None:
+    assert Grey(lambda grey: grey * 2).draw(0, [0, 1], 4).video.amax() == 1
+    with pytest.raises(ValueError, match=told):
+        Grey(make).draw(0, [0, 1], 4)
+
+
+def test_a_world_of_another_base_is_told_which_one_it_needs() -> None:
+    stray: Any = lambda size: Playing()  # noqa: E731 -- what `_partial_: true` makes
+    with pytest.raises(ValueError, match=r"got Playing; derive your class from cf\.data\.world"):
+        WorldData(stray)
+    with pytest.raises(ValueError, match=r"write _partial_: true under _target_"):
+        WorldData(Grey(lambda grey: grey))  # type: ignore[arg-type] # the mistake
+
+
+def test_one_caption_for_all_videos_is_no_list_of_captions() -> None:
+    film = Grey(lambda grey: grey).film(0, [0, 1], 4)
+    for told in ("grey", ["grey"]):
+        with pytest.raises(ValueError, match=r"prompt must be a list of 2 captions, got .*grey"):
+            replace(film, prompt=told).part(0, 4)  # type: ignore[arg-type] # the mistake
+
+
+class Bright(Extractor):
+    """The mean of each frame, made wrong on the way."""
+
+    name = "bright"
+    semantic = False
+    width = 1  # type: ignore[assignment] # a constant is as good as a property
+
+    def __init__(self, make: Callable[[Tensor], Tensor]) -> None:
+        self.make = make
+
+    def __call__(self, frames: Tensor) -> Tensor:
+        return self.make(frames.flatten(1).mean(1, keepdim=True))
+
+    def provenance(self) -> dict[str, Any]:
+        return {}
+
+
+class Nameless(Bright):
+    """A class that forgot to say what it is called."""
+
+    @property
+    def name(self) -> str:  # type: ignore[override] # hides the base's, as if it had none
+        raise AttributeError
+
+
+def test_an_extractor_is_told_by_its_own_name() -> None:
+    seen = Seen(torch.rand(4, 3, 8, 8))
+    assert Features(Bright(lambda mean: mean)).see(seen).shape == (4, 1)
+    for make in (lambda mean: mean[:, 0], lambda mean: mean[0], lambda mean: mean.repeat(1, 2)):
+        told = r"Bright made features of shape .* of 4 frames; its width=1 asks for \(4, 1\)"
+        with pytest.raises(ValueError, match=told):
+            Features(Bright(make)).see(seen)
+    with pytest.raises(ValueError, match=r"Nameless has no 'name'; an extractor says its name"):
+        Features(Nameless(lambda mean: mean))
