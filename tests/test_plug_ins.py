@@ -1,6 +1,7 @@
 """The pages that add a metric, an objective, ...: their files and commands, to the letter."""
 
 import re
+import runpy
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -79,6 +80,18 @@ def test_two_files_are_all_it_takes(page: str, folder: Path) -> None:
     give(module, *given, *SMALL_RUNS[page], f"hydra.run.dir='{folder / 'made'}'")
     name, text = MADE[page]
     assert text in (folder / "made" / name).read_text()
+
+
+@pytest.mark.parametrize("page", sorted(set(SMALL_RUNS) - {"a-metric"}))
+def test_the_test_of_a_page_passes(page: str, folder: Path) -> None:
+    text = (DOCS / f"adding-{page}.md").read_text()
+    (code,) = re.findall(
+        r"`test_mine\.py`[^`]*```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE
+    )
+    (folder / "test_mine.py").write_text(code)
+    names = runpy.run_path(str(folder / "test_mine.py"))
+    (check,) = (one for name, one in names.items() if name.startswith("test_"))
+    check()
 
 
 @pytest.mark.parametrize("page", ["a-metric"])
