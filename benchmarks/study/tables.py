@@ -1,6 +1,6 @@
 """The tables of the study, from its rows.
 
-    python benchmarks/study/tables.py                             of the rows that are committed
+    python benchmarks/study/tables.py                             of the committed rows
     python benchmarks/study/tables.py outputs/sweep/study/study   of a study of yours, which it keeps
 
 Rows are of each video: contestant, place, training seed, outcome, value. Means and intervals are
