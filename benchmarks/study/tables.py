@@ -1,7 +1,7 @@
 """The tables of the study, from its rows.
 
     python benchmarks/study/tables.py                             of the committed rows
-    python benchmarks/study/tables.py outputs/sweep/study/study   of a study of yours, which it keeps
+    python benchmarks/study/tables.py outputs/sweep/study/study  of a study of yours, to keep
 
 Rows are of each video: contestant, place, training seed, outcome, value. Means and intervals are
 over trainings and places. The test is that of PLAN.md: exact, of pairs by training seed, corrected
