@@ -23,7 +23,7 @@ def rows_of(place: Path) -> Path:
         writer.writerow(["contestant", "video", "prompt", "training", "metric", "value"])
         for metric in (*study.OUTCOMES, "AnotherMetric"):
             for name in names:
-                for training in [""] if name == "truth" else range(6):
+                for training in [""] if name == "truth" else map(float, range(6)):
                     for place_number in range(2):
                         value = 20 + 0.1 * place_number + (name == study.HELD) + 0.01 * len(name)
                         row = [name, "v", f"p{place_number}", training, metric, value]

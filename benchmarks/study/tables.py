@@ -65,7 +65,7 @@ def read(rows: Path) -> Rows:
     )
     with rows.open(newline="") as file:
         for row in csv.DictReader(file):
-            training = int(row["training"]) if row["training"] else None
+            training = int(float(row["training"])) if row["training"] else None
             unit = training, row["prompt"]
             found[row["metric"]][row["contestant"]][unit] = float(row["value"])
     return found
