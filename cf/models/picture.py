@@ -182,7 +182,7 @@ def takes_picture(network: nn.Module) -> bool:
     return attends or bool(getattr(network, "reference_channels", 0))
 
 
-def seen_of(
+def picture_seen(
     network: nn.Module, codec: Codec, eyes: ImageEncoder | None, picture: Pixels
 ) -> Conditioning:
     """What an image-to-video network is told of the pictures of a batch, besides its texts.

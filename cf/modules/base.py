@@ -15,7 +15,7 @@ from cf.bounds import check_least, check_share
 from cf.models.adapters import freeze, shared_networks, store_as_read
 from cf.models.base import Backbone
 from cf.models.codec import Codec
-from cf.models.picture import ImageEncoder, seen_of, takes_picture
+from cf.models.picture import ImageEncoder, picture_seen, takes_picture
 from cf.models.sharding import is_sharded
 from cf.models.text import FrozenEncoder, TextEncoder
 from cf.models.transformer import VideoTransformer
@@ -230,7 +230,7 @@ class VideoModule(L.LightningModule):
         if not takes_picture(self.trained):
             return told
         # The reference to its end, however short the clips are: rollouts go beyond them.
-        seen = seen_of(self.trained, self.codec, self.eyes, _first_picture(batch))
+        seen = picture_seen(self.trained, self.codec, self.eyes, _first_picture(batch))
         return replace(told, image=seen.image, reference=seen.reference)
 
     def syncing(self, now: bool) -> AbstractContextManager[None]:

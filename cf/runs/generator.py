@@ -79,14 +79,14 @@ class Generator:
         Raises:
             ValueError: if there is no picture, more than one, or no encoder for it.
         """
-        from cf.models.picture import seen_of
+        from cf.models.picture import picture_seen
 
         if not self.pictured:
             return None
         if picture is None:
             raise ValueError("this network is an image-to-video model: give image=...")
         picture = picture.to(self.network.device)
-        seen = seen_of(self.network, self.codec, self.image_encoder, picture)
+        seen = picture_seen(self.network, self.codec, self.image_encoder, picture)
         return replace(self, seen=seen)
 
     @property
