@@ -195,7 +195,8 @@
     $("play").textContent = on ? "Pause" : "Play";
     if (telling) tell("run", { on });
     if (greeted) state("live", on ? "Playing" : ended ? "Ended" : names.length ? "Paused" : "Ready");
-    if (!on) { release(); strips(); chart(); }
+    if (!on) release();
+    if (!on && names.length) { strips(); chart(); }
   };
 
   // ---- Frames -----------------------------------------------------------------------------
