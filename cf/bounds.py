@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 
-def check_least(least: int, **settings: float) -> None:
+def check_least(least: float, **settings: float) -> None:
     """Raise a ValueError that names the first of these settings below `least`.
 
     Args:
@@ -14,6 +14,16 @@ def check_least(least: int, **settings: float) -> None:
         if not value >= least:
             must = "not be negative" if least == 0 else f"be at least {least}"
             raise ValueError(f"{name}={value} must {must}")
+
+
+def check_given(least: float, **settings: float | None) -> None:
+    """As `check_least`, of settings that may be left out.
+
+    Args:
+        least: that each may be.
+        **settings: their values; None: left out.
+    """
+    check_least(least, **{name: value for name, value in settings.items() if value is not None})
 
 
 def check_share(**settings: float) -> None:

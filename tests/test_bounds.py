@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from copy import deepcopy
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from torch import nn
 
 from cf.bounds import check_least, check_share, pair_below_one
 from cf.modules.optim import MuonWithAdamW, adamw
+from cf.modules.optim_8bit import AdamWIn8Bit
 from cf.paths import CONFIG_DIR
 from cf.runs.roles import built_module
 from cf.settings.build import build, to_settings
@@ -96,6 +98,7 @@ def test_a_number_below_what_it_can_be_is_refused(distillation: DictConfig, grou
         ("trainer.log_every_n_steps", 0),
         ("trainer.val_check_interval", 0),
         ("module.length.block_frames", 0),
+        ("model.control_dim", 0),
     ],
 )
 def test_a_number_above_or_of_another_form_is_refused(
@@ -112,6 +115,9 @@ def test_an_optimiser_takes_two_betas_below_one(betas: list[float]) -> None:
         adamw(nn.Linear(2, 2), 0.1, betas, 0.0)
     with pytest.raises(ValueError, match=r"betas=\[.*\] must be two numbers from 0 on and below 1"):
         MuonWithAdamW(nn.ModuleDict({"blocks": nn.Linear(2, 2)}), betas=betas)
+    if find_spec("torchao"):
+        with pytest.raises(ValueError, match=r"betas=\[.*\] must be two numbers from 0 on"):
+            AdamWIn8Bit(nn.Linear(2, 2), 0.1, betas, 0.0)
 
 
 def test_bounds_name_the_setting() -> None:

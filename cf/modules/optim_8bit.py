@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
+from cf.bounds import pair_below_one
+
 _BLOCK = 256  # numbers that share a scale
 _LEAST = 4096  # numbers of a parameter whose states are quantised, as in bitsandbytes
 _TABLE = 256 * 4  # bytes of the numbers that codes stand for
@@ -40,7 +42,7 @@ class AdamWIn8Bit(Optimizer):
         self, module: nn.Module, lr: float, betas: Sequence[float], weight_decay: float
     ) -> None:
         check_torchao()
-        first, second = betas
+        first, second = pair_below_one(betas=betas)
         parameters = [p for p in module.parameters() if p.requires_grad]
         settings = {"lr": lr, "betas": (first, second), "weight_decay": weight_decay}
         super().__init__(parameters, settings)
@@ -93,7 +95,7 @@ def bytes_of_8bit_states(parameters: Iterable[Tensor]) -> int:
     """Of both moments of parameters, as `AdamWIn8Bit` holds them; needs no library."""
     found = 0
     for one in parameters:
-        if one.numel() >= _LEAST and one.numel() % _BLOCK == 0:
+        if _whole_bytes(one):
             found += 2 * (one.numel() + one.numel() // _BLOCK * 4 + _TABLE)
         else:
             found += 2 * one.nbytes
