@@ -109,6 +109,19 @@ def test_revisits_are_compared_by_lag_and_novel_views_apart() -> None:
     assert result.value == pytest.approx(float(result.curves["by_lag"][[0, 2]].mean()))
 
 
+def test_a_metric_of_some_lags_takes_these_alone_and_says_so() -> None:
+    video, truth = seen()
+    dim = torch.where((torch.arange(FRAMES) >= 12).view(-1, 1, 1, 1), video * 0.5, video)
+    truth |= {"away": torch.tensor([16] * 12 + [64] * 12)}  # 2 and 8 seconds
+    soon, late = (PoseRevisitPSNR(Panels(), e, rate=None) for e in ((1.5, 5), (5, 16)))
+    assert value(soon, dim, truth) == 100
+    assert value(late, dim, truth) < 30
+    assert [soon.name, late.name] == ["PoseRevisitPSNR[1.5 to 5 s]", "PoseRevisitPSNR[5 to 16 s]"]
+    choice = ForcedChoice(Panels(), edges=(1.5, 5), rate=None, side=32)
+    assert value(choice, dim, truth) == 1
+    assert choice.name == "ForcedChoice[surfaces, 1.5 to 5 s]"
+
+
 @pytest.mark.parametrize("name", TRUTH)
 def test_where_nothing_comes_again_there_is_a_reason_and_no_number(name: str) -> None:
     video, truth = seen()

@@ -27,6 +27,7 @@ pytestmark = pytest.mark.whole
 CONFIGS = Path(CONFIG_DIR)
 SWEEPS = sorted(file.stem for file in (CONFIGS / "sweep").glob("*.yaml"))
 WORLDS = sorted(file.stem for file in (CONFIGS / "sweep" / "world").glob("*.yaml"))
+STUDIES = [one for one in SWEEPS if one.startswith("study")]  # each of one world
 ARMS = {"full": ["score=full"], "window": ["score=previous", "memory=window"]}
 
 
@@ -42,7 +43,10 @@ def stages(**changes: Any) -> Stages:
             "start.student.path='{base}'",
         ],
         "arms": ARMS,
-        "measured": {"oracle": {"run": "teacher"}, "roped": {"run": "window", "memory": "rope"}},
+        "measured": {
+            "oracle": {"run": "teacher"},
+            "roped": {"run": "window", "memory": "rope", "memory.window_frames": 5},
+        },
         "benchmark": ["suite=recall"],
         "shared": ["trainer.max_steps=2"],
     }
@@ -112,6 +116,7 @@ def test_the_benchmark_is_given_every_training_of_every_method() -> None:
         "+contestant@contestants.roped=trained",
         f"contestants.roped.checkpoint={runs[1]}",
         "+memory@contestants.roped.memory=rope",
+        "contestants.roped.memory.window_frames=5",
         "absent=list",
         "suite=recall",
         "hydra.run.dir='/sweeps/mine'",
@@ -127,6 +132,7 @@ def test_the_benchmark_is_given_every_training_of_every_method() -> None:
         ({"arms": {"teacher": []}}, "both name teacher"),
         ({"measured": {"x": {"run": "nobody"}}}, "sweep.measured.x must be"),
         ({"measured": {"x": {"run": "full", "memories": "a"}}}, "memory or not"),
+        ({"measured": {"x": {"run": "full", "memory.window_frames": 5}}}, "memory or not"),
     ],
 )
 def test_it_says_what_is_wrong_with_a_sweep(changes: dict[str, Any], named: str) -> None:
@@ -146,8 +152,8 @@ def composed(*settings: str) -> None:
 @pytest.mark.parametrize(
     ("sweep", "world"),
     [
-        *((one, "rooms") for one in SWEEPS if one != "study"),
-        ("study", ""),  # of one world
+        *((one, "rooms") for one in SWEEPS if one not in STUDIES),
+        *((one, "") for one in STUDIES),
         *(("comparison", one) for one in WORLDS if one != "rooms"),
     ],
 )

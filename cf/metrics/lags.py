@@ -18,6 +18,19 @@ def rising(edges: Sequence[float], name: str = "edges", unit: str = "seconds") -
     return tuple(float(edge) for edge in edges)
 
 
+def span(edges: Sequence[float], usual: Sequence[float]) -> str:
+    """What a metric's name says of its lags: nothing where they are the usual ones.
+
+    >>> span((16, 32, 64), usual=(0, 96)), span((0, 96), usual=(0, 96))
+    ('16 to 64 s', '')
+
+    Args:
+        edges: of the bins, in seconds, rising.
+        usual: those of the metric under its plain name.
+    """
+    return "" if tuple(edges) == tuple(usual) else f"{edges[0]:g} to {edges[-1]:g} s"
+
+
 def lag_bins(lag: Float[Tensor, "..."], edges: Sequence[float]) -> Int[Tensor, "..."]:
     """The bin of each lag in seconds; -1 outside all of them.
 

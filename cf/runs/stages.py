@@ -50,7 +50,7 @@ class Stages:
         student: settings of every method's training.
         arms: method -> its own settings.
         measured: further contestants of the benchmark: name -> {run: a method or a start, memory:
-            an option of that group instead of the run's own}.
+            an option of that group instead of the run's own, memory.NAME: a setting of it}.
         benchmark: settings of `cf.benchmark`; None: it is left to you.
         shared: settings that the user gave for all trainings.
         start_seed: of the one training of each start, which all seeds share; None: one per seed.
@@ -62,7 +62,7 @@ class Stages:
     start: Mapping[str, Sequence[str]]
     student: Sequence[str]
     arms: Mapping[str, Sequence[str]]
-    measured: Mapping[str, Mapping[str, str]]
+    measured: Mapping[str, Mapping[str, str | int | float | bool | None]]
     benchmark: Sequence[str] | None
     shared: Sequence[str] = ()
     start_seed: int | None = None
@@ -76,11 +76,12 @@ class Stages:
         if both:
             raise ValueError(f"sweep.start and sweep.arms both name {', '.join(sorted(both))}")
         for name, one in self.measured.items():
-            if one.get("run") not in {*self.start, *self.arms} or not {*one} <= {"run", "memory"}:
+            rest = {key for key in one if not ("memory" in one and key.startswith("memory."))}
+            if one.get("run") not in {*self.start, *self.arms} or not rest <= {"run", "memory"}:
                 known = ", ".join((*self.start, *self.arms))
                 raise ValueError(
-                    f"sweep.measured.{name} must be {{run: ..., memory: ...}}, memory or not, with "
-                    f"a run out of {known}; got {dict(one)}"
+                    f"sweep.measured.{name} must be {{run: ..., memory: ..., memory.NAME: ...}}, "
+                    f"memory or not, with a run out of {known}; got {dict(one)}"
                 )
 
     @property
@@ -109,9 +110,10 @@ class Stages:
         for name, one in self.measured.items():
             key = f"contestants.{name}"
             given.append(f"+contestant@{key}=trained")
-            given.append(f"{key}.checkpoint=[{self._runs(one['run'])}]")
+            given.append(f"{key}.checkpoint=[{self._runs(str(one['run']))}]")
             if "memory" in one:
                 given.append(f"+memory@{key}.memory={one['memory']}")
+            given += [f"{key}.{at}={one[at]}" for at in one if at.startswith("memory.")]
         given.append("absent=list")  # whose training failed does not stop the others
         return [*given, *self.benchmark, f"hydra.run.dir={quoted(str(self.folder))}"]
 

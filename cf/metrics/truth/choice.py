@@ -11,7 +11,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from cf.metrics.base import VideoMetric
-from cf.metrics.lags import rising
+from cf.metrics.lags import rising, span
 from cf.metrics.measurement import Measurement, Seen
 from cf.metrics.readings import over_prompts
 from cf.metrics.result import Result
@@ -203,8 +203,9 @@ class ForcedChoice(VideoMetric):
 
     @property
     def name(self) -> str:
-        """With its scope."""
-        return f"ForcedChoice[{self.scope}]"
+        """With its scope, and the lags if they are not the usual ones."""
+        lags = span(self.edges, LAGS)
+        return f"ForcedChoice[{self.scope}, {lags}]" if lags else f"ForcedChoice[{self.scope}]"
 
     @override
     def score(self, videos: list[Scored]) -> Result:

@@ -13,7 +13,7 @@ from typing_extensions import override
 from cf.metrics.base import VideoMetric
 from cf.metrics.fidelity.full_reference import Decibels, FrameSimilarity, Structure
 from cf.metrics.fidelity.perceptual import Net, Perceptual
-from cf.metrics.lags import rising
+from cf.metrics.lags import rising, span
 from cf.metrics.measurement import Measurement, Seen
 from cf.metrics.result import Result, mean
 from cf.metrics.scored import Scored
@@ -101,6 +101,12 @@ class PoseRevisit(VideoMetric):
         if side < 16:
             raise ValueError(f"side={side} must be at least 16 pixels")
         super().__init__(AtPose(world, comparison, rate, side), window=None, **kwargs)
+
+    @property
+    def name(self) -> str:
+        """Of the class, and the lags if they are not the usual ones."""
+        lags = span(self.edges, LAGS)
+        return f"{super().name}[{lags}]" if lags else super().name
 
     @override
     def score(self, videos: list[Scored]) -> Result:
