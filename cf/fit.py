@@ -232,6 +232,8 @@ def _hush_lightning() -> None:
     # Queries, keys and values of a block are views, which nobody changes in place.
     warnings.filterwarnings("ignore", ".*returned a view tensor.*")
     warnings.filterwarnings("ignore", ".*does not have many workers.*")
+    # How many workers paint batches is a setting, on one core too.
+    warnings.filterwarnings("ignore", ".*This DataLoader will create.*")
     warnings.filterwarnings("ignore", ".*but have no `validation_step`.*")
     # Callbacks of runs of old had a state, of which nothing is needed.
     warnings.filterwarnings("ignore", ".*callbacks used to create the checkpoint.*")
