@@ -11,6 +11,9 @@ greatest):
 - step: Lightning runs the module alone, on batches that are there already.
 - run: what `python -m cf.fit` does between two checkpoints, samples and exports: the world is
   drawn, metrics.csv and TensorBoard are written, callbacks are called.
+
+Beside a run stands its overhead: what framework, data, logs and callbacks take, in per cent of what
+the module's own step takes in the same batches.
 """
 
 from __future__ import annotations
@@ -49,6 +52,7 @@ class Race:
 
     Attributes:
         mine, plain: processor time of each batch, in seconds.
+        inside: of it, the time within the module's own step, batch by batch.
         same: whether the plain loop takes the very random numbers that ours draws.
         losses: the plain loop's, of each batch.
     """
@@ -64,6 +68,7 @@ class Race:
             *(settings["module"], "module"), student=student, teacher=teacher, critic=lambda: critic
         )
         self.mine: list[float] = []
+        self.inside: list[float] = []
         self.plain: list[float] = []
         self.losses: list[float] = []
         self.same = same
@@ -78,6 +83,15 @@ class Race:
             for name, one in (("optimizer", rest[0]), ("critic_optimizer", rest[2]))
         ]
         self.loop = Loop(*rest, optimizers, made.rollout.times, frames, window)
+        own = self.module.training_step
+
+        def timed(*given: Any) -> Any:
+            began = time.process_time()
+            loss = own(*given)
+            self.inside.append(time.process_time() - began)
+            return loss
+
+        self.module.training_step = timed  # type: ignore[method-assign]
 
     def plain_step(self, batch: Any, number: int) -> torch.Tensor:
         """The plain loop's step on a batch."""
@@ -193,6 +207,13 @@ def ratios(race: Race, batches: int) -> list[float]:
     return [a / b for a, b in zip(mine, plain, strict=False)][_WARM_UP:]
 
 
+def overhead(race: Race, batches: int) -> list[float]:
+    """Of each round but the first ones, what is beside the module's step, in per cent of it."""
+    count = min(len(race.mine), len(race.inside)) // batches
+    rounds = [slice(n * batches, (n + 1) * batches) for n in range(_WARM_UP, count)]
+    return [100 * (sum(race.mine[n]) / sum(race.inside[n]) - 1) for n in rounds]
+
+
 def main(given: Sequence[str] | None = None) -> None:
     """Print what was measured."""
     kind = argparse.RawDescriptionHelpFormatter
@@ -226,6 +247,8 @@ def main(given: Sequence[str] | None = None) -> None:
             f"{name}: {median(found):.3f} ({min(found):.3f} to {max(found):.3f}) over "
             f"{len(found)} rounds; the plain loop's batch takes {plain:.1f} ms"
         )
+    beside = overhead(race, each)
+    _say(f"overhead: {median(beside):.1f} % ({min(beside):.1f} to {max(beside):.1f}) of a step")
 
 
 def _say(line: str) -> None:
