@@ -37,6 +37,18 @@ def test_roles_are_those_of_the_weights_and_shards_share_them() -> None:
     assert check_training(plan, plan.peak, settings, 1).startswith("it fits")
 
 
+def test_blocks_of_a_critic_with_a_head_are_counted_as_shards() -> None:
+    small = CASES["self_forcing"][1:]
+    judged = ("objective=adversarial_dmd", "module.real_share=0.5", "trainer=fsdp2")
+    plain, judging = (
+        planned_training(settings_of("experiment=self_forcing", *more, *small), 2)
+        for more in (("trainer=fsdp2",), judged)
+    )
+    ends, blocks = "gathered ends of networks", "gathered blocks"
+    assert judging.roles[blocks] == plain.roles[blocks]
+    assert judging.roles[ends] > plain.roles[ends], "the head is no block"
+
+
 def test_an_image_to_video_training_is_counted_with_its_encoder() -> None:
     """CLIP as Wan2.1-I2V has it: 631 million numbers; the picture's weights are the student's."""
     plain = settings_of(*CASES["pretrain"], "+model.text_dim=4", "+model.text_len=3")

@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from cf.models.base import NOTHING, Backbone, Prepared
 from cf.models.masks import Mask
-from cf.models.wrapped import WrappedBackbone
+from cf.models.wrapped import WrappedBackbone, blocks_of
 from cf.types import Conditioning, Latents, Prediction, Times
 
 Features = Float[Tensor, "b f n dim"]
@@ -33,7 +33,7 @@ class Judged(WrappedBackbone):
             width: of the head's hidden layer.
         """
         super().__init__(network)
-        blocks = _blocks(network)
+        blocks = blocks_of(network)
         chosen = (len(blocks) - 1) // 2 if layer is None else layer
         if not 0 <= chosen < len(blocks) or width < 1:
             raise ValueError(
@@ -76,18 +76,8 @@ class Judged(WrappedBackbone):
         def keep(block: nn.Module, inputs: object, out: Sequence[Tensor]) -> None:
             seen.append(out[0])
 
-        handle = _blocks(self.network)[self.layer].register_forward_hook(keep)
+        handle = blocks_of(self.network)[self.layer].register_forward_hook(keep)
         try:
             yield seen
         finally:
             handle.remove()
-
-
-def _blocks(network: Backbone) -> nn.ModuleList:
-    within = network
-    while isinstance(within, WrappedBackbone):
-        within = within.network
-    blocks = getattr(within, "blocks", None)
-    if not isinstance(blocks, nn.ModuleList):
-        raise ValueError(f"a head reads blocks of a network; {type(within).__name__} has none")
-    return blocks

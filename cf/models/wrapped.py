@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from typing_extensions import override
 
 from cf.models.base import Backbone, Prepared
@@ -50,3 +50,18 @@ class WrappedBackbone(Backbone):
     @override
     def fake_conditioning(self, batch: int, frames: int) -> Conditioning:
         return self.network.fake_conditioning(batch, frames)
+
+
+def blocks_of(network: Backbone) -> nn.ModuleList:
+    """The transformer blocks of a network, through whatever is around it.
+
+    Raises:
+        ValueError: if it has none.
+    """
+    within = network
+    while isinstance(within, WrappedBackbone):
+        within = within.network
+    blocks = getattr(within, "blocks", None)
+    if not isinstance(blocks, nn.ModuleList):
+        raise ValueError(f"{type(within).__name__} has no `blocks`, a ModuleList")
+    return blocks

@@ -225,6 +225,8 @@ def _wide_tokens(module: Any, size: int, layers: int) -> int:
 
     They are summed in float32, and one set of them is held for each block of a network.
     """
+    from cf.models.wrapped import blocks_of
+
     network = getattr(module, "trained", None)
     windows = getattr(module, "windows", None)
     frames = 0 if windows is None else windows.training_rollout.window_frames
@@ -233,7 +235,7 @@ def _wide_tokens(module: Any, size: int, layers: int) -> int:
     _, height, width = network.latent_shape
     rows, columns = network.patch_size
     tokens = size * frames * (height // rows) * (width // columns)
-    return int(tokens * network.blocks[0].modulation.shape[-1] * 2 * layers)
+    return int(tokens * blocks_of(network)[0].modulation.shape[-1] * 2 * layers)
 
 
 def _encoding(codec: Any, shape: tuple[int, ...]) -> int:

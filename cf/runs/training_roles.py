@@ -95,13 +95,13 @@ def _strategy(
         return roles
     if shards == 1:
         return {}
-    blocks = [
-        sum(p.numel() for p in block.parameters()) for one in networks for block in one.blocks[:1]
-    ]
-    roots = [sum(p.numel() for p in one.parameters()) for one in networks]
+    from cf.models.wrapped import blocks_of
+
+    each = [blocks_of(one) for one in networks]
+    blocks = [sum(p.numel() for p in one[0].parameters()) for one in each]
+    wholes = [sum(p.numel() for p in one.parameters()) for one in networks]
     roots = [
-        whole - block * len(one.blocks)
-        for one, whole, block in zip(networks, roots, blocks, strict=True)
+        whole - block * len(one) for whole, block, one in zip(wholes, blocks, each, strict=True)
     ]
     gathered = 2 * max(blocks) * (read + read + _MASTER)  # two blocks, their gradients, reduced
     roles = {"gathered blocks": gathered, "gathered ends of networks": sum(roots) * read}
