@@ -112,12 +112,6 @@ class VideoMetric(Metric):
             frame = start_frame + int((~finite).nonzero()[0])
             faults = [[video_id, frame, int(Fault.NOT_FINITE)]]
         marks = [[video_id, mark] for mark in boundaries or () if start_frame <= mark < stop]
-        described = replace(
-            self._stream.empty(),
-            segments=torch.tensor([[video_id, start_frame, stop, prompt, own, *size]]),
-            marks=torch.tensor(marks, dtype=torch.long).view(-1, 2),
-            faults=torch.tensor(faults, dtype=torch.long).view(-1, 3),
-        )
         with torch.no_grad():
             kept = self.measurement.see(seen).cpu()
         if kept.dtype != self.measurement.kept:
@@ -126,8 +120,13 @@ class VideoMetric(Metric):
                 f"{kind}.see returned {kept.dtype}, but {kind}.kept is {self.measurement.kept}; "
                 f"write kept = {kept.dtype} in the class, or convert what see returns"
             )
+        described = {
+            "segments": torch.tensor([[video_id, start_frame, stop, prompt, own, *size]]),
+            "marks": torch.tensor(marks, dtype=torch.long).view(-1, 2),
+            "faults": torch.tensor(faults, dtype=torch.long).view(-1, 3),
+        }
         measured = self._stream.measured(video_id, start_frame, stop, rate, kept)
-        self._append(described.joined(measured))
+        self._append(replace(measured, **described))
 
     def fail(self, video_id: int, frame: int = 0, fault: Fault = Fault.UNDECODABLE) -> None:
         """Note that a video ends in a fault at a frame: its value is NaN, others keep theirs."""
@@ -215,7 +214,7 @@ class VideoMetric(Metric):
 
     def _seed(self) -> None:
         """Processes without a video must still bring tensors of the right shape."""
-        empty = self._stream.empty()
+        empty = self._stream.empty
         for name, state in self._states.items():
             setattr(self, state, [getattr(empty, name)])
 

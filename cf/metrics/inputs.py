@@ -56,7 +56,8 @@ def refuse_misfits(
 ) -> None:
     """Raise a ValueError if the piece does not fit to what has been seen of its video."""
     for runs in known[0]:
-        mine = runs[runs[:, 0] == video]
+        rows = runs.cpu().numpy()
+        mine = rows[rows[:, 0] == video]
         twice = mine[(mine[:, 1] < stop) & (mine[:, 2] > first)]
         if len(twice):
             raise ValueError(
@@ -69,7 +70,8 @@ def refuse_misfits(
                 f"fps={float(fps):g}; a video has one"
             )
     for segments in known[1]:
-        mine = segments[segments[:, 0] == video, 5:]
+        rows = segments.cpu().numpy()
+        mine = rows[rows[:, 0] == video, 5:]
         if len(mine) and mine[0].tolist() != size:
             raise ValueError(
                 f"frames of video {video} were {mine[0].tolist()} pixels and are now {size}; "

@@ -5,6 +5,7 @@ import json
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -100,6 +101,7 @@ class Clock:
         return (frames * top * self.window.denominator) // (bottom * self.window.numerator)
 
 
+@lru_cache
 def clock(fps: Fraction, rate: float | None, window: float | None) -> Clock:
     """The clock of a video with `fps` frames per second under a measurement's rate."""
     stride = 1 if rate is None else max(1, round(fps / Fraction(rate)))

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -25,6 +26,7 @@ class Stream:
     measurement: Measurement
     window: float | None
 
+    @cached_property
     def empty(self) -> Table:
         """A table without rows."""
         m = self.measurement
@@ -43,11 +45,11 @@ class Stream:
 
     def _rows(self, video: int, sample: int, fps: Fraction, kept: Tensor) -> Table:
         """Rows of all measurements that lie within `kept`, whose first frame is that sample."""
-        m, at, empty = self.measurement, self.clock(fps), self.empty()
+        m, at = self.measurement, self.clock(fps)
         skip = -sample % m.stride
         kept = kept[skip:]
         if len(kept) < m.span:
-            return empty
+            return self.empty
         with torch.no_grad():
             numbers = m.measure(kept).to("cpu", m.dtype)
         expected = (len(kept) - m.span) // m.stride + 1
@@ -60,7 +62,7 @@ class Stream:
         window = at.windows(samples * at.stride)
         ones = torch.ones_like(window)
         keys = torch.stack((ones * video, window, ones), 1)
-        return replace(empty, keys=keys, sums=numbers).summed()
+        return replace(self.empty, keys=keys, sums=numbers).summed()
 
     def stitch(self, left: FrameRange, right: FrameRange) -> tuple[FrameRange, Table]:
         """Join two neighbouring runs, with the measurements that lie across their border."""
@@ -78,7 +80,7 @@ class Stream:
         edge = self.measurement.span - 1
         sample = -(-right.first // self.clock(left.fps).stride) - len(left.tail)
         across = _joined(left.tail, right.head)
-        rows = self.empty()
+        rows = self.empty
         if len(left.tail) and len(right.head):
             rows = self._rows(left.video, sample, left.fps, across)
         head, tail = left.head, right.tail
@@ -91,7 +93,7 @@ class Stream:
 
     def fault(self, video: int, frame: int, fault: Fault) -> Table:
         """Why a video cannot be scored, as a row."""
-        return replace(self.empty(), faults=torch.tensor([[video, frame, int(fault)]]))
+        return replace(self.empty, faults=torch.tensor([[video, frame, int(fault)]]))
 
     def scored(self, table: Table) -> Iterator[Scored]:
         """Every video of a coalesced table."""

@@ -1,6 +1,7 @@
 """Video files opened with PyAV: only files, only formats of videos, only pictures that fit."""
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ MOST_PIXELS = 2**26
 MOST_STRETCHED = 40
 """Times that one side of a picture may be as long as the other."""
 _MOST_DELAYED = 8  # frames that are shown after one that was cut off, and stand before it
+_THREADED_PIXELS = 2**16
+"""A picture that has fewer is decoded in less time than it takes to wake a thread for a slice."""
 _FORMATS = (
     "mov,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,h264,hevc,vc1,obu,ivf,flv,live_flv,asf,ogg,"
     "gif,apng,nut,mxf,dv,rm,wtv,swf,yuv4mpegpipe,webp,webp_pipe"
@@ -77,8 +80,7 @@ def opened_video(path: str | Path) -> Iterator[tuple[InputContainer, VideoStream
     path = Path(path)
     limit = {"max_pixels": str(MOST_PIXELS)}
     try:
-        refuse_absent(path)
-        if path.stat().st_size == 0:
+        if not file_bytes(path):
             raise UnreadableVideo(path, "the file is empty (0 bytes)")
         with av.open(
             os.path.abspath(path),  # so that no name is taken for an address: concat:a.mp4
@@ -88,6 +90,8 @@ def opened_video(path: str | Path) -> Iterator[tuple[InputContainer, VideoStream
         ) as container:
             stream = _main_stream(container, path)
             stream.codec_context.options = limit
+            if stream.codec_context.width * stream.codec_context.height < _THREADED_PIXELS:
+                stream.thread_type = "NONE"
             yield container, stream
     except (av.FFmpegError, OSError, OverflowError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
@@ -96,12 +100,22 @@ def opened_video(path: str | Path) -> Iterator[tuple[InputContainer, VideoStream
         ) from error
 
 
-def refuse_absent(path: Path) -> None:
-    """Raise UnreadableVideo unless there is a regular file, which can be read again and ends."""
-    if not os.path.isfile(path):  # of a name that is too long as well
-        there = os.path.exists(path) and not os.path.isdir(path)
-        reason = "it is no regular file but a device or pipe" if there else "there is no such file"
-        raise UnreadableVideo(path, reason)
+def file_bytes(path: Path) -> int:
+    """Size of a regular file, which can be read again and ends.
+
+    Raises:
+        UnreadableVideo: there is none, or no name can be so.
+    """
+    reason = "there is no such file"
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):  # a name may be too long, or hold a zero
+        raise UnreadableVideo(path, reason) from None
+    if stat.S_ISREG(status.st_mode):
+        return status.st_size
+    if not stat.S_ISDIR(status.st_mode):
+        reason = "it is no regular file but a device or pipe"
+    raise UnreadableVideo(path, reason)
 
 
 def _main_stream(container: InputContainer, path: Path) -> VideoStream:
@@ -128,6 +142,9 @@ def decoded_frames(container: InputContainer, stream: VideoStream) -> Iterator[V
     """
     waiting: list[VideoFrame] = []
     for frame in _all_decoded(container, stream):
+        if not waiting and not frame.is_corrupt:  # as nearly all
+            yield frame
+            continue
         waiting.append(frame)
         while waiting and (len(waiting) > _MOST_DELAYED or not waiting[0].is_corrupt):
             yield waiting.pop(0)
@@ -177,6 +194,8 @@ def turn_of(frame: VideoFrame) -> Rotation:
     """How to make a frame upright, in quarter turns, from its display matrix."""
     try:
         side_data: Any = frame.side_data  # typed without the keys that it takes
+        if not side_data:  # as nearly all
+            return _TURNS[0]
         data = bytes(side_data["DISPLAYMATRIX"])
     except KeyError:
         return _TURNS[0]

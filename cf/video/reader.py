@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from cf.system.opencv import cv2
-from cf.video.container import UnreadableVideo, display_size, refuse_absent, refuse_shape, turn_of
+from cf.video.container import UnreadableVideo, display_size, file_bytes, refuse_shape, turn_of
 from cf.video.probe import VideoInfo, probe
 from cf.video.timeline import MISSING_SECONDS, Timeline, shown_from, timeline
 
@@ -34,8 +33,8 @@ _MOST_BYTES = 2**31
 """Of pictures that are handed over at once, a byte for each colour."""
 _RED_GREEN_BLUE = (2, 0, 1)
 """Where these planes lie in FFmpeg's gbrp."""
-Planes = Sequence[UInt8[np.ndarray, "h w"]]
-"""Red, green and blue of a picture."""
+_EXACT = Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
+_SHRUNK, _GROWN = Interpolation.AREA | _EXACT, Interpolation.BICUBIC | _EXACT
 
 
 def read_clip(
@@ -70,10 +69,11 @@ def read_video(
     if line.missing and (frames is None or frames > line.pictures(rate)):
         raise UnreadableVideo(path, line.missing)
     _refuse_amount(path, line, size, line.pictures(rate), frames)
-    pictures = list(_pictures(path, 0.0, rate, size, frames))
-    if not pictures:
+    drawn = _Drawn(path, line, 0.0, rate, size, frames)
+    pictures = drawn.next(drawn.count)
+    if not len(pictures):
         raise UnreadableVideo(path, "not one frame can be decoded")
-    return _tensor(pictures).float() / 255
+    return pictures.float() / 255
 
 
 def read_chunks(
@@ -84,9 +84,10 @@ def read_chunks(
     Raises:
         UnreadableVideo: the file cannot be decoded, or not to its end; what came before stands.
     """
-    pictures = _pictures(path, 0.0, timeline(path).fps if fps is None else fps, size, None)
-    while batch := list(islice(pictures, frames)):
-        yield _tensor(batch)
+    line = timeline(path)
+    drawn = _Drawn(path, line, 0.0, line.fps if fps is None else fps, size, None)
+    while len(batch := drawn.next(frames)):
+        yield batch
 
 
 def read_frames(
@@ -103,14 +104,14 @@ def read_frames(
         )
     line = timeline(path)
     _refuse_amount(path, line, size, line.pictures(fps, start), frames)
-    pictures = list(_pictures(path, start, fps, size, frames))
+    pictures = _Drawn(path, line, start, fps, size, frames).next(frames)
     if len(pictures) < frames:
         raise UnreadableVideo(
             path,
             f"it is too short: {frames} frames at {fps:g} fps from {start:.2f} s were asked for "
             f"and {len(pictures)} are there",
         )
-    return _tensor(pictures)
+    return pictures
 
 
 def read_image(path: str | Path, size: Sequence[int] | None = None) -> Float[Tensor, "1 3 h w"]:
@@ -120,7 +121,7 @@ def read_image(path: str | Path, size: Sequence[int] | None = None) -> Float[Ten
         UnreadableVideo: the file is missing or not a picture.
     """
     path = Path(path)
-    refuse_absent(path)
+    file_bytes(path)
     _refuse_picture(path)
     data = np.frombuffer(path.read_bytes(), np.uint8)
     try:
@@ -135,54 +136,84 @@ def read_image(path: str | Path, size: Sequence[int] | None = None) -> Float[Ten
     height, width = _cover(rgb.shape[:2], target)
     area = cv2.INTER_AREA if height < rgb.shape[0] else cv2.INTER_CUBIC
     rgb = cv2.resize(rgb, (width, height), interpolation=area)
-    return _tensor([[_crop(plane, target) for plane in cv2.split(rgb)]]).float() / 255
+    planes = np.stack([_crop(plane, target) for plane in cv2.split(rgb)])
+    return torch.from_numpy(planes)[None].float() / 255
 
 
-def _pictures(
-    path: str | Path,
-    start: float,
-    fps: float,
-    size: Sequence[int] | None,
-    frames: int | None,
-) -> Iterator[Planes]:
-    """The pictures shown at start, start + 1/fps, ...; fewer where the stream ends."""
-    line = timeline(path)
-    there = line.pictures(fps, start)
-    count = there if frames is None else min(frames, there)
-    draw = _Draw(path, line, size)
+class _Drawn:
+    """The pictures shown at start, start + 1/fps, ..., drawn where their tensor lies.
+
+    Attributes:
+        count: of pictures there should be; fewer come where the stream ends before.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        line: Timeline,
+        start: float,
+        fps: float,
+        size: Sequence[int] | None,
+        frames: int | None,
+    ) -> None:
+        there = line.pictures(fps, start)
+        self.count = there if frames is None else min(frames, there)
+        self._draw = _Draw(path, line, size)
+        self._frames = _shown_at(path, line, start, fps, self.count)
+
+    def next(self, most: int) -> UInt8[Tensor, "t 3 h w"]:
+        """The next pictures, at most so many; none at the end."""
+        expected = min(most, self.count)
+        pictures = np.empty((expected, 3, *self._draw.size), np.uint8)
+        drawn, before = 0, None
+        for picture, frame in zip(pictures, self._frames, strict=False):
+            if frame is before:
+                picture[...] = pictures[drawn - 1]
+            else:
+                self._draw(frame, picture)
+            drawn, before = drawn + 1, frame
+        self.count -= drawn
+        if drawn < expected:  # what was not filled is not kept
+            pictures = pictures[:drawn].copy()
+        return torch.from_numpy(pictures)
+
+
+def _shown_at(
+    path: str | Path, line: Timeline, start: float, fps: float, count: int
+) -> Iterator[VideoFrame]:
+    """The frames shown at start, start + 1/fps, ...; fewer than `count` where the stream ends."""
     shown: VideoFrame | None = None
     reached, k = 0.0, 0
-    for time, frame in shown_from(path, start) if count else ():
+    for time, frame in shown_from(path, line, start) if count else ():
         while shown is not None and start + k / fps < time - line.slack:
-            yield draw(shown)
+            yield shown
             k += 1
             if k == count:
                 return
         shown, reached = frame, time + (frame.duration or 0) * line.tick
     # The last picture stands until the end, unless decoding stopped long before it.
     while shown is not None and k < count and start + k / fps < reached + MISSING_SECONDS:
-        yield draw(shown)
+        yield shown
         k += 1
 
 
 class _Draw:
-    """Turns decoded frames into upright planes of one size; draws a repeated frame once."""
+    """Draws decoded frames upright in one size.
+
+    Attributes:
+        size: height and width of the pictures.
+    """
 
     def __init__(self, path: str | Path, line: Timeline, size: Sequence[int] | None) -> None:
-        self._path, self._line = path, line
-        self._size = line.size if size is None else _pair(size)
+        self.size = line.size if size is None else _pair(size)
+        self._path, self._aspect = path, line.aspect
         self._scaler = VideoReformatter()
-        self._last: VideoFrame | None = None
 
-    def __call__(self, frame: VideoFrame) -> Planes:
-        if frame is not self._last:
-            self._picture, self._last = self._draw(frame), frame
-        return self._picture
-
-    def _draw(self, frame: VideoFrame) -> Planes:
-        turn, source = turn_of(frame), display_size(frame, self._line.aspect)
+    def __call__(self, frame: VideoFrame, picture: UInt8[np.ndarray, "3 h w"]) -> None:
+        """Fill a picture with a frame."""
+        turn, source = turn_of(frame), display_size(frame, self._aspect)
         refuse_shape(self._path, *source)  # the shape may change inside a file
-        target = self._size[::-1] if turn.transpose else self._size
+        target = self.size[::-1] if turn.transpose else self.size
         height, width = _cover(source, target)
         scaled = self._scaler.reformat(
             frame,
@@ -190,13 +221,17 @@ class _Draw:
             height=height,
             format="gbrp",  # planes are what a tensor is made of; the same bytes as packed RGB
             src_colorspace=_colorspace(frame),
-            interpolation=_interpolation(shrinks=height < frame.height),
+            interpolation=_SHRUNK if height < frame.height else _GROWN,
             threads=1,
         )
         rows = slice(None, None, -1 if turn.mirror_rows else 1)
         columns = slice(None, None, -1 if turn.mirror_columns else 1)
-        planes = [_crop(_plane(scaled, i), target) for i in _RED_GREEN_BLUE]
-        return [(one.T if turn.transpose else one)[rows, columns] for one in planes]
+        top, left = (height - target[0]) // 2, (width - target[1]) // 2
+        planes = scaled.planes
+        for mine, number in zip(picture, _RED_GREEN_BLUE, strict=True):
+            wide = planes[number].line_size  # rows are padded in memory
+            plane = np.ndarray(target, np.uint8, planes[number], top * wide + left, (wide, 1))
+            mine[rows, columns] = plane.T if turn.transpose else plane
 
 
 def _refuse_amount(
@@ -229,11 +264,6 @@ def _refuse_picture(path: Path) -> None:
         raise UnreadableVideo(path, f"it is cut off or damaged: {error}") from None
 
 
-def _interpolation(shrinks: bool) -> Interpolation:
-    kind = Interpolation.AREA if shrinks else Interpolation.BICUBIC
-    return kind | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
-
-
 def _colorspace(frame: VideoFrame) -> Colorspace | None:
     """None: as the frame says; players take an untagged HD frame for BT.709, and so do we."""
     untagged, hd = frame.colorspace == 2, frame.width >= 1280 or frame.height > 576
@@ -252,23 +282,7 @@ def _cover(source: tuple[int, int], target: tuple[int, int]) -> tuple[int, int]:
     return max(target[0], round(source[0] * scale)), max(target[1], round(source[1] * scale))
 
 
-def _plane(frame: VideoFrame, number: int) -> UInt8[np.ndarray, "h w"]:
-    """One plane of a frame, of which it holds the bytes; rows are padded in memory."""
-    plane = frame.planes[number]
-    rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
-    return rows[: frame.height, : frame.width]
-
-
 def _crop(plane: UInt8[np.ndarray, "h w"], target: tuple[int, int]) -> UInt8[np.ndarray, "h2 w2"]:
     top = (plane.shape[0] - target[0]) // 2
     left = (plane.shape[1] - target[1]) // 2
     return plane[top : top + target[0], left : left + target[1]]
-
-
-def _tensor(pictures: Sequence[Planes]) -> UInt8[Tensor, "t 3 h w"]:
-    """Pictures as a tensor: the only copy of their bytes."""
-    bytes_ = np.empty((len(pictures), 3, *pictures[0][0].shape), np.uint8)
-    for picture, planes in zip(bytes_, pictures, strict=True):
-        for mine, plane in zip(picture, planes, strict=True):
-            mine[...] = plane
-    return torch.from_numpy(bytes_)

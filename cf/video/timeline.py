@@ -225,13 +225,14 @@ def _running(stamps: Sequence[float], tick: float, interval: float, streamed: bo
     return times
 
 
-def shown_from(path: str | Path, start: float = 0.0) -> Iterator[tuple[float, VideoFrame]]:
+def shown_from(
+    path: str | Path, line: Timeline, start: float = 0.0
+) -> Iterator[tuple[float, VideoFrame]]:
     """Frames and their seconds; the first is shown no later than `start`, if any frame is.
 
     Raises:
         UnreadableVideo: the file cannot be decoded.
     """
-    line = timeline(path)
     for back in _BACK if line.times is None and start > line.slack else ():
         if back >= start and back:
             break
