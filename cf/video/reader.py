@@ -229,8 +229,8 @@ class _Draw:
         top, left = (height - target[0]) // 2, (width - target[1]) // 2
         planes = scaled.planes
         for mine, number in zip(picture, _RED_GREEN_BLUE, strict=True):
-            wide = planes[number].line_size  # rows are padded in memory
-            plane = np.ndarray(target, np.uint8, planes[number], top * wide + left, (wide, 1))
+            wide, held = planes[number].line_size, memoryview(planes[number])  # rows are padded
+            plane = np.ndarray(target, np.uint8, held, top * wide + left, (wide, 1))
             mine[rows, columns] = plane.T if turn.transpose else plane
 
 
