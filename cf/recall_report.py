@@ -18,7 +18,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from cf.evaluation.plots import PALETTE, PLAIN
-from cf.files.atomic import replacing, write_text
+from cf.files.atomic import write_text
+from cf.files.figures import save_figure
 from cf.files.tables import csv_of, markdown_of, number
 from cf.settings.build import Settings
 from cf.stats.resampling import Interval
@@ -76,8 +77,7 @@ def write_recall_report(outcomes: Mapping[str, Outcome], settings: Settings, fol
     table = _table(rows, outcomes)
     write_text(folder / "recall.md", _caption(settings) + "\n\n" + table + "\n")
     log.info("%s\n%s", _caption(settings), table)
-    with replacing(folder / "recall.png") as picture:
-        _plot(rows, settings).savefig(picture, dpi=110, format="png")
+    save_figure(_plot(rows, settings), folder / "recall.png", dpi=110)
     fps = settings["data"]["fps"]
     grid, labels = _side_by_side(outcomes, settings["not_shown"], settings["given"], fps)
     height, width = grid.shape[-2:]

@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from cf.comparing.trainings import Method
-from cf.files.atomic import replacing
+from cf.files.figures import save_figure
 from cf.report.charts import STYLE, Look, looks
 
 _ACROSS = 3  # panels
@@ -103,8 +103,6 @@ def _legend(figure: Figure, sides: Sequence[Method], look: Mapping[str, Look]) -
 
 def _save(figure: Figure, path: Path) -> list[Path]:
     made = [path.with_name(path.name + suffix) for suffix in (".png", ".svg")]
-    with replacing(made[0]) as picture:
-        figure.savefig(picture, dpi=144, format="png")
-    with replacing(made[1]) as picture:
-        figure.savefig(picture, metadata={"Date": None}, format="svg")
+    for one in made:
+        save_figure(figure, one, dpi=144)
     return made

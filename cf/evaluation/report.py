@@ -13,7 +13,8 @@ from cf.evaluation.comparisons import Comparisons, digests, per_prompt
 from cf.evaluation.measure import Measured
 from cf.evaluation.plots import plot_over_time
 from cf.evaluation.summary import summary, summary_as_latex
-from cf.files.atomic import replacing, write_text
+from cf.files.atomic import write_text
+from cf.files.figures import save_figure
 from cf.files.tables import csv_of, to_json
 from cf.metrics.result import Result
 from cf.stats.paired import interval
@@ -43,8 +44,7 @@ def write_evaluation(
     figure = plot_over_time(measured)
     if figure is not None:
         for suffix in ("png", "svg"):
-            with replacing(folder / f"over_time.{suffix}") as path:
-                figure.savefig(path, dpi=130, format=suffix)
+            save_figure(figure, folder / f"over_time.{suffix}")
 
 
 def columns(measured: Measured, metric: str) -> dict[str, str]:
