@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence, Set
+from contextlib import contextmanager
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
 from hydra.plugins.sweeper import Sweeper
 from omegaconf import DictConfig, OmegaConf
@@ -59,6 +61,7 @@ class StagesSweeper(Sweeper):
 
         with exit_on_user_error("cf.fit"):
             stages = self._stages(arguments)
+            _check_benchmark(stages)
             failed: list[StageRun] = []
             for stage in stages.stages():
                 failed += self._launch(stage, stages.root, {run.folder for run in failed})
@@ -147,6 +150,46 @@ def _kept(task: Callable[[DictConfig], Any], cfg: DictConfig) -> Any:
     except Exception:
         log.exception("a training broke")
         return 1
+
+
+def _check_benchmark(stages: Stages) -> None:
+    """What its settings get wrong is told before the trainings, not after hours of them.
+
+    Raises:
+        ValueError: what `cf.benchmark` would say.
+    """
+    if stages.benchmark is None:
+        return
+    from hydra import compose, initialize_config_dir
+
+    from cf.bench.contest import check_contest
+    from cf.paths import CONFIG_DIR
+    from cf.settings.build import to_settings
+    from cf.settings.command_line import prepared
+
+    given = [one for one in stages.measuring() if not one.startswith("hydra.")]
+    try:
+        with _hydra_set_aside():
+            read = prepared(given, "benchmark")
+            with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
+                settings = to_settings(compose("benchmark", read))
+        check_contest(settings)
+    except ValueError as error:
+        raise ValueError(f"sweep.benchmark: {error}") from error
+
+
+@contextmanager
+def _hydra_set_aside() -> Iterator[None]:
+    """Within, another command's settings can be composed: Hydra has one state in a process."""
+    state = GlobalHydra.instance()
+    mine = state.hydra
+    assert mine is not None
+    state.clear()
+    try:
+        yield
+    finally:
+        state.clear()
+        state.initialize(mine)
 
 
 def _measured(stages: Stages) -> bool:

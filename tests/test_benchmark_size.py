@@ -15,8 +15,9 @@ from test_benchmark_prompts import DRAWN
 from tiny_text import published
 
 from cf.bench import runner
-from cf.bench.contest import BenchmarkResults, _workers, run_benchmark
+from cf.bench.contest import BenchmarkResults, run_benchmark
 from cf.bench.metric_process import MetricProcess
+from cf.bench.places import worker_count
 from cf.bench.runner import TimeEstimate
 from cf.files.atomic import DiskFullError
 from cf.paths import CONFIG_DIR
@@ -35,7 +36,7 @@ from cf.settings.build import to_settings
     ],
 )
 def test_each_gpu_has_a_process(asked: int | None, places: Sequence[str], processes: int) -> None:
-    assert _workers(asked, places) == processes
+    assert worker_count(asked, places) == processes
 
 
 @pytest.mark.parametrize(

@@ -279,6 +279,16 @@ def test_a_training_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
         (["sweep=seed_ablation", "sweep.seeds=[a]"], "sweep.seeds must be a list"),
         (["sweep=comparison", "sweep/world=wan"], "sweep.teacher must be given: sweep.teacher=..."),
         (["hydra/sweeper=stages"], "sweep=seed_ablation"),
+        *(
+            (["sweep=seed_ablation", f"sweep.benchmark={quoted(['suite=recall', one])}"], named)
+            for one, named in (  # before the trainings, not after them
+                ("headline=[nothing]", "sweep.benchmark: headline: 'nothing' is none of"),
+                ("contestants=none", "sweep.benchmark: gates compare with the truth"),
+                ("durations=[x]", "sweep.benchmark: durations must be rising seconds"),
+                ("devices=cuda:9", "sweep.benchmark: devices=cuda:9: there is no such device"),
+                ("suites=recall", "sweep.benchmark: there is no setting 'suites'"),
+            )
+        ),
     ],
 )
 def test_a_sweep_is_refused_in_one_message(

@@ -15,6 +15,7 @@ from cf.bench.contestants.controls import Truth
 from cf.bench.contestants.entries import Entry, entries
 from cf.bench.contestants.named import check_names
 from cf.bench.measures import MetricChoice, choose_metrics
+from cf.bench.places import apart, devices, worker_count
 from cf.bench.ranking import Cell, Gate, Headline, headline
 from cf.bench.results import ContestantResults, conflicts, read_results
 from cf.bench.runner import Runner
@@ -103,11 +104,9 @@ def run_benchmark(
     Raises:
         ValueError: if contestants differ in their terms, or settings cannot be used.
     """
-    for place in devices(settings):
-        check_compile(settings.get("compile", "none"), torch.device(device_of(place)))
     contest = prepare_contest(settings, typed)
     store, seen, places = Store(folder), provenance(), devices(settings)
-    workers = _workers(settings["workers"], places)
+    workers = worker_count(settings["workers"], places)
     runner = Runner(store, places, seen, workers, apart(settings))
     with store.locked():
         store.tidy()
@@ -127,11 +126,7 @@ def prepare_contest(settings: Settings, typed: Collection[str] = ()) -> Contest:
     Raises:
         ValueError: as `run_benchmark`.
     """
-    asked: Task = build(settings["asked"], "asked")
-    entered = entries(settings, asked)
-    check_names(settings, entered, typed)
-    truth = _truth(settings, entered)
-    metrics = choose_metrics(settings["metrics"], asked)
+    asked, entered, metrics, truth = _chosen(settings, typed)
     warn(log, metrics.unavailable)
     for one in entered:
         if one.missing:
@@ -141,6 +136,31 @@ def prepare_contest(settings: Settings, typed: Collection[str] = ()) -> Contest:
         if one.terms is not None:
             one.contestant.check(asked.items(), one.name)
     return Contest(settings, entered, metrics, jobs, truth)
+
+
+def check_contest(settings: Settings) -> None:
+    """What can be told of a benchmark before its networks are trained.
+
+    Args:
+        settings: of `cf.benchmark`, with `absent=list`.
+
+    Raises:
+        ValueError: as `run_benchmark`, but for what depends on the networks.
+    """
+    _chosen(settings, ())
+
+
+def _chosen(
+    settings: Settings, typed: Collection[str]
+) -> tuple[Task, list[Entry], MetricChoice, str | None]:
+    """The task, who takes part, the metrics, and the contestant with which gates compare."""
+    for place in devices(settings):
+        check_compile(settings.get("compile", "none"), torch.device(device_of(place)))
+    asked: Task = build(settings["asked"], "asked")
+    entered = entries(settings, asked)
+    check_names(settings, entered, typed)
+    truth = _truth(settings, entered)
+    return asked, entered, choose_metrics(settings["metrics"], asked), truth
 
 
 def plan(
@@ -263,29 +283,6 @@ def _copies(
     }
     shown = frames.get(original or "")
     return [name for name, mine in frames.items() if mine and mine == shown]
-
-
-def devices(settings: Settings) -> list[str]:
-    """The device of each process, in turn."""
-    chosen = settings["devices"]
-    if chosen != "auto":
-        return [chosen] if isinstance(chosen, str) else list(chosen)
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    return [f"cuda:{i}" for i in range(count)] or ["cpu"]
-
-
-def _workers(asked: int | None, places: Sequence[str]) -> int:
-    """Processes: as asked, or one for each GPU; on the CPU two."""
-    if asked is not None:
-        return asked
-    gpus = [place for place in places if place.startswith("cuda")]
-    return len(gpus) or 2
-
-
-def apart(settings: Settings) -> bool:
-    """Whether metrics have processes of their own: as asked, or where networks run on GPUs."""
-    asked: bool | None = settings["metrics_apart"]
-    return devices(settings)[0].startswith("cuda") if asked is None else asked
 
 
 def provenance() -> dict[str, Any]:
