@@ -1,6 +1,7 @@
 """Hydra's other forms (`+x=`, `++x=`, `~x`, `-m`) with free text and paths, and hostile targets."""
 
 import os
+import re
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -79,6 +80,18 @@ def test_several_runs_have_texts_between_quotes() -> None:
 def test_what_cannot_be_is_told_with_its_remedy(command: str, given: list[str], told: str) -> None:
     with pytest.raises(ValueError, match=told):
         prepared(given, command)
+
+
+def test_the_remedy_of_what_cannot_be_read_is_read() -> None:
+    """A setting that only another one brings is known, and a list is quoted entry by entry."""
+    with pytest.raises(ValueError, match="cannot be read") as told:
+        prepared(["-m", "sweep=study", "sweep.benchmark=[suite=recall, world=doom]"], "fit")
+    remedy = re.search(r'write (.*)="(.*)"$', str(told.value))
+    assert remedy is not None
+    settings = ["sweep=study", "=".join(remedy.groups())]
+    with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
+        cfg = compose("fit", settings)
+    assert [*cfg.sweep.benchmark] == ["suite=recall", "world=doom"]
 
 
 TARGETS = {

@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from functools import wraps
 from pathlib import Path
 from typing import Any, NoReturn
@@ -25,8 +25,8 @@ from cf.files.atomic import check_writable
 from cf.files.output_folder import remove_empty_logs, stoppable, tidy
 from cf.paths import CONFIG_DIR
 from cf.settings.build import exit_on_user_error, to_settings
-from cf.settings.checks import check_settings, kind_of, misplaced, present_already, unknown_setting
-from cf.settings.composition import hydra_of, known_mode, lean
+from cf.settings.checks import check_settings, kind_of
+from cf.settings.composition import composed, hydra_of, known_mode, lean
 from cf.settings.groups_listed import listed_once
 from cf.settings.literal import literal, quoted
 from cf.settings.options import flat_objective, named_options, refuse_taken_out, refuse_unheard
@@ -158,11 +158,11 @@ def _check(
     if given.config_dir is not None:
         place = [f"hydra.searchpath=[{quoted(f'file://{Path(given.config_dir).absolute()}')}]"]
     with hydra.initialize_config_dir(version_base="1.3", config_dir=base):
-        overrides = [_override(one, name) for one in (*place, *settings)]
+        overrides = [_override(one, name, (*place, *settings)) for one in (*place, *settings)]
         overrides = named_options(name, flat_objective(name, overrides))
         refuse_taken_out(name, overrides)
         for job in _jobs(overrides, given.multirun):
-            cfg = _composed(name, job)
+            cfg = composed(name, job)
             mode = cfg.hydra.mode
             refuse_unheard(overrides, cfg)
             choices = cfg.hydra.runtime.choices
@@ -177,20 +177,41 @@ def _check(
     return [str(one.input_line) for one in overrides[len(place) :]], mode
 
 
-def _override(setting: str, name: str) -> Override:
-    loader = GlobalHydra.instance().config_loader()  # which knows what a glob(*) stands for
+def _override(setting: str, name: str, beside: Sequence[str]) -> Override:
+    """A setting as Hydra reads it; `beside` holds all settings of the command."""
     try:
-        return OverridesParser.create(config_loader=loader).parse_overrides([setting])[0]
+        return _read(setting)
     except HydraException:
         key, _, value = setting.partition("=")
-        _composed(name, [f"{key}=null"])  # a name that does not exist is told as such
-        remedy = f'write {key}="{quoted(value)}"'
+        # A name that does not exist is told as such; other settings may bring it.
+        composed(name, [*_readable(beside), f"{key}=null"])
+        remedy = f'write {key}="{_written(value)}"'
         if kind := kind_of(name, key.lstrip("+")):
             remedy = f"{key} must be {kind}"
         raise ValueError(
             f"{setting} cannot be read: {value!r} has a character with a meaning of its own; "
             f"{remedy}"
         ) from None
+
+
+def _written(value: str) -> str:
+    """A value in the quotes that it needs: the entries of a list have their own."""
+    if re.fullmatch(r"\[[^][{}()'\"]*\]", value):
+        return f"[{','.join(quoted(one.strip()) for one in value[1:-1].split(','))}]"
+    return quoted(value)
+
+
+def _read(setting: str) -> Override:
+    loader = GlobalHydra.instance().config_loader()  # which knows what a glob(*) stands for
+    return OverridesParser.create(config_loader=loader).parse_overrides([setting])[0]
+
+
+def _readable(settings: Sequence[str]) -> Iterator[str]:
+    """Those that Hydra can read, and that are one run's."""
+    for one in settings:
+        with suppress(HydraException):
+            if not _read(one).is_sweep_override():
+                yield one
 
 
 def _jobs(overrides: Sequence[Override], multirun: bool) -> Iterator[list[str]]:
@@ -222,56 +243,6 @@ def _values(override: Override) -> list[str]:
             f"{override.input_line} gives no value; list them, {override.key_or_group}=A,B"
         )
     return [f"{override.get_key_element()}={one}" for one in values]
-
-
-def _composed(name: str, settings: Sequence[str]) -> DictConfig:
-    """The configuration, or in one message what is wrong with it."""
-    try:
-        return hydra.compose(name, overrides=[*settings], return_hydra_config=True)
-    except (HydraException, ValueError) as error:
-        raise ValueError(_mistake(name, settings, error)) from None
-
-
-def _mistake(name: str, settings: Sequence[str], error: Exception) -> str:
-    text = " ".join(str(error).split("\n    full_key")[0].split())
-    option = re.search(r"Could not find '(.*)/(.*?)' Available options in '.*?': (.*)", text)
-    if option is not None:
-        group, chosen, there = option.groups()
-        near = unknown_setting(chosen, there.split(" Config search path")[0].split())
-        return f"{group}={chosen}: {near.replace('setting', 'option', 1)}"
-    if wrong := misplaced(name, settings, text):
-        return wrong
-    if there := re.search(r"An item is already at '([^']*)'", text):
-        return present_already(there[1])
-    found = re.search(r"Could not (?:override|append[^']*|delete from config\.) '([^']*)'", text)
-    if found is None or "To append to your default list" in text:
-        return re.sub(r"^In '[^']*': ", "", re.sub(r" Config search path:.*", "", text))
-    wrong = found[1]
-    rest = [one for one in settings if one.lstrip("+~").partition("=")[0] != wrong]
-    try:
-        cfg = hydra.compose(name, overrides=rest)
-    except HydraException:
-        return text
-    outer, _, _ = wrong.rpartition(".")
-    names = [*_names(cfg)]
-    known = [one for one in names if one.startswith(outer.split(".")[0])] or names
-    key = re.search(r"Key '([^']*)' is not in struct", str(error.__cause__))
-    if wrong in known and key is not None:  # a mapping that takes certain names alone
-        inner = [one.removeprefix(f"{wrong}.") for one in known if one.startswith(f"{wrong}.")]
-        return f"{wrong}: {unknown_setting(key[1], inner)}"
-    if "Could not delete" in text and wrong in known:
-        return f"~{wrong}: it is not given, so that there is nothing to take out"
-    return unknown_setting(wrong, known)
-
-
-def _names(cfg: DictConfig, at: str = "") -> Iterator[str]:
-    for key in map(str, cfg):
-        yield f"{at}{key}"
-        inner = cfg._get_node(key)
-        if not isinstance(inner, DictConfig) or inner._is_interpolation():
-            continue
-        if not (inner._is_none() or inner._is_missing()):
-            yield from _names(inner, f"{at}{key}.")
 
 
 def _check_composed(cfg: DictConfig, name: str, staged: bool, given: Sequence[str]) -> None:

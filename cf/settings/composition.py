@@ -1,14 +1,18 @@
-"""Hydra's composition without what takes the most of it and is not used."""
+"""Hydra's composition: mistakes in one message, and nothing that takes long and is not used."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import hydra
 from hydra._internal import defaults_list as composing
 from hydra._internal.hydra import Hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from cf.settings.checks import misplaced, present_already, unknown_setting
 from cf.system.launch import run_folder
 
 OmegaConf.register_new_resolver("run_folder", run_folder, use_cache=True, replace=True)
@@ -60,3 +64,61 @@ def _choices_in_use(overrides: Any, defaults_list: list[Any], self_added: bool) 
     if any(one.is_interpolation() for one in defaults_list):
         return _known_choices(overrides, defaults_list, self_added)
     return OmegaConf.create()
+
+
+def composed(name: str, settings: Sequence[str]) -> DictConfig:
+    """The configuration, or in one message what is wrong with it.
+
+    Args:
+        name: of the command's file of settings.
+        settings: as Hydra takes them.
+
+    Raises:
+        ValueError: the message.
+    """
+    try:
+        return hydra.compose(name, overrides=[*settings], return_hydra_config=True)
+    except (HydraException, ValueError) as error:
+        raise ValueError(_mistake(name, settings, error)) from None
+
+
+def _mistake(name: str, settings: Sequence[str], error: Exception) -> str:
+    text = " ".join(str(error).split("\n    full_key")[0].split())
+    option = re.search(r"Could not find '(.*)/(.*?)' Available options in '.*?': (.*)", text)
+    if option is not None:
+        group, chosen, there = option.groups()
+        near = unknown_setting(chosen, there.split(" Config search path")[0].split())
+        return f"{group}={chosen}: {near.replace('setting', 'option', 1)}"
+    if wrong := misplaced(name, settings, text):
+        return wrong
+    if there := re.search(r"An item is already at '([^']*)'", text):
+        return present_already(there[1])
+    found = re.search(r"Could not (?:override|append[^']*|delete from config\.) '([^']*)'", text)
+    if found is None or "To append to your default list" in text:
+        return re.sub(r"^In '[^']*': ", "", re.sub(r" Config search path:.*", "", text))
+    wrong = found[1]
+    rest = [one for one in settings if one.lstrip("+~").partition("=")[0] != wrong]
+    try:
+        cfg = hydra.compose(name, overrides=rest)
+    except HydraException:
+        return text
+    outer, _, _ = wrong.rpartition(".")
+    names = [*_names(cfg)]
+    known = [one for one in names if one.startswith(outer.split(".")[0])] or names
+    key = re.search(r"Key '([^']*)' is not in struct", str(error.__cause__))
+    if wrong in known and key is not None:  # a mapping that takes certain names alone
+        inner = [one.removeprefix(f"{wrong}.") for one in known if one.startswith(f"{wrong}.")]
+        return f"{wrong}: {unknown_setting(key[1], inner)}"
+    if "Could not delete" in text and wrong in known:
+        return f"~{wrong}: it is not given, so that there is nothing to take out"
+    return unknown_setting(wrong, known)
+
+
+def _names(cfg: DictConfig, at: str = "") -> Iterator[str]:
+    for key in map(str, cfg):
+        yield f"{at}{key}"
+        inner = cfg._get_node(key)
+        if not isinstance(inner, DictConfig) or inner._is_interpolation():
+            continue
+        if not (inner._is_none() or inner._is_missing()):
+            yield from _names(inner, f"{at}{key}.")
