@@ -88,6 +88,22 @@ class Erring(Objective):
         return made
 
 
+@dataclass(frozen=True)
+class Uncritical(Erring):
+    """It uses a critic, and does not say that it needs one."""
+
+    def student_loss(self, window: Window, networks: Networks, random: SampleRandom) -> Loss:
+        t, _, x_t = self.times.noised(window.frames.detach(), random)
+        return Loss(networks.fake.x0(x_t, t, window.cond, window.clean()).mean())
+
+
+def test_a_critic_that_nobody_trains_is_told() -> None:
+    networks = Networks(Gaussian(Unused()), Gaussian(Unused()), None)
+    frames = torch.rand(2, 3, 1, 2, 2, dtype=torch.float64)
+    with pytest.raises(ValueError, match=r"networks\.fake: no critic.*needs_critic = True"):
+        scored([Part(Uncritical(Loss))], [window(frames)], networks, False, 0)
+
+
 def loss(make: Callable[[Tensor], Any]) -> Tensor:
     mean = torch.tensor(0.1, dtype=torch.float64, requires_grad=True)
     networks = Networks(Gaussian(Unused(), mean=mean), Gaussian(Unused()), None)

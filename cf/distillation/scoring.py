@@ -42,7 +42,6 @@ def scored(
         for window in seen:
             random = SampleRandom((seed, 1 + number), window.samples)
             if critic:
-                assert networks.fake is not None
                 loss = objective.critic_loss(window, networks.fake, random)
             else:
                 loss = objective.student_loss(window, networks, random)

@@ -60,7 +60,6 @@ class Adversarial(Objective):
 
         The critic's weights are left without gradient, as it is not their turn.
         """
-        assert networks.fake is not None
         with torch.enable_grad():
             x = window.frames.detach().requires_grad_()
             logits = self._logits(x, window, networks.fake, random)

@@ -53,14 +53,28 @@ class Networks(NamedTuple):
     Attributes:
         student: through its own memory, its keys and values differentiable or not.
         real: the frozen teacher.
-        fake: the critic, which knows the student's distribution; None where nothing needs it.
+        critic: it knows the student's distribution; None where no objective needs one.
         decode: latents -> pixels, for what judges pictures; None where there is no codec.
     """
 
     student: ScoreNetwork
     real: ScoreNetwork
-    fake: ScoreNetwork | None
+    critic: ScoreNetwork | None
     decode: Callable[[Latents], Video] | None = None
+
+    @property
+    def fake(self) -> ScoreNetwork:
+        """The critic.
+
+        Raises:
+            ValueError: if none is trained.
+        """
+        if self.critic is None:
+            raise ValueError(
+                "networks.fake: no critic is trained, since no objective of this run asks for one; "
+                "write needs_critic = True in the objective that uses it"
+            )
+        return self.critic
 
 
 class Objective(ABC):

@@ -41,7 +41,6 @@ class DMD(Objective):
         self, window: Window, networks: Networks, random: SampleRandom
     ) -> tuple[Float[Tensor, "b f c h w"], dict[str, Tensor]]:
         """The gradient in each element of the window, in float64, and what is logged."""
-        assert networks.fake is not None
         x, clean = window.frames.detach(), window.clean()
         t, _, x_t = self.times.noised(x, random)
         real = networks.real.x0(x_t, t, window.cond, clean, window.uncond)
