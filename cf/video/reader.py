@@ -69,7 +69,7 @@ def read_video(
     if line.missing and (frames is None or frames > line.pictures(rate)):
         raise UnreadableVideo(path, line.missing)
     _refuse_amount(path, line, size, line.pictures(rate), frames)
-    drawn = _Drawn(path, line, 0.0, rate, size, frames)
+    drawn = _Pictures(path, line, 0.0, rate, size, frames)
     pictures = drawn.next(drawn.count)
     if not len(pictures):
         raise UnreadableVideo(path, "not one frame can be decoded")
@@ -85,7 +85,7 @@ def read_chunks(
         UnreadableVideo: the file cannot be decoded, or not to its end; what came before stands.
     """
     line = timeline(path)
-    drawn = _Drawn(path, line, 0.0, line.fps if fps is None else fps, size, None)
+    drawn = _Pictures(path, line, 0.0, line.fps if fps is None else fps, size, None)
     while len(batch := drawn.next(frames)):
         yield batch
 
@@ -104,7 +104,7 @@ def read_frames(
         )
     line = timeline(path)
     _refuse_amount(path, line, size, line.pictures(fps, start), frames)
-    pictures = _Drawn(path, line, start, fps, size, frames).next(frames)
+    pictures = _Pictures(path, line, start, fps, size, frames).next(frames)
     if len(pictures) < frames:
         raise UnreadableVideo(
             path,
@@ -140,7 +140,7 @@ def read_image(path: str | Path, size: Sequence[int] | None = None) -> Float[Ten
     return torch.from_numpy(planes)[None].float() / 255
 
 
-class _Drawn:
+class _Pictures:
     """The pictures shown at start, start + 1/fps, ..., drawn where their tensor lies.
 
     Attributes:
