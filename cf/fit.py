@@ -17,6 +17,7 @@ from cf.files.output_folder import sweeps
 from cf.files.steps import steps_in
 from cf.runs.next_command import following
 from cf.runs.phases import Phases
+from cf.runs.pictures import fit_to_pictures
 from cf.runs.resumption import newest
 from cf.runs.roles import built_module
 from cf.runs.run_folder import RunFolder
@@ -41,10 +42,12 @@ def main(cfg: DictConfig) -> Any:
 def _fit(cfg: DictConfig) -> None:
     with exit_on_user_error("cf.fit"):
         folder = RunFolder(Path(HydraConfig.get().runtime.output_dir))
+        resumes = not OmegaConf.is_missing(cfg, "resume")
+        if not (resumes or cfg.phases):
+            fit_to_pictures(cfg)
         if cfg.get("plan"):
             log.info("%s", _plan(to_settings(cfg)))
             return
-        resumes = not OmegaConf.is_missing(cfg, "resume")
         overrides = HydraConfig.get().overrides.task
         if resumes and Phases.started(folder.path):
             Phases.load(folder.path, cfg.trust).resumed(overrides, _given_config_dir()).run()

@@ -61,6 +61,7 @@ NOT_HYDRA = (
     "training_memory",
     "against",
     "codec",
+    "continuations",
     "transport",
     "live",
     "metrics_apart",

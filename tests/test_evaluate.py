@@ -126,6 +126,21 @@ def test_contestants_are_compared_prompt_by_prompt(two: Path, tmp_path: Path) ->
     assert "</svg>" in (tmp_path / "over_time.svg").read_text()
 
 
+def test_a_paper_has_no_line_of_what_nobody_has_a_value_of(two: Path, tmp_path: Path) -> None:
+    """Chance likeness wants sixteen prompts; and of two that are equal neither is the best."""
+    consistency = "+metric@metrics.consistency=temporal_consistency"
+    same = f"videos={{a: '{two}/calm', b: '{two}/calm'}}"
+    evaluate(same, "metrics=none", FLICKERING, consistency, folder=tmp_path)
+    above, table = (tmp_path / "table.tex").read_text().split("\\begin{tabular}")
+    assert above.startswith("% TemporalConsistency")
+    assert "16 or more" in above
+    assert table.count(" & ") == 2 * 2  # the heading and flicker
+    assert "none" not in table
+    assert "textbf" not in table
+    places = (tmp_path / "summary.md").read_text().split("## Places")[1].split("## Missing")[0]
+    assert "TemporalConsistency" not in places
+
+
 def test_a_file_that_cannot_be_used_keeps_its_line_and_all_others(tmp_path: Path) -> None:
     clips = tmp_path / "clips"
     drawn(clips / "good.mp4")

@@ -9,6 +9,7 @@ from test_objectives import Unused
 from test_teachers import recycled
 from torch import Tensor, nn
 
+from cf.models.base import Prepared
 from cf.models.masks import Mask
 from cf.objectives.forcing import DiffusionForcingLoss, ForcingLoss, TeacherForcingLoss
 from cf.schedule import FlowSchedule
@@ -34,7 +35,7 @@ class Masked(Unused):
         self.own = nn.Parameter(torch.tensor([0.3, 0.7], dtype=torch.float64))
 
     def forward(  # type: ignore[override]
-        self, x_t: Latents, t: Times, cond: Conditioning, mask: Mask
+        self, x_t: Latents, t: Times, cond: Conditioning, past: Prepared, mask: Mask
     ) -> Prediction:
         row = torch.arange(x_t.shape[1])
         frame, seen = mask.frames(len(row)), mask.allowed(row[:, None], row[None], len(row))

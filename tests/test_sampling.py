@@ -140,7 +140,7 @@ def test_a_network_without_memory_is_filled_with_the_same_bits(
 )
 def test_size_alone_sets_the_latents(size: list[int], near: str) -> None:
     class Eighths:
-        space_stride = 8
+        channels, space_stride = 16, 8
 
         def latent_shape(self, height: int, width: int) -> tuple[int, int, int]:
             return 16, height // 8, width // 8

@@ -9,6 +9,7 @@ from tiny import model
 from training_memory import CASES, counted, measured, settings_of
 
 from cf.models.allocated import Allocated
+from cf.objectives.forcing import DiffusionForcingLoss, ForcingLoss, TeacherForcingLoss
 from cf.objectives.score import Memoryless
 from cf.runs.training_plan import check_training, planned_training
 
@@ -91,5 +92,53 @@ def test_a_score_holds_no_keys_of_all_layers() -> None:
     assert peaks[1] - peaks[0] < 2 * one  # of six layers more
 
 
+@pytest.mark.parametrize("loss", [TeacherForcingLoss, DiffusionForcingLoss])
+def test_a_pre_training_holds_no_keys_of_all_layers(loss: type[ForcingLoss]) -> None:
+    """Of Wan2.1-1.3B and clips of five seconds they would be 12 GB."""
+    peaks = []
+    for layers in (2, 8):
+        network = model(torch.float32, num_layers=layers, latent_shape=(2, 16, 16))
+        x, cond = latents_of(2, 6), network.fake_conditioning(2, 6)
+        loss().measured(network, x, cond, torch.Generator().manual_seed(0))  # makes the mask
+        with torch.no_grad(), Allocated("cpu") as count:
+            loss().measured(network, x, cond, torch.Generator().manual_seed(0))
+        peaks.append(count.peak)
+    one = 2 * 6 * 64 * 24 * 2 * 4  # bytes of a layer's keys and values, clean frames left out
+    assert peaks[1] - peaks[0] < 2 * one  # of six layers more
+
+
 def latents_of(batch: int, frames: int) -> torch.Tensor:
     return torch.randn(batch, frames, 2, 16, 16, generator=torch.Generator().manual_seed(0))
+
+
+LONG = (
+    "data=videos",
+    "data.folder=.",
+    "data.clip_frames=36",
+    "data.size=[64,64]",
+    "data.batch_size=1",
+)
+PACKED = ("objective=packed_forcing", "objective.target_frames=6", "data.clip_frames=36")
+
+
+@pytest.mark.parametrize("form", [LONG, (*LONG, *PACKED)], ids=["teacher_forcing", "packed"])
+def test_layers_that_are_not_tried_take_as_much_as_those_that_are(
+    form: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mask over all tokens of a clip is no layer's, and a GPU never spells it out."""
+    settings = settings_of(*form, "model.latent_shape=[3,64,64]", "model.num_layers=6")
+    told = planned_training(settings).activations
+    monkeypatch.setattr("cf.runs.training_plan._LAYERS", (6,))
+    assert told == pytest.approx(planned_training(settings).activations, rel=0.02)
+
+
+def test_errors_that_are_recycled_are_counted_as_the_longest_history() -> None:
+    """Whatever history a draw would give; a bank of errors holds numbers, and there are none."""
+    packed = settings_of(*LONG, *PACKED)
+    recycled = settings_of(*LONG, "objective=error_recycling", *PACKED[1:])
+    told = planned_training(packed).activations
+    assert planned_training(recycled).activations == told
+    assert planned_training({**packed, "seed": 5}).activations == told
+    long = {**packed["module"]["objective"], "context": [30, 30]}
+    longest = {**packed, "module": {**packed["module"], "objective": long}}
+    assert planned_training(longest).activations == told

@@ -1,9 +1,12 @@
 """How far trainings are, for those who wait for a sweep."""
 
+import pickle
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
+from cf.runs.sweep_progress import SweepProgress, count_runs
 from cf.runs.watching import steps_of, watched, watched_runs
 
 
@@ -42,3 +45,64 @@ def test_what_was_done_before_tells_nothing_of_the_pace(
     told = capsys.readouterr().err
     assert "students: 90 %, 900 of 1000 steps" in told
     assert "? to go" in told
+
+
+def test_runs_that_have_not_begun_count_where_their_number_is_known(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Those of `-m seed=1,2,3`, side by side, have no folders before they begin."""
+    begun(tmp_path / "0", 20, 10)
+    with watched(tmp_path, "runs", 3):
+        pass
+    assert "runs: 17 %, 10 of 60 steps" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("typed", "count"),
+    [
+        (["seed=1,2,3", "data.size=[48,80]"], 3),
+        (["seed=1,2,3", "memory=full,sliding"], 6),
+        (["seed=range(4)", "prompt='a, b'"], 4),
+        (["seed=1"], 1),
+    ],
+)
+def test_a_sweep_of_ones_own_is_counted_as_it_is_typed(typed: list[str], count: int) -> None:
+    assert count_runs(typed) == count
+
+
+def test_a_sweep_of_ones_own_says_which_run_begins(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One after the other, with the time that the rest may take; handed to others, without."""
+    now = iter([0.0, 600.0])
+    monkeypatch.setattr("cf.runs.sweep_progress.time.monotonic", lambda: next(now))
+    chosen = {"hydra/sweeper": "basic", "hydra/launcher": "basic"}
+    hydra = {"runtime": {"choices": chosen}, "overrides": {"task": ["seed=1,2,3"]}}
+    told = OmegaConf.create({"hydra": {**hydra, "job": {"num": 0}}})
+    progress = SweepProgress()
+    with caplog.at_level("INFO", "cf.fit"):
+        progress.on_multirun_start(told)
+        progress.on_job_start(told)
+        beside = pickle.loads(pickle.dumps(progress))
+        progress.on_job_end(told, None)
+        told.hydra.job.num = 1
+        progress.on_job_start(told)
+        beside.on_job_start(told)
+    assert caplog.messages == [
+        "run 1 of 3",
+        "run 2 of 3, 10 min gone, some 20 to go",
+        "run 2 of 3",
+    ]
+
+
+def test_a_single_run_and_a_sweep_in_stages_say_nothing_of_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    staged = {"runtime": {"choices": {"hydra/sweeper": "stages"}}, "job": {"num": 0}}
+    with caplog.at_level("INFO", "cf.fit"):
+        for of_a_sweep in (False, True):
+            progress, told = SweepProgress(), OmegaConf.create({"hydra": staged})
+            if of_a_sweep:
+                progress.on_multirun_start(told)
+            progress.on_job_start(told)
+    assert not caplog.messages

@@ -13,6 +13,7 @@ from cf.stats.paired import Interval, Pair, Standing, interval
 
 _FORM = ".4g"
 _MOST = 20  # failures that are listed
+_NONE = "none"  # a cell without a value begins so
 _MOST_PAIRS = 6  # of which each has a sentence
 
 
@@ -47,14 +48,25 @@ def _counted(measured: Measured) -> str:
 
 
 def summary_as_latex(measured: Measured, compared: Comparisons) -> str:
-    """The headlines for a paper, the best contestant of each metric in bold."""
+    """The headlines for a paper, the best contestant of each metric in bold.
+
+    A metric of which nobody has a value has no line; why, a comment above the table says. Where all
+    are equally good, nobody is the best.
+    """
     names = measured.contestants
-    rows, bold = [["metric", *names]], set()
-    for row, (metric, arrow, cells, _) in enumerate(_headlines(measured)):
-        rows.append([f"{metric} {arrow}".strip(), *cells])
+    rows, bold, left_out = [["metric", *names]], set(), []
+    for metric, arrow, cells, _ in _headlines(measured):
+        valued = [not cell.startswith(_NONE) for cell in cells]
+        if not any(valued):
+            left_out.append(f"% {' '.join(f'{metric}: {cells[0]}'.split())}\n")
+            continue
+        shown = [cell if there else "-" for cell, there in zip(cells, valued, strict=True)]
+        rows.append([f"{metric} {arrow}".strip(), *shown])
         best = {one.name for one in compared.places.get(metric, ()) if one.place == 1}
-        bold |= {(row, column) for column, name in enumerate(names, 1) if name in best}
-    return latex_of(rows, bold)
+        if best != {*names}:
+            columns = enumerate(zip(names, valued, strict=True), 1)
+            bold |= {(len(rows) - 2, at) for at, (one, there) in columns if there and one in best}
+    return "".join(left_out) + latex_of(rows, bold)
 
 
 def told_in_words(pairs: Iterable[tuple[str, str, str, float]], alpha: float = 0.05) -> str:
@@ -102,7 +114,7 @@ def _headline(result: Result, over: Interval) -> str:
     """The value with its interval; where it is no mean over prompts, that mean too."""
     if math.isnan(result.value):
         why = result.why()
-        return f"none ({why})" if why else "none"
+        return f"{_NONE} ({why})" if why else _NONE
     bounds = _bounds(over)
     if math.isclose(result.value, over.value, rel_tol=1e-6, abs_tol=1e-9):
         return f"{number(result.value, _FORM)}{bounds}"
@@ -132,9 +144,14 @@ def _compared(compared: Comparisons) -> list[str]:
             f"and a contestant lacks some: {', '.join(compared.shared)}. Here a missing prompt "
             f"costs no place."
         )
-    if compared.places:
+    ranked = {
+        name: places
+        for name, places in compared.places.items()
+        if any(math.isfinite(one.ranked) for one in places)
+    }
+    if ranked:
         rows = [["metric", "place"]]
-        rows += [[name, _places(places)] for name, places in compared.places.items()]
+        rows += [[name, _places(places)] for name, places in ranked.items()]
         text = "Prompts without a value count as the worst value that anyone had."
         parts += ["## Places", text, "\n".join(markdown_of(rows, padded=True))]
     return parts

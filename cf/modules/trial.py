@@ -67,14 +67,14 @@ def _turn(module: DistillModule, batch: Batch, step: int, critic: bool) -> Peaks
 
 
 def _pretrained(module: PretrainModule, batch_size: int, frames: int) -> Peaks:
-    network = module.trained
+    network, objective = module.trained, module.objective.longest(frames)
     latents = torch.zeros(batch_size, frames, *network.latent_shape, device=network.device)
     cond = network.fake_conditioning(batch_size, frames)
     frozen = shared_networks([module])
     there = [*_with_gradients(network), *(x for one in (module, *frozen) for x in _weights(one))]
     with Allocated(network.device.type, there) as count:
         before = count.now
-        loss = module.objective(network, latents, cond, seeded(module.seed, 0)).value
+        loss = objective(network, latents, cond, seeded(module.seed, 0)).value
         peaks = {"forward": count.peak, "held": count.now}
         count.restart()
         loss.backward()

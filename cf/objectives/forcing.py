@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F  # noqa: N812  (its usual name)
 
-from cf.models.base import Backbone
+from cf.models.base import UNREAD, Backbone
 from cf.models.masks import BlockCausal, TeacherForcing
 from cf.schedule import FlowSchedule
 from cf.types import Conditioning, Latents, Loss, Times, wide
@@ -28,6 +28,10 @@ class PretrainLoss(ABC):
     ) -> Loss:
         """The loss that validation reports, which changes nothing."""
         return self(network, x0, cond, generator)
+
+    def longest(self, frames: int) -> "PretrainLoss":
+        """The same at what takes most of clips of `frames` latent frames; it changes nothing."""
+        return self
 
     def state_dict(self) -> dict[str, Any]:
         """What it has gathered in training, for the checkpoint."""
@@ -115,7 +119,7 @@ class TeacherForcingLoss(ForcingLoss):
         context = self.schedule.add_noise(x0, eps, context_t)
         mask = TeacherForcing(self.block_frames, self.window_frames, self.sink_frames)
         rows, times = torch.cat((context, x_t), 1), torch.cat((context_t, t), 1)
-        velocity: Latents = network(rows, times, cond, mask=mask).velocity
+        velocity: Latents = network(rows, times, cond, UNREAD, mask).velocity
         return velocity[:, x0.shape[1] :]
 
 
@@ -134,5 +138,5 @@ class DiffusionForcingLoss(ForcingLoss):
     ) -> Latents:
         """Past: the noisy frames themselves."""
         mask = BlockCausal(self.block_frames, self.window_frames, self.sink_frames)
-        velocity: Latents = network(x_t, t, cond, mask=mask).velocity
+        velocity: Latents = network(x_t, t, cond, UNREAD, mask).velocity
         return velocity

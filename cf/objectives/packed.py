@@ -140,6 +140,12 @@ class PackedForcing(PretrainLoss):
         return replace(self, recycling=None)(network, x0, cond, generator)
 
     @override
+    def longest(self, frames: int) -> "PackedForcing":
+        room = frames - self.target_frames
+        most = room if self.context is None else min(self.context[1], room)
+        return replace(self, recycling=None, context=(most, most))
+
+    @override
     def state_dict(self) -> dict[str, Any]:
         return {} if self.recycling is None else self.recycling.bank.state_dict()
 

@@ -96,32 +96,39 @@ def check_filled(network: Backbone) -> None:
         assert not x.is_meta, f"{name} was given no numbers"
 
 
-def sized(model: Settings, size: Sequence[int], codec: Codec) -> Settings:
+def sized(model: Settings, size: Sequence[int], codec: Codec, name: str = "size") -> Settings:
     """A network's settings for pictures of this height and width.
 
+    Args:
+        model: its settings.
+        size: height and width in pixels.
+        codec: whose latents it makes.
+        name: of the setting that says the size, for messages.
+
     Raises:
-        ValueError: they do not divide into latents and tokens; names the nearest that do.
+        ValueError: the codec has other channels; or the sides do not divide into latents and
+            tokens: names the nearest that do.
     """
     made = model.get("latent_shape")
     if made is None:
         return model
+    if codec.channels != made[0]:
+        raise ValueError(
+            f"this network makes latents of {made[0]} channels and the codec reads "
+            f"{codec.channels}: choose a codec that goes with the network, as that of its training"
+        )
     steps = [codec.space_stride * patch for patch in model.get("patch_size", (2, 2))]
     if any(side % step for side, step in zip(size, steps, strict=True)):
         pairs = list(zip(size, steps, strict=True))
         lower = [max(side // step, 1) * step for side, step in pairs]
         upper = [-(-side // step) * step for side, step in pairs]
-        near = " and ".join(f"size=[{h},{w}]" for h, w in dict.fromkeys(map(tuple, (lower, upper))))
+        sizes = dict.fromkeys(map(tuple, (lower, upper)))
+        near = " and ".join(f"{name}=[{h},{w}]" for h, w in sizes)
         raise ValueError(
-            f"size={list(size)}: this network makes pictures whose height is a multiple of "
+            f"{name}={list(size)}: this network makes pictures whose height is a multiple of "
             f"{steps[0]} and whose width is one of {steps[1]}; the nearest that fit are {near}"
         )
-    shape = list(codec.latent_shape(*size))
-    if shape[0] != made[0]:
-        raise ValueError(
-            f"this network makes latents of {made[0]} channels and the codec reads {shape[0]}: "
-            "choose the codec that the network was trained with"
-        )
-    return {**model, "latent_shape": shape}
+    return {**model, "latent_shape": list(codec.latent_shape(*size))}
 
 
 def codec_outline(codec: Settings, settings: Settings) -> Codec:

@@ -45,17 +45,17 @@ def _last_step(table: Path) -> int:
 
 
 @contextmanager
-def watched(folder: Path, what: str) -> Iterator[None]:
+def watched(folder: Path, what: str, count: int = 0) -> Iterator[None]:
     """While the block runs, show how far all runs in `folder` are together.
 
     Args:
         folder: whose folders are runs; they may not be there yet.
         what: they are, for the beginning of the line.
+        count: runs that there will be, if it is known.
     """
 
     def steps() -> tuple[float, float]:
-        found = [steps_of(one.parent) for one in folder.glob("*/config.yaml")]
-        return sum(done for done, _ in found), sum(asked for _, asked in found)
+        return _together([steps_of(one.parent) for one in folder.glob("*/config.yaml")], count)
 
     with _watching(steps, what, _SOON):
         yield
@@ -71,13 +71,17 @@ def watched_runs(runs: Sequence[Path], what: str) -> Iterator[None]:
     """
 
     def steps() -> tuple[float, float]:
-        found = [steps_of(run) for run in runs]
-        begun = [asked for _, asked in found if asked]
-        mean = sum(begun) / max(len(begun), 1)
-        return sum(done for done, _ in found), sum(begun) + mean * (len(runs) - len(begun))
+        return _together([steps_of(run) for run in runs], len(runs))
 
     with _watching(steps, what, _SELDOM):
         yield
+
+
+def _together(found: Sequence[tuple[int, int]], count: int) -> tuple[float, float]:
+    """Steps done, and asked for by `count` runs; one not begun counts as the mean of others."""
+    begun = [asked for _, asked in found if asked]
+    mean = sum(begun) / max(len(begun), 1)
+    return sum(done for done, _ in found), sum(begun) + mean * max(count - len(begun), 0)
 
 
 @contextmanager
