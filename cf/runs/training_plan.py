@@ -235,7 +235,8 @@ def _wide_tokens(module: Any, size: int, layers: int) -> int:
     _, height, width = network.latent_shape
     rows, columns = network.patch_size
     tokens = size * frames * (height // rows) * (width // columns)
-    return int(tokens * blocks_of(network)[0].modulation.shape[-1] * 2 * layers)
+    block: Any = blocks_of(network)[0]
+    return int(tokens * block.modulation.shape[-1] * 2 * layers)
 
 
 def _encoding(codec: Any, shape: tuple[int, ...]) -> int:
