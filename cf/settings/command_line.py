@@ -26,7 +26,7 @@ from cf.files.output_folder import remove_empty_logs, stoppable, tidy
 from cf.paths import CONFIG_DIR
 from cf.settings.build import exit_on_user_error, to_settings
 from cf.settings.checks import check_settings, kind_of
-from cf.settings.composition import composed, hydra_of, known_mode, lean
+from cf.settings.composition import composition_of, hydra_of, known_mode, lean
 from cf.settings.groups_listed import listed_once
 from cf.settings.literal import literal, quoted
 from cf.settings.options import flat_objective, named_options, refuse_taken_out, refuse_unheard
@@ -162,7 +162,7 @@ def _check(
         overrides = named_options(name, flat_objective(name, overrides))
         refuse_taken_out(name, overrides)
         for job in _jobs(overrides, given.multirun):
-            cfg = composed(name, job)
+            cfg = composition_of(name, job)
             mode = cfg.hydra.mode
             refuse_unheard(overrides, cfg)
             choices = cfg.hydra.runtime.choices
@@ -184,7 +184,7 @@ def _override(setting: str, name: str, beside: Sequence[str]) -> Override:
     except HydraException:
         key, _, value = setting.partition("=")
         # A name that does not exist is told as such; other settings may bring it.
-        composed(name, [*_readable(beside), f"{key}=null"])
+        composition_of(name, [*_readable(beside), f"{key}=null"])
         remedy = f'write {key}="{_written(value)}"'
         if kind := kind_of(name, key.lstrip("+")):
             remedy = f"{key} must be {kind}"

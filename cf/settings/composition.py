@@ -66,7 +66,7 @@ def _choices_in_use(overrides: Any, defaults_list: list[Any], self_added: bool) 
     return OmegaConf.create()
 
 
-def composed(name: str, settings: Sequence[str]) -> DictConfig:
+def composition_of(name: str, settings: Sequence[str]) -> DictConfig:
     """The configuration, or in one message what is wrong with it.
 
     Args:
