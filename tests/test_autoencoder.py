@@ -178,6 +178,7 @@ def test_a_network_that_clamps_what_the_codec_makes_is_refused(
         "experiment=doom_teacher",
         "codec=trained",
         f"codec.file='{trained}'",
+        "model.latent_shape=[4,6,8]",  # as the codec has it
         "model.x0_limit=1.2",
     )
     told = refused("cf.fit", *asked, "model.prediction=x0")
