@@ -83,10 +83,19 @@ class Stop:
 
 @contextmanager
 def heard(stop: Stop, only_unheard: bool = False) -> Iterator[Stop]:
-    """While the block runs, `stop` hears what asks this process to end, or what nobody hears."""
+    """While the block runs, `stop` hears what asks this process to end, or what nobody hears.
+
+    Raises:
+        Stopped: it was asked to end, whatever the work made of that.
+    """
     own = (signal.SIG_DFL, signal.default_int_handler)
     with _handling(stop.heard, lambda number: not only_unheard or signal.getsignal(number) in own):
-        yield stop
+        try:
+            yield stop
+        except Exception:  # C code that is interrupted may tell of an error of its own instead
+            if stop.asked and not stop.waits:
+                raise Stopped(stop.asked) from None
+            raise
 
 
 @contextmanager
