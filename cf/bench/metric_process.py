@@ -203,7 +203,7 @@ class _Desk:
         assert self.recorder is not None
         try:
             self.recorder.feed(frames, marks)
-        except Exception:
+        except Exception:  # whatever it is, it is raised; this video takes no further frames
             self.broken = True
             raise
 
