@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -66,7 +67,7 @@ def encoded(
     codec: str,
     options: dict[str, str],
     stamps: Sequence[int] = range(COUNT),
-    rate: int = RATE,
+    rate: Any = RATE,
     container: dict[str, str] | None = None,
 ) -> Path:
     kinds = {"mjpeg": "yuvj420p", "gif": "rgb8", "apng": "rgb24"}
@@ -198,6 +199,25 @@ def test_the_rate_of_a_file_shows_each_picture_once(name: str, rate: int, tmp_pa
     own = torch.cat(list(read_chunks(path, 50)))
     assert len(own) == COUNT
     assert not any(torch.equal(a, b) for a, b in pairwise(own))
+
+
+SLOW = ("h264.mp4", "h264.mkv", "h264.ts", "h264.flv", "vp9.webm", "mpeg4.avi", "old.wmv")
+
+
+@pytest.mark.parametrize("name", SLOW)
+@pytest.mark.parametrize("rate", [Fraction(1, 4), 1, 2])
+def test_slow_pictures_are_all_there_and_stand_to_the_end(
+    name: str, rate: Any, tmp_path: Path
+) -> None:
+    """As of a camera that takes one every few seconds: headers err by a picture, not by .25 s."""
+    path = encoded(tmp_path / name, *FILES[name], stamps=range(12), rate=rate)
+    own = holds(path)
+    assert (len(own), probe(path).fps) == (12, pytest.approx(rate))
+
+
+def test_a_last_picture_of_unknown_length_stands_as_long_as_the_others(tmp_path: Path) -> None:
+    for name in ("h264.mp4", "h264.mov", "h264.ts", "h264.flv", "mpeg4.avi"):
+        holds(encoded(tmp_path / name, *FILES[name], stamps=[0, 16, 64]))
 
 
 def test_clips_of_any_file_never_fail_and_are_the_same_from_a_cache(tmp_path: Path) -> None:

@@ -95,9 +95,10 @@ def indexed(
 
 def scanned(container: InputContainer, stream: VideoStream) -> Packets:
     """From a pass over all packets, beginning where the container stands."""
+    kind = container.format.name.split(",")[0]
+    end = _declared_end(stream) if kind in _TOLD_BY_HEADER else None  # packets change what it says
     seen = _Seen()
     seen.look(container, stream)
-    kind = container.format.name.split(",")[0]
     index, there = stream.index_entries, container.size
     ends = [e.pos + e.size for e in index] if kind == "mov" and stream.frames else []
     return Packets(
@@ -109,7 +110,7 @@ def scanned(container: InputContainer, stream: VideoStream) -> Packets:
         rates=_rates(stream),
         stamps=seen.stamps,
         widest_gap=seen.widest_gap,
-        declared_end=_declared_end(stream) if kind in _TOLD_BY_HEADER else None,
+        declared_end=end,
         bytes_missing=max(0, max(ends, default=0) - there),
     )
 

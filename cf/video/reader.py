@@ -191,6 +191,7 @@ def _shown_at(
             if k == count:
                 return
         shown, reached = frame, time + (frame.duration or 0) * line.tick
+        reached = line.end if time >= line.last - MISSING_SECONDS else reached
     # The last picture stands until the end, unless decoding stopped long before it.
     while shown is not None and k < count and start + k / fps < reached + MISSING_SECONDS:
         yield shown

@@ -31,7 +31,7 @@ from cf.video.packets import Packets, indexed, scanned
 
 EPSILON = 1e-6  # seconds; floating-point noise in times
 MISSING_SECONDS = 0.25
-"""A file that ends this much before its own header says has been cut off."""
+"""A file that ends this much before its own header says, and by more than a picture, is cut off."""
 _MOST_SECONDS = 1e6
 _BACK = (0.0, 2.0, 10.0)  # seconds before a clip at which a key frame is looked for
 _JUMP = 10.0  # seconds between two pictures of a stream after which its clock was set anew
@@ -50,7 +50,8 @@ class Timeline:
         origin: timestamp of the first picture, in ticks.
         tick: seconds.
         fps: mean pictures per second.
-        end: seconds at which the last picture ends.
+        last: seconds at which the last picture begins.
+        end: seconds at which it ends.
         slack: seconds by which rounding may have moved a timestamp.
         size: height and width of an upright picture in square pixels.
         aspect: width of a decoded pixel in heights.
@@ -61,6 +62,7 @@ class Timeline:
     origin: int
     tick: float
     fps: float
+    last: float
     end: float
     slack: float
     size: tuple[int, int]
@@ -131,8 +133,8 @@ def _timeline(path: str, bytes_there: int, changed: int) -> Timeline:
     slack = min(tick, 5e-3, 0.25 * end / count) + EPSILON
     shown = times or [(stamp - origin) * tick for stamp in sorted(packets.stamps)]
     fps = _mean_rate(packets, count, end, slack, shown)
-    missing = packets.missing(tick, MISSING_SECONDS)
-    return Timeline(origin, tick, fps, end, slack, size, aspect, times, missing)
+    missing = packets.missing(tick, max(MISSING_SECONDS, 1.5 * mean))  # headers may err by one
+    return Timeline(origin, tick, fps, last, end, slack, size, aspect, times, missing)
 
 
 def _nothing(kind: str) -> str:
