@@ -34,7 +34,7 @@ test: .venv/.dev ## every check, and the tests of less than ten seconds each
 test-all: check ## every check and every test, with shapes checked at every call
 	CF_CHECK_SHAPES=1 $(PYTEST)
 
-quick: .venv/.dev ## the first case of every small test: three minutes, while you work
+quick: .venv/.dev ## the first case of every test of about a second: two minutes, while you work
 	$(PYTEST_FAST) -m "$(FAST) and not whole" --first-cases
 
 test-fast: .venv/.dev ## the same without style, types and import layers

@@ -267,6 +267,7 @@ def test_mixed_precision_reads_what_it_would_cast() -> None:
 
 @pytest.mark.filterwarnings("ignore:FSDP2-wrapped module .* returned a view tensor")
 @pytest.mark.parametrize("half", [False, True])
+@pytest.mark.whole
 def test_roles_in_shards_are_the_roles(half: bool, tmp_path: Path) -> None:
     """Losses, steps and averages are those of one process; the network is sharded once."""
 

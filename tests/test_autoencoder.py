@@ -94,6 +94,7 @@ def test_it_needs_as_many_patches_as_channels() -> None:
 
 
 @ONE_WORKER
+@pytest.mark.whole
 def test_a_run_exports_a_codec_that_its_folder_gives_back(trained: Path) -> None:
     codec = VideoAutoencoder.from_file(str(trained))
     held = load_file(trained / "network.safetensors")

@@ -213,6 +213,7 @@ def test_what_is_finished_is_not_made_again_and_other_settings_are(
 
 
 @ONE_WORKER
+@pytest.mark.whole
 def test_a_contestant_that_breaks_is_a_row_and_its_beginning_stands(
     whole: tuple[BenchmarkResults, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

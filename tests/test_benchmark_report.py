@@ -115,6 +115,7 @@ def test_one_file_holds_all(shown: tuple[BenchmarkResults, Path], tmp_path: Path
     assert all(link.startswith("data:") for link in links.found)
 
 
+@pytest.mark.whole
 def test_tensorboard_shows_contestants_side_by_side(shown: tuple[BenchmarkResults, Path]) -> None:
     contest, folder = shown
     root = write_benchmark_board(contest, long_tables(contest), folder)

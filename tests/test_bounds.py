@@ -75,6 +75,7 @@ def refusal(cfg: DictConfig, at: str, value: Any) -> str:
 
 
 @pytest.mark.parametrize("group", GROUPS)
+@pytest.mark.whole
 def test_a_number_below_what_it_can_be_is_refused(distillation: DictConfig, group: str) -> None:
     whole: Any = OmegaConf.to_container(distillation, resolve=False)
     found = list(leaves(whole[group], group))

@@ -223,6 +223,7 @@ print(json.dumps(told))
 """
 
 
+@pytest.mark.whole
 def test_a_help_needs_no_heavy_library_and_reads_the_settings_once() -> None:
     """It is what a person waits for most often."""
     script = f"HEAVY = {HEAVY!r}\n{HELPS_ALL}"

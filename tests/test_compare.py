@@ -82,6 +82,7 @@ def laid(folder: Path, *arguments: str) -> tuple[pd.DataFrame, str]:
     return table, (folder / "compare.md").read_text()
 
 
+@pytest.mark.whole
 def test_two_trainings_are_one_pair_and_no_p_says_anything(tmp_path: Path) -> None:
     a, b = training(tmp_path / "a", 0.5), training(tmp_path / "b", 0.25, seed=1)
     rows, text = laid(tmp_path / "out", str(a), str(b))

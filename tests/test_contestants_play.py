@@ -73,6 +73,7 @@ def settings(name: str, folder: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.whole
 def test_a_contestant_makes_frames_after_those_that_are_given(name: str, tmp_path: Path) -> None:
     world = partial(Rooms, view_cells=2, room_cells=3, token=(8, 8))
     asked = Worlds(WorldData(world, size=(16, 16)), worlds=1, given_seconds=1)

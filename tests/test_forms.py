@@ -49,6 +49,7 @@ def test_texts_and_paths_arrive_as_they_were_typed(
     assert value(command, name, given) == wanted
 
 
+@pytest.mark.whole
 def test_several_runs_have_texts_between_quotes() -> None:
     for form in ("data.folder", "++data.folder"):
         *_, given = prepared(["-m", f"{form}='a (1)','b, c'"], "fit")

@@ -65,6 +65,7 @@ def test_every_line_of_the_page_is_run_here() -> None:
     assert [line for line in LINES if not line.startswith(known)] == []
 
 
+@pytest.mark.whole
 def test_downloads_put_files_where_they_are_looked_for(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -237,6 +237,7 @@ def test_who_is_asked_to_end_saves_first(
     assert len(read_video(folder / "video_0.mp4")) == 64
 
 
+@pytest.mark.whole
 def test_a_batch_gives_each_video_what_it_gets_alone(
     tell: Callable[..., tuple[Settings, Path]], tmp_path: Path
 ) -> None:
@@ -418,6 +419,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.whole
 def test_the_same_command_in_the_same_folder_goes_on(
     network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

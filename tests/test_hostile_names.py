@@ -106,6 +106,7 @@ class Page(html.parser.HTMLParser):
 
 
 @ONE_WORKER
+@pytest.mark.whole
 def test_a_page_shows_them_as_they_are(contest: tuple[BenchmarkResults, Path]) -> None:
     made, folder = contest
     page = Page()
@@ -123,6 +124,7 @@ def test_a_page_shows_them_as_they_are(contest: tuple[BenchmarkResults, Path]) -
 
 
 @ONE_WORKER
+@pytest.mark.whole
 def test_tables_hold_them_whole_and_no_spreadsheet_runs_them(
     contest: tuple[BenchmarkResults, Path],
 ) -> None:
@@ -192,6 +194,7 @@ def test_no_browser_runs_them(contest: tuple[BenchmarkResults, Path]) -> None:
 
 
 @ONE_WORKER
+@pytest.mark.whole
 def test_an_evaluation_of_them(contest: tuple[BenchmarkResults, Path], tmp_path: Path) -> None:
     films = contest[1].parent / "films"
     listed = tmp_path / "videos.csv"

@@ -37,6 +37,7 @@ BLANK = Scored(
 )
 
 
+@pytest.mark.whole
 def test_flicker_rises_with_flicker_and_noise_and_not_with_motion() -> None:
     frames = walk(3)
     for change, strengths in (
@@ -120,6 +121,7 @@ def test_a_boundary_between_sampled_frames_is_that_pair() -> None:
     assert metric.result().value > 20
 
 
+@pytest.mark.whole
 def test_a_video_that_freezes_is_caught() -> None:
     frames = torch.cat((walk(6), walk(6)[-1:].repeat(6 * FPS, 1, 1, 1)))
     assert result(StaticFraction(), frames).value == pytest.approx(0.5, abs=0.02)

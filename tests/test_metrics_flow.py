@@ -97,6 +97,7 @@ def authors_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return named
 
 
+@pytest.mark.whole
 def test_raft_reads_both_published_formats(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = raft_large(weights=None).eval()

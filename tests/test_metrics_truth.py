@@ -17,6 +17,7 @@ from cf.data.world.doom import engine
 from cf.metrics.base import VideoMetric
 from cf.metrics.truth.choice import ForcedChoice
 from cf.metrics.truth.nearest import nearest_choice
+from cf.metrics.truth.novel import PoseNovelDetail, PoseNovelEntropy
 from cf.metrics.truth.pose import PoseObedience
 from cf.metrics.truth.revisit import PoseRevisitPSNR
 
@@ -69,6 +70,30 @@ def seen(turned: float = 0, of: int = 7) -> tuple[Tensor, dict[str, Tensor]]:
 def value(metric: VideoMetric, frames: Tensor, truth: Mapping[str, Tensor]) -> float:
     metric.update(frames, 0, fps=8, truth=truth)
     return metric.result().value
+
+
+def test_blur_noise_and_grey_have_not_the_detail_and_colours_of_the_engine() -> None:
+    frames, truth = seen()
+    truth["away"] = torch.where(torch.arange(FRAMES) < 8, -1, -2)
+    noise = torch.rand(frames.shape, generator=torch.Generator().manual_seed(0))
+    blurred = torch.nn.functional.avg_pool2d(frames, 5, 1, 2, count_include_pad=False)
+    shown = {"engine": frames, "blur": blurred, "noise": noise, "grey": frames * 0 + 0.4}
+    detail, entropy = ({}, {})
+    for name, video in shown.items():
+        # what is seen again does not count
+        video = torch.where(truth["away"][:, None, None, None] == -2, video, 1 - video)
+        detail[name] = value(PoseNovelDetail(Panels(), rate=None), video, truth)
+        metric = PoseNovelEntropy(Panels(), rate=None)
+        entropy[name] = value(metric, video, truth)
+        assert metric.result().extras["engine"] == entropy["engine"] > 2
+    assert abs(detail["engine"] - 1) < 1e-6
+    assert detail["grey"] == 0 < detail["blur"] < 0.8 < 1.2 < detail["noise"]
+    assert abs(entropy["grey"]) < 1e-9
+    truth["away"][:] = -1
+    nothing = PoseNovelDetail(Panels(), rate=None)
+    found = value(nothing, frames, truth)
+    assert found != found
+    assert "no view is new" in nothing.result().reasons[None]
 
 
 MAKES: dict[str, Callable[[], VideoMetric]] = {
@@ -129,7 +154,7 @@ def test_where_nothing_comes_again_there_is_a_reason_and_no_number(name: str) ->
     metric.update(video, 0, fps=8, truth={**truth, "away": torch.full((FRAMES,), -1)})
     result = metric.result()
     assert result.value != result.value
-    assert "no view that was given" in result.reasons[0]
+    assert "no view" in result.reasons[0]
 
 
 @pytest.mark.exhaustive

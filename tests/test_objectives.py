@@ -189,6 +189,7 @@ def test_direct_forcing_takes_a_student_to_the_teachers_velocity() -> None:
     assert float(mean.detach()) == pytest.approx(1.5, abs=1e-3)
 
 
+@pytest.mark.whole
 def test_the_critic_learns_the_students_distribution() -> None:
     """Its loss is least at the true mean: the derivative there is zero, on average."""
     mean = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
@@ -211,6 +212,7 @@ def test_the_critic_learns_the_students_distribution() -> None:
     assert float(worse.value.detach()) > float(loss.value.detach()) + 0.05
 
 
+@pytest.mark.whole
 def test_dmd_takes_a_student_to_the_teacher_beside_a_critic_in_training() -> None:
     """As in a run: the critic only knows what it has been shown of the student's frames."""
     student, critic = (

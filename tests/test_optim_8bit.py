@@ -86,6 +86,7 @@ def test_a_state_of_adamw_is_refused() -> None:
         AdamWIn8Bit(module, **HOW).load_state_dict(wide.state_dict())
 
 
+@pytest.mark.whole
 def test_it_learns_as_adamw_does() -> None:
     """Measured: 2.4e-3 of the loss at most, over 200 steps in which it falls to a fifth."""
     ours, theirs = small(), small()

@@ -194,6 +194,7 @@ def test_the_authors_file_of_clip_gives_the_same_states(tmp_path: Path) -> None:
         ImageEncoder.from_folder(str(file))
 
 
+@pytest.mark.whole
 def test_a_student_is_distilled_from_an_image_to_video_base(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -247,6 +247,7 @@ def test_a_student_starts_from_an_image_to_video_teacher(videos: Path, tmp_path:
     assert moved, "what attends the picture is trained"
 
 
+@pytest.mark.whole
 def test_an_encoder_that_does_not_fit_is_refused_before_anything_is_written(
     videos: Path, tmp_path: Path, refused: Any
 ) -> None:

@@ -118,6 +118,7 @@ def scribbled(path: str) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.whole
 def test_workers_end_with_their_parent_and_write_nothing_after(tmp_path: Path) -> None:
     code = HOLDER.format(tests=str(Path(__file__).parent), folder=str(tmp_path))
     parent = subprocess.Popen([sys.executable, "-c", code])
@@ -145,6 +146,7 @@ while True:
 """
 
 
+@pytest.mark.whole
 def test_a_command_that_a_killed_command_began_ends_too(tmp_path: Path) -> None:
     file = tmp_path / "written"
     phase = [sys.executable, "-c", PHASE.format(file=str(file))]
@@ -181,6 +183,7 @@ def test_a_hang_up_of_the_group_spares_joblibs_tracker() -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.whole
 def test_a_process_that_still_imports_ends_with_its_parent(tmp_path: Path) -> None:
     file = tmp_path / "importing"
     (tmp_path / "slow.py").write_text(SLOW.format(file=str(file)))

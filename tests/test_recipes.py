@@ -80,6 +80,7 @@ def test_every_recipe_composes_at_every_scale(recipe: str, scale: str) -> None:
     assert told.in_phases == (recipe == "context_forcing" and not wan)
 
 
+@pytest.mark.whole
 def test_the_numbers_of_the_papers_are_those_of_the_notes() -> None:
     """Method notes 1.3, 1.4, 1.7, 2.3; one is added to guidance in the code's convention."""
     ours = composed("self_forcing", "wan_1_3b").module

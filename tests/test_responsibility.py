@@ -119,6 +119,7 @@ def test_unknown_distortions_and_strengths_are_refused(
         distorted(name, scene, strength)
 
 
+@pytest.mark.whole
 def test_another_identity_is_seen_where_things_are_looked_at_one_by_one() -> None:
     """What all rows of the matrix overlook; it needs to know where things are."""
     world = Walk((64, 64), 1.5, num_places=2, place_sprites=2, stay_blocks=8, turn=0.0)

@@ -599,6 +599,7 @@ def peak_of_a_stream(policy: Memory, count: int) -> float:
         pytest.param(SlowFast(3, 9, 18, interval=1), id="slow_fast"),
     ],
 )
+@pytest.mark.whole
 def test_peak_memory_is_keys_values_and_rotated_keys(policy: Memory) -> None:
     """Old and new context never exist at once; where they do, as under no_grad, it shows.
 

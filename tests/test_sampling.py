@@ -205,6 +205,7 @@ def video(out: Path) -> Tensor:
     return read_video(out / "video_0.mp4")
 
 
+@pytest.mark.whole
 def test_a_base_is_sampled_whole_with_guidance(base: list[str], tmp_path: Path) -> None:
     given = [*base, "rollout=whole", "rollout.block_frames=8", "seconds=1"]
     given += ["sampling.num_steps=6", "size=[24,16]"]

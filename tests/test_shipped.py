@@ -103,6 +103,7 @@ def revisited(generator: Generator, film: Any) -> tuple[float, float]:
 
 
 @pytest.mark.xdist_group("doom")
+@pytest.mark.whole
 def test_the_student_remembers_and_under_a_window_it_does_not(
     walked: tuple[Generator, Any],
 ) -> None:

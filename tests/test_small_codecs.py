@@ -55,6 +55,7 @@ def tiny_codec(tmp_path_factory: pytest.TempPathFactory) -> TAEHV:
     return TAEHV.from_file(str(file))
 
 
+@pytest.mark.whole
 def test_the_tiny_codec_streams_as_a_whole(tiny_codec: TAEHV) -> None:
     latents = torch.randn(2, 5, 16, 4, 6)
     with torch.no_grad():

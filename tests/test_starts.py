@@ -97,6 +97,7 @@ def trained(start: Any, times: list[float], steps: int = 400) -> Tensor:
     return own.detach()
 
 
+@pytest.mark.whole
 def test_consistency_reaches_the_ends_of_the_teachers_steps() -> None:
     points = 5
     times = ROLLOUT.schedule.timesteps(points).double().tolist()
@@ -104,6 +105,7 @@ def test_consistency_reaches_the_ends_of_the_teachers_steps() -> None:
     torch.testing.assert_close(found, composed(times), rtol=0, atol=2e-3)
 
 
+@pytest.mark.whole
 def test_regression_on_trajectories_reaches_the_ends_of_the_teachers_steps(tmp_path: Path) -> None:
     start = OdeRegression(ROLLOUT, str(tmp_path), count=64, solver_steps=12)
     start.prepare("toy")

@@ -141,6 +141,7 @@ def _compared(scores: np.ndarray) -> Comparison:
     return compare(one, other, True, "percentile")
 
 
+@pytest.mark.whole
 def test_prompts_are_samples_and_frames_are_not() -> None:
     """Without a difference: frames as samples cry wolf, paired prompts hold what 5 % promises."""
     random = np.random.default_rng(0)

@@ -109,6 +109,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.whole
 def test_status_tells_what_is_here_and_what_gets_the_rest(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -185,6 +186,7 @@ def test_parts_beside_the_network_must_answer_as_trained_ones_do(
         text_answer(settings)
 
 
+@pytest.mark.whole
 def test_a_base_is_shown_by_a_clip(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

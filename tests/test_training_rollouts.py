@@ -117,6 +117,7 @@ def test_frames_of_an_earlier_step_are_scored_and_carry_no_gradient() -> None:
     assert not torch.autograd.grad(frames[:, :3].sum(), student.head.head.weight)[0].any()
 
 
+@pytest.mark.whole
 def test_a_persistent_rollout_goes_on_from_a_checkpoint(tmp_path: Any) -> None:
     kind, student = persistent(switch=Recache(), most=120), network()
     for number in range(3):
@@ -291,6 +292,7 @@ def test_one_masked_forward_is_the_pass_in_turn() -> None:
 # Windows anywhere, windows that roll, and no rollout at all
 
 
+@pytest.mark.whole
 def test_a_random_window_lies_anywhere_and_is_made_from_its_own_noised_frames() -> None:
     student, rollout = network(), Rollout(Sliding(3, 9))
     kind, begins = RandomWindow(rollout, Length(15, 15), 6, [0, 0]), set()

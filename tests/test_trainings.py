@@ -44,6 +44,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say(
     assert 0.92 <= held / 400 <= 0.99
 
 
+@pytest.mark.whole
 def test_worlds_as_the_unit_would_find_differences_that_are_none() -> None:
     """Two methods that are one: trainings differ, worlds are the same."""
     wrong = right = 0

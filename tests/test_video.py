@@ -370,6 +370,7 @@ def test_an_error_keeps_what_was_written_and_is_the_one_seen(tmp_path: Path) -> 
     assert read_video(tmp_path / "a.mp4").shape[0] == 30
 
 
+@pytest.mark.whole
 def test_a_killed_writer_leaves_all_but_its_last_fragment(tmp_path: Path) -> None:
     path = tmp_path / "killed.mp4"
     code = (

@@ -125,6 +125,7 @@ def test_a_playlist_is_no_video(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="its file names are always UTF-8")
+@pytest.mark.whole
 def test_spoiled_files_give_pictures_or_one_known_error(tmp_path: Path) -> None:
     av.logging.set_level(None)
     seen = {outcome for _, outcome, _, _ in islice(rounds(tmp_path, seed=0), 150)}

@@ -54,6 +54,7 @@ def test_nothing_is_true_where_nothing_was_given(run: Path, tmp_path: Path) -> N
     assert sorted(one.name for one in folder.glob("*.mp4")) == ["video_0.mp4"]
 
 
+@pytest.mark.whole
 def test_videos_that_are_there_are_kept(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -164,6 +164,7 @@ def test_without_a_sprite_only_its_mask_and_its_rim_change(number: int) -> None:
     torch.testing.assert_close(motion(bare).centre[0], motion(d).centre[number])
 
 
+@pytest.mark.whole
 def test_sprites_are_where_the_truth_says() -> None:
     d = drawn(LARGE, tuple(range(16)))
     m, errors, kinds = motion(d), [], set()
@@ -194,6 +195,7 @@ def test_what_is_visible_has_pixels_and_the_rest_has_none() -> None:
     assert d.truth.instance.max() > 12
 
 
+@pytest.mark.whole
 def test_sprites_go_on_while_nobody_looks() -> None:
     tour, stay = Walk(size=(64, 96), stay_blocks=2), Walk(size=(64, 96), cut=0.0)
     d, still = tour.draw(0, range(6), 36), stay.draw(0, range(6), 36)
