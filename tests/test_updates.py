@@ -203,6 +203,18 @@ def test_scales_of_pefts_settings(
         check(load_weights(base, lora=lora), merged(base, factors, scale))
 
 
+def test_settings_are_of_the_file_that_peft_named(tmp_path: Path, base: Path, factors: Any) -> None:
+    """A folder into which several LoRAs were put has the settings of one."""
+    file = written(tmp_path, factors, NAMINGS["peft"])
+    (tmp_path / "adapter_config.json").write_text(json.dumps({"r": RANK, "lora_alpha": 8}))
+    other = file.with_name("style.safetensors")
+    save_file(load_file(written(tmp_path / "x", factors, NAMINGS["comfyui"])), other)
+    check(load_weights(base, lora=file), merged(base, factors, 2))
+    check(load_weights(base, lora=other), merged(base, factors, 1))
+    file.unlink()
+    check(load_weights(base, lora=other), merged(base, factors, 2))
+
+
 def test_ranks_that_differ(tmp_path: Path, base: Path, factors: Any) -> None:
     down, up = factors[BETWEEN]
     other = {**factors, BETWEEN: (down[:2], up[:, :2].contiguous())}
@@ -217,8 +229,12 @@ def test_ranks_that_differ(tmp_path: Path, base: Path, factors: Any) -> None:
 
 def test_values_beside_a_pickle(tmp_path: Path, base: Path, factors: Any) -> None:
     state = load_file(written(tmp_path, factors, NAMINGS["peft"]))
-    torch.save({"generator_lora": state, "lora_alpha": 8, "step": 3}, tmp_path / "lora.pt")
-    check(load_weights(base, lora=tmp_path / "lora.pt"), merged(base, factors, 2))
+    for name in ("generator_lora", "adapter", "my_lora"):
+        torch.save({name: state, "lora_alpha": 8, "step": 3}, tmp_path / "lora.pt")
+        check(load_weights(base, lora=tmp_path / "lora.pt"), merged(base, factors, 2))
+    torch.save({"one": state, "other": state}, tmp_path / "lora.pt")
+    with pytest.raises(CheckpointError, match=r"holds one, other, but .*; save the one that is"):
+        load_weights(base, lora=tmp_path / "lora.pt")
 
 
 # What is no pair of factors
@@ -412,6 +428,7 @@ def test_what_has_no_place_is_refused(
     [
         ({"peft_type": "LOHA"}, "peft_type=LOHA; merge it"),
         ({"init_lora_weights": "another"}, "changes the weights that are updated; save it"),
+        ({"use_dora": True}, r"holds no norms of .*use_dora=true; save it again by PEFT"),
         ({"use_qalora": True}, "says use_qalora=True, which is no sum of B A"),
         ({"alora_invocation_tokens": [1]}, "alora_invocation_tokens"),
         ({"lora_alpha": None}, r"says alpha=nan of .*; give weights.lora_alpha"),

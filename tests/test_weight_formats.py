@@ -192,6 +192,64 @@ def test_one_of_several_networks_is_asked_for(tmp_path: Path, state: State) -> N
     )
 
 
+AVERAGES: tuple[tuple[str, str, str], ...] = (
+    ("generator", "generator_ema", "generator"),
+    ("model", "ema", "model"),
+    ("model", "model_ema", "model"),
+    ("state_dict", "ema_state_dict", "state_dict"),
+    ("model", "ema.shadow", "model"),
+    ("student", "student_ema", "student"),
+)
+
+
+def nested(path: str, state: State) -> dict[str, Any]:
+    for name in reversed(path.split(".")):
+        state = {name: state}  # type: ignore[dict-item]
+    return dict(state)
+
+
+@pytest.mark.parametrize(("network", "average", "container"), AVERAGES)
+def test_an_average_is_taken_before_what_it_is_of(
+    tmp_path: Path, state: State, network: str, average: str, container: str
+) -> None:
+    mean = {name: weight + 1 for name, weight in state.items()}
+    file = tmp_path / "x.pt"
+    torch.save({**nested(network, state), **nested(average, mean), "step": 3}, file)
+    assert same(load_weights(file), mean)
+    assert same(load_weights(file, container), state)
+    flat = {f"{network}.{k}": v for k, v in state.items()}
+    flat |= {f"{average}.{k}": v for k, v in mean.items()}
+    for write, name in ((torch.save, "y.pt"), (save_file, "y.safetensors")):
+        write(flat, tmp_path / name)
+        assert same(load_weights(tmp_path / name), mean)
+        assert same(load_weights(tmp_path / name, container), state)
+        assert same(load_weights(tmp_path / name, average), mean)
+
+
+def test_an_average_is_of_the_whole_network_and_of_no_other(tmp_path: Path, state: State) -> None:
+    mean = {name: weight + 1 for name, weight in state.items()}
+    part = dict(list(mean.items())[:5])
+    file = tmp_path / "x.pt"
+    for beside in ({"ema": part}, {"critic": mean, "critic_ema": mean}, {"ema": {}, "fake": mean}):
+        torch.save({"generator": state, **beside}, file)
+        assert same(load_weights(file), state)
+    torch.save({"model": state, "ema_0.99": mean, "ema_0.999": mean}, file)
+    with pytest.raises(CheckpointError, match=r"several averages of one network, .*container=ema"):
+        load_weights(file)
+    save_file({**state, **{f"ema.{k}": v for k, v in mean.items()}}, tmp_path / "x.safetensors")
+    assert same(load_weights(tmp_path / "x.safetensors"), mean)
+    assert same(load_weights(tmp_path / "x.safetensors", "model"), state)
+
+
+@pytest.mark.parametrize("name", ["ema_model", "model_ema", "ema_state_dict", "shadow", "wan"])
+def test_the_only_network_of_a_file_needs_no_name(tmp_path: Path, state: State, name: str) -> None:
+    torch.save({name: state, "generator": {}, "step": 3}, tmp_path / "x.pt")
+    assert same(load_weights(tmp_path / "x.pt"), state)
+    torch.save({"critic": state, "generator": {}}, tmp_path / "x.pt")
+    with pytest.raises(CheckpointError, match=r"holds critic, but .* say which container"):
+        load_weights(tmp_path / "x.pt")
+
+
 @pytest.mark.parametrize(
     "wrap",
     [

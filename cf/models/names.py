@@ -99,19 +99,50 @@ def networks(names: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def only(names: Iterable[str], prefix: str) -> dict[str, str]:
+def named(there: Mapping[str, str], container: str) -> str | None:
+    """What the network of this name is called among `networks`; None: there is none.
+
+    One without a name of its own goes by its wrappers', and by "model".
+
+    >>> named({"": "model.diffusion_model.", "ema": "ema."}, "model")
+    ''
+    """
+    if container in there:
+        return container
+    own = "" in there and container in ("model", *filter(None, there[""].split(".")))
+    return "" if own else None
+
+
+def only(names: Iterable[str], prefix: str, others: Iterable[str] = ()) -> dict[str, str]:
     """The names of one network, and what they are without its prefix.
 
     What lies beside it under wrappers alone belongs to it; what has another prefix does not.
+
+    Args:
+        names: of a file.
+        prefix: of the network.
+        others: prefixes of the file's further networks.
+
+    >>> only(["model.blocks.0.bias", "ema.blocks.0.bias"], "ema.", ["model."])
+    {'ema.blocks.0.bias': 'blocks.0.bias'}
     """
+    longer = tuple(one for one in others if one.startswith(prefix) and one != prefix)
+    elsewhere = tuple(one for one in others if one and not one.startswith(prefix))
+    alone = "" not in others
     kept = {}
     for name in names:
         inner = _unwrapped(name)
+        if inner.startswith(longer):
+            continue
         if inner.startswith(prefix):
             kept[name] = bare_name(inner.removeprefix(prefix))
-        elif not prefix or bare_name(inner).partition(".")[0] in _PLACES:
+        elif alone and not inner.startswith(elsewhere) and _in_place(bare_name(inner)):
             kept[name] = bare_name(inner)
     return kept
+
+
+def _in_place(bare: str) -> bool:
+    return bare.partition(".")[0] in _PLACES
 
 
 def is_diffusers(names: Iterable[str]) -> bool:

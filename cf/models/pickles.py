@@ -12,12 +12,14 @@ import torch
 from torch import Tensor
 
 from cf.files.pickled import load_tensors
-from cf.models.names import networks
+from cf.models.averages import average_of, preferred
+from cf.models.names import bare_name, named, networks
 from cf.models.stored import CheckpointError, State, Stored, shown_key, some
 
 CONTAINERS = ("generator_ema", "generator", "model", "state_dict")
 """Networks of a file that are taken where none is named, best first."""
-_ALONE = ("ema", "module", "student", "net", "network", "dit", "transformer", "params", "weights")
+_BESIDE = re.compile(r"critic|fake|disc|teacher|guidance|optim|scaler|text|vae", re.IGNORECASE)
+"""Networks and states that a training has beside the network that it makes."""
 _DEPTH = 3
 
 
@@ -118,26 +120,38 @@ def _choose(
 ) -> tuple[State, bool]:
     """The tensors, and whether `container` names them rather than a prefix of their names."""
     flat = _state(loaded)
-    if flat and (container is None or container in networks(flat)):
+    if flat and (container is None or named(networks(flat), container) is not None):
         return flat, False
     there = dict(_networks(loaded, ""))
     wanted = default if container is None else (container,)
     for name in wanted:
         found = [path for path in there if name in (path, path.rpartition(".")[2])]
         found = [path for path in found if path == name] or found
+        if len(found) == 1 and container is not None:
+            return there[found[0]], True
         if len(found) == 1:
-            return there[found[0]], container is not None
+            return _or_average(found[0], there, file), False
     for name in default if container is not None else ():
-        if container in networks(there.get(name, {})):
+        if named(networks(there.get(name, {})), container or "") is not None:
             return there[name], False
-    alone = [path for path in there if path.rpartition(".")[2] in _ALONE]
-    if container is None and default == CONTAINERS and len(alone) == 1:
-        return there[alone[0]], False
+    alone = [path for path in there if default != CONTAINERS or networks(there[path])]
+    alone = [path for path in alone or there if not _BESIDE.search(path)]
+    alone = [path for path in alone if average_of(path) is None] or alone
+    if container is None and len(alone) == 1:
+        return _or_average(alone[0], there, file), False
     found_names = some(list(there)) if there else "no named network"
-    raise CheckpointError(
-        f"{file} holds {found_names}, but {' or '.join(wanted)} was looked for; say which "
-        "container to take, or give another file"
+    remedy = (
+        "say which container to take" if default == CONTAINERS else "save the one that is meant"
     )
+    raise CheckpointError(
+        f"{file} holds {found_names}, but {' or '.join(wanted)} was looked for; {remedy}, or give "
+        "another file"
+    )
+
+
+def _or_average(path: str, there: Mapping[str, State], file: Path) -> State:
+    bare = {name: {*map(bare_name, state)} for name, state in there.items()}
+    return there[preferred(path, bare, file)]
 
 
 def _networks(loaded: Any, at: str, depth: int = 0) -> Iterator[tuple[str, State]]:

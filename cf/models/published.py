@@ -1,9 +1,11 @@
 """One transformer of Wan's architecture out of what others publish, under Wan's own names."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
+from cf.models.averages import average_of, preferred
 from cf.models.kinds import not_a_transformer, refuse_other_transformer
-from cf.models.names import is_diffusers, networks, only, to_wan_name
+from cf.models.names import is_diffusers, named, networks, only, to_wan_name
 from cf.models.pickles import CONTAINERS
 from cf.models.quantised import Make, unquantised
 from cf.models.stored import CheckpointError, State, Stored, some
@@ -58,23 +60,41 @@ def _network(
 ) -> tuple[State, dict[str, Make]]:
     """One network's tensors under bare names, where a file's names may have several."""
     names = networks(stored.state)
-    wanted = CONTAINERS if container is None or stored.chosen else (container,)
-    called = next((name for name in wanted if name in names), None)
-    if called is None and len(names) > 1:
-        raise CheckpointError(
-            f"{path} holds the networks {some([name or 'without prefix' for name in names])}; say "
-            f"which to take, container={next(name for name in names if name)}"
-        )
-    if called is None and container is not None and not stored.chosen:
-        raise one_network(path, container)
-    prefix = names[called] if called is not None else next(iter(names.values()), "")
-    kept = only(stored.state, prefix)
+    called = _called(names, stored, path, container)
+    kept = only(stored.state, "") if called is None else _only(stored, names, called)
     if len(set(kept.values())) != len(kept):
         raise CheckpointError(
             f"{path} holds some weights twice, under different prefixes; save one of each"
         )
     state = {bare: stored.state[name] for name, bare in kept.items()}
     return state, {bare: stored.made[name] for name, bare in kept.items() if name in stored.made}
+
+
+def _called(
+    names: Mapping[str, str], stored: Stored, path: str | Path, container: str | None
+) -> str | None:
+    """What the network is called that is meant; None: there is none."""
+    asked = None if stored.chosen else container
+    wanted = CONTAINERS if asked is None else (asked,)
+    called = next((own for one in wanted if (own := named(names, one)) is not None), None)
+    plain = [name for name in names if average_of(name) is None]
+    if called is None and len(names) > 1 and len(plain) == 1 and asked is None:
+        called = plain[0]
+    if called is None and len(names) > 1:
+        told = [name or prefix.strip(".") or "without prefix" for name, prefix in names.items()]
+        raise CheckpointError(
+            f"{path} holds the networks {some(told)}; say which to take, "
+            f"container={next(name for name in names if name)}"
+        )
+    if called is None and asked is not None:
+        raise one_network(path, asked)
+    if called is None or asked is not None:
+        return next(iter(names), None) if called is None else called
+    return preferred(called, {name: _only(stored, names, name).values() for name in names}, path)
+
+
+def _only(stored: Stored, names: Mapping[str, str], called: str) -> dict[str, str]:
+    return only(stored.state, names[called], [names[one] for one in names if one != called])
 
 
 def one_network(path: str | Path, container: str) -> CheckpointError:

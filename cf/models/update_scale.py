@@ -31,6 +31,7 @@ class Scale:
         alphas, ranks: patterns of modules' names with their own values, as in PEFT.
         rank: what the settings say of it, which the factors must have; None where they do not.
         stabilised: rank-stabilised (https://arxiv.org/abs/2312.03732).
+        with_norms: every update has the norms of DoRA.
     """
 
     source: Path
@@ -40,6 +41,7 @@ class Scale:
     stabilised: bool = False
     alphas: Mapping[str, float] = field(default_factory=dict)
     ranks: Mapping[str, float] = field(default_factory=dict)
+    with_norms: bool = False
 
     def of(self, names: Sequence[str], rank: int, told: Tensor | None) -> float:
         """Of one module.
@@ -105,10 +107,16 @@ def scale_of(stored: Stored, given: float | None) -> Scale:
 
 
 def adapter_config(file: Path) -> Path | None:
-    """PEFT's settings beside a file of updates, or in a folder."""
+    """PEFT's settings in a folder, or beside the file that they are of.
+
+    PEFT gives the file that belongs to them a name; where that one is there, they say nothing of
+    others beside it.
+    """
     folder = file if file.is_dir() else file.parent
     config = folder / "adapter_config.json"
-    return config if config.is_file() else None
+    owners = [folder / f"adapter_model{ending}" for ending in (".safetensors", ".bin")]
+    of_another = file not in (folder, *owners) and any(one.is_file() for one in owners)
+    return config if config.is_file() and not of_another else None
 
 
 def _of_peft(config: Mapping[str, Any], file: Path, given: float | None) -> Scale:
@@ -128,6 +136,7 @@ def _of_peft(config: Mapping[str, Any], file: Path, given: float | None) -> Scal
         _truth(config.get("use_rslora")),
         alphas,
         ranks,
+        _truth(config.get("use_dora")),
     )
 
 

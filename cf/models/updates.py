@@ -191,6 +191,11 @@ def read_updates(
                 f"{stored.file} updates {weight} by factors that do not make its shape "
                 f"{_shape(weights[weight])}; give the file that belongs to these weights"
             )
+        if one.down is not None and one.magnitude is None and scale.with_norms:
+            raise CheckpointError(
+                f"{stored.file} holds no norms of {weight}, though the settings with it say "
+                "use_dora=true; save it again by PEFT, or put its own adapter_config.json beside it"
+            )
         if one.down is not None:
             names = sorted(called[weight])
             one.scale = scale.of(names, len(one.down), alphas.get(weight))

@@ -1,0 +1,65 @@
+"""Moving averages (EMA) of a training's weights, which lie beside the weights that they are of."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Collection, Mapping
+
+from cf.models.stored import CheckpointError, some
+
+log = logging.getLogger("cf")
+
+_WHOLE = ("", "model", "network", "net", "module", "params", "weights")
+"""What an average may be said to be of where it is of the only network."""
+
+
+def average_of(name: str) -> str | None:
+    """What a network's name says that it is an average of; None: it is none.
+
+    >>> average_of("generator_ema"), average_of("ema.shadow"), average_of("model")
+    ('generator', '', None)
+    """
+    words = _words(name)
+    if "ema" not in words:
+        return None
+    return "_".join(word for word in words if word not in ("ema", "shadow") and not word.isdigit())
+
+
+def preferred(name: str, there: Mapping[str, Collection[str]], file: object) -> str:
+    """The average of a network where it lies beside it, for videos are made with it; else itself.
+
+    An average of a part of the network is none.
+
+    Args:
+        name: of the network that is meant.
+        there: networks of a file, and what each calls its weights.
+        file: for messages.
+
+    Raises:
+        CheckpointError: if there are several averages of it.
+    """
+    if average_of(name) is not None:
+        return name
+    own = "_".join(_words(name))
+    alone = sum(average_of(other) is None for other in there) == 1
+    meant = (own, *_WHOLE) if alone else (own,)
+    weights = set(there[name])
+    found = [
+        other
+        for other in there
+        if (average_of(other) in meant or other == "ema") and set(there[other]) == weights
+    ]
+    if len(found) > 1:
+        raise CheckpointError(
+            f"{file} holds several averages of one network, {some(found)}; say which to take, "
+            f"container={found[0]}"
+        )
+    if not found:
+        return name
+    log.info("%s: %s is taken, the average of %s", file, found[0], name or "its weights")
+    return found[0]
+
+
+def _words(name: str) -> list[str]:
+    return [word for word in re.split(r"[._]", name.lower()) if word]
