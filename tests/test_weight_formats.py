@@ -108,6 +108,19 @@ def test_bare_8_bit_floats_are_read_as_they_are(tmp_path: Path, state: State) ->
     assert same(load_weights(tmp_path / "x.safetensors"), {k: v.float() for k, v in small.items()})
 
 
+@pytest.mark.parametrize("spelling", ["w_scale", "fp8_scale", "scale_w"])
+def test_scales_of_unknown_spelling_are_refused_and_not_left_out(
+    tmp_path: Path, state: State, spelling: str
+) -> None:
+    """Also of who only reads, as `cf.weights convert` does."""
+    small = {name: weight.to(torch.float8_e4m3fn) for name, weight in state.items()}
+    for name in [name for name in small if name.endswith("attn.q.weight")]:
+        small[name.replace("weight", spelling)] = torch.tensor(0.1)
+    save_file(small, tmp_path / "x.safetensors")
+    with pytest.raises(CheckpointError, match=rf"holds .*q\.{spelling} beside 8-bit .*q\.weight"):
+        load_weights(tmp_path / "x.safetensors")
+
+
 def test_tiles_of_unknown_size_are_refused_until_said(tmp_path: Path, state: State) -> None:
     name = "blocks.0.self_attn.q.weight"
     scale = tiled(state[name], 12, 12)

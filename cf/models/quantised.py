@@ -86,6 +86,7 @@ def unquantised(stored: Stored, state: State) -> tuple[State, dict[str, Make]]:
             f"{stored.file} holds {some(lost)} in 8 bits without a scale, while "
             f"{some(list(scales))} have theirs; copy the file again, or {_REMEDY}"
         )
+    _refuse_unknown_scales(state, bare, stored.file)
     used = set(scales.values())
     for name, weight in state.items():
         ignored = name.endswith((*_OF_ACTIVATIONS, ".comfy_quant")) or name == "scaled_fp8"
@@ -93,6 +94,21 @@ def unquantised(stored: Stored, state: State) -> tuple[State, dict[str, Make]]:
             weights[name] = weight
     _refuse_rest(weights, made, stored.file)
     return weights, made
+
+
+def _refuse_unknown_scales(state: Mapping[str, Tensor], bare: Sequence[str], file: Path) -> None:
+    beside = {name.removesuffix("weight"): name for name in bare if name.endswith(".weight")}
+    for name in state:
+        module = name[: name.rfind(".") + 1]
+        if (
+            module in beside
+            and "scale" in name[len(module) :]
+            and not name.endswith(_OF_ACTIVATIONS)
+        ):
+            raise CheckpointError(
+                f"{file} holds {shown_key(name)} beside 8-bit {shown_key(beside[module])}, "
+                f"and what it is multiplied by is not known; {_REMEDY}"
+            )
 
 
 def _unknown_scales(file: Path, name: str, weight: Tensor, scale: Tensor) -> CheckpointError:
