@@ -328,6 +328,31 @@ def test_shards_of_every_kind(tmp_path: Path, state: State, ending: str, index: 
 
 
 @pytest.mark.parametrize("kind", ["safetensors", "bin", "pt", "pth"])
+@pytest.mark.parametrize("numbers", ["00001 00002", "1 2", "00000 00001"])
+def test_shards_however_they_are_numbered(
+    tmp_path: Path, state: State, kind: str, numbers: str
+) -> None:
+    write = save_file if kind == "safetensors" else torch.save
+    for at, number in enumerate(numbers.split()):
+        count = f"{2:0{len(number)}}"
+        part = {name: state[name] for name in sorted(state)[at::2]}
+        write(part, tmp_path / f"model-{number}-of-{count}.{kind}")
+    assert same(load_weights(tmp_path), state)
+    with pytest.raises(CheckpointError, match=rf"one of the 2 files of a model; .*, {tmp_path}$"):
+        load_weights(tmp_path / f"model-{number}-of-{count}.{kind}")
+    (tmp_path / f"model-{number}-of-{count}.{kind}").unlink()
+    with pytest.raises(CheckpointError, match=f"lacks the shard model-.*-of-{count}"):
+        load_weights(tmp_path)
+
+
+def test_of_two_indices_that_of_safetensors_is_taken(tmp_path: Path, state: State) -> None:
+    other = {name: weight + 1 for name, weight in state.items()}
+    sharded(tmp_path, other, "bin", "pytorch_model.bin.index.json")
+    sharded(tmp_path, state, "safetensors", "model.safetensors.index.json")
+    assert same(load_weights(tmp_path), state)
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "bin", "pt", "pth"])
 def test_the_default_variant_of_a_folder_is_taken(tmp_path: Path, state: State, kind: str) -> None:
     write = save_file if kind == "safetensors" else torch.save
     place = tmp_path / "x" / "transformer"

@@ -29,7 +29,7 @@ _DEFAULTS = (
     "pytorch_lora_weights",
 )
 _INDEX = ("*.safetensors.index.json", "*.bin.index.json")
-_SHARD = re.compile(r"(.+)-(\d{5})-of-(\d{5})(\.\w+)")
+_SHARD = re.compile(r"(.+)-(\d+)-of-(\d+)(\.\w+)")
 
 
 def one_file(path: Path) -> Path:
@@ -118,6 +118,8 @@ def read_stored(path: Path, container: str | None, default: Sequence[str]) -> St
     if path.is_dir():
         indices = [file for pattern in _INDEX for file in sorted(path.glob(pattern))]
         indices = [file for file in indices if file.name.count(".") == 3] or indices
+        if len(indices) > 1:  # the same model twice, as repositories have had it since safetensors
+            indices = [one for one in indices if ".safetensors." in one.name] or indices
         if len(indices) == 1:
             shards = _shards_of(indices[0])
             if shards is None:
@@ -125,7 +127,13 @@ def read_stored(path: Path, container: str | None, default: Sequence[str]) -> St
             return _read_shards(indices[0], shards, container, default)
         if not indices and (alone := _shards_without_index(path)):
             return _read_shards(path, alone, container, default)
-    return _read_file(one_file(path), container, default)
+    file = one_file(path)
+    if (shard := _SHARD.fullmatch(file.name)) and int(shard[3]) > 1:
+        raise CheckpointError(
+            f"{file} is one of the {int(shard[3])} files of a model; give their folder, "
+            f"{file.parent}"
+        )
+    return _read_file(file, container, default)
 
 
 def read_json(file: Path) -> Any:
@@ -195,13 +203,15 @@ def _shards_of(index: Path) -> dict[str, list[str]] | None:
 
 def _shards_without_index(folder: Path) -> dict[str, list[str]] | None:
     """Numbered files of a folder, where all of them are there and nothing else is."""
-    files = sorted([*folder.glob("*.safetensors")] or [*folder.glob("*.bin")])
-    found = [match for file in files if (match := _SHARD.fullmatch(file.name))]
-    if not found or len(found) != len(files) or len({m[1] + m[3] + m[4] for m in found}) != 1:
+    kinds = ("*.safetensors", *_PICKLES)
+    files = next((found for kind in kinds if (found := sorted(folder.glob(kind)))), [])
+    shards = [match for file in files if (match := _SHARD.fullmatch(file.name))]
+    if not shards or len(shards) != len(files) or len({m[1] + m[3] + m[4] for m in shards}) != 1:
         return None
-    first = found[0]
-    names = [f"{first[1]}-{i + 1:05}-of-{first[3]}{first[4]}" for i in range(int(first[3]))]
-    return {name: [] for name in names}
+    one, there = shards[0], {int(shard[2]) for shard in shards}
+    first = min(1, *there)  # some count from 0
+    names = [f"{one[1]}-{first + i:0{len(one[2])}}-of-{one[3]}{one[4]}" for i in range(int(one[3]))]
+    return {name: [] for name in names} if len(shards) <= len(names) else None
 
 
 def _read_shards(
