@@ -66,6 +66,12 @@ def test_words_without_quotes_are_texts(tmp_path: Path) -> None:
     assert list(read_prompts(_put(tmp_path, "b.json", '[{"prompt_id": 0, "text": "x"}]'))) == ["0"]
 
 
+def test_what_looks_like_another_kind_may_be_texts(tmp_path: Path) -> None:
+    for text in ('{"camera": "pan"}\n{"camera": "tilt"}', "text, blurry\na fox", "[a fox]\n[b]"):
+        assert _texts(_put(tmp_path, "a.txt", text)) == text.split("\n")
+    assert _texts(_put(tmp_path, "a.txt", "prompt")) == ["prompt"]
+
+
 def test_composed_and_split_accents_are_one_text(tmp_path: Path) -> None:
     assert _texts(_put(tmp_path, "a.txt", "e\u0301te\u0301\n\u00e9t\u00e9")) == ["\u00e9t\u00e9"]
 
@@ -108,6 +114,11 @@ def test_numbers_of_texts_stay_what_they_were(tmp_path: Path) -> None:
         ("a.jsonl", '{"segments": [[0]]}', r"must be \[\[seconds, text\]"),
         ("a.json", '["\\ud83d"]', "entry 1: .*half a character"),
         ("a.txt", "\n \n", "holds no prompt"),
+        ("a.txt", '{"prompt": "a"}\n{"text": "b"}', "an object a line; name it .jsonl"),
+        ("a.txt", '["a",\n "b"]', "a list in JSON; name it .json,"),
+        ("a.txt", "prompt_id,prompt\nx,a fox", "columns of a table; name it .csv"),
+        ("a.txt", "Prompt\na fox", "columns of a table; name it .csv, or take that line out"),
+        ("a.txt", "seed\ttext\tprompt_en\n1\ta\tb", "columns of a table; name it .tsv"),
         ("a.txt", b"ok\n\xe9t\xe9", "line 2: byte 0xe9"),
         ("a.txt", b"\0\0\0\x20ftypisom", "is an MP4"),
         ("a.mp4", b"\0\0\0\x20ftypisom", "must be one of .json"),

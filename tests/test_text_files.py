@@ -35,6 +35,12 @@ def test_a_text_is_the_same_in_every_encoding(tmp_path: Path, encoding: str, end
     assert [number for number, _ in lines_of(path)] == [1, 2, 4]
 
 
+@pytest.mark.parametrize("text", ["a fox", "x\ny", "一只\n红色的狐狸在雪地里奔跑", "慢 a"])
+def test_short_texts_in_utf_16_are_told_from_texts_with_zeros(tmp_path: Path, text: str) -> None:
+    for encoding in BARE:
+        assert text_of(_put(tmp_path, text.encode(encoding))) == text
+
+
 def test_marks_of_files_that_were_joined_are_no_text(tmp_path: Path) -> None:
     path = _put(tmp_path, b"\n".join([codecs.BOM_UTF8 + b"one", codecs.BOM_UTF8 + b"two"]))
     assert lines_of(path) == [(1, "one"), (2, "two")]
@@ -46,6 +52,11 @@ def test_marks_of_files_that_were_joined_are_no_text(tmp_path: Path) -> None:
         ("eins\nété".encode("latin-1"), ["line 2", "0xe9", "'été'", "UTF-8"]),
         ("一只红色的狐狸".encode("gbk"), ["line 1", "UTF-8"]),
         (b"one\ntwo\0three", ["line 2", "NUL"]),
+        (b"a fox\0x\na hen\n", ["line 1", "NUL"]),  # an even number: Chinese, if it were UTF-16
+        (b"a red fox runs\na \0hen", ["line 2", "NUL"]),
+        ("\ufeff \n<!DOCTYPE html><html>404".encode(), ["a web page"]),
+        (b"{\\rtf1 a fox}", ["plain text"]),
+        (b"PAR1" + bytes(range(99)), ["Parquet"]),
         (b"\0\0\0 ftypisom" + bytes(99), ["an MP4"]),
         (b"\x1a\x45\xdf\xa3" + bytes(99), ["Matroska"]),
         (b"PK\x03\x04" + bytes(99), ["spreadsheet"]),

@@ -18,6 +18,8 @@ from cf.files.text import json_lines_of, lines_of, read_json_file, table_of, yam
 log = logging.getLogger("cf")
 
 _TEXTS = ("text", "prompt_en", "prompt")
+_BESIDE = ("prompt_id", "id", "index", "seed", "image", "dimension", "category", "negative_prompt")
+"""Further columns that tables of prompts are known to have."""
 _MOST_NAME = 80
 
 
@@ -107,10 +109,37 @@ def prompts_of(file: str | Path, setting: str = "asked.file") -> list[Prompt]:
 
 
 def _lines(path: Path) -> Iterator[tuple[str, Any]]:
-    for number, line in lines_of(path, _WHAT):
+    lines = lines_of(path, _WHAT)
+    if other := _other_kind([line for _, line in lines]):
+        raise ValueError(f"{path} {other}")
+    for number, line in lines:
         if line.startswith("#"):
             log.warning("%s, line %d is a prompt like any other: %s", path, number, line[:60])
         yield f"{path}, line {number}", line
+
+
+def _other_kind(lines: list[str]) -> str:
+    """What else a list of lines plainly is, whose name says that it is one of texts."""
+    known = {*_TEXTS, "segments"}
+    objects = [
+        one for line in lines if isinstance(one := _value(line), dict) and known & one.keys()
+    ]
+    if objects and len(objects) == len(lines):
+        return "holds JSON, an object a line; name it .jsonl, so that their texts are read"
+    if lines and lines[0].startswith("[") and isinstance(_value("\n".join(lines)), list):
+        return "holds a list in JSON; name it .json, so that its texts are read"
+    for mark, suffix in ((",", ".csv"), (";", ".csv"), ("\t", ".tsv")):
+        cells = {cell.strip(' "').lower() for cell in (lines or [""])[0].split(mark)}
+        if len(lines) > 1 and cells <= {*known, *_BESIDE} and cells & known - {"text"}:
+            return f"begins with the columns of a table; name it {suffix}, or take that line out"
+    return ""
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _json(path: Path) -> Iterator[tuple[str, Any]]:

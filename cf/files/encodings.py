@@ -22,9 +22,16 @@ _BINARY = {
     b"PK\x03\x04": "a zip archive or a spreadsheet (export a sheet as csv)",
     b"\x1f\x8b": "a gzip archive (unpack it)",
     b"%PDF": "a PDF document",
+    b"{\\rtf": "a document with its layout (save it as plain text)",
+    b"PAR1": "a Parquet table (export it as csv)",
+    b"ARROW1": "an Arrow table (export it as csv)",
+    b"\xd0\xcf\x11\xe0": "an old Office document or spreadsheet (export a sheet as csv)",
+    b"SQLite format 3": "an SQLite database (export a table as csv)",
+    b"\x28\xb5\x2f\xfd": "a zstd archive (unpack it)",
     b"\x80\x02": "a Python pickle",
     b"\x80\x04": "a Python pickle",
 }
+_PAGES = (b"<!doctype html", b"<html")
 _NO_TEXT = ("Cc", "Cn", "Co", "Cs")  # control characters, and what is no character
 _SHOWN = 30  # characters around what cannot be read
 
@@ -35,6 +42,8 @@ def is_binary(data: bytes) -> str:
         return "an MP4 or MOV video"
     if len(data) > 9 and data[8:9] == b"{" and int.from_bytes(data[:8], "little") < 10**8:
         return "a safetensors file"
+    if data[:99].removeprefix(codecs.BOM_UTF8).lstrip().lower().startswith(_PAGES):
+        return "a web page (download the file itself)"
     return next((kind for start, kind in _BINARY.items() if data.startswith(start)), "")
 
 
@@ -60,16 +69,32 @@ def decoded_text(data: bytes) -> str:
 
 
 def _without_mark(data: bytes) -> str:
-    """UTF-16 if all of it is text in one order of bytes and not in the other, else none."""
-    fit = []
+    """UTF-16 if all of it is text in an order of bytes, with more ASCII than in the other.
+
+    A text in UTF-8 into which a few zeros strayed is Chinese as UTF-16; half of what UTF-16 spells
+    by bytes that are UTF-8 as well is ASCII, with a zero each.
+    """
+    if 4 * data.count(0) < len(data) and _is_utf8(data.replace(b"\0", b"")):
+        return ""
+    fit = {"": -1}
     for encoding in ("utf-16-le", "utf-16-be"):
         try:
             text = data.decode(encoding)
         except UnicodeDecodeError:
             continue
         if all(one in "\t\n\r\f" or unicodedata.category(one) not in _NO_TEXT for one in text):
-            fit.append(encoding)
-    return fit[0] if len(fit) == 1 else ""
+            fit[encoding] = sum(one.isascii() for one in text)
+    best = max(fit.values())
+    found = [encoding for encoding, ascii_letters in fit.items() if ascii_letters == best]
+    return found[0] if len(found) == 1 else ""
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _told(data: bytes, error: UnicodeDecodeError) -> str:
