@@ -1,5 +1,6 @@
 """Work of threads and streams: in order, bounded, and with errors that reach who gave it."""
 
+import signal
 import threading
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,6 +76,35 @@ def test_what_waits_is_dropped_where_there_is_an_error_already() -> None:
     threading.Timer(0.05, gate.set).start()
     work.end(finish=False)
     assert done == []
+
+
+def _interrupt(*_: object) -> None:
+    raise InterruptedError("asked to end")
+
+
+@pytest.mark.parametrize("finish", [True, False])
+@pytest.mark.parametrize("behind", [0, 2])
+def test_nothing_is_at_work_after_a_wait_that_a_signal_cut_short(finish: bool, behind: int) -> None:
+    """Otherwise a writer is closed while the thread encodes into it: a segmentation fault."""
+    gate, done = threading.Event(), list[int]()
+    work = Background()
+
+    def slow() -> None:
+        gate.wait(10)
+        done.append(0)
+
+    work.do(slow)
+    for _ in range(behind):
+        work.do(lambda: done.append(1))
+    before = signal.signal(signal.SIGALRM, _interrupt)
+    threading.Timer(0.3, gate.set).start()
+    signal.setitimer(signal.ITIMER_REAL, 0.1)
+    try:
+        with pytest.raises(InterruptedError, match="asked to end"):
+            work.end(finish)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert done == [0, *[1] * behind] if finish else done == [0]
 
 
 @pytest.mark.parametrize("where", ["add", "end"])

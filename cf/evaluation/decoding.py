@@ -12,6 +12,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from cf.evaluation.videos import Listed
+from cf.system.background import settle
 from cf.video.probe import UnreadableVideo, VideoInfo, is_steady, probe
 from cf.video.reader import read_chunks
 
@@ -57,7 +58,7 @@ def decode(
     decoded ends with its failure, and the next one follows.
     """
     ready: queue.Queue[DecodedFrames | Ended | BaseException | None] = queue.Queue(_AHEAD)
-    unwanted = threading.Event()
+    unwanted, over = threading.Event(), threading.Event()
 
     def put(item: DecodedFrames | Ended | BaseException | None) -> None:
         while not unwanted.is_set():
@@ -77,7 +78,10 @@ def decode(
             pass
         except BaseException as error:  # raised where the pieces are used
             put(error)
+        finally:
+            over.set()
 
+    # Of a pool, it would be waited for at the end even where nobody takes frames any more.
     reader = threading.Thread(target=work, name="decoding", daemon=True)
     reader.start()
     try:
@@ -87,6 +91,7 @@ def decode(
             yield item
     finally:
         unwanted.set()
+        settle(over.wait)
         reader.join()
 
 

@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
-import queue
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 Task = Callable[[], None]
+
+
+def settle(wait_for: Callable[[], object]) -> None:
+    """Wait until a thread has done its work, even if this one is asked to end meanwhile.
+
+    What the work uses may then be closed, and the process may end: C code that runs on beside
+    either ends in a segmentation fault. `Thread.join` does not serve: before Python 3.13, one that
+    a signal cuts short takes the thread for ended.
+
+    Args:
+        wait_for: returns when the work is done; may be called twice.
+    """
+    try:
+        wait_for()
+    except BaseException:
+        wait_for()
+        raise
 
 
 class Background:
@@ -17,20 +34,20 @@ class Background:
     """
 
     def __init__(self, waiting: int = 2) -> None:
-        self._tasks: queue.Queue[Task | None] = queue.Queue(waiting)
+        self._thread = ThreadPoolExecutor(1)
+        self._room = threading.Semaphore(waiting + 1)
+        self._last: Future[None] | None = None
         self._error: BaseException | None = None
-        self._ended = False
-        self._thread = threading.Thread(target=self._work, daemon=True)
-        self._thread.start()
 
     def do(self, task: Task) -> None:
         """Have a task done after those before it."""
         self._raise()
-        self._tasks.put(task)
+        self._room.acquire()
+        self._last = self._thread.submit(self._work, task)
 
     def wait(self) -> None:
         """Until all that was given is done."""
-        self._tasks.join()
+        self._settle()
         self._raise()
 
     def end(self, finish: bool = True) -> None:
@@ -38,27 +55,26 @@ class Background:
 
         Without `finish` nothing is raised: there is an error already, and it is to be seen.
         """
-        if not self._ended:
-            self._ended = True
-            if not finish:
-                self._error = self._error or InterruptedError()
-            self._tasks.put(None)
-            self._thread.join()
+        if not finish:
+            self._error = self._error or InterruptedError()
+        self._settle()
+        self._thread.shutdown()
         if finish:
             self._raise()
 
-    def _work(self) -> None:
-        while True:
-            task = self._tasks.get()
-            try:
-                if task is None:
-                    return
-                if self._error is None:
-                    task()
-            except BaseException as error:  # told to the giver, whatever it is
-                self._error = error
-            finally:
-                self._tasks.task_done()
+    def _settle(self) -> None:
+        if self._last is not None:
+            last = self._last
+            settle(lambda: wait([last]))
+
+    def _work(self, task: Task) -> None:
+        try:
+            if self._error is None:
+                task()
+        except BaseException as error:  # told to the giver, whatever it is
+            self._error = error
+        finally:
+            self._room.release()
 
     def _raise(self) -> None:
         if self._error is not None:
