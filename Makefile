@@ -20,7 +20,7 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
 
-demo: .venv/.run ## show the claim on a drawn world (VIDEOS=folder: a tiny model on yours instead)
+demo: .venv/.run ## show the claim in rooms of a game engine (VIDEOS=folder: a tiny model on yours instead)
 	$(BIN)/python -m cf.demo $(if $(VIDEOS),"videos='$(VIDEOS)'")
 
 study-small: .venv/.run ## the demo with more arms, about 40 minutes

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from cf import __version__
 
 COMMANDS = {
-    "demo": ("show the claim on a drawn world, in minutes", "study=small"),
+    "demo": ("show the claim in rooms of a game engine, in minutes", "study=small"),
     "prepare": ("encode videos and prompts once", "videos=my_clips codec=wan text=umt5"),
     "fit": ("train a model", "data=videos data.folder=my_clips"),
     "generate": ("stream a video from a checkpoint", "checkpoint=outputs/run seconds=60"),

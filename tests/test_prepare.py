@@ -14,6 +14,7 @@ import torch
 from commands import ROOMS, STUDENT, begin, fit, give, let_workers_be_forks
 from safetensors.torch import load_file
 from tiny_text import published
+from training_memory import settings_of
 
 from cf.data.latents import LatentFolder
 from cf.data.order import ShuffledOrder
@@ -25,6 +26,7 @@ from cf.models.checkpoints import read_export
 from cf.models.codec import PixelCodec
 from cf.models.prepared_text import PreparedText
 from cf.preparation.planned import clips_in_a_file
+from cf.runs.training_plan import planned_training
 from cf.video.reader import read_clip
 
 CAPTIONS = ["a red cat", "a cat runs", "a red cat", ""]
@@ -281,3 +283,17 @@ def test_a_distillation_on_prompts_alone(videos: Path, prepared: Path, tmp_path:
     told = read_export(runs[1] / "network.safetensors")[0]["text"]
     assert told["_target_"] == "cf.models.text.UMT5.from_folder"
     assert json.loads((runs[1] / "summary.json").read_text())["steps"] == 2
+
+
+def test_a_plan_counts_prepared_clips_that_are_taken_whole(prepared: Path, tmp_path: Path) -> None:
+    rooms = ("experiment=rooms_teacher", "data=latents", "data.size=[16,16]", "data.fps=6")
+    small = ("model.latent_shape=[3,16,16]", "model.num_layers=1", "data.batch_size=2")
+    there = f"data.folder='{prepared}'"
+    said = planned_training(settings_of(*rooms, *small, there, "data.clip_frames=12"))
+    whole = planned_training(settings_of(*rooms, *small, there))
+    assert whole.activations == said.activations
+    fewer = planned_training(settings_of(*rooms, *small, there, "data.clip_frames=6"))
+    assert fewer.peak < whole.peak
+    nowhere = settings_of(*rooms, *small, f"data.folder='{tmp_path}'")
+    with pytest.raises(ValueError, match=r"clip_frames is null.*give data\.clip_frames"):
+        planned_training(nowhere)

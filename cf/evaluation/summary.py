@@ -115,12 +115,10 @@ def _headline(result: Result, over: Interval) -> str:
     if math.isnan(result.value):
         why = result.why()
         return f"{_NONE} ({why})" if why else _NONE
-    bounds = _bounds(over)
-    if math.isclose(result.value, over.value, rel_tol=1e-6, abs_tol=1e-9):
-        return f"{number(result.value, _FORM)}{bounds}"
+    value, prompts, bounds = number(result.value, _FORM), number(over.value, _FORM), _bounds(over)
     if math.isnan(over.value):
-        return number(result.value, _FORM)
-    return f"{number(result.value, _FORM)}; prompts {number(over.value, _FORM)}{bounds}"
+        return value
+    return f"{value}{bounds}" if value == prompts else f"{value}; prompts {prompts}{bounds}"
 
 
 def _compared(compared: Comparisons) -> list[str]:

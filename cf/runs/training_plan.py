@@ -194,10 +194,7 @@ def _activations(settings: Settings, codec: Any) -> dict[str, int]:
     dtype = torch.bfloat16 if half.startswith("bf16") else torch.float32
     dtype = torch.float16 if half.startswith("16") else dtype
     data, last = settings["data"], int(settings["trainer"]["max_steps"])
-    frames = 0
-    if "PromptData" not in str(data["_target_"]):
-        wanted = data.get("clip_frames")
-        frames = codec.covering(int(wanted)) if wanted else 0
+    frames = _frames(data, codec)
     size = int(data["batch_size"])
     layers = int(settings["model"]["num_layers"])
     found = []
@@ -218,6 +215,25 @@ def _activations(settings: Settings, codec: Any) -> dict[str, int]:
     if encoded and sum(1 for _ in codec.parameters()):
         peaks["encoding"] = _encoding(codec, (size, encoded, 3, *data["size"]))
     return peaks
+
+
+def _frames(data: Settings, codec: Any) -> int:
+    """Latent frames of a clip; 0 where data has none.
+
+    Raises:
+        ValueError: prepared clips are taken whole, and are not there to be asked how long they are.
+    """
+    if wanted := data.get("clip_frames"):
+        return int(codec.covering(int(wanted)))
+    if "LatentFolder" not in str(data["_target_"]):
+        return 0
+    try:
+        return int(build(data, "data").frames)
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"data.clip_frames is null, and how long prepared clips are is not known: {error}; "
+            "give data.clip_frames to plan without them"
+        ) from None
 
 
 def _wide_tokens(module: Any, size: int, layers: int) -> int:
