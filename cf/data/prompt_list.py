@@ -121,9 +121,8 @@ def _lines(path: Path) -> Iterator[tuple[str, Any]]:
 def _other_kind(lines: list[str]) -> str:
     """What else a list of lines plainly is, whose name says that it is one of texts."""
     known = {*_TEXTS, "segments"}
-    objects = [
-        one for line in lines if isinstance(one := _value(line), dict) and known & one.keys()
-    ]
+    objects = [one for one in (_value(line) for line in lines if line[0] == "{") if one is not None]
+    objects = [one for one in objects if known & one.keys()]
     if objects and len(objects) == len(lines):
         return "holds JSON, an object a line; name it .jsonl, so that their texts are read"
     if lines and lines[0].startswith("[") and isinstance(_value("\n".join(lines)), list):
