@@ -20,6 +20,7 @@ from commands import ROOMS, STUDENT, fit, forked, give
 from hydra import compose, initialize_config_dir
 from safetensors.torch import load_file
 
+from cf.files.sharded import Shards, rest_of
 from cf.fit import train
 from cf.modules.base import VideoModule
 from cf.paths import CONFIG_DIR
@@ -212,7 +213,57 @@ def holding_code(path: Path) -> None:
     torch.save({"generator": Evil()}, path)
 
 
-@pytest.mark.parametrize("spoil", [cut, spoilt_inside, holding_code])
+def leading_nowhere(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("gone.ckpt")
+
+
+def leading_round(path: Path) -> None:
+    path.unlink()
+    path.symlink_to(path.name)
+
+
+def without_an_end(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def folder_of_another(path: Path) -> None:
+    """What is left of one that several processes wrote."""
+    path.unlink()
+    path.mkdir()
+    (path / "__0_0.distcp").write_bytes(b"x")
+
+
+@pytest.mark.filterwarnings("ignore:torch.distributed is disabled")
+def test_shards_take_the_place_of_a_file(tmp_path: Path) -> None:
+    """Of one process, where several go on."""
+    path = tmp_path / "step=00000002.ckpt"
+    path.write_bytes(b"x")
+    for _ in range(2):
+        Shards({"state_dict": {"a": torch.ones(2)}}, {"global_step": 2}, 0).write(path)
+        assert rest_of(path) == {"global_step": 2}
+
+
+SPOILT = [cut, spoilt_inside, holding_code, leading_nowhere, leading_round, without_an_end]
+
+
+@pytest.mark.parametrize("spoil", [leading_nowhere, without_an_end, folder_of_another])
+def test_a_run_goes_on_over_whatever_stands_where_its_checkpoint_will(
+    spoil: Callable[[Path], None], whole: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(whole, folder)
+    _before, last = sorted((folder / "checkpoints").iterdir())
+    for name in ("network.safetensors", "summary.json"):
+        (folder / name).unlink()
+    spoil(last)
+    give("cf.fit", f"resume='{folder}'")
+    assert torch.load(last, weights_only=True)["global_step"] == 4
+    assert equal(folder, whole)
+
+
+@pytest.mark.parametrize("spoil", [*SPOILT, folder_of_another])
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
     spoil: Callable[[Path], None],
     whole: Path,

@@ -345,6 +345,24 @@ def test_shards_however_they_are_numbered(
         load_weights(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["network.safetensors", "model.pt", "model.gguf"])
+def test_a_file_that_cannot_be_opened_is_told_at_once(tmp_path: Path, name: str) -> None:
+    """Such as a link into a cache from which a download was cleared away."""
+    for make, told in (
+        (
+            lambda: (tmp_path / name).symlink_to("../blobs/gone"),
+            r"a link to \.\./blobs/gone, which",
+        ),
+        (lambda: (tmp_path / name).symlink_to(name), "links lead round in a circle"),
+        (lambda: os.mkfifo(tmp_path / name), "no regular file"),
+    ):
+        make()
+        for path in (tmp_path, tmp_path / name):
+            with pytest.raises(CheckpointError, match=told):
+                load_weights(path)
+        (tmp_path / name).unlink()
+
+
 def test_of_two_indices_that_of_safetensors_is_taken(tmp_path: Path, state: State) -> None:
     other = {name: weight + 1 for name, weight in state.items()}
     sharded(tmp_path, other, "bin", "pytorch_model.bin.index.json")

@@ -13,7 +13,7 @@ from lightning.fabric.plugins.io import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 
 from cf.callbacks.table import MetricsTable
-from cf.files.atomic import disk_is_full, replacing
+from cf.files.atomic import disk_is_full, remove, replacing
 from cf.files.sharded import Shards
 from cf.files.steps import checkpoint, checkpoints, outlived, steps_in
 from cf.system.signals import Stop, Stopped
@@ -166,3 +166,5 @@ class _Files(TorchCheckpointIO):
             return
         with replacing(path) as temporary:
             torch.save(state, temporary)
+            if path.is_dir():  # of several processes, and damaged, or this one would be no news
+                remove(path)

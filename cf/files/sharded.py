@@ -28,7 +28,7 @@ from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 from torch.optim import Optimizer
 
-from cf.files.atomic import DiskFullError, disk_is_full, shared_temporary, sync
+from cf.files.atomic import DiskFullError, disk_is_full, remove, shared_temporary, sync
 from cf.files.pickled import load_tensors
 
 _REST = "rest.pt"
@@ -70,7 +70,7 @@ class Shards:
         if self.rank == 0:
             torch.save(self.rest, temporary / _REST)
             sync(temporary / _REST)
-            shutil.rmtree(path, ignore_errors=True)
+            remove(path)  # it may be a file, of one process
             temporary.rename(path)
             with suppress(OSError):  # not every file system can flush a folder
                 sync(path.parent)

@@ -1,5 +1,6 @@
 """Files and folders of weights as they lie on disk: safetensors, shards, pickles without code."""
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from cf.files.text import read_json_file
+from cf.files.text import existing_file, read_json_file
 from cf.models.distributed import is_distributed, read_distributed
 from cf.models.file_formats import foreign_format
 from cf.models.gguf_file import is_gguf, read_gguf
@@ -38,15 +39,15 @@ def one_file(path: Path) -> Path:
     Raises:
         CheckpointError: if there is none, or several.
     """
-    if not path.exists():
+    if not os.path.lexists(path):
         raise CheckpointError(f"{path} does not exist; give a file of weights, or its folder")
-    if path.is_file():
-        return path
+    if not path.is_dir():
+        return _there(path)
     for patterns in (("*.safetensors",), _PICKLES, ("*.gguf",)):
         files = sorted(file for pattern in patterns for file in path.glob(pattern))
         chosen = _default(files)
         if len(chosen) == 1:
-            return chosen[0]
+            return _there(chosen[0])
         if files:
             found = f"several, {some([file.name for file in files])}"
             break
@@ -56,6 +57,13 @@ def one_file(path: Path) -> Path:
         f"{path} is a folder that should hold one .safetensors file, but holds {found}; give the "
         "file"
     )
+
+
+def _there(file: Path) -> Path:
+    try:
+        return existing_file(file, "file of weights")
+    except ValueError as error:
+        raise CheckpointError(str(error)) from None
 
 
 def is_safetensors(file: Path) -> bool:

@@ -66,6 +66,8 @@ def _weights(checkpoint: Path) -> Mapping[str, Tensor] | None:
 
     if checkpoint.is_dir():
         return _weights_in_shards(checkpoint)
+    if not checkpoint.is_file():  # a link that leads nowhere or round, a pipe without an end
+        return None
     try:
         with zipfile.ZipFile(checkpoint) as file:
             if file.testzip() is not None:  # whole, but with other bytes than were written
