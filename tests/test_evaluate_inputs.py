@@ -8,7 +8,7 @@ import pytest
 import torch
 from commands import give
 
-from cf.evaluation.headers import foreseen
+from cf.evaluation.headers import _numbered, foreseen
 from cf.evaluation.videos import list_videos
 from cf.metrics.consistency.temporal_consistency import TemporalConsistency
 from cf.metrics.extractors.handcrafted import Handcrafted
@@ -88,6 +88,44 @@ def test_headers_tell_before_the_work_what_will_lack(tmp_path: Path) -> None:
     assert foreseen(videos[:1], []) == []
     lone = foreseen([videos[1], videos[2]], [])
     assert any("no prompt is shared" in one for one in lone)
+
+
+def test_numbers_that_look_like_seeds_are_told_with_the_pattern_that_reads_them(
+    tmp_path: Path,
+) -> None:
+    """Each would count as a prompt, and the intervals would be too narrow."""
+    for mark in ("-", "_seed", "/"):
+        place = tmp_path / f"x{len(mark)}{mark[:1] == '/'}"
+        for text in ("a fox", "a hen, 2024"):
+            for seed in range(4):
+                path = place / f"{text}{mark}{seed}.mp4"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.touch()
+        (told,) = _numbered(list_videos(str(place)))
+        assert "numbers 0, 1, 2, ... for each of 2 texts, and every name counts as a prompt" in told
+        pattern = told.partition("pattern='")[2].rstrip("'")
+        read = list_videos(str(place), pattern)
+        assert {(one.prompt, one.seed) for one in read} == {
+            (text, seed) for text in ("a fox", "a hen, 2024") for seed in range(4)
+        }
+        assert _numbered(read) == []
+        next(place.rglob("*0.mp4")).unlink()
+        assert _numbered(list_videos(str(place))) == []
+
+
+def test_one_seed_of_a_prompt_is_one_video(tmp_path: Path) -> None:
+    (tmp_path / "list.tsv").write_text("path\tprompt\tseed\na.mp4\tfox\t0\nb.mp4\tfox\t1\n")
+    assert [one.seed for one in list_videos(str(tmp_path / "list.tsv"))] == [0, 1]
+    (tmp_path / "list.csv").write_text("path,prompt,seed\nours/a.mp4,fox,0\ntheirs/a.mp4,fox,0\n")
+    with pytest.raises(ValueError, match=r"list has ours/a.mp4 and theirs/a.mp4 .*'fox'.*seed 0"):
+        list_videos(str(tmp_path / "list.csv"))
+
+
+def test_a_home_opens_in_a_listing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "list.csv").write_text("path,reference\n~/a.mp4,~/b.mp4\n")
+    (one,) = list_videos(str(tmp_path / "list.csv"))
+    assert (one.path, one.reference) == (tmp_path / "a.mp4", tmp_path / "b.mp4")
 
 
 @pytest.mark.whole

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from cf.evaluation.decoding import header, unreadable
@@ -12,6 +13,10 @@ from cf.video.probe import VideoInfo
 _UNLIKE = 1.05  # lengths beyond this ratio are worth a warning
 _ALIKE = 0.002  # seconds; lengths that differ by less are equal
 _SHOWN = 3
+_NUMBERED = re.compile(
+    r"(?P<prompt>.*[^-_/ .])(?P<mark>[-_/ .]{1,9}(?:seed)?[-_= ]{0,9})(?P<seed>[0-9]{1,19})",
+    re.DOTALL,
+)
 
 
 def common_seconds(videos: Sequence[Listed]) -> float | None:
@@ -54,7 +59,7 @@ def foreseen(
         told += _kinds("frames per second", {v: f"{i.fps:.4g}" for v, i in infos.items()}, "")
         sizes = {v: f"{i.height} x {i.width}" for v, i in infos.items()}
         told += _kinds("pixels", sizes, "; size=[height,width] scales all to one")
-    return [*told, *_too_few(videos, metrics), *_unmatched(videos)]
+    return [*told, *_too_few(videos, metrics), *_unmatched(videos), *_numbered(videos)]
 
 
 def _unequal(infos: Mapping[Listed, VideoInfo], seconds: float | None) -> list[str]:
@@ -108,6 +113,33 @@ def _too_few(videos: Sequence[Listed], metrics: Sequence[VideoMetric]) -> list[s
     return [
         f"{few} has {len(prompts[few])} prompts, too few for {told}, which will have no value; "
         f"more videos give them one"
+    ]
+
+
+def _numbered(videos: Sequence[Listed]) -> list[str]:
+    """That numbers at the ends of names look like seeds, while each name counts as a prompt."""
+    read = [_NUMBERED.fullmatch(one.prompt) for one in videos if one.seed is None]
+    found = [match for match in read if match is not None]
+    numbers: dict[tuple[str, str], set[int]] = {}
+    for match in found:
+        numbers.setdefault((match["prompt"], match["mark"]), set()).add(int(match["seed"]))
+    first = next(iter(numbers.values()), set())
+    marks = {mark for _, mark in numbers}
+    alike = all(one == first for one in numbers.values())
+    if (
+        len(found) < len(videos)
+        or len(numbers) < 2
+        or len(first) < 2
+        or len(marks) > 1
+        or not alike
+    ):
+        return []
+    mark = re.sub(r"\\([-_/ ])", r"\1", re.escape(marks.pop()))
+    told = ", ".join(map(str, sorted(first)[:_SHOWN])) + ", ..." * (len(first) > _SHOWN)
+    return [
+        f"names end in the numbers {told} for each of {len(numbers)} texts, and every name counts "
+        f"as a prompt; if they are seeds, which are averaged within a prompt, give "
+        f"pattern='(?P<prompt>.*){mark}(?P<seed>[0-9]+)'"
     ]
 
 

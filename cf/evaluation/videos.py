@@ -81,7 +81,23 @@ def list_videos(
     for (contestant, name), times in twice.items():
         if times > 1:
             raise ValueError(f"{contestant} has {times} videos named {name}; give each once")
+    _refuse_equal_seeds(found)
     return found
+
+
+def _refuse_equal_seeds(videos: Sequence[Listed]) -> None:
+    """Two videos of one prompt, seed and contestant are of two contestants, as a rule."""
+    first: dict[tuple[str, str, int], Listed] = {}
+    for one in videos:
+        if one.seed is None:
+            continue
+        before = first.setdefault((one.contestant, one.prompt, one.seed), one)
+        if before is not one:
+            raise ValueError(
+                f"{one.contestant} has {before.name} and {one.name} of the prompt "
+                f"{one.prompt[:60]!r} and the seed {one.seed}; give each prompt and seed once, and "
+                f"a column contestant where several made them"
+            )
 
 
 def _names(places: Sequence[Path]) -> list[str]:
@@ -107,7 +123,7 @@ def _at(place: Path, contestant: str, matcher: re.Pattern[str] | None) -> Iterat
             raise ValueError(f"{files.told()}; give a folder of videos, video files or a csv")
         for path in files.videos:
             yield _file(path, contestant, matcher, path.relative_to(place))
-    elif place.suffix.lower() == ".csv" and os.path.isfile(place):
+    elif place.suffix.lower() in (".csv", ".tsv") and os.path.isfile(place):
         yield from _rows(place, contestant)
     elif is_video(place):
         yield _file(place, contestant, matcher)
@@ -131,7 +147,7 @@ def _rows(place: Path, contestant: str) -> Iterator[Listed]:
         cells = row.cells
         if not cells["path"]:
             raise ValueError(f"{table.at(row)}: the path is empty")
-        name = Path(cells["path"])
+        name = Path(cells["path"]).expanduser()
         marks = cells.get("boundaries", "").split()
         yield Listed(
             contestant=cells.get("contestant") or contestant,
@@ -139,9 +155,13 @@ def _rows(place: Path, contestant: str) -> Iterator[Listed]:
             path=place.parent / name,
             prompt=composed(cells.get("prompt") or name.with_suffix("").as_posix()),
             seed=_whole(cells["seed"], "seed", table.at(row)) if cells.get("seed") else None,
-            reference=place.parent / cells["reference"] if cells.get("reference") else None,
+            reference=_beside(place, cells.get("reference")),
             boundaries=tuple(_whole(mark, "boundaries", table.at(row)) for mark in marks),
         )
+
+
+def _beside(place: Path, cell: str | None) -> Path | None:
+    return place.parent / Path(cell).expanduser() if cell else None
 
 
 def _whole(text: str, column: str, where: str) -> int:

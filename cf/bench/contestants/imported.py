@@ -166,7 +166,7 @@ def _files(folder: str, listed: str | None) -> Mapping[str, Path]:
         name = f"{composed(prompt)}-{int(seed)}"
         if name in files:
             raise ValueError(f"{table.at(row)}: {prompt!r} with seed {seed} is listed twice")
-        files[name] = Path(folder) / path
+        files[name] = Path(folder) / Path(path).expanduser()
     return files
 
 
