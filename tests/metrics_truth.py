@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from cf.metrics.base import VideoMetric
+from cf.metrics.extractors.handcrafted import Handcrafted
 from cf.metrics.truth.choice import ForcedChoice
-from cf.metrics.truth.novel import PoseNovelDetail, PoseNovelEntropy
+from cf.metrics.truth.novel import PoseNovelEntropy, PoseNovelFrechet
 from cf.metrics.truth.pose import PoseObedience
 from cf.metrics.truth.revisit import PoseRevisitLPIPS, PoseRevisitPSNR, PoseRevisitSSIM
 
@@ -86,7 +87,7 @@ TRUTH: dict[str, Callable[[], VideoMetric]] = {
     "pose_revisit_lpips": lambda: PoseRevisitLPIPS(Panels(), "squeeze", random=0, rate=1),
     "forced_choice": lambda: ForcedChoice(Panels(), places=3),
     "forced_choice_of_things": lambda: ForcedChoice(Panels(), "objects", places=3),
-    "pose_novel_detail": lambda: PoseNovelDetail(Panels()),
+    "pose_novel_frechet": lambda: PoseNovelFrechet(Panels(), Handcrafted(), least=2),
     "pose_novel_entropy": lambda: PoseNovelEntropy(Panels(), side=16),
     "pose_obedience": lambda: PoseObedience(Panels(), headings=6, side=16),
 }

@@ -15,9 +15,10 @@ from truth_matrix import TRUTH_DUTIES, WRONG, TruthMatrix
 from cf.data.world.again import away
 from cf.data.world.doom import engine
 from cf.metrics.base import VideoMetric
+from cf.metrics.extractors.handcrafted import Handcrafted
 from cf.metrics.truth.choice import ForcedChoice
 from cf.metrics.truth.nearest import nearest_choice
-from cf.metrics.truth.novel import PoseNovelDetail, PoseNovelEntropy
+from cf.metrics.truth.novel import PoseNovelEntropy, PoseNovelFrechet
 from cf.metrics.truth.pose import PoseObedience
 from cf.metrics.truth.revisit import PoseRevisitPSNR
 
@@ -72,28 +73,30 @@ def value(metric: VideoMetric, frames: Tensor, truth: Mapping[str, Tensor]) -> f
     return metric.result().value
 
 
-def test_blur_noise_and_grey_have_not_the_detail_and_colours_of_the_engine() -> None:
+def test_new_views_of_the_engine_are_near_and_blur_noise_cells_and_grey_are_far() -> None:
     frames, truth = seen()
     truth["away"] = torch.where(torch.arange(FRAMES) < 8, -1, -2)
     noise = torch.rand(frames.shape, generator=torch.Generator().manual_seed(0))
     blurred = torch.nn.functional.avg_pool2d(frames, 5, 1, 2, count_include_pad=False)
+    cells = torch.nn.functional.avg_pool2d(frames, 16, 16).repeat_interleave(16, -1)
     shown = {"engine": frames, "blur": blurred, "noise": noise, "grey": frames * 0 + 0.4}
-    detail, entropy = ({}, {})
+    shown["cells"] = cells.repeat_interleave(16, -2)
+    far, bits = dict[str, float](), dict[str, float]()
     for name, video in shown.items():
         # what is seen again does not count
         video = torch.where(truth["away"][:, None, None, None] == -2, video, 1 - video)
-        detail[name] = value(PoseNovelDetail(Panels(), rate=None), video, truth)
-        metric = PoseNovelEntropy(Panels(), rate=None)
-        entropy[name] = value(metric, video, truth)
-        assert metric.result().extras["engine"] == entropy["engine"] > 2
-    assert abs(detail["engine"] - 1) < 1e-6
-    assert detail["grey"] == 0 < detail["blur"] < 0.8 < 1.2 < detail["noise"]
-    assert abs(entropy["grey"]) < 1e-9
-    truth["away"][:] = -1
-    nothing = PoseNovelDetail(Panels(), rate=None)
-    found = value(nothing, frames, truth)
+        frechet = PoseNovelFrechet(Panels(), Handcrafted(), rate=None, least=16)
+        far[name] = value(frechet, video, truth)
+        entropy = PoseNovelEntropy(Panels(), rate=None)
+        bits[name] = value(entropy, video, truth)
+        assert entropy.result().extras["engine"] == bits["engine"] > 2
+    assert abs(far.pop("engine")) < 1e-6
+    assert min(far.values()) > 0.1
+    assert abs(bits["grey"]) < 1e-9
+    few = PoseNovelFrechet(Panels(), Handcrafted(), rate=None, least=17)
+    found = value(few, frames, truth)
     assert found != found
-    assert "no view is new" in nothing.result().reasons[None]
+    assert "16 views are new, 17 are needed" in few.result().reasons[None]
 
 
 MAKES: dict[str, Callable[[], VideoMetric]] = {

@@ -59,8 +59,8 @@ from .text.segment_text import SwitchResponse as SwitchResponse
 from .text.text_similarity import PromptDrift as PromptDrift
 from .text.text_similarity import TextSimilarity as TextSimilarity
 from .truth.choice import ForcedChoice as ForcedChoice
-from .truth.novel import PoseNovelDetail as PoseNovelDetail
 from .truth.novel import PoseNovelEntropy as PoseNovelEntropy
+from .truth.novel import PoseNovelFrechet as PoseNovelFrechet
 from .truth.pose import PoseObedience as PoseObedience
 from .truth.revisit import PoseRevisitLPIPS as PoseRevisitLPIPS
 from .truth.revisit import PoseRevisitPSNR as PoseRevisitPSNR

@@ -1,6 +1,5 @@
-"""Views that no frame had shown: their detail and their variety, beside the engine's."""
+"""Views that no frame had shown: how alike such views are as a rule, to the engine's."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,31 +9,56 @@ from torch import Tensor
 from typing_extensions import override
 
 from cf.metrics.base import VideoMetric
+from cf.metrics.extractors.base import Extractor
+from cf.metrics.fidelity.frechet import Moments, frechet_distance
 from cf.metrics.measurement import Measurement, Seen
-from cf.metrics.pooled import PooledResult, ratio
+from cf.metrics.pooled import PooledResult
 from cf.metrics.result import Result
 from cf.metrics.scored import Scored
 from cf.metrics.truth.painter import AWAY, NOVEL, Painter, common_size, place_of, shrunk
 
 _CELLS = 6  # rows and columns of a picture
 _LEVELS = 4  # of each channel of a cell's colour
-_COLOURS = _LEVELS**3
-_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 _NOTHING = "no view is new: the camera stayed where frames had been given"
+_OF_A_SET = "a distance of sets has no value for one video"
+
+
+class CellColours(Extractor):
+    """How many of a frame's 36 cells have which of 64 colours, by the mean of each cell.
+
+    >>> CellColours()(torch.zeros(2, 3, 48, 64))[:, 0].tolist()
+    [36.0, 36.0]
+    """
+
+    name, width, semantic = "cell-colours", _LEVELS**3, False
+
+    @override
+    def __call__(self, frames: Float[Tensor, "t 3 h w"]) -> Float[Tensor, "t d"]:
+        cells = torch.nn.functional.adaptive_avg_pool2d(frames, _CELLS)
+        levels = (cells * _LEVELS).long().clamp(0, _LEVELS - 1)
+        place = torch.tensor([_LEVELS**2, _LEVELS, 1])
+        colour = (levels.flatten(2) * place[:, None]).sum(1)
+        return torch.nn.functional.one_hot(colour, self.width).sum(1).float()
+
+    @override
+    def provenance(self) -> dict[str, Any]:
+        return {"extractor": self.name, "cells": _CELLS, "levels": _LEVELS}
 
 
 @dataclass(frozen=True)
 class NovelViews(Measurement):
-    """Detail and colours of views that no frame had shown, and of the engine's picture there.
+    """Features of views that no frame had shown, and of the engine's picture there.
 
-    A row is two sums of detail, the generator's and the engine's, and two histograms of the colours
-    of cells. All are 0 for a view that is not new.
+    A row is whether the view is new, the features of the generator's picture and those of the
+    engine's; all are 0 where it is not.
 
     Attributes:
+        rate: frames per second that are looked at.
         side: longest shorter side in pixels at which pictures are looked at.
     """
 
     world: Painter
+    extractor: Extractor
     rate: float | None = 2.0
     side: int = 480
     kept = torch.float64
@@ -43,18 +67,19 @@ class NovelViews(Measurement):
     @property
     @override
     def width(self) -> int:
-        return 2 * (1 + _COLOURS)
+        return 1 + 2 * self.extractor.width
 
     @override
     def see(self, seen: Seen) -> Float[Tensor, "t width"]:
         novel = seen.truth["away"] == NOVEL
-        rows = torch.zeros(len(novel), 2, 1 + _COLOURS, dtype=torch.float64)
+        rows = torch.zeros(len(novel), self.width, dtype=torch.float64)
         if novel.any():
             size = common_size(seen.frames, self.side)
+            made = shrunk(seen.frames[novel], size)
             true = self.world.pictures(*place_of(seen), seen.truth["pose"][novel], size)
-            both = torch.stack((shrunk(seen.frames[novel], size), true), 1).double()
-            rows[novel] = torch.cat((_detail(both)[..., None], _colours(both)), -1)
-        return rows.flatten(1)
+            rows[novel, 0] = 1
+            rows[novel, 1:] = torch.cat([self.extractor(x) for x in (made, true)], 1).double()
+        return rows
 
     @override
     def measure(self, kept: Tensor) -> Float[Tensor, "n width"]:
@@ -62,32 +87,98 @@ class NovelViews(Measurement):
 
     @override
     def provenance(self) -> dict[str, Any]:
-        own = {"novel_views": [_CELLS, _LEVELS], "rate": self.rate, "side": self.side}
-        return {**own, **self.world.provenance()}
-
-
-def _detail(pictures: Float[Tensor, "*n 3 h w"]) -> Float[Tensor, "*n"]:
-    """Mean absolute step of luma from a pixel to the next, along both axes."""
-    luma = torch.einsum("...chw,c->...hw", pictures, pictures.new_tensor(_LUMA))
-    along = (luma.diff(dim=axis).abs().mean((-2, -1)) for axis in (-2, -1))
-    return sum(along, torch.zeros_like(luma[..., 0, 0]))
-
-
-def _colours(pictures: Float[Tensor, "n both 3 h w"]) -> Float[Tensor, "n both colours"]:
-    """How many cells have which colour, by the mean of each."""
-    cells = torch.nn.functional.adaptive_avg_pool2d(pictures.flatten(0, 1), _CELLS)
-    levels = (cells * _LEVELS).long().clamp(0, _LEVELS - 1)
-    place = torch.tensor([_LEVELS**2, _LEVELS, 1])
-    colour = (levels.flatten(2) * place[:, None]).sum(1)
-    counts = torch.nn.functional.one_hot(colour, _COLOURS).sum(1).double()
-    return counts.view(*pictures.shape[:2], _COLOURS)
+        own = {"novel_views": True, "rate": self.rate, "side": self.side}
+        return {**own, **self.world.provenance(), **self.extractor.provenance()}
 
 
 class PoseNovel(VideoMetric):
-    """A value of the new views of all videos, with its interval over videos.
+    """What new views have of the engine's: features of a generator's pictures and of the engine's.
 
     A view is new if no frame had shown it (`cf.data.world.again`). What it should show nobody can
-    know: the engine's picture of that place tells only how such views look as a rule.
+    know: the engine's pictures of these poses tell only how such views look as a rule.
+    """
+
+    def __init__(
+        self, world: Painter, extractor: Extractor, rate: float | None, side: int, **kwargs: Any
+    ) -> None:
+        if side < _CELLS:
+            raise ValueError(f"side={side} must be at least {_CELLS} pixels")
+        super().__init__(NovelViews(world, extractor, rate, side), window=None, **kwargs)
+        self.extractor = extractor
+
+    def views(self, one: Scored) -> Float[Tensor, "both n d"]:
+        """Features of a video's new views, the generator's and the engine's."""
+        found = one.sums[one.sums[:, 0] > 0, 1:]
+        return found.unflatten(1, (2, self.extractor.width)).transpose(0, 1)
+
+
+class PoseNovelFrechet(PoseNovel):
+    r"""Fréchet distance of new views from the engine's pictures at the same poses; down, from 0.
+
+    .. math:: |\mu_1 - \mu_2|^2 + \text{tr}(\Sigma_1 + \Sigma_2 - 2 (\Sigma_1 \Sigma_2)^{1/2})
+
+    Of features of single frames (Heusel et al. 2017, arXiv 1706.08500), over all videos, with
+    unbiased covariances. No unit; numbers of different extractors and of different poses never compare. Blur,
+    noise, borders of tokens and one picture everywhere are all far. Biased upwards with few views;
+    with fewer than `least` there is NaN. See `PoseNovel`.
+
+    Attributes:
+        world: paints the places (`cf.data.world.doom.painter.DoomPainter`).
+        extractor: makes the features, by name in the result.
+        rate: frames per second that are looked at.
+        side: longest shorter side in pixels at which pictures are looked at.
+        least: new views without which there is no value.
+    """
+
+    higher_is_better = False
+
+    def __init__(
+        self,
+        world: Painter,
+        extractor: Extractor,
+        rate: float | None = 2.0,
+        side: int = 480,
+        least: int = 32,
+        **kwargs: Any,
+    ) -> None:
+        if least < 2:
+            raise ValueError(f"least={least} views have no covariance; ask for 2 or more")
+        super().__init__(world, extractor, rate, side, **kwargs)
+        self.least = least
+
+    @property
+    def name(self) -> str:
+        """With the extractor."""
+        return f"PoseNovelFrechet[{self.extractor.name}]"
+
+    @override
+    def score(self, videos: list[Scored]) -> Result:
+        nothing = torch.zeros(2, 0, self.extractor.width, dtype=torch.float64)
+        made, true = torch.cat([nothing, *(self.views(one) for one in videos)], 1)
+        value, reasons = float("nan"), dict[int | None, str]()
+        if len(made) >= self.least:
+            value = frechet_distance(Moments.of(made), Moments.of(true))
+            reasons = {one.video: _OF_A_SET for one in videos}
+        elif videos:
+            few = f"{len(made)} views are new, {self.least} are needed" if len(made) else _NOTHING
+            reasons = {None: few, **{one.video: few for one in videos}}
+        per_video = {one.video: float("nan") for one in videos}
+        return self.answer(value, per_video, reasons=reasons, extras={"views": float(len(made))})
+
+    @override
+    def provenance(self) -> dict[str, Any]:
+        return {**super().provenance(), "least": self.least}
+
+
+class PoseNovelEntropy(PoseNovel):
+    r"""Bits of the colours of new views, over 64 colours of 36 cells each; as high as the engine's.
+
+    .. math:: -\sum_k p_k \log_2 p_k
+
+    Low where a generator paints the same colours wherever it knows nothing. With few views it is
+    below that of the distribution they are drawn from. `extras`: `engine`, the same of the engine's
+    pictures at these poses. See `PoseNovel`. Blind to where colours stand and to what they paint:
+    noise has many. Read it beside `PoseNovelFrechet`.
 
     Attributes:
         world: paints the places (`cf.data.world.doom.painter.DoomPainter`).
@@ -100,71 +191,22 @@ class PoseNovel(VideoMetric):
     def __init__(
         self, world: Painter, rate: float | None = 2.0, side: int = 480, **kwargs: Any
     ) -> None:
-        if side < _CELLS:
-            raise ValueError(f"side={side} must be at least {_CELLS} pixels")
-        super().__init__(NovelViews(world, rate, side), window=None, **kwargs)
+        super().__init__(world, CellColours(), rate, side, **kwargs)
 
-    def pooled(
-        self,
-        videos: list[Scored],
-        sums: Callable[[Float[Tensor, "both numbers"]], Tensor],
-        of: Callable[[Tensor], Tensor],
-        **extras: float,
-    ) -> Result:
-        """The value of sums over all videos, and of those of each.
-
-        Args:
-            videos: what was measured.
-            sums: which numbers of a video's views count, the generator's row and the engine's.
-            of: the value of such sums, a row each; NaN where nothing was seen.
-            extras: of the result.
-        """
-        found = {one.video: sums(_seen(one)) for one in videos}
-        per_video = {video: float(of(one[None])) for video, one in found.items()}
+    @override
+    def score(self, videos: list[Scored]) -> Result:
+        sums = {one.video: self.views(one).sum(1) for one in videos}
+        per_video = {video: float(_bits(one[:1])) for video, one in sums.items()}
         reasons: dict[int | None, str] = {v: _NOTHING for v, x in per_video.items() if x != x}
-        if not found:
+        if not sums:
             return self.answer(float("nan"), per_video)
-        whole = PooledResult(torch.stack(list(found.values())), of)
-        if whole.value != whole.value:
+        both = torch.stack(list(sums.values()), 1)
+        made = PooledResult(both[0], _bits)
+        if made.value != made.value:
             reasons[None] = _NOTHING
-        return self.answer(
-            whole.value, per_video, reasons=reasons, pooled={"all": whole}, extras=extras
-        )
-
-
-class PoseNovelDetail(PoseNovel):
-    """Detail of new views per unit of the engine's at the same poses; 1 is as the engine's.
-
-    Detail is the mean absolute step of luma from a pixel to the next. Below 1 a generator blurs
-    what it does not know; above 1 it paints noise or edges that are none. See `PoseNovel`. Blind to
-    what is painted.
-    """
-
-    @override
-    def score(self, videos: list[Scored]) -> Result:
-        return self.pooled(videos, lambda views: views[:, 0], ratio)
-
-
-class PoseNovelEntropy(PoseNovel):
-    r"""Bits of the colours of new views, over 64 colours of 36 cells each; as high as the engine's.
-
-    .. math:: -\sum_k p_k \log_2 p_k
-
-    Low where a generator paints the same colours wherever it knows nothing. With few views it is
-    below that of the distribution they are drawn from. `extras`: `engine`, the same of the engine's
-    pictures at these poses. See `PoseNovel`. Blind to where colours stand, and to detail.
-    """
-
-    @override
-    def score(self, videos: list[Scored]) -> Result:
-        engine = [_seen(one)[1, 1:] for one in videos]
-        bits = float(_bits(torch.stack(engine).sum(0)[None])) if engine else float("nan")
-        return self.pooled(videos, lambda views: views[0, 1:], _bits, engine=bits)
-
-
-def _seen(one: Scored) -> Float[Tensor, "both numbers"]:
-    """Sums over a video's views."""
-    return one.sums.sum(0).view(2, 1 + _COLOURS)
+        engine = {"engine": PooledResult(both[1], _bits).value}
+        pooled = {"all": made}
+        return self.answer(made.value, per_video, reasons=reasons, pooled=pooled, extras=engine)
 
 
 def _bits(counts: Float[Tensor, "n colours"]) -> Float[Tensor, " n"]:
