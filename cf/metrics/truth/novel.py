@@ -109,7 +109,7 @@ class PoseNovel(VideoMetric):
     def views(self, one: Scored) -> Float[Tensor, "both n d"]:
         """Features of a video's new views, the generator's and the engine's."""
         found = one.sums[one.sums[:, 0] > 0, 1:]
-        return found.unflatten(1, (2, self.extractor.width)).transpose(0, 1)
+        return found.view(len(found), 2, self.extractor.width).transpose(0, 1)
 
 
 class PoseNovelFrechet(PoseNovel):
@@ -118,9 +118,9 @@ class PoseNovelFrechet(PoseNovel):
     .. math:: |\mu_1 - \mu_2|^2 + \text{tr}(\Sigma_1 + \Sigma_2 - 2 (\Sigma_1 \Sigma_2)^{1/2})
 
     Of features of single frames (Heusel et al. 2017, arXiv 1706.08500), over all videos, with
-    unbiased covariances. No unit; numbers of different extractors and of different poses never compare. Blur,
-    noise, borders of tokens and one picture everywhere are all far. Biased upwards with few views;
-    with fewer than `least` there is NaN. See `PoseNovel`.
+    unbiased covariances. No unit; numbers of different extractors and of different poses never
+    compare. Blur, noise, borders of tokens and one picture everywhere are all far. Biased upwards
+    with few views; with fewer than `least` there is NaN. See `PoseNovel`.
 
     Attributes:
         world: paints the places (`cf.data.world.doom.painter.DoomPainter`).
