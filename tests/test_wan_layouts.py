@@ -176,6 +176,52 @@ def test_variants_and_pickles_of_a_codecs_folder_are_read(tmp_path: Path, layout
     assert torch.equal(loaded.decode(latents), WanVAE(theirs).decode(latents))
 
 
+@pytest.mark.parametrize("prefix", ["model.", "module.", "_orig_mod.", "first_stage_model."])
+def test_any_prefix_of_a_part_falls_away(tmp_path: Path, text: Path, prefix: str) -> None:
+    theirs = vae("2.1")
+    state = {prefix + name: x for name, x in original_vae(theirs.state_dict()).items()}
+    torch.save({"state_dict": state}, tmp_path / "Wan2.1_VAE.pth")
+    video = torch.rand(1, 5, 3, 8, 16)
+    loaded = WanVAE.from_folder(str(tmp_path))
+    assert torch.equal(loaded.encode(video), WanVAE(theirs).encode(video))
+    torch.save({prefix + name: x for name, x in original_text(text).items()}, tmp_path / "t5.pth")
+    mine = UMT5.from_folder(str(tmp_path / "t5.pth"), 8, "float32", tokenizer=str(text))
+    expected = UMT5.from_folder(str(text), 8, "float32")
+    assert torch.equal(mine.encode(["a cat"]), expected.encode(["a cat"]))
+
+
+def test_parts_are_found_in_a_file_of_all_of_them(tmp_path: Path, text: Path) -> None:
+    """As checkpoints of ComfyUI are; `shared.weight` stands alone in its own part."""
+    theirs = vae("2.1")
+    words = load_file(text / "text_encoder" / "model.safetensors")
+    state = {f"vae.{name}": x for name, x in original_vae(theirs.state_dict()).items()}
+    state |= {f"text_encoders.umt5xxl.transformer.{name}": x for name, x in words.items()}
+    state |= {"model.diffusion_model.patch_embedding.weight": torch.ones(2, 16, 1, 2, 2)}
+    file = tmp_path / "all.safetensors"
+    save_file({name: x.clone() for name, x in state.items()}, file)
+    video = torch.rand(1, 5, 3, 8, 16)
+    expected = WanVAE(theirs).encode(video)
+    assert torch.equal(WanVAE.from_folder(str(file)).encode(video), expected)
+    mine = UMT5.from_folder(str(file), 8, "float32", tokenizer=str(text))
+    whole = UMT5.from_folder(str(text), 8, "float32")
+    assert torch.equal(mine.encode(["a cat"]), whole.encode(["a cat"]))
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), 1e30])
+def test_a_part_that_is_not_finite_is_refused(tmp_path: Path, text: Path, number: float) -> None:
+    state = original_vae(vae("2.1").state_dict())
+    state["conv2.bias"] = torch.full_like(state["conv2.bias"], number)
+    torch.save(state, tmp_path / "Wan2.1_VAE.pth")
+    words = original_text(text)
+    words["norm.weight"] = torch.full_like(words["norm.weight"], number)
+    torch.save(words, tmp_path / "t5.pth")
+    told = "holds NaN or infinite numbers in" if number != 1e30 else "that float16 cannot hold"
+    with pytest.raises(CheckpointError, match=told):
+        WanVAE.from_folder(str(tmp_path), dtype="float16")
+    with pytest.raises(CheckpointError, match=told):
+        UMT5.from_folder(str(tmp_path / "t5.pth"), 8, "float16", tokenizer=str(text))
+
+
 # The text encoder
 
 

@@ -17,7 +17,7 @@ from cf.models.headers import order_metadata
 from cf.models.layouts import cf_model, diffusers_model, original_model, sizes_of
 from cf.models.names import networks, to_diffusers_name
 from cf.models.pickles import CONTAINERS
-from cf.models.pretrained import parse_dtype, read_part
+from cf.models.pretrained import TEXT, VAE, parse_dtype, read_part
 from cf.models.stored import CheckpointError, some
 from cf.models.text_names import is_text, text_config, to_original_text, to_transformers_text
 from cf.models.updates import Lora
@@ -95,7 +95,7 @@ def convert(
             f"{source} is no transformer, so it takes no lora and to=cf; give to=original or "
             "to=diffusers, in either of which it is read"
         )
-    parts = read_part(path)
+    parts = read_part(path, VAE, TEXT)
     files = _part(parts.raw, to, path, said, wanted)
     return _write(parts, files, target, wanted)
 

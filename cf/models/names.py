@@ -83,6 +83,25 @@ def prefix_of_all(names: Iterable[str]) -> str:
     return found.pop() if len(found) == 1 else ""
 
 
+def bare_of_roots(names: Iterable[str], roots: Iterable[str]) -> dict[str, str]:
+    """The names of one part of a file, and what they are without what wrappers put before them.
+
+    Args:
+        names: of the file.
+        roots: what the part has one of; where it is found once, its prefix tells the part.
+
+    >>> bare_of_roots(["vae.shared.weight", "vae.a.bias", "x.y"], ["shared.weight"])
+    {'vae.shared.weight': 'shared.weight', 'vae.a.bias': 'a.bias'}
+    """
+    inner = {name: _unwrapped(name) for name in names}
+    ends = tuple(f".{root}" for root in roots)
+    prefixes = {one[: -len(end) + 1] for one in inner.values() for end in ends if one.endswith(end)}
+    if len(prefixes) != 1 or not {end[1:] for end in ends}.isdisjoint(inner.values()):
+        return inner
+    prefix = prefixes.pop()
+    return {name: one.removeprefix(prefix) for name, one in inner.items() if one.startswith(prefix)}
+
+
 def networks(names: Iterable[str]) -> dict[str, str]:
     """The transformers among the names of a file: what each is called, and its prefix.
 

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from cf.metrics.extractors.hugging_face import frozen_network
+from cf.models.checkpoints import refuse_not_finite
 from cf.models.clip_names import (
     StretchToSquare,
     clip_config,
@@ -71,7 +72,7 @@ class ImageEncoder(nn.Module):
             raise ImportError(
                 "CLIP needs transformers: install this package with its extra 'wan'"
             ) from error
-        stored = read_part(place)
+        stored = read_part(place, IMAGE)
         if is_original_clip(stored):
             tower = to_transformers_clip(stored)
             said: Any = clip_config(tower, place)
@@ -82,6 +83,7 @@ class ImageEncoder(nn.Module):
             said = read_json((place if place.is_dir() else place.parent) / "config.json") or {}
             state = {n: x for n, x in stored.items() if not n.endswith("position_ids")}
             tower = {n: x for n, x in state.items() if n.startswith("vision_model.")} or state
+        refuse_not_finite(tower, str(place))
         config: Any = CLIPVisionConfig(**said.get("vision_config", said))
         encoder = frozen_network("CLIPVisionModel", config, tower, f"CLIP's vision tower ({place})")
         return cls(processor, encoder.to(kind))

@@ -8,11 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from cf.models.checkpoints import refuse_not_finite
 from cf.models.merged import Weights
+from cf.models.names import bare_of_roots
 from cf.models.quantised import unquantised
 from cf.models.stored import CheckpointError, some
 from cf.models.weight_files import read_json, read_stored
 
+_OF_COMFYUI = "spiece_model"
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -25,31 +28,36 @@ class ModelPart:
         kinds: what its config.json says of it.
         files: patterns of the file of the authors' own layout.
         example: such a file, for messages.
+        roots: weights of which it has one, whatever stands before their names.
     """
 
     name: str
     kinds: tuple[str, ...]
     files: tuple[str, ...] = ()
     example: str = ""
+    roots: tuple[str, ...] = ()
 
 
 VAE = ModelPart(
     "vae",
     ("AutoencoderKLWan",),
-    ("Wan2*_VAE.*", "wan_2*_vae*.safetensors", "wan2*_vae*.safetensors"),
+    ("Wan2*_VAE.*", "Wan2*_VAE_*", "wan_2*_vae*.safetensors", "wan2*_vae*.safetensors"),
     "Wan2.1_VAE.pth",
+    ("encoder.conv1.weight", "encoder.conv_in.weight"),
 )
 TEXT = ModelPart(
     "text_encoder",
     ("UMT5EncoderModel",),
     ("models_t5_umt5*", "umt5*xxl*"),
     "models_t5_umt5-xxl-enc-bf16.pth",
+    ("shared.weight", "token_embedding.weight", "token_embd.weight"),
 )
 IMAGE = ModelPart(
     "image_encoder",
     ("CLIPVisionModel", "CLIPVisionModelWithProjection", "CLIPModel"),
     ("models_clip_open-clip*",),
     "models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth",
+    ("visual.patch_embedding.weight", "vision_model.embeddings.patch_embedding.weight"),
 )
 
 
@@ -144,12 +152,19 @@ def find_files(folder: str, places: Iterable[str], patterns: Iterable[str], what
     )
 
 
-def read_part(place: Path) -> Weights:
-    """The weights of a part, from a file or a folder in any format that is read."""
+def read_part(place: Path, *parts: ModelPart) -> Weights:
+    """The weights of a part, from a file or a folder in any format that is read.
+
+    Args:
+        place: the file or folder, which may hold other parts as well.
+        parts: those that it may be.
+    """
     stored = read_stored(place, None, ("state_dict", "model", "model_state"))
-    tensors = {name: x for name, x in stored.state.items() if name != "spiece_model"}  # ComfyUI's
+    bare = bare_of_roots(stored.state, [root for part in parts for root in part.roots])
+    tensors = {one: stored.state[name] for name, one in bare.items() if one != _OF_COMFYUI}
     raw, made = unquantised(stored, tensors)
-    return Weights(raw, {**made, **stored.made}, {})
+    made |= {bare[name]: make for name, make in stored.made.items() if name in bare}
+    return Weights(raw, made, {})
 
 
 def fill(
@@ -166,7 +181,7 @@ def fill(
         dtype: what it runs in.
 
     Raises:
-        CheckpointError: if weights are missing, left over or of other shapes.
+        CheckpointError: if weights are missing, left over, of other shapes, or not finite.
     """
     with torch.device("meta"):
         module = build()
@@ -189,7 +204,12 @@ def fill(
     for name in own:
         keeps = wanted == torch.float16 and any(part in wide for part in name.split("."))
         kind = torch.float32 if keeps else wanted
-        filled[name] = state[name].to(kind, copy=True)  # not the file's own pages
+        refuse_not_finite({name: (weight := state[name])}, str(source))
+        filled[name] = weight.to(kind, copy=True)  # not the file's own pages
+        if kind == torch.float16 and not filled[name].isfinite().all():
+            raise CheckpointError(
+                f"{source} holds numbers in {name} that float16 cannot hold; give dtype=bfloat16"
+            )
     module.load_state_dict(filled, assign=True)
     tie: Any = getattr(module, "tie_weights", None)
     if tie is not None:

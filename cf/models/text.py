@@ -187,7 +187,7 @@ class UMT5(FrozenEncoder):
                 "umT5 needs transformers: install this package with its extra 'wan'"
             ) from error
         model: Any = UMT5EncoderModel
-        state = with_tied({to_transformers_text(n): x for n, x in read_part(place).items()})
+        state = with_tied({to_transformers_text(n): x for n, x in read_part(place, TEXT).items()})
         said = read_json(place / "config.json") if place.is_dir() else None
         config: Any = UMT5Config(**(said or text_config(state, place)))
         encoder = fill(lambda: model(config), state, place, dtype)

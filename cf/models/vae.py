@@ -64,7 +64,7 @@ class WanVAE(Codec):
                 "the Wan VAE needs diffusers: install this package with its extra 'wan'"
             ) from error
         model: Any = AutoencoderKLWan
-        state: Mapping[str, Tensor] = read_part(place)
+        state: Mapping[str, Tensor] = read_part(place, VAE)
         if is_original_vae(state):
             config = vae_config(state, place)
             names = to_diffusers_vae(state)
@@ -89,7 +89,7 @@ class WanVAE(Codec):
         with suppress(FileNotFoundError):
             place = find_part(first_there(folder, MARKS), VAE)
             config = read_json(place / "config.json") if place.is_dir() else None
-            config = config or vae_config(read_part(place), place)
+            config = config or vae_config(read_part(place, VAE), place)
         vae = model.from_config(config) if config else model()
         return cls(nn.Module.to(vae, parse_dtype(dtype)))  # its own `to` warns of nothing
 
