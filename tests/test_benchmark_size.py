@@ -90,7 +90,7 @@ def forks(monkeypatch: pytest.MonkeyPatch) -> None:
     let_workers_be_forks(monkeypatch)
 
 
-@pytest.mark.whole
+@pytest.mark.slow
 def test_metrics_in_a_process_of_their_own_give_the_same_rows_even_if_it_dies(
     together: BenchmarkResults,
     tmp_path: Path,

@@ -601,7 +601,7 @@ def _read_by_a_worker() -> tuple[int, ...]:
     return tuple(next(iter(world.train_dataloader()))["video"].shape)
 
 
-@pytest.mark.whole
+@pytest.mark.slow
 def test_a_job_of_a_sweep_reads_by_workers() -> None:
     """joblib begins jobs, and would have their workers begun, in a way of its own."""
     jobs = Parallel(n_jobs=2, backend="loky")

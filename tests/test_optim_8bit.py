@@ -127,7 +127,7 @@ def test_without_the_library_one_line_says_what_to_install(
     assert not (folder / "config.yaml").exists()  # nothing was begun
 
 
-@pytest.mark.whole
+@pytest.mark.slow
 def test_a_plan_counts_it_and_names_it_where_something_does_not_fit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -186,7 +186,7 @@ def test_parts_beside_the_network_must_answer_as_trained_ones_do(
         text_answer(settings)
 
 
-@pytest.mark.whole
+@pytest.mark.slow
 def test_a_base_is_shown_by_a_clip(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

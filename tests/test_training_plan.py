@@ -21,6 +21,7 @@ def test_what_is_counted_of_a_distillation_is_what_the_allocator_gives() -> None
     assert counted(settings) == pytest.approx(measured(settings), rel=0.1)
 
 
+@pytest.mark.slow
 def test_roles_are_those_of_the_weights_and_shards_share_them() -> None:
     settings = settings_of(*CASES["self_forcing"])
     plan = planned_training(settings)
@@ -38,6 +39,7 @@ def test_roles_are_those_of_the_weights_and_shards_share_them() -> None:
     assert check_training(plan, plan.peak, settings, 1).startswith("it fits")
 
 
+@pytest.mark.slow
 def test_blocks_of_a_critic_with_a_head_are_counted_as_shards() -> None:
     small = CASES["self_forcing"][1:]
     judged = ("objective=adversarial_dmd", "module.real_share=0.5", "trainer=fsdp2")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from cf.runs.block_stream import BlockStream
     from cf.types import Conditioning, Latents, Video
 
-log = logging.getLogger("cf.generate")
+log = logging.getLogger("cf")
 _BASE = (
     "%s is Wan2.1 itself, which was trained to denoise whole clips in some 50 steps: few steps, "
     "block by block, show nothing of use. Take a student, preset=NAME, or rollout=whole and "

@@ -22,7 +22,7 @@ from cf.files.user_cache import user_cache
 from cf.models.text import TextEncoder
 from cf.settings.build import Settings, build
 
-log = logging.getLogger("cf.generate")
+log = logging.getLogger("cf")
 CACHE_BYTES = 10**9
 UNBOUNDED = 2**63
 _LISTED = 2000  # files of an encoder that are looked at
