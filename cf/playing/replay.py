@@ -13,7 +13,7 @@ from cf.settings.build import Settings, build
 if TYPE_CHECKING:
     from cf.playing.session import Moment, Session
 
-log = logging.getLogger("cf.generate")
+log = logging.getLogger("cf")
 
 
 def replay(settings: Settings, folder: Path) -> list[Path]:
