@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps, features
 
 from cf.video.reader import (
     UnreadableVideo,
@@ -280,6 +280,26 @@ def test_a_picture_is_read_upright(tmp_path: Path) -> None:
     (tmp_path / "fake.png").write_text("no picture")
     with pytest.raises(UnreadableVideo, match="not a picture"):
         read_image(tmp_path / "fake.png")
+
+
+@pytest.mark.parametrize("kind", ["jpg", "png", "webp", "tif", "avif"])
+def test_every_way_to_turn_a_picture_is_honoured(kind: str, tmp_path: Path) -> None:
+    """AVIF says it in its container, the others in EXIF."""
+    if kind == "avif" and not features.check("avif"):
+        pytest.skip("Pillow without AVIF")
+    pixels = np.zeros((24, 40, 3), np.uint8)
+    pixels[:12, :20] = 255, 0, 0
+    pixels[12:, 20:] = 0, 0, 255
+    for orientation in range(1, 9):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        file = tmp_path / f"{orientation}.{kind}"
+        Image.fromarray(pixels).save(file, exif=exif, quality=95)
+        with Image.open(file) as image:
+            upright = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+        shown = 255 * read_image(file)[0].permute(1, 2, 0).numpy()
+        assert shown.shape == upright.shape
+        assert np.abs(shown - upright).mean() < 8, orientation
 
 
 def test_a_picture_with_transparency_or_sixteen_bits_is_read(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import torch
 from av.video.frame import VideoFrame
 from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
 from jaxtyping import Float, UInt8
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from cf.system.opencv import cv2
@@ -28,7 +28,7 @@ __all__ = [
     "read_video",
 ]
 
-_CHECKED = {"JPEG", "PNG", "WEBP", "GIF", "BMP"}
+_CHECKED = {"JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF"}
 _MOST_BYTES = 2**31
 """Of pictures that are handed over at once, a byte for each colour."""
 _RED_GREEN_BLUE = (2, 0, 1)
@@ -122,7 +122,17 @@ def read_image(path: str | Path, size: Sequence[int] | None = None) -> Float[Ten
     """
     path = Path(path)
     file_bytes(path)
-    _refuse_picture(path)
+    rgb = _turned(path) if _refuse_picture(path) == "AVIF" else _decoded(path)
+    refuse_shape(path, *rgb.shape[:2])
+    target = rgb.shape[:2] if size is None else _pair(size)
+    height, width = _cover(rgb.shape[:2], target)
+    area = cv2.INTER_AREA if height < rgb.shape[0] else cv2.INTER_CUBIC
+    rgb = cv2.resize(rgb, (width, height), interpolation=area)
+    planes = np.stack([_crop(plane, target) for plane in cv2.split(rgb)])
+    return torch.from_numpy(planes)[None].float() / 255
+
+
+def _decoded(path: Path) -> UInt8[np.ndarray, "h w 3"]:
     data = np.frombuffer(path.read_bytes(), np.uint8)
     try:
         image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
@@ -130,14 +140,13 @@ def read_image(path: str | Path, size: Sequence[int] | None = None) -> Float[Ten
         image = None
     if image is None:
         raise UnreadableVideo(path, "it is not a picture that can be decoded")
-    refuse_shape(path, *image.shape[:2])
-    rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-    target = rgb.shape[:2] if size is None else _pair(size)
-    height, width = _cover(rgb.shape[:2], target)
-    area = cv2.INTER_AREA if height < rgb.shape[0] else cv2.INTER_CUBIC
-    rgb = cv2.resize(rgb, (width, height), interpolation=area)
-    planes = np.stack([_crop(plane, target) for plane in cv2.split(rgb)])
-    return torch.from_numpy(planes)[None].float() / 255
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def _turned(path: Path) -> UInt8[np.ndarray, "h w 3"]:
+    """An AVIF, whose container says how it is turned, which OpenCV does not heed."""
+    with Image.open(path) as image:
+        return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
 
 
 class _Pictures:
@@ -249,18 +258,19 @@ def _refuse_amount(
         )
 
 
-def _refuse_picture(path: Path) -> None:
-    """Refuse what is too large by its header, before memory is taken for it, or is not whole."""
+def _refuse_picture(path: Path) -> str | None:
+    """The format; refuses what is too large by its header, before memory is taken, or not whole."""
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
             width, height = image.size
             refuse_shape(path, height, width)
             if image.format in _CHECKED:  # OpenCV fills with grey what was cut off
                 image.load()
+            return image.format
     except Image.DecompressionBombError:
         raise UnreadableVideo(path, "it has too many pixels for a picture") from None
     except UnidentifiedImageError:
-        return  # OpenCV reads more formats, and says what it cannot read
+        return None  # OpenCV reads more formats, and says what it cannot read
     except (OSError, SyntaxError, EOFError, OverflowError) as error:
         raise UnreadableVideo(path, f"it is cut off or damaged: {error}") from None
 
