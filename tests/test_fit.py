@@ -129,6 +129,7 @@ def losses(folder: Path) -> list[tuple[str, str, str]]:
         (["module.ema_decay=2"], "ema_decay"),
         (["~data.folder"], "folder"),
         ([], "data.folder must be given"),
+        (["adapters=all"], "adapters.teacher.path must be given: adapters.teacher.path=..."),
         (["data.folder=nowhere"], "nowhere"),
         (["resume=nowhere"], "not the folder of a run"),
     ],

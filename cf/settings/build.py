@@ -19,7 +19,11 @@ from hydra._internal.utils import _locate
 from hydra.errors import HydraException, InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.errors import (
+    InterpolationToMissingValueError,
+    MissingMandatoryValue,
+    OmegaConfBaseException,
+)
 
 from cf.settings.literal import literally, with_home
 from cf.settings.renamed import with_current_names
@@ -267,8 +271,11 @@ def exit_on_user_error(command: str) -> Iterator[None]:
     except mistakes as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
-        if isinstance(error, MissingMandatoryValue):
-            message = f"{error.full_key} must be given: {error.full_key}=..."
+        if isinstance(error, MissingMandatoryValue | InterpolationToMissingValueError):
+            missing = error.full_key
+            if isinstance(error, InterpolationToMissingValueError):  # the one that this one names
+                missing = str(error).split("\n")[0].rpartition(": ")[2]
+            message = f"{missing} must be given: {missing}=..."
         elif isinstance(error, yaml.YAMLError):
             message = f"a file is no YAML: {' '.join(str(error).split())}"
         else:
