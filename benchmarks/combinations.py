@@ -3,10 +3,10 @@
     python benchmarks/combinations.py --runs 200 --seed 0
     python benchmarks/combinations.py --again 17        the seventeenth draw alone, its log shown
 
-A draw takes one option of each of some groups of `cf.fit`, or leaves a group as it is. Right is a run
-to its end with finite losses, or one message that says what does not go together, with nothing but
-that message and a status that is not 0. A traceback, a loss that is no number, and a run that does
-not end are counted as broken, and printed with their command line.
+A draw takes one option of each of some groups of `cf.fit`, or leaves a group as it is. Right is a
+run to its end with finite losses, or one message that says what does not go together, with nothing
+but that message and a status that is not 0. A traceback, a loss that is no number, and a run that
+does not end are counted as broken, and printed with their command line.
 """
 
 from __future__ import annotations

@@ -70,13 +70,15 @@ def generate(settings: Settings, folder: Path) -> list[Path]:
     left = record.missing(wanted, typed=settings["prompts"] == TYPED)
     if len(left) < len(wanted):
         log.info("%d of %d videos are there and kept", len(wanted) - len(left), len(wanted))
+    unfinished = Unfinished(folder, settings["save_every"])
     if left:
-        unfinished = Unfinished(folder, settings["save_every"])
         saved = unfinished.read()
         texts = sorted({text for one in left for _, text in one.script})
         with told_when_full(settings):
             generator = load({**settings, "texts": texts})
             _make(settings, folder, generator, left, record, unfinished, saved)
+    else:
+        unfinished.tidy(wanted)  # it may have been killed after its last record
     log.info("%d videos: %s", len(paths), folder)
     return paths
 

@@ -10,14 +10,17 @@ from commands import ROOMS, STUDENT, give
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
+from training_memory import settings_of
 
 from cf.bounds import check_least, check_share, pair_below_one
 from cf.modules.optim import MuonWithAdamW, adamw
 from cf.modules.optim_8bit import AdamWIn8Bit
 from cf.paths import CONFIG_DIR
+from cf.runs import roles
 from cf.runs.roles import built_module
 from cf.settings.build import build, to_settings
 from cf.settings.schema import Fit
+from cf.system import memory
 
 BELOW_NOTHING = {
     "model.qk_bias": "a bias",
@@ -131,3 +134,17 @@ def test_bounds_name_the_setting() -> None:
         check_share(share=float("nan"))
     with pytest.raises(ValueError, match=r"betas=\[1\] must be two numbers"):
         pair_below_one(betas=[1])
+
+
+def test_a_network_that_no_memory_holds_is_refused_before_it_is_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Linux would give the memory, and then end some process."""
+    monkeypatch.setattr(memory, "computer_bytes", lambda: 100_000)
+    monkeypatch.setattr(roles, "computer_bytes", lambda: 100_000)
+    settings = settings_of("data=rooms", "model=rooms")
+    with pytest.raises(ValueError, match=r"module\.network in float32 takes .* GB, and this"):
+        built_module(settings)
+    monkeypatch.undo()
+    assert 2**28 < memory.computer_bytes() < 2**50
+    built_module(settings)

@@ -20,6 +20,7 @@ from cf.files.pickled import load_tensors
 from cf.generate import generate
 from cf.generation import unfinished
 from cf.generation.requests import requests_of
+from cf.generation.unfinished import Unfinished
 from cf.memory.pinned import Pinned
 from cf.models.checkpoints import save_export
 from cf.models.codec import Codec, DecoderStream, EncoderStream, PixelCodec
@@ -355,6 +356,25 @@ def test_names_that_two_videos_would_share_are_refused(
     listed.write_text("prompt_id,prompt\na-1-0,one\na-1,two\na-1-0-0,three\n")
     settings["samples"] = 2
     assert len(requests_of(settings)) == 6
+
+
+def test_a_state_that_a_kill_left_beside_finished_videos_is_tidied(
+    tell: Callable[..., tuple[Settings, Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the last record and the end; the state of a video that nobody asks for stays."""
+    settings, folder = tell("prompt=fox", "seconds=2", "save_every=1e-9")
+    monkeypatch.setattr(unfinished, "_MOST_SHARE", 1e9)
+    with monkeypatch.context() as patch:
+        patch.setattr(Unfinished, "forget", lambda _: os.kill(os.getpid(), signal.SIGTERM))
+        with pytest.raises(Stopped):
+            generate(settings, folder)
+    state = folder / "unfinished.pt"
+    other = load_tensors(state) | {"videos": {"video_9": {}}}
+    generate(settings, folder)
+    assert not state.exists()
+    torch.save(other, state)
+    generate(settings, folder)
+    assert state.exists()
 
 
 def test_a_damaged_state_is_named_with_the_remedy(

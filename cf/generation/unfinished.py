@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import pickle
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -86,3 +88,11 @@ class Unfinished:
     def forget(self) -> None:
         """Remove the state of what is finished."""
         self._path.unlink(missing_ok=True)
+
+    def tidy(self, finished: Sequence[VideoRequest]) -> None:
+        """Remove a state that is of these videos alone, or of none that can be read."""
+        with suppress(ValueError):
+            saved = self.read()
+            if saved is not None and set(saved["videos"]) - {one.name for one in finished}:
+                return
+        self.forget()

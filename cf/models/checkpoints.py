@@ -164,6 +164,32 @@ def load_into(
     Raises:
         CheckpointError: if weights are missing, left over or of another shape; compares the sizes.
     """
+    refuse_misfit(module, state, source)
+    own = module.state_dict()
+    raw = state.raw if isinstance(state, Weights) else state
+    refuse_not_finite(raw, source)
+    fresh: State = {}
+    with torch.no_grad():
+        for name, held in own.items():
+            if held.is_meta:
+                held = fresh[name] = torch.empty_like(held, device=device or "cpu")
+            held.copy_(weight := state[name])
+            refuse_not_finite({name: weight}, source)
+    if fresh:
+        module.load_state_dict(fresh, strict=False, assign=True)
+
+
+def refuse_misfit(module: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+    """Compare names and shapes; no weight is read.
+
+    Args:
+        module: on any device, the meta device as well.
+        state: weights under the module's names.
+        source: where they come from, for the message.
+
+    Raises:
+        CheckpointError: if weights are missing, left over or of another shape; compares the sizes.
+    """
     own = module.state_dict()
     raw = state.raw if isinstance(state, Weights) else state
     missing = [name for name in own if name not in raw]
@@ -173,24 +199,14 @@ def load_into(
         for name in own
         if name in raw and raw[name].shape != own[name].shape
     ]
-    if not (missing or unexpected or misfits):
-        refuse_not_finite(raw, source)
-        fresh: State = {}
-        with torch.no_grad():
-            for name, held in own.items():
-                if held.is_meta:
-                    held = fresh[name] = torch.empty_like(held, device=device or "cpu")
-                held.copy_(weight := state[name])
-                refuse_not_finite({name: weight}, source)
-        if fresh:
-            module.load_state_dict(fresh, strict=False, assign=True)
-        return
     findings = (
         ("lacks", missing),
         ("holds, unasked for,", unexpected),
         ("has other shapes of", misfits),
     )
     found = "; it ".join(f"{verb} {some(names)}" for verb, names in findings if names)
+    if not found:
+        return
     theirs, ours = _size(raw), _size(own)
     if theirs == ours:
         remedy = "configure the model as the one that was saved"

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from cf.models.base import NOTHING, Backbone, Prepared
-from cf.models.checkpoints import load_into
+from cf.models.checkpoints import load_into, refuse_misfit
 from cf.models.masks import Mask
 from cf.models.merged import Weights
 from cf.models.wrapped import WrappedBackbone
@@ -72,17 +72,42 @@ def filled_backbone(
     Raises:
         CheckpointError: see `load_into`.
     """
+    network = make()
+    denoising, writing = _of_each(state)
+    load_into(network, denoising, source, device)
+    if writing is None:
+        return network
+    writer = make()
+    load_into(writer, writing, source, device)
+    return WithWriter(network, writer)
+
+
+def refuse_other_network(network: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+    """Compare the names and shapes of `filled_backbone`'s weights with a network's.
+
+    Args:
+        network: of the architecture, on any device.
+        state: as `load_weights` returns it.
+        source: where they come from, for messages.
+
+    Raises:
+        CheckpointError: see `refuse_misfit`.
+    """
+    for one in _of_each(state):
+        if one is not None:
+            refuse_misfit(network, one, source)
+
+
+def _of_each(
+    state: Mapping[str, Tensor],
+) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor] | None]:
+    """Weights of the network that denoises, and those of its writer if there is one."""
     raw = state.raw if isinstance(state, Weights) else state
     own = {_OWN.sub(r"\1", name, count=1): name for name in raw if _OWN.search(name)}
-    network = make()
     if not own:
-        load_into(network, state, source, device)
-        return network
-    shared = [name for name in raw if not _OWN.search(name)]
-    writer = make()
-    load_into(network, _named(state, {name: name for name in shared}), source, device)
-    load_into(writer, _named(state, {**{name: name for name in shared}, **own}), source, device)
-    return WithWriter(network, writer)
+        return state, None
+    shared = {name: name for name in raw if not _OWN.search(name)}
+    return _named(state, shared), _named(state, {**shared, **own})
 
 
 def exported_weights(

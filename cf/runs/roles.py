@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from cf.files.shipped import shipped
 from cf.settings.build import Settings, build
+from cf.system.memory import computer_bytes, refuse_beyond_computer
 
 _ROLES = {"network": "student", "student": "student", "critic": "critic", "teacher": "teacher"}
 """The module's settings of networks, and which role each has."""
 _ASIDE = ("_partial_", "required")
 """What is said of a role and makes no other network of it."""
+_LARGE = 16
+"""Networks of less than this part of the computer's memory are not looked at beforehand."""
 
 
 def built_module(settings: Settings) -> Any:
@@ -25,6 +29,8 @@ def built_module(settings: Settings) -> Any:
         raise ValueError(
             "adapters=... are for module=distill and module=pretrain; leave it out here (null)"
         )
+    for name in _ROLES:
+        _refuse_too_large(name, group.get(name))
     if not group.get("adapters"):
         return build(group, "module")
 
@@ -37,6 +43,29 @@ def built_module(settings: Settings) -> Any:
         return build(role, f"module.{name}")
 
     return build(group, "module", **role_networks(group, begun))
+
+
+def _refuse_too_large(name: str, role: Settings | None) -> None:
+    """Look at a large network before memory is taken for it.
+
+    Raises:
+        ValueError: it is larger than the computer's memory, or its weights are of another network.
+    """
+    from cf.models.checkpoints import load_weights
+    from cf.models.writer import refuse_other_network
+    from cf.runs.outline import outlined
+
+    if not role or "network" not in role:
+        return
+    network = outlined(role["network"], "float32")
+    needed = sum(x.numel() * x.element_size() for x in network.parameters())
+    if needed < computer_bytes() / _LARGE:
+        return
+    if role["path"] is not None:
+        updates = (role.get("container"), role.get("lora"), role.get("lora_alpha"))
+        path = shipped(str(role["path"]))
+        refuse_other_network(network, load_weights(path, *updates), path)
+    refuse_beyond_computer(needed, f"the network of module.{name} in float32")
 
 
 def role_networks(group: Settings, make: Callable[[str, Settings], Any]) -> dict[str, Any]:

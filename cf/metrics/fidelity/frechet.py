@@ -47,4 +47,5 @@ def frechet_distance(one: Moments, other: Moments) -> float:
     root = (vectors * values.clamp(min=0).sqrt()) @ vectors.T
     product = root @ other.covariance @ root
     crossed = torch.linalg.eigvalsh((product + product.T) / 2).clamp(min=0).sqrt().sum()
-    return float(apart + one.covariance.trace() + other.covariance.trace() - 2 * crossed)
+    squared = float(apart + one.covariance.trace() + other.covariance.trace() - 2 * crossed)
+    return max(squared, 0.0)  # of equal sets, rounding may be below
