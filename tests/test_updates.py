@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -231,6 +232,9 @@ def test_values_beside_a_pickle(tmp_path: Path, base: Path, factors: Any) -> Non
     state = load_file(written(tmp_path, factors, NAMINGS["peft"]))
     for name in ("generator_lora", "adapter", "my_lora"):
         torch.save({name: state, "lora_alpha": 8, "step": 3}, tmp_path / "lora.pt")
+        check(load_weights(base, lora=tmp_path / "lora.pt"), merged(base, factors, 2))
+    for alpha in (np.float64(8), np.float32(8), np.int64(8), np.array(8, ">i4")[()]):
+        torch.save({"generator_lora": state, "lora_alpha": alpha}, tmp_path / "lora.pt")
         check(load_weights(base, lora=tmp_path / "lora.pt"), merged(base, factors, 2))
     torch.save({"one": state, "other": state}, tmp_path / "lora.pt")
     with pytest.raises(CheckpointError, match=r"holds one, other, but .*; save the one that is"):

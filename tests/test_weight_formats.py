@@ -1,17 +1,24 @@
 """Files of weights that are no plain transformer: read right, or named with a remedy that works."""
 
+import codecs
 import json
 import os
 import pickle
 import random
+import sys
 import tarfile
 import zipfile
 from argparse import Namespace
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable
-from pathlib import Path
-from types import SimpleNamespace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from pathlib import Path, PurePosixPath
+from types import ModuleType, SimpleNamespace
 from typing import Any
+from uuid import uuid4
 
+import numpy as np
 import pytest
 import torch
 from commands import give
@@ -272,6 +279,18 @@ def test_the_only_network_of_a_file_needs_no_name(tmp_path: Path, state: State, 
         lambda s: {"module": s, "ds_version": "0.1"},
         lambda s: {"ema": s},
         lambda s: {"nets": {"generator": {"model": s}}, "optimizer": {"state": {0: {"m": s}}}},
+        *(
+            lambda s, one=one: {"model": s, "beside": one, "deeper": {"list": [one]}}
+            for one in (
+                *(np.float32(1.5), np.float64(2), np.int64(3), np.bool_(True), np.str_("a")),
+                *(np.arange(3), np.random.RandomState(0).get_state(), defaultdict(int, a=1)),
+                *(defaultdict(list), deque([1, 2], 3), deque(), frozenset({1})),
+                *(b"x", slice(1, 2), range(3), datetime.now(), timedelta(1), Decimal(1), uuid4()),
+                *(PurePosixPath("x"), Counter("aa"), OrderedDict(a=1), 1 + 2j),
+            )
+        ),
+        lambda s: defaultdict(int, s),
+        lambda s: {"model": defaultdict(None, s)},
     ],
 )
 def test_what_lies_beside_the_tensors_is_left(
@@ -279,6 +298,57 @@ def test_what_lies_beside_the_tensors_is_left(
 ) -> None:
     torch.save(wrap(state), tmp_path / "x.pt")
     assert same(load_weights(tmp_path / "x.pt"), state)
+
+
+def test_an_object_of_the_file_cannot_stand_in_for_a_method(tmp_path: Path, state: State) -> None:
+    class Hostile:
+        def __reduce__(self) -> Any:
+            own = {"items": 1, "keys": 2, "get": 3, "values": 4, "update": 5}
+            return OrderedDict, (), own, None, iter(state.items())
+
+    for whole in (Hostile(), {"model": Hostile()}, {"nets": {"model": Hostile()}}):
+        torch.save(whole, tmp_path / "x.pt")
+        assert same(load_weights(tmp_path / "x.pt"), state)
+
+
+@pytest.mark.parametrize(
+    "codec", ["hex", "UTF-32", "zlib codec", "utf_7", "unicode-escape", 99 * "-" + "hex", "heéx"]
+)
+def test_bytes_are_spelt_by_latin_1_alone(tmp_path: Path, state: State, codec: str) -> None:
+    """PyTorch calls the codec that a file names, and some make more bytes than the file has."""
+
+    class Bomb:
+        def __reduce__(self) -> Any:
+            return codecs.encode, ("a" * 9, codec)
+
+    for whole in ({"model": state, "b": b"x", "c": Bomb()}, {"c": Bomb(), "model": state}):
+        torch.save(whole, tmp_path / "x.pt")
+        with pytest.raises(
+            CheckpointError, match=r"nothing in it was run: .* names _codecs.encode"
+        ):
+            load_weights(tmp_path / "x.pt")
+
+
+def test_a_whole_dict_of_another_library_is_read(
+    tmp_path: Path, state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = ModuleType("easydict")
+    module.EasyDict = type("EasyDict", (dict,), {"__module__": "easydict"})  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "easydict", module)
+    made = module.EasyDict(state)
+    made.extra = 1
+    torch.save(made, tmp_path / "x.pt")
+    monkeypatch.delitem(sys.modules, "easydict")
+    assert same(load_weights(tmp_path / "x.pt"), state)
+
+
+def test_another_protocol_of_pickles_is_named(tmp_path: Path, state: State) -> None:
+    torch.save(state, tmp_path / "x.pt", pickle_protocol=4)
+    with (
+        pytest.warns(UserWarning, match="pickle protocol 4"),
+        pytest.raises(CheckpointError, match=r"another protocol .* without pickle_protocol"),
+    ):
+        load_weights(tmp_path / "x.pt")
 
 
 def test_tensors_larger_than_what_is_stored_are_refused(tmp_path: Path, state: State) -> None:

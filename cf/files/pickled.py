@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import encodings
+import encodings.aliases
 import io
 import pickle
 import pickletools
+import pkgutil
 import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -22,6 +25,23 @@ _TENSORS = re.compile(
     r"|(__builtin__|builtins) (set|complex)"
 )
 """What tensors are made of. PyTorch allows more, and some of that takes memory without bound."""
+_ENCODE, _LATIN = "_codecs encode", ("latin1", "latin-1")
+"""How bytes are spelt, which PyTorch itself calls: harmless with this codec alone."""
+
+
+def _letters(text: str) -> str:
+    """What counts of a codec's name at most: neither signs nor letters beyond ASCII may."""
+    return re.sub("[^0-9a-z]", "", text.lower())
+
+
+_CODECS = {
+    _letters(name)
+    for name in (
+        *(one.name for one in pkgutil.iter_modules(encodings.__path__)),
+        *encodings.aliases.aliases,
+        *encodings.aliases.aliases.values(),
+    )
+}
 _BEFORE_STORAGES = 5  # pickles in PyTorch's old format; the last lists the storages
 _MOST_BYTES = 2**28  # of what describes the tensors, without their numbers
 
@@ -40,7 +60,7 @@ def load_tensors(path: str | Path | io.BytesIO, inert: Collection[Any] = (), **m
     known = {
         one[1] if isinstance(one, tuple) else f"{one.__module__}.{one.__name__}" for one in inert
     }
-    for name in _named(path if isinstance(path, io.BytesIO) else Path(path)):
+    for name in _named(path if isinstance(path, io.BytesIO) else Path(path), set()):
         dotted = name.replace(" ", ".")
         if not _TENSORS.fullmatch(name) and dotted not in known:
             raise pickle.UnpicklingError(f"GLOBAL {dotted} is no part of a tensor")
@@ -50,24 +70,45 @@ def load_tensors(path: str | Path | io.BytesIO, inert: Collection[Any] = (), **m
         return torch.load(path, map_location="cpu", weights_only=True, **more)
 
 
-def _named(path: Path | io.BytesIO) -> Iterator[str]:
-    """Everything that the file's pickles name, as "module name", as PyTorch will read them."""
+def _named(path: Path | io.BytesIO, codecs: set[str]) -> Iterator[str]:
+    """Everything that the file's pickles name, as "module name", as PyTorch will read them.
+
+    Args:
+        path: the file.
+        codecs: takes `_codecs encode`, and texts that name another codec than Latin-1.
+
+    Raises:
+        UnpicklingError: there are both.
+    """
     with path.open("rb") if isinstance(path, Path) else io.BytesIO(path.getvalue()) as file:
         if file.read(4) != b"PK\x03\x04":
             file.seek(0)
             for _ in range(_BEFORE_STORAGES):
-                yield from _names(file)
+                yield from _names(file, codecs)
             return
     archive = torch._C.PyTorchFileReader(str(path) if isinstance(path, Path) else path)
     if (size := archive.get_record_size("data.pkl")) > _MOST_BYTES:
         raise pickle.UnpicklingError(f"the description of its tensors has {size} bytes")
-    yield from _names(archive.get_record("data.pkl"))
+    yield from _names(archive.get_record("data.pkl"), codecs)
 
 
-def _names(file: bytes | io.BufferedReader | io.BytesIO) -> Iterator[str]:
+def _names(file: bytes | io.BufferedReader | io.BytesIO, codecs: set[str]) -> Iterator[str]:
     try:
         for code, value, _ in pickletools.genops(file):
-            if code.name in ("GLOBAL", "INST"):
+            named = code.name in ("GLOBAL", "INST")
+            if named:
                 yield str(value)
+            if value == _ENCODE if named else _is_other_codec(value):
+                codecs.add(str(value))
+            if len(codecs) > 1 and _ENCODE in codecs:
+                raise pickle.UnpicklingError("GLOBAL _codecs.encode may use other codecs")
     except (ValueError, IndexError) as error:
         raise pickle.UnpicklingError(f"it is no pickle: {error}") from None
+
+
+def _is_other_codec(value: Any) -> bool:
+    """Whether a text may name one besides Latin-1; it is not looked up, which would import it."""
+    if not isinstance(value, str | bytes):
+        return False
+    text = value if isinstance(value, str) else value.decode("latin-1")
+    return text not in _LATIN and _letters(text) in _CODECS

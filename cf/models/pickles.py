@@ -3,7 +3,6 @@
 import pickle
 import re
 import zipfile
-from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from cf.files.pickled import load_tensors
 from cf.models.averages import average_of, preferred
+from cf.models.inert import INERT
 from cf.models.names import bare_name, named, networks
 from cf.models.stored import CheckpointError, State, Stored, shown_key, some
 
@@ -21,33 +21,6 @@ CONTAINERS = ("generator_ema", "generator", "model", "state_dict")
 _BESIDE = re.compile(r"critic|fake|disc|teacher|guidance|optim|scaler|text|vae", re.IGNORECASE)
 """Networks and states that a training has beside the network that it makes."""
 _DEPTH = 3
-
-
-class _Settings:
-    """Stands for an object of settings that lies beside tensors; it is not looked into."""
-
-    def __init__(self, *_: Any) -> None:
-        """Take whatever the file says."""
-
-    def __setstate__(self, state: Any) -> None:
-        """Forget it."""
-
-
-_INERT = [Namespace] + [
-    (_Settings, name)
-    for name in (
-        "types.SimpleNamespace",
-        "pathlib.PosixPath",
-        "pathlib.WindowsPath",
-        "pathlib._local.PosixPath",
-        "pathlib._local.WindowsPath",
-        "omegaconf.dictconfig.DictConfig",
-        "omegaconf.listconfig.ListConfig",
-        "omegaconf.base.ContainerMetadata",
-        "omegaconf.base.Metadata",
-        "omegaconf.nodes.AnyNode",
-    )
-]
 
 
 def read_pickle(file: Path, container: str | None, default: Sequence[str]) -> Stored:
@@ -62,7 +35,7 @@ def read_pickle(file: Path, container: str | None, default: Sequence[str]) -> St
         CheckpointError: if it is damaged, names code, or holds no such network.
     """
     loaded = _loaded(file)
-    if isinstance(loaded, Mapping) and "pytorch-lightning_version" in loaded and not container:
+    if isinstance(loaded, dict) and "pytorch-lightning_version" in loaded and not container:
         _refuse_training(file, loaded)
     state, chosen = _choose(loaded, container, default, file)
     for name, weight in state.items():
@@ -79,9 +52,14 @@ def read_pickle(file: Path, container: str | None, default: Sequence[str]) -> St
 def _loaded(file: Path) -> Any:
     try:
         zipped = zipfile.is_zipfile(file)
-        return load_tensors(file, _INERT, mmap=zipped)
+        return load_tensors(file, INERT, mmap=zipped)
     except pickle.UnpicklingError as error:
         code = re.search(r"(?:GLOBAL|global) `?([\w.]+)", str(error))
+        if code is None and "Unsupported operand" in str(error):
+            raise CheckpointError(
+                f"{file} was saved by another protocol than torch.save's own, which is not read "
+                "here; ask for it as safetensors, or save its tensors again without pickle_protocol"
+            ) from error
         if code is None:
             raise CheckpointError(
                 f"{file} is damaged or holds no weights; copy it again"
@@ -103,7 +81,7 @@ def _loaded(file: Path) -> Any:
 
 def _refuse_training(file: Path, loaded: Mapping[str, Any]) -> None:
     """Refuse a training's own checkpoint, whose networks are not what the training made."""
-    names = loaded.get("state_dict")
+    names = {**loaded}.get("state_dict")
     own = ("student.", "average.network.")  # of a distillation, of a training from nothing
     if not isinstance(names, Mapping) or not any(str(n).startswith(own) for n in names):
         return
@@ -155,10 +133,10 @@ def _or_average(path: str, there: Mapping[str, State], file: Path) -> State:
 
 
 def _networks(loaded: Any, at: str, depth: int = 0) -> Iterator[tuple[str, State]]:
-    if not isinstance(loaded, Mapping) or depth > _DEPTH:
+    if not isinstance(loaded, dict) or depth > _DEPTH:
         return
-    for name, value in loaded.items():
-        if isinstance(name, str) and isinstance(value, Mapping):
+    for name, value in dict.items(loaded):
+        if isinstance(name, str) and isinstance(value, dict):
             if state := _state(value):
                 yield at + name, state
             else:
@@ -167,16 +145,17 @@ def _networks(loaded: Any, at: str, depth: int = 0) -> Iterator[tuple[str, State
 
 def _state(value: Any) -> State:
     """The tensors of a network, whatever lies among them; nothing if it is none."""
-    if not isinstance(value, Mapping):
+    if not isinstance(value, dict):
         return {}
-    tensors = {n: x for n, x in value.items() if isinstance(n, str) and isinstance(x, Tensor)}
+    # An object's own attribute may stand where a method was: `value.items` is the file's.
+    tensors = {n: x for n, x in dict.items(value) if isinstance(n, str) and isinstance(x, Tensor)}
     weights = any("." in name for name in tensors)
     return tensors if tensors and (weights or len(tensors) == len(value)) else {}
 
 
 def _plain(loaded: Any) -> dict[str, Any]:
     """What a file says beside its tensors, as a header of safetensors would."""
-    said = loaded.items() if isinstance(loaded, Mapping) else ()
+    said = dict.items(loaded) if isinstance(loaded, dict) else ()
     return {
         name: value
         for name, value in said
