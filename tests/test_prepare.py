@@ -71,6 +71,7 @@ def test_a_folder_holds_latents_states_and_where_they_come_from(
     assert index.shape == (12, 3, 16, 16)
     assert index.text_shape == (8, 16)
     assert list(index.left_out) == ["broken.mp4"]
+    assert "1 of 4 videos have no caption" in (prepared / "prepare.log").read_text()
     assert index.made["prompts"] == 3  # "a red cat" twice, and none
     for shard in (*index.latents, *index.texts):
         assert hashlib.sha256((prepared / shard.file).read_bytes()).hexdigest() == shard.sha256

@@ -2,11 +2,15 @@
 
 import codecs
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from cf.data.captions import caption_of, uncaptioned
 from cf.files.text import (
     existing_file,
     json_lines_of,
@@ -16,6 +20,7 @@ from cf.files.text import (
     text_of,
     yaml_of,
 )
+from cf.modules.base import VideoModule
 
 TEXT = 'a red fox — 一只狐狸\n"été", it\'s 🦊 #1\n\nlast'
 BARE = ("utf-8", "utf-16-le", "utf-16-be")
@@ -165,15 +170,50 @@ def test_broken_values_name_file_and_line(
         read(_put(tmp_path, text))
 
 
-def test_captions_of_training_are_read_or_refused(tmp_path: Path) -> None:
-    from cf.data.clips import _prompt
-
+def test_captions_of_videos_are_read_or_refused(tmp_path: Path) -> None:
     for encoding in ("utf-8-sig", "utf-16"):
         (tmp_path / "a.txt").write_bytes("été\r\n".encode(encoding))
-        assert _prompt(tmp_path / "a.mp4") == "été"
+        assert caption_of(tmp_path / "a.mp4") == "été"
     (tmp_path / "a.txt").write_bytes("été".encode("latin-1"))
     with pytest.raises(ValueError, match=r"a\.txt, line 1: byte 0xe9"):
-        _prompt(tmp_path / "a.mp4")
+        caption_of(tmp_path / "a.mp4")
+    assert caption_of(tmp_path / "none" / "a.mp4") == ""
+
+
+@pytest.mark.parametrize(
+    ("video", "text"),
+    [
+        ("\u00e9t\u00e9.mp4", "e\u0301te\u0301.txt"),
+        ("e\u0301.mp4", "\u00e9.TXT"),
+        ("A.MP4", "A.Txt"),
+    ],
+)
+def test_a_caption_is_found_however_its_name_is_spelt(
+    tmp_path: Path, video: str, text: str
+) -> None:
+    """As in folders that went over macOS, which splits accents."""
+    assert caption_of(tmp_path / video) == ""
+    _put(tmp_path, "a fox", text)
+    assert caption_of(tmp_path / video) == "a fox"
+    assert caption_of(tmp_path / "other.mp4") == ""
+
+
+def test_videos_without_captions_are_told() -> None:
+    """To who trains a network that reads text, before the first step."""
+    assert uncaptioned({"a.mp4": "a fox"}) == ""
+    told = uncaptioned({"a.mp4": "a fox", **{f"{i}.mp4": "" for i in range(5)}})
+    assert told.startswith("5 of 6 videos have no caption")
+    assert "0.mp4, 1.mp4, 2.mp4, ...; a caption is the text of the .txt" in told
+    for dim, first, count in ((16, True, 1), (16, False, 0), (None, True, 0)):
+        data = SimpleNamespace(uncaptioned=told)
+        trainer = SimpleNamespace(datamodule=data, is_global_zero=first, precision="32-true")
+        module: Any = SimpleNamespace(
+            trainer=trainer, text=SimpleNamespace(dim=dim), outside=[], sharded=True
+        )
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            VideoModule.on_fit_start(module)
+        assert [str(one.message) for one in seen] == [told] * count
 
 
 @pytest.mark.parametrize("kind", ["object", "table"])

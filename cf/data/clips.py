@@ -14,8 +14,8 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 from tqdm import tqdm
 
+from cf.data.captions import caption_of
 from cf.data.order import held_out
-from cf.files.text import text_of
 from cf.types import Video
 from cf.video.cuts import shots_of
 from cf.video.lengths import Lengths
@@ -121,7 +121,7 @@ def survey(
     lengths.keep()
     failures = {n: look for n, look in zip(names, found, strict=True) if isinstance(look, str)}
     sources = [
-        Source(name, path, look, _prompt(path))
+        Source(name, path, look, caption_of(path))
         for name, path, look in zip(names, videos, found, strict=True)
         if isinstance(look, int)
     ]
@@ -289,8 +289,3 @@ def _within_shots(source: Source, clip_frames: int, fps: float) -> Source | str:
         longest = max(shot.stop - shot.start for shot in shots)
         return f"its longest shot lasts {longest:.2f} s and a clip {clip_frames / fps:.2f} s"
     return source._replace(shots=fit)
-
-
-def _prompt(path: Path) -> str:
-    text = path.with_suffix(".txt")
-    return text_of(text, "caption").strip() if text.is_file() else ""

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from cf.data.captions import uncaptioned
 from cf.data.clips import Clip, ClipBatch, Clips, Cuts, Source, collate, listing, split, survey
 from cf.data.stream import EndlessData
 from cf.system.processes import loader_context, serve_loader
@@ -92,6 +93,11 @@ class VideoFolder(EndlessData):
                 "file that is trained on and cannot show overfitting; add a second video",
                 stacklevel=2,
             )
+
+    @property
+    def uncaptioned(self) -> str:
+        """That videos lack captions, for networks that read text; empty if none does."""
+        return uncaptioned({one.name: one.prompt for one in self.train_sources})
 
     def maker(self) -> Callable[[list[int]], ClipBatch]:
         """Reads the clips of training."""

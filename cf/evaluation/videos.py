@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cf.data.captions import caption_of
 from cf.files.naming import composed, name_by, name_pattern, number_of
-from cf.files.text import table_of, text_of
+from cf.files.text import table_of
 from cf.video.listing import is_video, listed_in, shown
 
 _COLUMNS = ("path", "contestant", "prompt", "seed", "reference", "boundaries")
@@ -47,8 +48,7 @@ class Listed:
     @property
     def text(self) -> str:
         """What the video was to show: a .txt file beside it, of the same name, else its prompt."""
-        beside = self.path.with_suffix(".txt")
-        return text_of(beside, "caption").strip() if os.path.isfile(beside) else self.prompt
+        return caption_of(self.path) or self.prompt
 
 
 def list_videos(

@@ -1,5 +1,6 @@
 """What every training module has: a network, its average, and the frozen parts around it."""
 
+import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -193,7 +194,10 @@ class VideoModule(L.LightningModule):
                 group["lr"] = rate * schedule.lr_lambdas[0](schedule.last_epoch)
 
     def on_fit_start(self) -> None:
-        """Move what is not ours to train beside what is."""
+        """Move what is not ours to train beside what is; tell of videos without captions."""
+        lacking = getattr(getattr(self.trainer, "datamodule", None), "uncaptioned", "")
+        if lacking and self.text.dim is not None and self.trainer.is_global_zero:
+            warnings.warn(lacking, stacklevel=2)
         for module in self.outside:
             freeze(module.to(self.device))
         read = _MIXED.get(str(self.trainer.precision))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -13,6 +14,8 @@ from cf.settings.build import Settings
 
 if TYPE_CHECKING:
     from cf.data.clips import Source
+
+log = logging.getLogger("cf.prepare")
 
 TEXTS_IN_A_FILE = 256
 
@@ -80,6 +83,7 @@ def plan_preparation(settings: Settings) -> PreparationPlan:
     Raises:
         ValueError: no video or prompt can be used, or the codec does not take the size.
     """
+    from cf.data.captions import uncaptioned
     from cf.data.clips import survey
     from cf.data.prompts import read_texts
 
@@ -89,6 +93,8 @@ def plan_preparation(settings: Settings) -> PreparationPlan:
     if settings["videos"] is not None:
         folder, frames = Path(settings["videos"]), settings["clip_frames"]
         sources, left_out = survey(folder, frames, settings["fps"], cuts=settings["cuts"])
+    if told and (lacking := uncaptioned({one.name: one.prompt for one in sources})):
+        log.warning("%s", lacking)
     texts = [one.prompt for one in sources]
     if settings["prompts_file"] is not None:
         texts += read_texts(settings["prompts_file"], "prompts_file")
