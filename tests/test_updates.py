@@ -162,6 +162,7 @@ HEADERS: tuple[tuple[dict[str, str], float], ...] = (
     ({"lora_adapter_metadata": R2}, 4),
     ({"lora_adapter_metadata": R2.replace("use_rslora", "other")}, 2),
     ({"peft_config": json.dumps({"lora_alpha": 1})}, 0.25),
+    ({"ss_network_alpha": "None", "ss_network_dim": "4"}, 1),
     ({"format": "pt"}, 1),
 )
 CONFIGS: tuple[tuple[dict[str, Any], Any], ...] = (

@@ -15,6 +15,7 @@ from cf.models.weight_files import read_json
 
 _HEADERS = ("lora_adapter_metadata", "peft_config", "adapter_config", "lora_config", "config")
 _ALPHAS = ("lora_alpha", "alpha", "network_alpha", "ss_network_alpha")
+_NOTHING = ("none", "null", "")
 _LEAVES_BASE = ("", "none", "true", "false", "gaussian", "eva", "orthogonal")
 _OTHER_SUMS = ("use_qalora", "use_bdlora", "alora_invocation_tokens", "arrow_config")
 _LONGEST, _MOST_REPEATS = 200, 3
@@ -97,7 +98,8 @@ def scale_of(stored: Stored, given: float | None) -> Scale:
     if config:
         _refuse_other_methods(config, beside or stored.file)
         return _of_peft(config, stored.file, given)
-    alpha = next((stored.said[name] for name in _ALPHAS if name in stored.said), None)
+    told = (stored.said.get(name) for name in _ALPHAS)
+    alpha = next((one for one in told if str(one).strip().lower() not in _NOTHING), None)
     return Scale(
         stored.file,
         given,
