@@ -2,6 +2,7 @@
 
 import signal
 import threading
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -214,3 +215,23 @@ def test_frames_arrive_as_bytes() -> None:
 
 def test_rates_that_are_not_known_yet_are_not_shown() -> None:
     assert Timing(frames=3, seconds=1.0).shown() == "first after 0.00 s"
+
+
+def test_a_sheet_shows_the_last_frames_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They may wait to be written when all are made; a short video has no others."""
+    write, seen = VideoWriter.write, list[int]()
+
+    def late(self: VideoWriter, frames: Tensor) -> None:
+        time.sleep(0.2)
+        write(self, frames)
+
+    monkeypatch.setattr(VideoWriter, "write", late)
+    monkeypatch.setattr(
+        "cf.generation.files.contact_sheet", lambda video, *_, **__: seen.append(len(video))
+    )
+    for blocks in (1, 3):
+        with VideoFiles([tmp_path / "a.mp4"], 8.0, (16, 16), 2 * blocks, 0) as files:
+            for _ in range(blocks):
+                files.add(torch.rand(1, 2, 3, 16, 16))
+            files.write_sheets()
+    assert seen == [2, 6]

@@ -94,7 +94,8 @@ class VideoFiles:
         return {"done": self.done, "sheet": self._sheet, "written": written}
 
     def write_sheets(self) -> None:
-        """The contact sheets, once all frames are there."""
+        """The contact sheets, once all frames are there; those that wait are written first."""
+        self._writing.wait()
         labels = [
             f"{i / self.fps:.1f} s" + (" (given)" if i < self._given else "")
             for i in sorted(self._shown)
