@@ -11,7 +11,9 @@ from cf.memory.base import Query
 from cf.memory.pinned import Pinned
 from cf.memory.sliding import Sliding
 from cf.memory.slow_fast import SlowFast
+from cf.models.base import NOTHING
 from cf.rollout import PromptChange, Recache, Rollout
+from cf.rollout.reads import BlockReads
 from cf.types import Block, Context
 
 
@@ -78,6 +80,25 @@ def test_a_memory_that_reads_as_it_attends_has_them_too() -> None:
     one, other = (x.live(0, own.layers[0], own.queries[0]) for x in (without, past) if x.live)
     assert torch.equal(one.v, other.v[:, 4:])
     assert torch.equal(other.v[:, :4], keys(1).layers[0].v)
+
+
+@pytest.mark.parametrize("at", [0, 3])
+def test_the_first_block_of_a_video_reads_them(at: int) -> None:
+    """Nothing is held yet; a generator, which writes values in place, gets what training gets."""
+    policy, network = Pinned(Sliding(1, 5, "relative"), 2, ahead_frames=3), model()
+    pins = block(1, layers=2, seed=9)
+    wide = [x._replace(k=x.k.repeat(1, 1, 2, 3), v=x.v.repeat(1, 1, 2, 3)) for x in pins.layers]
+    context = policy.pin(Context(), Block(tuple(wide), 1, pins.grid), [at])
+    cond = conditioning(1, 3)
+    x, t = latents(1, 3), torch.full((1, 3), 0.5).double()
+    with torch.inference_mode():
+        prepared = BlockReads(network, policy, context, cond, 3)("denoise", 0)
+        found = network(x, t, cond, prepared).velocity
+    with torch.no_grad():
+        past = network.prepare(read(policy, context), cond)
+        expected, without = (network(x, t, cond, one).velocity for one in (past, NOTHING))
+    assert torch.allclose(found, expected, atol=1e-12)
+    assert not torch.allclose(found, without, atol=1e-3)
 
 
 @pytest.mark.parametrize("sink", ["keep", "recompute"])

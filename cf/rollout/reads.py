@@ -89,7 +89,8 @@ class BlockReads:
     def _with_room(self, past: Past) -> Past:
         """Room behind all values, one layer after the other, so that never all exist twice."""
         held = self.context.layers
-        own = [a.v is b.v for a, b in zip(past.layers, held, strict=False)]
+        # Key-frames are read where nothing is held yet.
+        own = [i < len(held) and one.v is held[i].v for i, one in enumerate(past.layers)]
         if not past.layers or (any(own) and not isinstance(held, Owned)):
             return past  # a forked context stays as it is
         room = self._frames * self.context.tokens_per_frame
