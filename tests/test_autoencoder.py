@@ -126,6 +126,7 @@ def test_convolutions_add_to_the_linear_map() -> None:
 
 
 @ONE_WORKER
+@pytest.mark.whole
 def test_what_a_run_says_trains_a_network(trained: Path, tmp_path: Path) -> None:
     codec = VideoAutoencoder.from_file(str(trained))
     said = on_latents(RunFolder(trained).settings([]), trained, codec)
@@ -172,6 +173,7 @@ def test_a_codec_that_is_not_given_is_asked_for(refused: Callable[..., str]) -> 
 
 
 @ONE_WORKER
+@pytest.mark.whole
 def test_a_network_that_clamps_what_the_codec_makes_is_refused(
     trained: Path, refused: Callable[..., str]
 ) -> None:

@@ -67,6 +67,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[BenchmarkResults, P
 
 
 @ONE_WORKER
+@pytest.mark.whole
 def test_rows_say_what_was_made_by_what_and_how(whole: tuple[BenchmarkResults, Path]) -> None:
     table = per_video(whole[0].made)
     assert set(table["contestant"]) == {"truth", "copy_last_frame", "frozen", "untrained"}
@@ -198,6 +199,7 @@ def test_a_prompt_may_hold_any_text() -> None:
 
 
 @ONE_WORKER
+@pytest.mark.whole
 def test_what_is_finished_is_not_made_again_and_other_settings_are(
     whole: tuple[BenchmarkResults, Path], tmp_path: Path
 ) -> None:

@@ -90,6 +90,7 @@ class Links(html.parser.HTMLParser):
         self.found += [v for k, v in attrs if k in ("src", "href") and v and tag != "a"]
 
 
+@pytest.mark.whole
 def test_the_page_names_nothing_outside_its_folder(shown: tuple[BenchmarkResults, Path]) -> None:
     text = (shown[1] / "index.html").read_text()
     links = Links()
@@ -138,6 +139,7 @@ def test_tensorboard_shows_contestants_side_by_side(shown: tuple[BenchmarkResult
     assert any(isinstance(one.contestant, Network) for one in contest.entered)
 
 
+@pytest.mark.whole
 def test_recall_is_a_heat_map_of_contestants_by_lag_and_time(
     shown: tuple[BenchmarkResults, Path], tmp_path: Path
 ) -> None:

@@ -126,6 +126,7 @@ def test_contestants_are_compared_prompt_by_prompt(two: Path, tmp_path: Path) ->
     assert "</svg>" in (tmp_path / "over_time.svg").read_text()
 
 
+@pytest.mark.whole
 def test_a_paper_has_no_line_of_what_nobody_has_a_value_of(two: Path, tmp_path: Path) -> None:
     """Chance likeness wants sixteen prompts; and of two that are equal neither is the best."""
     consistency = "+metric@metrics.consistency=temporal_consistency"

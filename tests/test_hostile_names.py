@@ -144,6 +144,7 @@ def test_tables_hold_them_whole_and_no_spreadsheet_runs_them(
 
 
 @ONE_WORKER
+@pytest.mark.whole
 def test_what_was_not_measured_is_told_with_its_reason(
     contest: tuple[BenchmarkResults, Path],
 ) -> None:

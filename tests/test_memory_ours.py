@@ -448,6 +448,7 @@ def test_every_frame_counts_once_and_spans_grow_with_age(power: float, frames: i
         assert max(spans[:-1]) <= 2 * min(spans[:-1])
 
 
+@pytest.mark.whole
 def test_merged_spans_follow_the_power_law() -> None:
     """An entry at age a spans about a ** power frames, up to a factor that room decides."""
     for power in (0.0, 0.5, 1.0):

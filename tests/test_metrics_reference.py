@@ -64,6 +64,7 @@ def test_without_the_reference_there_is_one_clear_error() -> None:
 
 @pytest.mark.parametrize("net", ["alex", "squeeze"])
 @pytest.mark.filterwarnings("ignore:The parameter 'pretrained'", "ignore:Arguments other than")
+@pytest.mark.whole
 def test_lpips_is_that_of_its_package_on_the_same_random_weights(net: Net) -> None:
     torch.manual_seed(3)
     theirs = lpips.LPIPS(net=net, pnet_rand=True, verbose=False).eval()

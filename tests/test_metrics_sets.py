@@ -490,6 +490,7 @@ def test_features_are_made_once_for_all_measures_of_a_set() -> None:
     assert float(collection.compute()["SemanticDrift[pixels]"]) == pytest.approx(alone, abs=1e-12)
 
 
+@pytest.mark.whole
 def test_fading_to_grey_is_drift_and_lost_consistency_by_degrees() -> None:
     drift, consistency = [], []
     for strength in (0.0, 0.25, 0.5, 0.75, 1.0):

@@ -73,6 +73,7 @@ def value(metric: VideoMetric, frames: Tensor, truth: Mapping[str, Tensor]) -> f
     return metric.result().value
 
 
+@pytest.mark.whole
 def test_new_views_of_the_engine_are_near_and_blur_noise_cells_and_grey_are_far() -> None:
     frames, truth = seen()
     truth["away"] = torch.where(torch.arange(FRAMES) < 8, -1, -2)
@@ -107,6 +108,7 @@ MAKES: dict[str, Callable[[], VideoMetric]] = {
 
 
 @pytest.mark.parametrize("name", MAKES)
+@pytest.mark.whole
 def test_the_truth_has_all_and_what_is_not_the_truth_little(name: str) -> None:
     video, truth = seen()
     double = video.repeat_interleave(2, -1).repeat_interleave(2, -2)

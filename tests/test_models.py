@@ -108,6 +108,7 @@ def test_masks_equal_brute_force(kind: type[Mask], sizes: dict[str, int]) -> Non
 
 @pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
 @pytest.mark.parametrize("kind", [BlockCausal, TeacherForcing])
+@pytest.mark.whole
 def test_flex_attention_equals_the_dense_mask(
     kind: type[Mask], monkeypatch: pytest.MonkeyPatch
 ) -> None:

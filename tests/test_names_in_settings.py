@@ -26,6 +26,7 @@ SMOKE = ("suite=smoke", "workers=0", "devices=cpu", "report=false", "tensorboard
         ("unranked=[truht]", "unranked: 'truht'.*'truth' meant"),
     ],
 )
+@pytest.mark.whole
 def test_a_wrong_name_is_told_before_the_work(
     setting: str, told: str, refused: Callable[..., str], tmp_path: Path
 ) -> None:

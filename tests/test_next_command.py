@@ -48,6 +48,7 @@ def test_a_run_is_measured_on_worlds_like_its_own(data: tuple[str, ...], tmp_pat
         assert theirs["control"] == mine["control"]
 
 
+@pytest.mark.whole
 def test_a_world_is_refused_by_suites_that_have_their_own() -> None:
     for suite in ("recall", "smoke", "world"):
         asked = composed("benchmark", f"suite={suite}", "world=doom")

@@ -146,6 +146,7 @@ def test_the_gradient_of_direct_forcing_is_that_of_the_divergence(divergence: An
     torch.testing.assert_close(given, truth, rtol=1e-10, atol=0)
 
 
+@pytest.mark.whole
 def test_dmd_takes_a_gaussian_student_to_the_teacher() -> None:
     """The student x = mean + spread * z ends at the teacher's mean and spread given the past.
 

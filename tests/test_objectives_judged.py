@@ -217,6 +217,7 @@ def test_they_train_and_resume_to_the_same_bits(
         (["objective=reward_dmd", "metric@objective.reward.metric=psnr"], "needs reference"),
     ],
 )
+@pytest.mark.whole
 def test_they_refuse_in_one_message(
     settings: list[str], named: str, start: Path, refused: Command
 ) -> None:

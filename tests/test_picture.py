@@ -87,6 +87,7 @@ def test_states_are_those_of_transformers_before_the_last_layer(folder: Path) ->
         find_part(str(folder / "text_encoder"), IMAGE)
 
 
+@pytest.mark.whole
 def test_the_reference_is_a_mask_and_the_latents_of_the_picture_and_of_grey() -> None:
     codec = WanVAE(vae("2.1"))
     first = picture()[:, None, :, :16, :24]
@@ -153,6 +154,7 @@ def test_a_video_goes_on_from_a_picture_in_published_layouts(
     assert "give image_encoder=clip" in told
 
 
+@pytest.mark.whole
 def test_an_image_to_video_network_is_trained_on_clips_and_their_beginnings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -101,6 +101,7 @@ def test_states_of_prepared_texts_are_those_of_the_encoder(videos: Path, prepare
         text.encode(["another"])
 
 
+@pytest.mark.whole
 def test_a_killed_preparation_ends_with_the_same_bytes_on_more_processes(
     videos: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -286,6 +287,7 @@ def test_a_distillation_on_prompts_alone(videos: Path, prepared: Path, tmp_path:
     assert json.loads((runs[1] / "summary.json").read_text())["steps"] == 2
 
 
+@pytest.mark.whole
 def test_a_plan_counts_prepared_clips_that_are_taken_whole(prepared: Path, tmp_path: Path) -> None:
     rooms = ("experiment=rooms_teacher", "data=latents", "data.size=[16,16]", "data.fps=6")
     small = ("model.latent_shape=[3,16,16]", "model.num_layers=1", "data.batch_size=2")

@@ -49,6 +49,7 @@ def test_a_loader_serves_until_its_parent_has_come_to_an_end(number: int) -> Non
     assert set(pids) == {worker}
 
 
+@pytest.mark.whole
 def test_every_loader_of_the_package_begins_its_workers_so() -> None:
     for file in (Path(__file__).parents[1] / "cf").rglob("*.py"):
         calls = [one for one in ast.walk(ast.parse(file.read_text())) if isinstance(one, ast.Call)]
@@ -58,6 +59,7 @@ def test_every_loader_of_the_package_begins_its_workers_so() -> None:
                 assert given.get("worker_init_fn") == "serve_loader", file
 
 
+@pytest.mark.whole
 def test_a_process_that_dies_is_replaced_and_the_rest_goes_on_beside_it(tmp_path: Path) -> None:
     for name, deaths in {"once": 1, "twice": 2, "always": 3}.items():
         for death in range(deaths):

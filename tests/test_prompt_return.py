@@ -179,6 +179,7 @@ def test_the_horizon_is_where_half_is_left() -> None:
 
 
 @pytest.mark.parametrize("distortion", ["blur", "over_exposure", "cross_fade", "flicker"])
+@pytest.mark.whole
 def test_what_is_spoilt_after_the_return_costs_at_every_step(distortion: str) -> None:
     """Its row of the responsibility matrix; a flicker costs little."""
     shown = scenes(2, seconds=4)

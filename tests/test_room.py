@@ -104,6 +104,7 @@ def test_attention_has_a_mask_only_where_it_hides_something(threshold: float) ->
 @pytest.mark.parametrize(
     ("name", "context_noise"), [("full", 0.1), ("sliding", 0.0), ("infinity_rope", 0.1)]
 )
+@pytest.mark.whole
 def test_a_block_asks_its_device_for_no_value(name: str, context_noise: float) -> None:
     """On one that has shapes and no values; a slow memory asks only while it has masks."""
     network = model(torch.float32).to("meta")

@@ -741,6 +741,7 @@ def run(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.whole
 def test_a_training_checkpoint_names_its_network(run: Path, refused: Callable[..., str]) -> None:
     checkpoint = f"checkpoint='{run}/checkpoints/step=00000002.ckpt'"
     told = refused("cf.generate", checkpoint, "hydra.run.dir=none")
