@@ -71,6 +71,7 @@ def test_videos_that_are_there_are_kept(
     [
         (["image={image}"], "follows a camera"),
         (["prompts=[[0,a]]"], "follows a camera"),
+        (["prompt=a fox"], "the prompt 'a fox' would be ignored; leave it empty"),
         (["given_seconds=0.1"], "less than half a block"),
         (["size=[32,32]"], "leave size out"),
     ],

@@ -59,6 +59,8 @@ def make_walks(settings: Settings, folder: Path) -> list[Path]:
         log.info("%d of %d videos are there and kept", len(wanted) - len(left), len(wanted))
     if left:
         generator = load({**settings, "texts": []})
+        if generator.text.dim is None:
+            generator.text.encode([settings["prompt"]])  # which refuses what would be ignored
         world = steered(generator, known)
         assert world is not None  # it follows a camera
         given, frames = _lengths(settings, generator)
