@@ -56,7 +56,9 @@ def evaluate(settings: Settings, folder: Path, typed: Sequence[str] = ()) -> Non
     videos = list_videos(settings["videos"], settings["pattern"])
     seconds = settings["seconds"]
     if seconds is None and len({video.contestant for video in videos}) > 1:
-        seconds = common_seconds(videos)
+        of_beginnings = [one for one in settings["metrics"].values() if one and "seconds" in one]
+        windows = [float(one.get("window") or 1) for one in of_beginnings]
+        seconds = common_seconds(videos, max(windows, default=0.0))
     metrics, unavailable = _metrics(_over(settings["metrics"], seconds), videos)
     for one in foreseen(videos, metrics, seconds):
         log.warning("%s", one)

@@ -4,11 +4,12 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from commands import give
 
-from cf.evaluation.headers import _numbered, foreseen
+from cf.evaluation.headers import _numbered, common_seconds, foreseen
 from cf.evaluation.videos import list_videos
 from cf.metrics.consistency.temporal_consistency import TemporalConsistency
 from cf.metrics.extractors.handcrafted import Handcrafted
@@ -88,6 +89,24 @@ def test_headers_tell_before_the_work_what_will_lack(tmp_path: Path) -> None:
     assert foreseen(videos[:1], []) == []
     lone = foreseen([videos[1], videos[2]], [])
     assert any("no prompt is shared" in one for one in lone)
+
+
+@pytest.mark.whole
+def test_one_short_video_does_not_end_an_evaluation(tmp_path: Path) -> None:
+    """It is left without a value of what looks at whole seconds, as one that is damaged is."""
+    for name in ("ours", "theirs"):
+        film(tmp_path / name / "a.mp4", frames=1)
+        film(tmp_path / name / "b.mp4", frames=16)
+        film(tmp_path / name / "c.mp4", frames=24)
+    videos = list_videos([str(tmp_path / "ours"), str(tmp_path / "theirs")])
+    assert (common_seconds(videos), common_seconds(videos, 1.0)) == (0.125, 2)
+    (told,) = (one for one in foreseen(videos, [], 2.0) if "last from" in one)
+    assert "over the first 2 s, and 2 shorter videos have no value" in told
+    both = f"videos=[{tmp_path / 'ours'},{tmp_path / 'theirs'}]"
+    give("cf.evaluate", both, f"hydra.run.dir='{tmp_path / 'out'}'")
+    rows = pd.read_csv(tmp_path / "out" / "per_video.csv")
+    assert rows["video"].tolist() == ["a.mp4", "b.mp4", "c.mp4"] * 2
+    assert rows[rows["video"] != "a.mp4"].filter(like="flicker").notna().any(axis=1).all()
 
 
 def test_numbers_that_look_like_seeds_are_told_with_the_pattern_that_reads_them(

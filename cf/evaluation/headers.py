@@ -19,12 +19,17 @@ _NUMBERED = re.compile(
 )
 
 
-def common_seconds(videos: Sequence[Listed]) -> float | None:
+def common_seconds(videos: Sequence[Listed], least: float = 0.0) -> float | None:
     """Seconds that every readable video has; None where all are equally long.
 
     Rounded down to milliseconds, for a metric refuses what is shorter than it is told.
+
+    Args:
+        videos: the files.
+        least: seconds; shorter videos are too short to be measured, and do not count.
     """
-    lengths = [info.duration for video in videos if (info := header(video.path)) is not None]
+    found = [info.duration for video in videos if (info := header(video.path)) is not None]
+    lengths = [one for one in found if one >= least]
     if not lengths or max(lengths) - min(lengths) < _ALIKE:
         return None
     return int(min(lengths) * 1000 + 0.01) / 1000
@@ -76,6 +81,12 @@ def _unequal(infos: Mapping[Listed, VideoInfo], seconds: float | None) -> list[s
         f"videos last from {least:.3g} s ({shortest.contestant}/{shortest.name}) to {most:.3g} s "
         f"({longest.contestant}/{longest.name}), and likeness falls with time; "
     )
+    if seconds is not None and seconds > common:
+        short = [one for one in infos if infos[one].duration < seconds - _ALIKE]
+        return [
+            f"{told}it is measured over the first {seconds:g} s, and {len(short)} shorter videos "
+            f"have no value of it"
+        ]
     if seconds == common:
         return [f"{told}it is measured over their common beginning, {common:g} s"]
     return [f"{told}seconds={common:g} looks at their common beginning"]
