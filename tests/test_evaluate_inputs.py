@@ -48,6 +48,8 @@ def test_accents_of_macos_are_the_same_prompt(tmp_path: Path) -> None:
     [
         ("path,seed\na.mp4,1.5", "line 2: seed must be a whole number, not '1.5'"),
         ("path,boundaries\na.mp4,1 x", "line 2: boundaries must"),
+        ("path,boundaries\na.mp4,9 3", "line 2: boundaries must be rising"),
+        ("path,boundaries\na.mp4,-1 3", "line 2: boundaries must be rising"),
         ("path,promt\na.mp4,b", "'promt' is unknown.*prompt"),
         ("file\na.mp4", "no column 'path'.*'file'"),
         ('path,prompt\na.mp4,"b', "from line 2"),

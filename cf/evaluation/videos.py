@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from cf.data.captions import caption_of
@@ -148,15 +149,18 @@ def _rows(place: Path, contestant: str) -> Iterator[Listed]:
         if not cells["path"]:
             raise ValueError(f"{table.at(row)}: the path is empty")
         name = Path(cells["path"]).expanduser()
-        marks = cells.get("boundaries", "").split()
+        where = table.at(row)
+        marks = [_whole(one, "boundaries", where) for one in cells.get("boundaries", "").split()]
+        if any(a >= b for a, b in pairwise([-1, *marks])):
+            raise ValueError(f"{where}: boundaries must be rising frame numbers, got {marks[:9]}")
         yield Listed(
             contestant=cells.get("contestant") or contestant,
             name=name.as_posix(),
             path=place.parent / name,
             prompt=composed(cells.get("prompt") or name.with_suffix("").as_posix()),
-            seed=_whole(cells["seed"], "seed", table.at(row)) if cells.get("seed") else None,
+            seed=_whole(cells["seed"], "seed", where) if cells.get("seed") else None,
             reference=_beside(place, cells.get("reference")),
-            boundaries=tuple(_whole(mark, "boundaries", table.at(row)) for mark in marks),
+            boundaries=tuple(marks),
         )
 
 
