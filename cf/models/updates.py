@@ -202,17 +202,23 @@ def read_updates(
     for weight, one in found.items():
         if one.up_bias is not None and (factors := found.get(_weight_beside(weight))):
             one.scale = factors.scale
-    tensors = {name: x for name, x in stored.state.items() if parts[name][1] != "alpha"}
+    _refuse_numbers(
+        {name: x for name, x in stored.state.items() if parts[name][1] != "alpha"}, stored.file
+    )
+    return {weight: [one] for weight, one in found.items()}
+
+
+def _refuse_numbers(tensors: State, file: Path) -> None:
+    """Whole numbers, which are quantised, and what is not finite."""
     if whole := [name for name, x in tensors.items() if not x.is_floating_point()]:
         raise CheckpointError(
-            f"{stored.file} holds {some(whole)} as {tensors[whole[0]].dtype}, which are no numbers "
+            f"{file} holds {some(whole)} as {tensors[whole[0]].dtype}, which are no numbers "
             "of an update; give the LoRA in bfloat16, float16 or float32"
         )
     if broken := [name for name, x in tensors.items() if not x.float().isfinite().all()]:
         raise CheckpointError(
-            f"{stored.file} holds NaN or infinite numbers in {some(broken)}; give another file"
+            f"{file} holds NaN or infinite numbers in {some(broken)}; give another file"
         )
-    return {weight: [one] for weight, one in found.items()}
 
 
 def joined_updates(several: Sequence[Updates]) -> Updates:
