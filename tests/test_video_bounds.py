@@ -107,6 +107,10 @@ def test_a_prompt_that_was_cut_off_is_told_with_what_is_there(tmp_path: Path) ->
     generator.codec = SimpleNamespace(time_stride=1)
     settings: dict[str, object] = {"video": str(path), "image": None, "given_seconds": None}
     assert prefix_of(settings, generator).shape[1] == 24
+    settings["given_seconds"] = 3.1
+    with pytest.raises(ValueError, match=r"3.1 is more than it has; given_seconds=3 uses the 24"):
+        prefix_of(settings, generator)
+    settings["given_seconds"] = None
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(ValueError, match=r"cut off.*given_seconds=(\S+) uses the \d+") as told:
         prefix_of(settings, generator)

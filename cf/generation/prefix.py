@@ -32,9 +32,11 @@ def prefix_of(settings: Settings, generator: Generator) -> Video | None:
         frames_in_seconds(settings, "given_seconds", fps)
     line = timeline(settings["video"])
     there = line.pictures(fps)
-    if line.missing and (not seconds or round(seconds * fps) > there):
+    beyond = seconds is not None and round(seconds * fps) > there
+    if beyond or (line.missing and not seconds):
+        lacks = line.missing or f"given_seconds={seconds:g} is more than it has"
         raise ValueError(
-            f"video={settings['video']}: {line.missing}; given_seconds={there / fps:.4g} uses the "
+            f"video={settings['video']}: {lacks}; given_seconds={there / fps:.4g} uses the "
             f"{there} pictures at {fps:g} per second that are there"
         )
     video = read_video(settings["video"], fps, size, seconds)[None]
