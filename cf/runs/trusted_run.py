@@ -61,7 +61,7 @@ def vet_run(settings: Settings, folder: Path, source: str) -> None:
         vetting.vet(value, lightning.Callback, f"callbacks.{name}")
     for link in folder.rglob("*"):
         if link.is_symlink() and not _inside(link, folder):
-            raise vetting.refusal(f"{link} leads out of the folder")
+            raise vetting.refusal(f"what lies outside its folder, by the link {link}")
 
 
 def vet_phases(
