@@ -79,6 +79,7 @@ NOT_HYDRA = (
     "malformed",
     "gates",
     "kills",
+    "combinations",
     "fuzz",
     "fuzz_video",
     "training_step",
