@@ -34,7 +34,7 @@ samples=1.5  whole number
 samples=0  got 0
 samples=many  got 'many'
 given_seconds=-1  got -1
-given_seconds=1  give video
+given_seconds=1  give video|give the file
 device=mps  there are auto, cpu
 device=gpu  there are auto, cpu
 device=cuda:99  there are auto, cpu
@@ -122,7 +122,7 @@ checkpoint=/dev/null  /dev/null
 checkpoint=pipe  pipe
 checkpoint=loop  loop
 checkpoint=empty  empty
-seconds=1  checkpoint must be given
+model=tiny  checkpoint must be given
 """
 FIT = """
 seconds=1  seconds

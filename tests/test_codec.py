@@ -192,6 +192,8 @@ def test_a_wrong_side_names_the_nearest(wan: WanVAE) -> None:
         wan.encode(torch.rand(1, 1, 3, 12, 8))
     with pytest.raises(ValueError, match=r"width 7 is not a multiple of 8.* are 8"):
         wan.encode(torch.rand(1, 1, 3, 8, 7))
+    with pytest.raises(ValueError, match="size: height 0 is no number of pixels"):
+        wan.latent_shape(0, 8)
 
 
 def test_latents_of_another_codec_are_refused(codec: Codec) -> None:

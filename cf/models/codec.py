@@ -113,10 +113,12 @@ class Codec(nn.Module, ABC):
         """
         stride = self.space_stride
         for name, side in (("height", height), ("width", width)):
-            if side < 1 or side % stride:
+            if side < 1:
+                raise ValueError(f"size: {name} {side} is no number of pixels; give 1 or more")
+            if side % stride:
                 below = side // stride * stride
                 raise ValueError(
-                    f"{name} {side} is not a multiple of {stride}; the nearest that fit are "
+                    f"size: {name} {side} is not a multiple of {stride}; the nearest that fit are "
                     f"{_either(below, below + stride)}"
                 )
         return self.channels, height // stride, width // stride
