@@ -147,6 +147,9 @@ def test_a_home_opens_in_a_listing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (tmp_path / "list.csv").write_text("path,reference\n~/a.mp4,~/b.mp4\n")
     (one,) = list_videos(str(tmp_path / "list.csv"))
     assert (one.path, one.reference) == (tmp_path / "a.mp4", tmp_path / "b.mp4")
+    (tmp_path / "list.csv").write_text("path,reference\n~nobody.mp4,~nobody.mov\n")
+    (one,) = list_videos(str(tmp_path / "list.csv"))
+    assert (one.path, one.reference) == (tmp_path / "~nobody.mp4", tmp_path / "~nobody.mov")
 
 
 @pytest.mark.whole

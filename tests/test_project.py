@@ -140,6 +140,12 @@ def test_no_public_name_is_defined_twice() -> None:
     assert {name: files for name, files in homes.items() if len(files) > 1} == {}
 
 
+def test_a_name_that_begins_with_a_tilde_is_opened_in_one_place() -> None:
+    """`Path.expanduser` fails where nobody has the name: `~a.mp4` is a file as well."""
+    files = (ROOT / "cf").rglob("*.py")
+    assert [str(file) for file in files if ".expanduser()" in file.read_text()] == []
+
+
 def test_a_function_has_arguments_and_only_a_class_has_attributes() -> None:
     wrong = [
         f"{file.relative_to(ROOT)}: {one.name}"

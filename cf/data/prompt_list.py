@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cf.data.script import Script, script_of, text_from
+from cf.files.home import expanded
 from cf.files.naming import composed, cut_to_bytes, folded, slug
 from cf.files.text import json_lines_of, lines_of, read_json_file, table_of, yaml_of
 
@@ -95,7 +96,7 @@ def prompts_of(file: str | Path, setting: str = "asked.file") -> list[Prompt]:
     for where, row in _READERS.get(suffix, _lines)(path):
         one = _prompt(where, row)
         if one.image:
-            one = replace(one, image=str(path.parent / Path(one.image).expanduser()))
+            one = replace(one, image=str(path.parent / expanded(one.image)))
         before = prompts.setdefault(folded(one.name), one)
         if (before.name, before.script, before.image) != (one.name, one.script, one.image):
             raise ValueError(

@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from cf.data.captions import caption_of
+from cf.files.home import expanded
 from cf.files.naming import composed, name_by, name_pattern, number_of
 from cf.files.text import table_of
 from cf.video.listing import is_video, listed_in, shown
@@ -148,7 +149,7 @@ def _rows(place: Path, contestant: str) -> Iterator[Listed]:
         cells = row.cells
         if not cells["path"]:
             raise ValueError(f"{table.at(row)}: the path is empty")
-        name = Path(cells["path"]).expanduser()
+        name = expanded(cells["path"])
         where = table.at(row)
         marks = [_whole(one, "boundaries", where) for one in cells.get("boundaries", "").split()]
         if any(a >= b for a, b in pairwise([-1, *marks])):
@@ -165,7 +166,7 @@ def _rows(place: Path, contestant: str) -> Iterator[Listed]:
 
 
 def _beside(place: Path, cell: str | None) -> Path | None:
-    return place.parent / Path(cell).expanduser() if cell else None
+    return place.parent / expanded(cell) if cell else None
 
 
 def _whole(text: str, column: str, where: str) -> int:

@@ -3,10 +3,12 @@
 import os
 from pathlib import Path
 
+from cf.files.home import expanded
+
 
 def cache_home() -> Path:
     """$XDG_CACHE_HOME, or .cache in the user's home."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").expanduser()
+    return expanded(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
 
 def user_cache(name: str) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, Self
 
 import torch
@@ -13,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from typing_extensions import override
 
+from cf.files.home import expanded
 from cf.files.shipped import shipped
 from cf.models.codec import Codec, DecoderStream, EncoderStream, Pixels
 from cf.models.taehv import MemBlock, TGrow, TPool, run_layers
@@ -85,7 +85,7 @@ class VideoAutoencoder(Codec):
         from cf.models.checkpoints import load_into, read_export
         from cf.models.stored import CheckpointError
 
-        path = Path(shipped(file)).expanduser()
+        path = expanded(shipped(file))
         if not path.exists():
             raise CheckpointError(
                 f"{file} is not there: train a codec by python -m cf.fit "

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from cf.files.atomic import replacing, write_text
+from cf.files.home import expanded
 from cf.models.checkpoints import export_metadata, exported_config, load_weights
 from cf.models.headers import order_metadata
 from cf.models.layouts import cf_model, diffusers_model, original_model, sizes_of
@@ -76,11 +77,11 @@ def convert(
     """
     if to not in LAYOUTS:
         raise ValueError(f"to must be one of {', '.join(LAYOUTS)}, got {to!r}")
-    target = Path(out).expanduser()
+    target = expanded(out)
     if target.is_file() or (target.is_dir() and any(target.iterdir())):
         raise ValueError(f"out={out} exists; give another folder or file, or remove it")
     wanted = None if dtype is None else parse_dtype(dtype)
-    path = Path(source).expanduser()
+    path = expanded(source)
     stored = read_stored(path, container, CONTAINERS)
     place = stored.file if stored.file.is_dir() else stored.file.parent
     said = read_json(place / "config.json")

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from cf.files.home import expanded
 from cf.models.checkpoints import refuse_not_finite
 from cf.models.merged import Weights
 from cf.models.names import bare_of_roots
@@ -73,8 +74,8 @@ def first_there(folder: str | Sequence[str], marks: Sequence[str]) -> str:
     """
     if isinstance(folder, str):
         return folder
-    there = [one for one in folder if Path(one).expanduser().exists()]
-    marked = [one for one in there if any(any(Path(one).expanduser().glob(m)) for m in marks)]
+    there = [one for one in folder if expanded(one).exists()]
+    marked = [one for one in there if any(any(expanded(one).glob(m)) for m in marks)]
     return [*marked, *there, *folder][0]
 
 
@@ -89,7 +90,7 @@ def find_part(folder: str, part: ModelPart) -> Path:
         FileNotFoundError: if there is none; says where it looked and what to put there.
         ValueError: if several files may be meant.
     """
-    root = Path(folder).expanduser().absolute()
+    root = expanded(folder).absolute()
     if root.is_file():
         return root.parent if root.name == "config.json" else root
     for place in (root / part.name, root):
@@ -140,7 +141,7 @@ def find_files(folder: str, places: Iterable[str], patterns: Iterable[str], what
     Raises:
         FileNotFoundError: if there is none; says where it looked.
     """
-    root = Path(folder).expanduser().absolute()
+    root = expanded(folder).absolute()
     root = root.parent if root.is_file() else root
     looked = [*(root / place for place in places), root]
     for place in looked:

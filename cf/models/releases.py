@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cf.files.home import expanded
 from cf.models.repositories import RELEASES, ROOT, Release
 from cf.models.updates import lora_files
 
@@ -81,7 +82,7 @@ def is_base(path: str) -> bool:
     known = release_of(path)
     if known is not None:
         return known[0].repository.startswith("Wan-AI/")
-    place = Path(path).expanduser()
+    place = expanded(path)
     said = (place if place.is_dir() else place.parent) / "config.json"
     if not said.is_file() or said.stat().st_size > _LARGEST_CONFIG:
         return False
@@ -103,7 +104,7 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 def _file(what: str, path: str) -> Need:
     known = release_of(path)
-    there = Path(path).expanduser().exists()
+    there = expanded(path).exists()
     if known is not None and not known[1] and known[0].network:
         there = all(_has(path, one) for one in known[0].network)
         return Need(what, (path,), there, known[0], known[0].network)
@@ -117,7 +118,7 @@ def _part(what: str, folders: Sequence[str]) -> Need:
     for folder in folders:
         known = release_of(folder)
         files = getattr(known[0], what) if known else ()
-        if Path(folder).expanduser().is_dir() and all(_has(folder, one) for one in files):
+        if expanded(folder).is_dir() and all(_has(folder, one) for one in files):
             return Need(what, (folder,), True, known[0] if known else None, files)
     known = release_of(folders[0])
     if known is None:
@@ -127,7 +128,7 @@ def _part(what: str, folders: Sequence[str]) -> Need:
 
 
 def _has(folder: str, pattern: str) -> bool:
-    return any(Path(folder).expanduser().glob(pattern))
+    return any(expanded(folder).glob(pattern))
 
 
 def gigabytes(size: int | None) -> str:

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from typing_extensions import override
 
+from cf.files.home import expanded
 from cf.models.codec import Codec, DecoderStream, EncoderStream, Pixels
 from cf.models.pretrained import parse_dtype
 from cf.types import Latents
@@ -113,12 +114,12 @@ class TAEHV(Codec):
         from cf.models.stored import CheckpointError
         from cf.models.weight_files import read_stored
 
-        if not Path(file).expanduser().exists():
+        if not expanded(file).exists():
             raise FileNotFoundError(
                 f"{file} is not there: download taew2_1.pth from github.com/madebyollin/taehv and "
                 "give codec.file=..."
             )
-        state = read_stored(Path(file).expanduser(), None, CONTAINERS).state
+        state = read_stored(expanded(file), None, CONTAINERS).state
         latents, pixels = state.get("decoder.1.weight"), state.get("encoder.0.weight")
         if latents is None or pixels is None or latents.ndim != 4 or pixels.ndim != 4:
             raise CheckpointError(

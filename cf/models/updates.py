@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from cf.files.home import expanded
 from cf.models.names import bare_name
 from cf.models.stored import CheckpointError, State, Stored, shown_key, some
 from cf.models.update_names import Targets, adapters, is_update, part_of
@@ -60,9 +61,7 @@ def lora_files(lora: Lora, alpha: float | None = None) -> list[LoraFile]:
             if not math.isfinite(value):
                 raise ValueError(f"lora's {name} must be finite, got {value!r}")
         files.append(
-            LoraFile(
-                str(Path(said["path"]).expanduser()), float(strength), alpha if own is None else own
-            )
+            LoraFile(str(expanded(said["path"])), float(strength), alpha if own is None else own)
         )
     # By what a moved folder does not change: the sum's last bits hang on the order.
     return sorted(files, key=lambda f: (Path(f.path).name, f.strength, f.alpha or 0, f.path))

@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from cf.files.atomic import replacing
+from cf.files.home import expanded
 from cf.files.user_cache import user_cache
 from cf.models.text import TextEncoder
 from cf.settings.build import Settings, build
@@ -176,7 +177,7 @@ def identity(settings: Settings) -> list[Any]:
 def _files(settings: Settings) -> Iterator[list[Any]]:
     for value in settings.values():
         for place in value if isinstance(value, list | tuple) else [value]:
-            root = Path(place).expanduser() if isinstance(place, str) else None
+            root = expanded(place) if isinstance(place, str) else None
             if root is None or not root.exists():
                 continue
             for file in [root] if root.is_file() else sorted(_own(root)):

@@ -15,6 +15,7 @@ from cf.bench.contestants.base import Contestant, Piece
 from cf.bench.contestants.matching import Match, described, match, remedy_of, stems
 from cf.bench.tasks.base import Request, Sample, VideoSpec
 from cf.files.atomic import replacing
+from cf.files.home import expanded
 from cf.files.naming import composed, cut_to_bytes, folded, name_by, name_pattern
 from cf.files.tables import safe
 from cf.files.text import table_of
@@ -166,7 +167,7 @@ def _files(folder: str, listed: str | None) -> Mapping[str, Path]:
         name = f"{composed(prompt)}-{int(seed)}"
         if name in files:
             raise ValueError(f"{table.at(row)}: {prompt!r} with seed {seed} is listed twice")
-        files[name] = Path(folder) / Path(path).expanduser()
+        files[name] = Path(folder) / expanded(path)
     return files
 
 

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
+from cf.files.home import expanded
 from cf.files.user_cache import cache_home
 from cf.metrics.extractors.registry import PublishedWeights, entry
 
@@ -54,7 +55,7 @@ class Found:
 
 def root() -> Path:
     """The folder of weights: $CF_WEIGHTS, or one in the user's cache."""
-    return Path(os.environ.get(ROOT) or Path.home() / ".cache" / "cf").expanduser()
+    return expanded(os.environ.get(ROOT) or Path.home() / ".cache" / "cf")
 
 
 def places(name: str) -> Iterator[WeightsLocation]:
@@ -69,16 +70,14 @@ def places(name: str) -> Iterator[WeightsLocation]:
             for file in one.hugging_face_files:
                 yield WeightsLocation("Hugging Face cache", folder / file)
     torch_home = os.environ.get("TORCH_HOME") or cache_home() / "torch"
-    yield WeightsLocation(
-        "torch hub", Path(torch_home).expanduser() / "hub" / "checkpoints" / one.file
-    )
+    yield WeightsLocation("torch hub", expanded(torch_home) / "hub" / "checkpoints" / one.file)
     if name.startswith("clip"):
         yield WeightsLocation("clip cache", Path.home() / ".cache" / "clip" / one.file)
     if one.package is not None and (inside := _inside(one.package)) is not None:
         yield WeightsLocation("package", inside / one.file)
     if one.vbench is not None:
         vbench = os.environ.get("VBENCH_CACHE_DIR") or Path.home() / ".cache" / "vbench"
-        yield WeightsLocation("VBench cache", Path(vbench).expanduser() / one.vbench)
+        yield WeightsLocation("VBench cache", expanded(vbench) / one.vbench)
 
 
 def find(name: str, weights: str | Path | None = None) -> Found:
@@ -93,7 +92,7 @@ def find(name: str, weights: str | Path | None = None) -> Found:
         ValueError: if a file of the published name is not the published file.
     """
     one = entry(name)
-    candidates = list(places(name)) if weights is None else _given(one, Path(weights).expanduser())
+    candidates = list(places(name)) if weights is None else _given(one, expanded(weights))
     for kind, path in candidates:
         if path.is_file():
             digest = sha256(path)
@@ -147,8 +146,8 @@ def _inside(package: str) -> Path | None:
 
 def _snapshots(repository: str) -> list[Path]:
     """Of a Hugging Face repository: that of its main branch, or the only one."""
-    home = Path(os.environ.get("HF_HOME") or cache_home() / "huggingface").expanduser()
-    hub = Path(os.environ.get("HF_HUB_CACHE") or home / "hub").expanduser()
+    home = expanded(os.environ.get("HF_HOME") or cache_home() / "huggingface")
+    hub = expanded(os.environ.get("HF_HUB_CACHE") or home / "hub")
     folder = hub / f"models--{repository.replace('/', '--')}"
     main = folder / "refs" / "main"
     if main.is_file():

@@ -13,6 +13,7 @@ from torch import Tensor
 from torchvision.models.optical_flow import RAFT, raft_large
 from typing_extensions import override
 
+from cf.files.home import expanded
 from cf.files.pickled import load_tensors
 from cf.metrics.motion.flow import Field, Flow, Picture
 from cf.system.opencv import cv2
@@ -51,7 +52,7 @@ class Raft(Flow):
             raise ValueError(
                 f"flow='raft-things' was given no weights, and none are looked for; {remedy}"
             )
-        path = Path(weights).expanduser()
+        path = expanded(weights)
         if not path.is_file():
             raise ValueError(f"flow='raft-things' found no weights at {path}; {remedy}")
         made = Raft(path, hashlib.sha256(path.read_bytes()).hexdigest(), device=device)
