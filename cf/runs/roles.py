@@ -30,7 +30,7 @@ def built_module(settings: Settings) -> Any:
             "adapters=... are for module=distill and module=pretrain; leave it out here (null)"
         )
     for name in _ROLES:
-        _refuse_too_large(name, group.get(name))
+        _refuse_before_it_is_made(name, group.get(name))
     if not group.get("adapters"):
         return build(group, "module")
 
@@ -45,7 +45,7 @@ def built_module(settings: Settings) -> Any:
     return build(group, "module", **role_networks(group, begun))
 
 
-def _refuse_too_large(name: str, role: Settings | None) -> None:
+def _refuse_before_it_is_made(name: str, role: Settings | None) -> None:
     """Look at a large network before memory is taken for it.
 
     Raises:

@@ -34,7 +34,7 @@ class Background:
     """
 
     def __init__(self, waiting: int = 2) -> None:
-        self._thread = ThreadPoolExecutor(1)
+        self._executor = ThreadPoolExecutor(1)
         self._room = threading.Semaphore(waiting + 1)
         self._last: Future[None] | None = None
         self._error: BaseException | None = None
@@ -43,7 +43,7 @@ class Background:
         """Have a task done after those before it."""
         self._raise()
         self._room.acquire()
-        self._last = self._thread.submit(self._work, task)
+        self._last = self._executor.submit(self._work, task)
 
     def wait(self) -> None:
         """Until all that was given is done."""
@@ -58,7 +58,7 @@ class Background:
         if not finish:
             self._error = self._error or InterruptedError()
         self._settle()
-        self._thread.shutdown()
+        self._executor.shutdown()
         if finish:
             self._raise()
 

@@ -15,7 +15,7 @@ from cf.metrics.measurement import Measurement, Seen
 from cf.metrics.pooled import PooledResult
 from cf.metrics.result import Result
 from cf.metrics.scored import Scored
-from cf.metrics.truth.painter import AWAY, NOVEL, Painter, common_size, place_of, shrunk
+from cf.metrics.truth.painter import AWAY, NOVEL, Painter, pictures_at_poses
 
 _CELLS = 6  # rows and columns of a picture
 _LEVELS = 4  # of each channel of a cell's colour
@@ -74,11 +74,9 @@ class NovelViews(Measurement):
         novel = seen.truth["away"] == NOVEL
         rows = torch.zeros(len(novel), self.width, dtype=torch.float64)
         if novel.any():
-            size = common_size(seen.frames, self.side)
-            made = shrunk(seen.frames[novel], size)
-            true = self.world.pictures(*place_of(seen), seen.truth["pose"][novel], size)
+            both = pictures_at_poses(self.world, seen, novel, self.side)
             rows[novel, 0] = 1
-            rows[novel, 1:] = torch.cat([self.extractor(x) for x in (made, true)], 1).double()
+            rows[novel, 1:] = torch.cat([self.extractor(x) for x in both], 1).double()
         return rows
 
     @override
@@ -160,7 +158,10 @@ class PoseNovelFrechet(PoseNovel):
             value = frechet_distance(Moments.of(made), Moments.of(true))
             reasons = {one.video: _OF_A_SET for one in videos}
         elif videos:
-            few = f"{len(made)} views are new, {self.least} are needed" if len(made) else _NOTHING
+            lacking = (
+                f"{len(made)} views are new, {self.least} are needed; give more or longer videos"
+            )
+            few = lacking if len(made) else _NOTHING
             reasons = {None: few, **{one.video: few for one in videos}}
         per_video = {one.video: float("nan") for one in videos}
         return self.answer(value, per_video, reasons=reasons, extras={"views": float(len(made))})

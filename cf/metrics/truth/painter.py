@@ -77,6 +77,22 @@ def shrunk(frames: Float[Tensor, "t 3 h w"], size: tuple[int, int]) -> Float[Ten
     return torch.nn.functional.adaptive_avg_pool2d(frames, size).cpu()
 
 
+def pictures_at_poses(
+    world: Painter, seen: Seen, asked: Bool[Tensor, " t"], side: int
+) -> tuple[Float[Tensor, "n 3 h w"], Float[Tensor, "n 3 h w"]]:
+    """A generator's frames that are asked for and the engine's pictures there, in one size.
+
+    Args:
+        world: paints the place.
+        seen: frames, with the truth of each.
+        asked: which frames.
+        side: longest shorter side in pixels.
+    """
+    size = common_size(seen.frames, side)
+    true = world.pictures(*place_of(seen), seen.truth["pose"][asked], size)
+    return shrunk(seen.frames[asked], size), true
+
+
 def place_of(seen: Seen) -> tuple[int, int]:
     """Seed and number of the video's place, from the truth of its frames."""
     return int(seen.truth["seed"][0]), int(seen.truth["number"][0])

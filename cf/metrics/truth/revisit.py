@@ -22,10 +22,8 @@ from cf.metrics.truth.painter import (
     LAGS,
     NOVEL,
     Painter,
-    common_size,
-    place_of,
+    pictures_at_poses,
     revisit_bins,
-    shrunk,
 )
 
 
@@ -55,9 +53,7 @@ class AtPose(Measurement):
         rows = torch.stack((away, torch.zeros_like(away)), 1)
         asked = (away > 0) | (away == NOVEL)
         if asked.any():
-            size = common_size(seen.frames, self.side)
-            true = self.world.pictures(*place_of(seen), seen.truth["pose"][asked], size)
-            rows[asked, 1] = self.comparison(shrunk(seen.frames[asked], size), true)
+            rows[asked, 1] = self.comparison(*pictures_at_poses(self.world, seen, asked, self.side))
         return rows
 
     @override
