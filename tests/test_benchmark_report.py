@@ -1,16 +1,19 @@
 """The benchmark's page in a real browser, its tables as files, and TensorBoard's folder."""
 
 import html.parser
+import io
 import math
 import re
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 from browser import BROWSER, ask
+from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from test_benchmark import FEW, settings
 
@@ -23,6 +26,7 @@ from cf.report.long_tables import long_tables, per_window
 from cf.report.page import write_report
 from cf.report.tables import write_tables
 from cf.stats.paired import Interval
+from cf.video.reader import read_video
 
 USED = """
 const videos = [...document.querySelectorAll('.players.shown video')];
@@ -129,6 +133,15 @@ def test_tensorboard_shows_contestants_side_by_side(shown: tuple[BenchmarkResult
     assert any(tag.startswith("videos/") for tag in tags["images"])
     picture = next(tag for tag in tags["images"] if tag.startswith("videos/"))
     assert events.Images(picture)[0].encoded_image_string.startswith(b"GIF8")
+    with Image.open(io.BytesIO(events.Images(picture)[0].encoded_image_string)) as moving:
+        file = folder / "videos" / "truth" / picture.removeprefix("videos/") / "video.mp4"
+        whole = read_video(file)
+        stride = -(-len(whole) // 48)
+        assert moving.n_frames == len(whole[::stride])
+        moving.seek(moving.n_frames - 1)
+        last = torch.from_numpy(np.asarray(moving.convert("RGB")) / 255).permute(2, 0, 1)
+        shrink = whole.shape[-1] // moving.width
+        assert (last - whole[::stride][-1, :, ::shrink, ::shrink]).abs().mean() < 0.03
     assert any(tag.startswith("headline/") for tag in tags["scalars"])
     for one in contest.entered:
         if one.name in contest.made:

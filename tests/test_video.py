@@ -470,6 +470,18 @@ def test_a_gif_moves_at_the_right_speed(fps: float) -> None:
     assert total / 1000 == pytest.approx(24 / fps, abs=0.01)
 
 
+def test_a_gif_keeps_the_colours_of_every_frame() -> None:
+    across = torch.linspace(0, 1, 48)
+    video = torch.stack([across.expand(48, 48), across.expand(48, 48).T, torch.zeros(48, 48)])
+    video = video * torch.linspace(0.3, 1, 20)[:, None, None, None]
+    video[13] = torch.tensor([0.1, 0.2, 1.0])[:, None, None]  # a flash, blue nowhere else
+    with Image.open(io.BytesIO(gif_bytes(video, 8.0))) as image:
+        for index, frame in enumerate(video):
+            image.seek(index)
+            shown = torch.from_numpy(np.asarray(image.convert("RGB")) / 255).permute(2, 0, 1)
+            assert (shown - frame).abs().mean() < 0.03, index
+
+
 # --- real files
 
 

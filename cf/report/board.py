@@ -5,13 +5,16 @@ from __future__ import annotations
 import io
 import math
 import shutil
+from itertools import islice
 from pathlib import Path
 from typing import cast
 
 import pandas as pd
 import torch
+from jaxtyping import Float
 from PIL import Image
 from tensorboard.compat.proto.summary_pb2 import Summary
+from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from cf.bench.contest import BenchmarkResults
@@ -19,8 +22,9 @@ from cf.bench.store import SHEET, VIDEO, Store, folder_of
 from cf.report.heatmap import heatmap_over_time, over_lags
 from cf.report.hparams import write_hparams
 from cf.report.long_tables import LongTables
-from cf.video.reader import read_video
+from cf.video.reader import read_chunks
 from cf.video.sheet import gif_bytes
+from cf.video.timeline import timeline
 
 _TOGETHER = "_together"  # the run of what shows all contestants in one picture
 _MOST_FRAMES, _MOST_WIDTH = 48, 128  # of a moving picture
@@ -115,17 +119,25 @@ def _pictures(writer: SummaryWriter, contest: BenchmarkResults, store: Store, na
     for item in dict.fromkeys(job.item for job in contest.jobs):
         job = store.folder(name, item.key)
         if (job / VIDEO).is_file():
-            video = read_video(job / VIDEO)
-            stride = -(-len(video) // _MOST_FRAMES)
-            shrink = -(-video.shape[-1] // _MOST_WIDTH)
-            small = video[::stride, :, ::shrink, ::shrink]
-            fps = next(one.terms.fps for one in contest.jobs if one.contestant == name)
-            _image(writer, f"videos/{item.key}", gif_bytes(small, fps / stride), small)
+            small, fps = _small(job / VIDEO)
+            _image(writer, f"videos/{item.key}", gif_bytes(small, fps), small)
         if (job / SHEET).is_file() and (job / VIDEO).is_file():
             _png(writer, f"sheets/{item.key}", (job / SHEET).read_bytes())
 
 
-def _image(writer: SummaryWriter, tag: str, encoded: bytes, like: torch.Tensor) -> None:
+def _small(path: Path) -> tuple[Float[Tensor, "t 3 h w"], float]:
+    """A few small frames, evenly spread, and their rate; the whole video is never in memory."""
+    line = timeline(path)
+    stride = -(-line.pictures(line.fps) // _MOST_FRAMES)
+    frames = (frame for chunk in read_chunks(path, _MOST_FRAMES) for frame in chunk)
+    kept = []
+    for frame in islice(frames, 0, None, stride):
+        shrink = -(-frame.shape[-1] // _MOST_WIDTH)
+        kept.append(frame[:, ::shrink, ::shrink].clone())  # a view would keep the whole chunk
+    return torch.stack(kept).float() / 255, line.fps / stride
+
+
+def _image(writer: SummaryWriter, tag: str, encoded: bytes, like: Tensor) -> None:
     height, width = like.shape[-2:]
     image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=encoded)
     file = writer._get_file_writer()
