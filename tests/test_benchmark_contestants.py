@@ -1,8 +1,10 @@
 """Who takes part in the benchmark: networks, imported videos, what is released."""
 
 import json
+from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +16,7 @@ from test_benchmark import settings
 
 from cf.bench.contest import run_benchmark
 from cf.bench.contestants.absent import Absent
+from cf.bench.contestants.camera import check_camera
 from cf.bench.contestants.controls import CopyLast, Spoilt, Truth
 from cf.bench.contestants.entries import Entry, entries
 from cf.bench.contestants.imported import Imported, export_vbench
@@ -306,3 +309,40 @@ def test_who_cannot_run_here_is_listed_with_what_it_lacks(name: str) -> None:
     assert made.source
     with pytest.raises(ValueError, match=made.missing()[:9]):
         made.terms(None)
+
+
+FOLLOWS = {"control_dim": 5, "control_cells": [2, 3]}
+
+
+@pytest.mark.parametrize(
+    ("model", "told", "wrong"),
+    [
+        (FOLLOWS, 31, "takes 30 numbers of the camera in each frame and the world tells 31"),
+        ({"control_dim": 3}, 5, "takes 3 numbers .* give its model control_dim=5"),
+        (FOLLOWS, None, "follows a camera, and the videos of this task have none"),
+        ({"control_dim": None}, 30, "follows no camera.*model.control_dim=30"),
+        (FOLLOWS, 30, None),
+        ({"control_dim": None}, None, None),
+        ({}, None, None),
+        (None, 30, None),  # published weights: not known before they are read
+    ],
+)
+def test_a_network_and_a_task_agree_on_the_camera_before_the_first_video(
+    model: dict[str, Any] | None, told: int | None, wrong: str | None
+) -> None:
+    asked = VideoSpec(8.0, (32, 32), control_width=told)
+    with nullcontext() if wrong is None else pytest.raises(ValueError, match=wrong):
+        check_camera(model, asked)
+
+
+def test_a_network_of_another_world_is_told_its_own(network: Path, tmp_path: Path) -> None:
+    """And no video is begun: once each of them failed alone, after the controls' were made."""
+    wider = settings(
+        *TINY,
+        f"networks={{mine: {network}}}",
+        "asked.data.world.num_places=4",
+        "contestants.untrained=null",
+    )
+    with pytest.raises(ValueError, match=r"mine: it takes 3 .* tells 4: .*python -m cf\.recall"):
+        run_benchmark(wider, tmp_path)
+    assert not (tmp_path / "videos").exists()

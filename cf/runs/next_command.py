@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,6 +45,7 @@ def on_latents(settings: Settings, run: Path, codec: Codec) -> str:
     return f"train on its latents by these settings of cf.fit: {given} {of}"
 
 
+_PLAIN = re.compile(r"[\w\[\],.+-]*")
 _CONTROLS = {"Rays": "rays", "PoseFeatures": "pose", "Action": "action"}
 """The option of `camera_control` that makes a class; one's own is taken to be called as it is."""
 
@@ -82,4 +84,6 @@ def _measured(path: Settings) -> Settings:
 
 
 def _list(value: object) -> str:
-    return str(value).replace(" ", "")
+    """A value as a shell takes it, quoted if a folder of somebody else's says more than numbers."""
+    text = str(value).replace(" ", "")
+    return text if _PLAIN.fullmatch(text) else shlex.quote(text)

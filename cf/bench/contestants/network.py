@@ -14,6 +14,7 @@ import torch
 from typing_extensions import override
 
 from cf.bench.contestants.base import Contestant, Piece
+from cf.bench.contestants.camera import check_camera
 from cf.bench.tasks.base import Request, Sample, VideoSpec
 from cf.models.attention_kernel import attention_kernel
 from cf.models.compiled import check_compile, compile_blocks
@@ -94,6 +95,7 @@ class Network(Contestant):
     def terms(self, asked: VideoSpec | None) -> VideoSpec:
         """Frame rate and size of the settings, else of the checkpoint."""
         config = self._config()
+        check_camera(self.model or config.get("model"), asked, self.checkpoint)
         fps, size = self.fps or config.get("fps"), self.size or config.get("size")
         if (fps is None or size is None) and asked is not None and self.checkpoint is None:
             fps, size = asked.fps, asked.size

@@ -89,12 +89,14 @@ class VideoSpec:
     Attributes:
         block_frames: pixel frames that come at once; None: not known.
         attended: latent frames that are attended, the own block included; None: not known, or all.
+        control_width: numbers by which a task tells of the camera in each frame; None: it does not.
     """
 
     fps: float
     size: tuple[int, int]
     block_frames: int | None = None
     attended: int | None = None
+    control_width: int | None = None
 
 
 @dataclass(frozen=True)

@@ -48,9 +48,10 @@ class Worlds(Task):
         ]
 
     def terms(self) -> VideoSpec:
-        """Frame rate and size of the world."""
+        """Frame rate, size and control signal of the world."""
         height, width = self.data.size
-        return VideoSpec(float(self.data.fps), (height, width))
+        told = self.data.world.control_width
+        return VideoSpec(float(self.data.fps), (height, width), control_width=told)
 
     def given_frames(self, item: Sample, fps: float) -> int:
         """How many real frames begin a video; at least one."""

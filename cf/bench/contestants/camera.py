@@ -1,0 +1,56 @@
+"""Whether a network follows the camera of the videos that a task asks for."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from cf.bench.tasks.base import VideoSpec
+from cf.runs.next_command import measuring
+from cf.runs.run_folder import RunFolder
+from cf.runs.steered_world import world_settings
+from cf.settings.build import Settings
+
+
+def check_camera(
+    model: Settings | None, asked: VideoSpec | None, checkpoint: str | None = None
+) -> None:
+    """Refuse a network that cannot be told of the camera as a task tells of it, or needs to be.
+
+    Args:
+        model: of the network; None: it is not known before the weights are read.
+        asked: of the task; None: it leaves frame rate and size open, and tells of no camera.
+        checkpoint: of the network; its run says how it was told in training.
+
+    Raises:
+        ValueError: one of them has a camera and the other none, or their signals differ in width.
+    """
+    if model is None:
+        return
+    cells = model.get("control_cells") or (1, 1)
+    width = model.get("control_dim") and math.prod(cells) * model["control_dim"]
+    told = asked.control_width if asked else None
+    if width == told:
+        return
+    if width is None:
+        raise ValueError(
+            "it follows no camera, and the videos of this task do: train it with "
+            f"model.control_dim={told}, or compare it on prompts (suite=vbench asked.file=...)"
+        )
+    if told is None:
+        raise ValueError(
+            "it follows a camera, and the videos of this task have none: compare it in a world "
+            "(suite=recall)"
+        )
+    raise ValueError(
+        f"it takes {width} numbers of the camera in each frame and the world tells {told}: "
+        + (_remedy(checkpoint) if checkpoint else f"give its model control_dim={told}")
+    )
+
+
+def _remedy(checkpoint: str) -> str:
+    if world_settings(checkpoint) is None:  # no run, or one of videos
+        return "choose the signal of its training by camera_control@asked.data.world.control"
+    path = Path(checkpoint)
+    run = RunFolder(path if path.is_dir() else path.parent)
+    return f"measure it in a world like its own, {measuring(run.settings([]), path)}"
