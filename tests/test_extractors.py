@@ -16,6 +16,7 @@ from torchvision.transforms import Compose, Normalize, Resize
 from torchvision.transforms.functional import InterpolationMode
 
 from cf.metrics.base import VideoMetric
+from cf.metrics.consistency.vbench_consistency import SubjectConsistencyVBench
 from cf.metrics.extractors import choose
 from cf.metrics.extractors.base import Extractor
 from cf.metrics.extractors.clip import ClipExtractor
@@ -96,7 +97,30 @@ def test_bytes_and_floats_are_seen_alike_and_an_extractor_pickles(extractor: Ext
     frames = (torch.rand(2, 3, 32, 40) * 255).byte()
     again = pickle.loads(pickle.dumps(extractor))
     assert torch.equal(extractor(frames / 255), again((frames / 255).double()))
+    assert torch.equal(extractor(frames), again(frames / 255))
     assert again.provenance() == extractor.provenance()
+
+
+@pytest.mark.parametrize("takes_bytes", [True, False])
+def test_bytes_reach_an_extractor_that_takes_them(takes_bytes: bool) -> None:
+    """A piece of an hour would else be four times as large, once for each metric."""
+    met = []
+
+    class Spy(Handcrafted):
+        def __call__(self, frames: Tensor) -> Tensor:
+            met.append(frames.dtype)
+            return super().__call__(frames)
+
+    spy = Spy()
+    spy.takes_bytes = takes_bytes
+    levels = (torch.rand(5, 3, 20, 30) * 255).byte()
+    values = []
+    for frames in (levels, levels / 255):
+        metric = SubjectConsistencyVBench(spy)
+        metric.update(frames, 0, fps=4)
+        values.append(metric.compute())
+    assert met == [torch.uint8 if takes_bytes else torch.float32, torch.float32]
+    assert torch.equal(*values)
 
 
 def test_features_do_not_depend_on_the_precision_that_others_set(

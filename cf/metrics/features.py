@@ -33,6 +33,11 @@ class Features(Measurement):
                 )
 
     @property
+    def takes_bytes(self) -> bool:  # type: ignore[override]
+        """As its extractor."""
+        return self.extractor.takes_bytes
+
+    @property
     @override
     def width(self) -> int:
         return self.extractor.width

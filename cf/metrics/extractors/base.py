@@ -15,11 +15,13 @@ class Extractor(ABC):
         name: by which it is chosen and printed.
         semantic: whether features tell what is shown; else they tell how it looks.
         kappa: mean cosine of frames of unrelated videos; None where nobody has measured it.
+        takes_bytes: frames may come in bytes, 0 to 255, as they are: a quarter of the memory.
     """
 
     name: str
     semantic: bool
     kappa: float | None = None
+    takes_bytes: bool = False
 
     @property
     @abstractmethod

@@ -12,6 +12,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from cf.metrics.extractors.base import Extractor
+from cf.metrics.inputs import pixels_of
 from cf.system.opencv import cv2
 
 SIDE = 128
@@ -59,6 +60,7 @@ class Handcrafted(Extractor):
 
     name = "handcrafted-v2"
     semantic = False
+    takes_bytes = True
 
     def __init__(self) -> None:
         self._known = _constants()
@@ -98,7 +100,8 @@ def _constants() -> dict[str, Any]:
 
 def raw(frames: Float[Tensor, "t 3 h w"]) -> Float[Tensor, "t d"]:
     """Both histograms of each frame, not centred."""
-    described = [_described(frame.numpy()) for frame in frames.detach().cpu().float()]
+    # One frame at a time, so that the floats stay in the cache.
+    described = [_described(pixels_of(frame).numpy()) for frame in frames.detach().cpu()]
     return torch.from_numpy(np.stack(described) if described else np.zeros((0, WIDTH), np.float32))
 
 

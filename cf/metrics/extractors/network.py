@@ -16,6 +16,7 @@ from cf.metrics.extractors.base import Extractor
 from cf.metrics.extractors.files import read_state
 from cf.metrics.extractors.lookup import Found, find
 from cf.metrics.extractors.registry import entry
+from cf.metrics.inputs import pixels_of
 
 HEAD_WIDTH = 64
 """Channels of an attention head, the same in all of DINO, DINOv2 and CLIP."""
@@ -48,6 +49,8 @@ class FeatureNetwork(Extractor):
         device: that computes; auto: a GPU if there is one.
         batch: frames at a time; None for 1 on a CPU and 16 elsewhere.
     """
+
+    takes_bytes = True
 
     def __init__(
         self,
@@ -98,7 +101,7 @@ class FeatureNetwork(Extractor):
         for some in frames.split(self.batch) if len(frames) else ():
             missing = self.batch - len(some)
             filled = torch.cat((some, some[-1:].expand(missing, -1, -1, -1))) if missing else some
-            pictures = self.prepare(filled.to(self.device, torch.float32))
+            pictures = self.prepare(pixels_of(filled.to(self.device)))
             features.append(self.forward(pictures)[: len(some)])
         return torch.cat(features)
 
