@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 from hydra import compose, initialize_config_dir
 
+from cf.bench.contestants.camera import check_camera
+from cf.bench.tasks.base import VideoSpec
 from cf.paths import CONFIG_DIR
 from cf.runs.next_command import measuring
-from cf.settings.build import to_settings
+from cf.settings.build import build, to_settings
 from cf.settings.schema import Benchmark
 
 
@@ -26,6 +28,7 @@ def composed(root: str, *given: str) -> dict[str, Any]:
         ("data=doom", "data.size=[32,48]", "camera_path@data.world.path=tour"),
         ("data=doom", "data.world.control.cells=[2,8]"),
         ("data=doom", "camera_control@data.world.control=pose"),
+        ("experiment=doom_teacher",),
         ("data=walk", "model=walk"),
         ("data=rooms", "model=rooms"),
     ],
@@ -44,7 +47,8 @@ def test_a_run_is_measured_on_worlds_like_its_own(data: tuple[str, ...], tmp_pat
     assert theirs["_target_"] == mine["_target_"]
     if "control" in mine:
         assert theirs["grid"] == mine["grid"]
-        assert theirs["path"]["_target_"] == mine["path"]["_target_"]
+        own = mine["path"]["paths"][-1] if "paths" in mine["path"] else mine["path"]
+        assert build(theirs["path"], "path") == build(own, "path")
         assert theirs["control"] == mine["control"]
 
 
@@ -56,3 +60,21 @@ def test_a_world_is_refused_by_suites_that_have_their_own() -> None:
     asked = composed("benchmark", "suite=needle", "world=doom")
     told = "only suite=recall, suite=smoke and suite=world take a world"
     assert told in Benchmark.contradiction(asked)
+
+
+@pytest.mark.parametrize(
+    "trained", ["experiment=doom_teacher", "experiment=doom_student", "model=doom"]
+)
+@pytest.mark.parametrize("suite", ["recall", "world", "smoke"])
+def test_networks_of_an_engines_rooms_are_told_of_the_camera_as_every_suite_tells_it(
+    trained: str, suite: str
+) -> None:
+    """Once the suites' default was another signal, which every network of these recipes refused."""
+    data = ["data=doom"] * ("model" in trained)
+    fit = composed("fit", "~callbacks", "folder=x", trained, *data)
+    asked = composed("benchmark", f"suite={suite}", "world=doom")["asked"]["data"]["world"]
+    control = asked["control"]
+    assert control == fit["data"]["world"]["control"]
+    check_camera(
+        fit["model"], VideoSpec(8.0, (48, 64), control_width=build(control, "control").width)
+    )
