@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 from cf.files.output_folder import alone, working
 from cf.settings.build import Settings, exit_on_user_error, to_settings
 from cf.settings.command_line import command
+from cf.settings.given import own_settings
 from cf.system.shell import shell_command
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def evaluate(settings: Settings, folder: Path, typed: Sequence[str] = ()) -> Non
     finally:
         forget_made_of(folder)
     _show(replace(done, unavailable=unavailable), settings, folder)
-    given = [one for one in typed if not one.startswith(_OWN)]
+    given = [*own_settings(), *(one for one in typed if not one.startswith(_OWN))]
     log.info("VBench's formulas next: %s", shell_command("cf.evaluate", [*given, "metrics=vbench"]))
 
 

@@ -24,6 +24,7 @@ from cf.runs.run_folder import RunFolder
 from cf.runs.trusted_run import vet_run
 from cf.settings.build import Settings, build, exit_on_user_error, to_settings
 from cf.settings.command_line import command
+from cf.settings.given import given_config_dir, own_options
 from cf.system.shell import resuming
 from cf.system.signals import Stop, Stopped, heard, job_status
 
@@ -50,10 +51,10 @@ def _fit(cfg: DictConfig) -> None:
             return
         overrides = HydraConfig.get().overrides.task
         if resumes and Phases.started(folder.path):
-            Phases.load(folder.path, cfg.trust).resumed(overrides, _given_config_dir()).run()
+            Phases.load(folder.path, cfg.trust).resumed(overrides, given_config_dir()).run()
         elif not resumes and cfg.phases:
             phases = to_settings(cfg)["phases"]
-            Phases.start(folder.path, phases, overrides, _given_config_dir(), cfg.trust).run()
+            Phases.start(folder.path, phases, overrides, given_config_dir(), cfg.trust).run()
         else:
             if resumes:
                 settings = folder.settings(overrides)
@@ -170,12 +171,6 @@ def _finished(folder: RunFolder, settings: Settings) -> bool:
     return True
 
 
-def _given_config_dir() -> str | None:
-    """A folder of further settings, given with --config-dir."""
-    sources = HydraConfig.get().runtime.config_sources
-    return next((one.path for one in sources if one.provider == "command-line"), None)
-
-
 def _plan(settings: Settings) -> str:
     """What a card needs; nothing is loaded."""
     from cf.runs.training_plan import told_training
@@ -276,7 +271,7 @@ def _finish(
     }
     folder.finish(summary)
     log.info("network: %s", folder.export)
-    log.info("%s", following(settings, folder.path, module.student))
+    log.info("%s", following(settings, folder.path, module.student, own_options(settings)))
 
 
 if __name__ == "__main__":

@@ -106,7 +106,9 @@ def test_what_only_a_file_names_is_refused_at_any_depth() -> None:
         {"_target_": "cf.memory.quantised.Quantised", "memory": {"_target_": "os.system"}},
         {"_target_": "cf.memory.full.Full", "list": [{"_target_": "os.system"}]},
     ):
-        with pytest.raises(ValueError, match=r"which is not part of cf; name it yourself"):
+        with pytest.raises(
+            ValueError, match=r"not part of cf; name it yourself \(memory=\.\.\., and --config-dir"
+        ):
             vet_export({"rollout": {**own, "memory": memory}}, "the checkpoint")
 
 

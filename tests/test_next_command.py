@@ -10,7 +10,8 @@ from hydra import compose, initialize_config_dir
 from cf.bench.contestants.camera import check_camera
 from cf.bench.tasks.base import VideoSpec
 from cf.paths import CONFIG_DIR
-from cf.runs.next_command import measuring
+from cf.runs import next_command
+from cf.runs.next_command import following, measuring
 from cf.settings.build import build, to_settings
 from cf.settings.schema import Benchmark
 
@@ -78,3 +79,22 @@ def test_networks_of_an_engines_rooms_are_told_of_the_camera_as_every_suite_tell
     check_camera(
         fit["model"], VideoSpec(8.0, (48, 64), control_width=build(control, "control").width)
     )
+
+
+def test_options_of_ones_own_are_given_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(next_command, "own_settings", lambda: ["--config-dir=my configs"])
+    told = following({}, tmp_path, None, {"memory": "strided"})
+    words = shlex.split(told.partition(": ")[2])
+    assert words[3:] == [
+        "--config-dir=my configs",
+        f"checkpoint={tmp_path}",
+        "seconds=20",
+        "memory=strided",
+    ]
+    fit = composed("fit", "model=rooms", "data=rooms", "~callbacks", "folder=x")
+    fit["data"]["world"]["_target_"] = "mine.stripes.Stripes"
+    words = shlex.split(measuring(fit, tmp_path, {"data": "stripes"}))
+    assert words[3:6] == ["--config-dir=my configs", "suite=world", "data@asked.data=stripes"]
+    assert "--config-dir=my configs" not in shlex.split(measuring(fit, tmp_path))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import repeat
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,15 +23,19 @@ from cf.data.world.base import Film, World, WorldTruth
 from cf.data.world.module import WorldData
 from cf.distillation.plan import plan_of
 from cf.distillation.scoring import scored
+from cf.memory.base import Memory, SelectiveMemory
 from cf.memory.full import Full
+from cf.memory.trace import Story, trace
 from cf.metrics.extractors.base import Extractor
 from cf.metrics.features import Features
-from cf.metrics.measurement import Seen
+from cf.metrics.measurement import Measurement, Seen
+from cf.metrics.readings import ReadingMetric, VideoReading
+from cf.metrics.scored import Scored
 from cf.objectives.base import Networks, Objective, TimeSampling, Window
 from cf.objectives.plan import Part
 from cf.rollout.blockwise import Rollout
 from cf.seeding import SampleRandom
-from cf.settings.build import build
+from cf.settings.build import build, exit_on_user_error
 from cf.types import Loss, Video
 
 
@@ -247,3 +253,172 @@ def test_an_extractor_is_told_by_its_own_name() -> None:
             Features(Bright(make)).see(seen)
     with pytest.raises(ValueError, match=r"Nameless has no 'name'; an extractor says its name"):
         Features(Nameless(lambda mean: mean))
+
+
+def test_features_that_are_no_tensor_or_no_numbers_are_told() -> None:
+    seen = Seen(torch.rand(4, 3, 8, 8))
+    with pytest.raises(ValueError, match=r"Bright must make features as a tensor, got ndarray"):
+        Features(Bright(lambda mean: mean.numpy())).see(seen)
+    with pytest.raises(ValueError, match=r"Bright made features that are not finite"):
+        Features(Bright(lambda mean: mean / 0)).see(seen)
+    broken = Seen(torch.full((4, 3, 8, 8), float("nan")))  # a video's own fault, which is marked
+    assert Features(Bright(lambda mean: mean)).see(broken).isnan().all()
+
+
+@dataclass(frozen=True)
+class Keeping(SelectiveMemory):
+    """A window of six frames, chosen wrongly on the way."""
+
+    make: Callable[[Tensor], Any]
+    max_frames: int = 9  # type: ignore[assignment] # a field is as good as a property
+
+    def keep(self, frames: Tensor, stop: int) -> Tensor:
+        chosen: Tensor = self.make(frames >= stop - 6)
+        return chosen
+
+
+def streamed(memory: Memory) -> int:
+    return sum(len(block) for block in trace(memory, Story(frames=24)))
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda kept: kept.nonzero()[:, 0], r"Keeping\.keep .*got a tensor of torch\.int64"),
+        (lambda kept: kept.long(), r"torch\.bool and shape \(3,\).*got a tensor of torch\.int64"),
+        (lambda kept: kept.tolist(), r"True for each frame that is kept, got list"),
+        (lambda kept: kept[:-1], r"got a tensor of torch\.bool and shape \(2,\)"),
+        (lambda kept: None, r"got NoneType; compare indices"),
+    ],
+)
+def test_a_choice_of_frames_that_is_none_is_told(make: Callable[[Tensor], Any], told: str) -> None:
+    assert streamed(Keeping(lambda kept: kept))
+    with pytest.raises(ValueError, match=told):
+        streamed(Keeping(make))
+
+
+def test_more_frames_than_a_memory_says_are_told_when_the_first_block_comes() -> None:
+    with pytest.raises(ValueError, match=r"Keeping\.max_frames=5 is too small: keep leaves 3 .* 6"):
+        streamed(Keeping(lambda kept: kept, max_frames=5))
+
+
+def test_what_is_no_memory_is_told_with_the_class_it_needs() -> None:
+    stray: Any = Playing()
+    unnamed: Any = {"window_frames": 6}
+    for made in (Rollout, lambda memory: trace(memory, Story(frames=24))):
+        with pytest.raises(ValueError, match=r"got Playing; derive your class from cf\.memory"):
+            made(stray)
+        with pytest.raises(ValueError, match=r"memory has no _target_; write _target_: mine"):
+            made(unnamed)
+
+
+class Method(SelectiveMemory):
+    """A class that forgot the decorator."""
+
+    def max_frames(self) -> int:  # type: ignore[override] # the mistake
+        return 9
+
+    def keep(self, frames: Tensor, stop: int) -> Tensor:
+        return frames >= stop - 6
+
+
+def test_a_method_in_the_place_of_a_property_is_told() -> None:
+    told = r"memory: Method\.max_frames is read as a value; write @property above it"
+    with pytest.raises(ValueError, match=told):
+        build({"_target_": f"{Method.__module__}.Method"}, "memory")
+
+
+@dataclass(frozen=True)
+class Light(Measurement):
+    """The mean of each frame, spoilt on the way."""
+
+    make: Callable[[Tensor], Any]
+    width: int = 1  # type: ignore[assignment] # a field is as good as a property
+
+    def see(self, seen: Seen) -> Tensor:
+        kept: Tensor = self.make(seen.frames.flatten(1).mean(1, keepdim=True))
+        return kept
+
+    def measure(self, kept: Tensor) -> Tensor:
+        return kept.double()
+
+    def provenance(self) -> dict[str, Any]:
+        return {}
+
+
+class Lit(ReadingMetric):
+    """How light a video is, read wrongly on the way."""
+
+    def __init__(
+        self,
+        see: Callable[[Tensor], Any] = lambda x: x,
+        read: Callable[[Tensor], Any] = VideoReading,
+    ) -> None:
+        super().__init__(Light(see))
+        self.read = read
+
+    def reading(self, one: Scored) -> VideoReading:
+        made: VideoReading = self.read(one.sums.mean() / 8)
+        return made
+
+
+def lit(**wrong: Callable[[Tensor], Any]) -> float:
+    metric = Lit(**wrong)
+    metric.update(torch.full((16, 3, 8, 8), 0.5), video_id=0, start_frame=0, fps=8.0)
+    return float(metric.compute())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"see": lambda kept: kept.numpy()}, r"Light\.see must return a tensor .*got ndarray"),
+        (
+            {"see": lambda kept: kept.mean()},
+            r"for each frame, \(16, \.\.\.\), got shape \(\)",
+        ),
+        ({"see": lambda kept: kept[1:]}, r"got shape \(15, 1\)"),
+        ({"read": float}, r"Lit\.reading must return a VideoReading, got float; write VideoRea"),
+        ({"read": lambda value: None}, r"got NoneType"),
+        ({"read": lambda value: VideoReading(float("nan"))}, r"value=nan.*VideoReading\(reason="),
+        ({"read": lambda value: VideoReading(1.0, "why")}, r"value=1\.0, reason='why'"),
+        (
+            {"read": lambda value: VideoReading(1.0, "", torch.rand(3), torch.rand(4))},
+            r"got 3 numbers and 4 seconds; cut both alike",
+        ),
+    ],
+)
+def test_a_reading_that_is_none_is_told(
+    wrong: dict[str, Callable[[Tensor], Any]], told: str
+) -> None:
+    assert lit() == pytest.approx(0.5)
+    with pytest.raises(ValueError, match=told):
+        lit(**wrong)
+
+
+def test_a_film_of_other_shape_is_told() -> None:
+    film = Grey(lambda grey: grey).film(0, [0, 1], 4)
+    with pytest.raises(ValueError, match=r"origin must be .*\(2, 4, 2\), got \(2, 4\)"):
+        replace(film, origin=film.origin[..., 0]).part(0, 4)
+    only: Any = lambda start, stop: film.paint(start, stop)[0]  # noqa: E731 -- the mistake
+    with pytest.raises(ValueError, match=r"paint must return a video and its WorldTruth, got Tens"):
+        replace(film, paint=only).part(0, 4)
+
+
+def test_a_bug_in_ones_own_class_is_told_with_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine_buggy.py").write_text(
+        "class Buggy:\n"
+        "    def __init__(self, shares: int = 1):\n"
+        "        if shares < 0:\n"
+        "            raise ValueError(\n"
+        "                f'shares={shares} must not be negative'\n"
+        "            )\n"
+        "        self.share = 1 / shares\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    settings = {"_target_": "mine_buggy.Buggy", "shares": 0}
+    for shares, said in ((0, r"buggy\.py, line 7, in __init__"), (-1, r"must not be negative\n$")):
+        with pytest.raises(SystemExit), exit_on_user_error("cf.fit"):
+            build({**settings, "shares": shares}, "objective")
+        assert re.search(said, capsys.readouterr().err)

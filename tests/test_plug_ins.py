@@ -82,7 +82,7 @@ def test_two_files_are_all_it_takes(page: str, folder: Path) -> None:
     assert text in (folder / "made" / name).read_text()
 
 
-@pytest.mark.parametrize("page", sorted(set(SMALL_RUNS) - {"a-metric"}))
+@pytest.mark.parametrize("page", ["a-memory", *SMALL_RUNS])
 def test_the_test_of_a_page_passes(page: str, folder: Path) -> None:
     text = (DOCS / f"adding-{page}.md").read_text()
     (code,) = re.findall(

@@ -156,7 +156,8 @@ class SelectiveMemory(Memory):
         stop = context.start + block.frames
         held = (*context.frames, *range(context.start, stop))
         if context.start == context.first and self.forgets_for_ever:
-            check_forgetting(self.keep, block.frames)
+            whole = type(self).read is SelectiveMemory.read  # else a part is read
+            check_forgetting(self.keep, block.frames, self.max_frames if whole else None)
         return held, self._kept(held, stop + block.frames, context.first)
 
     def read(self, context: Context, query: Query) -> Past:
@@ -202,8 +203,7 @@ def ends(context: Context, head: int, tail: int) -> Context:
     """The context with its first `head` and last `tail` frames' worth of tokens alone."""
     if not context.layers:
         return context
-    tokens = context.tokens_per_frame
-    stop = context.layers[0].k.shape[1]
+    tokens, stop = context.tokens_per_frame, context.layers[0].k.shape[1]
     parts = (slice(head * tokens), slice(max(stop - tail * tokens, 0), None))
     layers = collect(
         share_ids(join([pick(layer, part) for part in parts]) for layer in context.layers)

@@ -11,19 +11,22 @@ _TRIED_BLOCKS = 48
 
 
 @lru_cache(maxsize=256)
-def check_forgetting(keep: Callable[[Tensor, int], Tensor], block_frames: int) -> None:
-    """Raise a ValueError if a memory's `keep` wants a frame that it had dropped, and that is gone.
+def check_forgetting(
+    keep: Callable[[Tensor, int], Tensor], block_frames: int, max_frames: int | None = None
+) -> None:
+    """Raise a ValueError if a memory's `keep` breaks its word over the first blocks.
 
-    Tried over the first blocks, once for each memory and length of block.
+    It may want no frame that it had dropped, since that is gone, and no more than `max_frames`
+    with the block that comes. Tried once for each memory and length of block.
     """
     held = torch.zeros(0, dtype=torch.long)
     for stop in range(block_frames, (_TRIED_BLOCKS + 1) * block_frames, block_frames):
         whole = torch.arange(stop)
         held = torch.cat((held, whole[stop - block_frames :]))
-        held = held[keep(held, stop + block_frames)]
-        asked = whole[keep(whole, stop + block_frames)]
+        held = held[_choice(keep, held, stop + block_frames)]
+        asked = whole[_choice(keep, whole, stop + block_frames)]
+        owner = _owner(keep)
         if not torch.equal(held, asked):
-            owner = type(getattr(keep, "__self__", keep)).__name__
             kept = f"of all frames before {stop} the block that comes wants {asked.tolist()}"
             raise ValueError(
                 f"{owner}.keep wants back what it had dropped, and that is gone: {kept}, "
@@ -31,6 +34,35 @@ def check_forgetting(keep: Callable[[Tensor, int], Tensor], block_frames: int) -
                 f"and its distance from stop; or set forgets_for_ever = False if it is meant to "
                 f"depend on what is held"
             )
+        attended = len(held) + block_frames
+        if max_frames is not None and attended > max_frames:
+            raise ValueError(
+                f"{owner}.max_frames={max_frames} is too small: keep leaves {len(held)} frames of "
+                f"the past before {stop}, {attended} with a block of {block_frames}. Let "
+                f"max_frames count all, the block included, or let keep drop more"
+            )
+
+
+def _owner(keep: Callable[[Tensor, int], Tensor]) -> str:
+    return type(getattr(keep, "__self__", keep)).__name__
+
+
+def _choice(keep: Callable[[Tensor, int], Tensor], frames: Tensor, stop: int) -> Tensor:
+    """What `keep` says of the frames: yes or no of each.
+
+    Raises:
+        ValueError: it says anything else, by which wrong frames would be taken.
+    """
+    chosen = keep(frames, stop)
+    if isinstance(chosen, Tensor) and chosen.dtype == torch.bool and chosen.shape == frames.shape:
+        return chosen
+    found: str = type(chosen).__name__
+    if isinstance(chosen, Tensor):
+        found = f"a tensor of {chosen.dtype} and shape {tuple(chosen.shape)}"
+    raise ValueError(
+        f"{_owner(keep)}.keep must return a tensor of torch.bool and shape {tuple(frames.shape)}, "
+        f"True for each frame that is kept, got {found}; compare indices, as in frames >= stop - 6"
+    )
 
 
 def kept_frames(
@@ -44,12 +76,25 @@ def kept_frames(
         stop: true index of the frame after the block.
         first: true index of the frame with which remembering began.
     """
-    chosen = keep(torch.tensor(frames, dtype=torch.long) - first, stop - first)
+    chosen = _choice(keep, torch.tensor(frames, dtype=torch.long) - first, stop - first)
     return tuple(int(i) for i in chosen.nonzero().flatten().tolist())
 
 
 kept_again = lru_cache(maxsize=1024)(kept_frames)
 """The same, found once: every step of a training asks for the same frames."""
+
+
+def check_memory(made: object) -> None:
+    """Raise a ValueError if what stands where a memory should is none."""
+    from cf.memory.base import Memory
+
+    if isinstance(made, dict):
+        raise ValueError("memory has no _target_; write _target_: mine.file.Class into its yaml")
+    if not isinstance(made, Memory):
+        raise ValueError(
+            f"memory must be a Memory, got {type(made).__name__}; derive your class from "
+            f"cf.memory.base.SelectiveMemory or cf.memory.base.Memory"
+        )
 
 
 def check_positions(positions: str) -> None:

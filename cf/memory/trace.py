@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cf.memory.base import Memory, Query
+from cf.memory.checks import check_memory
 from cf.seeding import seeded
 from cf.types import Block, Conditioning, Context, LayerKV
 
@@ -103,8 +104,9 @@ def trace(memory: Memory, story: Story, num_steps: int = 4) -> list[list[Shown]]
     """For each block, every distinct read of it, in the order of the passes.
 
     Raises:
-        ValueError: if the memory does not take blocks of this length.
+        ValueError: if it is no memory, or does not take blocks of this length.
     """
+    check_memory(memory)
     memory.check_block(story.block_frames)
     context, told = Context(), []
     for block, cond in story:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torchmetrics import Metric, MetricCollection
 
 from cf.metrics.inputs import check_frames, rate_of, refuse_misfits, seen_of
-from cf.metrics.measurement import Measurement
+from cf.metrics.measurement import Measurement, looked_at
 from cf.metrics.result import Result
 from cf.metrics.scored import Fault, Scored
 from cf.metrics.stream import NO_PROMPT, Stream
@@ -113,13 +113,7 @@ class VideoMetric(Metric):
             faults = [[video_id, frame, int(Fault.NOT_FINITE)]]
         marks = [[video_id, mark] for mark in boundaries or () if start_frame <= mark < stop]
         with torch.no_grad():
-            kept = self.measurement.see(seen).cpu()
-        if kept.dtype != self.measurement.kept:
-            kind = type(self.measurement).__name__
-            raise ValueError(
-                f"{kind}.see returned {kept.dtype}, but {kind}.kept is {self.measurement.kept}; "
-                f"write kept = {kept.dtype} in the class, or convert what see returns"
-            )
+            kept = looked_at(self.measurement, seen)
         described = {
             "segments": torch.tensor([[video_id, start_frame, stop, prompt, own, *size]]),
             "marks": torch.tensor(marks, dtype=torch.long).view(-1, 2),

@@ -46,13 +46,18 @@ class Features(Measurement):
     def see(self, seen: Seen) -> Float[Tensor, "t d"]:
         if not len(seen.frames):  # none of a short piece need be looked at
             return torch.zeros(0, self.width)
-        features = self.extractor(seen.frames).to(torch.float32)
+        kind, made = type(self.extractor).__name__, self.extractor(seen.frames)
+        if not isinstance(made, Tensor):
+            raise ValueError(f"{kind} must make features as a tensor, got {type(made).__name__}")
+        features = made.to(torch.float32)
         if features.shape != (len(seen.frames), self.width):
             raise ValueError(
-                f"{type(self.extractor).__name__} made features of shape {tuple(features.shape)} "
+                f"{kind} made features of shape {tuple(features.shape)} "
                 f"of {len(seen.frames)} frames; its width={self.width} asks for "
                 f"{(len(seen.frames), self.width)}"
             )
+        if not features.isfinite().all() and torch.isfinite(seen.frames).all():
+            raise ValueError(f"{kind} made features that are not finite of frames that are")
         return torch.nn.functional.normalize(features, dim=-1, eps=1e-12)
 
     @override

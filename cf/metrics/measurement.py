@@ -79,6 +79,27 @@ class Measurement(ABC):
         return digest({"measurement": type(self).__name__, **self.provenance()})
 
 
+def looked_at(measurement: Measurement, seen: Seen) -> Tensor:
+    """What a measurement keeps of frames, on the CPU.
+
+    Raises:
+        ValueError: it is no tensor with a row for each frame, or of another dtype than it says.
+    """
+    kind, frames, kept = type(measurement).__name__, len(seen.frames), measurement.see(seen)
+    if not isinstance(kept, Tensor) or kept.shape[:1] != (frames,):
+        found = f"shape {tuple(kept.shape)}" if isinstance(kept, Tensor) else type(kept).__name__
+        raise ValueError(
+            f"{kind}.see must return a tensor with a row for each frame, ({frames}, ...), "
+            f"got {found}"
+        )
+    if kept.dtype != measurement.kept:
+        raise ValueError(
+            f"{kind}.see returned {kept.dtype}, but {kind}.kept is {measurement.kept}; "
+            f"write kept = {kept.dtype} in the class, or convert what see returns"
+        )
+    return kept.cpu()
+
+
 def digest(provenance: dict[str, Any]) -> str:
     """Eight hex digits of a description."""
     text = json.dumps(provenance, sort_keys=True, default=str)

@@ -33,7 +33,17 @@ class VideoReading:
     extras: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        assert bool(self.reason) == math.isnan(self.value), (self.value, self.reason)
+        if bool(self.reason) != math.isnan(self.value):
+            raise ValueError(
+                f"a VideoReading has a value or the reason why it has none, got "
+                f"value={self.value}, reason={self.reason!r}; write VideoReading(reason='...') "
+                f"where there is no number"
+            )
+        if len(self.curve) != len(self.seconds):
+            raise ValueError(
+                f"a VideoReading has one of its seconds for each number of its curve, got "
+                f"{len(self.curve)} numbers and {len(self.seconds)} seconds; cut both alike"
+            )
 
 
 def collected(
@@ -66,7 +76,16 @@ class ReadingMetric(VideoMetric):
 
     @override
     def score(self, videos: list[Scored]) -> Result:
-        return collected(self, videos, self.reading)
+        return collected(self, videos, self._read)
+
+    def _read(self, one: Scored) -> VideoReading:
+        made: Any = self.reading(one)
+        if not isinstance(made, VideoReading):
+            raise ValueError(
+                f"{type(self).__name__}.reading must return a VideoReading, got "
+                f"{type(made).__name__}; write VideoReading(value) or VideoReading(reason='...')"
+            )
+        return made
 
     @abstractmethod
     def reading(self, one: Scored) -> VideoReading:

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cf.memory.base import Memory
+from cf.memory.checks import check_memory
 from cf.models.base import Backbone, ahead
 from cf.rollout.reads import BlockReads
 from cf.rollout.solvers import SOLVERS, check_solver, solver
@@ -59,6 +60,7 @@ class Rollout:
         for name, value in (("block_frames", self.block_frames), ("first_steps", self.first_steps)):
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
+        check_memory(self.memory)
         self.memory.check_block(self.block_frames)
 
     @cached_property

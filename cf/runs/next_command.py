@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cf.settings.build import Settings
+from cf.settings.given import own_settings
 from cf.settings.literal import quoted
 from cf.system.shell import setting
 
@@ -15,21 +17,32 @@ if TYPE_CHECKING:
     from cf.models.codec import Codec
 
 
-def following(settings: Settings, run: Path, made: Any) -> str:
+def following(
+    settings: Settings, run: Path, made: Any, own: Mapping[str, str] | None = None
+) -> str:
     """What a finished run of `cf.fit` says: what may be done now, and the command.
 
     Args:
         settings: the run's.
         run: its folder.
         made: what it trained: a network or a codec.
+        own: options of the run whose classes are no part of cf, by group; a command that opens
+            the run is given them again.
     """
+    own = own or {}
     from cf.models.codec import Codec
 
     if isinstance(made, Codec):
         return on_latents(settings, run, made)
     if getattr(made, "control_dim", None) is not None:  # a drawn world's camera steers it
-        return f"see what it recalls: {measuring(settings, run)}"
-    return f"stream a video: python -m cf.generate {setting('checkpoint', run)} seconds=20"
+        return f"see what it recalls: {measuring(settings, run, own)}"
+    given = [setting("checkpoint", run), "seconds=20"]
+    given += [setting("memory", own["memory"])] if "memory" in own else []
+    return f"stream a video: python -m cf.generate {' '.join([*_flags(own), *given])}"
+
+
+def _flags(own: Mapping[str, str]) -> list[str]:
+    return [shlex.quote(one) for one in own_settings()] if own else []
 
 
 def on_latents(settings: Settings, run: Path, codec: Codec) -> str:
@@ -50,8 +63,14 @@ _CONTROLS = {"Rays": "rays", "PoseFeatures": "pose", "Action": "action"}
 """The option of `camera_control` that makes a class; one's own is taken to be called as it is."""
 
 
-def measuring(settings: Settings, run: Path) -> str:
-    """Of a network that a drawn world's camera steers: what measures it on worlds like its own."""
+def measuring(settings: Settings, run: Path, own: Mapping[str, str] | None = None) -> str:
+    """Of a network that a drawn world's camera steers: what measures it on worlds like its own.
+
+    Args:
+        settings: the run's.
+        run: its folder.
+        own: options of the run whose classes are no part of cf, by group.
+    """
     data = settings["data"]
     world = data["world"]
     kind, of = str(world["_target_"]).rpartition(".")[2], quoted(str(run))
@@ -71,6 +90,8 @@ def measuring(settings: Settings, run: Path) -> str:
         suite += [f"asked.data.world.control.{key}={_list(one)}" for key, one in numbers.items()]
         suite += [f"asked.data.world.{key}={_list(world[key])}" for key in ("grid", "things")]
     else:
+        if own and "data" in own:
+            suite = [*_flags(own), *suite, setting("data@asked.data", own["data"])]
         suite += [f"model.patch_size={_list(settings['model']['patch_size'])}"]
     suite += [f"asked.data.size={_list(data['size'])}", f"asked.data.fps={data['fps']}"]
     return f"python -m cf.benchmark {' '.join(suite)} {shlex.quote(f'networks={{mine: {of}}}')}"

@@ -26,6 +26,7 @@ from omegaconf.errors import (
 )
 
 from cf.settings.literal import literally, with_home
+from cf.settings.own_code import place_of
 from cf.settings.renamed import with_current_names
 from cf.system.processes import end_with_parent
 
@@ -147,6 +148,10 @@ def _check_call(settings: Settings, where: str) -> None:
             f"{where}: {target.__name__} has no {' and no '.join(lacking)}; a class that derives "
             f"from {_declared_by(target, lacking[0])} must have it"
         )
+    if called := _calls_for_properties(target):
+        raise ValueError(
+            f"{where}: {target.__name__}.{called} is read as a value; write @property above it"
+        )
     signature = inspect.signature(target)
     hints = hints_of(target)
     kinds = {parameter.kind for parameter in signature.parameters.values()}
@@ -168,6 +173,15 @@ def _lacking(path: str) -> str:
     own = vars(sys.modules[module]).items()
     there = [key for key, one in own if isinstance(one, type) and one.__module__ == module]
     return f"{module} has no {name!r}; it has {', '.join(there) or 'no class'}"
+
+
+def _calls_for_properties(target: Any) -> str:
+    """A method of a class whose base has a property of that name; empty if there is none."""
+    if not isinstance(target, type):
+        return ""
+    own = [name for name, one in vars(target).items() if inspect.isfunction(one)]
+    bases = target.__mro__[1:]
+    return next((n for n in own if any(isinstance(vars(b).get(n), property) for b in bases)), "")
 
 
 def _declared_by(target: type, method: str) -> str:
@@ -279,6 +293,6 @@ def exit_on_user_error(command: str) -> Iterator[None]:
         elif isinstance(error, yaml.YAMLError):
             message = f"a file is no YAML: {' '.join(str(error).split())}"
         else:
-            message = str(error).split("\n    full_key")[0]
+            message = str(error).split("\n    full_key")[0] + place_of(error)
         sys.stderr.write(f"\n{command}: {message}\n")
         sys.exit(1)

@@ -168,9 +168,11 @@ class Vetting:
 
     def refusal(self, what: str, where: str = "") -> ValueError:
         """What is refused, and what to do."""
-        own = where.split(".")[0]
+        # A rollout's parts are chosen by groups of their own: memory=..., schedule=...
+        own = where.removeprefix("rollout.").split(".")[0]
         return ValueError(
-            f"{self.source} asks for {what}; name it yourself ({own}=...) if you trust it"
+            f"{self.source} asks for {what}; name it yourself ({own}=..., and --config-dir=... "
+            f"where its yaml is in a folder of yours) if you trust it"
         )
 
     def _vet_call(self, value: Settings, hint: Any, where: str) -> None:

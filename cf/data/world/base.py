@@ -151,8 +151,19 @@ class Film:
         """
         if not 0 <= start < stop <= self.frames:
             raise ValueError(f"frames {start} to {stop} must be one or more in 0..{self.frames}")
-        video, truth = self.paint(start, stop)
+        painted: Any = self.paint(start, stop)
+        if not isinstance(painted, tuple) or len(painted) != 2:
+            raise ValueError(
+                f"paint must return a video and its WorldTruth, got {type(painted).__name__}"
+            )
+        video, truth = painted
         _check_video(video, (len(self.control), stop - start))
+        wanted = (*self.control.shape[:2], 2)
+        if tuple(self.origin.shape) != wanted:
+            raise ValueError(
+                f"origin must be (row, column) in tokens of each frame, {wanted}, "
+                f"got {tuple(self.origin.shape)}"
+            )
         if isinstance(self.prompt, str) or len(self.prompt) != len(self.control):
             raise ValueError(
                 f"prompt must be a list of {len(self.control)} captions, got {self.prompt!r}"

@@ -1,0 +1,53 @@
+"""What a command that is shown must repeat of the one that was typed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+
+from cf.settings.build import Settings
+
+
+def given_config_dir() -> str | None:
+    """A folder of further settings, given with --config-dir."""
+    if not HydraConfig.initialized():
+        return None
+    sources = HydraConfig.get().runtime.config_sources
+    return next((one.path for one in sources if one.provider == "command-line"), None)
+
+
+def own_settings() -> list[str]:
+    """The flag with which a further command knows one's own options; none if there are none.
+
+    >>> own_settings()
+    []
+    """
+    folder = given_config_dir()
+    if folder is None:
+        return []
+    inside = Path(folder).is_relative_to(Path.cwd())
+    return [f"--config-dir={os.path.relpath(folder) if inside else folder}"]
+
+
+def own_options(settings: Settings) -> dict[str, str]:
+    """The options of --config-dir that a training chose, by group, whose classes are no part of cf.
+
+    Args:
+        settings: the training's.
+    """
+    if given_config_dir() is None or _resumes():
+        return {}
+    choices = HydraConfig.get().runtime.choices
+    made = {"memory": settings.get("memory"), "data": settings["data"].get("world")}
+    return {
+        group: str(choices[group])
+        for group, one in made.items()
+        if one and not str(one["_target_"]).startswith("cf.") and choices.get(group)
+    }
+
+
+def _resumes() -> bool:
+    """Whether the settings are a folder's, which the options on the command line did not choose."""
+    return any(one.startswith("resume=") for one in HydraConfig.get().overrides.task)
