@@ -24,6 +24,7 @@ HEVC = (
 )
 MPEG4 = ("mpeg4", {"g": "20", "bf": "2", "b": "2000000"})
 MPEG2 = ("mpeg2video", {"g": "12", "bf": "2", "b": "4000000"})
+SMALL = ("mpeg2video", {"g": "12", "bf": "2", "qmin": "31"})  # several pictures in one packet
 VP8 = ("libvpx", {"g": "20", "deadline": "realtime", "cpu-used": "8", "b": "2000000"})
 VP9 = ("libvpx-vp9", {"g": "20", "deadline": "realtime", "cpu-used": "8", "b": "2000000"})
 FILES = {
@@ -31,6 +32,7 @@ FILES = {
     **{f"hevc.{kind}": HEVC for kind in ("mp4", "ts")},
     **{f"mpeg4.{kind}": MPEG4 for kind in ("mp4", "mkv", "avi")},
     **{f"mpeg2.{kind}": MPEG2 for kind in ("mpg", "ts")},
+    **{f"small.{kind}": SMALL for kind in ("mpg", "vob")},
     "vp8.webm": VP8,
     "vp9.webm": VP9,
     "vp9.mp4": VP9,
@@ -44,6 +46,8 @@ FILES = {
     "small.apng": ("apng", {}),
 }
 CUT_LATE = {
+    "small.mpg",
+    "small.vob",
     "small.gif",
     "small.apng",
     "h264.avi",

@@ -26,6 +26,7 @@ class Packets:
         reordered: whether display differs from decoding times, as B-frames need.
         widest_gap: between decoding times, in ticks.
         rates: pictures per second that the file declares, the most trustworthy first.
+        together: whether several lie in one packet of the container, which has the time of one.
         declared_end: ticks at which the header says that the stream ends; None if it does not.
     """
 
@@ -37,6 +38,7 @@ class Packets:
     rates: tuple[float, ...]
     stamps: Sequence[int] = field(default=(), repr=False)
     widest_gap: int = 0
+    together: bool = False
     declared_end: float | None = None
     bytes_missing: int = 0
 
@@ -110,6 +112,7 @@ def scanned(container: InputContainer, stream: VideoStream) -> Packets:
         rates=_rates(stream),
         stamps=seen.stamps,
         widest_gap=seen.widest_gap,
+        together=seen.together,
         declared_end=end,
         bytes_missing=max(0, max(ends, default=0) - there),
     )
@@ -124,6 +127,7 @@ class _Seen:
         self.last_length = 0
         self.ordered, self.reordered = True, False
         self.widest_gap = 0
+        self.together = False
         self._before: int | None = None
 
     def look(self, container: InputContainer, stream: VideoStream) -> None:
@@ -136,6 +140,7 @@ class _Seen:
             if damaged:
                 continue
             self._note_order(packet.dts)
+            self.together |= packet.pos is None  # only the first of several has a place
             if packet.pts is None:
                 self.ordered = False
                 continue

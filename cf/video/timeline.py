@@ -115,7 +115,9 @@ def _timeline(path: str, bytes_there: int, changed: int) -> Timeline:
     # Where only decoding times are kept, display times are these, sorted.
     by_decoding = bool(delays and (kind in _BY_DECODING or not packets.reordered))
     trusted = first.pts is not None and kind in _SEEKABLE and not by_decoding and packets.ordered
-    trusted = trusted and (kind not in _STREAMED or packets.widest_gap * tick < _JUMP / 2)
+    # A seek into the middle of a picture gives its packet's time to another one.
+    odd = packets.together or packets.widest_gap * tick >= _JUMP / 2
+    trusted = trusted and not (kind in _STREAMED and odd)
     times: list[float] | None = None
     if trusted:
         last, length = (packets.last - origin) * tick, packets.last_length * tick
