@@ -67,6 +67,9 @@ def load_tensors(path: str | Path | io.BytesIO, inert: Collection[Any] = (), **m
     with torch.serialization.safe_globals(list(inert)):
         if isinstance(path, io.BytesIO):
             path.seek(0)
+        elif Path(path).suffix == ".safetensors":  # which torch.load believes of any such path
+            with Path(path).open("rb") as file:
+                return torch.load(file, "cpu", weights_only=True, **(more | {"mmap": False}))
         return torch.load(path, map_location="cpu", weights_only=True, **more)
 
 

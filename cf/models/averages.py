@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Collection, Mapping
+from pathlib import Path
 
 from cf.models.stored import CheckpointError, some
 
@@ -12,6 +13,8 @@ log = logging.getLogger("cf")
 
 _WHOLE = ("", "model", "network", "net", "module", "params", "weights")
 """What an average may be said to be of where it is of the only network."""
+
+_ENDINGS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 
 
 def average_of(name: str) -> str | None:
@@ -59,6 +62,25 @@ def preferred(name: str, there: Mapping[str, Collection[str]], file: object) -> 
         return name
     log.info("%s: %s is taken, the average of %s", file, found[0], name or "its weights")
     return found[0]
+
+
+def averages_beside(path: Path) -> list[Path]:
+    """What lies beside a network's file or folder and is called an average of it.
+
+    Args:
+        path: `model.safetensors`, beside which may be `model_ema.safetensors`, or `transformer`,
+            beside which may be `transformer_ema`.
+    """
+    if average_of(path.stem) is not None:
+        return []
+    folder, meant = path.is_dir(), ("_".join(_words(path.stem)), *_WHOLE)
+    return [
+        one
+        for one in sorted(path.parent.iterdir())
+        if one.is_dir() == folder
+        and (folder or one.suffix in _ENDINGS)
+        and average_of(one.stem) in meant
+    ]
 
 
 def _words(name: str) -> list[str]:

@@ -164,6 +164,7 @@ def read_updates(
             f"{stored.file} is no file of updates (GGUF, or a distributed checkpoint); give the "
             "LoRA as safetensors or .pt"
         )
+    scale = scale_of(stored, alpha)  # whose settings may say that it is no LoRA
     parts = {name: part_of(name) for name in stored.state}
     if not any(part for _, part, _ in parts.values()) and not any(map(is_update, parts)):
         raise CheckpointError(
@@ -172,7 +173,6 @@ def read_updates(
         )
     adapters(parts, stored.file)
     targets = Targets(weights, stored.state, stored.file)
-    scale = scale_of(stored, alpha)
     found: dict[str, Update] = {}
     alphas: State = {}
     called: dict[str, set[str]] = {}

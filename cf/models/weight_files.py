@@ -8,7 +8,9 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
+from cf.files.downloads import unfinished
 from cf.files.text import existing_file, read_json_file
+from cf.models.averages import averages_beside
 from cf.models.distributed import is_distributed, read_distributed
 from cf.models.file_formats import foreign_format
 from cf.models.gguf_file import is_gguf, read_gguf
@@ -19,6 +21,7 @@ from cf.models.stored import Stored, shown_key, some
 
 _LARGEST_HEADER = 100_000_000
 _MOST_LOOKED_AT = 100
+_DEEPEST = 3
 _NOTES = (".json", ".md", ".txt", ".yaml", ".yml", ".csv", ".py", "")
 _PICKLES = ("*.pt", "*.pth", "*.bin")
 _DEFAULTS = (
@@ -47,9 +50,10 @@ def one_file(path: Path) -> Path:
         files = sorted(file for pattern in patterns for file in path.glob(pattern))
         chosen = _default(files)
         if len(chosen) == 1:
+            _refuse_average(chosen[0])
             return _there(chosen[0])
         if files:
-            found = f"several, {some([file.name for file in files])}"
+            found = f"several, {some([file.name for file in files])}{_of_deepspeed(path)}"
             break
     else:
         found = "none" + _of_another_layout(path)
@@ -61,9 +65,22 @@ def one_file(path: Path) -> Path:
 
 def _there(file: Path) -> Path:
     try:
-        return existing_file(file, "file of weights")
+        existing_file(file, "file of weights")
     except ValueError as error:
         raise CheckpointError(str(error)) from None
+    if told := unfinished(file):
+        raise CheckpointError(f"{file} {told}")
+    return file
+
+
+def _refuse_average(plain: Path) -> None:
+    """Refuse to choose between a network and its average, each in a file or folder of its own."""
+    if averages := averages_beside(plain):
+        either = " or ".join(str(one) for one in (*averages, plain))
+        raise CheckpointError(
+            f"{plain.parent} holds {plain.name} and an average of it; give the one that is meant, "
+            f"{either}"
+        )
 
 
 def is_safetensors(file: Path) -> bool:
@@ -119,6 +136,7 @@ def read_stored(path: Path, container: str | None, default: Sequence[str]) -> St
                 f"{path / 'transformer'} or {path / 'transformer_2'}"
             )
         path = path / "transformer"
+        _refuse_average(path)
     if path.is_dir() and is_distributed(path):
         return read_distributed(path)
     if path.is_file() and path.name.endswith(".json") and (shards := _shards_of(path)):
@@ -181,15 +199,36 @@ def _of_another_layout(folder: Path) -> str:
     """What a folder without files of weights holds instead, and what to do about it."""
     if any(folder.glob("*.distcp")):
         return " (it is a distributed checkpoint without its index .metadata; copy it again)"
-    if any(folder.rglob("*zero_pp_rank*")) or any(folder.glob("mp_rank_*")):
-        return " (it is a checkpoint of DeepSpeed ZeRO; make one file of it by its zero_to_fp32.py)"
-    inner = [one.name for one in sorted(folder.iterdir()) if one.is_dir() and _holds_weights(one)]
-    if inner:
+    if told := _of_deepspeed(folder):
+        return told
+    if inner := _folders_within(folder):
         return f" (its folders {some(inner)} do)"
     for file in sorted(one for one in folder.iterdir() if one.is_file())[:_MOST_LOOKED_AT]:
         if file.suffix not in _NOTES and (told := foreign_format(file)):
             return f" ({file.name} {told})"
     return ""
+
+
+def _of_deepspeed(folder: Path) -> str:
+    patterns = (*("*/" * depth + "*zero_pp_rank*" for depth in range(_DEEPEST)), "mp_rank_*")
+    if any(any(folder.glob(pattern)) for pattern in patterns):
+        return " (it is a checkpoint of DeepSpeed ZeRO; make one file of it by its zero_to_fp32.py)"
+    return ""
+
+
+def _folders_within(folder: Path) -> list[str]:
+    """Folders some levels below that hold weights, such as those of steps, or of a cache."""
+    level, found = [folder], list[str]()
+    for _ in range(_DEEPEST):
+        below = [one for at in level for one in sorted(at.glob("[!.]*/"))]
+        level = below[:_MOST_LOOKED_AT]
+        found += [one.relative_to(folder).as_posix() for one in level if _gives_weights(one)]
+    return found
+
+
+def _gives_weights(folder: Path) -> bool:
+    files = any(any(folder.glob(pattern)) for pattern in (*_PICKLES, "*.gguf"))
+    return files or _holds_weights(folder) or is_distributed(folder)
 
 
 def _shards_of(index: Path) -> dict[str, list[str]] | None:
@@ -234,7 +273,7 @@ def _read_shards(
             raise CheckpointError(
                 f"{folder} lacks the shard {shown_key(name)}; copy the folder again"
             )
-        part = _read_file(folder / name, container, default)
+        part = _read_file(_there(folder / name), container, default)
         if twice := [one for one in part.state if one in state]:
             raise CheckpointError(f"{folder} holds {some(twice)} in several shards; copy it again")
         state |= part.state

@@ -16,6 +16,7 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from cf.files.downloads import unfinished
 from cf.video.listing import shown
 
 MOST_PIXELS = 2**26
@@ -111,6 +112,8 @@ def file_bytes(path: Path) -> int:
         status = os.stat(path)
     except (OSError, ValueError):  # a name may be too long, or hold a zero
         raise UnreadableVideo(path, reason) from None
+    if told := unfinished(path):
+        raise UnreadableVideo(path, f"it {told}")
     if stat.S_ISREG(status.st_mode):
         return status.st_size
     if not stat.S_ISDIR(status.st_mode):
