@@ -1,4 +1,4 @@
-"""Files and folders as trainings and downloads leave them: read right, or refused with where to look."""
+"""Files and folders of weights as trainings and downloads leave them: read, or named."""
 
 import re
 from pathlib import Path
@@ -104,7 +104,7 @@ def test_a_download_that_has_not_ended_is_no_file(tmp_path: Path, state: State, 
     beside = tmp_path / f"model.safetensors{mark}"
     beside.write_bytes(b"\0")
     for path in (file, tmp_path):
-        with pytest.raises(CheckpointError, match="is not all there: .* start that download again"):
+        with pytest.raises(CheckpointError, match=r"is not all there: .* start that download again"):
             load_weights(path)
     beside.unlink()
     assert load_weights(file).keys() == load_file(file).keys()
