@@ -115,23 +115,45 @@ def test_numbers_that_look_like_seeds_are_told_with_the_pattern_that_reads_them(
     tmp_path: Path,
 ) -> None:
     """Each would count as a prompt, and the intervals would be too narrow."""
-    for mark in ("-", "_seed", "/"):
-        place = tmp_path / f"x{len(mark)}{mark[:1] == '/'}"
+    ways = [("-", ""), ("_seed", ""), ("/", ""), ("-", "_ema"), ("_", ".regular"), ("-", "_lora")]
+    for number, (mark, end) in enumerate(ways):
+        place = tmp_path / str(number)
         for text in ("a fox", "a hen, 2024"):
             for seed in range(4):
-                path = place / f"{text}{mark}{seed}.mp4"
+                path = place / f"{text}{mark}{seed}{end}.mp4"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.touch()
         (told,) = _numbered(list_videos(str(place)))
-        assert "numbers 0, 1, 2, ... for each of 2 texts, and every name counts as a prompt" in told
+        assert "the numbers 0, 1, 2, ..." in told
+        assert "for each of 2 texts, and every name counts as a prompt" in told
         pattern = told.partition("pattern='")[2].rstrip("'")
         read = list_videos(str(place), pattern)
         assert {(one.prompt, one.seed) for one in read} == {
             (text, seed) for text in ("a fox", "a hen, 2024") for seed in range(4)
         }
         assert _numbered(read) == []
-        next(place.rglob("*0.mp4")).unlink()
+        next(place.rglob(f"*0{end}.mp4")).unlink()
         assert _numbered(list_videos(str(place))) == []
+
+
+def test_several_files_with_commas_between_are_told_as_a_list(tmp_path: Path) -> None:
+    for name in ("a.mp4", "b.mp4", "c,d.mp4"):
+        (tmp_path / name).touch()
+    several = f"{tmp_path / 'a.mp4'},{tmp_path / 'b.mp4'}"
+    with pytest.raises(ValueError, match=r"no file .*; several are a list: videos='\[") as told:
+        list_videos(several)
+    assert f"'[{several}]'" in str(told.value)
+    assert len(list_videos([str(tmp_path / "c,d.mp4")])) == 1
+
+
+@pytest.mark.parametrize("heading", ["Path,Prompt,SEED", "PATH, prompt ,Seed", "path,prompt,seed"])
+def test_headings_may_have_capitals(tmp_path: Path, heading: str) -> None:
+    (tmp_path / "a.csv").write_text(f"{heading}\na.mp4,fox,3\n")
+    (one,) = list_videos(str(tmp_path / "a.csv"))
+    assert (one.name, one.prompt, one.seed) == ("a.mp4", "fox", 3)
+    (tmp_path / "b.csv").write_text("path,prompt,Prompt\na.mp4,fox,hen\n")
+    with pytest.raises(ValueError, match="'prompt' comes twice"):
+        list_videos(str(tmp_path / "b.csv"))
 
 
 def test_one_seed_of_a_prompt_is_one_video(tmp_path: Path) -> None:

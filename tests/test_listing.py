@@ -26,6 +26,22 @@ def test_a_folder_gives_every_kind_of_video_in_a_stable_order(tmp_path: Path) ->
     assert listed_in(tmp_path).others == {".txt": 1, ".jpg": 1, "": 1}
 
 
+def test_waste_bins_and_copies_that_servers_make_are_no_footage(tmp_path: Path) -> None:
+    for place in ("@eaDir/fox.mp4", "$RECYCLE.BIN/S-1", "__MACOSX", "a/#recycle", "lost+found"):
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "small.mp4").touch()
+    (tmp_path / "a" / "fox.mp4").touch()
+    assert inside(tmp_path) == ["a/fox.mp4"]
+
+
+def test_whatever_can_be_read_is_listed(tmp_path: Path) -> None:
+    """Of a folder, what is not listed would be left out without a word."""
+    names = ["a.y4m", "b.ivf", "c.h264", "d.265", "e.hevc", "f.m2t", "g.mpe", "h.ogm", "i.dv"]
+    for name in names:
+        (tmp_path / name).touch()
+    assert inside(tmp_path) == names
+
+
 def test_linked_folders_are_entered_and_loops_end(tmp_path: Path) -> None:
     folder, elsewhere = tmp_path / "mine", tmp_path / "elsewhere"
     for place in (folder / "z", elsewhere):

@@ -104,7 +104,7 @@ def test_numbers_of_texts_stay_what_they_were(tmp_path: Path) -> None:
         ("a.csv", "prompt_id,prompt\n.partial-a,one", "line 2: prompt_id '.partial-a' must name"),
         ("a.csv", "prompt_id,prompt\na/b,one", "line 2: prompt_id 'a/b' must name"),
         ("a.csv", "prompt_id,prompt\nx,", "line 2: prompt: the text is empty"),
-        ("a.csv", "caption\nx", "line 2: it has none of .*it has caption"),
+        ("a.csv", "note\nx", "first line names no column .*it is .note"),
         ("a.csv", 'prompt\n"one', "from line 2"),
         ("a.jsonl", '{"segments": [[0, "a"], [0, "b"]]}', "line 1: segments .*rising"),
         ("a.jsonl", '{"segments": [[1, "a"]]}', "line 1: segments .*begin at 0"),
@@ -163,3 +163,25 @@ def test_published_lists_are_read_whole(shared: Path) -> None:
     ]
     assert lists[0] == lists[1]
     assert len(lists[0]) > 900
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.csv", "Prompt,Prompt ID\na fox,one\n"),
+        ("a.csv", "PROMPT;PROMPT_ID\na fox;one\n"),
+        ("a.tsv", "caption\tprompt-id\na fox\tone\n"),
+        ("a.jsonl", '{"Caption": "a fox", "Prompt_ID": "one"}\n'),
+        ("a.json", '[{"Text": "a fox", "PROMPT_ID": "one"}]'),
+        ("a.yaml", "- Prompt: a fox\n  Prompt_id: one\n"),
+    ],
+)
+def test_columns_and_keys_may_have_capitals(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
+    assert read_prompts(tmp_path / name) == {"one": ((0.0, "a fox"),)}
+
+
+def test_a_table_without_a_heading_is_told_by_its_first_line(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("a red fox\na blue hen\n")
+    with pytest.raises(ValueError, match=r"first line names no column .*; it is 'a red fox'"):
+        read_prompts(tmp_path / "a.csv")

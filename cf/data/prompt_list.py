@@ -13,14 +13,15 @@ from typing import Any
 
 from cf.data.script import Script, script_of, text_from
 from cf.files.home import expanded
-from cf.files.naming import composed, cut_to_bytes, folded, slug
+from cf.files.naming import composed, cut_to_bytes, folded, slug, spelt
 from cf.files.text import json_lines_of, lines_of, read_json_file, table_of, yaml_of
 
 log = logging.getLogger("cf")
 
-_TEXTS = ("text", "prompt_en", "prompt")
+_TEXTS = ("text", "prompt_en", "prompt", "caption")
 _BESIDE = ("prompt_id", "id", "index", "seed", "image", "dimension", "category", "negative_prompt")
 """Further columns that tables of prompts are known to have."""
+_READ = (*_TEXTS, "segments", "prompt_id", "image")
 _MOST_NAME = 80
 
 
@@ -164,6 +165,11 @@ def _jsonl(path: Path) -> Iterator[tuple[str, Any]]:
 
 def _csv(path: Path) -> Iterator[tuple[str, Any]]:
     table = table_of(path, what=_WHAT)
+    if not any(spelt(name, _READ) in (*_TEXTS, "segments") for name in table.columns):
+        raise ValueError(
+            f"{path}: its first line names no column {', '.join(_TEXTS)} or segments; it is "
+            f"{', '.join(table.columns)[:200]!r}"
+        )
     return ((table.at(row), row.cells) for row in table.rows)
 
 
@@ -183,6 +189,9 @@ def _prompt(where: str, row: Any) -> Prompt:
     if not isinstance(row, dict):
         script: Script = ((0.0, text_from(row, where)),)
         return Prompt(where, script_name(script), script, False)
+    row = {spelt(key, _READ) if isinstance(key, str) else key: row[key] for key in row} | {
+        key: row[key] for key in _READ if key in row
+    }
     keys = [key for key in _TEXTS if key in row]
     if row.get("segments"):
         script = script_of(row["segments"], f"{where}: segments")

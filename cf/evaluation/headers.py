@@ -14,7 +14,8 @@ _UNLIKE = 1.05  # lengths beyond this ratio are worth a warning
 _ALIKE = 0.002  # seconds; lengths that differ by less are equal
 _SHOWN = 3
 _NUMBERED = re.compile(
-    r"(?P<prompt>.*[^-_/ .])(?P<mark>[-_/ .]{1,9}(?:seed)?[-_= ]{0,9})(?P<seed>[0-9]{1,19})",
+    r"(?P<prompt>.*[^-_/ .])(?P<mark>[-_/ .]{1,9}(?:seed)?[-_= ]{0,9})(?P<seed>[0-9]{1,19})"
+    r"(?P<end>(?:[-_ .][a-zA-Z]{1,9})?)",
     re.DOTALL,
 )
 
@@ -136,21 +137,24 @@ def _numbered(videos: Sequence[Listed]) -> list[str]:
         numbers.setdefault((match["prompt"], match["mark"]), set()).add(int(match["seed"]))
     first = next(iter(numbers.values()), set())
     marks = {mark for _, mark in numbers}
+    ends = {match["end"] for match in found}
     alike = all(one == first for one in numbers.values())
     if (
         len(found) < len(videos)
         or len(numbers) < 2
         or len(first) < 2
         or len(marks) > 1
+        or len(ends) > 1
         or not alike
     ):
         return []
-    mark = re.sub(r"\\([-_/ ])", r"\1", re.escape(marks.pop()))
+    mark, end = (re.sub(r"\\([-_/ ])", r"\1", re.escape(one.pop())) for one in (marks, ends))
     told = ", ".join(map(str, sorted(first)[:_SHOWN])) + ", ..." * (len(first) > _SHOWN)
+    told += end and f" (and {end})"
     return [
         f"names end in the numbers {told} for each of {len(numbers)} texts, and every name counts "
         f"as a prompt; if they are seeds, which are averaged within a prompt, give "
-        f"pattern='(?P<prompt>.*){mark}(?P<seed>[0-9]+)'"
+        f"pattern='(?P<prompt>.*){mark}(?P<seed>[0-9]+){end}'"
     ]
 
 

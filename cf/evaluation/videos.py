@@ -73,6 +73,8 @@ def list_videos(
     else:
         places = [Path(place) for place in ([videos] if isinstance(videos, str) else videos)]
         files = [p for p in places if is_video(p) and not p.is_dir()]
+        for path in files:
+            _refuse_commas(path)
         sources = [p for p in places if p not in files]
         found = [_file(path, "videos", matcher) for path in files]
         for place, name in zip(sources, _names(sources), strict=True):
@@ -85,6 +87,15 @@ def list_videos(
             raise ValueError(f"{contestant} has {times} videos named {name}; give each once")
     _refuse_equal_seeds(found)
     return found
+
+
+def _refuse_commas(path: Path) -> None:
+    """Several names in one text, as shells and other programs take them."""
+    parts = [part.strip() for part in str(path).split(",")]
+    if len(parts) > 1 and not os.path.lexists(path) and any(map(os.path.lexists, parts)):
+        raise ValueError(
+            f"there is no file {path}; several are a list: videos='[{','.join(parts)}]'"
+        )
 
 
 def _refuse_equal_seeds(videos: Sequence[Listed]) -> None:

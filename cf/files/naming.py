@@ -36,6 +36,16 @@ def slug(text: str) -> str:
     )
 
 
+def spelt(name: str, known: Iterable[str]) -> str:
+    """The known name that this one is in other letters, as tables have them; else itself.
+
+    >>> spelt("Prompt ID", ["prompt", "prompt_id"]), spelt("FPS", ["prompt"])
+    ('prompt_id', 'FPS')
+    """
+    own = re.sub(r"[\s-]+", "_", folded(name.strip()))
+    return own if own in known else name
+
+
 def number_of(text: str) -> int:
     """A whole number below 2**62 that follows from a text."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 2

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cf.files.encodings import decoded_text, is_binary
+from cf.files.naming import spelt
 from cf.files.plain_yaml import loaded
 from cf.files.tables import original
 
@@ -41,7 +42,7 @@ class TextTable:
     """A file of comma-, semicolon- or tab-separated values with a heading.
 
     Attributes:
-        columns: as they stand in the heading.
+        columns: as they stand in the heading; those that are known, as they are known.
     """
 
     path: Path
@@ -149,7 +150,7 @@ def table_of(
     del read[: bool(told)]
     if not read:
         raise ValueError(f"{path} is empty; a {what} begins with the names of its columns")
-    columns = read[0][1]
+    columns = [spelt(one, {*needed, *(known or ())}) for one in read[0][1]]
     _check_columns(path, columns, needed, known)
     rows = []
     for line, cells in read[1:]:

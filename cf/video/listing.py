@@ -7,11 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SUFFIXES = frozenset(
-    {".3g2", ".3gp", ".apng", ".asf", ".avi", ".f4v", ".flv", ".gif", ".m2ts", ".m2v", ".m4v"}
-    | {".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".nut", ".ogv", ".qt", ".ts"}
-    | {".vob", ".webm", ".wmv"}
+    {".264", ".265", ".3g2", ".3gp", ".apng", ".asf", ".avi", ".dv", ".f4v", ".flv", ".gif"}
+    | {".h264", ".h265", ".hevc", ".ivf", ".m1v", ".m2t", ".m2ts", ".m2v", ".m4v", ".mkv", ".mov"}
+    | {".mp4", ".mpe", ".mpeg", ".mpg", ".mts", ".mxf", ".nut", ".obu", ".ogm", ".ogv"}
+    | {".qt", ".ts", ".vob", ".webm", ".wmv", ".y4m"}
 )
 """In lower case; a file's own may be in any."""
+_OF_SYSTEMS = frozenset(
+    {"$recycle.bin", "recycler", "system volume information", "lost+found", "__macosx"}
+    | {"@eadir", "#recycle", "#snapshot", "@recycle", "@recently-snapshot"}
+)
+"""Folders that systems and their servers make, with what was deleted, or small copies."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +46,7 @@ def is_video(path: Path) -> bool:
 
 
 def listed_in(folder: Path) -> Folder:
-    """All videos under a folder; hidden files and folders are passed over.
+    """All videos under a folder; hidden files and folders, and waste bins, are passed over.
 
     Linked folders are entered like others, each real folder once: a loop of links ends, and a
     link to what lies in the folder anyway adds nothing.
@@ -86,7 +92,7 @@ def _files_once(folder: Path, seen: set[tuple[int, int]], links: list[Path]) -> 
         raise ValueError(f"{shown(folder)} cannot be opened: {error.strerror}") from None
     for entry in entries:
         path = folder / entry.name
-        if entry.name.startswith("."):
+        if entry.name.startswith(".") or entry.name.lower() in _OF_SYSTEMS:
             continue
         if entry.is_dir(follow_symlinks=False):
             yield from _files_once(path, seen, links)
