@@ -115,7 +115,7 @@ def test_a_table_is_the_same_however_a_program_wrote_it(
     [
         ("", "is empty"),
         ("file,prompt\na,b", "no column 'path'.*'file', 'prompt'"),
-        ("Paht\na", "is 'path' meant"),
+        ("Paht\na", "is 'paht' meant"),
         ("path,path\na,b", "'path' comes twice"),
         ("path,promt\na,b", "'promt' is unknown.*prompt"),
         ("path,prompt\na,b\nc,d,e", "line 3: it has 3 cells.*2 columns"),

@@ -199,8 +199,8 @@ def _of_another_layout(folder: Path) -> str:
     """What a folder without files of weights holds instead, and what to do about it."""
     if any(folder.glob("*.distcp")):
         return " (it is a distributed checkpoint without its index .metadata; copy it again)"
-    if told := _of_deepspeed(folder):
-        return told
+    if deepspeed := _of_deepspeed(folder):
+        return deepspeed
     if inner := _folders_within(folder):
         return f" (its folders {some(inner)} do)"
     for file in sorted(one for one in folder.iterdir() if one.is_file())[:_MOST_LOOKED_AT]:
