@@ -79,7 +79,7 @@ def _of(command: str, table: str, *base: str) -> list[Case]:
     return cases
 
 
-_TERMS = ("asked.fps=8", "asked.size=[32,32]", "contestants=smoke")
+_TERMS = ("asked.fps=8", "asked.size=[32,32]", "contestants=smoke", "~contestants.untrained")
 CASES = [
     *_of("generate", GENERATE, "checkpoint=."),
     *_of("generate", BARE),

@@ -18,6 +18,7 @@ WEIGHTS: dict[str, bytes] = {
     "page.safetensors": b"<!DOCTYPE html><html>404</html>",
     "pointer.safetensors": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n",
     "model.gguf": b"GGUF\x03\0\0\0" + b"\0" * 64,
+    "unfinished.safetensors": struct.pack("<Q", 2) + b"{}",
     "empty.pt": b"",
     "text.pt": b"a fox\n",
     "code.pt": pickle.dumps(os.getcwd),
@@ -37,6 +38,7 @@ VIDEOS: dict[str, bytes] = {
 }
 LISTS: dict[str, bytes] = {
     "no_path.csv": b"file,prompt\na.mp4,fox\n",
+    "no_heading.csv": b"a fox\na hen\n",
     "empty_list.csv": b"",
     "head_only.csv": b"path\n",
     "binary.csv": bytes(range(256)) * 8,
@@ -50,6 +52,7 @@ def write(folder: Path) -> None:
     for name, data in (WEIGHTS | VIDEOS | LISTS).items():
         (folder / name).write_bytes(data)
     (folder / "latin.csv").write_bytes("path,prompt\na.mp4,é\n".encode("latin-1"))
+    (folder / "unfinished.safetensors.aria2").write_bytes(b"\0")
     (folder / "file.txt").write_text("a fox\n")
     for name in ("clip.mp4", "clip.png"):
         (folder / name).write_bytes(b"\0" * 64)

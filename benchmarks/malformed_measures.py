@@ -2,6 +2,7 @@
 
 EVALUATE = """
 seconds=1  videos must be given
+videos=clip.mp4,empty.mp4  videos='[clip.mp4,empty.mp4]'
 videos=nowhere  nowhere
 videos=empty  empty
 videos=file.txt  file.txt

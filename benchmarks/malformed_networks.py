@@ -25,6 +25,9 @@ fps=-8  number above 0
 fps=100000  to 1000
 fps=nan  got nan
 seconds=inf  got inf
+seconds = 5  is seconds=5 meant
+seconds=1,5  written seconds=1.5
+size=48,80  written size=[48,80]
 seconds=nan  got nan
 seconds=-1  got -1
 seconds=0  got 0
@@ -166,6 +169,7 @@ data.folder=. ; data.size=[0,0]  size
 data.folder=. ; data.batch_size=0  batch_size
 data.folder=. ; data.clip_frames=-1  clip_frames
 data.folder=. ; optimizer.lr=-1  optimizer.lr
+optimizer.lr=0,001  written optimizer.lr=0.001
 data.folder=. ; trainer.max_steps=-5  max_steps
 data.folder=. ; trainer.precision=float7  float7
 data.folder=. ; trainer.devices=0  devices

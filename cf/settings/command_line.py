@@ -36,6 +36,7 @@ from cf.system.signals import passed_on, spare_tracker
 
 Task = Callable[[DictConfig], Any]
 Command = Callable[[], None]
+_IN_NO_NAME = r"[^\w$/.@:~+-]"
 _TRIED = 64  # values of a sweep's setting that are checked before the first run
 
 
@@ -137,6 +138,12 @@ def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
             raise ValueError(f"{one!r} is no setting; settings are given as name=value")
         if not re.match(r"(~|\+{1,2})?[\w$/]", one):
             raise ValueError(f"{one!r} names no setting; settings are given as name=value")
+        key, _, value = one.partition("=")
+        if odd := re.search(_IN_NO_NAME, key):
+            near = f"{re.sub(_IN_NO_NAME, '', key)}={value.strip()}"
+            raise ValueError(
+                f"{one!r} names no setting, for {odd[0]!r} is in no name; is {near} meant?"
+            )
     return given
 
 
@@ -161,7 +168,7 @@ def _check(
         overrides = [_override(one, name, (*place, *settings)) for one in (*place, *settings)]
         overrides = named_options(name, flat_objective(name, overrides))
         refuse_taken_out(name, overrides)
-        for job in _jobs(overrides, given.multirun):
+        for job in _jobs(overrides, given.multirun, name):
             cfg = composition_of(name, job)
             mode = cfg.hydra.mode
             refuse_unheard(overrides, cfg)
@@ -214,15 +221,18 @@ def _readable(settings: Sequence[str]) -> Iterator[str]:
                 yield one
 
 
-def _jobs(overrides: Sequence[Override], multirun: bool) -> Iterator[list[str]]:
+def _jobs(overrides: Sequence[Override], multirun: bool, name: str) -> Iterator[list[str]]:
     """Settings of runs in which every value of a sweep comes up."""
     values = [_values(one) for one in overrides]
     for one in overrides:
         if one.is_sweep_override() and not multirun:
             key, _, value = str(one.input_line).partition("=")
+            remedy, kind = f"a list is written {key}=[{value}]", kind_of(name, key)
+            if re.fullmatch(r"-?\d+,\d+", value) and (not kind or "a number" in kind):
+                number = f"a number is written {key}={value.replace(',', '.')}"
+                remedy = number if kind else f"{remedy}, and {number}"
             raise ValueError(
-                f"{one.input_line}: several values make several runs, which takes -m; a list is "
-                f"written {key}=[{value}]"
+                f"{one.input_line}: several values make several runs, which takes -m; {remedy}"
             )
     first = [tried[0] for tried in values if tried]
     yield first
