@@ -1,10 +1,16 @@
 """What a memory's settings, and its choice of frames, are held to."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from cf.memory.base import Memory
 
 _TRIED_BLOCKS = 48
 """Over which `keep` is tried before a memory is used."""
@@ -84,8 +90,8 @@ kept_again = lru_cache(maxsize=1024)(kept_frames)
 """The same, found once: every step of a training asks for the same frames."""
 
 
-def check_memory(made: object) -> None:
-    """Raise a ValueError if what stands where a memory should is none."""
+def checked_memory(made: object) -> Memory:
+    """What stands where a memory should; a ValueError if it is none."""
     from cf.memory.base import Memory
 
     if isinstance(made, dict):
@@ -95,6 +101,7 @@ def check_memory(made: object) -> None:
             f"memory must be a Memory, got {type(made).__name__}; derive your class from "
             f"cf.memory.base.SelectiveMemory or cf.memory.base.Memory"
         )
+    return made
 
 
 def check_positions(positions: str) -> None:

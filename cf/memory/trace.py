@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cf.memory.base import Memory, Query
-from cf.memory.checks import check_memory
+from cf.memory.checks import checked_memory
 from cf.seeding import seeded
 from cf.types import Block, Conditioning, Context, LayerKV
 
@@ -106,8 +106,7 @@ def trace(memory: Memory, story: Story, num_steps: int = 4) -> list[list[Shown]]
     Raises:
         ValueError: if it is no memory, or does not take blocks of this length.
     """
-    check_memory(memory)
-    memory.check_block(story.block_frames)
+    checked_memory(memory).check_block(story.block_frames)
     context, told = Context(), []
     for block, cond in story:
         passes: list[tuple[Phase, int]] = [("denoise", step) for step in range(num_steps)]

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cf.memory.base import Memory
-from cf.memory.checks import check_memory
+from cf.memory.checks import checked_memory
 from cf.models.base import Backbone, ahead
 from cf.rollout.reads import BlockReads
 from cf.rollout.solvers import SOLVERS, check_solver, solver
@@ -60,8 +60,7 @@ class Rollout:
         for name, value in (("block_frames", self.block_frames), ("first_steps", self.first_steps)):
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
-        check_memory(self.memory)
-        self.memory.check_block(self.block_frames)
+        checked_memory(self.memory).check_block(self.block_frames)
 
     @cached_property
     def times(self) -> list[float]:
@@ -220,8 +219,7 @@ class Rollout:
         differentiable_past: bool = False,
         remembers: bool = True,
     ) -> tuple[Latents, RolloutState]:
-        start = state.context.start
-        times = self.times_at(start)
+        times = self.times_at(state.context.start)
         known = *times, self.context_noise
         reads = self._reads(student, cond, state, self.block_frames, differentiable_past, known)
         x0 = self._denoise(student, noise, reads, times, exit_step)

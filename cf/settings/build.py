@@ -26,7 +26,7 @@ from omegaconf.errors import (
 )
 
 from cf.settings.literal import literally, with_home
-from cf.settings.own_code import place_of
+from cf.settings.own_code import failing_line
 from cf.settings.renamed import with_current_names
 from cf.system.processes import end_with_parent
 
@@ -293,6 +293,6 @@ def exit_on_user_error(command: str) -> Iterator[None]:
         elif isinstance(error, yaml.YAMLError):
             message = f"a file is no YAML: {' '.join(str(error).split())}"
         else:
-            message = str(error).split("\n    full_key")[0] + place_of(error)
+            message = str(error).split("\n    full_key")[0] + failing_line(error)
         sys.stderr.write(f"\n{command}: {message}\n")
         sys.exit(1)

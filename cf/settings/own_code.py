@@ -10,7 +10,7 @@ _CATCHES = "exit_on_user_error"
 _LIBRARIES = tuple({f"{sysconfig.get_path(name)}/" for name in ("stdlib", "purelib", "platlib")})
 
 
-def place_of(error: BaseException) -> str:
+def failing_line(error: BaseException) -> str:
     """File, line and function of one's own class that an error comes from; else empty.
 
     An error that such a class raises on purpose tells itself what is wrong, so it needs none.
