@@ -98,3 +98,15 @@ def test_options_of_ones_own_are_given_again(
     words = shlex.split(measuring(fit, tmp_path, {"data": "stripes"}))
     assert words[3:6] == ["--config-dir=my configs", "suite=world", "data@asked.data=stripes"]
     assert "--config-dir=my configs" not in shlex.split(measuring(fit, tmp_path))
+
+
+@pytest.mark.parametrize("experiment", ["doom", "videos"])
+def test_phases_begin_where_earlier_ones_ended(experiment: str) -> None:
+    phases = composed("fit", "~callbacks", "folder=x", f"experiment={experiment}")["phases"]
+    assert list(phases) == ["base", "teacher", "student"]
+    for name, given in phases.items():
+        trained = composed("fit", "~callbacks", "folder=x", *given)
+        begun = {role: one["path"] for role, one in trained["start"].items() if role in phases}
+        if name == "student":
+            assert begun == {"student": "x/base", "teacher": "x/teacher"}
+        assert trained["phases"] is None
