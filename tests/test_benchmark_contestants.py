@@ -330,9 +330,8 @@ FOLLOWS = {"control_dim": 5, "control_cells": [2, 3]}
 def test_a_network_and_a_task_agree_on_the_camera_before_the_first_video(
     model: dict[str, Any] | None, told: int | None, wrong: str | None
 ) -> None:
-    asked = VideoSpec(8.0, (32, 32), control_width=told)
     with nullcontext() if wrong is None else pytest.raises(ValueError, match=wrong):
-        check_camera(model, asked)
+        check_camera(model, told)
 
 
 def test_a_network_of_another_world_is_told_its_own(network: Path, tmp_path: Path) -> None:

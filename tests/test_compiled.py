@@ -170,7 +170,7 @@ def test_a_benchmark_compiles_every_network(monkeypatch: pytest.MonkeyPatch) -> 
     }
     settings = {"contestants": named, "networks": None, "commit_reads": False}
     settings |= {"compile": "blocks", "unequal": "refuse"}
-    asked: Any = SimpleNamespace(terms=lambda: VideoSpec(8.0, (4, 4)))
+    asked: Any = SimpleNamespace(terms=lambda: VideoSpec(8.0, (4, 4)), control_width=None)
     made = {one.name: one for one in entries(settings, asked)}
     assert made["told"].settings["compile"] == "blocks"
     assert made["own"].settings["compile"] == "none"

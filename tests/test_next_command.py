@@ -8,7 +8,6 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from cf.bench.contestants.camera import check_camera
-from cf.bench.tasks.base import VideoSpec
 from cf.paths import CONFIG_DIR
 from cf.runs import next_command
 from cf.runs.next_command import following, measuring
@@ -76,9 +75,7 @@ def test_networks_of_an_engines_rooms_are_told_of_the_camera_as_every_suite_tell
     asked = composed("benchmark", f"suite={suite}", "world=doom")["asked"]["data"]["world"]
     control = asked["control"]
     assert control == fit["data"]["world"]["control"]
-    check_camera(
-        fit["model"], VideoSpec(8.0, (48, 64), control_width=build(control, "control").width)
-    )
+    check_camera(fit["model"], build(control, "control").width)
 
 
 def test_options_of_ones_own_are_given_again(

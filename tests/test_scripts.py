@@ -17,6 +17,7 @@ ENTRY = (
     "suite=interactive_prompts",
     "contestants=none",
     "+contestant@contestants.drawn=untrained",
+    "contestants.drawn.model.control_dim=null",  # texts have no camera
     "asked.fps=8",
     "asked.size=[32,32]",
     "workers=0",

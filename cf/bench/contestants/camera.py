@@ -5,21 +5,18 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from cf.bench.tasks.base import VideoSpec
 from cf.runs.next_command import measuring
 from cf.runs.run_folder import RunFolder
 from cf.runs.steered_world import world_settings
 from cf.settings.build import Settings
 
 
-def check_camera(
-    model: Settings | None, asked: VideoSpec | None, checkpoint: str | None = None
-) -> None:
+def check_camera(model: Settings | None, told: int | None, checkpoint: str | None = None) -> None:
     """Refuse a network that cannot be told of the camera as a task tells of it, or needs to be.
 
     Args:
         model: of the network; None: it is not known before the weights are read.
-        asked: of the task; None: it leaves frame rate and size open, and tells of no camera.
+        told: the task's numbers of the camera in each frame; None: it has no camera.
         checkpoint: of the network; its run says how it was told in training.
 
     Raises:
@@ -29,7 +26,6 @@ def check_camera(
         return
     cells = model.get("control_cells") or (1, 1)
     width = model.get("control_dim") and math.prod(cells) * model["control_dim"]
-    told = asked.control_width if asked else None
     if width == told:
         return
     if width is None:

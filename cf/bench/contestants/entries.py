@@ -120,6 +120,8 @@ def _entry(
         return Entry(name, settings, contestant, None, "", lacking, training)
     try:
         terms = contestant.terms(asked.terms())
+        if isinstance(contestant, Network):
+            contestant.check_camera(asked.control_width)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
     return Entry(name, settings, contestant, terms, contestant.fingerprint(), training=training)

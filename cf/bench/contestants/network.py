@@ -15,15 +15,15 @@ from typing_extensions import override
 
 from cf.bench.contestants.base import Contestant, Piece
 from cf.bench.contestants.camera import check_camera
+from cf.bench.contestants.untrained import untrained
 from cf.bench.tasks.base import Request, Sample, VideoSpec
 from cf.models.attention_kernel import attention_kernel
-from cf.models.compiled import check_compile, compile_blocks
 from cf.models.releases import missing, needs
 from cf.models.start import fingerprint, fingerprint_of_update
 from cf.models.updates import LoraFile, lora_files
 from cf.runs.generator import Generator, file_of, load
-from cf.runs.on_card import text_on, untold
-from cf.runs.outline import Way, parts_of
+from cf.runs.on_card import untold
+from cf.runs.outline import parts_of
 from cf.runs.texts import UNBOUNDED, CachedText, TextCache
 from cf.settings.build import Settings, build
 from cf.settings.trusted import read_vetted_export
@@ -95,7 +95,6 @@ class Network(Contestant):
     def terms(self, asked: VideoSpec | None) -> VideoSpec:
         """Frame rate and size of the settings, else of the checkpoint."""
         config = self._config()
-        check_camera(self.model or config.get("model"), asked, self.checkpoint)
         fps, size = self.fps or config.get("fps"), self.size or config.get("size")
         if (fps is None or size is None) and asked is not None and self.checkpoint is None:
             fps, size = asked.fps, asked.size
@@ -107,6 +106,10 @@ class Network(Contestant):
         return VideoSpec(
             float(fps), (size[0], size[1]), blocks and blocks * stride, memory.max_frames
         )
+
+    def check_camera(self, told: int | None) -> None:
+        """Refuse a task whose control signal it does not take (`cf.bench.contestants.camera`)."""
+        check_camera(self.model or self._config().get("model"), told, self.checkpoint)
 
     @override
     def first_block(self, at: int) -> int:
@@ -186,14 +189,13 @@ class Network(Contestant):
 
     def _loading(self, device: str, told: bool = False) -> Settings:
         """The settings of `cf.runs.generator.load`; `told`: with a text encoder for its texts."""
-        rollout = self.rollout
         memory = None if self.commit_reads is None and self.memory is None else self._memory()
         return {
             "checkpoint": self.checkpoint,
             "model": self.model,
             "codec": self.codec,
             "text": self.text,
-            "rollout": rollout,
+            "rollout": self.rollout,
             "memory": memory,
             "switch": self.switch,
             "image_encoder": self.image_encoder,
@@ -228,7 +230,7 @@ class Network(Contestant):
     def _light(self) -> bool:
         """Whether the codec, which knows its strides, can be built without weights."""
         codec = self.codec or self._config().get("codec") or {}
-        return str(codec.get("_target_", "")).endswith("PixelCodec")
+        return str(codec.get("_target_")).endswith("PixelCodec")
 
 
 def _short(settings: Settings) -> str:
@@ -272,29 +274,4 @@ def _loaded(settings: str, seed: int) -> Generator:
     chosen: Settings = json.loads(settings)
     if chosen["checkpoint"] is not None:
         return load(chosen)
-    return _untrained(chosen, seed)
-
-
-def _untrained(settings: Settings, seed: int) -> Generator:
-    for name in ("model", "codec", "text", "rollout", "memory", "fps", "size"):
-        if settings[name] is None:
-            raise ValueError(f"an untrained network has no {name} of its own; give {name}")
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        network = build(settings["model"], "model")
-    network.to(settings["device"]).eval().requires_grad_(False)
-    check_compile(settings["compile"], network.device)
-    compile_blocks(network, settings["compile"])
-    rollout = {**settings["rollout"], "memory": settings["memory"], **settings["sampling"]}
-    eyes = settings["image_encoder"] and build(settings["image_encoder"], "image_encoder")
-    way = Way(build(rollout, "rollout"), build(settings["switch"], "switch"))
-    return Generator(
-        network,
-        build(settings["codec"], "codec"),
-        text_on(torch.device(settings["device"]), settings, settings, way),
-        way.rollout,
-        way.switch,
-        float(settings["fps"]),
-        (settings["size"][0], settings["size"][1]),
-        eyes,
-    )
+    return untrained(chosen, seed)

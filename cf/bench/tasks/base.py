@@ -89,14 +89,12 @@ class VideoSpec:
     Attributes:
         block_frames: pixel frames that come at once; None: not known.
         attended: latent frames that are attended, the own block included; None: not known, or all.
-        control_width: numbers by which a task tells of the camera in each frame; None: it does not.
     """
 
     fps: float
     size: tuple[int, int]
     block_frames: int | None = None
     attended: int | None = None
-    control_width: int | None = None
 
 
 @dataclass(frozen=True)
@@ -142,6 +140,11 @@ class Task(ABC):
 
     def terms(self) -> VideoSpec | None:
         """Frame rate and size that are asked for; None leaves them to the contestants."""
+        return None
+
+    @property
+    def control_width(self) -> int | None:
+        """Numbers by which the camera is told of in each frame; None: there is none."""
         return None
 
     def given_frames(self, item: Sample, fps: float) -> int:

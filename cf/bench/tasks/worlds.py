@@ -48,10 +48,14 @@ class Worlds(Task):
         ]
 
     def terms(self) -> VideoSpec:
-        """Frame rate, size and control signal of the world."""
+        """Frame rate and size of the world."""
         height, width = self.data.size
-        told = self.data.world.control_width
-        return VideoSpec(float(self.data.fps), (height, width), control_width=told)
+        return VideoSpec(float(self.data.fps), (height, width))
+
+    @property
+    def control_width(self) -> int:
+        """Width of the world's control signal."""
+        return self.data.world.control_width
 
     def given_frames(self, item: Sample, fps: float) -> int:
         """How many real frames begin a video; at least one."""
