@@ -29,9 +29,9 @@ def following(
         own: options of the run whose classes are no part of cf, by group; a command that opens
             the run is given them again.
     """
-    own = own or {}
     from cf.models.codec import Codec
 
+    own = own or {}
     if isinstance(made, Codec):
         return on_latents(settings, run, made)
     if getattr(made, "control_dim", None) is not None:  # a drawn world's camera steers it
