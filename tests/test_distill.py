@@ -520,3 +520,14 @@ def test_distillation_refuses_in_one_message(
         if one.split("=")[0] not in given and not one.startswith(own)
     ]
     assert named in refused("cf.fit", *base, *settings)
+
+
+def test_a_teacher_is_shown_block_by_block_whatever_way_its_student_is_sampled_in(
+    start: Path, tmp_path: Path
+) -> None:
+    """A window that rolls takes no velocity: once a run was lost at its first picture."""
+    rolling = ("memory=anchor", "rollout=rolling_few_steps", "training_rollout=rolling")
+    lengths = ("module.prefix_blocks=[0,0]", "module.window_frames=6", "trainer.max_steps=1")
+    shown = ("callbacks.samples.every_steps=1", "callbacks.samples.count=1")
+    made = fit(tmp_path / "run", *student(start, *rolling, *lengths, *shown, "objective=dmd"))
+    assert (made / "samples" / "step_00000001.png").is_file()

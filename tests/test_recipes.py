@@ -26,7 +26,8 @@ RECIPES = sorted(
 )
 QUICK = (
     *SMALL,
-    "callbacks.samples=null",
+    "callbacks.samples.every_steps=2",
+    "callbacks.samples.count=1",
     "callbacks.throughput=null",
     "trainer.val_check_interval=1000",
     "trainer.log_every_n_steps=1",
@@ -138,9 +139,10 @@ def stepped(recipe: str, start: Path, folder: Path, *more: str) -> None:
 
 
 def told(run: Path) -> int:
-    """How many steps a run tells of."""
+    """How many steps a run tells of, which also drew what its networks make, each in its own way."""
     rows = (run / "metrics.csv").read_text().splitlines()
     assert "train/score_norm" in rows[0]
+    assert (run / "samples" / "step_00000002.png").is_file()
     return len(rows) - 1
 
 

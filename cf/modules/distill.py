@@ -146,8 +146,7 @@ class DistillModule(VideoModule):
         """What samples are made with: the student, and a teacher that can stream."""
         real, made = self.networks.real, super().shown()
         if isinstance(real, SharedMemory):
-            ode = replace(self.rollout, memory=real.memory, num_steps=8, sampler="euler")
-            made.append((real.network, ode))
+            made.append((real.network, real.sampled(self.rollout.schedule)))
         return made
 
     @override

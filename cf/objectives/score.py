@@ -14,6 +14,7 @@ from cf.models.judged import Features, Judged
 from cf.models.masks import TeacherForcing
 from cf.rollout.blockwise import Rollout
 from cf.rollout.state import START
+from cf.schedule import FlowSchedule
 from cf.types import Conditioning, Latents, Times
 
 Clean = Float[Tensor, "b known c h w"]
@@ -218,6 +219,10 @@ class SharedMemory(ScoreNetwork):
             velocity: Latents = self.network(rows, times, cond, mask=mask).velocity
             return velocity[:, frames:]
         return self._blockwise(x_t, t, cond, clean)
+
+    def sampled(self, schedule: FlowSchedule) -> Rollout:
+        """How it makes videos of its own: along its ODE, whatever way the student is sampled in."""
+        return Rollout(self.memory, schedule, 8, self.block_frames, sampler="euler")
 
     def _blockwise(self, x_t: Latents, t: Times, cond: Conditioning, clean: Clean) -> Latents:
         rollout = Rollout(self.memory, block_frames=self.block_frames)
