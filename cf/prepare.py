@@ -11,7 +11,6 @@ from omegaconf import DictConfig
 from cf.files.output_folder import alone, working
 from cf.settings.build import exit_on_user_error, to_settings
 from cf.settings.command_line import command
-from cf.system.shell import setting
 
 log = logging.getLogger("cf.prepare")
 
@@ -25,14 +24,14 @@ def main(cfg: DictConfig) -> None:
         working("cf.prepare", folder, lambda: _kept(folder)),
         alone("cf.prepare", folder),
     ):
+        from cf.preparation.next_training import training
         from cf.preparation.prepare import prepare
 
-        index = prepare(to_settings(cfg), folder)
-        data = "latents" if index.shape else "prompts"
-        text = ["text=prepared"] if index.text_shape else []
+        settings, typed = to_settings(cfg), HydraConfig.get()
+        index = prepare(settings, folder)
         log.info("prepared: %s", folder)
-        given = [f"data={data}", setting("data.folder", folder), *text]
-        log.info("train on it: python -m cf.fit %s", " ".join(given))
+        chosen = typed.runtime.choices, typed.overrides.task
+        log.info("%s", training(index, folder, settings, *chosen))
 
 
 def _kept(folder: Path) -> str:

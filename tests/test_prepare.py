@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shlex
 import shutil
 import signal
 from collections import Counter
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from commands import ROOMS, STUDENT, begin, fit, give, let_workers_be_forks
+from commands import ROOMS, STUDENT, begin, fit, give, let_workers_be_forks, run
 from safetensors.torch import load_file
 from tiny_text import published
 from training_memory import settings_of
@@ -255,6 +256,30 @@ def test_a_training_on_latents_equals_one_on_the_videos(videos: Path, tmp_path: 
     assert (runs[1] / "samples" / "step_00000004.png").read_bytes() == (
         runs[0] / "samples" / "step_00000004.png"
     ).read_bytes()
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize(
+    "given",
+    [
+        ("clip_frames=12", "fps=6", "size=[16,16]", "text=umt5"),
+        ("clip_frames=6", "fps=6", "size=[16,24]", "codec=doom"),
+        ("clip_frames=6", "fps=6", "size=[16,16]", "codec=trained", "codec.file=shipped:codec"),
+    ],
+)
+def test_the_command_that_a_preparation_ends_with_trains_on_it(
+    given: tuple[str, ...], videos: Path, tmp_path: Path
+) -> None:
+    """Once it named neither size nor rate nor codec, and was refused for all but the defaults."""
+    encoder = [f"text.folder='{videos / 'encoder'}'", "+text.text_len=8"] * ("text=umt5" in given)
+    folder = tmp_path / "a folder"
+    done = run("cf.prepare", f"videos='{videos}'", *given, *encoder, f"hydra.run.dir='{folder}'")
+    words = shlex.split(done.told.rpartition("train on it: ")[2].splitlines()[0])
+    assert words[:3] == ["python", "-m", "cf.fit"]
+    one = ("trainer.max_steps=1", "data.batch_size=1", "callbacks.samples.every_steps=1")
+    made = read_export(fit(tmp_path / "run", *words[3:], *one) / "network.safetensors")[0]
+    height, width = (int(side) for side in given[2][6:-1].split(","))
+    assert made["size"] == [height, width]
 
 
 @pytest.mark.whole

@@ -168,6 +168,18 @@ def test_make_lets_python_keep_what_it_compiled(monkeypatch: pytest.MonkeyPatch)
     assert done.stdout.strip() == "kept", done.stderr
 
 
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a clone")
+def test_what_lies_on_top_of_the_project_belongs_there() -> None:
+    """A wheel of a profiler was once taken in with everything else that lay about."""
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    files = {name for name in listed.stdout.splitlines() if "/" not in name}
+    known = {"Makefile", "LICENSE", "CITATION.cff", "mkdocs.yml", "pyproject.toml"}
+    stray = {name for name in files - known if not name.startswith(".") and name[-3:] != ".md"}
+    assert stray == set()
+
+
 def test_what_is_left_to_do_has_an_issue() -> None:
     loose = re.compile(r"\b(TO" r"DO|FIX" r"ME|X" r"XX|HA" r"CK)\b(?!\(#\d+\))")
     assert [str(f.relative_to(ROOT)) for f in tracked() if loose.search(f.read_text())] == []

@@ -136,7 +136,7 @@ class VideoFolder(EndlessData):
         self._unusable, self._damaged = {}, {}
         if failures:
             warnings.warn(
-                f"{len(failures)} videos in {self.folder} were left out or used only in part:\n"
+                f"of {self.folder}, {len(failures)} left out or used only in part:\n"
                 f"{listing(failures)}",
                 stacklevel=2,
             )
