@@ -139,7 +139,7 @@ def stepped(recipe: str, start: Path, folder: Path, *more: str) -> None:
 
 
 def told(run: Path) -> int:
-    """How many steps a run tells of, which also drew what its networks make, each in its own way."""
+    """How many steps a run tells of, which also drew what its networks make, each in its way."""
     rows = (run / "metrics.csv").read_text().splitlines()
     assert "train/score_norm" in rows[0]
     assert (run / "samples" / "step_00000002.png").is_file()
