@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from cf.metrics.base import VideoMetric
 
 log = logging.getLogger("cf.evaluate")
-_OWN = ("metrics", "+metrics", "extractor", "hydra.", "resume=")
+_OWN = ("metrics", "+metric", "~metric", "extractor", "hydra.", "resume=")
 """Settings that another evaluation of the same videos does not share."""
 
 
@@ -81,8 +81,20 @@ def evaluate(settings: Settings, folder: Path, typed: Sequence[str] = ()) -> Non
     finally:
         forget_made_of(folder)
     _show(replace(done, unavailable=unavailable), settings, folder)
+    if (again := by_vbench(typed)) is not None:
+        log.info("VBench's formulas next: %s", again)
+
+
+def by_vbench(typed: Sequence[str]) -> str | None:
+    """The command that measures the same videos by VBench's formulas; None where these were asked.
+
+    Args:
+        typed: settings as they were given.
+    """
+    if "metrics=vbench" in typed:
+        return None
     given = [*own_settings(), *(one for one in typed if not one.startswith(_OWN))]
-    log.info("VBench's formulas next: %s", shell_command("cf.evaluate", [*given, "metrics=vbench"]))
+    return shell_command("cf.evaluate", [*given, "metrics=vbench"])
 
 
 def _show(measured: Measured, settings: Settings, folder: Path) -> None:

@@ -19,6 +19,7 @@ from av.video.stream import VideoStream
 from commands import Command, give
 from torch import Tensor
 
+from cf.evaluate import by_vbench
 from cf.evaluation import decoding, measure
 from cf.evaluation.comparisons import compare_all
 from cf.evaluation.decoding import DecodedFrames, Ended, decode
@@ -394,3 +395,15 @@ def test_evaluate_refuses_in_one_message(
     (tmp_path / "clip.mp4").touch()
     (tmp_path / "nothing").mkdir()
     assert named in refused("cf.evaluate", *settings)
+
+
+def test_what_comes_next_is_not_what_was_asked() -> None:
+    """Nor has it what another set of metrics lacks."""
+    typed = [
+        "videos=a b",
+        "+metric@metrics.psnr=psnr",
+        "~metrics.loop_rate",
+        "metrics.psnr.window=2",
+    ]
+    assert by_vbench(typed) == "python -m cf.evaluate 'videos=a b' metrics=vbench"
+    assert by_vbench([*typed, "metrics=vbench"]) is None

@@ -78,4 +78,4 @@ def _list(value: Sequence[int]) -> str:
 
 
 def _fit(words: Sequence[str]) -> str:
-    return " ".join([shell_command("cf.fit", own_settings()), *words])
+    return shell_command("cf.fit", [*own_settings(), *words])

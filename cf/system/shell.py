@@ -5,13 +5,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 
-def setting(name: str, value: str | Path) -> str:
+class ShellWord(str):
+    """A word as a shell takes it: what is quoted once is not quoted again."""
+
+    __slots__ = ()
+
+
+def setting(name: str, value: str | Path) -> ShellWord:
     """A setting with a text or a path as a shell takes it.
 
     >>> print(setting("resume", "my run"))
     'resume=my run'
     """
-    return shlex.quote(f"{name}={value}")
+    return ShellWord(shlex.quote(f"{name}={value}"))
 
 
 def shell_command(module: str, arguments: Sequence[str]) -> str:
@@ -19,8 +25,11 @@ def shell_command(module: str, arguments: Sequence[str]) -> str:
 
     >>> print(shell_command("cf.fit", ["seed=1", "resume=a b"]))
     python -m cf.fit seed=1 'resume=a b'
+    >>> print(shell_command("cf.fit", [setting("resume", "a b")]))
+    python -m cf.fit 'resume=a b'
     """
-    return shlex.join(["python", "-m", module, *arguments])
+    words = [one if isinstance(one, ShellWord) else shlex.quote(one) for one in arguments]
+    return " ".join(["python", "-m", module, *words])
 
 
 def resuming(folder: Path) -> str:
