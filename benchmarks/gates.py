@@ -22,7 +22,7 @@ from tqdm import tqdm
 from cf.bench.ranking import Gate
 from cf.metrics.base import VideoMetric, together
 from cf.paths import CONFIG_DIR
-from cf.video.listing import SUFFIXES
+from cf.video.naming import SUFFIXES
 from cf.video.probe import probe
 from cf.video.reader import read_video
 

@@ -22,6 +22,7 @@ from cf.settings.command_line import command
 from cf.settings.literal import quoted
 from cf.system.shell import setting, shell_command
 from cf.system.signals import Stopped, run
+from cf.video.numbered import PictureFolder
 
 log = logging.getLogger("cf.demo")
 
@@ -165,6 +166,7 @@ def on_videos(settings: Settings, folder: Path) -> None:
             f"checkpoint={quoted(str(trained))}",
             f"memory={memory}",
             f"video={quoted(str(start))}",
+            *([f"pictures_fps={start.fps}"] if isinstance(start, PictureFolder) else []),
             f"seconds={settings['seconds']}",
             *settings["generate"],
             f"hydra.run.dir={quoted(str(folder / memory))}",
@@ -202,7 +204,8 @@ def _trained_on(run: Path) -> Path:
     from cf.data.clips import split, survey
 
     data = RunFolder(run).settings([])["data"]
-    sources, _ = survey(Path(data["folder"]), data["clip_frames"], data["fps"])
+    told = data.get("pictures_fps")  # runs of old have none
+    sources, _ = survey(Path(data["folder"]), data["clip_frames"], data["fps"], pictures_fps=told)
     return split(sources, data["val_fraction"])[0][0].path
 
 

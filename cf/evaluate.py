@@ -54,7 +54,7 @@ def evaluate(settings: Settings, folder: Path, typed: Sequence[str] = ()) -> Non
     from cf.evaluation.videos import list_videos
 
     _refuse(settings, folder)
-    videos = list_videos(settings["videos"], settings["pattern"])
+    videos = list_videos(settings["videos"], settings["pattern"], settings["pictures_fps"])
     seconds = settings["seconds"]
     if seconds is None and len({video.contestant for video in videos}) > 1:
         of_beginnings = [one for one in settings["metrics"].values() if one and "seconds" in one]

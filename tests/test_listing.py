@@ -8,7 +8,8 @@ import torch
 from cf.bench.contestants.imported import Imported
 from cf.data.clips import survey
 from cf.evaluation.videos import list_videos
-from cf.video.listing import listed_in, shown
+from cf.video.listing import listed_in
+from cf.video.naming import shown
 from cf.video.writer import VideoWriter
 
 

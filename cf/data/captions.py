@@ -8,12 +8,13 @@ from pathlib import Path
 
 from cf.files.naming import composed
 from cf.files.text import text_of
+from cf.video.listing import stem_in
 
 _SHOWN = 3
 
 
 def caption_of(video: Path) -> str:
-    """The text of `fox.txt` for `fox.mp4`; empty if there is none.
+    """The text of `fox.txt` for `fox.mp4`, or a folder `fox` of pictures; empty if there is none.
 
     The ending may have capitals, and an accent may be spelt in either way: folders that went over
     several systems have one in the video's name and the other in the text's.
@@ -21,11 +22,12 @@ def caption_of(video: Path) -> str:
     Raises:
         ValueError: the file cannot be read as text.
     """
-    file = video.with_suffix(".txt")
+    stem = stem_in(video, Path(video.name)).name
+    file = video.with_name(f"{stem}.txt")
     if not file.is_file():
         try:
             changed = video.parent.stat().st_mtime_ns
-            name = _texts(str(video.parent), changed).get(composed(video.stem))
+            name = _texts(str(video.parent), changed).get(composed(stem))
         except OSError:
             return ""
         if name is None:

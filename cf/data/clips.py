@@ -19,7 +19,8 @@ from cf.data.order import held_out
 from cf.types import Video
 from cf.video.cuts import shots_of
 from cf.video.lengths import Lengths
-from cf.video.listing import SUFFIXES, listed_in, shown
+from cf.video.listing import listed_in, name_in
+from cf.video.naming import SUFFIXES, shown
 from cf.video.reader import UnreadableVideo, read_frames
 
 Cuts = Literal["keep", "split"]
@@ -91,7 +92,13 @@ class Clip(NamedTuple):
 
 
 def survey(
-    folder: Path, clip_frames: int, fps: float, progress: bool = True, cuts: Cuts = "keep"
+    folder: Path,
+    clip_frames: int,
+    fps: float,
+    progress: bool = True,
+    cuts: Cuts = "keep",
+    pictures_fps: float | None = None,
+    setting: str = "data.pictures_fps",
 ) -> tuple[list[Source], dict[str, str]]:
     """Look at every video under a folder: the usable ones by name, and why the others are not.
 
@@ -106,14 +113,14 @@ def survey(
             f"{folder} is not a folder; give the folder that holds your videos, or draw some "
             "with cf.data.shapes.draw_clips"
         )
-    files, lengths = listed_in(folder), Lengths(folder)
+    files, lengths = listed_in(folder, pictures_fps, setting), Lengths(folder)
     videos = files.videos
     if not videos:
         raise ValueError(
             f"{files.told()}; put videos ({' '.join(sorted(SUFFIXES))}) into it or into folders "
             "inside it, or draw some with cf.data.shapes.draw_clips"
         )
-    names = [shown(p.relative_to(folder).as_posix()) for p in videos]
+    names = [shown(name_in(p, folder).as_posix()) for p in videos]
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         looks = pool.map(lambda path: _look(lengths, path, clip_frames, fps), videos)
         hidden = None if progress else True

@@ -34,6 +34,8 @@ class VideoFolder(EndlessData):
             process; 0 decodes every time.
         cuts: "split" finds cuts (TransNetV2, extra `cuts`) and keeps clips within shots; "keep"
             takes videos as they are.
+        pictures_fps: frames per second of folders of numbered pictures, each of which is a video;
+            None: none is expected.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class VideoFolder(EndlessData):
         seed: int = 0,
         cache_bytes: int = 2**29,
         cuts: Cuts = "keep",
+        pictures_fps: float | None = None,
     ) -> None:
         super().__init__(num_workers)
         if min(clip_frames, fps, batch_size, val_clips, *size) <= 0 or len(size) != 2:
@@ -58,13 +61,15 @@ class VideoFolder(EndlessData):
             )
         if not 0 <= val_fraction < 1:
             raise ValueError(f"val_fraction lies in [0, 1); got {val_fraction}")
+        if pictures_fps is not None and not 0 < pictures_fps <= 1000:
+            raise ValueError(f"pictures_fps lies in (0, 1000]; got {pictures_fps}")
         if not str(folder):
             raise ValueError("data.folder must be a path, got ''")
         self.folder = Path(folder)
         self.clip_frames, self.fps, self.size = clip_frames, fps, (size[0], size[1])
         self.batch_size, self.seed = batch_size, seed
         self.val_fraction, self.val_clips, self.cache_bytes = val_fraction, val_clips, cache_bytes
-        self.cuts = cuts
+        self.cuts, self.pictures_fps = cuts, pictures_fps
         self.train_sources: list[Source] = []
         self.val_sources: list[Source] = []
         self._unusable: dict[str, str] = {}
@@ -84,7 +89,12 @@ class VideoFolder(EndlessData):
         if self.train_sources:
             return
         sources, self._unusable = survey(
-            self.folder, self.clip_frames, self.fps, progress=self._rank == 0, cuts=self.cuts
+            self.folder,
+            self.clip_frames,
+            self.fps,
+            progress=self._rank == 0,
+            cuts=self.cuts,
+            pictures_fps=self.pictures_fps,
         )
         self.train_sources, self.val_sources = split(sources, self.val_fraction)
         if self.train_sources == self.val_sources:

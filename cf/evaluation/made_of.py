@@ -14,11 +14,12 @@ from cf.files.atomic import write_text
 from cf.files.text import read_json_file
 from cf.runs.run_folder import leaves
 from cf.settings.renamed import with_current_names
+from cf.video.numbered import PictureFolder
 
 log = logging.getLogger("cf.evaluate")
 
 _FILE = "evaluation.json"
-_FREE = ("videos", "pattern", "device", "piece_megabytes", "shown", "resume")
+_FREE = ("videos", "pattern", "pictures_fps", "device", "piece_megabytes", "shown", "resume")
 """Settings that change no number, or that the list of videos tells."""
 _SHOWN = 5
 
@@ -60,16 +61,22 @@ def forget_made_of(folder: Path) -> None:
 def _described(videos: Sequence[Listed], settings: Mapping[str, Any]) -> dict[str, Any]:
     listed = {
         f"{one.contestant}/{one.name}": [
-            os.path.realpath(one.path),
+            _place(one.path),
             one.prompt,
             one.seed,
-            None if one.reference is None else os.path.realpath(one.reference),
+            None if one.reference is None else _place(one.reference),
             list(one.boundaries),
         ]
         for one in videos
     }
     kept = {name: value for name, value in settings.items() if name not in _FREE}
     return {"videos": listed, "settings": kept}
+
+
+def _place(path: Path) -> str:
+    """Of a file; of numbered pictures, with the rate at which they are shown."""
+    rate = f" at {path.fps:g} pictures/s" if isinstance(path, PictureFolder) else ""
+    return f"{os.path.realpath(path)}{rate}"
 
 
 def _differing(theirs: Mapping[str, Any], mine: Mapping[str, Any], what: str) -> list[str]:

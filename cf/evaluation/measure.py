@@ -12,7 +12,7 @@ from cf.metrics.base import VideoMetric, groups
 from cf.metrics.measurement import digest
 from cf.metrics.result import Result
 from cf.system.progress import progress
-from cf.video.listing import shown
+from cf.video.naming import shown
 
 log = logging.getLogger("cf.evaluate")
 

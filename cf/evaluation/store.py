@@ -17,6 +17,7 @@ from cf.files.atomic import replacing, write_text
 from cf.files.pickled import load_tensors
 from cf.files.text import read_json_file
 from cf.metrics.base import VideoMetric
+from cf.video.listing import stamp
 
 State = dict[str, list[Tensor]]
 
@@ -103,9 +104,10 @@ def _digest(description: Any) -> str:
     return hashlib.sha256(json.dumps(description).encode()).hexdigest()[:16]
 
 
-def _stamp(path: Path) -> list[str | int]:
+def _stamp(path: Path) -> list[str | float]:
     """Path, bytes and time of change of a file, which tell it from one that replaces it."""
-    if not path.is_file():
+    try:
+        size, changed, rate = stamp(path)
+    except OSError:
         return [os.path.realpath(path)]
-    state = path.stat()
-    return [os.path.realpath(path), state.st_size, state.st_mtime_ns]
+    return [os.path.realpath(path), size, changed, *([rate] if rate else [])]

@@ -12,7 +12,9 @@ from cf.data.captions import caption_of
 from cf.files.home import expanded
 from cf.files.naming import composed, name_by, name_pattern, number_of
 from cf.files.text import table_of
-from cf.video.listing import is_video, listed_in, shown
+from cf.video.listing import listed_in, name_in, stem_in, video_at
+from cf.video.naming import is_video, shown
+from cf.video.numbered import PictureFolder
 
 _COLUMNS = ("path", "contestant", "prompt", "seed", "reference", "boundaries")
 
@@ -54,7 +56,9 @@ class Listed:
 
 
 def list_videos(
-    videos: str | Sequence[str] | Mapping[str, str], pattern: str | None = None
+    videos: str | Sequence[str] | Mapping[str, str],
+    pattern: str | None = None,
+    pictures_fps: float | None = None,
 ) -> list[Listed]:
     """Every video of every contestant.
 
@@ -63,22 +67,24 @@ def list_videos(
             mapping from a contestant's name to one of these.
         pattern: a regular expression with groups `prompt` and, maybe, `seed`, that reads them from
             a file's name in its folder, without its ending; None: the name is the prompt.
+        pictures_fps: of folders of numbered pictures, each of which is a video.
 
     Raises:
         ValueError: nothing is there, a column is unknown, or two videos have one name.
     """
-    matcher = None if pattern is None else name_pattern(pattern)
+    reading = _Reading(None if pattern is None else name_pattern(pattern), pictures_fps)
     if isinstance(videos, Mapping):
-        found = [one for name, place in videos.items() for one in _at(Path(place), name, matcher)]
+        found = [one for name, place in videos.items() for one in _at(Path(place), name, reading)]
     else:
-        places = [Path(place) for place in ([videos] if isinstance(videos, str) else videos)]
-        files = [p for p in places if is_video(p) and not p.is_dir()]
+        given = [Path(place) for place in ([videos] if isinstance(videos, str) else videos)]
+        places = [reading.video(place) for place in given]
+        files = [p for p in places if isinstance(p, PictureFolder) or _is_video_file(p)]
         for path in files:
             _refuse_commas(path)
         sources = [p for p in places if p not in files]
-        found = [_file(path, "videos", matcher) for path in files]
+        found = [_file(path, "videos", reading) for path in files]
         for place, name in zip(sources, _names(sources), strict=True):
-            found += _at(place, name, matcher)
+            found += _at(place, name, reading)
     if not found:
         raise ValueError(f"videos={videos!r} holds no video; give a folder, video files or a csv")
     twice = Counter((one.contestant, one.name) for one in found)
@@ -87,6 +93,22 @@ def list_videos(
             raise ValueError(f"{contestant} has {times} videos named {name}; give each once")
     _refuse_equal_seeds(found)
     return found
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """How names and folders are read."""
+
+    matcher: re.Pattern[str] | None
+    pictures_fps: float | None
+
+    def video(self, place: Path) -> Path:
+        """A path; of a folder of numbered pictures, with their rate."""
+        return video_at(place, self.pictures_fps)
+
+
+def _is_video_file(path: Path) -> bool:
+    return is_video(path) and not path.is_dir()
 
 
 def _refuse_commas(path: Path) -> None:
@@ -128,32 +150,30 @@ def _names(places: Sequence[Path]) -> list[str]:
     return list(map(str, places))
 
 
-def _at(place: Path, contestant: str, matcher: re.Pattern[str] | None) -> Iterator[Listed]:
+def _at(place: Path, contestant: str, reading: _Reading) -> Iterator[Listed]:
     """The videos of a folder, a csv file, or the one video file."""
     if os.path.isdir(place):
-        files = listed_in(place)
+        files = listed_in(place, reading.pictures_fps)
         if not files.videos:
             raise ValueError(f"{files.told()}; give a folder of videos, video files or a csv")
         for path in files.videos:
-            yield _file(path, contestant, matcher, path.relative_to(place))
+            yield _file(path, contestant, reading, name_in(path, place))
     elif place.suffix.lower() in (".csv", ".tsv") and os.path.isfile(place):
-        yield from _rows(place, contestant)
+        yield from _rows(place, contestant, reading)
     elif is_video(place):
-        yield _file(place, contestant, matcher)
+        yield _file(place, contestant, reading)
     else:
         raise ValueError(f"{place} is neither a folder, nor a video, nor a csv file that exists")
 
 
-def _file(
-    path: Path, contestant: str, matcher: re.Pattern[str] | None, inside: Path | None = None
-) -> Listed:
-    name = shown((inside or Path(path.name)).as_posix())
-    stem = shown((inside or Path(path.name)).with_suffix("").as_posix())
+def _file(path: Path, contestant: str, reading: _Reading, inside: Path | None = None) -> Listed:
+    inside, matcher = inside or Path(path.name), reading.matcher
+    name, stem = shown(inside.as_posix()), shown(stem_in(path, inside).as_posix())
     prompt, seed = (composed(stem), None) if matcher is None else name_by(matcher, stem, path)
     return Listed(contestant, name, path, prompt, seed)
 
 
-def _rows(place: Path, contestant: str) -> Iterator[Listed]:
+def _rows(place: Path, contestant: str, reading: _Reading) -> Iterator[Listed]:
     """The videos of a csv file; paths in it count from its own folder."""
     table = table_of(place, _COLUMNS[:1], _COLUMNS[1:], "csv of videos")
     for row in table.rows:
@@ -161,6 +181,7 @@ def _rows(place: Path, contestant: str) -> Iterator[Listed]:
         if not cells["path"]:
             raise ValueError(f"{table.at(row)}: the path is empty")
         name = expanded(cells["path"])
+        path = reading.video(place.parent / name)
         where = table.at(row)
         marks = [_whole(one, "boundaries", where) for one in cells.get("boundaries", "").split()]
         if any(a >= b for a, b in pairwise([-1, *marks])):
@@ -168,16 +189,16 @@ def _rows(place: Path, contestant: str) -> Iterator[Listed]:
         yield Listed(
             contestant=cells.get("contestant") or contestant,
             name=name.as_posix(),
-            path=place.parent / name,
-            prompt=composed(cells.get("prompt") or name.with_suffix("").as_posix()),
+            path=path,
+            prompt=composed(cells.get("prompt") or stem_in(path, name).as_posix()),
             seed=_whole(cells["seed"], "seed", where) if cells.get("seed") else None,
-            reference=_beside(place, cells.get("reference")),
+            reference=_beside(place, cells.get("reference"), reading),
             boundaries=tuple(marks),
         )
 
 
-def _beside(place: Path, cell: str | None) -> Path | None:
-    return place.parent / expanded(cell) if cell else None
+def _beside(place: Path, cell: str | None, reading: _Reading) -> Path | None:
+    return reading.video(place.parent / expanded(cell)) if cell else None
 
 
 def _whole(text: str, column: str, where: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cf.settings.build import Settings
@@ -17,6 +18,7 @@ def prefix_of(settings: Settings, generator: Generator) -> Video | None:
     Raises:
         ValueError: both are given, or the video holds less than is asked for.
     """
+    from cf.video.listing import video_at
     from cf.video.reader import read_image, read_video
     from cf.video.timeline import timeline
 
@@ -30,7 +32,8 @@ def prefix_of(settings: Settings, generator: Generator) -> Video | None:
     seconds = settings["given_seconds"]
     if seconds is not None:
         frames_in_seconds(settings, "given_seconds", fps)
-    line = timeline(settings["video"])
+    file = video_at(Path(settings["video"]), settings["pictures_fps"])
+    line = timeline(file)
     there = line.pictures(fps)
     beyond = seconds is not None and round(seconds * fps) > there
     if beyond or (line.missing and not seconds):
@@ -39,7 +42,7 @@ def prefix_of(settings: Settings, generator: Generator) -> Video | None:
             f"video={settings['video']}: {lacks}; given_seconds={there / fps:.4g} uses the "
             f"{there} pictures at {fps:g} per second that are there"
         )
-    video = read_video(settings["video"], fps, size, seconds)[None]
+    video = read_video(file, fps, size, seconds)[None]
     stride = generator.codec.time_stride
     return video[:, : 1 + (video.shape[1] - 1) // stride * stride]
 

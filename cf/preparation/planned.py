@@ -86,13 +86,21 @@ def plan_preparation(settings: Settings) -> PreparationPlan:
     from cf.data.captions import uncaptioned
     from cf.data.clips import survey
     from cf.data.prompts import read_texts
+    from cf.video.listing import stamp
 
     sources: list[Source] = []
     left_out: dict[str, str] = {}
     told = not str(settings["text"]["_target_"]).endswith("NoText")
     if settings["videos"] is not None:
         folder, frames = Path(settings["videos"]), settings["clip_frames"]
-        sources, left_out = survey(folder, frames, settings["fps"], cuts=settings["cuts"])
+        sources, left_out = survey(
+            folder,
+            frames,
+            settings["fps"],
+            cuts=settings["cuts"],
+            pictures_fps=settings["pictures_fps"],
+            setting="pictures_fps",
+        )
     if told and (lacking := uncaptioned({one.name: one.prompt for one in sources})):
         log.warning("%s", lacking)
     texts = [one.prompt for one in sources]
@@ -108,7 +116,7 @@ def plan_preparation(settings: Settings) -> PreparationPlan:
         *_files("latents", list(clips), clips_in_a_file(settings) if sources else 1),
     ]
     named = [
-        (one.name, one.path.stat().st_size, one.pictures, one.prompt, *one.shots) for one in sources
+        (one.name, stamp(one.path)[0], one.pictures, one.prompt, *one.shots) for one in sources
     ]
     made_by = ("codec", "text", "clip_frames", "stride", "fps", "size", "cuts", "dtype")
     identity = {name: settings[name] for name in (*made_by, "shard_megabytes")}

@@ -149,6 +149,7 @@ def _index(settings: Settings, plan: PreparationPlan, receipts: dict[str, Any]) 
         **{name: settings[name] for name in (*given, "prompts_file", "negative_prompt")},
         "time_stride": stride,
         "pictures": settings["pictures"],
+        "pictures_fps": settings["pictures_fps"],
         "prompts": plan.prompts,
         "codec_sha256": hashes["latents"],
         "text_sha256": hashes["texts"],

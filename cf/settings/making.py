@@ -103,7 +103,8 @@ class Generate(_Making):
     prompts: Annotated[list[Any] | Literal["-"], ACTS]
     prompts_file: FilePath | None
     script: FilePath | None
-    video: FilePath | None
+    video: FileOrFolder | None
+    pictures_fps: Rate | None
     given_seconds: Annotated[float, Within(0, 3600)] | None
     path: dict[str, Any] | None
     pinned: Annotated[list[Any], IMAGES]

@@ -17,6 +17,7 @@ class Prepare:
     clip_frames: Count
     stride: Count | None
     fps: Rate
+    pictures_fps: Rate | None
     size: Size
     cuts: Literal["keep", "split"]
     pictures: bool

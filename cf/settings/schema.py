@@ -18,6 +18,7 @@ from cf.settings.kinds import (
     FolderPath,
     OutputPath,
     Paths,
+    Rate,
     Seconds,
     Seed,
     Size,
@@ -77,6 +78,7 @@ class Evaluate:
 
     videos: Paths | dict[str, Path]
     pattern: str | None
+    pictures_fps: Rate | None
     size: Size | None
     seconds: Seconds | None
     device: Device

@@ -17,12 +17,14 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from cf.files.downloads import unfinished
-from cf.video.listing import shown
+from cf.video.naming import shown
 
 MOST_PIXELS = 2**26
 """Of a picture, so that a header cannot ask for more memory than there is; 8K has half of it."""
 MOST_STRETCHED = 40
 """Times that one side of a picture may be as long as the other."""
+MOST_SECONDS = 1e6
+"""That a video may claim to last."""
 _MOST_DELAYED = 8  # frames that are shown after one that was cut off, and stand before it
 _THREADED_PIXELS = 2**16
 """A picture that has fewer is decoded in less time than it takes to wake a thread for a slice."""

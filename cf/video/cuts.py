@@ -20,6 +20,7 @@ from cf.files.atomic import write_text
 from cf.files.pickled import load_tensors
 from cf.files.user_cache import user_cache
 from cf.system.opencv import cv2
+from cf.video.listing import stamp
 from cf.video.reader import read_chunks
 from cf.video.timeline import timeline
 
@@ -49,8 +50,9 @@ def shots_of(path: Path) -> list[Shot]:
         ImportError: TransNetV2 is not installed.
         UnreadableVideo: the file cannot be decoded to its end.
     """
-    state = path.stat()
-    key = [str(path.resolve()), state.st_size, state.st_mtime_ns, cut_weights_hash(), THRESHOLD]
+    size, changed, rate = stamp(path)
+    key = [str(path.resolve()), size, changed, cut_weights_hash(), THRESHOLD]
+    key += [rate] if rate else []
     kept = user_cache("cuts") / f"{hashlib.sha256(json.dumps(key).encode()).hexdigest()}.json"
     known = _known(kept)
     if known is None:

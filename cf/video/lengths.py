@@ -13,8 +13,9 @@ import av
 from cf.files.atomic import write_text
 from cf.files.text import MOST_BYTES, text_of
 from cf.files.user_cache import user_cache
+from cf.video.line import pictures_in
+from cf.video.listing import name_in, stamp
 from cf.video.reader import UnreadableVideo, probe
-from cf.video.timeline import pictures_in
 
 log = logging.getLogger(__name__)
 
@@ -57,11 +58,12 @@ class Lengths:
         Raises:
             UnreadableVideo: as `probe` says.
         """
-        name = path.relative_to(self.folder).as_posix()
+        name = name_in(path, self.folder).as_posix()
         try:
-            size, changed = path.stat().st_size, path.stat().st_mtime_ns
+            size, changed, fps = stamp(path)
         except OSError:
             raise UnreadableVideo(path, "there is no such file") from None
+        name += f" {fps:g}" if fps else ""  # pictures last as long as they are told to
         known = self._known.get(name)
         if known is None or known[:2] != (size, changed):
             info = probe(path)

@@ -1,18 +1,24 @@
-"""Which files of a folder are videos: one list of suffixes, one walk, names that can be printed."""
+"""The videos of a folder: one walk, in which a folder of numbered pictures is one of them."""
 
+import logging
 import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-SUFFIXES = frozenset(
-    {".264", ".265", ".3g2", ".3gp", ".apng", ".asf", ".avi", ".dv", ".f4v", ".flv", ".gif"}
-    | {".h264", ".h265", ".hevc", ".ivf", ".m1v", ".m2t", ".m2ts", ".m2v", ".m4v", ".mkv", ".mov"}
-    | {".mp4", ".mpe", ".mpeg", ".mpg", ".mts", ".mxf", ".nut", ".obu", ".ogm", ".ogv"}
-    | {".qt", ".ts", ".vob", ".webm", ".wmv", ".y4m"}
+from cf.video.naming import is_video, shown
+from cf.video.numbered import (
+    PictureFolder,
+    numbered,
+    odd_one,
+    pictures_among,
+    sequence_among,
+    sequence_in,
 )
-"""In lower case; a file's own may be in any."""
+
+log = logging.getLogger(__name__)
+
 _OF_SYSTEMS = frozenset(
     {"$recycle.bin", "recycler", "system volume information", "lost+found", "__macosx"}
     | {"@eadir", "#recycle", "#snapshot", "@recycle", "@recently-snapshot"}
@@ -25,7 +31,8 @@ class Folder:
     """What lies in a folder and the folders inside it, linked ones included.
 
     Attributes:
-        videos: sorted by their path inside the folder.
+        videos: sorted by their path inside the folder; one of numbered pictures is a
+            `PictureFolder`.
         others: how many files that are no videos, by their suffix.
     """
 
@@ -40,46 +47,154 @@ class Folder:
         return f"{shown(self.path)} holds no video among its {self.others.total()} files{told}"
 
 
-def is_video(path: Path) -> bool:
-    """Whether its name says so."""
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-
-
-def listed_in(folder: Path) -> Folder:
+def listed_in(
+    folder: Path, pictures_fps: float | None = None, setting: str = "pictures_fps"
+) -> Folder:
     """All videos under a folder; hidden files and folders, and waste bins, are passed over.
 
     Linked folders are entered like others, each real folder once: a loop of links ends, and a
-    link to what lies in the folder anyway adds nothing.
+    link to what lies in the folder anyway adds nothing. A folder whose pictures differ in one
+    number, and that holds no video itself, is one video; a word is said of pictures that are not.
+
+    Args:
+        folder: to look into.
+        pictures_fps: frames per second of numbered pictures, which no file tells; None: unknown.
+        setting: which one tells it.
 
     Raises:
-        ValueError: a folder cannot be opened.
+        ValueError: a folder cannot be opened, or all that there is are pictures of unknown rate.
     """
-    videos, others = [], Counter[str]()
-    for path in _files(folder):
-        if is_video(path):
-            videos.append(path)
-        else:
-            others[path.suffix.lower()] += 1
+    videos: list[Path] = []
+    others, rateless, notes = Counter[str](), dict[Path, int](), list[str]()
+    for place, names in _folders(folder):
+        one_video = sequence_among(place, names)
+        if one_video and pictures_fps is not None:
+            videos.append(PictureFolder.of(place, pictures_fps))
+            names = sorted({*names}.difference(name for _, name in one_video))
+        elif one_video:
+            rateless[place] = len(one_video)
+        mine = [] if one_video else [name for name in names if is_video(place / name)]
+        videos += [place / name for name in mine]
+        others.update(Path(name).suffix.lower() for name in {*names}.difference(mine))
+        if not one_video:
+            notes += _passed_over(place, names, mine, pictures_fps)
+    if rateless and not videos:
+        raise ValueError(_unknown_rate(folder, rateless, setting))
+    for note in notes:
+        log.warning("%s", note)
+    if rateless:
+        log.warning("%s; without it they are passed over", _unknown_rate(folder, rateless, setting))
     return Folder(folder, tuple(sorted(videos)), others)
 
 
-def shown(name: str | Path) -> str:
-    """A file's name as text that can be printed; bytes that are no UTF-8 become escapes."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+def video_at(path: Path, pictures_fps: float | None, setting: str = "pictures_fps") -> Path:
+    """A path as that of a video, which a folder of numbered pictures is as well.
+
+    Args:
+        path: of a file, or of a folder.
+        pictures_fps: frames per second of numbered pictures; None: unknown.
+        setting: which one tells it.
+
+    Raises:
+        ValueError: the pictures' rate is not known.
+    """
+    try:
+        pictures = sequence_in(path) if path.is_dir() else []
+    except OSError:
+        pictures = []  # who reads it says why
+    if not pictures:
+        return path
+    if pictures_fps is None:
+        raise ValueError(_unknown_rate(path, {path: len(pictures)}, setting))
+    return PictureFolder.of(path, pictures_fps)
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    """Real folders come first, so that no name depends on the links to them."""
+def name_in(path: Path, folder: Path) -> Path:
+    """A video's name inside a folder, which may be the video itself.
+
+    Args:
+        path: of the video.
+        folder: where it was found.
+    """
+    if isinstance(path, PictureFolder) and os.path.realpath(path) == os.path.realpath(folder):
+        return Path(path.name)
+    return Path(path.relative_to(folder))
+
+
+def stem_in(path: Path, name: Path) -> Path:
+    """A video's name without its ending, which a folder has not: `v1.2` is one.
+
+    Args:
+        path: of the video.
+        name: inside a folder.
+    """
+    return name if isinstance(path, PictureFolder) else name.with_suffix("")
+
+
+def stamp(path: Path) -> tuple[int, int, float]:
+    """Bytes, time of change in ns, and the rate that was told, by which videos are told apart.
+
+    Args:
+        path: of a video file, or of numbered pictures.
+
+    Raises:
+        OSError: it is not there.
+    """
+    state = path.stat()
+    if not isinstance(path, PictureFolder):
+        return state.st_size, state.st_mtime_ns, 0.0
+    states = [os.stat(path / name) for _, name in sequence_in(path)]
+    changed = max([state.st_mtime_ns, *(one.st_mtime_ns for one in states)])
+    return sum(one.st_size for one in states), changed, path.fps
+
+
+def _unknown_rate(folder: Path, rateless: dict[Path, int], setting: str) -> str:
+    """That pictures do not tell how long each is shown, with the remedy."""
+    first, count = next(iter(rateless.items()))
+    if [folder] == [*rateless]:
+        what = f"{shown(folder)} holds {count} numbered pictures"
+    else:
+        what = (
+            f"{shown(folder)} has {len(rateless)} folders of numbered pictures, such as the "
+            f"{count} in {shown(first)}"
+        )
+    return (
+        f"{what}; they do not tell how many are shown a second: give {setting}=24, or what it is, "
+        f"to take each such folder as a video"
+    )
+
+
+def _passed_over(place: Path, names: list[str], videos: list[str], fps: float | None) -> list[str]:
+    """A note on pictures that are no video, where one could take them for one."""
+    known = {*videos, *(Path(one).stem for one in videos)}
+    left = [one for one in pictures_among(names) if not known & {one, Path(one).stem}]
+    if videos and numbered(left):
+        return [
+            f"{shown(place)} holds videos and {len(left)} numbered pictures, which are passed "
+            f"over; in a folder of their own they are a video"
+        ]
+    if videos or fps is None or len(left) < 2:
+        return []
+    return [
+        f"{shown(place)} holds {len(left)} pictures that are passed over: {odd_one(left)}; a video "
+        f"of pictures is a folder of them whose names differ in one number"
+    ]
+
+
+def _folders(folder: Path) -> Iterator[tuple[Path, list[str]]]:
+    """Folders with the names of their files; real ones first, so that no name depends on links."""
     seen: set[tuple[int, int]] = set()
     waiting = [folder]
     while waiting:
         links: list[Path] = []
         for start in waiting:
-            yield from _files_once(start, seen, links)
+            yield from _folders_once(start, seen, links)
         waiting = sorted(links)
 
 
-def _files_once(folder: Path, seen: set[tuple[int, int]], links: list[Path]) -> Iterator[Path]:
+def _folders_once(
+    folder: Path, seen: set[tuple[int, int]], links: list[Path]
+) -> Iterator[tuple[Path, list[str]]]:
     """Those that `seen` does not hold yet; links to folders are noted in `links`."""
     try:
         status = folder.stat()
@@ -90,13 +205,17 @@ def _files_once(folder: Path, seen: set[tuple[int, int]], links: list[Path]) -> 
             entries = sorted(found, key=lambda entry: entry.name)
     except OSError as error:
         raise ValueError(f"{shown(folder)} cannot be opened: {error.strerror}") from None
+    inside, names = [], []
     for entry in entries:
         path = folder / entry.name
         if entry.name.startswith(".") or entry.name.lower() in _OF_SYSTEMS:
             continue
         if entry.is_dir(follow_symlinks=False):
-            yield from _files_once(path, seen, links)
+            inside.append(path)
         elif entry.is_symlink() and path.is_dir():
             links.append(path)
         elif path.is_file() or (entry.is_symlink() and is_video(path)):  # a broken link is told
-            yield path
+            names.append(entry.name)
+    yield folder, names
+    for path in inside:
+        yield from _folders_once(path, seen, links)

@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cf.video.container import UnreadableVideo
-from cf.video.timeline import Timeline, is_steady, timeline
+from cf.video.line import Timeline
+from cf.video.timeline import is_steady, timeline
 
 __all__ = ["UnreadableVideo", "VideoInfo", "is_steady", "probe"]
 

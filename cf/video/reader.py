@@ -1,6 +1,5 @@
 """Clips of real video files, sampled by timestamp, upright, cover-scaled and centre-cropped."""
 
-import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -9,13 +8,13 @@ import torch
 from av.video.frame import VideoFrame
 from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
 from jaxtyping import Float, UInt8
-from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from cf.system.opencv import cv2
-from cf.video.container import UnreadableVideo, display_size, file_bytes, refuse_shape, turn_of
+from cf.video.container import UnreadableVideo, display_size, refuse_shape, turn_of
+from cf.video.line import Still, Timeline
 from cf.video.probe import VideoInfo, probe
-from cf.video.timeline import MISSING_SECONDS, Timeline, shown_from, timeline
+from cf.video.stills import cover, fitted, pair, read_image
+from cf.video.timeline import MISSING_SECONDS, shown_from, timeline
 
 __all__ = [
     "UnreadableVideo",
@@ -28,7 +27,6 @@ __all__ = [
     "read_video",
 ]
 
-_CHECKED = {"JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF"}
 _MOST_BYTES = 2**31
 """Of pictures that are handed over at once, a byte for each colour."""
 _RED_GREEN_BLUE = (2, 0, 1)
@@ -114,41 +112,6 @@ def read_frames(
     return pictures
 
 
-def read_image(path: str | Path, size: Sequence[int] | None = None) -> Float[Tensor, "1 3 h w"]:
-    """A still picture in [0, 1], turned as its EXIF says, cover-scaled and centre-cropped.
-
-    Raises:
-        UnreadableVideo: the file is missing or not a picture.
-    """
-    path = Path(path)
-    file_bytes(path)
-    rgb = _turned(path) if _refuse_picture(path) == "AVIF" else _decoded(path)
-    refuse_shape(path, *rgb.shape[:2])
-    target = rgb.shape[:2] if size is None else _pair(size)
-    height, width = _cover(rgb.shape[:2], target)
-    area = cv2.INTER_AREA if height < rgb.shape[0] else cv2.INTER_CUBIC
-    rgb = cv2.resize(rgb, (width, height), interpolation=area)
-    planes = np.stack([_crop(plane, target) for plane in cv2.split(rgb)])
-    return torch.from_numpy(planes)[None].float() / 255
-
-
-def _decoded(path: Path) -> UInt8[np.ndarray, "h w 3"]:
-    data = np.frombuffer(path.read_bytes(), np.uint8)
-    try:
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    except cv2.error:
-        image = None
-    if image is None:
-        raise UnreadableVideo(path, "it is not a picture that can be decoded")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-
-
-def _turned(path: Path) -> UInt8[np.ndarray, "h w 3"]:
-    """An AVIF, whose container says how it is turned, which OpenCV does not heed."""
-    with Image.open(path) as image:
-        return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-
-
 class _Pictures:
     """The pictures shown at start, start + 1/fps, ..., drawn where their tensor lies.
 
@@ -189,9 +152,9 @@ class _Pictures:
 
 def _shown_at(
     path: str | Path, line: Timeline, start: float, fps: float, count: int
-) -> Iterator[VideoFrame]:
+) -> Iterator[VideoFrame | Still]:
     """The frames shown at start, start + 1/fps, ...; fewer than `count` where the stream ends."""
-    shown: VideoFrame | None = None
+    shown: VideoFrame | Still | None = None
     reached, k = 0.0, 0
     for time, frame in shown_from(path, line, start) if count else ():
         while shown is not None and start + k / fps < time - line.slack:
@@ -199,7 +162,8 @@ def _shown_at(
             k += 1
             if k == count:
                 return
-        shown, reached = frame, time + (frame.duration or 0) * line.tick
+        length = 0 if isinstance(frame, Still) else frame.duration or 0
+        shown, reached = frame, time + length * line.tick
         reached = line.end if time >= line.last - MISSING_SECONDS else reached
     # The last picture stands until the end, unless decoding stopped long before it.
     while shown is not None and k < count and start + k / fps < reached + MISSING_SECONDS:
@@ -215,16 +179,19 @@ class _Draw:
     """
 
     def __init__(self, path: str | Path, line: Timeline, size: Sequence[int] | None) -> None:
-        self.size = line.size if size is None else _pair(size)
+        self.size = line.size if size is None else pair(size)
         self._path, self._aspect = path, line.aspect
         self._scaler = VideoReformatter()
 
-    def __call__(self, frame: VideoFrame, picture: UInt8[np.ndarray, "3 h w"]) -> None:
+    def __call__(self, frame: VideoFrame | Still, picture: UInt8[np.ndarray, "3 h w"]) -> None:
         """Fill a picture with a frame."""
+        if isinstance(frame, Still):
+            picture[...] = fitted(frame.read(), self.size)
+            return
         turn, source = turn_of(frame), display_size(frame, self._aspect)
         refuse_shape(self._path, *source)  # the shape may change inside a file
         target = self.size[::-1] if turn.transpose else self.size
-        height, width = _cover(source, target)
+        height, width = cover(source, target)
         scaled = self._scaler.reformat(
             frame,
             width=width,
@@ -248,7 +215,7 @@ def _refuse_amount(
     path: str | Path, line: Timeline, size: Sequence[int] | None, there: int, asked: int | None
 ) -> None:
     """Refuse what would not fit in memory before it is decoded."""
-    height, width = line.size if size is None else _pair(size)
+    height, width = line.size if size is None else pair(size)
     count = there if asked is None else min(there, asked)
     if count * 3 * height * width > _MOST_BYTES:
         raise UnreadableVideo(
@@ -258,42 +225,7 @@ def _refuse_amount(
         )
 
 
-def _refuse_picture(path: Path) -> str | None:
-    """The format; refuses what is too large by its header, before memory is taken, or not whole."""
-    try:
-        with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
-            width, height = image.size
-            refuse_shape(path, height, width)
-            if image.format in _CHECKED:  # OpenCV fills with grey what was cut off
-                image.load()
-            return image.format
-    except Image.DecompressionBombError:
-        raise UnreadableVideo(path, "it has too many pixels for a picture") from None
-    except UnidentifiedImageError:
-        return None  # OpenCV reads more formats, and says what it cannot read
-    except (OSError, SyntaxError, EOFError, OverflowError) as error:
-        raise UnreadableVideo(path, f"it is cut off or damaged: {error}") from None
-
-
 def _colorspace(frame: VideoFrame) -> Colorspace | None:
     """None: as the frame says; players take an untagged HD frame for BT.709, and so do we."""
     untagged, hd = frame.colorspace == 2, frame.width >= 1280 or frame.height > 576
     return Colorspace.ITU709 if untagged and hd else None
-
-
-def _pair(size: Sequence[int]) -> tuple[int, int]:
-    if len(size) != 2 or min(size) < 1:
-        raise ValueError(f"size is (height, width) in pixels; got {tuple(size)}")
-    return size[0], size[1]
-
-
-def _cover(source: tuple[int, int], target: tuple[int, int]) -> tuple[int, int]:
-    """The size to which `source` is scaled, its shape kept, so that it covers `target`."""
-    scale = max(target[0] / source[0], target[1] / source[1])
-    return max(target[0], round(source[0] * scale)), max(target[1], round(source[1] * scale))
-
-
-def _crop(plane: UInt8[np.ndarray, "h w"], target: tuple[int, int]) -> UInt8[np.ndarray, "h2 w2"]:
-    top = (plane.shape[0] - target[0]) // 2
-    left = (plane.shape[1] - target[1]) // 2
-    return plane[top : top + target[0], left : left + target[1]]

@@ -7,7 +7,6 @@ to note the times of all its pictures, and is always read from its beginning.
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain, pairwise
 from pathlib import Path
@@ -18,6 +17,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from cf.video.container import (
+    MOST_SECONDS,
     UnreadableVideo,
     decoded_frames,
     display_size,
@@ -27,12 +27,15 @@ from cf.video.container import (
     time_base,
     turn_of,
 )
+from cf.video.folders import folder_line
+from cf.video.line import EPSILON, Still, Timeline
+from cf.video.naming import moves
+from cf.video.numbered import PictureFolder
 from cf.video.packets import Packets, indexed, scanned
+from cf.video.webp import webp_line
 
-EPSILON = 1e-6  # seconds; floating-point noise in times
 MISSING_SECONDS = 0.25
 """A file that ends this much before its own header says, and by more than a picture, is cut off."""
-_MOST_SECONDS = 1e6
 _BACK = (0.0, 2.0, 10.0)  # seconds before a clip at which a key frame is looked for
 _JUMP = 10.0  # seconds between two pictures of a stream after which its clock was set anew
 _BACKWARDS = 0.25  # seconds; less is a broken clock, more a clock that was set anew
@@ -40,44 +43,6 @@ _NEARLY_ALL = 0.9
 _SEEKABLE = {"mov", "matroska", "mpegts", "flv", "asf", "avi", "mpeg", "ogg", "nut", "mxf"}
 _BY_DECODING = {"avi", "asf"}  # containers that keep decoding times only
 _STREAMED = {"mpegts", "mpeg", "flv", "ogg"}  # of these, files are joined and cut like text
-
-
-@dataclass(frozen=True)
-class Timeline:
-    """When a file's pictures are shown, in seconds since its first.
-
-    Attributes:
-        origin: timestamp of the first picture, in ticks.
-        tick: seconds.
-        fps: mean pictures per second.
-        last: seconds at which the last picture begins.
-        end: seconds at which it ends.
-        slack: seconds by which rounding may have moved a timestamp.
-        size: height and width of an upright picture in square pixels.
-        aspect: width of a decoded pixel in heights.
-        times: of all pictures; None where timestamps and seeks can be trusted.
-        missing: why the file's end is not there; empty if it is.
-    """
-
-    origin: int
-    tick: float
-    fps: float
-    last: float
-    end: float
-    slack: float
-    size: tuple[int, int]
-    aspect: float
-    times: Sequence[float] | None = None
-    missing: str = ""
-
-    def pictures(self, fps: float, start: float = 0.0) -> int:
-        """How many pictures there are at start, start + 1/fps, ... (seconds)."""
-        return pictures_in(self.end - self.slack - start, fps)
-
-
-def pictures_in(seconds: float, fps: float) -> int:
-    """How many pictures a stretch gives that is read at `fps` from its beginning."""
-    return max(0, math.ceil(seconds * fps))
 
 
 def timeline(path: str | Path) -> Timeline:
@@ -90,6 +55,8 @@ def timeline(path: str | Path) -> Timeline:
     Raises:
         UnreadableVideo: not a video, empty, without a decodable frame, or of no usable shape.
     """
+    if isinstance(path, PictureFolder):
+        return folder_line(path)
     try:
         status = Path(path).stat()
     except OSError:
@@ -99,10 +66,12 @@ def timeline(path: str | Path) -> Timeline:
 
 @lru_cache(4096)
 def _timeline(path: str, bytes_there: int, changed: int) -> Timeline:
+    if Path(path).suffix.lower() == ".webp" and moves(Path(path)):
+        return webp_line(Path(path))
     with opened_video(path) as (container, stream):
         first = next(decoded_frames(container, stream), None)
         if first is None:
-            raise UnreadableVideo(path, _nothing(container.format.name))
+            raise UnreadableVideo(path, "not one frame decodes; it is cut off or damaged")
         size, aspect = _upright(path, first, stream)
         kind = container.format.name.split(",")[0]
         packets = None if first.pts is None else indexed(container, stream, kind, bytes_there)
@@ -130,19 +99,13 @@ def _timeline(path: str, bytes_there: int, changed: int) -> Timeline:
     shortest = max(0.5 / max(packets.rates, default=25.0), min(1.5 * tick, 5e-3))
     shortest = 0.75 * mean if by_decoding else shortest
     end = last + (length if length > shortest else mean)  # the last has often a wrong length
-    if not end < _MOST_SECONDS:
+    if not end < MOST_SECONDS:
         raise UnreadableVideo(path, f"it claims to last {end:.3g} seconds; its header is damaged")
     slack = min(tick, 5e-3, 0.25 * end / count) + EPSILON
     shown = times or [(stamp - origin) * tick for stamp in sorted(packets.stamps)]
     fps = _mean_rate(packets, count, end, slack, shown)
     missing = packets.missing(tick, max(MISSING_SECONDS, 1.5 * mean))  # headers may err by one
     return Timeline(origin, tick, fps, last, end, slack, size, aspect, times, missing)
-
-
-def _nothing(kind: str) -> str:
-    if kind.startswith("webp"):
-        return "an animated WebP cannot be decoded; convert it to another kind, such as GIF or mp4"
-    return "not one frame decodes; it is cut off or damaged"
 
 
 def _upright(
@@ -231,12 +194,15 @@ def _running(stamps: Sequence[float], tick: float, interval: float, streamed: bo
 
 def shown_from(
     path: str | Path, line: Timeline, start: float = 0.0
-) -> Iterator[tuple[float, VideoFrame]]:
+) -> Iterator[tuple[float, VideoFrame | Still]]:
     """Frames and their seconds; the first is shown no later than `start`, if any frame is.
 
     Raises:
         UnreadableVideo: the file cannot be decoded.
     """
+    if line.stills is not None:
+        yield from line.stills(start)
+        return
     for back in _BACK if line.times is None and start > line.slack else ():
         if back >= start and back:
             break

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from cf.bench.contestants.base import Contestant, Piece
 from cf.bench.contestants.matching import Match, described, match, remedy_of, stems
@@ -19,12 +19,15 @@ from cf.files.home import expanded
 from cf.files.naming import composed, cut_to_bytes, folded, name_by, name_pattern
 from cf.files.tables import safe
 from cf.files.text import table_of
-from cf.video.listing import listed_in, shown
+from cf.video.listing import listed_in, name_in, stamp, video_at
+from cf.video.naming import shown
+from cf.video.numbered import PictureFolder
 from cf.video.probe import UnreadableVideo, probe
 from cf.video.reader import read_frames
 
 _SECONDS = 2.0
 """That are decoded at once."""
+_RATE = "contestants.NAME.pictures_fps"
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ class Imported(Contestant):
         folder: of the files.
         listed: the csv; paths in it are relative to the folder.
         fps, size: at which they are read; None: their own.
+        pictures_fps: of folders of numbered pictures, each of which is a video.
         pattern: a regular expression with groups `prompt` and, maybe, `seed`, for names of files.
         numbered_from: files are numbered in the order of the prompts, from this number on.
         partial: videos that are missing are listed, and the others are measured.
@@ -51,6 +55,7 @@ class Imported(Contestant):
     pattern: str | None = None
     numbered_from: int | None = None
     partial: bool = False
+    pictures_fps: float | None = None
 
     causal: ClassVar[bool | None] = None
     in_blocks: ClassVar[bool] = False
@@ -61,7 +66,9 @@ class Imported(Contestant):
             return f"folder {self.folder!r} not found"
         if self.listed is not None and not os.path.isfile(self.listed):
             return f"{self.listed} not found"
-        return "" if self._files() else listed_in(Path(self.folder)).told()
+        return (
+            "" if self._files() else listed_in(Path(self.folder), self.pictures_fps, _RATE).told()
+        )
 
     def terms(self, asked: VideoSpec | None) -> VideoSpec:
         """Frame rate and size of the settings, else of the first file that can be read."""
@@ -80,8 +87,9 @@ class Imported(Contestant):
 
     def fingerprint(self) -> str:
         """A hash of the names, sizes and times of the files."""
-        stats = [(name, p.stat()) for name, p in sorted(self._files().items()) if os.path.isfile(p)]
-        told = repr([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats])
+        there = [(name, p) for name, p in sorted(self._files().items()) if _is_there(p)]
+        stamps = [(name, *stamp(p)) for name, p in there]
+        told = repr([one if one[-1] else one[:-1] for one in stamps])  # files have no rate
         return hashlib.sha256(told.encode()).hexdigest()
 
     def check(self, items: Sequence[Sample], name: str) -> None:
@@ -95,7 +103,7 @@ class Imported(Contestant):
         found = self._match(items)
         if found.twice or not found.files or (found.missing and not self.partial):
             raise ValueError(remedy_of(found, self.listed or self.folder, f"contestants.{name}"))
-        there = [one for one in found.files.values() if os.path.isfile(self._files()[one])]
+        there = [one for one in found.files.values() if _is_there(self._files()[one])]
         if not there:
             first = self._files()[next(iter(found.files.values()))]
             raise ValueError(f"not one file that {self.listed} lists exists; the first: {first}")
@@ -105,7 +113,7 @@ class Imported(Contestant):
         file = self._file(take)
         if file is None:
             return f"{self.listed or self.folder} has no file for {described(take.item)}"
-        return "" if os.path.isfile(file) else f"{self.listed} lists {file}, which is not there"
+        return "" if _is_there(file) else f"{self.listed} lists {file}, which is not there"
 
     def play(self, take: Request, device: str) -> Iterator[Piece]:
         """The frames of the file, a few seconds at a time, up to its end."""
@@ -123,38 +131,52 @@ class Imported(Contestant):
         return None if name is None else self._files()[name]
 
     def _match(self, items: Sequence[Sample]) -> Match:
-        return _matched(self.folder, self.listed, self.pattern, self.numbered_from, tuple(items))
+        files = _Files(self.folder, self.listed, self.pictures_fps)
+        return _matched(files, self.pattern, self.numbered_from, tuple(items))
 
     def _files(self) -> Mapping[str, Path]:
-        return _files(self.folder, self.listed)
+        return _files(_Files(self.folder, self.listed, self.pictures_fps))
+
+
+class _Files(NamedTuple):
+    """Which files there are."""
+
+    folder: str
+    listed: str | None
+    pictures_fps: float | None
+
+
+def _is_there(path: Path) -> bool:
+    return os.path.isfile(path) or isinstance(path, PictureFolder)
 
 
 @lru_cache(8)
 def _matched(
-    folder: str,
-    listed: str | None,
+    place: _Files,
     pattern: str | None,
     numbered_from: int | None,
     items: tuple[Sample, ...],
 ) -> Match:
-    files = _files(folder, listed)
-    if listed is not None:
+    files = _files(place)
+    if place.listed is not None:
         return match(items, {name: (name,) for name in files})
+    names = {name: stems(name, not isinstance(one, PictureFolder)) for name, one in files.items()}
     if pattern is None:
-        return match(items, {name: stems(name) for name in files}, numbered_from)
+        return match(items, names, numbered_from)
     form, read = name_pattern(pattern), dict[str, Sequence[str]]()
     for name in files:
-        prompt, seed = name_by(form, stems(name)[0], name)
+        prompt, seed = name_by(form, names[name][0], name)
         read[name] = (f"{prompt}-{items[0].seed if seed is None else seed}",)
     return match(items, read, numbered_from)
 
 
 @lru_cache(8)
-def _files(folder: str, listed: str | None) -> Mapping[str, Path]:
+def _files(place: _Files) -> Mapping[str, Path]:
     """Files by their paths inside the folder, or by the csv's prompt and seed."""
+    folder, listed = Path(place.folder), place.listed
     if listed is None:
-        videos = listed_in(Path(folder)).videos
-        return {shown(path.relative_to(folder)): path for path in videos}
+        videos = listed_in(folder, place.pictures_fps, _RATE).videos
+        return {shown(name_in(path, folder)): path for path in videos}
     table = table_of(listed, ("path", "prompt"), what="csv of imported videos")
     files: dict[str, Path] = {}
     for row in table.rows:
@@ -167,7 +189,7 @@ def _files(folder: str, listed: str | None) -> Mapping[str, Path]:
         name = f"{composed(prompt)}-{int(seed)}"
         if name in files:
             raise ValueError(f"{table.at(row)}: {prompt!r} with seed {seed} is listed twice")
-        files[name] = Path(folder) / expanded(path)
+        files[name] = video_at(folder / expanded(path), place.pictures_fps, _RATE)
     return files
 
 

@@ -39,9 +39,9 @@ class Match:
     twice: Sequence[str] = field(default_factory=list)
 
 
-def stems(name: str) -> tuple[str, ...]:
+def stems(name: str, suffix: bool = True) -> tuple[str, ...]:
     """The names by which a file is found: its path in the folder, and its name, without suffix."""
-    path = PurePath(name).with_suffix("")
+    path = PurePath(name).with_suffix("") if suffix else PurePath(name)
     return tuple(dict.fromkeys((composed(path.as_posix()), composed(path.name))))
 
 
