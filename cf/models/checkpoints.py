@@ -16,6 +16,7 @@ from cf.models.merged import Weights
 from cf.models.pickles import CONTAINERS
 from cf.models.published import one_network, published_weights
 from cf.models.releases import update_of
+from cf.models.rope_tables import rope_of, tables_among
 from cf.models.stored import CheckpointError as CheckpointError
 from cf.models.stored import State, some
 from cf.models.updates import Lora, joined_updates, lora_files, read_updates
@@ -194,6 +195,9 @@ def refuse_misfit(module: nn.Module, state: Mapping[str, Tensor], source: str) -
     raw = state.raw if isinstance(state, Weights) else state
     missing = [name for name in own if name not in raw]
     unexpected = [name for name in raw if name not in own]
+    if rope := rope_of(module):
+        tables = tables_among(raw, unexpected, rope, source)
+        unexpected = [name for name in unexpected if name not in tables]
     misfits = [
         f"{name} ({_shape(raw[name])}, not {_shape(own[name])})"
         for name in own
@@ -234,6 +238,8 @@ def refuse_not_finite(state: Mapping[str, Tensor], source: str) -> None:
 def _finite(weight: Tensor) -> bool:
     if weight.is_meta:  # made when it is asked for, and looked at then
         return True
+    if weight.is_complex():
+        weight = torch.view_as_real(weight)
     if weight.element_size() == 1:
         weight = weight.float()
     return all(bool(torch.isfinite(end)) for end in torch.aminmax(weight))

@@ -19,6 +19,8 @@ from cf.models.layouts import cf_model, diffusers_model, original_model, sizes_o
 from cf.models.names import networks, to_diffusers_name
 from cf.models.pickles import CONTAINERS
 from cf.models.pretrained import TEXT, VAE, parse_dtype, read_part
+from cf.models.rope import ROPE_BASE, wan_axes
+from cf.models.rope_tables import Rope, is_table, tables_among
 from cf.models.stored import CheckpointError, some
 from cf.models.text_names import is_text, text_config, to_original_text, to_transformers_text
 from cf.models.updates import Lora
@@ -108,14 +110,16 @@ def _transformer(state: Mapping[str, Tensor], to: str, path: Path, heads: int | 
             f"{path} holds {some(own)}, for which the layout {to!r} has no place; give to=cf"
         )
     sizes = sizes_of(state, heads, path)
-    names = {name: name for name in state}
+    rope = Rope(wan_axes(sizes.dim // sizes.num_heads), ROPE_BASE)
+    left_out = tables_among(state, filter(is_table, state), rope, path)
+    names = {name: name for name in state if name not in left_out}
     if to == "cf":
         metadata = export_metadata({"model": cf_model(sizes)})
         return Files(names, "network.safetensors", None, metadata)
     file, metadata = "diffusion_pytorch_model.safetensors", {"format": "pt"}
     if to == "original":
         return Files(names, file, original_model(sizes), metadata)
-    theirs = {name: to_diffusers_name(name) for name in state}
+    theirs = {name: to_diffusers_name(name) for name in names}
     return Files(theirs, file, diffusers_model(sizes), metadata)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cf.models.rope_tables import is_table
 from cf.models.stored import CheckpointError, State, Stored, shown_key, some
 from cf.models.weight_files import read_json
 
@@ -139,7 +140,8 @@ def _refuse_formats(state: Mapping[str, Tensor], file: Path) -> None:
 
 
 def _refuse_rest(weights: State, made: Mapping[str, Make], file: Path) -> None:
-    rest = [n for n, weight in weights.items() if weight.dtype not in _READ and n not in made]
+    unread = [n for n, weight in weights.items() if weight.dtype not in _READ and n not in made]
+    rest = [n for n in unread if not (is_table(n) and weights[n].is_complex())]
     if rest:
         kind = str(weights[rest[0]].dtype).removeprefix("torch.")
         raise CheckpointError(

@@ -8,6 +8,8 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 _WIDE = (torch.float32, torch.float64)  # most are; to ask PyTorch costs as much as a small product
+ROPE_BASE = 10_000.0
+"""Of every published model of Wan's."""
 Rotation = Complex[Tensor, "b n 1 pairs"]
 """By which every head's channel pairs are multiplied: cosine + i sine."""
 RealRotation = Float[Tensor, "b n 1 pairs 2"]
@@ -35,16 +37,22 @@ def rotation(
     `dtype` is that of what will be rotated; it is cast here, once, to the width of `rotate`.
     """
     on_host = ids.device.type == "cpu"
-    found = _on_host if on_host else _frequencies
+    found = _on_host if on_host else frequencies
     axis, frequency = found((axes[0], axes[1], axes[2]), base, ids.device)
     angle = (ids.double().index_select(-1, axis) * frequency).unsqueeze(-2)
     return torch.complex(angle.cos(), angle.sin()).to(_wide(dtype).to_complex())
 
 
-def _frequencies(
+def frequencies(
     axes: tuple[int, int, int], base: float, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """Of each channel pair: along which axis it turns, and how fast."""
+    """Of each channel pair: along which axis it turns, and how fast.
+
+    Args:
+        axes: channels of a head for (frame, row, column).
+        base: of the slowest.
+        device: of both.
+    """
     found = []
     for axis, channels in enumerate(axes):
         exponent = torch.arange(0, channels, 2, device=device, dtype=torch.float64) / channels
@@ -59,7 +67,7 @@ def _on_host(
 ) -> tuple[Tensor, Tensor]:
     """The same, found once; not on a GPU, where a graph that is captured may own what is made."""
     with torch.inference_mode(False):
-        return _frequencies(axes, base, device)
+        return frequencies(axes, base, device)
 
 
 def rotate(

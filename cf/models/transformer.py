@@ -30,7 +30,7 @@ from cf.models.low_rank import ActiveRole
 from cf.models.masks import Mask, frames_at
 from cf.models.patches import embed_patches, unpatch
 from cf.models.recorded import Pass, Passed, Recorder
-from cf.models.rope import Rotation, positions, rotate, rotation
+from cf.models.rope import ROPE_BASE, Rotation, positions, rotate, rotation
 from cf.types import Block, Conditioning, Latents, LayerKV, Live, Past, Prediction, Times, later
 
 
@@ -88,7 +88,7 @@ class VideoTransformer(Backbone):
         control_dim: int | None = None,
         freq_dim: int = 256,
         rope_axes: Sequence[int] | None = None,
-        rope_base: float = 10_000.0,
+        rope_base: float = ROPE_BASE,
         eps: float = 1e-6,
         prediction: Literal["velocity", "x0"] = "velocity",
         x0_limit: float | None = None,
