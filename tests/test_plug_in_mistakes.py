@@ -422,3 +422,49 @@ def test_a_bug_in_ones_own_class_is_told_with_its_place(
         with pytest.raises(SystemExit), exit_on_user_error("cf.fit"):
             build({**settings, "shares": shares}, "objective")
         assert re.search(said, capsys.readouterr().err)
+
+
+FORGETS = {
+    "metric": (
+        "from cf.metrics.readings import ReadingMetric\n\n\n"
+        "class Forgets(ReadingMetric):\n"
+        "    def __init__(self, strength: float = 1.0) -> None:\n"
+        "        self.strength = strength\n\n"
+        "    def reading(self, one):\n"
+        "        return None\n",
+        r"Forgets\.__init__ must call super\(\)\.__init__\(\.\.\.\), for .* makes self\.\w+ there",
+        5,
+    ),
+    "data": (
+        "from dataclasses import dataclass\n\nfrom cf.data.videos import VideoFolder\n\n\n"
+        "@dataclass\nclass Forgets(VideoFolder):\n    place: str = 'here'\n",
+        r"Forgets\.__post_init__ must call super\(\)\.__init__\(\.\.\.\), for VideoFolder makes",
+        6,
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", FORGETS)
+def test_a_class_that_does_not_begin_as_its_base_does_is_told_with_its_line(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, told, line = FORGETS[kind]
+    name = f"mine_forgets_{kind}"
+    (tmp_path / f"{name}.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    place = rf"\({re.escape(str(tmp_path / name))}\.py, line {line}\)$"
+    for more in ({}, {"strength" if kind == "metric" else "place": 2.0}):
+        with pytest.raises(ValueError, match=rf"^here: {told}.*{place}") as met:
+            build({"_target_": f"{name}.Forgets"}, "here", **more)
+        assert "\n" not in str(met.value)
+
+
+def test_a_class_that_makes_all_itself_may_begin_as_it_likes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine_whole.py").write_text(
+        "class Base:\n    def __init__(self):\n        self.there = 1\n\n\n"
+        "class Whole(Base):\n    def __init__(self):\n        self.there = 2\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    assert build({"_target_": "mine_whole.Whole"}, "here").there == 2

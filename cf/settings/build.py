@@ -26,7 +26,7 @@ from omegaconf.errors import (
 )
 
 from cf.settings.literal import literally, with_home
-from cf.settings.own_code import failing_line
+from cf.settings.own_code import failing_line, forgotten_init
 from cf.settings.renamed import with_current_names
 from cf.system.processes import end_with_parent
 
@@ -102,14 +102,16 @@ def build(settings: Settings, where: str, **overrides: Any) -> Any:
             within = "full_key: " in str(error)
             raise (cause if within else _placed(cause, settings, where)) from None
         raise
-    if not overrides:
-        return made
-    try:
-        return made(**overrides)
-    except (ValueError, OSError, ImportError) as error:
-        raise _placed(error, settings, where) from None
-    except Exception as error:
-        raise InstantiationException(f"{where}: {error}") from error
+    if overrides:
+        try:
+            made = made(**overrides)
+        except (ValueError, OSError, ImportError) as error:
+            raise _placed(error, settings, where) from None
+        except Exception as error:
+            raise InstantiationException(f"{where}: {error}") from error
+    if told := forgotten_init(made):
+        raise ValueError(f"{where}: {told}")
+    return made
 
 
 def _placed(error: Exception, settings: Settings, where: str) -> Exception:

@@ -1,8 +1,13 @@
 """Where a class of the user's own failed, beside the one line that a command says."""
 
+import dis
+import inspect
+import sys
 import sysconfig
 import traceback
 from pathlib import Path
+from types import CodeType
+from typing import Any
 
 _CF = f"{Path(__file__).parents[1]}/"
 _CATCHES = "exit_on_user_error"
@@ -34,6 +39,48 @@ def failing_line(error: BaseException) -> str:
     if own[-1] == len(files) - 1 and (summary.line or "").startswith("raise "):
         return ""
     return f" ({files[own[-1]]}, line {line}, in {summary.name}; HYDRA_FULL_ERROR=1 shows the rest)"
+
+
+def forgotten_init(made: object) -> str:
+    """That a class of one's own does not begin as its base does, with file and line; else empty.
+
+    Told where its `__init__` calls no other, and something is not there that a base's makes.
+
+    Args:
+        made: what was built.
+    """
+    kind = type(made)
+    first, *bases = [one for one in kind.__mro__ if "__init__" in vars(one)]
+    code = _code(vars(first)["__init__"])
+    file = getattr(sys.modules.get(first.__module__), "__file__", None)
+    if code is None or file is None or not _is_own(file):
+        return ""
+    after = _code(vars(first).get("__post_init__"))
+    if "__init__" in (*code.co_names, *(after.co_names if after else ())):
+        return ""
+    for base in bases:
+        made_there = _assigned(_code(vars(base)["__init__"]))
+        if lost := next((name for name in made_there if not hasattr(made, name)), ""):
+            written = not code.co_filename.startswith("<")  # a dataclass' is not
+            line = code.co_firstlineno if written else inspect.getsourcelines(first)[1]
+            where = "__init__" if written else "__post_init__"
+            return (
+                f"{first.__name__}.{where} must call super().__init__(...), for {base.__name__} "
+                f"makes self.{lost} there ({file}, line {line})"
+            )
+    return ""
+
+
+def _code(function: Any) -> CodeType | None:
+    return getattr(inspect.unwrap(function), "__code__", None) if function else None
+
+
+def _assigned(code: CodeType | None) -> list[str]:
+    """Attributes that a function gives to its first argument, or to others."""
+    if code is None:
+        return []
+    steps = dis.get_instructions(code)
+    return [str(step.argval) for step in steps if step.opname == "STORE_ATTR"]
 
 
 def _is_own(file: str) -> bool:
