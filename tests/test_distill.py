@@ -412,6 +412,17 @@ def test_phases_follow_one_another_survive_a_kill_and_are_not_repeated(tmp_path:
     assert contents(killed) == before
 
 
+@pytest.mark.slow
+def test_a_training_in_phases_that_cannot_begin_leaves_nothing(tmp_path: Path) -> None:
+    given = ("experiment=videos", f"data.folder={tmp_path / 'nowhere'}")
+    done = run("cf.fit", *given, f"hydra.run.dir={tmp_path / 'made'}")
+    assert done.status == 1
+    assert "nowhere is not a folder" in done.told
+    assert "phase base did not begin, and nothing was made; its message stands above" in done.told
+    assert "resume=" not in done.told
+    assert not (tmp_path / "made").exists()
+
+
 def kill_in(phase: str, folder: Path, *arguments: str) -> None:
     """Start a training in phases, and kill it once that phase has taken some steps."""
     table = folder / phase / "metrics.csv"

@@ -16,7 +16,7 @@ from cf.files.atomic import DiskFullError, disk_is_full, locked, remove_temporar
 from cf.system.shell import shell_command
 from cf.system.signals import Stop, Stopped, heard
 
-_EMPTY = (".lock", "config.yaml")  # what a training writes before it begins
+_EMPTY = (".lock", "config.yaml", "phases.yaml")  # what a training writes before it begins
 _OWN = ("hydra.run.dir", "hydra.sweep.dir", "resume")
 
 

@@ -164,6 +164,10 @@ class Phases:
                 log.info("%s; go on with: %s", stopped, self.again)
                 stopped.told = True
                 raise
+            if status and not any((self.folder / one).exists() for one in self.phases):
+                raise ValueError(
+                    f"phase {name} did not begin, and nothing was made; its message stands above"
+                )
             if status or not phase.finished():
                 raise ValueError(
                     f"phase {name} did not finish; its message stands above. Go on with: "
