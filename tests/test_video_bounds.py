@@ -106,6 +106,7 @@ def test_a_prompt_that_was_cut_off_is_told_with_what_is_there(tmp_path: Path) ->
     generator = NonCallableMagicMock(Generator, fps=8.0, size=(16, 16))
     generator.codec = SimpleNamespace(time_stride=1)
     settings: dict[str, object] = {"video": str(path), "image": None, "given_seconds": None}
+    settings["pictures_fps"] = None
     assert prefix_of(settings, generator).shape[1] == 24
     settings["given_seconds"] = 3.1
     with pytest.raises(ValueError, match=r"3.1 is more than it has; given_seconds=3 uses the 24"):

@@ -236,6 +236,36 @@ def test_clips_of_any_file_never_fail_and_are_the_same_from_a_cache(tmp_path: Pa
         assert torch.equal(fresh[number].frames, kept[number].frames), fresh[number].source.name
 
 
+@pytest.mark.parametrize("name", ["h264.mp4", "hevc.mp4", "mpeg4.mp4", "h264.mkv"])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_film_of_uneven_frames_has_as_many_at_its_own_rate(
+    name: str, seed: int, tmp_path: Path
+) -> None:
+    """Its header counts to the end of the last that is decoded, which is not the last shown."""
+    lengths = np.random.default_rng(seed).integers(1, 4, COUNT)
+    stamps = np.cumsum(lengths) - lengths[0]
+    path = encoded(tmp_path / name, *FILES[name], stamps=stamps.tolist(), rate=50)
+    line = timeline(path)
+    assert line.fps == pytest.approx(COUNT / line.end, rel=1 / COUNT)
+    assert line.pictures(line.fps) == COUNT
+    assert sum(len(one) for one in read_chunks(path, 9)) == COUNT
+
+
+@pytest.mark.parametrize("name", ["h264.mp4", "hevc.mp4"])
+@pytest.mark.parametrize("rate", [16, 24, 30])
+def test_a_cut_in_an_open_group_leaves_the_rate_of_a_steady_film(
+    name: str, rate: int, tmp_path: Path
+) -> None:
+    """The index of what was cut counts pictures that lack what they refer to."""
+    whole = encoded(tmp_path / name, *FILES[name], rate=rate)
+    cut(whole, path := tmp_path / f"cut {name}", 21 / rate)
+    line = timeline(path)
+    with av.open(str(path)) as file:
+        assert file.streams.video[0].frames > line.pictures(line.fps)
+    assert line.fps == rate
+    assert sum(len(one) for one in read_chunks(path, 9)) == line.pictures(rate)
+
+
 def test_a_clock_of_any_size_that_was_set_anew_is_steady() -> None:
     """As in Theora that FFmpeg cut by copying: until the last page, a clock of 2^58 ticks."""
     stamps = [*range(2**58 - 6, 2**58 + 9), 57, 58, 59]

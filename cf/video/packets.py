@@ -19,6 +19,7 @@ class Packets:
 
     Attributes:
         stamps: display timestamps in ticks; empty where an index counted them.
+        decoding: decoding timestamps in ticks, where an index tells them.
         count: how many there are, those before the first picture included.
         last: display timestamp of the last, in ticks.
         last_length: of the last, in ticks; 0 where the file does not tell.
@@ -37,6 +38,7 @@ class Packets:
     reordered: bool
     rates: tuple[float, ...]
     stamps: Sequence[int] = field(default=(), repr=False)
+    decoding: Sequence[int] = field(default=(), repr=False)
     widest_gap: int = 0
     together: bool = False
     declared_end: float | None = None
@@ -92,7 +94,9 @@ def indexed(
     tail.look(container, stream)
     if tail.last is None or not tail.ordered:
         return None
-    return Packets(tail.last, tail.last_length, count, True, tail.reordered, _rates(stream))
+    steps = [stamp for stamp, _, discarded, _ in entries if not discarded]
+    last, length, rates = tail.last, tail.last_length, _rates(stream)
+    return Packets(last, length, count, True, tail.reordered, rates, decoding=steps)
 
 
 def scanned(container: InputContainer, stream: VideoStream) -> Packets:

@@ -102,7 +102,11 @@ def _timeline(path: str, bytes_there: int, changed: int) -> Timeline:
     if not end < MOST_SECONDS:
         raise UnreadableVideo(path, f"it claims to last {end:.3g} seconds; its header is damaged")
     slack = min(tick, 5e-3, 0.25 * end / count) + EPSILON
-    shown = times or [(stamp - origin) * tick for stamp in sorted(packets.stamps)]
+    # An index also counts what a decoder leaves out, whose steps are those of the others.
+    first_step = packets.decoding[0] if packets.decoding else origin
+    shown = times or [
+        (stamp - first_step) * tick for stamp in sorted(packets.stamps) or packets.decoding
+    ]
     fps = _mean_rate(packets, count, end, slack, shown)
     missing = packets.missing(tick, max(MISSING_SECONDS, 1.5 * mean))  # headers may err by one
     return Timeline(origin, tick, fps, last, end, slack, size, aspect, times, missing)
@@ -130,13 +134,11 @@ def _mean_rate(
         count: of pictures.
         end: seconds at which the last ends.
         slack: seconds by which rounding may have moved a timestamp.
-        shown: seconds at which pictures are shown, as far as they are known.
+        shown: seconds at which pictures are shown, or decoded, as far as they are known.
     """
     for rate in packets.rates:
         if math.ceil((end - slack) * rate) == count:
             return rate
-    if not packets.stamps and packets.rates and abs(count / packets.rates[0] - end) < end / 2:
-        return packets.rates[0]  # an index also counts what a decoder leaves out
     gaps = [later - earlier for earlier, later in pairwise(shown) if later >= 0]
     for rate in packets.rates:
         if sum(abs(gap - 1 / rate) <= 2 * slack for gap in gaps) > _NEARLY_ALL * len(gaps):
