@@ -215,6 +215,8 @@ def test_frames_arrive_as_bytes() -> None:
 
 def test_rates_that_are_not_known_yet_are_not_shown() -> None:
     assert Timing(frames=3, seconds=1.0).shown() == "first after 0.00 s"
+    quick = Timing(frames=32, denoise_seconds=2.0, decode_seconds=0.001)
+    assert quick.shown().endswith("denoise 16 frames/s, decode 32,000 frames/s")
 
 
 def test_a_sheet_shows_the_last_frames_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

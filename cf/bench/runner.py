@@ -14,6 +14,7 @@ from typing import Any
 from cf.bench.job import record_failure, run_job
 from cf.bench.metric_process import MetricProcess
 from cf.bench.store import Job, Store
+from cf.files.tables import number
 from cf.system.processes import Died, spread
 from cf.system.progress import progress
 
@@ -64,7 +65,7 @@ class TimeEstimate:
         each = "" if self.processes == 1 else f", in each of {self.processes}"
         return (
             f"{self.videos} videos take about {seconds / size:.2g} {unit} at the pace of "
-            f"{contestant}: {rate:.3g} frames/s, measured{each}"
+            f"{contestant}: {number(rate, '.3g')} frames/s, measured{each}"
         )
 
 

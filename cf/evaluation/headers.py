@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from cf.evaluation.decoding import header, unreadable
 from cf.evaluation.videos import Listed
+from cf.files.tables import number
 from cf.metrics.base import VideoMetric
 from cf.video.probe import VideoInfo
 
@@ -79,8 +80,9 @@ def _unequal(infos: Mapping[Listed, VideoInfo], seconds: float | None) -> list[s
     if most <= _UNLIKE * least:
         return []
     told = (
-        f"videos last from {least:.3g} s ({shortest.contestant}/{shortest.name}) to {most:.3g} s "
-        f"({longest.contestant}/{longest.name}), and likeness falls with time; "
+        f"videos last from {number(least, '.3g')} s ({shortest.contestant}/{shortest.name}) to "
+        f"{number(most, '.3g')} s ({longest.contestant}/{longest.name}), and likeness falls "
+        "with time; "
     )
     if seconds is not None and seconds > common:
         short = [one for one in infos if infos[one].duration < seconds - _ALIKE]

@@ -37,9 +37,11 @@ def summary(measured: Measured, compared: Comparisons, told: Mapping[str, Any]) 
 def _counted(measured: Measured) -> str:
     seconds = [facts.frames / facts.fps for facts in measured.facts.values()]
     prompts = len({video.prompt for video in measured.videos})
-    lengths = f"of {min(seconds):.3g} to {max(seconds):.3g} s" if seconds else "none decoded"
+    ends = dict.fromkeys(number(end(seconds), ".3g") for end in (min, max) if seconds)
+    lengths = f"of {' to '.join(ends)} s" if ends else "none decoded"
+    of = "1 prompt" if prompts == 1 else f"{prompts} prompts"
     text = (
-        f"{len(measured.videos)} videos {lengths}, {prompts} prompts. Headline of each metric, "
+        f"{len(measured.videos)} videos {lengths}, {of}. Headline of each metric, "
         f"with the 95 % bootstrap interval of its mean over prompts (seeds averaged within them)."
     )
     if seconds and max(seconds) > 1.05 * min(seconds):

@@ -110,10 +110,13 @@ def number(value: float, form: str = ".3f") -> str:
 
     >>> number(0.12345), number(float("nan")), number(1234.5), number(1234.5, ".4g")
     ('0.123', '-', '1,234', '1234')
+    >>> number(3600.4, ".3g"), number(0.5, ".3g")
+    ('3,600', '0.5')
     """
     if not math.isfinite(value):
         return "-" if math.isnan(value) else f"{value:g}"
-    return f"{value:,.0f}" if abs(value) >= 1000 and form.endswith("f") else f"{value:{form}}"
+    whole = 10 ** int(form[1:-1]) if form.endswith("g") else 1000
+    return f"{value:,.0f}" if abs(value) >= whole else f"{value:{form}}"
 
 
 def _finite(tree: Any) -> Any:

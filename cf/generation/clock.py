@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from cf.files.tables import number
+
 
 @dataclass
 class Timing:
@@ -42,7 +44,7 @@ class Timing:
         """For a line of progress."""
         rates = self.rates()
         known = [name for name in ("denoise", "decode") if f"{name}_fps" in rates]
-        parts = [f"{name} {rates[f'{name}_fps']:.3g} frames/s" for name in known]
+        parts = [f"{name} {number(rates[f'{name}_fps'], '.3g')} frames/s" for name in known]
         return ", ".join([f"first after {self.first_frame_seconds:.2f} s", *parts])
 
 

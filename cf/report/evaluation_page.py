@@ -137,7 +137,8 @@ def _lead(measured: Measured) -> str:
         for name in measured.contestants
     )
     least, most = min(seconds), max(seconds)
-    length = f"{most:.3g} s" if most < 1.05 * least else f"{least:.3g} to {most:.3g} s"
+    ends = [most] if most < 1.05 * least else [least, most]
+    length = f"{' to '.join(number(end, '.3g') for end in ends)} s"
     size = " and ".join(f"{h} x {w}" for h, w in sorted(shapes)[:3])
     return (
         f"Videos: {counts}. They last {length} and have {size} pixels{', ...' * (len(shapes) > 3)}."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from cf.settings.build import Settings
 from cf.settings.given import own_settings
 from cf.settings.literal import quoted
-from cf.system.shell import setting
+from cf.system.shell import setting, word
 
 if TYPE_CHECKING:
     from cf.models.codec import Codec
@@ -42,7 +41,7 @@ def following(
 
 
 def _flags(own: Mapping[str, str]) -> list[str]:
-    return [shlex.quote(one) for one in own_settings()] if own else []
+    return [word(one) for one in own_settings()] if own else []
 
 
 def on_latents(settings: Settings, run: Path, codec: Codec) -> str:
@@ -75,7 +74,7 @@ def measuring(settings: Settings, run: Path, own: Mapping[str, str] | None = Non
     world = data["world"]
     kind, of = str(world["_target_"]).rpartition(".")[2], quoted(str(run))
     if kind == "Rooms":
-        return f"python -m cf.recall {shlex.quote(f'students={{mine: {of}}}')}"
+        return f"python -m cf.recall {word(f'students={{mine: {of}}}')}"
     suite = ["suite=recall", "world=doom"] if kind == "Doom" else ["suite=world"]
     if kind == "Doom":
         path = _measured(world["path"])
@@ -94,7 +93,7 @@ def measuring(settings: Settings, run: Path, own: Mapping[str, str] | None = Non
             suite = [*_flags(own), *suite, setting("data@asked.data", own["data"])]
         suite += [f"model.patch_size={_list(settings['model']['patch_size'])}"]
     suite += [f"asked.data.size={_list(data['size'])}", f"asked.data.fps={data['fps']}"]
-    return f"python -m cf.benchmark {' '.join(suite)} {shlex.quote(f'networks={{mine: {of}}}')}"
+    return f"python -m cf.benchmark {' '.join(suite)} {word(f'networks={{mine: {of}}}')}"
 
 
 def _measured(path: Settings) -> Settings:
@@ -107,4 +106,4 @@ def _measured(path: Settings) -> Settings:
 def _list(value: object) -> str:
     """A value as a shell takes it, quoted if a folder of somebody else's says more than numbers."""
     text = str(value).replace(" ", "")
-    return text if _PLAIN.fullmatch(text) else shlex.quote(text)
+    return text if _PLAIN.fullmatch(text) else word(text)

@@ -2,7 +2,6 @@
 
 import logging
 import re
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from cf.files.text import yaml_of
 from cf.runs.run_folder import RunFolder
 from cf.runs.trusted_run import vet_phases
 from cf.settings.literal import quoted
-from cf.system.shell import resuming, shell_command
+from cf.system.shell import resuming, shell_command, word
 from cf.system.signals import Stopped, run
 
 log = logging.getLogger("cf.fit")
@@ -107,7 +106,7 @@ class Phases:
     @property
     def again(self) -> str:
         """The command that goes on with it."""
-        given = "" if self.config_dir is None else f" --config-dir {shlex.quote(self.config_dir)}"
+        given = "" if self.config_dir is None else f" --config-dir {word(self.config_dir)}"
         return resuming(self.folder) + given + (" trust=true" if self.trust else "")
 
     def resumed(self, overrides: Sequence[str], config_dir: str | None = None) -> "Phases":

@@ -4,11 +4,24 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+_LIVE = '"$`!\\'
+"""These mean something between double quotes."""
+
 
 class ShellWord(str):
     """A word as a shell takes it: what is quoted once is not quoted again."""
 
     __slots__ = ()
+
+
+def word(text: str) -> ShellWord:
+    """A text as one word of a shell, in the quotes that a person reads best.
+
+    >>> print(word("videos='a b'"), word("say $HOME"), word("plain"))
+    "videos='a b'" 'say $HOME' plain
+    """
+    single = "'" in text and not any(one in text for one in _LIVE)
+    return ShellWord(f'"{text}"' if single else shlex.quote(text))
 
 
 def setting(name: str, value: str | Path) -> ShellWord:
@@ -17,7 +30,7 @@ def setting(name: str, value: str | Path) -> ShellWord:
     >>> print(setting("resume", "my run"))
     'resume=my run'
     """
-    return ShellWord(shlex.quote(f"{name}={value}"))
+    return word(f"{name}={value}")
 
 
 def shell_command(module: str, arguments: Sequence[str]) -> str:
@@ -28,7 +41,7 @@ def shell_command(module: str, arguments: Sequence[str]) -> str:
     >>> print(shell_command("cf.fit", [setting("resume", "a b")]))
     python -m cf.fit 'resume=a b'
     """
-    words = [one if isinstance(one, ShellWord) else shlex.quote(one) for one in arguments]
+    words = [one if isinstance(one, ShellWord) else word(one) for one in arguments]
     return " ".join(["python", "-m", module, *words])
 
 

@@ -100,7 +100,7 @@ def _timeline(path: str, bytes_there: int, changed: int) -> Timeline:
     shortest = 0.75 * mean if by_decoding else shortest
     end = last + (length if length > shortest else mean)  # the last has often a wrong length
     if not end < MOST_SECONDS:
-        raise UnreadableVideo(path, f"it claims to last {end:.3g} seconds; its header is damaged")
+        raise UnreadableVideo(path, f"it claims to last {end:,.0f} seconds; its header is damaged")
     slack = min(tick, 5e-3, 0.25 * end / count) + EPSILON
     # An index also counts what a decoder leaves out, whose steps are those of the others.
     first_step = packets.decoding[0] if packets.decoding else origin

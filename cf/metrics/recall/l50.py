@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from scipy.optimize import isotonic_regression
 from scipy.stats import binomtest
 
+from cf.files.tables import number
 from cf.metrics.bootstrap import resample_counts
 
 ENOUGH_PROBES = 64
@@ -41,7 +42,7 @@ class Horizon:
         if math.isnan(self.seconds):
             return "none"
         sign = {1: ">", -1: "<", 0: ""}[self.censored]
-        return f"{sign}{self.seconds:.3g} s"
+        return f"{sign}{number(self.seconds, '.3g')} s"
 
 
 def recall_horizon(
