@@ -118,6 +118,17 @@ def lines_of_helps() -> list[str]:
     return found
 
 
+def lines_of_comments() -> list[str]:
+    """At the head of an option, where a comment tells how it is used."""
+    found = []
+    for file in (ROOT / "configs").rglob("*.yaml"):
+        text = re.sub(r"\\\n#\s*", "", file.read_text())
+        found += re.findall(
+            r"^#.*?(python -m cf\.\w+ \S*=.*|python -m cf\.\w+ -m .*)$", text, re.MULTILINE
+        )
+    return found
+
+
 def lines_of_messages() -> list[str]:
     """In the code, where a message tells what to type; what it fills in is a run's folder."""
     found = []
@@ -130,10 +141,15 @@ def lines_of_messages() -> list[str]:
     return found
 
 
+def everywhere() -> list[str]:
+    """All that is printed."""
+    return [*lines_of_pages(), *lines_of_helps(), *lines_of_comments(), *lines_of_messages()]
+
+
 LINES = sorted(
     {
         re.sub(r"^\.venv/bin/python|\s+#.*", lambda found: "" if "#" in found[0] else "python", one)
-        for one in (*lines_of_pages(), *lines_of_helps(), *lines_of_messages())
+        for one in everywhere()
         if "{{" not in one
     }
 )
