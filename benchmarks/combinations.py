@@ -28,7 +28,8 @@ _SECONDS = 120.0  # that a run of two steps takes at most
 _TINY = (
     *("data=rooms", "model=rooms", "model.num_layers=1", "model.dim=64", "model.ffn_dim=128"),
     *("model.num_heads=2", "data.batch_size=2", "data.clip_frames=12", "data.num_workers=0"),
-    *("data.val_clips=2", "callbacks.samples=null", "trainer.enable_progress_bar=false"),
+    *("data.val_clips=2", "callbacks.samples.every_steps=2", "callbacks.samples.count=1"),
+    *("trainer.val_check_interval=2", "trainer.enable_progress_bar=false"),
 )
 _SHORT = ("trainer.max_steps=2", "+trainer.limit_val_batches=1", "trainer.log_every_n_steps=1")
 _LENGTH = ("module.length.least=12", "module.length.most=12", "module.critic_steps=1")
