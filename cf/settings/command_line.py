@@ -29,7 +29,13 @@ from cf.settings.checks import check_settings, kind_of
 from cf.settings.composition import composition_of, hydra_of, known_mode, lean
 from cf.settings.groups_listed import listed_once
 from cf.settings.literal import literal, quoted
-from cf.settings.options import flat_objective, named_options, refuse_taken_out, refuse_unheard
+from cf.settings.options import (
+    flat_objective,
+    inner_memories,
+    named_options,
+    refuse_taken_out,
+    refuse_unheard,
+)
 from cf.settings.renamed import current_argument
 from cf.settings.schema import COMMANDS
 from cf.system.signals import passed_on, spare_tracker
@@ -167,6 +173,7 @@ def _check(
     with hydra.initialize_config_dir(version_base="1.3", config_dir=base):
         overrides = [_override(one, name, (*place, *settings)) for one in (*place, *settings)]
         overrides = named_options(name, flat_objective(name, overrides))
+        overrides = inner_memories(name, overrides)
         refuse_taken_out(name, overrides)
         for job in _jobs(overrides, given.multirun, name):
             cfg = composition_of(name, job)

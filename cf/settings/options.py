@@ -13,6 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
+from cf.settings.composition import composition_of
 from cf.settings.schema import COMMANDS
 
 log = logging.getLogger("cf")
@@ -40,6 +41,33 @@ def flat_objective(name: str, overrides: Sequence[Override]) -> list[Override]:
         else one
         for one in overrides
     ]
+
+
+def inner_memories(name: str, overrides: Sequence[Override]) -> list[Override]:
+    """Take out what a memory's file says of the memory within, where another is put there.
+
+    Hydra merges the two: settings of a window would stay with a memory that has none.
+
+    Args:
+        name: of the command's file of settings; Hydra is initialised.
+        overrides: as typed.
+    """
+    within = [one for one in overrides if one.is_add() and one.key_or_group == "memory"]
+    within = [one for one in within if one.package and not one.is_sweep_override()]
+    if not within:
+        return [*overrides]
+    loader: Any = GlobalHydra.instance().config_loader()
+    groups = [one for one in overrides if "." not in str(one.key_or_group)]
+    single = [str(one.input_line) for one in groups if not one.is_sweep_override()]
+    cfg, rest = composition_of(name, single), []
+    for one in within:
+        found = loader.repository.load_config(f"memory/{one.value()}")
+        there = OmegaConf.select(cfg, str(one.package))
+        if found is not None and isinstance(there, DictConfig):
+            rest += [f"~{one.package}.{key}" for key in there if key not in found.config]
+    typed = {str(one.key_or_group) for one in overrides}
+    parser = OverridesParser.create()
+    return [*overrides, *(parser.parse_override(one) for one in rest if one[1:] not in typed)]
 
 
 def named_options(name: str, overrides: Sequence[Override]) -> list[Override]:
