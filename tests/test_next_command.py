@@ -1,10 +1,12 @@
 """The last line of a training names a command that works; a world goes with its suites."""
 
+import re
 import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
 
 from cf.bench.contestants.camera import check_camera
@@ -107,3 +109,17 @@ def test_phases_begin_where_earlier_ones_ended(experiment: str) -> None:
         if name == "student":
             assert begun == {"student": "x/base", "teacher": "x/teacher"}
         assert trained["phases"] is None
+
+
+def test_a_setting_that_another_option_left_is_taken_out_as_the_message_says() -> None:
+    """A recipe sets a rate that only its own optimiser has."""
+    given = ["~callbacks", "folder=x", "experiment=rooms_student", "optimizer=adamw"]
+    with pytest.raises(ValueError, match="has no setting 'adamw_lr'") as refused:
+        optimizer(given)
+    (away,) = re.findall(r"'(~\S+)' takes it out", str(refused.value))
+    optimizer([*given, away])
+
+
+def optimizer(given: list[str]) -> None:
+    """That of a training, on a small network."""
+    build(composed("fit", *given)["optimizer"], "optimizer", module=torch.nn.Linear(2, 2))

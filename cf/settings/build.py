@@ -162,7 +162,8 @@ def _check_call(settings: Settings, where: str) -> None:
             continue
         if name not in signature.parameters and inspect.Parameter.VAR_KEYWORD not in kinds:
             known = ", ".join(signature.parameters) or "none"
-            raise ValueError(f"{where} has no setting {name!r}; it has {known}")
+            away = f"'~{where}.{name}' takes it out, where another option left it"
+            raise ValueError(f"{where} has no setting {name!r}; it has {known}; {away}")
         if name in hints and (message := fault(value, hints[name])):
             raise ValueError(f"{where}.{name} must be {message}, got {value!r}")
 
