@@ -10,6 +10,7 @@ from commands import Command, give
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
+from cf.comparing.compare import sides_of
 from cf.comparing.scores import compare_sides, read_scores
 from cf.stats.paired import compare
 
@@ -120,6 +121,15 @@ def test_a_folder_of_runs_is_a_group_of_its_name(tmp_path: Path, sweep: Path, ou
     groups = f"groups={{full:['{sweep}/full/*'],short:['{sweep}/short']}}"
     text = laid(tmp_path / "named", groups, "only=['train/*']")[1]
     assert text == (out / "compare.md").read_text()
+
+
+def test_what_hydra_writes_beside_the_runs_of_a_sweep_is_none(tmp_path: Path) -> None:
+    """`cf.fit -m` leaves it, and `*` finds it."""
+    runs = [training(tmp_path / str(seed), loss=1.0, seed=seed) for seed in range(2)]
+    beside = tmp_path / "multirun.yaml"
+    beside.write_text("hydra: {}\n")
+    assert sides_of([], {"a": [f"{tmp_path}/*"]}).trainings == {"a": runs}
+    assert len(sides_of([*map(str, runs), str(beside)], {}).trainings) == 2
 
 
 @pytest.mark.whole

@@ -66,6 +66,10 @@ def sides_of(runs: Sequence[str], groups: Mapping[str, Sequence[str]]) -> Compar
     return ComparisonInputs(named, results)
 
 
+_HYDRAS = "multirun.yaml"
+"""Lies beside the runs of `cf.fit -m`, where `*` finds it."""
+
+
 def _refuse_twice(paths: Sequence[Path]) -> None:
     places = [os.path.realpath(path) for path in paths]
     for path, place in zip(paths, places, strict=True):
@@ -83,7 +87,8 @@ def _paths(patterns: Sequence[str]) -> list[Path]:
         if not matched:
             raise ValueError(f"nothing is called {pattern}")
         found += map(Path, matched)
-    return found
+    runs = [one for one in found if one.name != _HYDRAS]
+    return runs or found
 
 
 def _members(name: str, path: Path) -> list[Path]:
