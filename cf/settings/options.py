@@ -64,7 +64,8 @@ def inner_memories(name: str, overrides: Sequence[Override]) -> list[Override]:
         found = loader.repository.load_config(f"memory/{one.value()}")
         there = OmegaConf.select(cfg, str(one.package))
         if found is not None and isinstance(there, DictConfig):
-            rest += [f"~{one.package}.{key}" for key in there if key not in found.config]
+            left = [str(key) for key in there if key not in found.config]
+            rest += [f"~{one.package}.{key}" for key in left]
     typed = {str(one.key_or_group) for one in overrides}
     parser = OverridesParser.create()
     return [*overrides, *(parser.parse_override(one) for one in rest if one[1:] not in typed)]
