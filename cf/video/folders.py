@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from cf.video.container import MOST_SECONDS, UnreadableVideo
-from cf.video.line import EPSILON, Still, Timeline, own_line
+from cf.video.line import EPSILON, StillFrame, Timeline, own_line
 from cf.video.numbered import PictureFolder, sequence_in
 from cf.video.stills import decoded_picture
 
@@ -62,12 +62,12 @@ def _pictures(folder: str, changed: int) -> list[tuple[int, str]]:
 
 def _from(
     folder: str, changed: int, times: list[float], start: float
-) -> Iterator[tuple[float, Still]]:
+) -> Iterator[tuple[float, StillFrame]]:
     """Pictures from the one that is shown at `start` on; each is read when it is drawn."""
     names = [name for _, name in _pictures(folder, changed)]
     first = max(0, bisect_right(times, start + EPSILON) - 1)
     for time, name in zip(times[first:], names[first:], strict=True):
-        yield time, Still(partial(_picture, folder, name))
+        yield time, StillFrame(partial(_picture, folder, name))
 
 
 def _picture(folder: str, name: str) -> UInt8[np.ndarray, "h w 3"]:

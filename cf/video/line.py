@@ -11,7 +11,7 @@ EPSILON = 1e-6  # seconds; floating-point noise in times
 
 
 @dataclass(frozen=True, eq=False)
-class Still:
+class StillFrame:
     """A picture of a video that FFmpeg does not decode; it takes time and memory when it is read.
 
     Attributes:
@@ -21,7 +21,7 @@ class Still:
     read: Callable[[], UInt8[np.ndarray, "h w 3"]]
 
 
-Stills = Callable[[float], Iterator[tuple[float, Still]]]
+Stills = Callable[[float], Iterator[tuple[float, StillFrame]]]
 """Pictures with their seconds, from the one that is shown at a time on."""
 
 

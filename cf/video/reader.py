@@ -11,7 +11,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from cf.video.container import UnreadableVideo, display_size, refuse_shape, turn_of
-from cf.video.line import Still, Timeline
+from cf.video.line import StillFrame, Timeline
 from cf.video.probe import VideoInfo, probe
 from cf.video.stills import cover, fitted, pair, read_image
 from cf.video.timeline import MISSING_SECONDS, shown_from, timeline
@@ -152,9 +152,9 @@ class _Pictures:
 
 def _shown_at(
     path: str | Path, line: Timeline, start: float, fps: float, count: int
-) -> Iterator[VideoFrame | Still]:
+) -> Iterator[VideoFrame | StillFrame]:
     """The frames shown at start, start + 1/fps, ...; fewer than `count` where the stream ends."""
-    shown: VideoFrame | Still | None = None
+    shown: VideoFrame | StillFrame | None = None
     reached, k = 0.0, 0
     for time, frame in shown_from(path, line, start) if count else ():
         while shown is not None and start + k / fps < time - line.slack:
@@ -162,7 +162,7 @@ def _shown_at(
             k += 1
             if k == count:
                 return
-        length = 0 if isinstance(frame, Still) else frame.duration or 0
+        length = 0 if isinstance(frame, StillFrame) else frame.duration or 0
         shown, reached = frame, time + length * line.tick
         reached = line.end if time >= line.last - MISSING_SECONDS else reached
     # The last picture stands until the end, unless decoding stopped long before it.
@@ -183,9 +183,9 @@ class _Draw:
         self._path, self._aspect = path, line.aspect
         self._scaler = VideoReformatter()
 
-    def __call__(self, frame: VideoFrame | Still, picture: UInt8[np.ndarray, "3 h w"]) -> None:
+    def __call__(self, frame: VideoFrame | StillFrame, picture: UInt8[np.ndarray, "3 h w"]) -> None:
         """Fill a picture with a frame."""
-        if isinstance(frame, Still):
+        if isinstance(frame, StillFrame):
             picture[...] = fitted(frame.read(), self.size)
             return
         turn, source = turn_of(frame), display_size(frame, self._aspect)

@@ -28,7 +28,7 @@ from cf.video.container import (
     turn_of,
 )
 from cf.video.folders import folder_line
-from cf.video.line import EPSILON, Still, Timeline
+from cf.video.line import EPSILON, StillFrame, Timeline
 from cf.video.naming import moves
 from cf.video.numbered import PictureFolder
 from cf.video.packets import Packets, indexed, scanned
@@ -196,7 +196,7 @@ def _running(stamps: Sequence[float], tick: float, interval: float, streamed: bo
 
 def shown_from(
     path: str | Path, line: Timeline, start: float = 0.0
-) -> Iterator[tuple[float, VideoFrame | Still]]:
+) -> Iterator[tuple[float, VideoFrame | StillFrame]]:
     """Frames and their seconds; the first is shown no later than `start`, if any frame is.
 
     Raises:

@@ -12,7 +12,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from cf.video.container import MOST_SECONDS, UnreadableVideo, refuse_shape
-from cf.video.line import EPSILON, Still, Timeline, own_line
+from cf.video.line import EPSILON, StillFrame, Timeline, own_line
 
 _SHORTEST, _INSTEAD = 11, 100
 """Milliseconds: a picture that claims to be shorter is shown longer by browsers."""
@@ -57,12 +57,12 @@ def _lengths(path: Path) -> list[int]:
     return found
 
 
-def _from(path: str, times: list[float], start: float) -> Iterator[tuple[float, Still]]:
+def _from(path: str, times: list[float], start: float) -> Iterator[tuple[float, StillFrame]]:
     """Pictures from the one that is shown at `start` on; those before are decoded all the same."""
     first = max(0, bisect_right(times, start + EPSILON) - 1)
     for number, (time, picture) in enumerate(_decoded(path, times)):
         if number >= first:
-            yield time, Still(partial(np.asarray, picture))
+            yield time, StillFrame(partial(np.asarray, picture))
 
 
 def _decoded(path: str, times: list[float]) -> Iterator[tuple[float, UInt8[np.ndarray, "h w 3"]]]:
