@@ -239,3 +239,14 @@ def test_an_animated_webp_that_is_cut_off_or_damaged_is_told(tmp_path: Path) -> 
         file.write_bytes(bad)
         with pytest.raises(UnreadableVideo):
             read_video(file)
+
+
+def test_a_still_picture_and_a_folder_are_told_for_what_they_are(tmp_path: Path) -> None:
+    picture(0).save(tmp_path / "still.png")
+    (tmp_path / "empty").mkdir()
+    remedy = "a video of pictures is a folder of them whose names differ in one number"
+    for place, told in (("still.png", "it is a still picture, or damaged"), ("empty", "a folder")):
+        with pytest.raises(UnreadableVideo, match=f"{told}.*; {remedy}"):
+            probe(tmp_path / place)
+    with pytest.raises(ValueError, match=rf"still\.png is a still picture; {remedy}"):
+        list_videos(str(tmp_path / "still.png"))

@@ -72,7 +72,7 @@ def test_a_header_of_huge_pictures_takes_no_memory(tmp_path: Path) -> None:
 
 def test_a_video_that_claims_to_last_for_years_is_refused(tmp_path: Path) -> None:
     path = film(tmp_path / "long.mkv", stamps=(0, 1, 10**9))
-    with pytest.raises(UnreadableVideo, match=r"claims to last 1\.25e\+08 seconds"):
+    with pytest.raises(UnreadableVideo, match=r"claims to last 125,000,000 seconds"):
         probe(path)
 
 

@@ -14,7 +14,7 @@ from cf.files.naming import composed, name_by, name_pattern, number_of
 from cf.files.text import table_of
 from cf.video.listing import listed_in, name_in, stem_in, video_at
 from cf.video.naming import is_video, shown
-from cf.video.numbered import PictureFolder
+from cf.video.numbered import A_FOLDER_OF_THEM, PICTURES, PictureFolder
 
 _COLUMNS = ("path", "contestant", "prompt", "seed", "reference", "boundaries")
 
@@ -163,6 +163,8 @@ def _at(place: Path, contestant: str, reading: _Reading) -> Iterator[Listed]:
     elif is_video(place):
         yield _file(place, contestant, reading)
     else:
+        if place.suffix.lower() in PICTURES and os.path.isfile(place):
+            raise ValueError(f"{place} is a still picture; {A_FOLDER_OF_THEM}")
         raise ValueError(f"{place} is neither a folder, nor a video, nor a csv file that exists")
 
 

@@ -18,6 +18,7 @@ from av.video.stream import VideoStream
 
 from cf.files.downloads import unfinished
 from cf.video.naming import shown
+from cf.video.numbered import A_FOLDER_OF_THEM, PICTURES
 
 MOST_PIXELS = 2**26
 """Of a picture, so that a header cannot ask for more memory than there is; 8K has half of it."""
@@ -98,9 +99,10 @@ def opened_video(path: str | Path) -> Iterator[tuple[InputContainer, VideoStream
             yield container, stream
     except (av.FFmpegError, OSError, OverflowError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
-        raise UnreadableVideo(
-            path, f"it cannot be decoded ({reason}); it is cut off, damaged or not a video"
-        ) from error
+        told = f"it cannot be decoded ({reason}); it is cut off, damaged or not a video"
+        if path.suffix.lower() in PICTURES:
+            told = f"it is a still picture, or damaged; {A_FOLDER_OF_THEM}"
+        raise UnreadableVideo(path, told) from error
 
 
 def file_bytes(path: Path) -> int:
@@ -118,7 +120,9 @@ def file_bytes(path: Path) -> int:
         raise UnreadableVideo(path, f"it {told}")
     if stat.S_ISREG(status.st_mode):
         return status.st_size
-    if not stat.S_ISDIR(status.st_mode):
+    if stat.S_ISDIR(status.st_mode):
+        reason = f"it is a folder, and no file; {A_FOLDER_OF_THEM}"
+    else:
         reason = "it is no regular file but a device or pipe"
     raise UnreadableVideo(path, reason)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from cf.video.naming import is_video, shown
 from cf.video.numbered import (
+    A_FOLDER_OF_THEM,
     PictureFolder,
     numbered,
     odd_one,
@@ -176,8 +177,8 @@ def _passed_over(place: Path, names: list[str], videos: list[str], fps: float | 
     if videos or fps is None or len(left) < 2:
         return []
     return [
-        f"{shown(place)} holds {len(left)} pictures that are passed over: {odd_one(left)}; a video "
-        f"of pictures is a folder of them whose names differ in one number"
+        f"{shown(place)} holds {len(left)} pictures that are passed over: {odd_one(left)}; "
+        f"{A_FOLDER_OF_THEM}"
     ]
 
 

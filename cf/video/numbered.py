@@ -13,6 +13,8 @@ PICTURES = frozenset(
     | {".ppm", ".tif", ".tiff", ".webp"}
 )
 """Suffixes in lower case; a file's own may be in any."""
+A_FOLDER_OF_THEM = "a video of pictures is a folder of them whose names differ in one number"
+"""As the end of a message."""
 _DIGITS = re.compile("([0-9]+)")
 
 

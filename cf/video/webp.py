@@ -30,7 +30,7 @@ def webp_line(path: Path) -> Timeline:
     ends = [milliseconds / 1000 for milliseconds in accumulate(_lengths(path))]
     if not ends or ends[-1] > MOST_SECONDS:
         lasts = ends[-1] if ends else 0
-        raise UnreadableVideo(path, f"it has {len(ends)} pictures and lasts {lasts:.3g} s")
+        raise UnreadableVideo(path, f"it has {len(ends)} pictures and lasts {lasts:,.0f} s")
     times = [0.0, *ends[:-1]]
     _, first = next(_decoded(str(path), times[:1]))
     size = first.shape[0], first.shape[1]
