@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 from commands import give
+from PIL import Image
 
 from cf.bench.contestants.imported import Imported, export_vbench
 from cf.bench.tasks.base import Request, Sample, VideoSpec
@@ -63,6 +64,26 @@ def test_every_common_way_to_name_a_file_is_understood(tmp_path: Path, how: str)
     imported = Imported(folder=str(files(tmp_path, [name(item) for item in items])))
     imported.check(items, "theirs")
     assert [file_of(imported, items, item) for item in items] == [name(item) for item in items]
+
+
+def test_folders_of_pictures_are_found_by_name_and_played(tmp_path: Path) -> None:
+    items = asked(tmp_path, ["a fox", "v1.5 of a cat"])
+    for item in items:
+        for number in range(1, 9):
+            file = tmp_path / "theirs" / f"{item.script[0][1]}-0" / f"frame_{number}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (12, 8), (30 * number, 0, 0)).save(file)
+    imported = Imported(folder=str(tmp_path / "theirs"), pictures_fps=4)
+    imported.check(items, "theirs")
+    assert not imported.missing()
+    terms = imported.terms(None)
+    assert terms == VideoSpec(4.0, (8, 12))
+    take = Request(items[1], terms, 8, others=tuple(items))
+    assert not imported.available(take)
+    played = torch.cat(list(imported.play(take, "cpu")))
+    assert (255 * played[:, 0, 0, 0]).round().tolist() == [30 * n for n in range(1, 9)]
+    other = Imported(folder=imported.folder, pictures_fps=8)
+    assert imported.fingerprint() != other.fingerprint()
 
 
 def test_seeds_are_told_apart(tmp_path: Path) -> None:
