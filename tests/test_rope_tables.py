@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny import model, to_diffusers
 from torch import Tensor
+from torch.distributed.checkpoint import format_utils
 
 from cf.models.checkpoints import CheckpointError, load_into, load_weights
 from cf.models.convert import convert
@@ -61,6 +62,17 @@ def test_a_table_that_the_network_makes_itself_is_left_out(
     file = saved(tmp_path / f"x.{kind}", {**state, name: tables(source)[name]})
     load_into(target, load_weights(file), "x")
     assert all(torch.equal(weight, target.state_dict()[one]) for one, weight in state.items())
+
+
+@pytest.mark.parametrize("name", [one for one in NAMES if "." in one])
+def test_a_table_of_a_distributed_checkpoint_is_compared_as_well(name: str, tmp_path: Path) -> None:
+    """Its tensors are read when they are asked for."""
+    source = network()
+    saved(tmp_path / "x.pt", {**source.state_dict(), name: tables(source)[name]})
+    format_utils.torch_save_to_dcp(tmp_path / "x.pt", tmp_path / "dcp")
+    load_into(network(), load_weights(tmp_path / "dcp"), "dcp")
+    with pytest.raises(CheckpointError, match="differs by up to"):
+        load_into(network(rope_base=500.0), load_weights(tmp_path / "dcp"), "dcp")
 
 
 @pytest.mark.parametrize("name", NAMES)

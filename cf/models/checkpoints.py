@@ -196,7 +196,7 @@ def refuse_misfit(module: nn.Module, state: Mapping[str, Tensor], source: str) -
     missing = [name for name in own if name not in raw]
     unexpected = [name for name in raw if name not in own]
     if rope := rope_of(module):
-        tables = tables_among(raw, unexpected, rope, source)
+        tables = tables_among(state, unexpected, rope, source)
         unexpected = [name for name in unexpected if name not in tables]
     misfits = [
         f"{name} ({_shape(raw[name])}, not {_shape(own[name])})"

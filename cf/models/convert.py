@@ -16,6 +16,7 @@ from cf.files.home import expanded
 from cf.models.checkpoints import export_metadata, exported_config, load_weights
 from cf.models.headers import order_metadata
 from cf.models.layouts import cf_model, diffusers_model, original_model, sizes_of
+from cf.models.merged import Weights
 from cf.models.names import networks, to_diffusers_name
 from cf.models.pickles import CONTAINERS
 from cf.models.pretrained import TEXT, VAE, parse_dtype, read_part
@@ -91,7 +92,7 @@ def convert(
     if networks(stored.state):
         state = load_weights(path, container, lora, lora_alpha)
         heads = num_heads or _heads(exported_config(stored.said).get("model")) or _heads(said)
-        files = _transformer(state.raw, to, path, heads)
+        files = _transformer(state, to, path, heads)
         return _write(state, files, target, wanted)
     if lora is not None or to == "cf":
         raise ValueError(
@@ -103,7 +104,8 @@ def convert(
     return _write(parts, files, target, wanted)
 
 
-def _transformer(state: Mapping[str, Tensor], to: str, path: Path, heads: int | None) -> Files:
+def _transformer(weights: Weights, to: str, path: Path, heads: int | None) -> Files:
+    state = weights.raw
     own = [name for name in state if name.startswith(_OWN)]
     if own and to != "cf":
         raise CheckpointError(
@@ -111,7 +113,7 @@ def _transformer(state: Mapping[str, Tensor], to: str, path: Path, heads: int | 
         )
     sizes = sizes_of(state, heads, path)
     rope = Rope(wan_axes(sizes.dim // sizes.num_heads), ROPE_BASE)
-    left_out = tables_among(state, filter(is_table, state), rope, path)
+    left_out = tables_among(weights, filter(is_table, state), rope, path)
     names = {name: name for name in state if name not in left_out}
     if to == "cf":
         metadata = export_metadata({"model": cf_model(sizes)})
