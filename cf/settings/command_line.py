@@ -191,6 +191,10 @@ def _check(
     return [str(one.input_line) for one in overrides[len(place) :]], mode
 
 
+_LIST = re.compile(r"\[[^][{}()'\"]*\]")
+"""Entries that lack quotes."""
+
+
 def _override(setting: str, name: str, beside: Sequence[str]) -> Override:
     """A setting as Hydra reads it; `beside` holds all settings of the command."""
     try:
@@ -200,7 +204,8 @@ def _override(setting: str, name: str, beside: Sequence[str]) -> Override:
         # A name that does not exist is told as such; other settings may bring it.
         composition_of(name, [*_readable(beside), f"{key}=null"])
         remedy = f'write {key}="{_written(value)}"'
-        if kind := kind_of(name, key.lstrip("+")):
+        kind = kind_of(name, key.lstrip("+"))
+        if kind and not (kind.startswith("a list") and _LIST.fullmatch(value)):
             remedy = f"{key} must be {kind}"
         raise ValueError(
             f"{setting} cannot be read: {value!r} has a character with a meaning of its own; "
@@ -210,7 +215,7 @@ def _override(setting: str, name: str, beside: Sequence[str]) -> Override:
 
 def _written(value: str) -> str:
     """A value in the quotes that it needs: the entries of a list have their own."""
-    if re.fullmatch(r"\[[^][{}()'\"]*\]", value):
+    if _LIST.fullmatch(value):
         return f"[{','.join(quoted(one.strip()) for one in value[1:-1].split(','))}]"
     return quoted(value)
 

@@ -1,4 +1,6 @@
-"""A memory around another one, as it is typed."""
+"""Settings as they are typed: a memory around another one, lists of settings."""
+
+import shlex
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -30,3 +32,14 @@ def test_settings_of_a_memory_within_another_are_kept() -> None:
     with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
         memory = compose("memory_map", words).memory
     assert memory.memory.slow_frames == 5
+
+
+def test_a_list_of_settings_is_told_with_the_quotes_that_it_needs() -> None:
+    """Once it was told to be a list, which it was."""
+    with pytest.raises(ValueError, match="write fit=") as refused:
+        prepared(["fit=[trainer.max_steps=2,callbacks=recall]"], "demo")
+    (typed,) = shlex.split(str(refused.value).rpartition("write ")[2])
+    words = prepared([typed], "demo")
+    with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
+        demo = compose("demo", words)
+    assert demo.fit == ["trainer.max_steps=2", "callbacks=recall"]
