@@ -58,6 +58,8 @@ def on_latents(settings: Settings, run: Path, codec: Codec) -> str:
 
 
 _PLAIN = re.compile(r"[\w\[\],.+-]*")
+_NOT_SHOWN = ("cut", "stay_blocks", "token", "block_frames")
+"""Of a world, how the camera moves, which is the suite's to say, and what networks say."""
 _CONTROLS = {"Rays": "rays", "PoseFeatures": "pose", "Action": "action"}
 """The option of `camera_control` that makes a class; one's own is taken to be called as it is."""
 
@@ -80,20 +82,29 @@ def measuring(settings: Settings, run: Path, own: Mapping[str, str] | None = Non
         path = _measured(world["path"])
         option = str(path["_target_"]).rpartition(".")[2].lower()
         suite += [f"camera_path@asked.data.world.path={option}"]
-        own = {key: one for key, one in path.items() if key != "_target_" and one is not None}
-        suite += [f"asked.data.world.path.{key}={_list(one)}" for key, one in own.items()]
+        suite += _numbers("asked.data.world.path", path)
         control = world["control"]
         told = str(control["_target_"]).rpartition(".")[2]
         suite += [f"camera_control@asked.data.world.control={_CONTROLS.get(told, told)}"]
-        numbers = {key: value for key, value in control.items() if key != "_target_"}
-        suite += [f"asked.data.world.control.{key}={_list(one)}" for key, one in numbers.items()]
+        suite += _numbers("asked.data.world.control", control)
         suite += [f"asked.data.world.{key}={_list(world[key])}" for key in ("grid", "things")]
     else:
         if own and "data" in own:
             suite = [*_flags(own), *suite, setting("data@asked.data", own["data"])]
         suite += [f"model.patch_size={_list(settings['model']['patch_size'])}"]
+        if kind == "Walk" or (own and "data" in own):
+            shown = {key: one for key, one in world.items() if key not in _NOT_SHOWN}
+            suite += _numbers("++asked.data.world", shown)  # an option need not name them all
     suite += [f"asked.data.size={_list(data['size'])}", f"asked.data.fps={data['fps']}"]
     return f"python -m cf.benchmark {' '.join(suite)} {word(f'networks={{mine: {of}}}')}"
+
+
+def _numbers(place: str, of: Settings) -> list[str]:
+    """Settings of an object that are told again; a folder may be anybody's, so names are words."""
+    told = {
+        key: one for key, one in of.items() if one is not None and re.fullmatch(r"[a-z]\w*", key)
+    }
+    return [f"{place}.{key}={_list(one)}" for key, one in told.items()]
 
 
 def _measured(path: Settings) -> Settings:

@@ -6,8 +6,7 @@ import math
 from pathlib import Path
 
 from cf.runs.next_command import measuring
-from cf.runs.run_folder import RunFolder
-from cf.runs.steered_world import world_settings
+from cf.runs.steered_world import folder_of, world_as_written
 from cf.settings.build import Settings
 
 
@@ -45,8 +44,7 @@ def check_camera(model: Settings | None, told: int | None, checkpoint: str | Non
 
 
 def _remedy(checkpoint: str) -> str:
-    if world_settings(checkpoint) is None:  # no run, or one of videos
+    if world_as_written(checkpoint) is None:  # no run, or one of videos
         return "choose the signal of its training by camera_control@asked.data.world.control"
-    path = Path(checkpoint)
-    run = RunFolder(path if path.is_dir() else path.parent)
-    return f"measure it in a world like its own, {measuring(run.settings([]), path)}"
+    settings = folder_of(checkpoint).settings([])
+    return f"measure it in a world like its own, {measuring(settings, Path(checkpoint))}"
