@@ -152,13 +152,10 @@ def _found(table: Path) -> str:
 
 def on_videos(settings: Settings, folder: Path) -> None:
     """Train on a folder of videos, then stream a much longer continuation of one of them."""
-    trained, videos, settings = (
-        folder / "run",
-        settings["videos"],
-        settings["on_videos"],
-    )
-    place = f"hydra.run.dir={quoted(str(trained))}"
-    _command("cf.fit", f"data.folder={quoted(videos)}", *settings["fit"], place)
+    trained, videos, rate = folder / "run", settings["videos"], settings["pictures_fps"]
+    settings = settings["on_videos"]
+    given = [f"data.folder={quoted(videos)}", *([f"data.pictures_fps={rate}"] if rate else [])]
+    _command("cf.fit", *given, *settings["fit"], f"hydra.run.dir={quoted(str(trained))}")
     start = _trained_on(trained)
     for memory in settings["memories"]:
         _command(

@@ -209,6 +209,7 @@ class Demo:
     benchmark: list[str] | None
     beside: list[str]
     videos: FolderPath | None
+    pictures_fps: Rate | None
     on_videos: OnVideos
 
 
