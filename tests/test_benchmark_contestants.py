@@ -2,6 +2,7 @@
 
 import json
 from contextlib import nullcontext
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -332,6 +333,17 @@ def test_a_network_and_a_task_agree_on_the_camera_before_the_first_video(
 ) -> None:
     with nullcontext() if wrong is None else pytest.raises(ValueError, match=wrong):
         check_camera(model, told)
+
+
+def test_a_network_without_texts_is_refused_on_prompts_before_the_first_video(
+    network: Path,
+) -> None:
+    """Once each of them failed alone, and the page was empty."""
+    made = Network(source="mine", checkpoint=str(network))
+    asked = [Sample("a-fox-0", "a fox", 0, ((0.0, "a fox"),))]
+    with pytest.raises(ValueError, match=r"contestants\.mine takes no text, and 'a fox' is asked"):
+        made.check(asked, "mine")
+    made.check([replace(asked[0], script=((0.0, ""),)), replace(asked[0], world=3)], "mine")
 
 
 def test_a_network_of_another_world_is_told_its_own(network: Path, tmp_path: Path) -> None:

@@ -311,7 +311,7 @@ def test_given_frames_of_a_world_show_an_image_to_video_network_its_picture() ->
 
 
 def test_an_image_to_video_contestant_wants_a_picture_of_every_video() -> None:
-    model_of = {"image_dim": 4}
+    model_of = {"image_dim": 4, "text_dim": 8}
     one = Contestant(model=model_of, image_encoder={"_target_": "test_picture.Eyes"})
     begun = Sample("a-0", "a", 0, ((0.0, "a"),), image="a.png")
     world = Sample("w-0", "w", 0, ((0.0, ""),), world=3)
@@ -321,4 +321,4 @@ def test_an_image_to_video_contestant_wants_a_picture_of_every_video() -> None:
     blind = Contestant(model=model_of)
     with pytest.raises(ValueError, match=r"give \+image_encoder@contestants.mine.image_encoder"):
         blind.check([begun], "mine")
-    Contestant(model={"dim": 24}).check([Sample("b-0", "b", 0, ((0.0, "b"),))], "plain")
+    Contestant(model={"dim": 24, "text_dim": 8}).check([Sample("b-0", "b", 0, ((0.0, "b"),))], "plain")

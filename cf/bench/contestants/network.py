@@ -160,6 +160,12 @@ class Network(Contestant):
     @override
     def check(self, items: Sequence[Sample], name: str) -> None:
         model = self.model or self._config().get("model") or {}
+        texts = [text for one in items if one.world is None for _, text in one.script if text]
+        if model and not model.get("text_dim") and texts:
+            raise ValueError(
+                f"contestants.{name} takes no text, and {texts[0]!r} is asked for: compare it in a "
+                "world (suite=world, suite=recall), or train one with text=... and model.text_dim"
+            )
         if not (model.get("reference_channels") or model.get("image_dim")):
             return
         if model.get("image_dim") and self.image_encoder is None:
