@@ -25,6 +25,8 @@ PERSISTENT = [
     *("memory=sliding", "memory.window_frames=9"),
 ]
 
+GUIDED = ["guide=previous_block", "guide.network.path=${start.teacher.path}", "score.guidance=2"]
+
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -265,6 +267,7 @@ SCORES = {
     "time_prefix": ["score=time_prefix", "score.prefix_frames=6"],
     "shared_memory": ["score=shared_memory", "memory=sliding", "memory.window_frames=6"],
     "previous_block": ["score=previous_block", "gradient=detached"],
+    "guided": [*GUIDED, "score.guidance_times=[0.6,1]"],
     # As it was typed when every objective stood in a plan.
     "kl": ["score=full_history", "objective.parts.0.objective.divergence=kl"],
     "given at once": ["score=full_history", "training_rollout.given_at_once=true"],
@@ -272,8 +275,8 @@ SCORES = {
 }
 
 
-ALONE = ("shared_memory", "previous_block", "given at once")
-"""What the rest is made of: a past of another's memory, of one's own, all of it in one pass."""
+ALONE = ("shared_memory", "previous_block", "guided", "given at once")
+"""What the rest is made of: a past of another's memory, of one's own, two networks, one pass."""
 
 
 @pytest.mark.parametrize(
@@ -505,7 +508,11 @@ def test_a_run_that_explodes_leaves_its_last_good_state(
         (["start.teacher.path=nowhere"], "nowhere"),
         (["start.teacher.path=null"], "start.teacher.path must be given"),
         (["teacher=wan_14b"], "this one is of 40 layers"),  # 57 GB, before memory is taken
-        (["score=full_history", "score.guidance=3"], "needs text"),
+        (["score=full_history", "score.guidance=3"], "guide.network.path="),
+        (["guide=previous_block"], "guide.network.path"),
+        (["guide=previous_block", "guide.network.path=nowhere"], "nowhere"),
+        (GUIDED[:2], "give score.guidance=2"),
+        ([*GUIDED, "score.guidance_times=[0.9,0.5]"], "[0.9, 0.5] must"),
         (["trainer.precision=16-mixed"], "bf16-mixed"),
         (["module=pretrain", "objective=dmd"], "module=distill"),
         (["trainer.gradient_clip_val=1"], "give module.clip"),

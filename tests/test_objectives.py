@@ -1,7 +1,7 @@
 """DMD and direct forcing against closed forms: Gaussian data, whose scores are known exactly."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from cf.memory.full import Full
+from cf.memory.sliding import Sliding
 from cf.models.base import Backbone
 from cf.objectives.base import Networks, TimeSampling, Window
 from cf.objectives.direct import DirectForcing
@@ -283,6 +284,26 @@ def test_guidance_leads_away_from_the_unconditional_velocity() -> None:
     torch.testing.assert_close(guided.velocity(x_t, t, with_text, clean, without), expected)
     with pytest.raises(ValueError, match="needs text to lead away from"):
         guided.velocity(x_t, t, with_text, clean)
+
+
+def test_guidance_leads_away_from_a_weaker_network_within_its_times() -> None:
+    """Autoguidance: no text without a prompt is asked for; other times are the network's own."""
+    network, weaker, cond = tiny.model(), tiny.model(seed=5), tiny.conditioning(2, 6, seed=1)
+    clean, x_t = tiny.latents(2, 6), tiny.latents(2, 3, seed=3)
+    t = torch.tensor([[0.5, 0.6, 0.9], [1.0, 0.95, 0.2]]).double()
+    guide = SharedMemory(weaker, memory=Sliding(0, 3))
+    plain = SharedMemory(network, memory=Full())
+    guided = replace(plain, guidance=2.5, guide=guide, guidance_times=(0.6, 0.95))
+    own, other = (one.predict(x_t, t, cond, clean) for one in (plain, guide))
+    expected = own.clone()
+    for sample, frame in ((0, 1), (0, 2), (1, 1)):
+        at = sample, frame
+        expected[at] = other[at] + 2.5 * (own[at] - other[at])
+    torch.testing.assert_close(guided.velocity(x_t, t, cond, clean), expected, rtol=1e-12, atol=0)
+    assert not torch.allclose(own[0, 1], other[0, 1])
+    critic = guided.unguided(weaker)
+    assert critic.networks == (weaker,)
+    assert torch.equal(critic.velocity(x_t, t, cond, clean), critic.predict(x_t, t, cond, clean))
 
 
 def test_a_kl_of_equal_gaussians_is_zero() -> None:

@@ -286,3 +286,22 @@ def test_a_plain_start_trains_nothing_and_says_so(
     told = refused("cf.fit", *settings(base, "plain"), f"hydra.run.dir='{tmp_path / 'run'}'")
     assert "start=plain trains nothing" in told
     assert not (tmp_path / "run" / "config.yaml").exists()
+
+
+@pytest.mark.whole
+def test_trajectories_belong_to_what_guides_the_teacher(
+    base: Path, refused: Command, tmp_path: Path
+) -> None:
+    kept = f"start.by.dirpath='{tmp_path / 'kept'}'"
+    guided = (
+        *("guide=previous_block", "score.guidance=2", "trainer.max_steps=1"),
+        "guide.network.path=${start.teacher.path}",
+    )
+    fit(tmp_path / "run", *settings(base, "ode", kept, *guided))
+    for name, more in (
+        ("unguided", ["trainer.max_steps=1"]),
+        ("at-other-times", [*guided, "score.guidance_times=[0.5,1]"]),
+        ("by-another", [*guided, "guide.memory.window_frames=6"]),
+    ):
+        own = settings(base, "ode", kept, *more, f"hydra.run.dir='{tmp_path / name}'")
+        assert "another teacher, other data or other steps" in refused("cf.fit", *own)

@@ -33,7 +33,7 @@ from cf.modules.turns import Turn, check_trainer, listed
 from cf.objectives.base import Networks, Objective
 from cf.objectives.forcing import PretrainLoss
 from cf.objectives.plan import Part, Plan
-from cf.objectives.score import ScoreNetwork, SharedMemory, check_teacher
+from cf.objectives.score import ScoreNetwork, SharedMemory, check_teacher, guided_teacher
 from cf.rollout.blockwise import Rollout
 from cf.types import Diverged, Loss
 
@@ -53,6 +53,7 @@ class DistillModule(VideoModule):
         critic: makes the critic's network, which is built only if an objective wants it.
         objective: one that counts from the first step to the last, or a plan of several.
         score: how teacher and critic see the past; guidance is the teacher's alone.
+        guide: a weaker network that guidance leads the teacher away from; None: text does.
         length: student step -> frames of a rollout, those given included.
         window_frames: last frames of a rollout that are scored; None: all that were made.
         prefix_blocks: least and most blocks of real video that a rollout starts from.
@@ -101,12 +102,9 @@ class DistillModule(VideoModule):
         seed: int = 0,
         image_encoder: ImageEncoder | None = None,
         adapters: RoleAdapters | None = None,
+        guide: ScoreNetwork | None = None,
     ) -> None:
         objective = plan_of(objective, rollout, real_share)
-        if text.dim is None and score(teacher).guidance != 1:
-            raise ValueError(
-                "score.guidance needs text to lead away from; set it to 1 without text"
-            )
         check_teacher(student, teacher)
         check_least(1, critic_steps=critic_steps, accumulate=accumulate)
         check_least(0, conflict_every_steps=conflict_every_steps)
@@ -117,7 +115,9 @@ class DistillModule(VideoModule):
         roles = WHOLE if adapters is None else adapters
         student, teacher = roles.on(student, "student"), roles.on(teacher, "teacher")
         student = gradient.prepared(student)
-        super().__init__(student, *outside, *pace, frozen=(teacher, *filter(None, [image_encoder])))
+        real = guided_teacher(score, teacher, guide, text.dim is not None)
+        eyes = () if image_encoder is None else (image_encoder,)
+        super().__init__(student, *outside, *pace, frozen=(*real.networks, *eyes))
         self.automatic_optimization = False
         self.objective = objective
         self.critic = None
@@ -133,8 +133,7 @@ class DistillModule(VideoModule):
         self.windows = Windows(made, gradient, codec, real_share)
         sizes: Any = {"memory": rollout.memory, "block_frames": rollout.block_frames}
         seen = SharedMemory(student, **sizes, differentiable_past=gradient.through_past)
-        real = score(teacher)
-        fake = None if self.critic is None else replace(real, network=self.critic, guidance=1.0)
+        fake = None if self.critic is None else real.unguided(self.critic)
         self.networks = Networks(seen, real, fake, codec.decode)
         self._make_optimizers = (optimizer, critic_optimizer)
         self.critic_steps, self.accumulate, self.clip = critic_steps, accumulate, clip
@@ -203,7 +202,7 @@ class DistillModule(VideoModule):
         latents = self.latents(batch) if shown else None
         count = len(batch["prompt"])
         cond, uncond = self.conditioning(batch, batch["prompt"]), None
-        if guided and self.networks.real.guidance != 1:
+        if guided and self.networks.real.needs_uncond:
             uncond = replace(cond, text=self.text.encode([self.negative_prompt] * count))
         first = (self.batches * self.data_ranks + self.data_rank) * count
         return Batch(latents, cond, uncond, self.batches, tuple(range(first, first + count)))

@@ -17,7 +17,7 @@ from cf.models.sharding import whole
 from cf.models.text import TextEncoder
 from cf.modules.divergence_guard import Guard
 from cf.modules.single import SingleModule
-from cf.objectives.score import ScoreNetwork, SharedMemory, check_teacher
+from cf.objectives.score import ScoreNetwork, SharedMemory, check_teacher, guided_teacher
 from cf.rollout.blockwise import Rollout
 from cf.seeding import SampleRandom
 
@@ -31,6 +31,7 @@ class StartModule(SingleModule):
     Attributes:
         by: makes the way to start, given the rollout; None: a student is a plain copy.
         score: how the teacher sees the past, and its guidance.
+        guide: a weaker network that guidance leads the teacher away from; None: text does.
 
     Further settings are those of `VideoModule`.
     """
@@ -52,24 +53,23 @@ class StartModule(SingleModule):
         cooldown: float = 0.3,
         seed: int = 0,
         image_encoder: ImageEncoder | None = None,
+        guide: ScoreNetwork | None = None,
     ) -> None:
         if by is None:
             raise ValueError(
                 "start=plain trains nothing: a student begins as it is. Give start=consistency or "
                 "start=ode, or go on to module=distill"
             )
-        if text.dim is None and score(teacher).guidance != 1:
-            raise ValueError(
-                "score.guidance needs text to lead away from; set it to 1 without text"
-            )
         outside, pace = (codec, text, rollout, guard), (ema_decay, warmup_steps, cooldown, seed)
         check_teacher(student, teacher)
-        super().__init__(student, *outside, *pace, frozen=(teacher, *filter(None, [image_encoder])))
+        real = guided_teacher(score, teacher, guide, text.dim is not None)
+        eyes = () if image_encoder is None else (image_encoder,)
+        super().__init__(student, *outside, *pace, frozen=(*real.networks, *eyes))
         self.by, self.negative_prompt = by(rollout=rollout), negative_prompt
         self._make_optimizer = optimizer
         sizes: Any = {"memory": rollout.memory, "block_frames": rollout.block_frames}
         mine, average = (SharedMemory(one, **sizes) for one in (self.trained, self.student))
-        self._roles = Roles(mine, average, score(teacher))
+        self._roles = Roles(mine, average, real)
 
     def on_fit_start(self) -> None:
         """What is kept of the teacher belongs to it and to these data."""
@@ -77,10 +77,12 @@ class StartModule(SingleModule):
         trainer: Any = self.trainer
         data = trainer.datamodule
         known = data.identity() if isinstance(data, EndlessData) else type(data).__name__
-        told = (known, self.seed, self._roles.teacher.guidance, self.negative_prompt)
-        view = {k: repr(v) for k, v in vars(self._roles.teacher).items() if k != "network"}
-        weights = _digest(self._roles.teacher.network)
-        self.by.prepare(hashlib.sha256(repr((told, view, weights)).encode()).hexdigest())
+        teacher = self._roles.teacher
+        told = (known, self.seed, teacher.guidance, self.negative_prompt)
+        parts = [told, _view(teacher), _digest(teacher.network)]
+        if teacher.guide is not None:
+            parts += [_view(teacher.guide), _digest(teacher.guide.network)]
+        self.by.prepare(hashlib.sha256(repr(tuple(parts)).encode()).hexdigest())
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """The start's loss on one batch."""
@@ -99,11 +101,20 @@ class StartModule(SingleModule):
             )
         latents, cond = self.encode(batch)
         uncond, count = None, len(batch["prompt"])
-        if self._roles.teacher.guidance != 1:
+        if self._roles.teacher.needs_uncond:
             uncond = self.conditioning(batch, [self.negative_prompt] * count)
         first = (self.batches * self.data_ranks + self.data_rank) * count
         samples = tuple(range(first, first + count))
         return RealClips(latents, cond, uncond, samples, SampleRandom((self.seed, 1), samples))
+
+
+def _view(score: ScoreNetwork) -> dict[str, str]:
+    """How a score network sees the past, its network and its guide aside."""
+    own = {name: repr(value) for name, value in vars(score).items()}
+    whole = repr((0.0, 1.0))  # what trajectories of old were made with, which did not tell it
+    if own["guidance_times"] == whole:
+        del own["guidance_times"]
+    return {name: text for name, text in own.items() if name not in ("network", "guide")}
 
 
 def _digest(network: torch.nn.Module) -> str:

@@ -50,7 +50,7 @@ def _turn(module: DistillModule, batch: Batch, step: int, critic: bool) -> Peaks
     asked = WindowNeeds.by([part.objective for part in parts], critic)
     network = module.critic if critic else module.trained
     assert network is not None
-    frozen = [*shared_networks([module]), module.networks.real.network]
+    frozen = [*shared_networks([module]), *module.networks.real.networks]
     there = [*_with_gradients(network), *(x for one in (module, *frozen) for x in _weights(one))]
     with Allocated(module.trained.device.type, there) as count:
         before = count.now
@@ -90,7 +90,7 @@ def _batch(module: DistillModule, size: int, frames: int, guided: bool) -> Batch
         latents = torch.zeros(size, frames, *network.latent_shape, device=network.device)
     cond = network.fake_conditioning(size, length)
     uncond: Conditioning | None = None
-    if guided and module.networks.real.guidance != 1 and cond.text is not None:
+    if guided and module.networks.real.needs_uncond and cond.text is not None:
         uncond = replace(cond, text=torch.zeros_like(cond.text))
     return Batch(latents, cond, uncond, 0, tuple(range(size)))
 

@@ -1,8 +1,10 @@
 """How a score network sees the past: not at all, as a clean prefix in time, through a memory."""
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Float
@@ -30,11 +32,33 @@ class ScoreNetwork(ABC):
     affair; the frames of a block are never used to score the block itself.
 
     Attributes:
-        guidance: velocity = uncond + guidance (cond - uncond); 1: none. Self Forcing's 3 is 4.
+        guidance: velocity = other + guidance (own - other), of which the other is without text, or
+            that of the guide; 1: none. Self Forcing's 3 is 4.
+        guidance_times: least and most time at which it is guided: most of what guidance spoils, it
+            spoils elsewhere (https://arxiv.org/abs/2404.07724).
+        guide: a weaker network to lead away from, under the same text and with a view of the past
+            of its own (autoguidance, https://arxiv.org/abs/2406.02507); None: lead away from the
+            network's own velocity without text.
     """
 
     network: Backbone
     guidance: float = 1.0
+    guidance_times: Sequence[float] = field(default=(0.0, 1.0), kw_only=True)
+    guide: ScoreNetwork | None = field(default=None, kw_only=True)
+
+    @property
+    def needs_uncond(self) -> bool:
+        """Whether it is led away from its own velocity without text."""
+        return self.guidance != 1 and self.guide is None
+
+    @property
+    def networks(self) -> tuple[Backbone, ...]:
+        """Its own and the guide's."""
+        return (self.network, *(() if self.guide is None else self.guide.networks))
+
+    def unguided(self, network: Backbone) -> ScoreNetwork:
+        """Another network with the same view of the past, which nothing guides: a critic."""
+        return replace(self, network=network, guidance=1.0, guide=None)
 
     def velocity(
         self,
@@ -49,15 +73,25 @@ class ScoreNetwork(ABC):
         Raises:
             ValueError: if there is guidance and nothing to lead away from.
         """
-        told = self.predict(x_t, t, cond, clean)
+        own = self.predict(x_t, t, cond, clean)
         if self.guidance == 1.0:
-            return told
-        if uncond is None:
+            return own
+        if self.guide is not None:
+            other = self.guide.predict(x_t, t, cond, clean)
+        elif uncond is not None:
+            other = self.predict(x_t, t, uncond, clean)
+        else:
             raise ValueError(
-                f"guidance={self.guidance} needs text to lead away from; set it to 1 without text"
+                f"guidance={self.guidance} needs text to lead away from, or a guide; set it to 1 "
+                "without either"
             )
-        plain = self.predict(x_t, t, uncond, clean)
-        return plain + self.guidance * (told - plain)
+        led = other + self.guidance * (own - other)
+        least, most = self.guidance_times
+        if least <= 0 and most >= 1:
+            return led
+        # Both are computed at any time: where weights are sharded, all processes call alike.
+        guided = (t >= least) & (t <= most)
+        return torch.where(guided[..., None, None, None], led, own)
 
     def x0(
         self,
@@ -130,8 +164,58 @@ class TimePrefix(ScoreNetwork):
         return after_clean(self.network, index, x_t, t, cond, clean, self.tell_clean)
 
 
-def check_teacher(student: Backbone, teacher: Backbone) -> None:
+def guided_teacher(
+    score: Callable[[Backbone], ScoreNetwork],
+    teacher: Backbone,
+    guide: ScoreNetwork | None,
+    has_text: bool,
+) -> ScoreNetwork:
+    """The teacher as it sees the past, led away from whatever it is guided by.
+
+    Args:
+        score: makes it of the network.
+        teacher: the network.
+        guide: a weaker network with its view of the past; None: text guides, if anything does.
+        has_text: whether prompts are encoded.
+
+    Raises:
+        ValueError: guidance without anything to lead away from, a guide without guidance, or one of
+            other latents or another conditioning.
+    """
+    made = score(teacher)
+    least, most = made.guidance_times
+    made = replace(made, guide=guide, guidance_times=(float(least), float(most)))
+    if not 0 <= least <= most <= 1:
+        raise ValueError(
+            f"score.guidance_times={list(made.guidance_times)} must be [least, most] with "
+            "0 <= least <= most <= 1"
+        )
+    if guide is None and made.guidance != 1 and not has_text:
+        raise ValueError(
+            "score.guidance needs text to lead away from; set it to 1 without text, or give a "
+            "weaker network: guide=previous_block guide.network.path=..."
+        )
+    if guide is not None:
+        if made.guidance == 1:
+            raise ValueError(
+                "guide=... leads the teacher away from a weaker network by score.guidance, which "
+                "is 1 (none); give score.guidance=2, or guide=null"
+            )
+        check_teacher(teacher, guide.network, ("guide", "teacher", "guide.network"))
+    return made
+
+
+def check_teacher(
+    student: Backbone,
+    teacher: Backbone,
+    names: tuple[str, str, str] = ("teacher", "student", "teacher"),
+) -> None:
     """Refuse a teacher that cannot judge what the student makes; its size is its own affair.
+
+    Args:
+        student: makes the videos.
+        teacher: is shown them.
+        names: what the message calls the teacher, the student and the teacher's setting.
 
     Raises:
         ValueError: if it takes other latents or another conditioning.
@@ -145,8 +229,8 @@ def check_teacher(student: Backbone, teacher: Backbone) -> None:
     ):
         if theirs != own:
             raise ValueError(
-                f"the teacher's {what} is {theirs} and the student's {own}, but both are shown the "
-                f"same; choose another teacher=... or model=..."
+                f"the {names[0]}'s {what} is {theirs} and the {names[1]}'s {own}, but both are "
+                f"shown the same; choose another {names[2]}=... or model=..."
             )
 
 
