@@ -25,7 +25,7 @@ PERSISTENT = [
     *("memory=sliding", "memory.window_frames=9"),
 ]
 
-GUIDED = ["guide=previous_block", "guide.network.path=${start.teacher.path}", "score.guidance=2"]
+GUIDED = ["guide=previous_block", "score.guidance=2"]
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def student(start: Path, *more: str) -> tuple[str, ...]:
-    roles = (f"start.student.path='{start}'", f"start.teacher.path='{start}'")
+    roles = (f"start.{role}.path='{start}'" for role in ("student", "teacher", "guide"))
     return (*ROOMS, *STUDENT, *roles, *more)
 
 
@@ -508,10 +508,10 @@ def test_a_run_that_explodes_leaves_its_last_good_state(
         (["start.teacher.path=nowhere"], "nowhere"),
         (["start.teacher.path=null"], "start.teacher.path must be given"),
         (["teacher=wan_14b"], "this one is of 40 layers"),  # 57 GB, before memory is taken
-        (["score=full_history", "score.guidance=3"], "guide.network.path="),
-        (["guide=previous_block"], "guide.network.path"),
-        (["guide=previous_block", "guide.network.path=nowhere"], "nowhere"),
-        (GUIDED[:2], "give score.guidance=2"),
+        (["score=full_history", "score.guidance=3"], "start.guide.path="),
+        ([*GUIDED, "start.guide.path=null"], "with guide=... start.guide.path"),
+        ([*GUIDED, "start.guide.path=nowhere"], "nowhere"),
+        (GUIDED[:1], "give score.guidance=2"),
         ([*GUIDED, "score.guidance_times=[0.9,0.5]"], "[0.9, 0.5] must"),
         (["trainer.precision=16-mixed"], "bf16-mixed"),
         (["module=pretrain", "objective=dmd"], "module=distill"),

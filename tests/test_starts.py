@@ -294,8 +294,8 @@ def test_trajectories_belong_to_what_guides_the_teacher(
 ) -> None:
     kept = f"start.by.dirpath='{tmp_path / 'kept'}'"
     guided = (
-        *("guide=previous_block", "score.guidance=2", "trainer.max_steps=1"),
-        "guide.network.path=${start.teacher.path}",
+        *("guide=previous_block", f"start.guide.path='{base}'"),
+        *("score.guidance=2", "trainer.max_steps=1"),
     )
     fit(tmp_path / "run", *settings(base, "ode", kept, *guided))
     for name, more in (

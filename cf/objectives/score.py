@@ -193,7 +193,7 @@ def guided_teacher(
     if guide is None and made.guidance != 1 and not has_text:
         raise ValueError(
             "score.guidance needs text to lead away from; set it to 1 without text, or give a "
-            "weaker network: guide=previous_block guide.network.path=..."
+            "weaker network: guide=previous_block start.guide.path=..."
         )
     if guide is not None:
         if made.guidance == 1:
@@ -201,7 +201,7 @@ def guided_teacher(
                 "guide=... leads the teacher away from a weaker network by score.guidance, which "
                 "is 1 (none); give score.guidance=2, or guide=null"
             )
-        check_teacher(teacher, guide.network, ("guide", "teacher", "guide.network"))
+        check_teacher(teacher, guide.network, ("guide", "teacher", "start.guide.path"))
     return made
 
 
