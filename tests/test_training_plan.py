@@ -39,6 +39,17 @@ def test_roles_are_those_of_the_weights_and_shards_share_them() -> None:
     assert check_training(plan, plan.peak, settings, 1).startswith("it fits")
 
 
+def test_the_guide_of_a_teacher_is_counted_with_what_it_takes() -> None:
+    """No path is needed for that; at the same time of a step both networks read the past."""
+    own, guided = (
+        planned_training(settings_of(*CASES["self_forcing"], *more))
+        for more in ([], ["guide=full_history", "score.guidance=2"])
+    )
+    assert guided.roles["guide: weights"] == guided.roles["teacher: weights"]
+    assert "guide: weights" not in own.roles
+    assert guided.activations["scoring"] >= own.activations["scoring"]
+
+
 @pytest.mark.slow
 def test_blocks_of_a_critic_with_a_head_are_counted_as_shards() -> None:
     small = CASES["self_forcing"][1:]

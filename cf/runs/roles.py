@@ -29,20 +29,26 @@ def built_module(settings: Settings) -> Any:
         raise ValueError(
             "adapters=... are for module=distill and module=pretrain; leave it out here (null)"
         )
-    for name in _ROLES:
-        _refuse_before_it_is_made(name, group.get(name))
+    for name in (*_ROLES, "guide"):
+        _refuse_before_it_is_made(name, _role(group, name))
     if not group.get("adapters"):
         return build(group, "module")
 
     def begun(name: str, role: Settings) -> Any:
-        if role["path"] is None and group["adapters"].get(_ROLES[name]):
+        adapted = _ROLES.get(name)  # a guide never is
+        if role["path"] is None and group["adapters"].get(adapted):
             raise ValueError(
-                "an adapter changes a network that is trained already; give "
-                f"start.{_ROLES[name]}.path"
+                f"an adapter changes a network that is trained already; give start.{adapted}.path"
             )
         return build(role, f"module.{name}")
 
     return build(group, "module", **role_networks(group, begun))
+
+
+def _role(group: Settings, name: str) -> Settings | None:
+    """The settings of a role's network; a guide's stand within those of its view of the past."""
+    role: Settings | None = group.get(name)
+    return role["network"] if role and name == "guide" else role
 
 
 def _refuse_before_it_is_made(name: str, role: Settings | None) -> None:
@@ -93,4 +99,8 @@ def role_networks(group: Settings, make: Callable[[str, Settings], Any]) -> dict
         return shared[-1][1]
 
     found = {name: given(name) for name in _ROLES if name in group and name != "critic"}
+    if (guide := _role(group, "guide")) is not None:
+        view = {name: value for name, value in group["guide"].items() if name != "network"}
+        score = build({**view, "_partial_": True}, "module.guide")
+        found["guide"] = score(make("guide", guide))
     return found | ({"critic": lambda: given("critic")} if "critic" in group else {})

@@ -43,12 +43,11 @@ def role_bytes(settings: Settings, module: Any, shards: int) -> dict[str, int]:
     every = [one for one in (*networks.values(), teacher) if one is not None]
     shared = shared_networks(every)
     half = 2 if _is_half(settings) else 1  # of what is frozen, and so stored as it is read
+    stored = half if shards_weights(settings) else 1
     if teacher is not None and all(one is not teacher for one in shared):
-        stored = half if shards_weights(settings) else 1
         roles["teacher: weights"] = bytes_of(teacher) // shards // stored
     if real and real.guide is not None:
         every.append(real.guide.network)
-        stored = half if shards_weights(settings) else 1
         roles["guide: weights"] = bytes_of(real.guide.network) // shards // stored
     own = (p for one in shared for name, p in one.named_parameters() if not is_factor(name))
     roles["shared networks: weights"] = sum(p.nbytes for p in own) // shards // half
