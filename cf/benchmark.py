@@ -10,6 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from cf.files.atomic import remove_temporaries
+from cf.files.counts import so_many
 from cf.files.output_folder import working
 from cf.settings.build import Settings, exit_on_user_error, to_settings
 from cf.settings.command_line import command
@@ -54,7 +55,7 @@ def compare_contestants(settings: Settings, folder: Path, typed: Set[str]) -> No
 
         for name, videos in kept_videos(contest.jobs, folder).items():
             count = export_vbench(videos, Path(settings["export_vbench"]) / name)
-            log.info("%d videos of %s under VBench's names", count, name)
+            log.info("%s of %s under VBench's names", so_many(count, "video"), name)
     if settings["tensorboard"]:
         from cf.report.board import write_benchmark_board
 
@@ -68,7 +69,8 @@ def compare_contestants(settings: Settings, folder: Path, typed: Set[str]) -> No
 
 
 def _kept(folder: Path) -> str:
-    return f"{len(list(folder.glob('videos/*/*/row.json')))} videos are kept"
+    count = len(list(folder.glob("videos/*/*/row.json")))
+    return f"{so_many(count, 'video')} {'is' if count == 1 else 'are'} kept"
 
 
 if __name__ == "__main__":

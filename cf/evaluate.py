@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from cf.files.counts import so_many
 from cf.files.output_folder import alone, working
 from cf.settings.build import Settings, exit_on_user_error, to_settings
 from cf.settings.command_line import command
@@ -64,7 +65,7 @@ def evaluate(settings: Settings, folder: Path, typed: Sequence[str] = ()) -> Non
     for one in foreseen(videos, metrics, seconds):
         log.warning("%s", one)
     check_made_of(folder, videos, settings)
-    log.info("%d videos; if stopped, go on with: resume=%s", len(videos), folder)
+    log.info("%s; if stopped, go on with: resume=%s", so_many(len(videos), "video"), folder)
     try:
         done = measure(
             videos,

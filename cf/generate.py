@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from cf.files.counts import so_many
 from cf.files.output_folder import alone, working
 from cf.settings.build import Settings, exit_on_user_error, to_settings
 from cf.settings.command_line import command
@@ -79,7 +80,7 @@ def generate(settings: Settings, folder: Path) -> list[Path]:
             _make(settings, folder, generator, left, record, unfinished, saved)
     else:
         unfinished.tidy(wanted)  # it may have been killed after its last record
-    log.info("%d videos: %s", len(paths), folder)
+    log.info("%s: %s", so_many(len(paths), "video"), folder)
     return paths
 
 

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from cf.evaluation.plots import PALETTE, PLAIN
 from cf.files.atomic import write_text
+from cf.files.counts import so_many
 from cf.files.figures import save_figure
 from cf.files.tables import csv_of, markdown_of, number
 from cf.settings.build import Settings
@@ -169,7 +170,7 @@ def _number(value: float) -> str:
 def _caption(settings: Settings) -> str:
     fps = settings["data"]["fps"]
     return (
-        f"{settings['worlds']} worlds of {settings['frames'] / fps:g} s, of which "
+        f"{so_many(settings['worlds'], 'world')} of {settings['frames'] / fps:g} s, of which "
         f"{settings['given'] / fps:g} s are given; 95 % bootstrap intervals over worlds"
     )
 

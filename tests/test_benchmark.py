@@ -299,6 +299,7 @@ def test_whoever_is_not_at_hand_is_listed_and_not_replaced(tmp_path: Path) -> No
         (["contestants.untrained.fps=16"], "16 frames/s, 32 x 32: untrained"),
         (["asked.seeds=[0,0]"], "names one twice"),
         (["asked.worlds=0"], "worlds=0"),
+        (["export_vbench=x"], "give shown=2"),  # else VBench would see a part as if it were all
     ],
 )
 def test_it_refuses_in_one_message(overrides: list[str], named: str, refused: Command) -> None:

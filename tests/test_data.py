@@ -313,9 +313,9 @@ def test_a_hopeless_folder_is_one_clear_error(kind: str, tmp_path: Path) -> None
         "missing": "is not a folder; give",
         "a file": "is not a folder; give",
         "empty": "holds no video among its 0 files; put videos",
-        "no videos": r"holds no video among its 1 files \(1 \.jpg\); put videos",
-        "broken": r"(?s)not one of the 2 videos.*a\.mp4.*b\.mp4.*replace damaged files",
-        "short": r"(?s)not one of the 1 videos.*0\.50 s and a clip 1\.50 s.*ask for fewer frames",
+        "no videos": r"holds no video among its 1 file \(1 \.jpg\); put videos",
+        "broken": r"(?s)no video of 2 in.*a\.mp4.*b\.mp4.*replace damaged files",
+        "short": r"(?s)no video of 1 in.*0\.50 s and a clip 1\.50 s.*ask for fewer frames",
     }[kind]
     with pytest.raises(ValueError, match=expected) as error:
         build(folder).setup()

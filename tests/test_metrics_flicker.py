@@ -104,7 +104,7 @@ def test_chance_of_seams_is_even_where_there_are_none() -> None:
 
 
 def test_seams_need_boundaries_that_leave_something_between() -> None:
-    assert "no boundaries were given" in result(ChunkSeam(), walk(2)).reasons[0]
+    assert "its generator's blocks begin" in result(ChunkSeam(), walk(2)).reasons[0]
     everywhere = result(ChunkSeam(), walk(2), boundaries=range(16))
     assert "lie all across" in everywhere.reasons[0]
     still = walk(1)[:1].repeat(16, 1, 1, 1)

@@ -83,8 +83,8 @@ def test_flat_frames_of_any_light_have_one_hash() -> None:
 
 
 def test_short_videos_get_a_reason() -> None:
-    assert "are needed" in result(LoopRate(), walk(1)).reasons[0]
-    assert "is needed" in result(SinkReset(), walk(1)).reasons[0]
+    assert "more than 2 s are needed" in result(LoopRate(), walk(1)).reasons[0]
+    assert "more than 1 s is needed" in result(SinkReset(), walk(1)).reasons[0]
     assert "fewer than three frames" in result(TemporalFlicker(), walk(1)[:2]).reasons[0]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from metrics_motion import MOTION
 from torch import Tensor
 
 from cf.metrics.motion import chunk_seam
@@ -76,6 +77,16 @@ def test_a_loop_is_found_however_few_frames_are_compared_at_a_time(
     assert whole > 0.5
     monkeypatch.setattr(loop_rate, "_PAIRS", 7)
     assert value() == whole
+
+
+@pytest.mark.parametrize("name", MOTION)
+def test_a_reason_asks_nobody_to_write_code(name: str) -> None:
+    for frames in (1, 2, 16):
+        metric = MOTION[name]()
+        metric.update(torch.full((frames, 3, 32, 32), 0.5), 0, fps=8)
+        assert not [
+            one for one in metric.result().reasons.values() if "(..." in one or "update" in one
+        ]
 
 
 def test_boundaries_are_drawn_alike_however_many_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -321,4 +321,6 @@ def test_an_image_to_video_contestant_wants_a_picture_of_every_video() -> None:
     blind = Contestant(model=model_of)
     with pytest.raises(ValueError, match=r"give \+image_encoder@contestants.mine.image_encoder"):
         blind.check([begun], "mine")
-    Contestant(model={"dim": 24, "text_dim": 8}).check([Sample("b-0", "b", 0, ((0.0, "b"),))], "plain")
+    Contestant(model={"dim": 24, "text_dim": 8}).check(
+        [Sample("b-0", "b", 0, ((0.0, "b"),))], "plain"
+    )

@@ -181,6 +181,12 @@ def plan(
     keys = [item.key for item in items]
     if len(set(keys)) < len(keys):
         raise ValueError("two videos have one name; give every prompt and seed once")
+    shown = settings["shown"]
+    if settings["export_vbench"] and shown < len(items):
+        raise ValueError(
+            f"export_vbench links the videos that are kept, and shown={shown} keeps {shown} of "
+            f"{len(items)}: give shown={len(items)}"
+        )
     jobs = [
         Job(
             one.name,
@@ -191,7 +197,7 @@ def plan(
             one.terms,
             durations,
             metrics,
-            keep_video=i < settings["shown"] and not one.training,
+            keep_video=i < shown and not one.training,
             chunk_frames=settings["chunk_frames"],
         )
         for one in entered

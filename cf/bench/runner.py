@@ -14,6 +14,7 @@ from typing import Any
 from cf.bench.job import record_failure, run_job
 from cf.bench.metric_process import MetricProcess
 from cf.bench.store import Job, Store
+from cf.files.counts import so_many
 from cf.files.tables import number
 from cf.system.processes import Died, spread
 from cf.system.progress import progress
@@ -63,8 +64,9 @@ class TimeEstimate:
             if seconds >= size or size == 1
         )
         each = "" if self.processes == 1 else f", in each of {self.processes}"
+        made = f"{so_many(self.videos, 'video')} take{'s' * (self.videos == 1)}"
         return (
-            f"{self.videos} videos take about {seconds / size:.2g} {unit} at the pace of "
+            f"{made} about {seconds / size:.2g} {unit} at the pace of "
             f"{contestant}: {number(rate, '.3g')} frames/s, measured{each}"
         )
 
@@ -88,7 +90,7 @@ class Failures:
         """All of them have."""
         for (contestant, status), count in self.seen.items():
             if count > 1:
-                log.warning("%s: %d videos in all: %s", contestant, count, status)
+                log.warning("%s: %s in all: %s", contestant, so_many(count, "video"), status)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from contextlib import closing
 from cf.bench.contestants.entries import Entry
 from cf.bench.contestants.network import Network
 from cf.bench.tasks.base import Sample
+from cf.files.counts import so_many
 from cf.runs.texts import CachedText
 from cf.system.processes import Died, spread
 
@@ -52,7 +53,10 @@ def encode_texts(
     todo = [task for task in tasks.values() if task[1]]
     for encoder, lacking in todo:
         log.info(
-            "%d texts are encoded on %s, and kept in %s", len(lacking), device, encoder.cache.folder
+            "encoding %s on %s; kept in %s",
+            so_many(len(lacking), "text"),
+            device,
+            encoder.cache.folder,
         )
     if workers == 0:
         for task in todo:

@@ -143,7 +143,7 @@ def survey(
         sources = [one for one in within if isinstance(one, Source)]
     if not sources:
         raise ValueError(
-            f"not one of the {len(videos)} videos in {folder} can be used:\n{listing(failures)}\n"
+            f"no video of {len(videos)} in {folder} can be used:\n{listing(failures)}\n"
             f"A clip is {clip_frames} frames at {fps:g} fps, {clip_frames / fps:.2f} s; ask for "
             "fewer frames or a higher fps if the videos are short, and replace damaged files"
         )

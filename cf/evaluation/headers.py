@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from cf.evaluation.decoding import header, unreadable
 from cf.evaluation.videos import Listed
+from cf.files.counts import so_many
 from cf.files.tables import number
 from cf.metrics.base import VideoMetric
 from cf.video.probe import VideoInfo
@@ -125,8 +126,8 @@ def _too_few(videos: Sequence[Listed], metrics: Sequence[VideoMetric]) -> list[s
         return []
     told = ", ".join(f"{name} ({needed})" for name, needed in wanting.items())
     return [
-        f"{few} has {len(prompts[few])} prompts, too few for {told}, which will have no value; "
-        f"more videos give them one"
+        f"{few} has {so_many(len(prompts[few]), 'prompt')}, too few for {told}, which will have no "
+        f"value; more videos give them one"
     ]
 
 
@@ -177,7 +178,7 @@ def _unmatched(videos: Sequence[Listed]) -> list[str]:
         ]
     lone = {name: [one for one in some if one not in shared] for name, some in prompts.items()}
     return [
-        f"{len(some)} prompts of {name} are not shared by all contestants, and are left out of "
+        f"{name}: {so_many(len(some), 'prompt')} not shared by all contestants, left out of "
         f"comparisons: {', '.join(map(repr, some[:_SHOWN]))}" + ", ..." * (len(some) > _SHOWN)
         for name, some in lone.items()
         if some

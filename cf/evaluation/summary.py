@@ -7,6 +7,7 @@ from typing import Any
 
 from cf.evaluation.comparisons import Comparisons, digests, per_prompt
 from cf.evaluation.measure import Measured
+from cf.files.counts import so_many
 from cf.files.tables import ARROWS, inline, latex_of, markdown_of, number
 from cf.metrics.result import Result
 from cf.stats.paired import Interval, Pair, Standing, interval
@@ -39,10 +40,10 @@ def _counted(measured: Measured) -> str:
     prompts = len({video.prompt for video in measured.videos})
     ends = dict.fromkeys(number(end(seconds), ".3g") for end in (min, max) if seconds)
     lengths = f"of {' to '.join(ends)} s" if ends else "none decoded"
-    of = "1 prompt" if prompts == 1 else f"{prompts} prompts"
     text = (
-        f"{len(measured.videos)} videos {lengths}, {of}. Headline of each metric, "
-        f"with the 95 % bootstrap interval of its mean over prompts (seeds averaged within them)."
+        f"{so_many(len(measured.videos), 'video')} {lengths}, {so_many(prompts, 'prompt')}. "
+        f"Headline of each metric, with the 95 % bootstrap interval of its mean over prompts "
+        f"(seeds averaged within them)."
     )
     if seconds and max(seconds) > 1.05 * min(seconds):
         text += " **Videos differ in length**: likeness falls with time, so compare equal lengths."

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from cf.files.counts import so_many
 from cf.metrics.measurement import Measurement, Seen
 
 
@@ -97,7 +98,10 @@ def seen_of(
     needed = {name: truth[name].cpu() for name in measurement.needs if name != "reference"}
     for name, rows in needed.items():
         if len(rows) != len(frames):
-            raise ValueError(f"truth[{name!r}] has {len(rows)} rows for {len(frames)} frames")
+            raise ValueError(
+                f"truth[{name!r}] has {so_many(len(rows), 'row')} for "
+                f"{so_many(len(frames), 'frame')}"
+            )
     true = None
     if "reference" in measurement.needs:
         assert reference is not None

@@ -16,6 +16,7 @@ from cf import __version__
 from cf.data.clips import listing
 from cf.data.shard_index import INDEX, Shard, ShardIndex
 from cf.files.atomic import write_text
+from cf.files.counts import so_many
 from cf.files.text import read_json_file
 from cf.preparation.maker import ShardMaker, begin, make, receipt_of
 from cf.preparation.planned import PlannedFile, PreparationPlan, plan_preparation
@@ -40,15 +41,17 @@ def prepare(settings: Settings, folder: Path) -> ShardIndex:
     plan = plan_preparation(settings)
     _claim(folder, plan)
     log.info(
-        "%d clips and %d texts in %d files",
-        plan.count("latents"),
-        plan.count("texts"),
-        len(plan.files),
+        "%s and %s in %s",
+        so_many(plan.count("latents"), "clip"),
+        so_many(plan.count("texts"), "text"),
+        so_many(len(plan.files), "file"),
     )
     receipts = {one.name: receipt_of(folder, one.name, settings["verify"]) for one in plan.files}
     missing = [one for one in plan.files if receipts[one.name] is None]
     if len(missing) < len(plan.files):
-        log.info("%d files are there and kept", len(plan.files) - len(missing))
+        log.info(
+            "%d of %d files are there and kept", len(plan.files) - len(missing), len(plan.files)
+        )
     if missing:
         (folder / INDEX).unlink(missing_ok=True)
     receipts |= _made(settings, folder, missing)
@@ -63,7 +66,7 @@ def prepare(settings: Settings, folder: Path) -> ShardIndex:
 def finished_files(folder: Path) -> str:
     """How many files are finished."""
     done = [one for one in folder.glob("*-*.json") if one.stem.split("-")[-1].isdigit()]
-    return f"{len(done)} files are made and kept"
+    return f"{so_many(len(done), 'file')} made and kept"
 
 
 def _claim(folder: Path, plan: PreparationPlan) -> None:

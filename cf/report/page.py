@@ -16,6 +16,7 @@ from cf.bench.contest import BenchmarkResults
 from cf.bench.ranking import Headline
 from cf.bench.results import ContestantResults
 from cf.bench.store import SHEET, VIDEO, Store
+from cf.files.counts import so_many
 from cf.files.tables import ARROWS, number
 from cf.report.charts import Look, against, by_lag, chart_over_time, looks
 from cf.report.long_tables import LongTables
@@ -39,7 +40,8 @@ def write_report(contest: BenchmarkResults, tables: LongTables, folder: Path) ->
     return render(
         folder,
         kicker="Long-video benchmark",
-        title=contest.settings["title"] or f"{len(names)} contestants, {_videos(contest)} videos",
+        title=contest.settings["title"]
+        or f"{so_many(len(names), 'contestant')}, {so_many(_videos(contest), 'video')}",
         lead=_lead(contest, given),
         notes=contest.notes,
         statistics=contest.statistics(),
@@ -90,7 +92,7 @@ def _lead(contest: BenchmarkResults, given: float) -> str:
     lengths = " and ".join(f"{seconds:g}" for seconds in contest.headlines)
     away = sum(bool(one.missing) for one in contest.entered)
     parts = [
-        f"Every contestant makes the same {_videos(contest)} videos of {lengths} seconds"
+        f"Every contestant makes the same {so_many(_videos(contest), 'video')} of {lengths} seconds"
         + (f", the first {given:g} of which are given" if given else "")
         + ", measured as they are generated.",
         "Shorter durations are the beginnings of the longest."

@@ -10,6 +10,7 @@ import pandas as pd
 
 from cf.bench.contest import BenchmarkResults
 from cf.bench.ranking import Cell, Headline
+from cf.files.counts import so_many
 from cf.files.tables import ARROWS, number
 from cf.report.charts import Look
 from cf.report.tables import gate_counts
@@ -28,7 +29,7 @@ def duration(table: Headline, look: Mapping[str, Look], controls: Sequence[str])
     better = {True: "up is better", False: "down is better", None: "neither is better"}
     return {
         "seconds": f"{table.seconds:g}",
-        "prompts": table.prompts,
+        "prompts": so_many(table.prompts, "prompt"),
         "gates": "; ".join(map(str, table.gates)),
         "columns": [
             {"name": name, "arrow": ARROWS[up], "title": better[up]}

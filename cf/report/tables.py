@@ -10,6 +10,7 @@ from typing import Any
 from cf.bench.contest import BenchmarkResults
 from cf.bench.ranking import Cell
 from cf.files.atomic import write_text
+from cf.files.counts import so_many
 from cf.files.tables import ARROWS, csv_of, inline, latex_of, markdown_of, number, to_json
 from cf.report.long_tables import LongTables, long_tables
 
@@ -54,7 +55,7 @@ def headlines_as_markdown(contest: BenchmarkResults) -> str:
     parts = ["# Results", ""]
     for seconds, table in contest.headlines.items():
         head = [f"{metric} {ARROWS[better]}" for metric, better in table.metrics.items()]
-        parts += [f"## {seconds:g} s, {table.prompts} prompts", ""]
+        parts += [f"## {seconds:g} s, {so_many(table.prompts, 'prompt')}", ""]
         rows = [["contestant", *head, "fail a gate"]]
         for name in table.order():
             cells = table.cells[name]
@@ -91,7 +92,7 @@ def headlines_as_latex(contest: BenchmarkResults) -> str:
             cells = [table.cells[name][metric] for metric in table.metrics]
             rows.append([name, *(_shown(cell, place=False) for cell in cells)])
             bold |= {(row, column) for column, cell in enumerate(cells, 1) if cell.place == 1}
-        parts.append(f"% {seconds:g} s, {table.prompts} prompts\n{latex_of(rows, bold)}")
+        parts.append(f"% {seconds:g} s, {so_many(table.prompts, 'prompt')}\n{latex_of(rows, bold)}")
     return "\n".join(parts)
 
 

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 from scipy import stats
 
+from cf.files.counts import so_many
 from cf.stats.resampling import (
     SEED,
     Interval,
@@ -223,11 +224,10 @@ def few_pairs(pairs: int, alpha: float = 0.05) -> str:
     least = least_p(pairs)
     if least <= alpha:
         return ""
-    plural = "pair" if pairs == 1 else "pairs"
     needed = math.ceil(math.log2(2 / alpha))
     return (
-        f"{pairs} {plural}: p cannot fall below {min(least, 1):g}, whatever the difference; "
-        f"{needed} are needed for {alpha:g}"
+        f"{so_many(pairs, 'pair')}: p cannot fall below {min(least, 1):g}, whatever the "
+        f"difference; {needed} are needed for {alpha:g}"
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from cf.files.counts import so_many
 from cf.video.naming import is_video, shown
 from cf.video.numbered import (
     A_FOLDER_OF_THEM,
@@ -45,7 +46,8 @@ class Folder:
         """That there is no video, and what lies there instead, for a message."""
         kinds = [f"{n} {kind or 'without suffix'}" for kind, n in self.others.most_common(5)]
         told = f" ({', '.join(kinds)})" if kinds else ""
-        return f"{shown(self.path)} holds no video among its {self.others.total()} files{told}"
+        among = so_many(self.others.total(), "file")
+        return f"{shown(self.path)} holds no video among its {among}{told}"
 
 
 def listed_in(

@@ -10,6 +10,7 @@ import numpy as np
 
 from cf.bench.tasks.base import Sample, Task, VideoSpec
 from cf.data.prompt_list import Prompt, prompts_of
+from cf.files.counts import so_many
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,8 @@ class Prompts(Task):
         if self.count is not None:
             if not 0 < self.count <= len(prompts):
                 raise ValueError(
-                    f"{self.file} holds {len(prompts)} prompts, of which count={self.count} cannot "
-                    f"be drawn; give a count between 1 and {len(prompts)}"
+                    f"{self.file} holds {so_many(len(prompts), 'prompt')}, of which "
+                    f"count={self.count} cannot be drawn; give a count between 1 and {len(prompts)}"
                 )
             drawn = np.random.default_rng(self.draw_seed).choice(
                 len(prompts), self.count, replace=False

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 from typing_extensions import override
 
+from cf.files.counts import so_many
 from cf.metrics.base import VideoMetric
 from cf.metrics.fidelity.frechet import Moments, frechet_distance
 from cf.metrics.measurement import Measurement, Seen
@@ -230,8 +231,8 @@ class FVD(VideoMetric):
         few = {n: len(bins[n]) for n, value in distances.items() if value != value}
         if few:
             reasons[None] = (
-                f"{min(few.values())} clips in a stretch of time, {self.least} are needed; give "
-                f"more videos, or least=... if you know what you do"
+                f"{so_many(min(few.values()), 'clip')} in a stretch of time, {self.least} are "
+                f"needed; give more videos, or least=... if you know what you do"
             )
         elif videos and not bins:
             reasons[None] = f"no video has {self.extractor.frames} frames"

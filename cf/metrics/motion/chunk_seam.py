@@ -39,7 +39,7 @@ class ChunkSeam(MotionMetric):
     >>> metric = ChunkSeam()
     >>> metric.update(torch.rand(8, 3, 32, 32), video_id=0, fps=8)
     >>> metric.result().reasons[0]
-    'no boundaries were given: pass update(..., boundaries=[...])'
+    "it is not known at which frames its generator's blocks begin"
     """
 
     higher_is_better = False
@@ -70,7 +70,7 @@ class ChunkSeam(MotionMetric):
         seams = _seams(motion, one)
         reason = ""
         if not len(one.marks):
-            reason = "no boundaries were given: pass update(..., boundaries=[...])"
+            reason = "it is not known at which frames its generator's blocks begin"
         elif not 0 < len(seams) < len(motion.pairs):
             reason = "its pairs of frames lie all across boundaries, or none does"
         elif _elsewhere(_residual(motion), seams) < NOTHING:

@@ -47,7 +47,9 @@ class LoopRate(ReadingMetric):
         gap = -int(-GAP * one.clock.fps // one.clock.stride)
         again = torch.from_numpy(looped(words_of(one.sums), gap))[gap:].double()
         if not len(again):
-            return VideoReading(reason=f"it is {one.duration:.3g} seconds long, {GAP:g} are needed")
+            return VideoReading(
+                reason=f"it lasts {one.duration:.3g} s, more than {GAP:g} s are needed"
+            )
         second = one.seconds[gap:].floor().long()
         seconds = second.unique()
         curve = torch.stack([again[second == start].mean() for start in seconds])

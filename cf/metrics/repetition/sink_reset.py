@@ -46,7 +46,7 @@ class SinkReset(ReadingMetric):
         anchor = words[(one.seconds < ANCHOR).numpy()]
         if len(words) <= len(anchor):
             return VideoReading(
-                reason=f"it is {one.duration:.3g} seconds long, {ANCHOR:g} is needed"
+                reason=f"it lasts {one.duration:.3g} s, more than {ANCHOR:g} s is needed"
             )
         step = torch.from_numpy(np.bitwise_count(words[1:] ^ words[:-1]))
         back = torch.from_numpy(distances(anchor, words[1:]).min(0) <= LANDING)
