@@ -301,7 +301,7 @@ def test_trajectories_belong_to_what_guides_the_teacher(
     for name, more in (
         ("unguided", ["trainer.max_steps=1"]),
         ("at-other-times", [*guided, "score.guidance_times=[0.5,1]"]),
-        ("by-another", [*guided, "guide.memory.window_frames=6"]),
+        ("by-another", [*guided, "guide.memory.window_frames=9"]),
     ):
         own = settings(base, "ode", kept, *more, f"hydra.run.dir='{tmp_path / name}'")
         assert "another teacher, other data or other steps" in refused("cf.fit", *own)
