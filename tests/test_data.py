@@ -374,7 +374,7 @@ def test_a_file_that_breaks_later_is_replaced_and_reported(
         assert torch.equal(old["video"][untouched], new["video"][untouched])
     for batch in after:
         data.on_after_batch_transfer(batch, 0)
-    with pytest.warns(UserWarning, match=r"(?s)1 videos.*clip_2\.mp4: from .* cannot be decoded"):
+    with pytest.warns(UserWarning, match=r"(?s)1 video of.*clip_2\.mp4: from .* cannot be decoded"):
         data.teardown("fit")
 
 
@@ -534,7 +534,7 @@ def test_a_run_reports_damage_that_workers_met(tmp_path: Path) -> None:
     data.setup()
     torn = data.train_sources[0]
     torn.path.write_bytes(b"overwritten")
-    with pytest.warns(UserWarning, match=f"(?s)1 videos.*{torn.name}: from"):
+    with pytest.warns(UserWarning, match=f"(?s)1 video of.*{torn.name}: from"):
         train(data, tmp_path / "run")
 
 

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from cf.data.captions import uncaptioned
 from cf.data.clips import Clip, ClipBatch, Clips, Cuts, Source, collate, listing, split, survey
 from cf.data.stream import EndlessData
+from cf.files.counts import so_many
 from cf.system.processes import loader_context, serve_loader
 
 
@@ -145,9 +146,9 @@ class VideoFolder(EndlessData):
         failures = {**(self._unusable if self._rank == 0 else {}), **self._damaged}
         self._unusable, self._damaged = {}, {}
         if failures:
+            count = so_many(len(failures), "video")
             warnings.warn(
-                f"of {self.folder}, {len(failures)} left out or used only in part:\n"
-                f"{listing(failures)}",
+                f"{count} of {self.folder} left out or used only in part:\n{listing(failures)}",
                 stacklevel=2,
             )
 
