@@ -31,7 +31,8 @@ from cf.modules.base import VideoModule
 from cf.modules.divergence_guard import Guard
 from cf.objectives.base import Networks, Window
 from cf.objectives.dmd import DMD
-from cf.objectives.score import SharedMemory, check_teacher
+from cf.objectives.score import SharedMemory
+from cf.objectives.teacher import check_teacher
 from cf.rollout.blockwise import Rollout
 from cf.seeding import SampleRandom
 from cf.types import Conditioning

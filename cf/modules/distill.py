@@ -33,7 +33,8 @@ from cf.modules.turns import Turn, check_trainer, listed
 from cf.objectives.base import Networks, Objective
 from cf.objectives.forcing import PretrainLoss
 from cf.objectives.plan import Part, Plan
-from cf.objectives.score import ScoreNetwork, SharedMemory, check_teacher, guided_teacher
+from cf.objectives.score import ScoreNetwork, SharedMemory
+from cf.objectives.teacher import check_teacher, guided_teacher
 from cf.rollout.blockwise import Rollout
 from cf.types import Diverged, Loss
 

@@ -17,7 +17,8 @@ from cf.models.sharding import whole
 from cf.models.text import TextEncoder
 from cf.modules.divergence_guard import Guard
 from cf.modules.single import SingleModule
-from cf.objectives.score import ScoreNetwork, SharedMemory, check_teacher, guided_teacher
+from cf.objectives.score import ScoreNetwork, SharedMemory
+from cf.objectives.teacher import check_teacher, guided_teacher
 from cf.rollout.blockwise import Rollout
 from cf.seeding import SampleRandom
 

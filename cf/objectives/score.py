@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -162,76 +162,6 @@ class TimePrefix(ScoreNetwork):
         start = clean.shape[1] - x_t.shape[1]
         index = range(max(start - self.prefix_frames, 0), start)
         return after_clean(self.network, index, x_t, t, cond, clean, self.tell_clean)
-
-
-def guided_teacher(
-    score: Callable[[Backbone], ScoreNetwork],
-    teacher: Backbone,
-    guide: ScoreNetwork | None,
-    has_text: bool,
-) -> ScoreNetwork:
-    """The teacher as it sees the past, led away from whatever it is guided by.
-
-    Args:
-        score: makes it of the network.
-        teacher: the network.
-        guide: a weaker network with its view of the past; None: text guides, if anything does.
-        has_text: whether prompts are encoded.
-
-    Raises:
-        ValueError: guidance without anything to lead away from, a guide without guidance, or one of
-            other latents or another conditioning.
-    """
-    made = score(teacher)
-    least, most = made.guidance_times
-    made = replace(made, guide=guide, guidance_times=(float(least), float(most)))
-    if not 0 <= least <= most <= 1:
-        raise ValueError(
-            f"score.guidance_times={list(made.guidance_times)} must be [least, most] with "
-            "0 <= least <= most <= 1"
-        )
-    if guide is None and made.guidance != 1 and not has_text:
-        raise ValueError(
-            "score.guidance needs text to lead away from; set it to 1 without text, or give a "
-            "weaker network: guide=previous_block start.guide.path=..."
-        )
-    if guide is not None:
-        if made.guidance == 1:
-            raise ValueError(
-                "guide=... leads the teacher away from a weaker network by score.guidance, which "
-                "is 1 (none); give score.guidance=2, or guide=null"
-            )
-        check_teacher(teacher, guide.network, ("guide", "teacher", "start.guide.path"))
-    return made
-
-
-def check_teacher(
-    student: Backbone,
-    teacher: Backbone,
-    names: tuple[str, str, str] = ("teacher", "student", "teacher"),
-) -> None:
-    """Refuse a teacher that cannot judge what the student makes; its size is its own affair.
-
-    Args:
-        student: makes the videos.
-        teacher: is shown them.
-        names: what the message calls the teacher, the student and the teacher's setting.
-
-    Raises:
-        ValueError: if it takes other latents or another conditioning.
-    """
-    for what, theirs, own in (
-        ("latent channels", teacher.latent_shape[0], student.latent_shape[0]),
-        *(
-            (name, getattr(teacher, name, None), getattr(student, name, None))
-            for name in ("text_dim", "control_dim", "image_dim", "reference_channels")
-        ),
-    ):
-        if theirs != own:
-            raise ValueError(
-                f"the {names[0]}'s {what} is {theirs} and the {names[1]}'s {own}, but both are "
-                f"shown the same; choose another {names[2]}=... or model=..."
-            )
 
 
 def after_clean(

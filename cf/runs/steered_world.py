@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cf.runs.generator import Generator
 
 
-def folder_of(checkpoint: str) -> RunFolder:
+def run_of(checkpoint: str) -> RunFolder:
     """The folder of a run, of which the folder or a file is given."""
     path = Path(checkpoint)
     return RunFolder(path if path.is_dir() else path.parent)
@@ -23,7 +23,7 @@ def folder_of(checkpoint: str) -> RunFolder:
 
 def world_as_written(checkpoint: str) -> Settings | None:
     """As `world_settings`, of any world: nothing is vetted, so nothing may be built of it."""
-    folder = folder_of(checkpoint)
+    folder = run_of(checkpoint)
     if not folder.config.is_file():
         return None
     data = folder.settings([]).get("data")
@@ -46,7 +46,7 @@ def world_settings(checkpoint: str) -> Settings | None:
     from cf.data.world.base import World
     from cf.data.world.steered import SteeredWorld
 
-    folder, settings = folder_of(checkpoint), world_as_written(checkpoint)
+    folder, settings = run_of(checkpoint), world_as_written(checkpoint)
     if settings is None:
         return None
     source = f"the run {folder.path.name}"

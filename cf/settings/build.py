@@ -91,8 +91,7 @@ def build(settings: Settings, where: str, **overrides: Any) -> Any:
     """
     rest = {name: value for name, value in settings.items() if name not in overrides}
     check(rest, where)
-    if overrides:
-        rest["_partial_"] = True
+    rest |= {"_partial_": True} if overrides else {}
     try:
         made = instantiate(escaped(escaped(rest)), _convert_="all")  # Hydra resolves twice
     except InstantiationException as error:

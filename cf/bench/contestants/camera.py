@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 
 from cf.runs.next_command import measuring
-from cf.runs.steered_world import folder_of, world_as_written
+from cf.runs.steered_world import run_of, world_as_written
 from cf.settings.build import Settings
 
 
@@ -46,5 +46,5 @@ def check_camera(model: Settings | None, told: int | None, checkpoint: str | Non
 def _remedy(checkpoint: str) -> str:
     if world_as_written(checkpoint) is None:  # no run, or one of videos
         return "choose the signal of its training by camera_control@asked.data.world.control"
-    settings = folder_of(checkpoint).settings([])
+    settings = run_of(checkpoint).settings([])
     return f"measure it in a world like its own, {measuring(settings, Path(checkpoint))}"
