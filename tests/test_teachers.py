@@ -18,8 +18,8 @@ from cf.objectives.base import Networks
 from cf.objectives.error_bank import ErrorBank, ErrorRecycling
 from cf.objectives.packed import Packed, PackedForcing, PackedLayout
 from cf.objectives.score import TimePrefix
-from cf.objectives.teacher import check_teacher
 from cf.objectives.streaming import StreamingTeacher
+from cf.objectives.teacher import check_teacher
 from cf.schedule import FlowSchedule
 from cf.seeding import SampleRandom, seeded
 from cf.types import Block, Conditioning, Latents, Prediction, Times
