@@ -84,7 +84,7 @@ def test_headers_tell_before_the_work_what_will_lack(tmp_path: Path) -> None:
         "pixels: 32 x 32 (2, such as ours/a.mp4), 32 x 48",
         "size=[height,width]",
         "has 2 prompts, too few for TemporalConsistency",
-        "1 prompts of ours are not shared by all contestants",
+        "ours: 1 prompt not shared by all contestants",
         "'c'",
     ):
         assert part in told
