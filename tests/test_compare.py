@@ -202,6 +202,8 @@ def test_the_command_writes_the_comparison(tmp_path: Path) -> None:
         (["one", "scores.csv"], "one is a training run and scores.csv is none"),
         (["one", "one"], "one is given twice"),
         (["one"], "give two or more sides"),
+        (["one", "short"], "short is a run that has logged nothing"),
+        (["full=short"], "short is a run that has logged nothing"),
         (["one", "empty"], "empty/metrics.csv is empty"),
         (["both=[one,same]"], "one and same both have seed 0"),
         (["both=one", "both=untold"], "untold has no config.yaml that tells its seed"),
@@ -217,6 +219,8 @@ def test_it_refuses_in_one_message(
     for name in ("one", "same", "untold"):
         training(Path(name), 0.5)
     Path("untold/config.yaml").unlink()
-    Path("empty").mkdir()
+    for name in ("empty", "short"):
+        Path(name).mkdir()
+    Path("short/config.yaml").write_text("seed: 0\n")
     Path("empty/metrics.csv").touch()
     assert named in refused("cf.compare", *given)

@@ -13,7 +13,17 @@ from cf.comparing import scores as side_scores
 from cf.comparing import settings_diff
 from cf.comparing.board import write_training_board
 from cf.comparing.curves import draw_curves
-from cf.comparing.trainings import Method, is_training, methods, notes, replicas, scores, untested
+from cf.comparing.trainings import (
+    CONFIG,
+    TABLE,
+    Method,
+    is_training,
+    methods,
+    notes,
+    replicas,
+    scores,
+    untested,
+)
 from cf.files.atomic import write_text
 from cf.files.tables import csv_of
 
@@ -70,6 +80,9 @@ _HYDRAS = "multirun.yaml"
 """Lies beside the runs of `cf.fit -m`, where `*` finds it."""
 
 
+_NUMBERS = TABLE, "per_video.csv"
+
+
 def _refuse_twice(paths: Sequence[Path]) -> None:
     places = [os.path.realpath(path) for path in paths]
     for path, place in zip(paths, places, strict=True):
@@ -88,6 +101,12 @@ def _paths(patterns: Sequence[str]) -> list[Path]:
             raise ValueError(f"nothing is called {pattern}")
         found += map(Path, matched)
     runs = [one for one in found if one.name != _HYDRAS]
+    for path in runs:
+        if (path / CONFIG).is_file() and not any((path / one).is_file() for one in _NUMBERS):
+            raise ValueError(
+                f"{path} is a run that has logged nothing: it took fewer steps than "
+                f"trainer.log_every_n_steps; train it for longer, or leave it out"
+            )
     return runs or found
 
 
