@@ -235,3 +235,20 @@ def test_missing_files_are_listed_and_the_rest_is_measured(
         reason = pd.read_csv(tmp_path / str(i) / "failures.csv")["reason"][0]
         assert ("gone.mp4" in reason) if i == 0 else ("'a blue fox', seed 0" in reason)
     assert len(items) == 2
+
+
+@pytest.mark.whole
+def test_another_size_is_refused_with_the_setting_that_reads_it_as_the_others(
+    tmp_path: Path, refused: Callable[..., str]
+) -> None:
+    with VideoWriter(files(tmp_path, ["a.mp4"]) / "a red fox-0.mp4", 8.0, (64, 64)) as writer:
+        writer.write(torch.rand(12, 3, 64, 64))
+    told = refused(
+        "cf.benchmark",
+        "suite=smoke",
+        "+contestant@contestants.theirs=imported",
+        f"contestants.theirs.folder='{tmp_path / 'theirs'}'",
+        f"hydra.run.dir='{tmp_path / 'out'}'",
+    )
+    assert "64 x 64: theirs" in told
+    assert "theirs is read as contestants.theirs.fps and .size say" in told

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cf.bench.contestants.base import Contestant
+from cf.bench.contestants.imported import Imported
 from cf.bench.contestants.network import Network, with_commit_reads
 from cf.bench.store import folder_of
 from cf.bench.tasks.base import Task, VideoSpec
@@ -139,8 +140,14 @@ def _refuse_unequal(entered: Sequence[Entry], asked: VideoSpec | None) -> None:
             f"{fps:g} frames/s, {size[0]} x {size[1]}: {', '.join(names)}"
             for (fps, size), names in kinds.items()
         ]
+        told = " or ".join(
+            f"{one.label} is read as contestants.{one.name}.fps and .size say"
+            for one in entered
+            if isinstance(one.contestant, Imported)
+        )
         raise ValueError(
             "contestants differ in frame rate or size:\n  "
             + "\n  ".join(lines)
-            + "\nmake them equal, or compare unequals with unequal=show, which the report says"
+            + f"\nmake them equal{told and f' ({told})'}, or compare unequals with unequal=show, "
+            "which the report says"
         )
