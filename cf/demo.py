@@ -140,11 +140,12 @@ def _found(table: Path) -> str:
 
     rows = pd.read_csv(table)
     rows = rows[(rows["statistic"] == "recall, all lags") & ~rows["contestant"].eq("truth")]
-    rows = rows[rows["contestant"].str.contains(", ")].dropna().sort_values("value")
+    rows = rows[rows["contestant"].str.contains(", ")].dropna(subset=["value"]).sort_values("value")
     if rows.empty:
         return "no student came back to a room that it had left: nothing was there to recall"
     told = [
-        f"{one.contestant} paints {one.value:.0%} [{one.low:.0%}, {one.high:.0%}]"
+        f"{one.contestant} paints {one.value:.0%}"
+        + ("" if pd.isna(one.low) else f" [{one.low:.0%}, {one.high:.0%}]")
         for one in (rows.iloc[-1], rows.iloc[0])
     ]
     return f"Of a room that is seen again, {told[0]} of the cells right, {told[1]}."

@@ -160,6 +160,8 @@ def _horizon(found: Influence | str | None) -> str:
 def _shown(one: Interval) -> str:
     if not np.isfinite(one.value):
         return "-"
+    if np.isnan(one.low):
+        return _number(one.value)
     return f"{_number(one.value)} [{_number(one.low)}, {_number(one.high)}]"
 
 
@@ -169,9 +171,10 @@ def _number(value: float) -> str:
 
 def _caption(settings: Settings) -> str:
     fps = settings["data"]["fps"]
+    bounds = "; 95 % bootstrap intervals over worlds" if settings["worlds"] > 1 else ""
     return (
         f"{so_many(settings['worlds'], 'world')} of {settings['frames'] / fps:g} s, of which "
-        f"{settings['given'] / fps:g} s are given; 95 % bootstrap intervals over worlds"
+        f"{settings['given'] / fps:g} s are given{bounds}"
     )
 
 

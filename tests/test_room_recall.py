@@ -1,5 +1,6 @@
 """Recall of rooms, as `cf.recall` and the training callback tell it, and how sure it is."""
 
+import math
 from itertools import pairwise
 
 import pytest
@@ -10,6 +11,7 @@ from cf.data.world.known import known
 from cf.data.world.rooms import Rooms
 from cf.metrics.pooled import PooledResult, ratio
 from cf.metrics.recall.room_recall import RoomRecall
+from cf.recall_report import _shown
 from cf.types import Video
 
 LAGS = (1, 8, 16, 32, 64)
@@ -159,3 +161,13 @@ def test_what_was_never_seen_has_no_value(drawn: Drawn) -> None:
 def test_lags_that_do_not_rise_are_named(lags: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"lags=\[8"):
         RoomRecall(ROOMS, lags, 96, 8)
+
+
+def test_one_world_has_no_interval() -> None:
+    alone = PooledResult(torch.tensor([[1.0, 4.0], [0.0, 0.0]]).double(), ratio).interval()
+    assert (alone.value, alone.units) == (0.25, 1)
+    assert math.isnan(alone.low)
+    assert math.isnan(alone.high)
+    assert _shown(alone) == "0.25"
+    two = PooledResult(torch.tensor([[1.0, 4.0], [3.0, 4.0]]).double(), ratio).interval()
+    assert 0.25 <= two.low < two.high <= 0.75

@@ -33,10 +33,15 @@ class PooledResult:
     def interval(self, resamples: int = 2000, seed: int = 0) -> Interval:
         """The middle 95 % of the value over resamples of the videos; NaN where there is none.
 
+        One video tells nothing of how others would be: its value has no bounds.
+
         A collapsed or constant value has an interval of no width: the bootstrap cannot tell how
         far 64 successes out of 64 may be from the truth.
         """
         videos, value, nothing = len(self.sums), self.value, float("nan")
+        told = int((~torch.isnan(self.of(self.sums))).sum())
+        if told == 1:
+            return Interval(value, nothing, nothing, 0.95, "percentile", 1)
         weights = torch.from_numpy(resample_counts(videos, resamples, seed)).double()
         values = self.of(torch.einsum("rb,b...->r...", weights, self.sums))
         values = values[torch.isfinite(values)]
