@@ -106,15 +106,19 @@ def test_options_of_ones_own_are_given_again(
     assert "--config-dir=my configs" not in shlex.split(measuring(fit, tmp_path))
 
 
-@pytest.mark.parametrize("experiment", ["doom", "videos"])
-def test_phases_begin_where_earlier_ones_ended(experiment: str) -> None:
+@pytest.mark.parametrize(("experiment", "last"), [("doom", ["detail"]), ("videos", [])])
+def test_phases_begin_where_earlier_ones_ended(experiment: str, last: list[str]) -> None:
     phases = composed("fit", "~callbacks", "folder=x", f"experiment={experiment}")["phases"]
-    assert list(phases) == ["base", "teacher", "student"]
+    assert list(phases) == ["base", "teacher", "student", *last]
     for name, given in phases.items():
         trained = composed("fit", "~callbacks", "folder=x", *given)
-        begun = {role: one["path"] for role, one in trained["start"].items() if role in phases}
-        if name == "student":
-            assert begun == {"student": "x/base", "teacher": "x/teacher"}
+        roles = trained["start"].items()
+        begun = {role: one["path"] for role, one in roles if role != "by" and one["path"]}
+        if name in ("student", "detail"):
+            before = {"student": "x/base", "detail": "x/student"}[name]
+            guide = {"guide": "x/base"} if name == "detail" else {}
+            teacher = {"teacher": "x/teacher", "critic": "x/teacher"}
+            assert begun == {"student": before, **teacher, **guide}
         assert trained["phases"] is None
 
 
