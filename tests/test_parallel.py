@@ -160,9 +160,13 @@ def student(start: Path, *more: str) -> tuple[str, ...]:
 @pytest.mark.slow
 @pytest.mark.whole
 def test_a_rank_is_killed_and_any_number_goes_on(start: Path, tmp_path: Path) -> None:
-    """One process all the way; two, of which one is killed; then one, then four: the same run."""
+    """One process all the way; two, of which one is killed; then one, then four: the same run.
+
+    A guide is in shards like the teacher that it guides.
+    """
     whole_run, cut = tmp_path / "whole", tmp_path / "cut"
-    given = student(start)
+    guide = ("guide=previous_block", f"start.guide.path='{start}'", "score.guidance=2")
+    given = student(start, *guide)
     one = ("trainer.precision=64-true", "trainer.max_steps=6", "data.batch_size=8")
     done = run("cf.fit", *given, *one, f"hydra.run.dir='{whole_run}'")
     assert done.status == 0, done.told
