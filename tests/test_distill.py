@@ -512,6 +512,8 @@ def test_a_run_that_explodes_leaves_its_last_good_state(
         ([*GUIDED, "start.guide.path=null"], "with guide=... start.guide.path"),
         ([*GUIDED, "start.guide.path=nowhere"], "nowhere"),
         (GUIDED[:1], "give score.guidance=2"),
+        (["module=pretrain", "objective=teacher_forcing", *GUIDED], "guide=... is for module=dis"),
+        ([*GUIDED, "score.guidance_times=0.6"], "a list of a number, got 0.6"),
         ([*GUIDED, "score.guidance_times=[0.9,0.5]"], "[0.9, 0.5] must"),
         (["trainer.precision=16-mixed"], "bf16-mixed"),
         (["module=pretrain", "objective=dmd"], "module=distill"),

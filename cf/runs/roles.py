@@ -21,13 +21,17 @@ def built_module(settings: Settings) -> Any:
     """The module of a training as its settings say.
 
     Raises:
-        ValueError: an unknown setting, a missing one, or a value of the wrong kind; adapters of a
-            module that takes none, or on nothing.
+        ValueError: an unknown setting, a missing one, or a value of the wrong kind; adapters or a
+            guide of a module that takes none, adapters on nothing.
     """
     group, adapters = settings["module"], settings.get("adapters")
     if adapters and "adapters" not in group:
         raise ValueError(
             "adapters=... are for module=distill and module=pretrain; leave it out here (null)"
+        )
+    if settings.get("guide") and "guide" not in group:
+        raise ValueError(
+            "guide=... is for module=distill and module=start; leave it out here (null)"
         )
     for name in (*_ROLES, "guide"):
         _refuse_before_it_is_made(name, _role(group, name))
