@@ -111,11 +111,10 @@ class StartModule(SingleModule):
 
 def _view(score: ScoreNetwork) -> dict[str, str]:
     """How a score network sees the past, its network and its guide aside."""
-    own = {name: repr(value) for name, value in vars(score).items()}
-    whole = repr((0.0, 1.0))  # what trajectories of old were made with, which did not tell it
-    if own["guidance_times"] == whole:
-        del own["guidance_times"]
-    return {name: text for name, text in own.items() if name not in ("network", "guide")}
+    left_out = ["network", "guide"]
+    if score.guidance_times == (0.0, 1.0):  # as trajectories of old were made, which did not say so
+        left_out.append("guidance_times")
+    return {name: repr(value) for name, value in vars(score).items() if name not in left_out}
 
 
 def _digest(network: torch.nn.Module) -> str:
