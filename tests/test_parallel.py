@@ -20,11 +20,15 @@ from torch.distributed.device_mesh import init_device_mesh
 from warm import Running
 
 from cf.callbacks.checkpoint import Checkpoints
+from cf.distillation.ode import OdeRegression
+from cf.distillation.start import RealClips, Roles
 from cf.memory.full import Full
 from cf.models.sharding import Sharding, local, whole, whole_state
 from cf.modules.ema import WeightAverage
+from cf.objectives.score import SharedMemory
 from cf.rollout.blockwise import Rollout
 from cf.runs.trusted_run import vet_run
+from cf.seeding import SampleRandom
 from cf.system.launch import begun
 from cf.system.peers import Peers
 
@@ -132,6 +136,43 @@ def test_a_network_in_shards_is_the_network(checkpointing: bool, tmp_path: Path)
             assert bool(state) == (rank == 0)
             for name, weight in state.items():
                 torch.testing.assert_close(weight, theirs.state_dict()[name], rtol=0, atol=1e-9)
+
+    each(2, tmp_path, work)
+
+
+@pytest.mark.whole
+@pytest.mark.filterwarnings("ignore:FSDP2-wrapped module .* returned a view tensor")
+@pytest.mark.parametrize("past", ["video", "rollout"])
+def test_trajectories_are_made_by_all_processes_together(past: str, tmp_path: Path) -> None:
+    """One is kept: the first process makes it, and the second reads it in the same step."""
+
+    def losses(folder: Path, ranks: int, rank: int, networks: list[torch.nn.Module]) -> list[float]:
+        few = {"count": 1, "solver_steps": 2, "past": past, "prefix_blocks": (0, 1)}
+        regression = OdeRegression(Rollout(Full(), num_steps=2, block_frames=2), str(folder), **few)
+        student, teacher = (SharedMemory(one, memory=Full(), block_frames=2) for one in networks)
+        found, count = [], 4 // ranks
+        for step in range(2):
+            samples = tuple(range(4 * step + rank * count, 4 * step + (rank + 1) * count))
+            video = torch.cat([latents(1, 4, seed=one) for one in samples])
+            random = SampleRandom((1,), samples)
+            cond = conditioning(8, 4).samples(list(samples))
+            clips = RealClips(video, cond, None, samples, random, step)
+            loss = regression.loss(clips, Roles(student, student, teacher)).value
+            found.append(float(loss.detach()))
+        return found
+
+    def networks() -> list[torch.nn.Module]:
+        return [model(), model(seed=1)]
+
+    expected = losses(tmp_path / "one", 1, 0, networks())
+
+    def work(rank: int) -> None:
+        made, sharding = networks(), Sharding(init_device_mesh("cpu", (2,)))
+        for one in made:
+            sharding.shard(one)
+        loss = torch.tensor(losses(tmp_path / "two", 2, rank, made)) / 2
+        torch.distributed.all_reduce(loss)
+        torch.testing.assert_close(loss, torch.tensor(expected), rtol=1e-6, atol=0)
 
     each(2, tmp_path, work)
 

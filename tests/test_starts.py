@@ -1,6 +1,7 @@
 """Starts of a student against closed forms: Gaussian video, each frame drawn given the last."""
 
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ from cf.distillation.consistency import Consistency
 from cf.distillation.ode import OdeRegression
 from cf.distillation.start import RealClips, Roles
 from cf.memory.full import Full
-from cf.objectives.score import Clean, ScoreNetwork
+from cf.objectives.score import Clean, ScoreNetwork, SharedMemory
 from cf.rollout.blockwise import Rollout
+from cf.rollout.state import START
 from cf.seeding import SampleRandom
 from cf.types import Conditioning, Latents, Times
 
@@ -80,7 +82,7 @@ def composed(times: list[float]) -> Tensor:
 def clips(step: int, count: int = 16) -> RealClips:
     samples = tuple(range(step * count, (step + 1) * count))
     video = tiny.latents(count, 3, seed=step)
-    return RealClips(video, Conditioning(), None, samples, SampleRandom((1,), samples))
+    return RealClips(video, Conditioning(), None, samples, SampleRandom((1,), samples), step)
 
 
 def trained(start: Any, times: list[float], steps: int = 400) -> Tensor:
@@ -172,9 +174,64 @@ def test_a_whole_clips_teacher_is_regressed_on_over_its_own_past(tmp_path: Path)
         start = OdeRegression(ROLLOUT, str(tmp_path / past), past=past)  # type: ignore[arg-type]
         student = Watched(Unused(), times=tuple(start.times), own=own)
         start.loss(given, Roles(student, student, Teacher(Unused())))
-    end = start.solved(given, Teacher(Unused()))[:, -1]
+    end = start.solved(given, Roles(student, student, Teacher(Unused())))[1][:, -1]
     assert torch.equal(seen[0], given.latents)
     assert torch.equal(seen[1], end)
+
+
+@pytest.mark.parametrize("real", [0, 1, 3])
+def test_the_past_is_a_rollout_that_the_student_made_when_its_sample_came(
+    real: int, tmp_path: Path
+) -> None:
+    """Both networks see it, and it is kept; what the student learns later changes nothing."""
+    cond, samples = tiny.conditioning(2, 3), (4, 5)
+    given = RealClips(tiny.latents(2, 3), cond, None, samples, SampleRandom((1,), samples), 0)
+    network, seen = tiny.model(), []
+
+    class Watched(SharedMemory):
+        def predict(self, x_t: Latents, t: Times, cond: Conditioning, clean: Clean) -> Latents:
+            seen.append(clean)
+            return super().predict(x_t, t, cond, clean)
+
+    student, teacher = (
+        Watched(made, memory=Full(), block_frames=1) for made in (network, tiny.model(seed=1))
+    )
+    few: Any = {"count": 8, "solver_steps": 4, "prefix_blocks": (real, real)}
+    start = OdeRegression(ROLLOUT, str(tmp_path), past="rollout", **few)
+    roles = Roles(student, student, teacher)
+    first = start.loss(given, roles)
+    random, known = given.random.purpose(4), given.latents[:, :real]
+
+    def noise(*at: int) -> Tensor:
+        return random.purpose(*at).normal(1, *tiny.SHAPE)
+
+    state = ROLLOUT.remember(network, known, noise, cond) if real else START
+    blocks = [block for block, _ in islice(ROLLOUT.stream(network, noise, cond, state), 3 - real)]
+    expected = torch.cat([known, *blocks], 1)
+    assert len(seen) == 1 + len({*ROLLOUT.schedule.timesteps(4).tolist(), *start.times})
+    for past in seen:
+        torch.testing.assert_close(past, expected, rtol=0, atol=1e-12)
+    again = start.loss(given, roles)
+    assert torch.equal(first.value, again.value)
+    with torch.no_grad():
+        [weight.mul_(1.1) for weight in network.parameters()]
+    start.loss(given, roles)
+    assert torch.equal(seen[-1], seen[0])
+
+
+def test_rollouts_start_from_as_much_real_video_as_is_drawn_for_a_batch(tmp_path: Path) -> None:
+    video, cond, samples = tiny.latents(2, 4), tiny.conditioning(2, 4), (0, 1)
+    network = SharedMemory(tiny.model(), memory=Full(), block_frames=1)
+    few: Any = {"solver_steps": 1, "past": "rollout", "prefix_blocks": (1, 9)}
+    start, found = OdeRegression(ROLLOUT, str(tmp_path), **few), set()
+    for number in range(16):
+        clips = RealClips(video, cond, None, samples, SampleRandom((1,), samples), number)
+        made, _ = start.solved(clips, Roles(network, network, network))
+        same = (made.latents == video).flatten(2).all(2)
+        real = int(same[0].sum())
+        assert torch.equal(same, (torch.arange(4) < real).expand(2, 4))
+        found.add(real)
+    assert found == {1, 2, 3, 4}
 
 
 # What is kept of a teacher
@@ -228,8 +285,12 @@ def test_a_damaged_trajectory_is_refused(harm: str, tmp_path: Path) -> None:
 
 
 def test_trajectories_of_another_kind_or_too_many_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"start.by.prefix_blocks must be \[least, most\] .*3, 2"):
+        kept(tmp_path, past="rollout", prefix_blocks=(3, 2))
     kept(tmp_path)
-    with pytest.raises(ValueError, match=r"another teacher, other data or other steps; give"):
+    with pytest.raises(
+        ValueError, match=r"another teacher or student, other data or other steps; give"
+    ):
         kept(tmp_path, solver_steps=5)
     with pytest.raises(ValueError, match=r"count=1000000000 .* more than start.by.most_gb=64"):
         losses(kept(tmp_path / "many", count=10**9), 4, 1)
@@ -289,6 +350,24 @@ def test_a_plain_start_trains_nothing_and_says_so(
 
 
 @pytest.mark.whole
+def test_rollouts_belong_to_the_student_that_made_them(
+    base: Path, refused: Command, tmp_path: Path
+) -> None:
+    """A run that goes on has other weights than it began with, and takes its own up."""
+    own = settings(base, "ode", "start.by.past=rollout")
+    run = fit(tmp_path / "run", *own, "trainer.max_steps=2")
+    give("cf.fit", f"resume='{run}'", "trainer.max_steps=3")
+    kept = f"start.by.dirpath='{run / 'trajectories'}'"
+    fit(tmp_path / "again", *own, kept, "trainer.max_steps=1")
+    for name, more in (
+        ("another", (f"start.student.path='{run}'",)),
+        ("real", ("start.by.past=video",)),
+    ):
+        told = refused("cf.fit", *own, kept, *more, f"hydra.run.dir='{tmp_path / name}'")
+        assert "of another teacher or student" in told
+
+
+@pytest.mark.whole
 def test_trajectories_belong_to_what_guides_the_teacher(
     base: Path, refused: Command, tmp_path: Path
 ) -> None:
@@ -304,4 +383,4 @@ def test_trajectories_belong_to_what_guides_the_teacher(
         ("by-another", [*guided, "guide.memory.window_frames=9"]),
     ):
         own = settings(base, "ode", kept, *more, f"hydra.run.dir='{tmp_path / name}'")
-        assert "another teacher, other data or other steps" in refused("cf.fit", *own)
+        assert "another teacher or student, other data or other steps" in refused("cf.fit", *own)

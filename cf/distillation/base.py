@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from cf.distillation.rollout_length import Length, drawn
+from cf.distillation.rollout_length import Length, check_prefix, drawn
 from cf.models.base import Backbone
 from cf.objectives.base import Window
 from cf.rollout.blockwise import Rollout
@@ -151,11 +151,7 @@ class TrainingRollout(ABC):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if len(self.prefix_blocks) != 2 or not 0 <= self.prefix_blocks[0] <= self.prefix_blocks[1]:
-            raise ValueError(
-                f"prefix_blocks must be [least, most] with 0 <= least <= most, got "
-                f"{list(self.prefix_blocks)}"
-            )
+        check_prefix(self.prefix_blocks, "module.prefix_blocks")
         block = self.rollout.block_frames
         scored = block if self.window_frames is None else self.window_frames
         if (

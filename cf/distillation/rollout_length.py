@@ -1,5 +1,6 @@
 """How long a self-rollout is, as a function of the student step."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cf.seeding import seeded
@@ -59,3 +60,19 @@ def drawn(choices: int, *key: int) -> int:
     import torch
 
     return int(torch.randint(choices, (), generator=seeded(*key)))
+
+
+def check_prefix(blocks: Sequence[int], name: str) -> None:
+    """Refuse what does not say how much real video a rollout starts from.
+
+    Args:
+        blocks: the least and the most.
+        name: of the setting, for the message.
+
+    Raises:
+        ValueError: if they are not two numbers that rise from 0 or more.
+    """
+    if len(blocks) != 2 or not 0 <= blocks[0] <= blocks[1]:
+        raise ValueError(
+            f"{name} must be [least, most] with 0 <= least <= most, got {list(blocks)}"
+        )

@@ -18,6 +18,7 @@ class RealClips(NamedTuple):
     Attributes:
         samples: global number of each sample.
         random: of these samples.
+        number: of the batch, over the whole run; the same on every rank.
     """
 
     latents: Latents
@@ -25,6 +26,7 @@ class RealClips(NamedTuple):
     uncond: Conditioning | None
     samples: tuple[int, ...]
     random: SampleRandom
+    number: int
 
     def only(self, index: list[int]) -> "RealClips":
         """Some of them."""
@@ -35,6 +37,7 @@ class RealClips(NamedTuple):
             self.uncond and self.uncond.samples(index),
             samples,
             SampleRandom(self.random.key, samples),
+            self.number,
         )
 
 
@@ -64,8 +67,15 @@ class Start(ABC):
     def loss(self, clips: RealClips, roles: Roles) -> Loss:
         """The student's loss on a batch."""
 
+    @property
+    def keeps_rollouts(self) -> bool:
+        """Whether it keeps videos that the student makes."""
+        return False
+
     def prepare(self, key: str) -> None:  # noqa: B027  (most keep nothing)
         """Get ready for a run; `key` tells its teacher and its data from all others.
+
+        Where it keeps rollouts, the key tells the student's first weights as well.
 
         Raises:
             ValueError: if what an earlier run left does not belong to this one.

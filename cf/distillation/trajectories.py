@@ -17,8 +17,8 @@ from cf.files.atomic import replacing, write_text
 from cf.files.text import read_json_file
 from cf.types import Conditioning
 
-Solve = Callable[[RealClips], Tensor]
-"""Samples -> their states, (b, states, f, c, h, w)."""
+Solve = Callable[[RealClips], tuple[RealClips, Tensor]]
+"""Samples -> these as they are to be seen, and their states, (b, states, f, c, h, w)."""
 _ABOUT = "about.json"
 _HEADER = 2**16
 """Bytes of a file besides its tensors' own, at most."""
@@ -44,13 +44,14 @@ class Trajectories:
         """Say what they are of, or see that they are of the same.
 
         Raises:
-            ValueError: if they are of another teacher, other data or other steps.
+            ValueError: if they are of another teacher, other data or other steps, or after rollouts
+                of another student.
         """
         file = Path(self.folder) / _ABOUT
         if file.is_file() and read_json_file(file) != json.loads(json.dumps(about)):
             raise ValueError(
-                f"{self.folder} holds trajectories of another teacher, other data or other steps; "
-                "give another start.by.dirpath, or delete it"
+                f"{self.folder} holds trajectories of another teacher or student, other data or "
+                "other steps; give another start.by.dirpath, or delete it"
             )
         if not file.is_file():
             write_text(file, json.dumps(about))
@@ -72,11 +73,13 @@ class Trajectories:
             for i, number in enumerate(numbers)
             if number == clips.samples[i] and not self._file(number).is_file()
         ]
-        if due:
+        if _on_any_process(bool(due), clips.latents.device):
             self._check_size(clips, states)
-            some = clips.only(due)
-            for i, made in zip(due, solve(some), strict=True):
-                self._write(numbers[i], {**_tensors(clips, i), "states": made})
+            # Shards are gathered by all processes together: those that need none solve as well.
+            some, solved = solve(clips.only(due or [0]))
+            for at, i in enumerate(due):
+                self._write(numbers[i], {**_tensors(some, at), "states": solved[at]})
+            _on_any_process(False, clips.latents.device)  # what others wrote is about to be read
         device = clips.latents.device
         read = [self._read(number, clips, states) for number in numbers]
         batch = {name: torch.stack([one[name] for one in read]).to(device) for name in read[0]}
@@ -117,6 +120,15 @@ class Trajectories:
         if told.get("sha256") != _digest(found) or set(found) != wanted:
             raise ValueError(f"{file} is damaged: it is not what was written; {again}")
         return found
+
+
+def _on_any_process(here: bool, device: torch.device) -> bool:
+    """Whether it is so in this process or in another of the training."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return here
+    found = torch.tensor(int(here), device=device)
+    torch.distributed.all_reduce(found, torch.distributed.ReduceOp.MAX)
+    return bool(found)
 
 
 def _tensors(clips: RealClips, sample: int) -> dict[str, Tensor]:

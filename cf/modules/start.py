@@ -67,6 +67,8 @@ class StartModule(SingleModule):
         eyes = () if image_encoder is None else (image_encoder,)
         super().__init__(student, *outside, *pace, frozen=(*real.networks, *eyes))
         self.by, self.negative_prompt = by(rollout=rollout), negative_prompt
+        # Before a checkpoint is read: a run that goes on began with these weights too.
+        self._begun = _digest(student) if self.by.keeps_rollouts else ""
         self._make_optimizer = optimizer
         sizes: Any = {"memory": rollout.memory, "block_frames": rollout.block_frames}
         mine, average = (SharedMemory(one, **sizes) for one in (self.trained, self.student))
@@ -83,6 +85,8 @@ class StartModule(SingleModule):
         parts = [told, _view(teacher), _digest(teacher.network)]
         if teacher.guide is not None:
             parts += [_view(teacher.guide), _digest(teacher.guide.network)]
+        if self._begun:
+            parts.append(self._begun)
         self.by.prepare(hashlib.sha256(repr(tuple(parts)).encode()).hexdigest())
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
@@ -106,7 +110,8 @@ class StartModule(SingleModule):
             uncond = self.conditioning(batch, [self.negative_prompt] * count)
         first = (self.batches * self.data_ranks + self.data_rank) * count
         samples = tuple(range(first, first + count))
-        return RealClips(latents, cond, uncond, samples, SampleRandom((self.seed, 1), samples))
+        random = SampleRandom((self.seed, 1), samples)
+        return RealClips(latents, cond, uncond, samples, random, self.batches)
 
 
 def _view(score: ScoreNetwork) -> dict[str, str]:
