@@ -164,6 +164,24 @@ def test_a_copied_run_goes_on_by_itself(how: str, whole: Path, tmp_path: Path) -
     assert left == expected, "a stop between two checkpoints leaves none of its own"
 
 
+def test_a_run_of_before_a_setting_was_added_goes_on(whole: Path, tmp_path: Path) -> None:
+    """If the setting leaves the run as it was: it is null, or what the class takes by itself."""
+    of_old = RunFolder(tmp_path)
+    with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
+        given = of_old.begin(to_settings(compose("fit", [*RUN, f"folder={tmp_path}"])))
+    there = yaml.safe_load((whole / "config.yaml").read_text())
+    assert there["module"].pop("image_encoder", "") is None
+    assert there["module"].pop("ema_decay") == 0.99
+    del there["rollout"]["num_steps"], there["module"]["rollout"]["num_steps"]
+    of_old.config.write_text(yaml.safe_dump(there))
+    given["rollout"]["num_steps"] = given["module"]["rollout"]["num_steps"] = 4
+    of_old.refuse_others(given)
+    given["module"]["rollout"]["num_steps"] = 5
+    with pytest.raises(ValueError, match="num_steps: None there, 5 here") as told:
+        of_old.refuse_others(given)
+    assert f"resume={tmp_path}" in str(told.value)
+
+
 def test_checkpoints_with_names_of_their_own_are_left_and_not_taken_up(
     whole: Path, tmp_path: Path
 ) -> None:

@@ -16,8 +16,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from cf.files.atomic import locked, remove_temporaries, write_text
 from cf.files.text import read_json_file, yaml_of
 from cf.runs.relocation import absolute, located, recorded, same
-from cf.settings.build import Settings
+from cf.settings.build import Settings, is_default
 from cf.settings.renamed import with_current_names
+from cf.system.shell import setting
 
 EXPORT = "network.safetensors"
 # What objects are built from; the settings beside it were resolved into it when the run began.
@@ -96,12 +97,13 @@ class RunFolder:
         return settings
 
     def refuse_others(self, settings: Settings) -> None:
-        """Only the run that stands here is gone on with.
+        """Only the run that stands here is gone on with, also by a later version of the program.
 
         Raises:
             ValueError: if it was begun with settings other than these.
         """
-        there, here = self._recorded(), recorded(settings, self.path)
+        there = self._recorded()
+        here = _without_added(recorded(settings, self.path), there)
         if self.begun is not None:
             there = recorded(_as_now(located(there, self.begun)), self.begun)
         ways, others = (one.pop("outside", {}) for one in (here, there))
@@ -114,7 +116,8 @@ class RunFolder:
         if differ:
             more = [f"and {len(differ) - _TOLD} more"] if len(differ) > _TOLD else []
             raise ValueError(
-                f"{self.path} holds a run with other settings; give another folder, or delete it:"
+                f"{self.path} holds a run with other settings; give another folder, go on with "
+                f"it as it was begun by {setting('resume', self.path)}, or delete it:"
                 + "".join(f"\n  {line}" for line in (*differ[:_TOLD], *more))
             )
 
@@ -245,6 +248,23 @@ def leaves(settings: Any, at: str = "") -> dict[str, Any]:
     for name, one in inner.items():
         found |= leaves(one, f"{at}.{name}" if at else str(name))
     return found
+
+
+def _without_added(here: Any, there: Any) -> Any:
+    """Settings without those that a run of an older version lacks and that leave it as it was.
+
+    Such are null, or what their class takes where nothing is said.
+    """
+    if isinstance(here, list) and isinstance(there, list) and len(here) == len(there):
+        return [_without_added(mine, its) for mine, its in zip(here, there, strict=True)]
+    if not (isinstance(here, dict) and isinstance(there, dict)):
+        return here
+    target = here.get("_target_")
+    return {
+        name: _without_added(value, there[name]) if name in there else value
+        for name, value in here.items()
+        if name in there or not (value is None or (target and is_default(target, name, value)))
+    }
 
 
 def _starts(settings: Any) -> Iterator[tuple[Path, str, Any, float | None]]:

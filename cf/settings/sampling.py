@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from cf.settings.build import Within
+from cf.settings.hints import Within
 
 
 @dataclass(frozen=True)
