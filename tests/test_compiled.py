@@ -19,14 +19,15 @@ from cf.bench.contestants.network import Network
 from cf.bench.tasks.base import VideoSpec
 from cf.memory.base import Memory
 from cf.memory.full import Full
+from cf.models.base import Backbone
 from cf.models.blocks import Compiled, TransformerBlock
 from cf.models.compiled import check_compile, compile_blocks, compiled_block
+from cf.models.guided import GuidedByNetwork
 from cf.models.recorded import Recorder, Replayed, Run
-from cf.models.transformer import VideoTransformer
 from cf.rollout.blockwise import Rollout
 
 
-def rolled(network: VideoTransformer, policy: Memory, blocks: int, samples: int = 1) -> Tensor:
+def rolled(network: Backbone, policy: Memory, blocks: int, samples: int = 1) -> Tensor:
     """Blocks of a rollout of two steps."""
     rollout, cond = Rollout(policy, num_steps=2), conditioning(samples, 3 * blocks)
     noise = rollout.noise(network, 0, range(samples))
@@ -130,6 +131,15 @@ def test_passes_over_a_full_window_are_recorded_once(policy: str, most: int) -> 
     assert torch.equal(found, rolled(expected, memory(policy), 16))
     assert network.recorder.recorded == most
     assert bool(network.recorder.replayed) == bool(most)
+
+
+def test_passes_of_a_network_that_guides_itself_are_told_apart() -> None:
+    """A guide meets what the network meets at its first block, but nothing of it is kept."""
+    network, expected = model(), model()
+    network.recorder = Recorder(again, after=0, most=2)
+    for _ in range(2):
+        videos = [rolled(GuidedByNetwork(one, one, 2.0), Full(), 3) for one in (network, expected)]
+        assert torch.equal(*videos)
 
 
 def test_recordings_are_let_go_of() -> None:

@@ -14,6 +14,7 @@ from cf.generation.requests import TYPED, VideoRequest
 from cf.models.attention_kernel import attention_kernel
 from cf.models.start import fingerprint
 from cf.runs.generator import Generator, file_of
+from cf.runs.outline import guide_of
 from cf.settings.build import Settings
 from cf.system.shell import shell_command
 
@@ -45,6 +46,8 @@ class Record:
             "settings": json.loads(json.dumps(settings, default=str)),
             "weights_sha256": fingerprint(file_of(settings["checkpoint"]), lora, alpha),
         }
+        if (guide := guide_of(settings)) is not None:
+            self._now["guide_sha256"] = fingerprint(file_of(guide))
         before = _read(self._path)
         self.videos: dict[str, dict[str, Any]] = before.get("videos") or {}
         if before:
@@ -58,8 +61,9 @@ class Record:
             )
             if name.partition(".")[0] not in _FREE
         ]
-        if before.get("weights_sha256") != self._now["weights_sha256"]:
-            told.append("other weights, though checkpoint= is the same")
+        for name, setting in (("weights", "checkpoint"), ("guide", "sampling.guide")):
+            if before.get(f"{name}_sha256") != self._now.get(f"{name}_sha256"):
+                told.append(f"other weights, though {setting}= is the same")
         if told:
             more = f", and {len(told) - _MOST_TOLD} more" if len(told) > _MOST_TOLD else ""
             raise ValueError(

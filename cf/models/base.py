@@ -25,7 +25,7 @@ class Prepared:
         query_start, live: see `Past`.
         queries: return the block's queries too, for a memory that needs them.
         times: what the network makes of each time at which the block will be called, if they are
-            known beforehand; `step` is the index of this call's.
+            known beforehand; `step` is the index of this call's, -1 that of the commit.
         held: what the first call leaves for those that follow; None: nothing is left.
         unread: nobody reads the block's keys and values, so that none are returned: they would be
             held for all layers at once.

@@ -145,7 +145,7 @@ def _key(given: Pass) -> Hashable:
         for x in (layer.k, layer.v)
     )
     rooms = tuple(layer.room for layer in given.past.layers)
-    return moving, standing, rooms, given.past.queries
+    return moving, standing, rooms, given.past.queries, given.past.unread
 
 
 def _moving(given: Pass) -> list[Tensor]:

@@ -24,6 +24,7 @@ class WrappedBackbone(Backbone):
         self.prediction = network.prediction
         self.control_dim, self.image_dim = network.control_dim, network.image_dim
         self.reference_channels = network.reference_channels
+        self.text_dim: int | None = getattr(network, "text_dim", None)
 
     @override
     def prepare(self, past: Past, cond: Conditioning, times: Sequence[float] = ()) -> Prepared:

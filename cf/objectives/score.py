@@ -12,6 +12,7 @@ from torch import Tensor
 
 from cf.memory.base import Memory
 from cf.models.base import UNREAD, Backbone
+from cf.models.guided import ALWAYS, led_away
 from cf.models.judged import Features, Judged
 from cf.models.masks import TeacherForcing
 from cf.rollout.blockwise import Rollout
@@ -43,7 +44,7 @@ class ScoreNetwork(ABC):
 
     network: Backbone
     guidance: float = 1.0
-    guidance_times: Sequence[float] = field(default=(0.0, 1.0), kw_only=True)
+    guidance_times: Sequence[float] = field(default=ALWAYS, kw_only=True)
     guide: ScoreNetwork | None = field(default=None, kw_only=True)
 
     @property
@@ -85,13 +86,8 @@ class ScoreNetwork(ABC):
                 f"guidance={self.guidance} needs text to lead away from, or a guide; set it to 1 "
                 "without either"
             )
-        led = other + self.guidance * (own - other)
-        least, most = self.guidance_times
-        if least <= 0 and most >= 1:
-            return led
         # Both are computed at any time: where weights are sharded, all processes call alike.
-        guided = (t >= least) & (t <= most)
-        return torch.where(guided[..., None, None, None], led, own)
+        return led_away(own, other, self.guidance, t, self.guidance_times)
 
     def x0(
         self,

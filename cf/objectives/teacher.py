@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from cf.models.base import Backbone
+from cf.models.guided import check_guidance_times
 from cf.objectives.score import ScoreNetwork
 
 
@@ -26,13 +27,8 @@ def guided_teacher(
             other latents or another conditioning.
     """
     made = score(teacher)
-    least, most = made.guidance_times
-    made = replace(made, guide=guide, guidance_times=(float(least), float(most)))
-    if not 0 <= least <= most <= 1:
-        raise ValueError(
-            f"score.guidance_times={list(made.guidance_times)} must be [least, most] with "
-            "0 <= least <= most <= 1"
-        )
+    times = check_guidance_times(made.guidance_times, "score.guidance_times")
+    made = replace(made, guide=guide, guidance_times=times)
     if guide is None and made.guidance != 1 and not has_text:
         raise ValueError(
             "score.guidance needs text to lead away from; set it to 1 without text, or give a "

@@ -88,12 +88,17 @@ class Maker:
 
         from cf.models.start import fingerprint
         from cf.runs.generator import file_of, load
+        from cf.runs.outline import guide_of
 
         if settings["threads"] is not None:
             torch.set_num_threads(int(settings["threads"]))
         generator = load({**settings, "texts": [settings["prompt"]] if settings["prompt"] else []})
         network = {name: settings.get(name) for name in _LOADING}
         network["checkpoint"] = str(Path(settings["checkpoint"]).absolute())
+        if (guide := guide_of(settings)) is not None:
+            place = str(Path(guide).absolute())
+            network["sampling"] = {**settings["sampling"], "guide": place}
+            network["guide_sha256"] = fingerprint(file_of(guide))
         follows = getattr(generator.network, "control_dim", None) is not None
         weights = settings["weights"]
         made = cls(

@@ -91,6 +91,7 @@ def _maker(settings: Settings, played: Played) -> Maker:
 
     from cf.models.start import is_same
     from cf.runs.generator import file_of, load
+    from cf.runs.outline import guide_of
 
     network, device = dict(played.network), settings["device"]
     if settings["checkpoint"] is not None:  # it may lie elsewhere by now
@@ -107,6 +108,11 @@ def _maker(settings: Settings, played: Played) -> Maker:
     source = file_of(network["checkpoint"])
     if not is_same(source, played.weights_sha256, *updates):
         raise ValueError(f"{source} holds other weights than those that made the session")
+    if (guide := guide_of(network)) is not None:
+        guide = guide_of(settings) or guide  # likewise
+        network["sampling"] = {**network["sampling"], "guide": guide}
+        if not is_same(file_of(guide), str(network.get("guide_sha256"))):
+            raise ValueError(f"{guide} holds other weights than those that guided the session")
     if device == "cpu":
         torch.set_num_threads(max(min(played.threads, 1024), 1))
     how = {name: settings[name] for name in ("offload", "tile", "card_gb")}

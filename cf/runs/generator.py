@@ -265,33 +265,31 @@ def load(settings: Settings) -> Generator:
     import torch
 
     from cf.models.attention_kernel import attention_kernel
-    from cf.models.checkpoints import load_weights
-    from cf.models.compiled import check_compile, compile_blocks
+    from cf.models.compiled import check_compile
     from cf.models.releases import is_base
-    from cf.models.writer import filled_backbone
-    from cf.runs.on_card import check_memory, codec_on, text_on
-    from cf.runs.outline import check_filled, codec_outline, outlined, sized, way_of
+    from cf.runs.guide import guide_model, guide_on
+    from cf.runs.on_card import check_memory, codec_on, network_on, text_on
+    from cf.runs.outline import codec_outline, sized, way_of
 
     parts, source = parts_of(settings), str(file_of(settings["checkpoint"]))
     way = way_of(settings, parts)
     device = torch.device(device_of(settings["device"]))
     how: Any = settings.get("compile") or "none"
     check_compile(how, device)
-    model = sized(parts["model"], parts["size"], codec_outline(parts["codec"], settings))
+    outline = codec_outline(parts["codec"], settings)
+    model, weaker = sized(parts["model"], parts["size"], outline), guide_model(way, parts, outline)
     if model != parts["model"]:
         log.warning("size=%s is another than that of this network", list(parts["size"]))
     if is_base(source) and way.rollout.sampler == "renoise":
         log.warning(_BASE, source)
     check_memory(settings, parts, device)
     text = text_on(device, settings, parts, way)
-    state = load_weights(source, **(settings.get("weights") or {}))
+    network = network_on(device, settings, model, source, settings.get("weights") or {})
+    guide = guide_on(device, settings, way, weaker)
     codec = codec_on(device, settings, parts)
-    network = filled_backbone(lambda: outlined(model, settings["dtype"]), state, source, device)
-    check_filled(network)
-    compile_blocks(network, how)
     log.info("attention: %s%s", attention_kernel(network), f"; compile={how}" * (how != "none"))
     eyes = settings.get("image_encoder")
     eyes = None if eyes is None else build(eyes, "image_encoder").to(device)
-    made = (way.guided(network), codec, text, way.rollout, way.switch)
+    made = (way.guided(network, guide), codec, text, way.rollout, way.switch)
     size = (float(parts["fps"]), tuple(parts["size"]))
     return Generator(*made, *size, eyes, negative=way.negative)

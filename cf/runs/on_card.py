@@ -12,6 +12,7 @@ from cf.settings.build import Settings, build
 if TYPE_CHECKING:
     import torch
 
+    from cf.models.base import Backbone
     from cf.models.codec import Codec
     from cf.models.text import TextEncoder
     from cf.runs.outline import Way
@@ -77,6 +78,33 @@ def text_on(device: torch.device, settings: Settings, parts: Settings, way: Way)
     if place in ("text", "all"):
         cached.release()
     return cached
+
+
+def network_on(
+    device: torch.device, settings: Settings, model: Settings, source: str, weights: Settings
+) -> Backbone:
+    """A network with its weights, in the number format and with the blocks that are asked for.
+
+    Args:
+        device: where it lies.
+        settings: of `cf.generate`.
+        model: what it is built of.
+        source: the file or folder of its weights.
+        weights: which of the file's, and updates to merge, as `load_weights` takes them.
+
+    Raises:
+        CheckpointError: they cannot be read, or are of another network.
+    """
+    from cf.models.checkpoints import load_weights
+    from cf.models.compiled import compile_blocks
+    from cf.models.writer import filled_backbone
+    from cf.runs.outline import check_filled, outlined
+
+    state = load_weights(source, **weights)
+    network = filled_backbone(lambda: outlined(model, settings["dtype"]), state, source, device)
+    check_filled(network)
+    compile_blocks(network, settings.get("compile") or "none")
+    return network
 
 
 def untold(text: Settings) -> bool:

@@ -25,7 +25,7 @@ class MemoryPlan:
     """Bytes of one card.
 
     Attributes:
-        network, text, codec: of weights.
+        network, text, codec: of weights; the network's with its guide's, if another guides it.
         held: of the context, between two blocks.
         denoise: at most, context included, while a block is denoised.
         stream: what the decoder holds between two blocks.
@@ -89,24 +89,29 @@ def plan_generation(settings: Settings, parts: Settings) -> MemoryPlan:
     import torch
 
     from cf.models.allocated import bytes_of
+    from cf.runs.guide import guide_model
     from cf.runs.outline import codec_outline, outlined, sized, text_outline, way_of
 
     way, codec = way_of(settings, parts), codec_outline(parts["codec"], settings)
     model = sized(parts["model"], parts["size"], codec)
+    weaker = guide_model(way, parts, codec)
+    guide = None if weaker is None else outlined(weaker, settings["dtype"])
     batch = int(settings.get("batch") or settings["samples"])
     frames = max(round(float(settings["seconds"]) * float(parts["fps"])), 1)
     blocks = -(-codec.covering(frames) // way.rollout.block_frames)
     with torch.inference_mode():
-        held, denoise, note = _denoising(model, settings["dtype"], way, batch, blocks)
+        held, denoise, note = _denoising(model, settings["dtype"], way, guide, batch, blocks)
         latents = min(way.rollout.block_frames, codec.covering(frames))
         shape = list(model["latent_shape"])
         if settings.get("tile") is not None and settings["offload"] in ("codec", "all"):
             side = int(settings["tile"]) // codec.space_stride  # one tile at a time is on the card
             shape = [shape[0], *(min(length, side) for length in shape[1:])]
         stream, decode = _decoding(codec, shape, batch, latents)
-    whole = outlined(model, settings["dtype"])
+    networks = bytes_of(outlined(model, settings["dtype"])) + (
+        0 if guide is None else bytes_of(guide)
+    )
     text = bytes_of(text_outline(parts["text"]))
-    sizes = (bytes_of(whole), text, bytes_of(codec), held, denoise, stream, decode)
+    sizes = (networks, text, bytes_of(codec), held, denoise, stream, decode)
     return MemoryPlan(*sizes, settings["offload"], note, parts["codec"].get("dtype", ""))
 
 
@@ -167,7 +172,7 @@ def _with(
 
 
 def _denoising(
-    model: Settings, dtype: str, way: Way, batch: int, blocks: int
+    model: Settings, dtype: str, way: Way, guide: Backbone | None, batch: int, blocks: int
 ) -> tuple[int, int, str]:
     """Bytes held between blocks, the most within one, and how that was found.
 
@@ -177,18 +182,17 @@ def _denoising(
     from cf.runs.outline import outlined
 
     layers = int(model.get("num_layers", 0))
+    way = replace(way, guidance_times=(0.0, 1.0))  # the steps that are run are few
 
     def run(rollout: Rollout) -> tuple[int, int]:
         if layers <= 3:
-            return _blocks(way.guided(outlined(model, dtype)), rollout, way, batch, blocks)
-        few = [
-            _blocks(
-                way.guided(outlined({**model, "num_layers": n}, dtype)), rollout, way, batch, blocks
-            )
-            for n in (2, 3)
-        ]
+            return of(model, rollout)
+        few = [of({**model, "num_layers": n}, rollout) for n in (2, 3)]
         held, most = (a + (b - a) * (layers - 2) for a, b in zip(*few, strict=True))
         return held, most
+
+    def of(part: Settings, rollout: Rollout) -> tuple[int, int]:
+        return _blocks(way.guided(outlined(part, dtype), guide), rollout, batch, blocks)
 
     try:
         return *run(way.rollout), ""
@@ -226,9 +230,7 @@ def _read_frames(model: Settings, way: Way, blocks: int) -> int:
     return most + more * (blocks - few)
 
 
-def _blocks(
-    network: Backbone, rollout: Rollout, way: Way, batch: int, blocks: int
-) -> tuple[int, int]:
+def _blocks(network: Backbone, rollout: Rollout, batch: int, blocks: int) -> tuple[int, int]:
     """Bytes held after the last block, and the most within one."""
     from cf.models.allocated import Allocated
     from cf.rollout.blockwise import Rollout as Blockwise

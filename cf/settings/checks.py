@@ -192,6 +192,8 @@ def _leaves(hint: Any, value: Any) -> Iterator[tuple[Any, str]]:
         yield from (leaf for one in value.values() for leaf in _leaves(args[1], one))
     elif origin in (typing.Union, types.UnionType):
         fitting = [one for one in args if not fault(value, one)]
+        if any(typing.get_origin(one) is typing.Literal for one in fitting):
+            return  # a word, which names no file
         yield from (leaf for one in fitting for leaf in _leaves(one, value))
 
 

@@ -40,6 +40,7 @@ PATHS = (
     *("data.folder", "*.folder", "*.file", "prompts_file", "script", "start.*.path"),
     *("adapters.path", "adapters.*.path"),
     *("weights.lora", "*.weights.lora", "start.*.lora"),
+    *("sampling.guide", "*.sampling.guide"),
     *(
         "*extractor.weights",
         "*extractor.vocabulary",

@@ -123,6 +123,7 @@ def _entry(
         terms = contestant.terms(asked.terms())
         if isinstance(contestant, Network):
             contestant.check_camera(asked.control_width)
+            contestant.check_guidance()
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
     return Entry(name, settings, contestant, terms, contestant.fingerprint(), training=training)

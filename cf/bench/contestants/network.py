@@ -22,8 +22,9 @@ from cf.models.releases import missing, needs
 from cf.models.start import fingerprint, fingerprint_of_update
 from cf.models.updates import LoraFile, lora_files
 from cf.runs.generator import Generator, file_of, load
+from cf.runs.guide import check_guidance
 from cf.runs.on_card import untold
-from cf.runs.outline import parts_of
+from cf.runs.outline import guide_of, parts_of
 from cf.runs.texts import UNBOUNDED, CachedText, TextCache
 from cf.settings.build import Settings, build
 from cf.settings.trusted import read_vetted_export
@@ -76,6 +77,7 @@ class Network(Contestant):
         """The files that are missing, and how to get them; empty if none is."""
         names = ("checkpoint", "weights", "codec", "text", "image_encoder")
         lacking = [missing(needs({name: getattr(self, name) for name in names}))]
+        lacking += [missing(needs({"checkpoint": guide})) for guide in self._guides()]
         if gone := [path for path in self.needs if not Path(path).exists()]:
             lacking.append(f"{', '.join(gone)} not found")
         if said := "; ".join(one for one in lacking if one):
@@ -86,11 +88,12 @@ class Network(Contestant):
         return ""
 
     def fingerprint(self) -> str:
-        """SHA-256 of the weights."""
+        """SHA-256 of the weights, and of those of a guide."""
+        guides = [f"guide-{fingerprint(file_of(guide))}" for guide in self._guides()]
         if self.checkpoint is None:
-            return f"untrained-{self.seed}"
+            return "+".join([f"untrained-{self.seed}", *guides])
         mine = fingerprint(file_of(self.checkpoint))
-        return "+".join([mine, *sorted(map(fingerprint_of_update, self._loras()))])
+        return "+".join([mine, *sorted(map(fingerprint_of_update, self._loras())), *guides])
 
     def terms(self, asked: VideoSpec | None) -> VideoSpec:
         """Frame rate and size of the settings, else of the checkpoint."""
@@ -110,6 +113,12 @@ class Network(Contestant):
     def check_camera(self, told: int | None) -> None:
         """Refuse a task whose control signal it does not take (`cf.bench.contestants.camera`)."""
         check_camera(self.model or self._config().get("model"), told, self.checkpoint)
+
+    def check_guidance(self) -> None:
+        """Refuse sampling that this network cannot do (`cf.runs.guide`)."""
+        if self.sampling:
+            settings = self._loading("cpu")
+            check_guidance(settings, settings if self.checkpoint is None else parts_of(settings))
 
     @override
     def first_block(self, at: int) -> int:
@@ -189,8 +198,8 @@ class Network(Contestant):
         return CachedText(parts["text"], where, dim, TextCache(most=UNBOUNDED))
 
     def negative(self) -> list[str]:
-        """What guidance leads it away from, if it is guided."""
-        guided = (self.sampling.get("guidance") or 1) != 1
+        """The text that guidance leads it away from, if one guides it."""
+        guided = (self.sampling.get("guidance") or 1) != 1 and not self.sampling.get("guide")
         return [self.sampling.get("negative_prompt") or ""] if guided else []
 
     def _loading(self, device: str, told: bool = False) -> Settings:
@@ -223,6 +232,11 @@ class Network(Contestant):
         if self.commit_reads is None:
             return dict(memory)
         return {"_target_": _COMMIT, **self.commit_reads, "memory": memory}
+
+    def _guides(self) -> list[str]:
+        """The path of the network that guides it, if another does."""
+        guide = guide_of({"sampling": self.sampling})
+        return [] if guide is None else [guide]
 
     def _loras(self) -> list[LoraFile]:
         return lora_files(self.weights.get("lora"), self.weights.get("lora_alpha"))

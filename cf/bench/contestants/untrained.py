@@ -6,8 +6,9 @@ import torch
 
 from cf.models.compiled import check_compile, compile_blocks
 from cf.runs.generator import Generator
+from cf.runs.guide import guide_model, guide_on
 from cf.runs.on_card import text_on
-from cf.runs.outline import Way
+from cf.runs.outline import way_of
 from cf.settings.build import Settings, build
 
 
@@ -30,16 +31,18 @@ def untrained(settings: Settings, seed: int) -> Generator:
     network.to(settings["device"]).eval().requires_grad_(False)
     check_compile(settings["compile"], network.device)
     compile_blocks(network, settings["compile"])
-    rollout = {**settings["rollout"], "memory": settings["memory"], **settings["sampling"]}
     eyes = settings["image_encoder"] and build(settings["image_encoder"], "image_encoder")
-    way = Way(build(rollout, "rollout"), build(settings["switch"], "switch"))
+    way, codec = way_of(settings, settings), build(settings["codec"], "codec")
+    device = torch.device(settings["device"])
+    guide = guide_on(device, settings, way, guide_model(way, settings, codec))
     return Generator(
-        network,
-        build(settings["codec"], "codec"),
-        text_on(torch.device(settings["device"]), settings, settings, way),
+        way.guided(network, guide),
+        codec,
+        text_on(device, settings, settings, way),
         way.rollout,
         way.switch,
         float(settings["fps"]),
         (settings["size"][0], settings["size"][1]),
         eyes,
+        negative=way.negative,
     )

@@ -1,0 +1,83 @@
+"""The network that guidance leads another one away from, where it samples."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cf.runs.outline import ITSELF, Way, codec_outline, file_of, outlined, sized, way_of
+from cf.settings.build import Settings
+
+if TYPE_CHECKING:
+    import torch
+
+    from cf.models.base import Backbone
+    from cf.models.codec import Codec
+
+_NAMES = ("guide", "network", "sampling.guide")
+_ASIDE = ("codec", "text", "rollout", "memory", "fps", "size")
+"""What an export says besides its network; a guide sees what the network that it guides makes."""
+
+
+def guide_model(way: Way, parts: Settings, codec: Codec) -> Settings | None:
+    """What a guide's network is built of; None: nothing guides the network, or it does so itself.
+
+    Args:
+        way: how the network is sampled.
+        parts: what it is built of. A guide that was not exported here is of the same model.
+        codec: whose latents both see.
+
+    Raises:
+        ValueError: the guide's file cannot be read, or is of a network that takes other latents or
+            another conditioning.
+    """
+    from cf.models.checkpoints import exported_config
+    from cf.models.pickles import CONTAINERS
+    from cf.models.weight_files import read_stored
+    from cf.objectives.teacher import check_teacher
+    from cf.settings.trusted import read_vetted_export, vet_size
+
+    if way.guide in (None, ITSELF):
+        return None
+    source, model = file_of(str(way.guide)), parts["model"]
+    if exported_config(read_stored(source, None, CONTAINERS).said):
+        config, held = read_vetted_export(source, _ASIDE)
+        if "model" not in config:
+            raise ValueError(f"{source} does not say its model; give another sampling.guide=...")
+        model = config["model"]
+        vet_size(model, held, source.name)
+    check_teacher(outlined(parts["model"], "float32"), outlined(model, "float32"), _NAMES)
+    return sized(model, parts["size"], codec)
+
+
+def check_guidance(settings: Settings, parts: Settings) -> None:
+    """Refuse guidance that a network cannot be given; no weight is read.
+
+    Args:
+        settings: of `cf.generate`.
+        parts: what the network is built of.
+
+    Raises:
+        ValueError: see `way_of` and `guide_model`.
+    """
+    guide_model(way_of(settings, parts), parts, codec_outline(parts["codec"], settings))
+
+
+def guide_on(
+    device: torch.device, settings: Settings, way: Way, model: Settings | None
+) -> Backbone | None:
+    """A guide with its weights, for `Way.guided`.
+
+    Args:
+        device: where it lies.
+        settings: of `cf.generate`.
+        way: how the network is sampled.
+        model: what `guide_model` said.
+
+    Raises:
+        CheckpointError: its weights cannot be read, or are of another network.
+    """
+    from cf.runs.on_card import network_on
+
+    if model is None:
+        return None
+    return network_on(device, settings, model, str(file_of(str(way.guide))), {})
