@@ -15,18 +15,16 @@ from cf.bench.contestants.controls import Truth
 from cf.bench.contestants.entries import Entry, entries
 from cf.bench.contestants.named import check_names
 from cf.bench.measures import MetricChoice, choose_metrics
-from cf.bench.places import apart, devices, worker_count
+from cf.bench.places import Places
 from cf.bench.ranking import Cell, Gate, Headline, headline
-from cf.bench.results import ContestantResults, conflicts, read_results
+from cf.bench.results import ContestantResults, conflicts, copies, read_results
 from cf.bench.runner import Runner
 from cf.bench.store import Job, Store
-from cf.bench.tasks.base import Task
+from cf.bench.tasks.base import Sample, Task
 from cf.bench.texts import encode_texts
 from cf.bench.times import check_durations, check_texts
 from cf.evaluation.named_metrics import warn
 from cf.evaluation.provenance import versions
-from cf.models.compiled import check_compile
-from cf.runs.outline import device_of
 from cf.settings.build import Settings, build
 from cf.stats.trainings import trainings
 
@@ -38,10 +36,11 @@ class Contest:
     """Who makes which videos, and what is measured: all that is agreed before the work.
 
     Attributes:
-        truth: the contestant with which gates compare; None: with nobody.
+        truth: the contestant that is the world as it is; None: it does not take part.
     """
 
     settings: Settings
+    places: Places
     entered: list[Entry]
     metrics: MetricChoice
     jobs: list[Job]
@@ -105,15 +104,14 @@ def run_benchmark(
         ValueError: if contestants differ in their terms, or settings cannot be used.
     """
     contest = prepare_contest(settings, typed)
-    store, seen, places = Store(folder), provenance(), devices(settings)
-    workers = worker_count(settings["workers"], places)
-    runner = Runner(store, places, seen, workers, apart(settings))
+    store, seen = Store(folder), provenance()
+    runner = Runner(store, contest.places, seen)
     with store.locked():
         store.tidy()
         try:
-            left = [job for job in contest.jobs if not store.finished(job)]
-            encode_texts(contest.entered, [job.item for job in left], places[0], workers)
-            runner.run(contest.jobs)
+            left = runner.unfinished(contest.jobs)
+            encode_texts(contest.entered, [job.item for job in left], contest.places)
+            runner.run(left)
         finally:  # of workers that were ended
             store.tidy()
         made = read_results(contest.jobs, store)
@@ -126,16 +124,17 @@ def prepare_contest(settings: Settings, typed: Collection[str] = ()) -> Contest:
     Raises:
         ValueError: as `run_benchmark`.
     """
-    asked, entered, metrics, truth = _chosen(settings, typed)
+    asked, places, entered, metrics, truth = _chosen(settings, typed)
     warn(log, metrics.unavailable)
     for one in entered:
         if one.missing:
             log.warning("%s does not take part: %s", one.label, one.missing)
-    jobs = plan(settings, entered, asked, metrics.settings)
+    items = asked.items()
+    jobs = plan(settings, entered, items, metrics.settings)
     for one in entered:
         if one.terms is not None:
-            one.contestant.check(asked.items(), one.name)
-    return Contest(settings, entered, metrics, jobs, truth)
+            one.contestant.check(items, one.name)
+    return Contest(settings, places, entered, metrics, jobs, truth)
 
 
 def check_contest(settings: Settings) -> None:
@@ -152,19 +151,26 @@ def check_contest(settings: Settings) -> None:
 
 def _chosen(
     settings: Settings, typed: Collection[str]
-) -> tuple[Task, list[Entry], MetricChoice, str | None]:
-    """The task, who takes part, the metrics, and the contestant with which gates compare."""
-    for place in devices(settings):
-        check_compile(settings.get("compile", "none"), torch.device(device_of(place)))
+) -> tuple[Task, Places, list[Entry], MetricChoice, str | None]:
+    """The task, the places, who takes part, the metrics, and who is the truth."""
+    places = Places.of(settings)
     asked: Task = build(settings["asked"], "asked")
     entered = entries(settings, asked)
     check_names(settings, entered, typed)
-    truth = _truth(settings, entered)
-    return asked, entered, choose_metrics(settings["metrics"], asked), truth
+    truth = next((one.name for one in entered if isinstance(one.contestant, Truth)), None)
+    if settings["gates_beyond_truth"] and truth is None:
+        raise ValueError(
+            "gates compare with the truth, which does not take part; add "
+            "+contestant@contestants.truth=truth, or give gates_beyond_truth=false"
+        )
+    return asked, places, entered, choose_metrics(settings["metrics"], asked), truth
 
 
 def plan(
-    settings: Settings, entered: Sequence[Entry], asked: Task, metrics: Mapping[str, Settings]
+    settings: Settings,
+    entered: Sequence[Entry],
+    items: Sequence[Sample],
+    metrics: Mapping[str, Settings],
 ) -> list[Job]:
     """A job for every video of every contestant that is at hand.
 
@@ -172,7 +178,6 @@ def plan(
         ValueError: if durations or texts cannot be told apart, or nobody is there.
     """
     durations = tuple(float(seconds) for seconds in settings["durations"])
-    items = asked.items()
     for fps in sorted({one.terms.fps for one in entered if one.terms is not None}):
         check_durations(durations, fps)
     for one in entered:
@@ -219,12 +224,13 @@ def rank(
     settings, entered, jobs = contest.settings, contest.entered, contest.jobs
     names = contest.metrics.names
     wanted = [names[key] for key in settings["headline"] if key in names]
+    truth = contest.truth if settings["gates_beyond_truth"] else None
     gates, lacking = [], []
     for key, bounds in settings["gates"].items():
         if bounds is None:
             continue
         if key in names:
-            gates.append(Gate(names[key], bounds[0], bounds[1], contest.truth))
+            gates.append(Gate(names[key], bounds[0], bounds[1], truth))
         else:
             lacking.append(key)
     notes = []
@@ -240,10 +246,9 @@ def rank(
     named = set(settings["unranked"])
     aside = {one.name for one in entered if named & {one.name, one.files}}
     unranked = [name for name in made if notes or kinds[name].control or name in aside]
-    original = _original(entered)
+    equal = {at: copies(made, at, contest.truth) for at in jobs[0].durations}
     headlines = {
-        at: headline(made, at, wanted, gates, [*unranked, *_copies(made, at, original)])
-        for at in jobs[0].durations
+        at: headline(made, at, wanted, gates, [*unranked, *like]) for at, like in equal.items()
     }
     commits = {row["commit"] for one in made.values() for row in one.rows}
     if len(commits) > 1:
@@ -259,36 +264,6 @@ def rank(
         dict(seen),
         notes,
     )
-
-
-def _truth(settings: Settings, entered: list[Entry]) -> str | None:
-    """The contestant with which gates compare."""
-    if not settings["gates_beyond_truth"]:
-        return None
-    name = _original(entered)
-    if name is None:
-        raise ValueError(
-            "gates compare with the truth, which does not take part; add "
-            "+contestant@contestants.truth=truth, or give gates_beyond_truth=false"
-        )
-    return name
-
-
-def _original(entered: Sequence[Entry]) -> str | None:
-    found = (one.name for one in entered if isinstance(one.contestant, Truth))
-    return next(found, None)
-
-
-def _copies(
-    made: Mapping[str, ContestantResults], seconds: float, original: str | None
-) -> list[str]:
-    """Contestants whose frames equal the truth's so far; one that is spoilt later is among them."""
-    frames = {
-        name: {row["item"]: row["durations"][f"{seconds:g}"]["frames_sha256"] for row in one.rows}
-        for name, one in made.items()
-    }
-    shown = frames.get(original or "")
-    return [name for name, mine in frames.items() if mine and mine == shown]
 
 
 def provenance() -> dict[str, Any]:

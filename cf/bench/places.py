@@ -1,37 +1,61 @@
-"""Where a benchmark's videos are made: devices and processes."""
+"""Where a benchmark's videos are made and measured: devices and processes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 
+from cf.models.compiled import check_compile
+from cf.runs.outline import device_of
 from cf.settings.build import Settings
 
 
-def devices(settings: Settings) -> list[str]:
-    """The device of each process, in turn."""
-    chosen = settings["devices"]
+@dataclass(frozen=True)
+class Places:
+    """Where videos are made.
+
+    Attributes:
+        devices: one for each process, in turn.
+        workers: processes; 0: none, all is done in this one.
+        apart: each of them has a process beside it that measures what it makes.
+    """
+
+    devices: Sequence[str]
+    workers: int
+    apart: bool
+
+    @classmethod
+    def of(cls, settings: Settings) -> Places:
+        """The places that the settings of `cf.benchmark` ask for, or else what is there.
+
+        Raises:
+            ValueError: blocks cannot be compiled on one of them.
+        """
+        devices = _devices(settings["devices"])
+        for device in devices:
+            check_compile(settings.get("compile", "none"), torch.device(device_of(device)))
+        asked: bool | None = settings["metrics_apart"]
+        apart = devices[0].startswith("cuda") if asked is None else asked
+        return cls(devices, worker_count(settings["workers"], devices), apart)
+
+
+def _devices(chosen: str | Sequence[str]) -> list[str]:
     if chosen != "auto":
         return [chosen] if isinstance(chosen, str) else list(chosen)
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     return [f"cuda:{i}" for i in range(count)] or ["cpu"]
 
 
-def worker_count(asked: int | None, places: Sequence[str]) -> int:
+def worker_count(asked: int | None, devices: Sequence[str]) -> int:
     """Processes: as asked, or one for each GPU; on the CPU two.
 
     Args:
         asked: the setting `workers`.
-        places: the devices.
+        devices: on which they work.
     """
     if asked is not None:
         return asked
-    gpus = [place for place in places if place.startswith("cuda")]
+    gpus = [device for device in devices if device.startswith("cuda")]
     return len(gpus) or 2
-
-
-def apart(settings: Settings) -> bool:
-    """Whether metrics have processes of their own: as asked, or where networks run on GPUs."""
-    asked: bool | None = settings["metrics_apart"]
-    return devices(settings)[0].startswith("cuda") if asked is None else asked

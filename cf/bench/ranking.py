@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cf.bench.results import ContestantResults
-from cf.stats.paired import Interval, compare_pairs, standings
+from cf.stats.paired import Interval, compare_pairs, few_for_all, standings
 from cf.stats.trainings import WHOLE, Unit, Values, aligned, mean_over_trainings, versus
 
 
@@ -137,16 +137,18 @@ def headline(
         for metric in names
         if all(metric in one.results[seconds] for one in there.values())
     }
+    asked = {name: one.units() for name, one in there.items()}
     units = {
         metric: {name: one.per_unit(seconds, metric) for name, one in there.items()}
         for metric in dict.fromkeys([*metrics, *(gate.metric for gate in gates)])
     }
     passing, removed, unmeasured, reasons = {}, {}, {}, {}
-    for name in there:
-        passing[name], removed[name], open_ = _passing(name, there, seconds, gates, units)
+    for name, mine in asked.items():
+        passing[name], removed[name], open_ = _passing(name, mine, there, seconds, gates, units)
         unmeasured[name] = {gate: len(units) for gate, (units, _) in open_.items()}
         reasons[name] = {gate: why for gate, (_, why) in open_.items()}
-    failing = {name: len(one.units()) - len(passing[name]) for name, one in there.items()}
+    videos = {name: len(mine) for name, mine in asked.items()}
+    failing = {name: videos[name] - len(kept) for name, kept in passing.items()}
     least = {name: len(kept) >= failing[name] for name, kept in passing.items()}
     fit = [name for name in there if least[name] and name not in unranked]
     cells: dict[str, dict[str, Cell]] = {name: {} for name in there}
@@ -171,32 +173,31 @@ def headline(
             )
     fit_values = {metric: {name: units[metric][name] for name in fit} for metric in metrics}
     compared = _versus(fit_values, seconds, metrics)
-    videos = {name: len(one.units()) for name, one in there.items()}
     told = (removed, failing, videos, gates, unmeasured, reasons)
     return Headline(seconds, metrics, cells, *told, compared)
 
 
 def _passing(
     name: str,
+    units: Sequence[Unit],
     made: Mapping[str, ContestantResults],
     seconds: float,
     gates: Sequence[Gate],
     values: Mapping[str, Mapping[str, Values]],
 ) -> tuple[set[Unit], dict[str, int], dict[str, tuple[set[Unit], str]]]:
     """The units that fail no gate; per gate, how many fail, which have no value, and why."""
-    one = made[name]
-    kept, removed, unmeasured = set(one.units()), {}, {}
+    kept, removed, unmeasured = set(units), {}, {}
     for gate in gates:
         mine = values[gate.metric][name]
         truth: Values = {} if gate.truth is None else values[gate.metric][gate.truth]
         held = {
             unit: gate.holds(mine.get(unit, math.nan) - truth.get((None, unit[1]), 0.0))
-            for unit in one.units()
+            for unit in units
         }
         failing = {unit for unit, holds in held.items() if holds is False}
         removed[str(gate)] = len(failing)
         lacking = {unit for unit, holds in held.items() if holds is None}
-        unmeasured[str(gate)] = lacking, _why(one, made, seconds, gate, lacking)
+        unmeasured[str(gate)] = lacking, _why(made[name], made, seconds, gate, lacking)
         kept -= failing
     return kept, removed, unmeasured
 
@@ -234,18 +235,6 @@ def _places(values: Mapping[str, Values], better: bool) -> dict[str, tuple[int |
     }
 
 
-def _corrected(least: float, comparisons: int, alpha: float = 0.05) -> str:
-    """A warning about many comparisons with few pairs; empty if there are enough."""
-    if not least * comparisons > alpha:
-        return ""
-    needed = math.ceil(math.log2(2 * comparisons / alpha))
-    return (
-        f"{comparisons} comparisons, corrected together: with so few pairs p cannot fall below "
-        f"{min(least * comparisons, 1):g} before the others are done with; {needed} pairs are "
-        f"needed for {alpha:g}. Read intervals, and the differences that would have been found"
-    )
-
-
 def _versus(
     values: Mapping[str, Mapping[str, Values]],
     seconds: float,
@@ -257,6 +246,6 @@ def _versus(
     return [
         {"seconds": seconds, "metric": one.metric, "first": one.first, "second": one.second}
         | one.row()
-        | {"note": one.comparison.note or _corrected(one.comparison.least_p, tested)}
+        | {"note": one.comparison.note or few_for_all(one.comparison.least_p, tested)}
         for one in found
     ]

@@ -13,7 +13,6 @@ from typing import Any
 from cf.bench.measures import States, restored, states_of
 from cf.bench.store import VIDEO, Job, Store
 from cf.bench.tasks.base import Sample
-from cf.metrics.measurement import digest
 from cf.metrics.result import Result
 from cf.stats.paired import seed_means
 from cf.stats.trainings import WHOLE, Unit
@@ -114,8 +113,17 @@ def conflicts(made: Mapping[str, ContestantResults]) -> list[str]:
     seconds = next(iter(made.values())).results if made else {}
     for name in next(iter(seconds.values()), {}):
         alike = all(
-            len({digest(dict(one.results[at][name].provenance)) for one in made.values()}) == 1
-            for at in seconds
+            len({one.results[at][name].digest() for one in made.values()}) == 1 for at in seconds
         )
         found += [] if alike else [name]
     return found
+
+
+def copies(made: Mapping[str, ContestantResults], seconds: float, truth: str | None) -> list[str]:
+    """Contestants whose frames equal the truth's so far; one that is spoilt later is among them."""
+    frames = {
+        name: {row["item"]: row["durations"][f"{seconds:g}"]["frames_sha256"] for row in one.rows}
+        for name, one in made.items()
+    }
+    shown = frames.get(truth or "")
+    return [name for name, mine in frames.items() if mine and mine == shown]

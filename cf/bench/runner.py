@@ -13,6 +13,7 @@ from typing import Any
 
 from cf.bench.job import record_failure, run_job
 from cf.bench.metric_process import MetricProcess
+from cf.bench.places import Places
 from cf.bench.store import Job, Store
 from cf.files.counts import so_many
 from cf.files.tables import number
@@ -98,33 +99,29 @@ class Runner:
     """What all jobs of a benchmark have in common.
 
     Attributes:
-        devices: one for each process, in turn.
         provenance: which code, libraries and machine; it stands in every row.
-        workers: processes; 0: none, all in this one.
-        apart: each of them has a process beside it that measures what it makes.
     """
 
     store: Store
-    devices: Sequence[str]
+    places: Places
     provenance: Mapping[str, Any]
-    workers: int
-    apart: bool = False
+
+    def unfinished(self, jobs: Sequence[Job]) -> list[Job]:
+        """The jobs that have no result, or failed, or whose settings have changed."""
+        left = [job for job in jobs if not self.store.finished(job)]
+        if len(left) < len(jobs):
+            log.info("%d of %d videos are there already", len(jobs) - len(left), len(jobs))
+        return left
 
     def run(self, jobs: Sequence[Job]) -> None:
-        """Do all jobs that are not finished.
-
-        Jobs that failed are tried again, as are those whose settings have changed. A job whose
-        process dies is tried again, the last time alone, and has then failed.
+        """Do all jobs; one whose process dies is tried again, the last time alone.
 
         Raises:
             DiskFullError: when no space is left; finished jobs are kept.
         """
-        todo = [job for job in jobs if not self.store.finished(job)]
-        if len(todo) < len(jobs):
-            log.info("%d of %d videos are there already", len(jobs) - len(todo), len(jobs))
         told = Failures()
-        with progress(len(todo), "benchmark", "videos", disable=not todo) as bar:
-            done = self._serial(todo) if self.workers == 0 else self._parallel(todo)
+        with progress(len(jobs), "benchmark", "videos", disable=not jobs) as bar:
+            done = self._serial(jobs) if self.places.workers == 0 else self._parallel(jobs)
             with closing(done):
                 for job, status in done:
                     told.add(job, status)
@@ -133,17 +130,18 @@ class Runner:
 
     def _serial(self, jobs: Sequence[Job]) -> Generator[tuple[Job, str]]:
         paced = TimeEstimate.of(jobs, 1).paced
-        place = self.devices[0]
+        place, apart = self.places.devices[0], self.places.apart
         try:
             for job in jobs:
-                yield job, run_job(job, self.store, place, self.provenance, paced, self.apart)
+                yield job, run_job(job, self.store, place, self.provenance, paced, apart)
         finally:
             MetricProcess.end()
 
     def _parallel(self, jobs: Sequence[Job]) -> Generator[tuple[Job, str]]:
         """Jobs and their status as they end; one whose processes died has failed."""
-        begin = partial(_begin, list(self.devices), TimeEstimate.of(jobs, self.workers))
-        with closing(spread(self._work, jobs, self.workers, begin)) as done:
+        workers = self.places.workers
+        begin = partial(_begin, list(self.places.devices), TimeEstimate.of(jobs, workers))
+        with closing(spread(self._work, jobs, workers, begin)) as done:
             for job, status in done:
                 if isinstance(status, Died):
                     reason = f"its process died three times ({status.reason})"
@@ -155,7 +153,7 @@ class Runner:
     def _work(self, job: Job) -> str:
         """In a process of its own."""
         paced = _estimate.paced if _estimate else None
-        return run_job(job, self.store, _device, self.provenance, paced, self.apart)
+        return run_job(job, self.store, _device, self.provenance, paced, self.places.apart)
 
 
 def _begin(devices: Sequence[str], estimate: TimeEstimate, number: int) -> None:

@@ -8,6 +8,7 @@ from contextlib import closing
 
 from cf.bench.contestants.entries import Entry
 from cf.bench.contestants.network import Network
+from cf.bench.places import Places
 from cf.bench.tasks.base import Sample
 from cf.files.counts import so_many
 from cf.runs.texts import CachedText
@@ -17,9 +18,7 @@ log = logging.getLogger("cf.benchmark")
 _Task = tuple[CachedText, list[str]]
 
 
-def encode_texts(
-    entered: Sequence[Entry], items: Sequence[Sample], device: str, workers: int
-) -> None:
+def encode_texts(entered: Sequence[Entry], items: Sequence[Sample], places: Places) -> None:
     """Have the states of all texts in the user's cache, where every process finds them.
 
     Encoders run one after the other in a process of their own, which takes their memory with it,
@@ -28,8 +27,8 @@ def encode_texts(
     Args:
         entered: contestants, which say what encodes their texts.
         items: videos to be made, whose texts are encoded.
-        device: that encodes.
-        workers: processes that generate; 0: texts are encoded in this one.
+        places: where videos are generated; the first device encodes, in this process if there are
+            no workers.
 
     Raises:
         ValueError: an encoder cannot be read, or its process died.
@@ -37,6 +36,7 @@ def encode_texts(
     texts = list(
         dict.fromkeys(text for item in items if item.world is None for _, text in item.script)
     )
+    device = places.devices[0]
     tasks: dict[str, _Task] = {}
     for one in entered:
         if not texts or one.missing or not isinstance(one.contestant, Network):
@@ -58,7 +58,7 @@ def encode_texts(
             device,
             encoder.cache.folder,
         )
-    if workers == 0:
+    if places.workers == 0:
         for task in todo:
             _encode(task)
         return

@@ -5,7 +5,6 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 
 from cf.evaluation.measure import Measured
-from cf.metrics.measurement import digest
 from cf.stats.paired import Pair, Standing, compare_pairs, seed_means, standings
 
 
@@ -42,8 +41,7 @@ def per_prompt(measured: Measured, contestant: str, metric: str) -> Units:
 def digests(measured: Measured, metric: str) -> dict[str, str]:
     """What a metric's values depend on, by contestant, as eight hex digits."""
     return {
-        contestant: digest(dict(results[metric].provenance))
-        for contestant, results in measured.results.items()
+        contestant: results[metric].digest() for contestant, results in measured.results.items()
     }
 
 

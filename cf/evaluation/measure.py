@@ -9,7 +9,6 @@ from cf.evaluation.decoding import DecodedFrames, Ended, decode, seconds_of
 from cf.evaluation.store import Facts, MeasurementStore
 from cf.evaluation.videos import Listed
 from cf.metrics.base import VideoMetric, groups
-from cf.metrics.measurement import digest
 from cf.metrics.result import Result
 from cf.system.progress import progress
 from cf.video.naming import shown
@@ -176,7 +175,7 @@ class _Pass:
         shared = set.intersection(*prompts.values())
         again: dict[str, dict[str, Result]] = {contestant: {} for contestant in results}
         for metric in self.metrics:
-            told = {digest(dict(results[c][metric.name].provenance)) for c in results}
+            told = {results[c][metric.name].digest() for c in results}
             for contestant in results if len(told) > 1 and shared else ():
                 mine = [
                     video

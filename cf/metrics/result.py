@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from cf.metrics.measurement import digest
 from cf.metrics.pooled import PooledResult
 
 
@@ -40,6 +41,10 @@ class Result:
     extras: Mapping[str, float] = field(default_factory=dict)
     pooled: Mapping[str, PooledResult] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def digest(self) -> str:
+        """Eight hex digits of the provenance; only results of equal ones are compared."""
+        return digest(dict(self.provenance))
 
     def why(self) -> str:
         """Why the headline is NaN: of the whole set, or of most of its videos; empty if it is not.

@@ -10,7 +10,6 @@ import pandas as pd
 
 from cf.bench.contest import BenchmarkResults
 from cf.bench.results import ContestantResults
-from cf.metrics.measurement import digest
 
 LongTables = dict[str, pd.DataFrame]
 """By the names of their csv files."""
@@ -59,7 +58,7 @@ def _lines(made: Mapping[str, ContestantResults]) -> Iterator[dict[str, Any]]:
                         "prefix_valid": row["prefix_valid"],
                         "frames": read["frames"],
                         "frames_sha256": read["frames_sha256"],
-                        "measured_as": digest(dict(result.provenance)),
+                        "measured_as": result.digest(),
                         "weights_sha256": row["weights_sha256"],
                         "settings": row["digest"],
                         "commit": row["commit"],

@@ -56,8 +56,9 @@ def headlines_as_markdown(contest: BenchmarkResults) -> str:
     for seconds, table in contest.headlines.items():
         head = [f"{metric} {ARROWS[better]}" for metric, better in table.metrics.items()]
         parts += [f"## {seconds:g} s, {so_many(table.prompts, 'prompt')}", ""]
-        rows = [["contestant", *head, "fail a gate"]]
-        for name in table.order():
+        rows, order = [["contestant", *head, "fail a gate"]], table.order()
+        open_ = {name: of for name in order if (of := table.not_measured(name))}
+        for name in order:
             cells = table.cells[name]
             fails = f"{table.failing[name]} of {table.videos[name]}"
             rows.append([name, *(_shown(cells[metric]) for metric in table.metrics), fails])
@@ -68,8 +69,7 @@ def headlines_as_markdown(contest: BenchmarkResults) -> str:
             + inline(
                 f"{name}: gates not measured, of so many prompts, neither passed nor failed: {of}"
             )
-            for name in table.order()
-            if (of := table.not_measured(name))
+            for name, of in open_.items()
         ]
         parts += [*unmeasured, ""] if unmeasured else []
     away = [f"- {inline(f'{one.label}: {one.missing}')}" for one in contest.entered if one.missing]

@@ -43,6 +43,12 @@ class RunFolder:
 
     path: Path
 
+    @classmethod
+    def of(cls, checkpoint: str) -> RunFolder:
+        """The folder of a run, of which the folder or a file is given."""
+        path = Path(checkpoint)
+        return cls(path if path.is_dir() else path.parent)
+
     @property
     def config(self) -> Path:
         """The resolved configuration."""

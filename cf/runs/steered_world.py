@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cf.runs.run_folder import RunFolder
@@ -13,26 +12,6 @@ from cf.settings.trusted import Vetting, bound
 if TYPE_CHECKING:
     from cf.data.world.steered import SteeredWorld
     from cf.runs.generator import Generator
-
-
-def run_of(checkpoint: str) -> RunFolder:
-    """The folder of a run, of which the folder or a file is given."""
-    path = Path(checkpoint)
-    return RunFolder(path if path.is_dir() else path.parent)
-
-
-def world_as_written(checkpoint: str) -> Settings | None:
-    """As `world_settings`, of any world: nothing is vetted, so nothing may be built of it."""
-    folder = run_of(checkpoint)
-    if not folder.config.is_file():
-        return None
-    data = folder.settings([]).get("data")
-    world = data.get("world") if isinstance(data, dict) else None
-    if not isinstance(data, dict) or not isinstance(world, dict):
-        return None
-    settings = {**world, "size": data.get("size", [32, 32])}
-    settings.pop("_partial_", None)
-    return settings
 
 
 def world_settings(checkpoint: str) -> Settings | None:
@@ -46,9 +25,15 @@ def world_settings(checkpoint: str) -> Settings | None:
     from cf.data.world.base import World
     from cf.data.world.steered import SteeredWorld
 
-    folder, settings = run_of(checkpoint), world_as_written(checkpoint)
-    if settings is None:
+    folder = RunFolder.of(checkpoint)
+    if not folder.config.is_file():
         return None
+    data = folder.settings([]).get("data")
+    world = data.get("world") if isinstance(data, dict) else None
+    if not isinstance(data, dict) or not isinstance(world, dict):
+        return None
+    settings = {**world, "size": data.get("size", [32, 32])}
+    settings.pop("_partial_", None)
     source = f"the run {folder.path.name}"
     bound(settings, source, 10**6)
     found = class_of(str(settings.get("_target_")))

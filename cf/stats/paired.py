@@ -31,6 +31,7 @@ __all__ = [
     "compare_pairs",
     "corrected",
     "detectable",
+    "few_for_all",
     "few_pairs",
     "holm",
     "interval",
@@ -228,6 +229,24 @@ def few_pairs(pairs: int, alpha: float = 0.05) -> str:
     return (
         f"{so_many(pairs, 'pair')}: p cannot fall below {min(least, 1):g}, whatever the "
         f"difference; {needed} are needed for {alpha:g}"
+    )
+
+
+def few_for_all(least: float, comparisons: int, alpha: float = 0.05) -> str:
+    """A warning about many comparisons with few pairs; empty if there are enough.
+
+    Args:
+        least: below which p cannot fall with so many pairs, uncorrected.
+        comparisons: that are corrected together.
+        alpha: below which a corrected p counts as a difference.
+    """
+    if not least * comparisons > alpha:
+        return ""
+    needed = math.ceil(math.log2(2 * comparisons / alpha))
+    return (
+        f"{comparisons} comparisons, corrected together: with so few pairs p cannot fall below "
+        f"{min(least * comparisons, 1):g} before the others are done with; {needed} pairs are "
+        f"needed for {alpha:g}. Read intervals, and the differences that would have been found"
     )
 
 

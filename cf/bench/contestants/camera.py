@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 
 from cf.runs.next_command import measuring
-from cf.runs.steered_world import run_of, world_as_written
+from cf.runs.run_folder import RunFolder
 from cf.settings.build import Settings
 
 
@@ -44,7 +44,9 @@ def check_camera(model: Settings | None, told: int | None, checkpoint: str | Non
 
 
 def _remedy(checkpoint: str) -> str:
-    if world_as_written(checkpoint) is None:  # no run, or one of videos
+    run = RunFolder.of(checkpoint)
+    settings = run.settings([]) if run.config.is_file() else {}
+    data = settings.get("data")
+    if not isinstance(data, dict) or not isinstance(data.get("world"), dict):  # none, or of videos
         return "choose the signal of its training by camera_control@asked.data.world.control"
-    settings = run_of(checkpoint).settings([])
     return f"measure it in a world like its own, {measuring(settings, Path(checkpoint))}"

@@ -74,9 +74,11 @@ def entries(settings: Settings, asked: Task) -> list[Entry]:
             how = settings.get("compile", "none")
             if how != "none" and isinstance(contestant, Network) and "compile" not in alone:
                 alone, contestant = {**alone, "compile": how}, replace(contestant, compile=how)
-            entered.append(_entry(name, alone, contestant, asked, training))
-            more = _restricted(contestant) if settings["commit_reads"] else None
-            if more is not None:
+            entry = _entry(name, alone, contestant, asked, training)
+            entered.append(entry)
+            if not settings["commit_reads"] or entry.missing or not isinstance(contestant, Network):
+                continue
+            if (more := with_commit_reads(contestant)) is not None:
                 restricted = {**alone, "commit_reads": {}}
                 label = f"{name} + commit reads"
                 entered.append(_entry(label, restricted, more, asked, training))
@@ -104,12 +106,6 @@ def _trainings(name: str, settings: Settings) -> Iterator[tuple[int | None, Sett
         return
     for training, checkpoint in enumerate(checkpoints):
         yield training, {**settings, "checkpoint": checkpoint}
-
-
-def _restricted(contestant: Contestant) -> Network | None:
-    if not isinstance(contestant, Network) or contestant.missing():
-        return None
-    return with_commit_reads(contestant)
 
 
 def _entry(
