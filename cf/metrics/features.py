@@ -61,10 +61,6 @@ class Features(Measurement):
         return torch.nn.functional.normalize(features, dim=-1, eps=1e-12)
 
     @override
-    def measure(self, kept: Tensor) -> Float[Tensor, "n width"]:
-        return kept
-
-    @override
     def provenance(self) -> dict[str, Any]:
         return {"by": self.extractor.name, "rate": self.rate, **self.extractor.provenance()}
 

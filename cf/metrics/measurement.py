@@ -66,9 +66,12 @@ class Measurement(ABC):
         It must not depend on which frames come along: frames are handed over in any chunks.
         """
 
-    @abstractmethod
     def measure(self, kept: Tensor) -> Float[Tensor, "n width"]:
-        """The numbers of each run of `span` frames among `kept` (t, ...), every `stride` frames."""
+        """The numbers of each run of `span` frames among `kept` (t, ...), every `stride` frames.
+
+        By default what is kept of each frame, for measurements of single frames.
+        """
+        return kept
 
     @abstractmethod
     def provenance(self) -> dict[str, Any]:

@@ -61,16 +61,12 @@ class Handcrafted(Extractor):
     name = "handcrafted-v2"
     semantic = False
     takes_bytes = True
+    width = WIDTH
 
     def __init__(self) -> None:
         self._known = _constants()
         self.kappa = self._known["kappa"]
         self._centre = torch.tensor(self._known["mean"])
-
-    @property
-    @override
-    def width(self) -> int:
-        return WIDTH
 
     @override
     def __call__(self, frames: Float[Tensor, "t 3 h w"]) -> Float[Tensor, "t d"]:

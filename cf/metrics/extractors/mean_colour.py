@@ -20,11 +20,7 @@ class MeanColour(Extractor):
 
     name = "colour"
     semantic = False
-
-    @property
-    @override
-    def width(self) -> int:
-        return 3
+    width = 3
 
     @override
     def __call__(self, frames: Float[Tensor, "t 3 h w"]) -> Float[Tensor, "t d"]:

@@ -122,11 +122,7 @@ class Against(Measurement):
     rate: float | None = None
     kept = torch.float64
     needs = ("reference",)
-
-    @property
-    @override
-    def width(self) -> int:
-        return 1
+    width = 1
 
     @override
     def see(self, seen: Seen) -> Float[Tensor, "t 1"]:
@@ -134,10 +130,6 @@ class Against(Measurement):
         if not len(seen.frames):
             return torch.zeros(0, 1, dtype=torch.float64)
         return self.comparison(seen.frames, seen.reference.nan_to_num(0, 0, 0))[:, None]
-
-    @override
-    def measure(self, kept: Tensor) -> Float[Tensor, "n 1"]:
-        return kept
 
     @override
     def provenance(self) -> dict[str, Any]:

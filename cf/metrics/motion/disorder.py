@@ -33,11 +33,7 @@ class Steps(Measurement):
     rate: float | None = 8.0
     side: int = 16
     span = 3
-
-    @property
-    @override
-    def width(self) -> int:
-        return 2
+    width = 2
 
     @override
     def see(self, seen: Seen) -> Float32[Tensor, "t 3 h w"]:

@@ -24,11 +24,7 @@ class FrameDifference(Measurement):
     span = 2
     kept = torch.uint8
     takes_bytes = True
-
-    @property
-    @override
-    def width(self) -> int:
-        return 1
+    width = 1
 
     @override
     def see(self, seen: Seen) -> Tensor:

@@ -55,11 +55,7 @@ class MotionField(Measurement):
     side: int = 256
     span = 3
     kept = torch.uint8
-
-    @property
-    @override
-    def width(self) -> int:
-        return 2 * len(PAIR) + len(TRIPLE)
+    width = 2 * len(PAIR) + len(TRIPLE)
 
     @override
     def see(self, seen: Seen) -> UInt8[Tensor, "t 3 h w"]:

@@ -27,11 +27,7 @@ class Interpolated(Measurement):
     span = 3
     stride = 2
     kept = torch.uint8
-
-    @property
-    @override
-    def width(self) -> int:
-        return 1
+    width = 1
 
     @override
     def see(self, seen: Seen) -> UInt8[Tensor, "t 3 h w"]:

@@ -31,11 +31,7 @@ class Reblurred(Measurement):
     rate: float | None = 2.0
     side: int = 128
     kept = torch.float64
-
-    @property
-    @override
-    def width(self) -> int:
-        return 1
+    width = 1
 
     @override
     def see(self, seen: Seen) -> Float[Tensor, "t 1"]:

@@ -51,11 +51,7 @@ class Classical(Measurement):
 
     rate: float | None = 4.0
     kept = torch.float64
-
-    @property
-    @override
-    def width(self) -> int:
-        return len(MEASURES)
+    width = len(MEASURES)
 
     @override
     def see(self, seen: Seen) -> Float[Tensor, "t width"]:

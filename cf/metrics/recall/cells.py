@@ -107,10 +107,6 @@ class Cells(Measurement):
         )
 
     @override
-    def measure(self, kept: Tensor) -> Float[Tensor, "n width"]:
-        return kept
-
-    @override
     def provenance(self) -> dict[str, Any]:
         world = self.world
         described = {

@@ -61,10 +61,6 @@ class Colours(Measurement):
         return rows.flatten(1)
 
     @override
-    def measure(self, kept: Tensor) -> Float[Tensor, "n width"]:
-        return kept
-
-    @override
     def provenance(self) -> dict[str, Any]:
         palette = [list(colour) for colour in self.palette]
         return {"by": "palette-lab", "palette": palette, "things": self.things, "rate": self.rate}

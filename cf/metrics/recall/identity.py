@@ -63,10 +63,6 @@ class Crops(Measurement):
         return torch.where(mine[box], frame[:, box[0], box[1]], 0.5)
 
     @override
-    def measure(self, kept: Tensor) -> Float[Tensor, "n width"]:
-        return kept
-
-    @override
     def provenance(self) -> dict[str, Any]:
         own = {"things": self.things, "border": self.border, "rate": self.rate}
         return {"by": self.extractor.name, **own, **self.extractor.provenance()}

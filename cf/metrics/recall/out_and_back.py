@@ -46,10 +46,6 @@ class Thumbnails(Measurement):
         return torch.cat((small, torch.nn.functional.normalize(features, dim=-1, eps=1e-12)), 1)
 
     @override
-    def measure(self, kept: Tensor) -> Float[Tensor, "n width"]:
-        return kept
-
-    @override
     def provenance(self) -> dict[str, Any]:
         own = {"thumbnail": list(self.size), "rate": self.rate}
         if self.extractor is None:

@@ -32,11 +32,7 @@ class Posed(Measurement):
     comparison: FrameSimilarity
     kept = torch.float64
     needs = ("reference", *_POSE)
-
-    @property
-    @override
-    def width(self) -> int:
-        return len(_POSE) + 1
+    width = len(_POSE) + 1
 
     @override
     def see(self, seen: Seen) -> Float[Tensor, "t 5"]:
@@ -45,10 +41,6 @@ class Posed(Measurement):
             return torch.zeros(0, self.width, dtype=torch.float64)
         found = self.comparison(seen.frames, seen.reference.nan_to_num(0, 0, 0))
         return torch.stack([*(seen.truth[name].double() for name in _POSE), found], 1)
-
-    @override
-    def measure(self, kept: Tensor) -> Float[Tensor, "n 5"]:
-        return kept
 
     @override
     def provenance(self) -> dict[str, Any]:

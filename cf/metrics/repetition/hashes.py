@@ -32,11 +32,7 @@ class FrameHash(Measurement):
 
     rate: float | None = 4.0
     kept = torch.float64
-
-    @property
-    @override
-    def width(self) -> int:
-        return 2
+    width = 2
 
     @override
     def see(self, seen: Seen) -> Float[Tensor, "t 2"]:

@@ -56,11 +56,7 @@ class Choices(Measurement):
     side: int = 48
     kept = torch.float64
     needs = AWAY
-
-    @property
-    @override
-    def width(self) -> int:
-        return 1 + (_REGIONS + 1) * _PARTS
+    width = 1 + (_REGIONS + 1) * _PARTS
 
     @override
     def see(self, seen: Seen) -> Float[Tensor, "t width"]:
@@ -134,10 +130,6 @@ class Choices(Measurement):
         every = np.array([best.right, best.chance])
         plain = every * (best.version == 0)
         return np.array([*every * _CREDITS[best.version], best.room, *plain, *every])
-
-    @override
-    def measure(self, kept: Tensor) -> Float[Tensor, "n width"]:
-        return kept
 
     @override
     def provenance(self) -> dict[str, Any]:

@@ -80,10 +80,6 @@ class NovelViews(Measurement):
         return rows
 
     @override
-    def measure(self, kept: Tensor) -> Float[Tensor, "n width"]:
-        return kept
-
-    @override
     def provenance(self) -> dict[str, Any]:
         own = {"novel_views": True, "rate": self.rate, "side": self.side}
         return {**own, **self.world.provenance(), **self.extractor.provenance()}

@@ -34,11 +34,7 @@ class Headings(Measurement):
     side: int = 48
     kept = torch.float64
     needs = (*AWAY, "given")
-
-    @property
-    @override
-    def width(self) -> int:
-        return 6
+    width = 6
 
     @override
     def see(self, seen: Seen) -> Float[Tensor, "t 6"]:
@@ -66,10 +62,6 @@ class Headings(Measurement):
             off = abs((order[best.answer] * step + 180) % 360 - 180)
             rows.append([1, best.version == 0, best.right, best.chance, best.room, off])
         return torch.tensor(rows, dtype=torch.float64)
-
-    @override
-    def measure(self, kept: Tensor) -> Float[Tensor, "n 6"]:
-        return kept
 
     @override
     def provenance(self) -> dict[str, Any]:

@@ -41,11 +41,7 @@ class AtPose(Measurement):
     side: int = 480
     kept = torch.float64
     needs = AWAY
-
-    @property
-    @override
-    def width(self) -> int:
-        return 2
+    width = 2
 
     @override
     def see(self, seen: Seen) -> Float[Tensor, "t 2"]:
@@ -55,10 +51,6 @@ class AtPose(Measurement):
         if asked.any():
             rows[asked, 1] = self.comparison(*pictures_at_poses(self.world, seen, asked, self.side))
         return rows
-
-    @override
-    def measure(self, kept: Tensor) -> Float[Tensor, "n 2"]:
-        return kept
 
     @override
     def provenance(self) -> dict[str, Any]:
