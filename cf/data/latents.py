@@ -9,13 +9,12 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from cf.data.clips import listing
 from cf.data.order import ShuffledOrder, held_out
 from cf.data.shards import DamagedSample, ShardFolder, StoredClip, padded_states
 from cf.data.stream import EndlessData
-from cf.system.processes import loader_context, serve_loader
 from cf.types import Latents
 
 _ATTEMPTS = 20
@@ -47,7 +46,6 @@ class LatentBatch(TypedDict):
 class _Read(NamedTuple):
     clip: StoredClip
     states: Float[Tensor, "s d"] | None
-    number: int
     failures: dict[str, str]
 
 
@@ -163,15 +161,7 @@ class LatentFolder(EndlessData):
         if not len(self._val):
             return []
         reader = _Reader(self.shards, ShuffledOrder([self._val]), self.frames)
-        samples: Any = _Fixed(reader, self.val_clips)
-        return DataLoader(
-            samples,
-            self.batch_size,
-            num_workers=self.num_workers,
-            collate_fn=reader.collated,
-            worker_init_fn=serve_loader,
-            multiprocessing_context=loader_context(self.num_workers),
-        )
+        return self.validated(reader, self.val_clips)
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Latents in float32; damaged samples are noted, wherever a worker met them."""
@@ -228,33 +218,14 @@ class _Reader:
     frames: int
 
     def __call__(self, numbers: list[int]) -> LatentBatch:
-        return self.collated([self.read(number) for number in numbers])
-
-    def read(self, number: int) -> _Read:
-        """Sample `number`; another one, chosen by the same number, where that is damaged."""
-        failures: dict[str, str] = {}
-        for attempt in range(_ATTEMPTS):
-            try:
-                clip = self.shards.clip(self.order.place(number, attempt), self.frames)
-                states = None if clip.text is None else self.shards.text(clip.text).states
-                return _Read(clip, states, number, failures)
-            except DamagedSample as error:
-                failures[error.name] = error.reason
-        raise ValueError(
-            f"{_ATTEMPTS} samples in a row of {self.shards.folder} could not be read:\n"
-            f"{listing(failures)}\nCheck that the folder is still there; the command that made it "
-            f"mends it, with verify=true"
-        )
-
-    def collated(self, found: Sequence[_Read]) -> LatentBatch:
-        """Samples as a batch."""
+        found = [self.read(number) for number in numbers]
         clips = [one.clip for one in found]
         batch = LatentBatch(
             latents=torch.stack([clip.latents for clip in clips]),
             name=[clip.source for clip in clips],
             start=torch.tensor([clip.start for clip in clips]),
             prompt=[clip.prompt for clip in clips],
-            number=torch.tensor([one.number for one in found]),
+            number=torch.tensor(numbers),
             failures={name: why for one in found for name, why in one.failures.items()},
         )
         states = [one.states for one in found if one.states is not None]
@@ -264,15 +235,18 @@ class _Reader:
             batch["picture"] = torch.stack(pictures)
         return batch
 
-
-class _Fixed(Dataset[_Read]):
-    """The first `length` samples; Lightning shares them among processes."""
-
-    def __init__(self, reader: _Reader, length: int) -> None:
-        self.reader, self.length = reader, length
-
-    def __len__(self) -> int:
-        return self.length
-
-    def __getitem__(self, index: int) -> _Read:
-        return self.reader.read(index)
+    def read(self, number: int) -> _Read:
+        """Sample `number`; another one, chosen by the same number, where that is damaged."""
+        failures: dict[str, str] = {}
+        for attempt in range(_ATTEMPTS):
+            try:
+                clip = self.shards.clip(self.order.place(number, attempt), self.frames)
+                states = None if clip.text is None else self.shards.text(clip.text).states
+                return _Read(clip, states, failures)
+            except DamagedSample as error:
+                failures[error.name] = error.reason
+        raise ValueError(
+            f"{_ATTEMPTS} samples in a row of {self.shards.folder} could not be read:\n"
+            f"{listing(failures)}\nCheck that the folder is still there; the command that made it "
+            f"mends it, with verify=true"
+        )

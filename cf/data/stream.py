@@ -55,6 +55,23 @@ class EndlessData(LightningDataModule):
         stream = _Stream(self.maker(), self.batch_size, self._rank, self._ranks)
         return _StreamLoader(stream, self._consumed, self.num_workers, self._wait)
 
+    def validated(self, make: Callable[[list[int]], Any], samples: int) -> DataLoader[Any]:
+        """Batches of the first samples, the same every time; Lightning shares them out.
+
+        Args:
+            make: makes a batch of the samples with these numbers; goes to the workers.
+            samples: how many there are.
+        """
+        numbers: Any = range(samples)
+        return DataLoader(
+            numbers,
+            self.batch_size,
+            num_workers=self.num_workers,
+            collate_fn=make,
+            worker_init_fn=serve_loader,
+            multiprocessing_context=loader_context(self.num_workers),
+        )
+
     def state_dict(self) -> dict[str, Any]:
         """How many samples all processes together have trained on, and of which data."""
         samples = self._consumed()

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from cf.data.captions import uncaptioned
-from cf.data.clips import Clip, ClipBatch, Clips, Cuts, Source, collate, listing, split, survey
+from cf.data.clips import ClipBatch, Clips, Cuts, Source, collate, listing, split, survey
 from cf.data.stream import EndlessData
 from cf.files.counts import so_many
-from cf.system.processes import loader_context, serve_loader
 
 
 class VideoFolder(EndlessData):
@@ -119,19 +118,12 @@ class VideoFolder(EndlessData):
         files = [(one.name, one.pictures, *one.shots) for one in self.train_sources]
         return files, self.seed, self.fps, self.clip_frames
 
-    def val_dataloader(self) -> DataLoader[Clip] | list[Any]:
+    def val_dataloader(self) -> DataLoader[ClipBatch] | list[Any]:
         """The same clips every time."""
         if not self.val_sources:
             return []
-        clips = _Fixed(self._clips(self.val_sources, seed=0), self.val_clips)
-        return DataLoader(
-            clips,
-            self.batch_size,
-            num_workers=self.num_workers,
-            collate_fn=collate,
-            worker_init_fn=serve_loader,
-            multiprocessing_context=loader_context(self.num_workers),
-        )
+        clips = self._clips(self.val_sources, seed=0)
+        return self.validated(partial(_batch, clips), self.val_clips)
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Bytes as pixels in [0, 1]; damaged files are noted, wherever a worker met them."""
@@ -159,16 +151,3 @@ class VideoFolder(EndlessData):
 
 def _batch(clips: Clips, numbers: list[int]) -> ClipBatch:
     return collate([clips[number] for number in numbers])
-
-
-class _Fixed(Dataset[Clip]):
-    """The first `length` clips; Lightning shares them among processes."""
-
-    def __init__(self, clips: Clips, length: int) -> None:
-        self.clips, self.length = clips, length
-
-    def __len__(self) -> int:
-        return self.length
-
-    def __getitem__(self, index: int) -> Clip:
-        return self.clips[index]

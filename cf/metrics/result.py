@@ -61,6 +61,20 @@ class Result:
         return ""
 
 
+def without_value(
+    per_video: Mapping[int, float], why: str, value: float = 0.0
+) -> dict[int | None, str]:
+    """One reason for every video without a value, and for the whole set if it has none either.
+
+    Args:
+        per_video: value of each video.
+        why: they have none.
+        value: of the whole set.
+    """
+    reasons: dict[int | None, str] = {v: why for v, x in per_video.items() if math.isnan(x)}
+    return {**reasons, None: why} if per_video and math.isnan(value) else reasons
+
+
 def mean(values: Iterable[float]) -> float:
     """The mean of the values that are numbers; NaN if none is."""
     known = [value for value in values if not math.isnan(value)]

@@ -2,7 +2,6 @@
 
 import math
 from abc import abstractmethod
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -165,12 +164,24 @@ class AloneMetric(SetMetric):
         )
 
 
-def reason_for_all(values: Mapping[int, float], reason: str) -> dict[int | None, str]:
-    """The reason for every video without a number."""
-    return {video: reason for video, value in values.items() if math.isnan(value)}
+class AboveChance(AloneMetric):
+    """An `AloneMetric` of likeness above a fixed chance.
+
+    Attributes:
+        kappa: chance likeness, the mean cosine of features of unrelated videos; the extractor's own
+            if None.
+    """
+
+    def __init__(self, extractor: Extractor, *, kappa: float | None = None, **kwargs: Any) -> None:
+        self.kappa = _chance_of(extractor, kappa)
+        super().__init__(extractor, **kwargs)
+
+    @override
+    def provenance(self) -> dict[str, Any]:
+        return {**super().provenance(), "kappa": self.kappa}
 
 
-def chance_of(extractor: Extractor, kappa: float | None) -> float:
+def _chance_of(extractor: Extractor, kappa: float | None) -> float:
     """The cosine of unrelated frames: as given, or as shipped with the extractor.
 
     Raises:

@@ -1,15 +1,13 @@
 """Semantic drift: the share of a video's prompt-specific identity that is lost by its end."""
 
 import math
-from typing import Any
 
 from typing_extensions import override
 
 from cf.metrics.consistency.anchor_drift import IDENTIFIABLE_ALONE, AnchorDrift
-from cf.metrics.extractors.base import Extractor
 from cf.metrics.grid import Grid
 from cf.metrics.result import Result
-from cf.metrics.set_metric import AloneMetric, SetMetric, chance_of
+from cf.metrics.set_metric import AboveChance, SetMetric
 
 _BELOW_START = -0.1
 
@@ -66,7 +64,7 @@ class SemanticDrift(SetMetric):
         return _drift(self, AnchorDrift.of(grid))
 
 
-class SemanticDriftAbsolute(AloneMetric, SemanticDrift):
+class SemanticDriftAbsolute(AboveChance, SemanticDrift):
     r"""`SemanticDrift` above a fixed chance, for one video or few prompts; down.
 
     .. math:: 1 - \frac{\sum_v \text{mean}_{w \in \text{last quarter}} (s_{Aw} - \kappa)}
@@ -89,14 +87,6 @@ class SemanticDriftAbsolute(AloneMetric, SemanticDrift):
     """
 
     least_prompts = 1
-
-    def __init__(self, extractor: Extractor, *, kappa: float | None = None, **kwargs: Any) -> None:
-        self.kappa = chance_of(extractor, kappa)
-        super().__init__(extractor, **kwargs)
-
-    @override
-    def provenance(self) -> dict[str, Any]:
-        return {**super().provenance(), "kappa": self.kappa}
 
     @override
     def compare(self, grid: Grid) -> Result:

@@ -1,18 +1,16 @@
 """Temporal consistency: how alike a video stays to itself, over all lags, above chance."""
 
 import math
-from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from typing_extensions import override
 
-from cf.metrics.extractors.base import Extractor
 from cf.metrics.grid import Grid
 from cf.metrics.repetition.cross_prompt_collapse import collapse_of
-from cf.metrics.result import Result
-from cf.metrics.set_metric import AloneMetric, SetMetric, chance_of, reason_for_all
+from cf.metrics.result import Result, without_value
+from cf.metrics.set_metric import AboveChance, SetMetric
 
 ALIKE = 1e-4  # what chance must leave of a cosine, for anything to be told apart
 
@@ -27,7 +25,7 @@ def lags_of(windows: int) -> list[int]:
     return lags
 
 
-class TemporalConsistencyAbsolute(AloneMetric):
+class TemporalConsistencyAbsolute(AboveChance):
     r"""Mean likeness over log-spaced lags above a fixed chance; up, at most 1.
 
     .. math:: \frac{1}{|L|} \sum_{\tau \in L} \frac{C(\tau) - \kappa}{1 - \kappa},\quad
@@ -55,14 +53,6 @@ class TemporalConsistencyAbsolute(AloneMetric):
     """
 
     higher_is_better = True
-
-    def __init__(self, extractor: Extractor, *, kappa: float | None = None, **kwargs: Any) -> None:
-        self.kappa = chance_of(extractor, kappa)
-        super().__init__(extractor, **kwargs)
-
-    @override
-    def provenance(self) -> dict[str, Any]:
-        return {**super().provenance(), "kappa": self.kappa}
 
     @override
     def compare(self, grid: Grid) -> Result:
@@ -136,10 +126,8 @@ def _consistency(
         "seconds": grid.windows * grid.window,
         **more,
     }
-    reasons = reason_for_all(per_video, _SINGLE)
     value = float(curve.mean())
-    if math.isnan(value):
-        reasons[None] = _SINGLE
+    reasons = without_value(per_video, _SINGLE, value)
     curves = {"lag": seconds, "c": curve, "C": grid.mean(likeness), "kappa": chance}
     return metric.answer(
         value,

@@ -14,7 +14,7 @@ from cf.metrics.lags import lag_bins, rising
 from cf.metrics.pooled import Of, PooledResult, ratio
 from cf.metrics.recall.cells import Cells, CellWorld
 from cf.metrics.recall.visits import CellVisits, alike, share, visits
-from cf.metrics.result import Result
+from cf.metrics.result import Result, without_value
 from cf.metrics.scored import Scored
 
 LAGS = (0.0, 0.75, 1.5, 3.0, 6.0, 12.0, 24.0, 48.0, 96.0)
@@ -53,12 +53,10 @@ class CellMetric(VideoMetric):
             parts: of the result, besides.
         """
         per_video = {video: float(of(one[None])) for video, one in sums.items()}
-        reasons: dict[int | None, str] = {v: nothing for v, x in per_video.items() if x != x}
         if not sums:
-            return self.answer(float("nan"), per_video, reasons=reasons, **parts)
+            return self.answer(float("nan"), per_video, **parts)
         whole = PooledResult(torch.stack(list(sums.values())), of)
-        if whole.value != whole.value:
-            reasons[None] = nothing
+        reasons = without_value(per_video, nothing, whole.value)
         pooled = {"all": whole, **parts.pop("pooled", {})}
         return self.answer(whole.value, per_video, reasons=reasons, pooled=pooled, **parts)
 
@@ -157,11 +155,7 @@ class TriggerGate(LagMetric):
         shares = torch.cat(found) if found else torch.zeros(0, 4, dtype=torch.float64)
         names = ("left", "returned", "long_enough")
         means = shares.mean(0).tolist() if len(shares) else [float("nan")] * 4
-        reasons: dict[int | None, str] = {
-            video: "no place is shown twice" for video, value in valid.items() if value != value
-        }
-        if valid and not len(shares):
-            reasons[None] = "no place is shown twice"
+        reasons = without_value(valid, "no place is shown twice", means[0])
         extras = {**dict(zip(names, means[1:], strict=True)), "trials": float(len(shares))}
         return self.answer(means[0], valid, reasons=reasons, extras=extras)
 

@@ -16,7 +16,7 @@ from cf.metrics.fidelity.perceptual import Net, Perceptual
 from cf.metrics.lags import lag_bins, rising
 from cf.metrics.measurement import Measurement, Seen
 from cf.metrics.recall.recall import LAGS
-from cf.metrics.result import Result, mean
+from cf.metrics.result import Result, mean, without_value
 from cf.metrics.scored import Scored
 
 _POSE = ("given", "place", "camera", "fresh")
@@ -87,10 +87,8 @@ class Revisit(VideoMetric):
             seen = seen.index_add(0, at[asked], torch.ones_like(found))
             per_video[one.video] = float(found.mean()) if len(found) else float("nan")
         nothing = "no view that was given is shown again"
-        reasons: dict[int | None, str] = {v: nothing for v, x in per_video.items() if x != x}
         value = mean(per_video.values())
-        if per_video and value != value:
-            reasons[None] = nothing
+        reasons = without_value(per_video, nothing, value)
         by_lag = torch.where(seen > 0, total / seen.clamp(min=1), torch.nan)
         curves = {"by_lag": by_lag, "frames_by_lag": seen, "lags": edges[:-1]}
         return self.answer(value, per_video, reasons=reasons, curves=curves)

@@ -14,7 +14,7 @@ from cf.metrics.base import VideoMetric
 from cf.metrics.lags import rising, span
 from cf.metrics.measurement import Measurement, Seen
 from cf.metrics.readings import over_prompts
-from cf.metrics.result import Result
+from cf.metrics.result import Result, without_value
 from cf.metrics.scored import Scored
 from cf.metrics.truth.nearest import nearest_choice
 from cf.metrics.truth.painter import (
@@ -217,10 +217,8 @@ class ForcedChoice(VideoMetric):
             choices += float((parts[..., 2] > 0).sum())
         per_video = values.pop("")
         nothing = "no view that was given is shown again, or every place looks the same there"
-        reasons: dict[int | None, str] = {v: nothing for v, x in per_video.items() if x != x}
         value = over_prompts(per_video, videos)
-        if per_video and value != value:
-            reasons[None] = nothing
+        reasons = without_value(per_video, nothing, value)
         above, room = by_lag.T
         curves = {
             "by_lag": torch.where(room > 0, above / room.clamp(min=1e-9), torch.nan),

@@ -13,7 +13,7 @@ from cf.metrics.extractors.base import Extractor
 from cf.metrics.fidelity.frechet import Moments, frechet_distance
 from cf.metrics.measurement import Measurement, Seen
 from cf.metrics.pooled import PooledResult
-from cf.metrics.result import Result
+from cf.metrics.result import Result, without_value
 from cf.metrics.scored import Scored
 from cf.metrics.truth.painter import AWAY, NOVEL, Painter, pictures_at_poses
 
@@ -194,13 +194,11 @@ class PoseNovelEntropy(PoseNovel):
     def score(self, videos: list[Scored]) -> Result:
         sums = {one.video: self.views(one).sum(1) for one in videos}
         per_video = {video: float(_bits(one[:1])) for video, one in sums.items()}
-        reasons: dict[int | None, str] = {v: _NOTHING for v, x in per_video.items() if x != x}
         if not sums:
             return self.answer(float("nan"), per_video)
         both = torch.stack(list(sums.values()), 1)
         made = PooledResult(both[0], _bits)
-        if made.value != made.value:
-            reasons[None] = _NOTHING
+        reasons = without_value(per_video, _NOTHING, made.value)
         engine = {"engine": PooledResult(both[1], _bits).value}
         pooled = {"all": made}
         return self.answer(made.value, per_video, reasons=reasons, pooled=pooled, extras=engine)

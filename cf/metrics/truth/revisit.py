@@ -15,7 +15,7 @@ from cf.metrics.fidelity.full_reference import Decibels, FrameSimilarity, Struct
 from cf.metrics.fidelity.perceptual import Net, Perceptual
 from cf.metrics.lags import rising, span
 from cf.metrics.measurement import Measurement, Seen
-from cf.metrics.result import Result, mean
+from cf.metrics.result import Result, mean, without_value
 from cf.metrics.scored import Scored
 from cf.metrics.truth.painter import (
     AWAY,
@@ -111,10 +111,8 @@ class PoseRevisit(VideoMetric):
             per_video[one.video] = mean(found[again].tolist())
             novel.append(mean(found[away == NOVEL].tolist()))
         nothing = "no view that was given is shown again"
-        reasons: dict[int | None, str] = {v: nothing for v, x in per_video.items() if x != x}
         value = mean(per_video.values())
-        if per_video and value != value:
-            reasons[None] = nothing
+        reasons = without_value(per_video, nothing, value)
         by_lag = torch.where(seen > 0, total / seen.clamp(min=1), torch.nan)
         lags = torch.tensor(self.edges[:-1], dtype=torch.float64)
         curves = {"by_lag": by_lag, "frames_by_lag": seen, "lags": lags}
