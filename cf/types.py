@@ -164,6 +164,10 @@ class Context:
         """Tokens of one latent frame, as it was generated."""
         return self.grid[0] * self.grid[1]
 
+    def sink(self, frames: int) -> int:
+        """How many of its frames are among the first `frames` that were ever remembered."""
+        return sum(frame < self.first + frames for frame in self.frames)
+
 
 Live = Callable[[int, LayerKV, Float[Tensor, "b n heads d"]], LayerKV]
 """(layer, own tokens of the block in this pass, own queries) -> what the layer reads."""

@@ -12,12 +12,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from cf.bench.chunks import chunks
 from cf.bench.contestants.base import Contestant
 from cf.bench.cost import Stopwatch
 from cf.bench.metric_process import MetricProcess, MetricProcessError
+from cf.bench.places import set_up
 from cf.bench.progress import VideoRecorder
 from cf.bench.store import Job, Store
 from cf.bench.tasks.base import Request
@@ -66,14 +65,6 @@ def run_job(
     reason = f"three times {fate}"
     record_failure(job, store, reason, provenance)
     return f"failed: {reason}"
-
-
-def set_up(device: str) -> None:
-    """Make this process compute as every other one of a benchmark on such a device."""
-    if device == "cpu":  # sums differ with the number of threads
-        torch.set_num_threads(1)
-    elif device.startswith("cuda:"):  # a metric's device `cuda` is then that of this process
-        torch.cuda.set_device(device)
 
 
 def record_failure(job: Job, store: Store, reason: str, provenance: Mapping[str, Any]) -> None:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from cf.bench.contestants.base import Piece
+from cf.bench.places import set_up
 from cf.bench.progress import VideoRecorder, request_of
 from cf.bench.store import Job
 from cf.bench.tasks.base import Request
@@ -221,8 +222,6 @@ def _serve(pipe: Connection, memory: Any, slot: int, device: str) -> None:
     """Answer messages in their order, until whoever sends them is gone."""
     end_with_parent()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    from cf.bench.job import set_up
-
     set_up(device)
     desk = _Desk(memory, slot)
     while True:

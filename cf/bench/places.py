@@ -59,3 +59,11 @@ def worker_count(asked: int | None, devices: Sequence[str]) -> int:
         return asked
     gpus = [device for device in devices if device.startswith("cuda")]
     return len(gpus) or 2
+
+
+def set_up(device: str) -> None:
+    """Make this process compute as every other one of a benchmark on such a device."""
+    if device == "cpu":  # sums differ with the number of threads
+        torch.set_num_threads(1)
+    elif device.startswith("cuda:"):  # a metric's device `cuda` is then that of this process
+        torch.cuda.set_device(device)

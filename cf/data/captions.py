@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
@@ -45,9 +45,10 @@ def uncaptioned(captions: Mapping[str, str]) -> str:
     without = [name for name, text in captions.items() if not text]
     if not without:
         return ""
+    named = ", ".join(without[:_SHOWN]) + ", ..." * (len(without) > _SHOWN)
     return (
         f"{len(without)} of {len(captions)} videos have no caption and are shown with the empty "
-        f"text: {_some(without)}; a caption is the text of the .txt file of the same name beside a "
+        f"text: {named}; a caption is the text of the .txt file of the same name beside a "
         "video"
     )
 
@@ -57,7 +58,3 @@ def _texts(folder: str, changed: int) -> Mapping[str, str]:
     """Text files of a folder by their names without ending, accents composed."""
     files = sorted(one.name for one in Path(folder).iterdir() if one.suffix.lower() == ".txt")
     return {composed(Path(name).stem): name for name in files}
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + ", ..." * (len(names) > _SHOWN)

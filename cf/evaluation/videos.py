@@ -78,7 +78,9 @@ def list_videos(
     else:
         given = [Path(place) for place in ([videos] if isinstance(videos, str) else videos)]
         places = [reading.video(place) for place in given]
-        files = [p for p in places if isinstance(p, PictureFolder) or _is_video_file(p)]
+        files = [
+            p for p in places if isinstance(p, PictureFolder) or (is_video(p) and not p.is_dir())
+        ]
         for path in files:
             _refuse_commas(path)
         sources = [p for p in places if p not in files]
@@ -105,10 +107,6 @@ class _Reading:
     def video(self, place: Path) -> Path:
         """A path; of a folder of numbered pictures, with their rate."""
         return video_at(place, self.pictures_fps)
-
-
-def _is_video_file(path: Path) -> bool:
-    return is_video(path) and not path.is_dir()
 
 
 def _refuse_commas(path: Path) -> None:

@@ -87,7 +87,7 @@ class Memory(ABC):
             for layer in context.layers
         ):
             raise ValueError(f"{type(self).__name__} does not hold whole frames; keep or recache")
-        sink = sum(frame < context.first + self.sink_frames for frame in context.frames)
+        sink = context.sink(self.sink_frames)
         recent = min(recent_frames, len(context.frames) - sink)
         return ends(context, sink, recent)
 

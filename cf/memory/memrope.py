@@ -120,7 +120,7 @@ class MemRope(Memory):
             return Past()
         tokens = context.tokens_per_frame
         frames = context.layers[0].k.shape[1] // tokens
-        sink = sum(frame < context.first + self.sink_frames for frame in context.frames)
+        sink = context.sink(self.sink_frames)
         head = sink + (_AVERAGES if self._begun(context) else 0)
         drop = min(max(frames + query.frames - self.max_frames, 0), frames - head)
         layers: Sequence[LayerKV] = context.layers
@@ -131,7 +131,7 @@ class MemRope(Memory):
 
     def flush(self, context: Context, recent_frames: int) -> Context:
         """Sink and recent frames; the averages begin anew."""
-        sink = sum(frame < context.first + self.sink_frames for frame in intact(context).frames)
+        sink = intact(context).sink(self.sink_frames)
         recent = min(recent_frames, len(context.frames) - sink)
         return replace(ends(context, sink, recent), state=())
 

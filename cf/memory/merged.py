@@ -72,7 +72,7 @@ class Merged(Memory):
 
     def update(self, context: Context, block: Block) -> Context:
         """Append the block, let frames leave the window, merge what has no room."""
-        sink = self._sink(intact(context))
+        sink = intact(context).sink(self.sink_frames)
         new_sink = min(max(context.first + self.sink_frames - context.start, 0), block.frames)
         stop = context.start + block.frames
         window = (*context.frames[sink:], *range(context.start + new_sink, stop))
@@ -96,7 +96,7 @@ class Merged(Memory):
         if not context.layers:
             return Past()
         tokens, spans = context.tokens_per_frame, _spans(context)
-        sink = self._sink(context)
+        sink = context.sink(self.sink_frames)
         held = len(context.frames) - sink
         drop = min(max(held + query.frames - self.window_frames, 0), held)
         layers: Sequence[LayerKV] = context.layers
@@ -115,12 +115,9 @@ class Merged(Memory):
 
     def flush(self, context: Context, recent_frames: int) -> Context:
         """Sink and the window's last frames; what was merged goes."""
-        sink = self._sink(intact(context))
+        sink = intact(context).sink(self.sink_frames)
         left = ends(context, sink, min(recent_frames, len(context.frames) - sink))
         return replace(left, state=())
-
-    def _sink(self, context: Context) -> int:
-        return sum(frame < context.first + self.sink_frames for frame in context.frames)
 
 
 def _spans(context: Context) -> list[int]:

@@ -155,7 +155,7 @@ class Participative(Memory):
                 last = recent[0] + self.recent_frames - query.frames if recent else context.start
                 layers = [self._moved(layer, tokens, last, query.frames) for layer in layers]
             return Past(tuple(layers), start)
-        sink = sum(frame < context.first + self.sink_frames for frame in context.frames)
+        sink = context.sink(self.sink_frames)
         head = frames - (len(context.frames) - sink)
         layers, drop = context.layers, min(drop, frames - head)
         if drop:
@@ -166,7 +166,7 @@ class Participative(Memory):
 
     def flush(self, context: Context, recent_frames: int) -> Context:
         """Sink and recent frames; nothing has been asked for yet."""
-        sink = sum(frame < context.first + self.sink_frames for frame in intact(context).frames)
+        sink = intact(context).sink(self.sink_frames)
         recent = min(recent_frames, len(context.frames) - sink)
         return replace(ends(context, sink, recent), state=())
 

@@ -138,7 +138,7 @@ class Pyramid(Memory):
 
     def _layout(self, context: Context, grid: tuple[int, int]) -> list[Level]:
         """What lies where in a context."""
-        sink = sum(frame < context.first + self.sink_frames for frame in context.frames)
+        sink = context.sink(self.sink_frames)
         tokens, older = grid[0] * grid[1], 0
         left = context.layers[0].k.shape[1] if context.layers else 0
         left -= len(context.frames) * tokens

@@ -167,7 +167,7 @@ class SlowFast(Memory):
         if not intact(context).layers:
             return Past(start=0.0 if self.bounded else float(context.start))
         tokens = context.tokens_per_frame
-        sink = self._sink(context)
+        sink = context.sink(self.sink_frames)
         fast = len(context.frames) - sink
         slow = context.layers[0].k.shape[1] - len(context.frames) * tokens
         fast_from = sink * tokens + slow
@@ -184,19 +184,15 @@ class SlowFast(Memory):
 
     def flush(self, context: Context, recent_frames: int) -> Context:
         """Sink and recent frames; slow memory is emptied."""
-        sink = self._sink(intact(context))
+        sink = intact(context).sink(self.sink_frames)
         flushed = ends(context, sink, min(recent_frames, len(context.frames) - sink))
         layers = [layer._replace(valid=None) for layer in flushed.layers]
         state = () if self.as_released else flushed.state
         return replace(flushed, layers=collect(iter(layers)), state=state)
 
-    def _sink(self, context: Context) -> int:
-        """Frames of the sink that are held."""
-        return sum(frame < context.first + self.sink_frames for frame in context.frames)
-
     def _plan(self, context: Context, block: Block) -> BlockPlan:
         """Room is made for a coming block as long as this one."""
-        old_sink = self._sink(context)
+        old_sink = context.sink(self.sink_frames)
         new_sink = max(min(block.frames, context.first + self.sink_frames - context.start), 0)
         held, arrived = len(context.frames) - old_sink, block.frames - new_sink
         leave = max(held + arrived - (self.fast_frames - block.frames), 0)

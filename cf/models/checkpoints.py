@@ -18,7 +18,7 @@ from cf.models.published import one_network, published_weights
 from cf.models.releases import update_of
 from cf.models.rope_tables import rope_of, tables_among
 from cf.models.stored import CheckpointError as CheckpointError
-from cf.models.stored import State, some
+from cf.models.stored import State, shown_shape, some
 from cf.models.updates import Lora, joined_updates, lora_files, read_updates
 from cf.models.weight_files import (
     is_safetensors,
@@ -199,7 +199,7 @@ def refuse_misfit(module: nn.Module, state: Mapping[str, Tensor], source: str) -
         tables = tables_among(state, unexpected, rope, source)
         unexpected = [name for name in unexpected if name not in tables]
     misfits = [
-        f"{name} ({_shape(raw[name])}, not {_shape(own[name])})"
+        f"{name} ({shown_shape(raw[name])}, not {shown_shape(own[name])})"
         for name in own
         if name in raw and raw[name].shape != own[name].shape
     ]
@@ -275,7 +275,3 @@ def _image_settings(state: Mapping[str, Tensor]) -> str:
     branch = state.get("img_emb.proj.1.weight")
     width = "null" if branch is None else branch.shape[1]
     return f", with image_dim={width} and reference_channels={_reference(state)}"
-
-
-def _shape(weight: Tensor) -> str:
-    return " x ".join(map(str, weight.shape)) or "a number"

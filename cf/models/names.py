@@ -155,13 +155,11 @@ def only(names: Iterable[str], prefix: str, others: Iterable[str] = ()) -> dict[
             continue
         if inner.startswith(prefix):
             kept[name] = bare_name(inner.removeprefix(prefix))
-        elif alone and not inner.startswith(elsewhere) and _in_place(bare_name(inner)):
-            kept[name] = bare_name(inner)
+        elif alone and not inner.startswith(elsewhere):
+            bare = bare_name(inner)
+            if bare.partition(".")[0] in _PLACES:
+                kept[name] = bare
     return kept
-
-
-def _in_place(bare: str) -> bool:
-    return bare.partition(".")[0] in _PLACES
 
 
 def is_diffusers(names: Iterable[str]) -> bool:
@@ -204,3 +202,15 @@ def _renamed(name: str, in_block: Mapping[str, str], outside: Mapping[str, str])
         if name == old or name.startswith(f"{old}."):
             return f"{place}{new}{name.removeprefix(old)}"
     return place + name
+
+
+def renamed_part(name: str, table: Mapping[str, str]) -> str:
+    """A name whose beginning, up to a dot, is in the table, with what the table has for it.
+
+    >>> renamed_part("top.weight", {"top": "head"}), renamed_part("topmost.weight", {"top": "head"})
+    ('head.weight', 'topmost.weight')
+    """
+    for old, new in table.items():
+        if name.startswith(f"{old}."):
+            return new + name.removeprefix(old)
+    return name

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from cf.models.rope_tables import is_table
-from cf.models.stored import CheckpointError, State, Stored, shown_key, some
+from cf.models.stored import CheckpointError, State, Stored, shown_key, shown_shape, some
 from cf.models.weight_files import read_json
 
 Make = Callable[[Tensor], Tensor]
@@ -114,8 +114,8 @@ def _refuse_unknown_scales(state: Mapping[str, Tensor], bare: Sequence[str], fil
 
 def _unknown_scales(file: Path, name: str, weight: Tensor, scale: Tensor) -> CheckpointError:
     return CheckpointError(
-        f"{file} holds {shown_key(name)} of {_shape(weight)} with {scale.dtype} scales of "
-        f"{_shape(scale)}, "
+        f"{file} holds {shown_key(name)} of {shown_shape(weight)} with {scale.dtype} scales of "
+        f"{shown_shape(scale)}, "
         "which are neither one, nor one per row, nor one per tile of a size that is known; say the "
         "size in a config.json beside it, as in "
         '{"quantization_config": {"weight_block_size": [128, 128]}}'
@@ -221,7 +221,3 @@ def _said_tile(stored: Stored) -> Tile | None:
     if isinstance(tile, list) and len(tile) == 2 and all(type(n) is int and n > 0 for n in tile):
         return tile[0], tile[1]
     return None
-
-
-def _shape(weight: Tensor) -> str:
-    return " x ".join(map(str, weight.shape)) or "a number"

@@ -45,6 +45,11 @@ def some(names: Sequence[str]) -> str:
     return ", ".join(map(shown_key, names[:3])) + more
 
 
+def shown_shape(weight: Tensor) -> str:
+    """The shape of a weight in messages."""
+    return " x ".join(map(str, weight.shape)) or "a number"
+
+
 def shown_key(name: str) -> str:
     r"""A name out of a stranger's file as a message can hold it.
 

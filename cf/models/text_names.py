@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from cf.models.names import renamed_part
 from cf.models.stored import CheckpointError
 
 _ATTENTION, _FEED = "layer.0.SelfAttention", "layer.1.DenseReluDense"
@@ -58,12 +59,12 @@ def to_transformers_text(name: str) -> str:
     >>> to_transformers_text("enc.blk.3.attn_q.weight")
     'encoder.block.3.layer.0.SelfAttention.q.weight'
     """
-    name = _renamed(name, _LLAMA_TOP)
+    name = renamed_part(name, _LLAMA_TOP)
     if match := re.fullmatch(r"enc\.blk\.(\d+)\.(.+)", name):
-        name = f"blocks.{match[1]}.{_renamed(match[2], _LLAMA)}"
+        name = f"blocks.{match[1]}.{renamed_part(match[2], _LLAMA)}"
     if match := re.fullmatch(r"blocks\.(\d+)\.(.+)", name):
-        return f"encoder.block.{match[1]}.{_renamed(match[2], _IN_BLOCK)}"
-    return _renamed(name, _TOP)
+        return f"encoder.block.{match[1]}.{renamed_part(match[2], _IN_BLOCK)}"
+    return renamed_part(name, _TOP)
 
 
 def to_original_text(name: str) -> str | None:
@@ -75,8 +76,8 @@ def to_original_text(name: str) -> str | None:
     if name == _TIED:
         return None
     if match := re.fullmatch(r"encoder\.block\.(\d+)\.(.+)", name):
-        return f"blocks.{match[1]}.{_renamed(match[2], {v: k for k, v in _IN_BLOCK.items()})}"
-    return _renamed(name, {v: k for k, v in _TOP.items()})
+        return f"blocks.{match[1]}.{renamed_part(match[2], {v: k for k, v in _IN_BLOCK.items()})}"
+    return renamed_part(name, {v: k for k, v in _TOP.items()})
 
 
 def text_config(state: Mapping[str, Tensor], source: object) -> dict[str, Any]:
@@ -121,10 +122,3 @@ def with_tied(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     elif _TIED in made:
         made["shared.weight"] = made[_TIED]
     return made
-
-
-def _renamed(name: str, table: Mapping[str, str]) -> str:
-    for old, new in table.items():
-        if name.startswith(f"{old}."):
-            return new + name.removeprefix(old)
-    return name

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cf.files.home import expanded
 from cf.models.names import bare_name
-from cf.models.stored import CheckpointError, State, Stored, shown_key, some
+from cf.models.stored import CheckpointError, State, Stored, shown_key, shown_shape, some
 from cf.models.update_names import Targets, adapters, is_update, part_of
 from cf.models.update_scale import scale_of
 
@@ -188,7 +188,7 @@ def read_updates(
         if not one.fits(weights[weight]):
             raise CheckpointError(
                 f"{stored.file} updates {weight} by factors that do not make its shape "
-                f"{_shape(weights[weight])}; give the file that belongs to these weights"
+                f"{shown_shape(weights[weight])}; give the file that belongs to these weights"
             )
         if one.down is not None and one.magnitude is None and scale.with_norms:
             raise CheckpointError(
@@ -199,7 +199,9 @@ def read_updates(
             names = sorted(called[weight])
             one.scale = scale.of(names, len(one.down), alphas.get(weight))
     for weight, one in found.items():
-        if one.up_bias is not None and (factors := found.get(_weight_beside(weight))):
+        if one.up_bias is not None and (
+            factors := found.get(f"{weight.removesuffix('.bias')}.weight")
+        ):
             one.scale = factors.scale
     _refuse_numbers(
         {name: x for name, x in stored.state.items() if parts[name][1] != "alpha"}, stored.file
@@ -250,11 +252,3 @@ def _put(one: Update, part: str, value: Tensor, name: str, source: Path) -> None
             f"{source} holds {shown_key(name)} twice, under several names; save one of each"
         )
     setattr(one, place, value)
-
-
-def _weight_beside(bias: str) -> str:
-    return f"{bias.removesuffix('.bias')}.weight"
-
-
-def _shape(weight: Tensor) -> str:
-    return " x ".join(map(str, weight.shape)) or "a number"

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from cf.models.names import renamed_part
 from cf.models.stored import CheckpointError
 
 _RESNET = {
@@ -155,31 +156,31 @@ def _theirs(name: str, blocks: Mapping[str, int]) -> str:
     if match := _NESTED.fullmatch(name):
         side, way, stage, at, rest = match.groups()
         here = f"resnets.{at}" if int(at) < blocks[side] else f"{way}sampler"
-        return f"{side}coder.{way}_blocks.{stage}.{here}.{_renamed(rest, _RESNET)}"
+        return f"{side}coder.{way}_blocks.{stage}.{here}.{renamed_part(rest, _RESNET)}"
     if match := _FLAT.fullmatch(name):
         side, way, at, rest = match.groups()
         if side == "en":
-            return f"encoder.down_blocks.{at}.{_renamed(rest, _RESNET)}"
+            return f"encoder.down_blocks.{at}.{renamed_part(rest, _RESNET)}"
         stage, inner = divmod(int(at), blocks[side] + 1)
         here = f"resnets.{inner}" if inner < blocks[side] else "upsamplers.0"
-        return f"decoder.up_blocks.{stage}.{here}.{_renamed(rest, _RESNET)}"
+        return f"decoder.up_blocks.{stage}.{here}.{renamed_part(rest, _RESNET)}"
     side, _, rest = name.partition(".")
     if side in ("encoder", "decoder"):
         middle = rest.startswith("middle.")
-        rest = _renamed(rest, _SIDE)
+        rest = renamed_part(rest, _SIDE)
         if middle and ".resnets." in rest:
             *before, last = rest.rsplit(".resnets.", 1)
             index, _, last = last.partition(".")
-            rest = f"{before[0]}.resnets.{index}.{_renamed(last, _RESNET)}"
+            rest = f"{before[0]}.resnets.{index}.{renamed_part(last, _RESNET)}"
         return f"{side}.{rest}"
-    return _renamed(name, _TOP)
+    return renamed_part(name, _TOP)
 
 
 def _ours(name: str, resnets: Mapping[str, int], nested: bool) -> str:
     back = {new: old for old, new in _RESNET.items()}
     if match := _BLOCKS.fullmatch(name):
         side, way, stage, kind, at, sampler, rest = match.groups()
-        rest = _renamed(rest, back)
+        rest = renamed_part(rest, back)
         if nested or sampler:
             here = resnets[side] if sampler else at
             return f"{side}coder.{way}samples.{stage}.{way}samples.{here}.{rest}"
@@ -190,16 +191,9 @@ def _ours(name: str, resnets: Mapping[str, int], nested: bool) -> str:
     side, _, rest = name.partition(".")
     if side in ("encoder", "decoder"):
         middle = ".resnets." in rest
-        rest = _renamed(rest, {new: old for old, new in _SIDE.items()})
+        rest = renamed_part(rest, {new: old for old, new in _SIDE.items()})
         if middle:
             first, index, last = rest.split(".", 2)
-            rest = f"{first}.{index}.{_renamed(last, back)}"
+            rest = f"{first}.{index}.{renamed_part(last, back)}"
         return f"{side}.{rest}"
-    return _renamed(name, {new: old for old, new in _TOP.items()})
-
-
-def _renamed(name: str, table: Mapping[str, str]) -> str:
-    for old, new in table.items():
-        if name.startswith(f"{old}."):
-            return new + name.removeprefix(old)
-    return name
+    return renamed_part(name, {new: old for old, new in _TOP.items()})

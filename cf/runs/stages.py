@@ -92,8 +92,9 @@ class Stages:
     def stages(self) -> list[list[StageRun]]:
         """Trainings that may run at once, stage after stage."""
         made, before = [], list[str]()
+        seeds = self.seeds if self.start_seed is None else [self.start_seed]
         for name, settings in self.start.items():
-            made.append([self._run(name, settings, seed, before) for seed in self._start_seeds()])
+            made.append([self._run(name, settings, seed, before) for seed in seeds])
             before.append(name)
         # Seed by seed, so that what is finished early can be compared early.
         arms = [
@@ -123,9 +124,6 @@ class Stages:
     def _runs(self, name: str) -> str:
         places = dict.fromkeys(self._place(name, seed) for seed in self.seeds)
         return ",".join(quoted(str(place)) for place in places)
-
-    def _start_seeds(self) -> Sequence[int]:
-        return self.seeds if self.start_seed is None else [self.start_seed]
 
     def _run(
         self, name: str, settings: Sequence[str], seed: int, before: Sequence[str]

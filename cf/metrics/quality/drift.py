@@ -53,7 +53,8 @@ class CurveDrift(VideoMetric):
         of = self.of.score(videos)
         if videos and not any(len(curve) for curve in of.per_window.values()):
             if all(video in of.reasons for video in of.per_video):
-                return self._nothing(of)
+                nothing = dict.fromkeys(of.per_video, math.nan)
+                return self.answer(math.nan, nothing, reasons=of.reasons)
             raise ValueError(f"{self.of.name} gives no curve, so it has no drift")
 
         none = torch.zeros(0, dtype=torch.float64)
@@ -63,9 +64,6 @@ class CurveDrift(VideoMetric):
             return self._read(curve, seconds, one.duration)
 
         return collected(self, videos, read)
-
-    def _nothing(self, of: Result) -> Result:
-        return self.answer(math.nan, dict.fromkeys(of.per_video, math.nan), reasons=of.reasons)
 
     def _read(
         self, curve: Float[Tensor, " w"], seconds: Float[Tensor, " w"], duration: float
