@@ -69,8 +69,6 @@ def generate(settings: Settings, folder: Path) -> list[Path]:
     paths = [folder / f"{one.name}.mp4" for one in wanted]
     record = Record(folder, settings)
     left = record.missing(wanted, typed=settings["prompts"] == TYPED)
-    if len(left) < len(wanted):
-        log.info("%d of %d videos are there and kept", len(wanted) - len(left), len(wanted))
     unfinished = Unfinished(folder, settings["save_every"])
     if left:
         saved = unfinished.read()

@@ -244,7 +244,7 @@ def _versus(
     found = compare_pairs(values, metrics, versus)
     tested = sum(math.isfinite(one.comparison.p) for one in found)
     return [
-        {"seconds": seconds, "metric": one.metric, "first": one.first, "second": one.second}
+        {"seconds": seconds}
         | one.row()
         | {"note": one.comparison.note or few_for_all(one.comparison.least_p, tested)}
         for one in found

@@ -18,7 +18,7 @@ from cf.runs.block_stream import BlockStream
 from cf.runs.generator import Generator
 from cf.runs.key_frames import KeyFrame
 from cf.system.signals import Stop
-from cf.types import Conditioning, Video
+from cf.types import Video
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -121,7 +121,7 @@ class VideoBatch:
         self, texts: Texts, clock: GenerationClock, saved: dict[str, Any] | None
     ) -> tuple[BlockStream, Video | None]:
         """The stream, and the pixels of the given frames if they are still to be written."""
-        script = [(at, self._conditioning(lines)) for at, lines in texts]
+        script = [(at, self.generator.conditioning(lines)) for at, lines in texts]
         numbers = [one.sample for one in self.videos]
         clock.made(0)  # texts are not counted
         prefix = self.prefix if saved is None else None
@@ -161,15 +161,12 @@ class VideoBatch:
             return
         lines = [text] * len(self.videos)
         try:
-            blocks.say(blocks.shown, self._conditioning(lines))
+            blocks.say(blocks.shown, self.generator.conditioning(lines))
         except (ValueError, ImportError) as error:
             log.warning("%s; the text before it holds on", error)
             return
         texts.append((blocks.shown, lines))
         log.info("from %.2f s on: %s", blocks.shown / self.generator.fps, text)
-
-    def _conditioning(self, lines: list[str]) -> Conditioning:
-        return self.generator.conditioning(lines)
 
     def _recorded(self, video: int, texts: Texts, clock: GenerationClock) -> dict[str, Any]:
         fps = self.generator.fps

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from cf.runs.outline import guide_of
 from cf.settings.build import Settings
 from cf.system.shell import shell_command
 
+log = logging.getLogger("cf.generate")
 RECORD = "generate.json"
 _FREE = ("samples", "batch", "save_every", "prompt", "prompts", "prompts_file", "device", "overlap")
 """Settings that change which videos there are, or how they come about, and no frame of one."""
@@ -73,7 +75,7 @@ class Record:
             )
 
     def missing(self, wanted: Sequence[VideoRequest], typed: bool) -> list[VideoRequest]:
-        """The videos that are not whole yet.
+        """The videos that are not whole yet; the log says how many are kept.
 
         Raises:
             ValueError: one of that name is there, of other texts.
@@ -89,6 +91,8 @@ class Record:
                     f"to be of {_text(one.described()['script'])}; give it another prompt_id, or "
                     f"another folder: hydra.run.dir=..."
                 )
+        if len(left) < len(wanted):
+            log.info("%d of %d videos are there and kept", len(wanted) - len(left), len(wanted))
         return left
 
     def write(self, generator: Generator, made: dict[str, dict[str, Any]]) -> None:

@@ -56,8 +56,6 @@ def make_walks(settings: Settings, folder: Path) -> list[Path]:
     ]
     record = Record(folder, settings)
     left = record.missing(wanted, typed=False)
-    if len(left) < len(wanted):
-        log.info("%d of %d videos are there and kept", len(wanted) - len(left), len(wanted))
     if left:
         generator = load({**settings, "texts": []})
         if generator.text.dim is None:

@@ -121,10 +121,7 @@ def headline_of(measured: Measured, compared: Comparisons) -> Headline:
         failing=dict.fromkeys(names, 0),
         videos=prompts,
         versus=[
-            {"seconds": longest, "metric": one.metric, "first": one.first, "second": one.second}
-            | one.row()
-            | {"note": one.comparison.note}
-            for one in compared.pairs
+            {"seconds": longest, **one.row(), "note": one.comparison.note} for one in compared.pairs
         ],
     )
 

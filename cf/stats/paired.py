@@ -88,6 +88,9 @@ class Pair:
         """The numbers as a table has them."""
         one = self.comparison
         return {
+            "metric": self.metric,
+            "first": self.first,
+            "second": self.second,
             "difference": one.difference.value,
             "low": one.difference.low,
             "high": one.difference.high,
