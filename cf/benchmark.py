@@ -42,7 +42,7 @@ def compare_contestants(settings: Settings, folder: Path, typed: Set[str]) -> No
         name: {job.item.video_id: f"{job.item.key}.mp4" for job in one.jobs}
         for name, one in contest.made.items()
     }
-    longest = {name: one.results[max(one.results)] for name, one in contest.made.items()}
+    longest = {name: one.longest for name, one in contest.made.items()}
     for path in write_vbench(longest, files, folder):
         log.info("VBench's leaderboard: %s", path)
     if settings["report"]:
@@ -62,8 +62,8 @@ def compare_contestants(settings: Settings, folder: Path, typed: Set[str]) -> No
         log.info(
             "python -m tensorboard.main --logdir %s", write_benchmark_board(contest, tables, folder)
         )
-    last = contest.headlines[max(contest.headlines)].versus
-    rows = [(one["metric"], one["first"], one["second"], one["p_holm"]) for one in last]
+    pairs = contest.last.versus
+    rows = [(one["metric"], one["first"], one["second"], one["p_holm"]) for one in pairs]
     if told := told_in_words(rows):
         log.info("%s", told)
 

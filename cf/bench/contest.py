@@ -67,6 +67,11 @@ class BenchmarkResults:
     provenance: Mapping[str, Any]
     notes: list[str] = field(default_factory=list)
 
+    @property
+    def last(self) -> Headline:
+        """The table of the longest duration."""
+        return self.headlines[max(self.headlines)]
+
     def cells(self, seconds: float, metric: str) -> dict[str, Cell]:
         """The cells that a metric would have as a headline; nobody is ranked by it."""
         found = headline(self.made, seconds, [metric], [], list(self.made))

@@ -37,6 +37,11 @@ class ContestantResults:
     jobs: list[Job] = field(default_factory=list)
     alone: Mapping[int, Mapping[float, Mapping[str, Result]]] = field(default_factory=dict)
 
+    @property
+    def longest(self) -> Mapping[str, Result]:
+        """The results of the longest duration."""
+        return self.results[max(self.results)]
+
     def units(self) -> list[Unit]:
         """Every training with every prompt, in order."""
         return list(dict.fromkeys((job.item.training, job.item.prompt) for job in self.jobs))

@@ -55,7 +55,7 @@ def write_benchmark_board(contest: BenchmarkResults, tables: LongTables, folder:
 
 def _heat(root: Path, contest: BenchmarkResults, windows: pd.DataFrame) -> None:
     """Recall by lag and over time, all contestants in one picture, as a run of its own."""
-    results = {name: one.results[max(one.results)] for name, one in contest.made.items()}
+    results = {name: one.longest for name, one in contest.made.items()}
     pictures: dict[str, bytes] = {}
     for metric in dict.fromkeys(name for one in results.values() for name in one):
         found = {n: one[metric].curves for n, one in results.items() if metric in one}
@@ -107,10 +107,9 @@ def _headlines(writer: SummaryWriter, contest: BenchmarkResults, name: str) -> N
 
 def _not_measured(contest: BenchmarkResults, name: str) -> str:
     """Headlines without a value, and gates that were not measured, at the longest duration."""
-    last = contest.headlines[max(contest.headlines)]
-    cells = last.cells[name].items()
+    cells = contest.last.cells[name].items()
     parts = [f"{key}: {one.note}" for key, one in cells if not math.isfinite(one.shown)]
-    gates = last.not_measured(name)
+    gates = contest.last.not_measured(name)
     return "; ".join([*parts, *([f"gates: {gates}"] if gates else [])])
 
 

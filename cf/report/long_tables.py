@@ -70,8 +70,7 @@ def per_window(made: Mapping[str, ContestantResults]) -> pd.DataFrame:
     """A line per contestant, video, metric and window of time, of the longest duration."""
     lines = []
     for one in made.values():
-        results = one.results[max(one.results)]
-        for name, result in results.items():
+        for name, result in one.longest.items():
             for job in one.jobs:
                 curve = result.per_window.get(job.item.video_id)
                 if curve is None:

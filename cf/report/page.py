@@ -13,7 +13,6 @@ import pandas as pd
 from omegaconf import OmegaConf
 
 from cf.bench.contest import BenchmarkResults
-from cf.bench.ranking import Headline
 from cf.bench.results import ContestantResults
 from cf.bench.store import SHEET, VIDEO, Store
 from cf.files.counts import so_many
@@ -58,8 +57,8 @@ def write_report(contest: BenchmarkResults, tables: LongTables, folder: Path) ->
         curves=list(_curves(contest, tables["per_window"], look, given)),
         lags=list(_lags(contest, look)),
         **_pareto(contest, look),
-        pairs=pair_rows(_last(contest)),
-        pair_notes=sorted({row["note"] for row in _last(contest).versus if row["note"]}),
+        pairs=pair_rows(contest.last),
+        pair_notes=sorted({row["note"] for row in contest.last.versus if row["note"]}),
         costs=cost_rows(contest, tables["costs"]),
         **_worst(contest, Store(folder), look, link),
         failures=tables["failures"].to_dict("records"),
@@ -82,10 +81,6 @@ def _videos(contest: BenchmarkResults) -> int:
 def _trained(contest: BenchmarkResults) -> bool:
     """Whether some contestant was trained several times."""
     return any(contest.unit(name) == "training" for name in contest.made)
-
-
-def _last(contest: BenchmarkResults) -> Headline:
-    return contest.headlines[max(contest.headlines)]
 
 
 def _lead(contest: BenchmarkResults, given: float) -> str:
@@ -121,7 +116,7 @@ def _players(
 def _curves(
     contest: BenchmarkResults, table: pd.DataFrame, look: Mapping[str, Look], given: float
 ) -> Iterator[dict[str, Any]]:
-    first = _last(contest).metrics
+    first = contest.last.metrics
     names = [*first, *(name for name in dict.fromkeys(table["metric"]) if name not in first)]
     for name in names:
         svg = chart_over_time(table[table["metric"] == name], look, given)
@@ -130,13 +125,12 @@ def _curves(
 
 
 def _arrow(contest: BenchmarkResults, name: str) -> str:
-    results = next(iter(contest.made.values())).results
-    return ARROWS[results[max(results)][name].higher_is_better]
+    return ARROWS[next(iter(contest.made.values())).longest[name].higher_is_better]
 
 
 def _lags(contest: BenchmarkResults, look: Mapping[str, Look]) -> Iterator[dict[str, Any]]:
     """A chart of every metric with curves `by_lag` and `lags` (seconds)."""
-    results = {name: one.results[max(one.results)] for name, one in contest.made.items()}
+    results = {name: one.longest for name, one in contest.made.items()}
     for metric in next(iter(results.values()), {}):
         curves = {
             name: (one[metric].curves["lags"].tolist(), one[metric].curves["by_lag"].tolist())
@@ -155,10 +149,9 @@ def _pareto(contest: BenchmarkResults, look: Mapping[str, Look]) -> dict[str, An
     if lacking:
         reason = f"Not drawn: {' and '.join(lacking)} not measured."
         return {"pareto": None, "pareto_reason": reason}
-    seconds = max(contest.headlines)
-    across, up = (contest.cells(seconds, str(name)) for name in named)
-    places = contest.headlines[seconds].cells
-    ranked = {name for name, cells in places.items() if any(c.place for c in cells.values())}
+    last = contest.last
+    across, up = (contest.cells(last.seconds, str(name)) for name in named)
+    ranked = {name for name, cells in last.cells.items() if any(c.place for c in cells.values())}
     drawn = against(across, up, ranked, look, " | ".join(map(str, named)))
     return {"pareto": drawn, "pareto_reason": ""}
 
@@ -166,7 +159,7 @@ def _pareto(contest: BenchmarkResults, look: Mapping[str, Look]) -> dict[str, An
 def _worst(
     contest: BenchmarkResults, store: Store, look: Mapping[str, Look], link: Link
 ) -> dict[str, Any]:
-    last = _last(contest)
+    last = contest.last
     metric = next((name for name, better in last.metrics.items() if better is not None), None)
     if metric is None:
         return {"worst": [], "worst_by": ""}

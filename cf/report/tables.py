@@ -103,7 +103,7 @@ def gate_counts(counts: Mapping[str, int]) -> str:
 
 def _pairs(contest: BenchmarkResults) -> list[str]:
     """Who differs from whom at the longest duration, if anybody is ranked."""
-    last = contest.headlines[max(contest.headlines)]
+    last = contest.last
     if not last.versus:
         return []
     head = ["metric", "first", "second", "difference", "p (Holm)", "detectable", "pairs"]
@@ -117,8 +117,7 @@ def _pairs(contest: BenchmarkResults) -> list[str]:
 
 
 def _few(contest: BenchmarkResults) -> list[str]:
-    last = contest.headlines[max(contest.headlines)]
-    return sorted({one["note"] for one in last.versus if one["note"]})
+    return sorted({one["note"] for one in contest.last.versus if one["note"]})
 
 
 def _shown(cell: Cell, place: bool = True) -> str:
