@@ -24,17 +24,14 @@ def status_of_presets(chosen: Sequence[str] = ()) -> str:
     """
     wanted = needs_of(*(chosen or preset_names()))
     rows: list[tuple[str, ...]] = [("preset", "here", "lacks")]
-    lacking: dict[Release, dict[str, None]] = {}
     for name, found in wanted.items():
         here, gone = ([one.what for one in found if one.there is yes] for yes in (True, False))
         rows.append((name, ", ".join(here) or "-", ", ".join(gone) or "-"))
-        for one in found:
-            if not one.there and one.release is not None:
-                lacking.setdefault(one.release, {}).update(dict.fromkeys(one.files))
     said = [_table(rows)]
+    lacking = wanted_files([one for found in wanted.values() for one in found if not one.there])
     for release, files in lacking.items():
         said.append(
-            f"\n{release.folder}: {_size(release, list(files))}, licence {release.licence}\n"
+            f"\n{release.folder}: {_size(release, files)}, licence {release.licence}\n"
             f"  {release.command(files)}"
         )
     if lacking:
