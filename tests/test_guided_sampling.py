@@ -13,8 +13,10 @@ from playing import SIZES, SWITCHES, run_of_rooms, settings_of
 from tiny import conditioning, draw, latents, memory, model
 from torch import Tensor
 
+from cf.bench.contestants.controls import Spoilt
 from cf.bench.contestants.network import Network
 from cf.bench.contestants.untrained import untrained
+from cf.bench.tasks.prompts import Prompts
 from cf.generation.record import Record
 from cf.memory.base import Query
 from cf.models.base import NOTHING, Backbone, Prepared
@@ -261,6 +263,12 @@ def test_settings_load_a_guide_of_its_own_sizes(runs: tuple[Path, Path]) -> None
         assert found.negative is None
 
 
+class WithCamera(Prompts):
+    """Videos for which as much is told of the camera as the networks here are told."""
+
+    control_width = SIZES["control_dim"]
+
+
 @pytest.mark.parametrize(
     ("sampling", "sizes", "message"),
     [
@@ -293,12 +301,21 @@ def test_what_cannot_guide_is_refused_before_weights_are_read(
         guide = run_of_rooms(tmp_path / "weaker", **sizes)
     monkeypatch.setattr("cf.models.checkpoints.load_weights", lambda *_: pytest.fail("read"))
     settings = guided_by(network, **{"guide": guide, **sampling})
+    contestant = Network(checkpoint=str(network), sampling=settings["sampling"])
+    spelled = {
+        "_target_": "cf.bench.contestants.network.Network",
+        "checkpoint": str(network),
+        "sampling": settings["sampling"],
+        "_recursive_": False,
+    }
+    task = WithCamera("")
     for refuse in (
-        load,
-        lambda _: Network(checkpoint=str(network), sampling=settings["sampling"]).check_guidance(),
+        lambda: load(settings),
+        lambda: contestant.check_task(task),
+        lambda: Spoilt(of=spelled).check_task(task),
     ):
         with pytest.raises(ValueError, match=message) as told:
-            refuse(settings)
+            refuse()
         assert "\n" not in str(told.value)
 
 

@@ -267,8 +267,8 @@ def load(settings: Settings) -> Generator:
     from cf.models.attention_kernel import attention_kernel
     from cf.models.compiled import check_compile
     from cf.models.releases import is_base
-    from cf.runs.guide import guide_model, guide_on
-    from cf.runs.on_card import check_memory, codec_on, network_on, text_on
+    from cf.runs.guide import guide_model
+    from cf.runs.on_card import check_memory, codec_on, guide_on, network_on, text_on
     from cf.runs.outline import codec_outline, sized, way_of
 
     parts, source = parts_of(settings), str(file_of(settings["checkpoint"]))

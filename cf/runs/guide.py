@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cf.runs.outline import ITSELF, Way, codec_outline, file_of, outlined, sized, way_of
+from cf.runs.outline import (
+    ITSELF,
+    Way,
+    codec_outline,
+    exported_parts,
+    file_of,
+    outlined,
+    sized,
+    way_of,
+)
 from cf.settings.build import Settings
 
 if TYPE_CHECKING:
-    import torch
-
-    from cf.models.base import Backbone
     from cf.models.codec import Codec
 
 _NAMES = ("guide", "network", "sampling.guide")
@@ -34,17 +40,15 @@ def guide_model(way: Way, parts: Settings, codec: Codec) -> Settings | None:
     from cf.models.pickles import CONTAINERS
     from cf.models.weight_files import read_stored
     from cf.objectives.teacher import check_teacher
-    from cf.settings.trusted import read_vetted_export, vet_size
 
     if way.guide in (None, ITSELF):
         return None
     source, model = file_of(str(way.guide)), parts["model"]
     if exported_config(read_stored(source, None, CONTAINERS).said):
-        config, held = read_vetted_export(source, _ASIDE)
+        config = exported_parts(source, _ASIDE)
         if "model" not in config:
             raise ValueError(f"{source} does not say its model; give another sampling.guide=...")
         model = config["model"]
-        vet_size(model, held, source.name)
     check_teacher(outlined(parts["model"], "float32"), outlined(model, "float32"), _NAMES)
     return sized(model, parts["size"], codec)
 
@@ -60,24 +64,3 @@ def check_guidance(settings: Settings, parts: Settings) -> None:
         ValueError: see `way_of` and `guide_model`.
     """
     guide_model(way_of(settings, parts), parts, codec_outline(parts["codec"], settings))
-
-
-def guide_on(
-    device: torch.device, settings: Settings, way: Way, model: Settings | None
-) -> Backbone | None:
-    """A guide with its weights, for `Way.guided`.
-
-    Args:
-        device: where it lies.
-        settings: of `cf.generate`.
-        way: how the network is sampled.
-        model: what `guide_model` said.
-
-    Raises:
-        CheckpointError: its weights cannot be read, or are of another network.
-    """
-    from cf.runs.on_card import network_on
-
-    if model is None:
-        return None
-    return network_on(device, settings, model, str(file_of(str(way.guide))), {})

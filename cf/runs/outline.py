@@ -232,21 +232,30 @@ def parts_of(settings: Settings) -> Settings:
     Raises:
         ValueError: if the file cannot be read, asks for what it may not, or does not say enough.
     """
-    from cf.settings.trusted import read_vetted_export, vet_size
-
     source = file_of(settings["checkpoint"])
     named = (*PARTS, "fps", "size")
     parts = {name: settings[name] for name in named if settings.get(name) is not None}
     if settings.get("model") is None:
         mine = [*parts, *(["memory"] if settings.get("memory") is not None else [])]
-        config, held = read_vetted_export(source, mine)
-        if "model" in config:
-            vet_size(config["model"], held, source.name)
-        parts = {**config, **parts}
+        parts = {**exported_parts(source, mine), **parts}
     for name in named:
         if name not in parts:
             raise ValueError(f"{source.name} does not say its {name}; give {name}=...")
     return {**parts, "codec": codec_for(parts["codec"], settings)}
+
+
+def exported_parts(source: Path, exchanged: Sequence[str]) -> Settings:
+    """What the network of an export is built of, but for what is exchanged; no weight is read.
+
+    Raises:
+        ValueError: the file cannot be read, or asks for what it may not.
+    """
+    from cf.settings.trusted import read_vetted_export, vet_size
+
+    config, held = read_vetted_export(source, exchanged)
+    if "model" in config:
+        vet_size(config["model"], held, source.name)
+    return config
 
 
 def codec_for(codec: Settings, settings: Settings) -> Settings:

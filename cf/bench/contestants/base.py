@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from cf.bench.tasks.base import Request, Sample, VideoSpec
+    from cf.bench.tasks.base import Request, Sample, Task, VideoSpec
 
 Piece = Float[Tensor, "t 3 h w"]
 """Neighbouring frames in [0, 1]."""
@@ -71,6 +71,13 @@ class Contestant(ABC):
     def fingerprint(self) -> str:
         """A hash of what its videos depend on besides its settings: weights, or files."""
         return ""
+
+    def check_task(self, asked: Task) -> None:  # noqa: B027 -- most need nothing
+        """Make sure, before its videos are listed, that the contestant can do what is asked for.
+
+        Raises:
+            ValueError: it cannot, or its own settings contradict each other.
+        """
 
     def check(self, items: Sequence[Sample], name: str) -> None:  # noqa: B027 -- most need nothing
         """Make sure, before any work, that the contestant can make these videos.

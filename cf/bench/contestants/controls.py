@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 import torch
 
 from cf.bench.contestants.base import Contestant, Piece, asked_terms
-from cf.bench.tasks.base import Request, Sample, VideoSpec
+from cf.bench.tasks.base import Request, Sample, Task, VideoSpec
 from cf.seeding import seeded
 from cf.settings.build import Settings, build
 from cf.system.opencv import cv2
@@ -102,6 +102,10 @@ class Spoilt(Contestant):
     def fingerprint(self) -> str:
         """As the other."""
         return self._other().fingerprint()
+
+    def check_task(self, asked: Task) -> None:
+        """As the other."""
+        self._other().check_task(asked)
 
     def check(self, items: Sequence[Sample], name: str) -> None:
         """As the other."""

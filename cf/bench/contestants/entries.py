@@ -117,9 +117,7 @@ def _entry(
         return Entry(name, settings, contestant, None, "", lacking, training)
     try:
         terms = contestant.terms(asked.terms())
-        if isinstance(contestant, Network):
-            contestant.check_camera(asked.control_width)
-            contestant.check_guidance()
+        contestant.check_task(asked)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
     return Entry(name, settings, contestant, terms, contestant.fingerprint(), training=training)

@@ -16,7 +16,7 @@ from typing_extensions import override
 from cf.bench.contestants.base import Contestant, Piece
 from cf.bench.contestants.camera import check_camera
 from cf.bench.contestants.untrained import untrained
-from cf.bench.tasks.base import Request, Sample, VideoSpec
+from cf.bench.tasks.base import Request, Sample, Task, VideoSpec
 from cf.models.attention_kernel import attention_kernel
 from cf.models.releases import missing, needs
 from cf.models.start import fingerprint, fingerprint_of_update
@@ -110,15 +110,13 @@ class Network(Contestant):
             float(fps), (size[0], size[1]), blocks and blocks * stride, memory.max_frames
         )
 
-    def check_camera(self, told: int | None) -> None:
-        """Refuse a task whose control signal it does not take (`cf.bench.contestants.camera`)."""
-        check_camera(self.model or self._config().get("model"), told, self.checkpoint)
-
-    def check_guidance(self) -> None:
-        """Refuse sampling that this network cannot do (`cf.runs.guide`)."""
+    def check_task(self, asked: Task) -> None:
+        """Refuse a control signal that it does not take, and sampling that it cannot do."""
+        model = self.model or self._config().get("model")
+        check_camera(model, asked.control_width, self.checkpoint)
         if self.sampling:
             settings = self._loading("cpu")
-            check_guidance(settings, settings if self.checkpoint is None else parts_of(settings))
+            check_guidance(settings, self._parts(settings))
 
     @override
     def first_block(self, at: int) -> int:
@@ -191,7 +189,7 @@ class Network(Contestant):
     def encoder(self, device: str) -> CachedText | None:
         """What encodes prompts for it before it is loaded; None if it is told none."""
         settings = self._loading(device, told=True)
-        parts = settings if self.checkpoint is None else parts_of(settings)
+        parts = self._parts(settings)
         if not parts["text"] or untold(parts["text"]):
             return None
         where, dim = torch.device(device), parts["model"].get("text_dim")
@@ -223,6 +221,10 @@ class Network(Contestant):
             "compile": self.compile,
             "offload": "text" if told else None,
         }
+
+    def _parts(self, settings: Settings) -> Settings:
+        """What it is built of, given what it is loaded with."""
+        return settings if self.checkpoint is None else parts_of(settings)
 
     def _memory(self, rollout: Settings | None = None) -> Settings:
         rollout = rollout or self.rollout or self._config().get("rollout") or {}

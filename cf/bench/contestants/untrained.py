@@ -6,8 +6,8 @@ import torch
 
 from cf.models.compiled import check_compile, compile_blocks
 from cf.runs.generator import Generator
-from cf.runs.guide import guide_model, guide_on
-from cf.runs.on_card import text_on
+from cf.runs.guide import guide_model
+from cf.runs.on_card import guide_on, text_on
 from cf.runs.outline import way_of
 from cf.settings.build import Settings, build
 
