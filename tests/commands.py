@@ -1,5 +1,6 @@
 """The commands as a user gives them, and small settings with which they take seconds."""
 
+import csv
 import multiprocessing
 import os
 import sys
@@ -110,3 +111,9 @@ def fit(folder: Path, *settings: str) -> Path:
     """A finished run of `cf.fit` in this process."""
     give("cf.fit", *settings, f"hydra.run.dir='{folder}'")
     return folder
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    """What a training logged, a row a step."""
+    with (folder / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))

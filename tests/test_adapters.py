@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 import torch
-from commands import ROOMS, STUDENT, fit, run
+from commands import ROOMS, STUDENT, fit, rows, run
 from safetensors.torch import load_file, save_file
 from test_distill import network as exported
-from test_distill import rows
 from test_parallel import FSDP2, each, ranks, rolled
 from tiny import conditioning, draw, latents, model
 from torch.distributed.device_mesh import init_device_mesh

@@ -1,12 +1,13 @@
 """A codec that is trained here: where it begins, what it is read from, what it is used for."""
 
 import shlex
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from commands import fit
+from commands import fit, give, rows
 from safetensors.torch import load_file
 
 from cf.models.autoencoder import VideoAutoencoder
@@ -102,6 +103,19 @@ def test_a_run_exports_a_codec_that_its_folder_gives_back(trained: Path) -> None
     assert codec.latent_shape(16, 16) == (4, 4, 4)
     assert not any(parameter.requires_grad for parameter in codec.parameters())
     assert (trained / "samples" / "step_00000004.png").is_file()
+
+
+@ONE_WORKER
+@pytest.mark.whole
+def test_a_training_that_goes_on_takes_the_learning_rate_of_the_settings(
+    trained: Path, tmp_path: Path
+) -> None:
+    """As trainings of networks do (`test_distill.py`)."""
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    steady = ("module.warmup_steps=0", "module.cooldown=0")
+    give("cf.fit", f"resume='{run}'", "optimizer.lr=0.0002", "trainer.max_steps=5", *steady)
+    assert float(rows(run)[-1]["train/lr"]) == 0.0002
 
 
 def test_convolutions_add_to_the_linear_map() -> None:

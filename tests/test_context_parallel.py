@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from commands import ROOMS, fit, run
-from test_distill import network, rows
+from commands import ROOMS, fit, rows, run
+from test_distill import network
 from test_parallel import FSDP2, each, ranks, rolled, student
 from tiny import conditioning, latents, model
 

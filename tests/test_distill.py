@@ -1,6 +1,5 @@
 """Distillation as whole runs: what a step is, how it resumes, on two processes, how it stops."""
 
-import csv
 import math
 import shutil
 import signal
@@ -12,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from commands import ROOMS, STUDENT, Command, begin, fit, forked, run
+from commands import ROOMS, STUDENT, Command, begin, fit, forked, rows, run
 from ranks import on_two
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -37,11 +36,6 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def student(start: Path, *more: str) -> tuple[str, ...]:
     roles = (f"start.{role}.path='{start}'" for role in ("student", "teacher", "guide"))
     return (*ROOMS, *STUDENT, *roles, *more)
-
-
-def rows(folder: Path) -> list[dict[str, str]]:
-    with (folder / "metrics.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def network(folder: Path) -> dict[str, torch.Tensor]:

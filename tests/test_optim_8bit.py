@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from commands import ROOMS, STUDENT, Command, fit
-from test_distill import network, rows, same
+from commands import ROOMS, STUDENT, Command, fit, rows
+from test_distill import network, same
 from test_parallel import ranks
 from torch import nn
 from training_memory import settings_of

@@ -13,8 +13,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from commands import ROOMS, STUDENT, begin, fit, run
-from test_distill import network, rows
+from commands import ROOMS, STUDENT, begin, fit, rows, run
+from test_distill import network
 from tiny import conditioning, latents, model
 from torch.distributed.device_mesh import init_device_mesh
 from warm import Running

@@ -1,6 +1,5 @@
 """What a run's folder is worth: copied, killed, damaged, full, stopped; nothing of it is lost."""
 
-import csv
 import hashlib
 import json
 import os
@@ -16,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from commands import ROOMS, STUDENT, fit, forked, give
+from commands import ROOMS, STUDENT, fit, forked, give, rows
 from hydra import compose, initialize_config_dir
 from safetensors.torch import load_file
 
@@ -61,19 +60,18 @@ def contents(folder: Path) -> dict[str, str]:
     }
 
 
-def rows(folder: Path) -> list[dict[str, str]]:
+def timeless(folder: Path) -> list[dict[str, str]]:
     """What is logged, without times."""
-    with (folder / "metrics.csv").open(newline="") as file:
-        return [
-            {name: value for name, value in row.items() if not name.startswith("speed/")}
-            for row in csv.DictReader(file)
-        ]
+    return [
+        {name: value for name, value in row.items() if not name.startswith("speed/")}
+        for row in rows(folder)
+    ]
 
 
 def equal(mine: Path, theirs: Path) -> bool:
     ours, others = (load_file(one / "network.safetensors") for one in (mine, theirs))
     weights = all(torch.equal(ours[name], others[name]) for name in others)
-    return weights and rows(mine) == rows(theirs)
+    return weights and timeless(mine) == timeless(theirs)
 
 
 @pytest.fixture(scope="module")

@@ -7,27 +7,24 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Any
 
-import lightning as L  # noqa: N812  (its usual name)
 import torch
 import torch.nn.functional as F  # noqa: N812  (its usual name)
 from jaxtyping import Float
 from torch import Tensor
 from torch.optim import Optimizer
 
-from cf.bounds import check_least, check_share
+from cf.bounds import check_least
 from cf.models.autoencoder import VideoAutoencoder
 from cf.models.codec import Pixels
 from cf.modules.divergence_guard import Guard
-from cf.modules.ema import WeightAverage
-from cf.modules.optim import warmup_cooldown
-from cf.modules.optim_8bit import check_optimizers
+from cf.modules.single import SingleModule
 from cf.seeding import seeded
 
 _CLIPS = 64  # whose patches the linear map begins from
 _SCALES = 3  # halvings of the picture at which its detail is compared
 
 
-class AutoencoderModule(L.LightningModule):
+class AutoencoderModule(SingleModule):
     """One codec, told by its own pixels.
 
     It begins from the principal components of patches. The loss is the mean absolute error of
@@ -44,11 +41,11 @@ class AutoencoderModule(L.LightningModule):
         noise: standard deviation of the noise on latents, whose mean square is 1.
         spread: weight of what holds each channel at its first mean and deviation.
         ema_decay: of the average of weights that is exported; 0 keeps no average.
-        warmup_steps: steps over which the learning rate rises.
-        cooldown: last share of the steps over which it falls to 0.
-        seen_frames: pixel frames that this process has trained on since it started.
+
+    Further settings are those of `TrainingModule`.
     """
 
+    network: VideoAutoencoder
     deviations: Tensor
 
     def __init__(
@@ -64,41 +61,23 @@ class AutoencoderModule(L.LightningModule):
         cooldown: float = 0.3,
         seed: int = 0,
     ) -> None:
-        super().__init__()
-        check_least(0, detail=detail, noise=noise, spread=spread, warmup_steps=warmup_steps)
-        check_share(cooldown=cooldown)
-        self.network, self.guard = network.requires_grad_(True).train(), guard
-        self.average = WeightAverage(network, ema_decay) if ema_decay else None
+        check_least(0, detail=detail, noise=noise, spread=spread)
+        network = network.requires_grad_(True).train()
+        super().__init__(network, guard, ema_decay, warmup_steps, cooldown, seed)
         self.register_buffer("deviations", torch.ones(network.channels))
-        self.detail, self.noise, self.spread, self.seed = detail, noise, spread, seed
-        self.warmup_steps, self.cooldown = warmup_steps, cooldown
+        self.detail, self.noise, self.spread = detail, noise, spread
         self._make_optimizer = optimizer
-        self.seen_frames = 0
 
     @property
     def student(self) -> VideoAutoencoder:
         """The codec to use and to export: the average, if one is kept."""
-        network = self.network if self.average is None else self.average.network
-        assert isinstance(network, VideoAutoencoder)
-        return network
-
-    @property
-    def data_ranks(self) -> int:
-        """Batches at once, over all processes."""
-        return int(self.trainer.world_size)
-
-    def check(self, trainer: L.Trainer) -> None:
-        """Refuse what cannot work, before anything is written.
-
-        Raises:
-            ValueError: a setting of the trainer that does not fit this module.
-        """
-        if trainer.max_steps < 1:
-            raise ValueError(f"trainer.max_steps must be at least 1, got {trainer.max_steps}")
-        check_optimizers(self)
+        student = super().student
+        assert isinstance(student, VideoAutoencoder)
+        return student
 
     def on_train_start(self) -> None:
         """A new run begins from the principal components of its first clips."""
+        super().on_train_start()
         if self.global_step:
             return
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
@@ -112,8 +91,7 @@ class AutoencoderModule(L.LightningModule):
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """The error of one batch."""
         video: Pixels = batch["video"]
-        progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress
-        generator = seeded(self.seed, 0, self.global_rank, int(progress.total.processed))
+        generator = seeded(self.seed, 0, self.data_rank, self.batches)
         latents = self.network.latents(video, [])
         noise = torch.randn(latents.shape, generator=generator).to(latents)
         again = self.network.pixels(latents + self.noise * noise, [])
@@ -136,27 +114,6 @@ class AutoencoderModule(L.LightningModule):
         loss = (again - video).abs().mean()
         values = {"val/psnr": psnr, "val/loss": loss}
         self.log_dict(values, prog_bar=True, sync_dist=True, batch_size=len(video))
-
-    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Never take a step that would spoil the weights."""
-        gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients)
-        self.guard.check_gradient(norm, "network", self.global_step)
-        self.log("train/gradient_norm", norm)
-        self.log("train/lr", optimizer.param_groups[0]["lr"])
-
-    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """Step, then move the average."""
-        super().optimizer_step(*args, **kwargs)
-        if self.average is not None:
-            self.average.update(self.network)
-
-    def configure_optimizers(self) -> Any:
-        """The optimiser and its schedule over the trainer's steps."""
-        optimizer = self._make_optimizer(self.network)
-        pace = self.trainer.max_steps, self.warmup_steps, self.cooldown
-        schedule = warmup_cooldown(optimizer, *pace)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
 def _detail(error: Float[Tensor, "b t 3 h w"]) -> Tensor:

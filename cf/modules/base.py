@@ -1,4 +1,4 @@
-"""What every training module has: a network, its average, and the frozen parts around it."""
+"""What every training of a video network has: the frozen parts around it, and its data."""
 
 import warnings
 from collections.abc import Sequence
@@ -9,10 +9,7 @@ from typing import Any, cast
 import lightning as L  # noqa: N812  (its usual name)
 import torch
 from lightning.pytorch.strategies import ParallelStrategy
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
 
-from cf.bounds import check_least, check_share
 from cf.models.adapters import freeze, shared_networks, store_as_read
 from cf.models.base import Backbone
 from cf.models.codec import Codec
@@ -23,8 +20,7 @@ from cf.models.transformer import VideoTransformer
 from cf.modules.divergence_guard import Guard
 from cf.modules.ema import WeightAverage
 from cf.modules.fully_shard import FullyShard, check_sharded
-from cf.modules.optim import warmup_cooldown
-from cf.modules.optim_8bit import check_optimizers
+from cf.modules.training import TrainingModule
 from cf.rollout.blockwise import Rollout
 from cf.types import Conditioning, Latents, Video
 
@@ -32,18 +28,16 @@ _MIXED = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 """What autocast reads weights in, by the trainer's precision."""
 
 
-class VideoModule(L.LightningModule):
-    """A network in training.
+class VideoModule(TrainingModule):
+    """A video network in training.
 
     Attributes:
         codec, text: frozen, outside the checkpoint.
         rollout: how samples are generated, while training and by default afterwards.
-        guard: stops the run before a step that would spoil the weights.
         ema_decay: of the average of weights that is sampled and exported; 0 keeps no average.
-        warmup_steps: steps over which the learning rate rises.
-        cooldown: last share of the steps over which it falls to 0.
-        seen_frames: pixel frames that this process has trained on since it started.
         frozen: further modules that go along to the device and into no checkpoint.
+
+    Further settings are those of `TrainingModule`.
     """
 
     def __init__(
@@ -59,17 +53,11 @@ class VideoModule(L.LightningModule):
         seed: int,
         frozen: Sequence[torch.nn.Module] = (),
     ) -> None:
-        super().__init__()
-        check_least(0, warmup_steps=warmup_steps)
-        check_share(cooldown=cooldown)
-        self.network, self.rollout, self.guard = network, rollout, guard
-        self.average = WeightAverage(network, ema_decay) if ema_decay else None
-        self.warmup_steps, self.cooldown, self.seed = warmup_steps, cooldown, seed
+        super().__init__(network, guard, ema_decay, warmup_steps, cooldown, seed)
+        self.rollout = rollout
         self._parts_outside = (codec, text, *frozen)
         if isinstance(text, FrozenEncoder):
             text.cut = True  # no caption stops a training that has run for days; each is told
-        self._rates: list[list[float]] = []
-        self.seen_frames = 0
 
     @property
     def codec(self) -> Codec:
@@ -99,9 +87,9 @@ class VideoModule(L.LightningModule):
     @property
     def student(self) -> Backbone:
         """The network to sample from and to export: the average, if one is kept."""
-        network = self.network if self.average is None else self.average.network
-        assert isinstance(network, Backbone)
-        return network
+        student = super().student
+        assert isinstance(student, Backbone)
+        return student
 
     @property
     def outside(self) -> list[torch.nn.Module]:
@@ -114,27 +102,6 @@ class VideoModule(L.LightningModule):
         """Whether every process has to take part in whatever the networks do."""
         return is_sharded(self)
 
-    @property
-    def data_rank(self) -> int:
-        """Which of the batches at once this process has."""
-        return int(_sampling(self.trainer).get("rank", 0))
-
-    @property
-    def data_ranks(self) -> int:
-        """Batches at once, over all processes."""
-        return int(_sampling(self.trainer).get("num_replicas", 1))
-
-    @property
-    def batches(self) -> int:
-        """Batches that training has finished with, over all resumed parts of the run."""
-        progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress
-        return int(progress.total.processed)
-
-    @property
-    def total_steps(self) -> int:
-        """Steps of the whole run."""
-        return self.trainer.max_steps
-
     def shown(self) -> list[tuple[Backbone, Rollout]]:
         """What samples are made with, each network in its own way."""
         return [(self.student, self.rollout)]
@@ -146,8 +113,7 @@ class VideoModule(L.LightningModule):
             ValueError: a setting of the trainer that does not fit this module, a network that
                 clamps what the codec makes, or one without the image encoder that it takes.
         """
-        if trainer.max_steps < 1:
-            raise ValueError(f"trainer.max_steps must be at least 1, got {trainer.max_steps}")
+        super().check(trainer)
         limit, bound = getattr(self.trained, "x0_limit", None), self.codec.bound
         if limit is not None and limit < bound:
             raise ValueError(
@@ -156,7 +122,6 @@ class VideoModule(L.LightningModule):
             )
         _check_eyes(self.eyes, getattr(self.trained, "image_dim", None))
         check_sharded(trainer)
-        check_optimizers(self)
 
     def configure_model(self) -> None:
         """Shard every network by itself, where the strategy says so; the frozen ones as well."""
@@ -178,20 +143,6 @@ class VideoModule(L.LightningModule):
             if isinstance(network, Backbone):
                 freeze(network, read)
                 sharding.shard(network)
-
-    def scheduled(self, optimizer: Optimizer, cooldown: float) -> LambdaLR:
-        """The schedule of an optimiser over the run; its rates are those of the settings."""
-        self._rates.append([group["lr"] for group in optimizer.param_groups])
-        return warmup_cooldown(optimizer, self.total_steps, self.warmup_steps, cooldown)
-
-    def on_train_start(self) -> None:
-        """Learning rates are those of the settings, also where a checkpoint brought others."""
-        for config, rates in zip(self.trainer.lr_scheduler_configs, self._rates, strict=True):
-            schedule: Any = config.scheduler
-            schedule.base_lrs = rates
-            for group, rate in zip(schedule.optimizer.param_groups, rates, strict=True):
-                group["initial_lr"] = rate
-                group["lr"] = rate * schedule.lr_lambdas[0](schedule.last_epoch)
 
     def on_fit_start(self) -> None:
         """Move what is not ours to train beside what is; tell of videos without captions."""
@@ -249,16 +200,6 @@ class VideoModule(L.LightningModule):
         if "text" in batch and prompts == batch["prompt"]:
             return batch["text"].to(self.device)
         return self.text.encode(prompts)
-
-    def average_weights(self) -> None:
-        """Move the average, once a step has been taken."""
-        if self.average is not None:
-            self.average.update(self.trained)
-
-
-def _sampling(trainer: L.Trainer) -> dict[str, Any]:
-    told: dict[str, Any] = getattr(trainer.strategy, "distributed_sampler_kwargs", {})
-    return told
 
 
 def _first_picture(batch: dict[str, Any]) -> Video:

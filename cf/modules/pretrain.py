@@ -11,6 +11,7 @@ from cf.models.base import Backbone
 from cf.models.codec import Codec
 from cf.models.picture import ImageEncoder
 from cf.models.text import TextEncoder
+from cf.modules.base import VideoModule
 from cf.modules.divergence_guard import Guard
 from cf.modules.roles import WHOLE, RoleAdapters
 from cf.modules.single import SingleModule
@@ -23,7 +24,7 @@ from cf.seeding import seeded
 Batch = dict[str, Any]
 
 
-class PretrainModule(SingleModule):
+class PretrainModule(SingleModule, VideoModule):
     """One network, one objective, one optimiser.
 
     All randomness is keyed by (seed, rank, batch), so that a resumed run draws what the

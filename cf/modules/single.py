@@ -7,10 +7,10 @@ import torch
 from torch.optim import Optimizer
 
 from cf.models.sharding import whole
-from cf.modules.base import VideoModule
+from cf.modules.training import TrainingModule
 
 
-class SingleModule(VideoModule):
+class SingleModule(TrainingModule):
     """Takes guarded steps of one network; a subclass says by which loss."""
 
     _make_optimizer: Callable[[torch.nn.Module], Optimizer]

@@ -15,6 +15,7 @@ from cf.models.codec import Codec
 from cf.models.picture import ImageEncoder
 from cf.models.sharding import whole
 from cf.models.text import TextEncoder
+from cf.modules.base import VideoModule
 from cf.modules.divergence_guard import Guard
 from cf.modules.single import SingleModule
 from cf.objectives.score import ScoreNetwork, SharedMemory
@@ -23,7 +24,7 @@ from cf.rollout.blockwise import Rollout
 from cf.seeding import SampleRandom
 
 
-class StartModule(SingleModule):
+class StartModule(SingleModule, VideoModule):
     """One student, a frozen teacher, and a way to start (`cf.distillation.start.Start`).
 
     Random numbers are keyed by the number of a sample, so that ranks, batches and resumed runs
