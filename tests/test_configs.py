@@ -15,7 +15,7 @@ from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf, errors
 
 from cf.metrics.extractors.lookup import MissingWeightsError
-from cf.settings.build import build
+from cf.settings.build import build, to_settings
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 FILES = sorted(CONFIGS.rglob("*.yaml"))
@@ -152,3 +152,25 @@ def test_every_choice_composes_and_fits_and_can_be_built(
             if "must be given" not in str(error.__cause__):
                 raise
             pytest.skip(f"left to the user: {error.__cause__}")
+
+
+@pytest.mark.parametrize("phase", ["base", "teacher", "student", "detail"])
+def test_an_engines_rooms_have_a_larger_scale(phase: str) -> None:
+    """Pictures, latents and the cells that tell where the camera looks are of one size."""
+    with initialize_config_dir(version_base="1.3", config_dir=str(CONFIGS)):
+        small, large = (
+            to_settings(compose("fit", [f"experiment=doom_{phase}", "folder=outputs", *scale]))
+            for scale in ([], ["scale=gpu"])
+        )
+    for settings in (small, large):
+        with torch.device("meta"):
+            network = build(settings["model"], "model")
+        shape = build(settings["codec"], "codec").latent_shape(*settings["data"]["size"])
+        assert settings["model"]["latent_shape"] == list(shape)
+        cells = settings["model"]["control_cells"]
+        assert settings["data"]["world"]["control"]["cells"] == cells
+        sides = zip(shape[1:], network.patch_size, strict=True)
+        assert cells == [side // patch for side, patch in sides]
+    assert large["trainer"]["accelerator"] == "gpu"
+    assert large["module"]["optimizer"]["lr"] < small["module"]["optimizer"]["lr"]
+    assert large["data"]["batch_size"] == 4 * small["data"]["batch_size"]
