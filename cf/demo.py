@@ -199,7 +199,7 @@ def _sweep(folder: Path, settings: list[str], subdir: str, what: str) -> None:
 
 def _trained_on(run: Path) -> Path:
     """The first video that the run was trained on; one that it never saw is beyond a tiny model."""
-    from cf.data.clips import split, survey
+    from cf.data.sources import split, survey
 
     data = RunFolder(run).settings([])["data"]
     told = data.get("pictures_fps")  # runs of old have none

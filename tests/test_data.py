@@ -19,8 +19,9 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 import cf.data.clips as clips_module
-from cf.data.clips import ClipBatch, Clips, Source, split, survey
+from cf.data.clips import ClipBatch, Clips
 from cf.data.shapes import draw_clips
+from cf.data.sources import Source, split, survey
 from cf.data.stream import EndlessData
 from cf.data.videos import VideoFolder
 from cf.data.world.module import WorldData

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from cf.bench.contestants.imported import Imported
-from cf.data.clips import survey
+from cf.data.sources import survey
 from cf.evaluation.videos import list_videos
 from cf.video.listing import listed_in
 from cf.video.naming import shown

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from cf.bench.contestants.imported import Imported
-from cf.data.clips import survey
+from cf.data.sources import survey
 from cf.data.videos import VideoFolder
 from cf.evaluation.store import _stamp
 from cf.evaluation.videos import list_videos

@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from benchmarks.fuzz_video import rounds
-from cf.data.clips import survey
+from cf.data.sources import survey
 from cf.evaluation.decoding import Ended, decode
 from cf.evaluation.videos import list_videos
 from cf.generation.prefix import prefix_of

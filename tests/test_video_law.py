@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from cf.data.clips import Clips, survey
+from cf.data.clips import Clips
+from cf.data.sources import survey
 from cf.video.probe import probe
 from cf.video.reader import read_chunks, read_frames
 from cf.video.timeline import _running, timeline

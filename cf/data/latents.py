@@ -11,9 +11,9 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from cf.data.clips import listing
 from cf.data.order import ShuffledOrder, held_out
 from cf.data.shards import DamagedSample, ShardFolder, StoredClip, padded_states
+from cf.data.sources import listing
 from cf.data.stream import EndlessData
 from cf.types import Latents
 

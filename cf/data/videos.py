@@ -10,7 +10,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from cf.data.captions import uncaptioned
-from cf.data.clips import ClipBatch, Clips, Cuts, Source, collate, listing, split, survey
+from cf.data.clips import ClipBatch, Clips, collate
+from cf.data.sources import Cuts, Source, listing, split, survey
 from cf.data.stream import EndlessData
 from cf.files.counts import so_many
 

@@ -10,6 +10,7 @@ from cf.evaluation.videos import Listed
 from cf.files.counts import so_many
 from cf.files.tables import number
 from cf.metrics.base import VideoMetric
+from cf.video.footage import conversions_told
 from cf.video.probe import VideoInfo
 
 _UNLIKE = 1.05  # lengths beyond this ratio are worth a warning
@@ -62,6 +63,9 @@ def foreseen(
             f"{len(broken)} of {len(videos)} videos cannot be decoded and are listed without "
             f"numbers, such as {first}"
         )
+    converted = conversions_told([info.kinds for info in infos.values()])
+    if converted:
+        told.append(converted)
     if infos:
         told += _unequal(infos, seconds)
         told += _kinds("frames per second", {v: f"{i.fps:.4g}" for v, i in infos.items()}, "")

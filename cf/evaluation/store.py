@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cf.evaluation.decoding import header
 from cf.evaluation.videos import Listed
 from cf.files.atomic import replacing, write_text
 from cf.files.pickled import load_tensors
@@ -105,9 +106,14 @@ def _digest(description: Any) -> str:
 
 
 def _stamp(path: Path) -> list[str | float]:
-    """Path, bytes and time of change of a file, which tell it from one that replaces it."""
+    """Path, bytes and time of change of a file, which tell it from one that replaces it.
+
+    What is converted when it is read comes last: it was read as it is by versions before.
+    """
     try:
         size, changed, rate = stamp(path)
     except OSError:
         return [os.path.realpath(path)]
-    return [os.path.realpath(path), size, changed, *([rate] if rate else [])]
+    info = header(path)
+    kinds = info.kinds if info else ()
+    return [os.path.realpath(path), size, changed, *([rate] if rate else []), *kinds]

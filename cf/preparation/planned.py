@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from cf.settings.build import Settings
 
 if TYPE_CHECKING:
-    from cf.data.clips import Source
+    from cf.data.sources import Source
 
 log = logging.getLogger("cf.prepare")
 
@@ -84,8 +84,8 @@ def plan_preparation(settings: Settings) -> PreparationPlan:
         ValueError: no video or prompt can be used, or the codec does not take the size.
     """
     from cf.data.captions import uncaptioned
-    from cf.data.clips import survey
     from cf.data.prompts import read_texts
+    from cf.data.sources import survey
     from cf.video.listing import stamp
 
     sources: list[Source] = []
@@ -116,7 +116,8 @@ def plan_preparation(settings: Settings) -> PreparationPlan:
         *_files("latents", list(clips), clips_in_a_file(settings) if sources else 1),
     ]
     named = [
-        (one.name, stamp(one.path)[0], one.pictures, one.prompt, *one.shots) for one in sources
+        (one.name, stamp(one.path)[0], one.pictures, one.prompt, *one.shots, *one.kinds)
+        for one in sources
     ]
     made_by = ("codec", "text", "clip_frames", "stride", "fps", "size", "cuts", "dtype")
     identity = {name: settings[name] for name in (*made_by, "shard_megabytes")}

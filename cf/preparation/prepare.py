@@ -13,8 +13,8 @@ from typing import Any
 import torch
 
 from cf import __version__
-from cf.data.clips import listing
 from cf.data.shard_index import INDEX, Shard, ShardIndex
+from cf.data.sources import listing
 from cf.files.atomic import write_text
 from cf.files.counts import so_many
 from cf.files.text import read_json_file

@@ -13,26 +13,29 @@ import av
 from cf.files.atomic import write_text
 from cf.files.text import MOST_BYTES, text_of
 from cf.files.user_cache import user_cache
+from cf.video.footage import KINDS
 from cf.video.line import pictures_in
 from cf.video.listing import name_in, stamp
 from cf.video.reader import UnreadableVideo, probe
 
 log = logging.getLogger(__name__)
 
-_FORMAT = 1
+_FORMAT = 2
 _FOLDERS = 64  # of which lengths are kept; those that were not asked for the longest go first
 
 
 class VideoLength(NamedTuple):
-    """Of a video, in seconds.
+    """Of a video, in seconds, and what it is converted from.
 
     Attributes:
         end: at which the last picture ends.
         slack: by which rounding may have moved a timestamp.
+        kinds: what of its footage is converted when it is read.
     """
 
     end: float
     slack: float
+    kinds: tuple[str, ...] = ()
 
     def pictures(self, fps: float) -> int:
         """How many pictures a whole read gives at `fps`."""
@@ -67,7 +70,7 @@ class Lengths:
         known = self._known.get(name)
         if known is None or known[:2] != (size, changed):
             info = probe(path)
-            known = size, changed, VideoLength(info.duration, info.slack)
+            known = size, changed, VideoLength(info.duration, info.slack, info.kinds)
         self._found[name] = known
         return known[2]
 
@@ -102,10 +105,12 @@ class Lengths:
             return {}
 
 
-def _entry(size: Any, changed: Any, end: Any, slack: Any) -> tuple[int, int, VideoLength]:
-    length = VideoLength(float(end), float(slack))
-    if not all(math.isfinite(x) and x >= 0 for x in length):
-        raise ValueError(f"a length of {end} s")
+def _entry(
+    size: Any, changed: Any, end: Any, slack: Any, kinds: Any
+) -> tuple[int, int, VideoLength]:
+    length = VideoLength(float(end), float(slack), tuple(kinds))
+    if not all(math.isfinite(x) and x >= 0 for x in length[:2]) or not KINDS.issuperset(kinds):
+        raise ValueError(f"a length of {end} s, of {kinds}")
     return int(size), int(changed), length
 
 

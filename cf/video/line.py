@@ -40,6 +40,8 @@ class Timeline:
         aspect: width of a decoded pixel in heights.
         times: of all pictures; None where timestamps and seeks can be trusted.
         missing: why the file's end is not there; empty if it is.
+        kinds: what of its footage is converted when it is read, by the first picture.
+        woven: whether a frame that is flagged as interlaced holds two fields.
         stills: reads the pictures of what FFmpeg does not decode; None: FFmpeg does.
     """
 
@@ -53,6 +55,8 @@ class Timeline:
     aspect: float
     times: Sequence[float] | None = None
     missing: str = ""
+    kinds: tuple[str, ...] = ()
+    woven: bool = True
     stills: Stills | None = field(default=None, repr=False, compare=False)
 
     def pictures(self, fps: float, start: float = 0.0) -> int:

@@ -32,6 +32,11 @@ class VideoInfo:
         """Seconds by which rounding may have moved a timestamp."""
         return self._line.slack
 
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """What of its footage is converted when it is read, as HDR or interlaced."""
+        return self._line.kinds
+
     def pictures(self, fps: float) -> int:
         """How many pictures a whole read gives at `fps`."""
         return self._line.pictures(fps)

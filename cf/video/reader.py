@@ -6,11 +6,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from av.video.frame import VideoFrame
-from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
-from jaxtyping import Float, UInt8
+from av.video.plane import VideoPlane
+from av.video.reformatter import ColorPrimaries, Colorspace, Interpolation, VideoReformatter
+from jaxtyping import Float, Shaped, UInt8
 from torch import Tensor
 
+from cf.video.colour import CODES, as_sdr, coding_of
 from cf.video.container import UnreadableVideo, display_size, refuse_shape, turn_of
+from cf.video.fields import deinterlaced
+from cf.video.footage import refuse_colours
 from cf.video.line import StillFrame, Timeline
 from cf.video.probe import VideoInfo, probe
 from cf.video.stills import cover, fitted, pair, read_image
@@ -180,7 +184,7 @@ class _Draw:
 
     def __init__(self, path: str | Path, line: Timeline, size: Sequence[int] | None) -> None:
         self.size = line.size if size is None else pair(size)
-        self._path, self._aspect = path, line.aspect
+        self._path, self._aspect, self._woven = path, line.aspect, line.woven
         self._scaler = VideoReformatter()
 
     def __call__(self, frame: VideoFrame | StillFrame, picture: UInt8[np.ndarray, "3 h w"]) -> None:
@@ -192,11 +196,16 @@ class _Draw:
         refuse_shape(self._path, *source)  # the shape may change inside a file
         target = self.size[::-1] if turn.transpose else self.size
         height, width = cover(source, target)
+        refuse_colours(self._path, frame)
+        colours = coding_of(frame)
+        if frame.interlaced_frame:
+            frame = deinterlaced(frame, self._woven)
         scaled = self._scaler.reformat(
             frame,
             width=width,
             height=height,
-            format="gbrp",  # planes are what a tensor is made of; the same bytes as packed RGB
+            # Planes are what a tensor is made of; the same bytes as packed RGB.
+            format=CODES if colours else "gbrp",
             src_colorspace=_colorspace(frame),
             interpolation=_SHRUNK if height < frame.height else _GROWN,
             threads=1,
@@ -204,10 +213,10 @@ class _Draw:
         rows = slice(None, None, -1 if turn.mirror_rows else 1)
         columns = slice(None, None, -1 if turn.mirror_columns else 1)
         top, left = (height - target[0]) // 2, (width - target[1]) // 2
-        planes = scaled.planes
-        for mine, number in zip(picture, _RED_GREEN_BLUE, strict=True):
-            wide, held = planes[number].line_size, memoryview(planes[number])  # rows are padded
-            plane = np.ndarray(target, np.uint8, held, top * wide + left, (wide, 1))
+        planes = [scaled.planes[number] for number in _RED_GREEN_BLUE]
+        views = [_view(plane, np.uint16 if colours else np.uint8) for plane in planes]
+        views = [one[top : top + target[0], left : left + target[1]] for one in views]
+        for mine, plane in zip(picture, as_sdr(views, colours) if colours else views, strict=True):
             mine[rows, columns] = plane.T if turn.transpose else plane
 
 
@@ -225,7 +234,16 @@ def _refuse_amount(
         )
 
 
+def _view(plane: VideoPlane, kind: type[np.generic]) -> Shaped[np.ndarray, "h w"]:
+    """The samples of a plane, whose lines are padded."""
+    wide, item = plane.line_size, np.dtype(kind).itemsize
+    return np.ndarray((plane.height, plane.width), kind, memoryview(plane), 0, (wide, item))
+
+
 def _colorspace(frame: VideoFrame) -> Colorspace | None:
     """None: as the frame says; players take an untagged HD frame for BT.709, and so do we."""
-    untagged, hd = frame.colorspace == 2, frame.width >= 1280 or frame.height > 576
-    return Colorspace.ITU709 if untagged and hd else None
+    if frame.colorspace != 2:
+        return None
+    if frame.color_primaries == ColorPrimaries.BT2020 or coding_of(frame):
+        return Colorspace.BT2020
+    return Colorspace.ITU709 if frame.width >= 1280 or frame.height > 576 else None

@@ -28,6 +28,7 @@ from cf.video.container import (
     turn_of,
 )
 from cf.video.folders import folder_line
+from cf.video.footage import converted_from, weaves
 from cf.video.line import EPSILON, StillFrame, Timeline
 from cf.video.naming import moves
 from cf.video.numbered import PictureFolder
@@ -73,6 +74,7 @@ def _timeline(path: str, bytes_there: int, changed: int) -> Timeline:
         if first is None:
             raise UnreadableVideo(path, "not one frame decodes; it is cut off or damaged")
         size, aspect = _upright(path, first, stream)
+        kinds, woven = converted_from(Path(path), first, stream), weaves(stream)
         kind = container.format.name.split(",")[0]
         packets = None if first.pts is None else indexed(container, stream, kind, bytes_there)
         codec = stream.codec_context
@@ -109,7 +111,7 @@ def _timeline(path: str, bytes_there: int, changed: int) -> Timeline:
     ]
     fps = _mean_rate(packets, count, end, slack, shown)
     missing = packets.missing(tick, max(MISSING_SECONDS, 1.5 * mean))  # headers may err by one
-    return Timeline(origin, tick, fps, last, end, slack, size, aspect, times, missing)
+    return Timeline(origin, tick, fps, last, end, slack, size, aspect, times, missing, kinds, woven)
 
 
 def _upright(
