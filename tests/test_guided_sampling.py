@@ -282,6 +282,7 @@ class WithCamera(Prompts):
         ({"guide": None}, {}, "sampling.guide=own"),
         ({"guide": None, "guidance": 1, "guidance_times": [0.6, 1]}, {}, "is for guidance"),
         ({"guidance_times": [0.9, 0.5]}, {}, r"guidance_times=\[0.9, 0.5\] must be \[least, most"),
+        ({"guidance_times": [0, 0.1]}, {}, "hold none of the times at which this network is asked"),
         ({"guidance_times": 0.6}, {}, r"\[least,most\], times from 0 to 1"),
         ({"guidance_times": [0.6, 2]}, {}, r"\[least,most\], times from 0 to 1"),
         ({"negative_prompt": "mush"}, {}, "leave one of them out"),

@@ -109,9 +109,18 @@ class OdeRegression(Start):
         """The student's own videos after the first real blocks of the clips, and as long as them.
 
         As many blocks are real in all samples and on all ranks, since shards are gathered together.
+
+        Raises:
+            ValueError: the clips are real to their end.
         """
         frames, *shape = clips.latents.shape[1:]
         block, key = self.rollout.block_frames, clips.random.key
+        if self.prefix_blocks[0] * block >= frames:
+            raise ValueError(
+                f"start.by.prefix_blocks={list(self.prefix_blocks)}: clips of {frames} latent "
+                f"frames have {frames // block} blocks, so that the student would make none of "
+                "them; lower it, or raise data.clip_frames"
+            )
         least, most = (min(number, frames // block) for number in self.prefix_blocks)
         real = block * (least + drawn(most - least + 1, *key, 3, clips.number))
         random = clips.random.purpose(4)

@@ -15,7 +15,7 @@ from cf.generation.requests import TYPED, VideoRequest
 from cf.models.attention_kernel import attention_kernel
 from cf.models.start import fingerprint
 from cf.runs.generator import Generator, file_of
-from cf.runs.outline import guide_of
+from cf.runs.guidance import guide_of
 from cf.settings.build import Settings
 from cf.system.shell import shell_command
 

@@ -47,10 +47,7 @@ def with_weights(
     """
     if path is None:
         if required:
-            raise ValueError(
-                "start.teacher.path must be given, and with guide=... start.guide.path: a run's "
-                "folder or published weights"
-            )
+            raise ValueError("path must be given: a run's folder, or published weights")
         return network
     if sha256 is not None and not is_same(path, sha256, lora, lora_alpha):
         raise CheckpointError(

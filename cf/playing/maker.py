@@ -88,7 +88,7 @@ class Maker:
 
         from cf.models.start import fingerprint
         from cf.runs.generator import file_of, load
-        from cf.runs.outline import guide_of
+        from cf.runs.guidance import guide_of
 
         if settings["threads"] is not None:
             torch.set_num_threads(int(settings["threads"]))

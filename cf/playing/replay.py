@@ -91,7 +91,7 @@ def _maker(settings: Settings, played: Played) -> Maker:
 
     from cf.models.start import is_same
     from cf.runs.generator import file_of, load
-    from cf.runs.outline import guide_of
+    from cf.runs.guidance import guide_of
 
     network, device = dict(played.network), settings["device"]
     if settings["checkpoint"] is not None:  # it may lie elsewhere by now

@@ -29,7 +29,8 @@ class Whole(Rollout):
         if given:
             raise ValueError(
                 f"rollout=whole makes all frames at once and cannot go on after {given} given "
-                "latent frames; leave video and image out, or choose another rollout"
+                "latent frames; leave video and image out, or of a walk its first seconds "
+                "(given_seconds=0), or choose another rollout"
             )
         if blocks > 1:
             raise ValueError(

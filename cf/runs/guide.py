@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cf.runs.guidance import ITSELF
 from cf.runs.outline import (
-    ITSELF,
     Way,
     codec_outline,
     exported_parts,

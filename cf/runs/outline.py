@@ -6,24 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any
 
+from cf.runs.guidance import OF_GUIDANCE, guidance_of
 from cf.runs.run_folder import EXPORT
 from cf.settings.build import Settings, build, check
-from cf.settings.hints import fault
-from cf.settings.sampling import Sampling
 
 PARTS = ("model", "codec", "text", "rollout")
-ITSELF = "own"
-"""The guide that is the network itself."""
-_OF_GUIDANCE = {
-    "guidance": "",
-    "guidance_times": "2",
-    "negative_prompt": "5, or as the network's authors do",
-    "guide": "2",
-}
-"""Settings of it, and a scale for those that are given without one."""
-_HINTS = get_type_hints(Sampling, include_extras=True)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,7 +32,7 @@ class Way:
         guidance: how far the network is led away from something worse; 1: it is as it is.
         guidance_times: least and most time at which it is.
         negative: text that it is led away from; None where no text guides.
-        guide: weights of the network that it is led away from, or `ITSELF`; None where none guides.
+        guide: weights of the network that it is led away from, or `own`; None where none guides.
     """
 
     rollout: Rollout
@@ -75,61 +64,15 @@ def way_of(settings: Settings, parts: Settings) -> Way:
         ValueError: guidance without anything to lead away from, or what is for guidance without it.
     """
     chosen = {name: value for name, value in settings["sampling"].items() if value is not None}
-    told = {name: chosen.pop(name) for name in _OF_GUIDANCE if name in chosen}
+    told = {name: chosen.pop(name) for name in OF_GUIDANCE if name in chosen}
     rollout = {**parts["rollout"], **chosen}
     if settings.get("memory") is not None:
         rollout["memory"] = settings["memory"]
     if settings.get("pinned"):
         rollout["memory"] = _pinning(rollout["memory"], len(settings["pinned"]))
-    made = build(rollout, "rollout"), build(settings["switch"], "switch")
-    return Way(*made, **_guidance(told, parts["text"]))
-
-
-def guide_of(settings: Settings) -> str | None:
-    """Weights of the network by which settings have another one guided; None where none does.
-
-    Raises:
-        ValueError: what is given is no path.
-    """
-    guide = settings["sampling"].get("guide")
-    if message := fault(guide, _HINTS["guide"]):
-        raise ValueError(f"sampling.guide must be {message}, got {guide!r}")
-    return None if guide is None or guide == ITSELF else str(guide)
-
-
-def _guidance(told: Settings, text: Settings) -> Settings:
-    """Of a `Way`, what guides the network; nothing if nothing does."""
-    from cf.models.guided import check_guidance_times
-
-    for name, value in told.items():
-        if message := fault(value, _HINTS[name]):
-            raise ValueError(f"sampling.{name} must be {message}, got {value!r}")
-    scale, guide = float(told.get("guidance", 1)), told.get("guide")
-    negative = told.get("negative_prompt", "")
-    times = check_guidance_times(told.get("guidance_times", (0, 1)), "sampling.guidance_times")
-    if scale == 1:
-        for name, value in told.items():
-            if name != "guidance" and value:
-                raise ValueError(
-                    f"sampling.{name}={value} is for guidance: give "
-                    f"sampling.guidance={_OF_GUIDANCE[name]}"
-                )
-        return {}
-    how = {"guidance": scale, "guidance_times": times}
-    if guide is not None and negative:
-        raise ValueError(
-            f"sampling.negative_prompt={negative!r} and sampling.guide={guide}: a network is led "
-            "away from one thing; leave one of them out"
-        )
-    if guide is not None:
-        return {**how, "guide": guide}
-    if str(text.get("_target_", "")).endswith("NoText"):
-        raise ValueError(
-            f"sampling.guidance={scale:g}: this model is not conditioned on text, so there is "
-            "no text to lead it away from; give a weaker network, sampling.guide=RUN, or the "
-            f"network itself without its past, sampling.guide={ITSELF}, or leave guidance out"
-        )
-    return {**how, "negative": negative}
+    made: Rollout = build(rollout, "rollout")
+    guidance = guidance_of(told, parts["text"], made)
+    return Way(made, build(settings["switch"], "switch"), **guidance)
 
 
 def _pinning(memory: Settings, images: int) -> Settings:

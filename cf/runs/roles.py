@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,7 @@ from cf.files.shipped import shipped
 from cf.settings.build import Settings, build
 from cf.system.memory import computer_bytes, refuse_beyond_computer
 
-_ROLES = {"network": "student", "student": "student", "critic": "critic", "teacher": "teacher"}
+_ROLES = {"network": "student", "student": "student", "teacher": "teacher", "critic": "critic"}
 """The module's settings of networks, and which role each has."""
 _ASIDE = ("_partial_", "required")
 """What is said of a role and makes no other network of it."""
@@ -35,6 +36,23 @@ def built_module(settings: Settings) -> Any:
         )
     for name in (*_ROLES, "guide"):
         _refuse_before_it_is_made(name, _role(group, name))
+    try:
+        return _built(group)
+    except ValueError as error:
+        raise _as_typed(error, settings) from None
+
+
+def _as_typed(error: ValueError, settings: Settings) -> ValueError:
+    """A mistake in a part of the module that is typed as a group of its own, under that name."""
+    part = re.match(r"module\.(\w+)", str(error))
+    typed = None if part is None else settings.get(part[1])
+    if type(error) is not ValueError or part is None or typed is None:
+        return error
+    own = typed == settings["module"].get(part[1])
+    return ValueError(str(error).removeprefix("module.")) if own else error
+
+
+def _built(group: Settings) -> Any:
     if not group.get("adapters"):
         return build(group, "module")
 
@@ -59,7 +77,8 @@ def _refuse_before_it_is_made(name: str, role: Settings | None) -> None:
     """Look at a large network before memory is taken for it.
 
     Raises:
-        ValueError: it is larger than the computer's memory, or its weights are of another network.
+        ValueError: it is larger than the computer's memory, its weights are of another network, or
+            it begins with weights and none are given.
     """
     from cf.models.checkpoints import load_weights
     from cf.models.writer import refuse_other_network
@@ -67,6 +86,8 @@ def _refuse_before_it_is_made(name: str, role: Settings | None) -> None:
 
     if not role or "network" not in role:
         return
+    if role.get("required") and role.get("path") is None:
+        raise ValueError(f"start.{name}.path must be given: a run's folder, or published weights")
     network = outlined(role["network"], "float32")
     needed = sum(x.numel() * x.element_size() for x in network.parameters())
     if needed < computer_bytes() / _LARGE:

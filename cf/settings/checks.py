@@ -8,7 +8,7 @@ import types
 import typing
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +18,9 @@ from cf.settings.build import Settings, check
 from cf.settings.hints import fault, wanted
 from cf.settings.kinds import Device
 from cf.settings.schema import COMMANDS, NAMED_GROUPS, OPTIONAL
+
+_ALIKE, _NEAREST = 0.6, 3
+"""How like the last part of a name is to that of one that may be meant; how many are named."""
 
 
 def check_settings(command: str, settings: Settings, groups: list[str], deep: bool = True) -> None:
@@ -99,15 +102,30 @@ def _setting(hint: Any, value: Any, name: str) -> None:
         elif kind == "written":
             check_writable(Path(one))
         else:
-            present(one, kind, name)
+            present(one, kind, name, _words(hint))
 
 
 def unknown_setting(name: str, known: list[str]) -> str:
-    """That there is no such setting, and which comes nearest."""
-    near = get_close_matches(name, known, 3, 0.75)
-    return f"there is no setting {name!r}" + (
-        f"; did you mean {' or '.join(near)}?" if near else f"; there are {', '.join(known[:30])}"
-    )
+    """That there is no such setting, and which come nearest, or else which stand in its place."""
+    last = _last(name)
+    close = [
+        one
+        for one in get_close_matches(name, known, len(known) or 1, 0.75)
+        if SequenceMatcher(None, _last(one), last).ratio() >= _ALIKE
+    ]
+    near = [*dict.fromkeys([*close, *(one for one in known if _last(one) == last)])][:_NEAREST]
+    if near:
+        return f"there is no setting {name!r}; did you mean {' or '.join(near)}?"
+    outer = name
+    while outer and outer not in known:
+        outer = outer.rpartition(".")[0]
+    beside = [one for one in known if one.rpartition(".")[0] == outer] or known
+    return f"there is no setting {name!r}; there are {', '.join(beside[:30])}"
+
+
+def _last(name: str) -> str:
+    """The last of a name's parts."""
+    return name.rpartition(".")[2]
 
 
 def misplaced(command: str, settings: Sequence[str], error: str) -> str:
@@ -146,8 +164,15 @@ def present_already(name: str) -> str:
     return f"there is a setting {name} already, and + adds new ones; write {name}=..."
 
 
-def present(path: str, kind: str, name: str) -> None:
-    """Raise a ValueError unless there is a file or a folder there that can be read."""
+def present(path: str, kind: str, name: str, words: Sequence[str] = ()) -> None:
+    """Raise a ValueError unless there is a file or a folder there that can be read.
+
+    Args:
+        path: as it is given.
+        kind: what has to be there, in words.
+        name: of the setting.
+        words: that the setting takes in place of a path.
+    """
     place = Path(path)
     try:
         if place.is_dir() and "folder" not in kind:
@@ -161,6 +186,7 @@ def present(path: str, kind: str, name: str) -> None:
     except (ValueError, OSError) as error:
         raise ValueError(
             f"{name}={path} is not {'the' if 'of' in kind else 'a'} {kind}: {error}"
+            + "".join(f"; it takes the word {word} too" for word in words)
         ) from None
 
 
@@ -195,6 +221,14 @@ def _leaves(hint: Any, value: Any) -> Iterator[tuple[Any, str]]:
         if any(typing.get_origin(one) is typing.Literal for one in fitting):
             return  # a word, which names no file
         yield from (leaf for one in fitting for leaf in _leaves(one, value))
+
+
+def _words(hint: Any) -> list[str]:
+    """The words that stand for an annotation."""
+    args = typing.get_args(hint)
+    if typing.get_origin(hint) is typing.Literal:
+        return [str(one) for one in args]
+    return [word for one in args for word in _words(one)]
 
 
 def _first(schema: type) -> str:

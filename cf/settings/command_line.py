@@ -33,6 +33,7 @@ from cf.settings.options import (
     flat_objective,
     inner_memories,
     named_options,
+    refuse_elsewhere,
     refuse_taken_out,
     refuse_unheard,
 )
@@ -172,6 +173,7 @@ def _check(
         place = [f"hydra.searchpath=[{quoted(f'file://{Path(given.config_dir).absolute()}')}]"]
     with hydra.initialize_config_dir(version_base="1.3", config_dir=base):
         overrides = [_override(one, name, (*place, *settings)) for one in (*place, *settings)]
+        refuse_elsewhere(name, overrides)
         overrides = named_options(name, flat_objective(name, overrides))
         overrides = inner_memories(name, overrides)
         refuse_taken_out(name, overrides)

@@ -103,7 +103,7 @@ def _mistake(name: str, settings: Sequence[str], error: Exception) -> str:
     except HydraException:
         return text
     outer, _, _ = wrong.rpartition(".")
-    names = [*_names(cfg)]
+    names = [*names_within(cfg)]
     known = [one for one in names if one.startswith(outer.split(".")[0])] or names
     key = re.search(r"Key '([^']*)' is not in struct", str(error.__cause__))
     if wrong in known and key is not None:  # a mapping that takes certain names alone
@@ -114,11 +114,12 @@ def _mistake(name: str, settings: Sequence[str], error: Exception) -> str:
     return unknown_setting(wrong, known)
 
 
-def _names(cfg: DictConfig, at: str = "") -> Iterator[str]:
+def names_within(cfg: DictConfig, at: str = "") -> Iterator[str]:
+    """The names of all settings of a configuration, those within others with dots."""
     for key in map(str, cfg):
         yield f"{at}{key}"
         inner = cfg._get_node(key)
         if not isinstance(inner, DictConfig) or inner._is_interpolation():
             continue
         if not (inner._is_none() or inner._is_missing()):
-            yield from _names(inner, f"{at}{key}.")
+            yield from names_within(inner, f"{at}{key}.")

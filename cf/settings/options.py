@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import hydra
@@ -13,7 +14,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
-from cf.settings.composition import composition_of
+from cf.paths import CONFIG_DIR
+from cf.settings.checks import unknown_setting
+from cf.settings.composition import composition_of, names_within
+from cf.settings.groups_listed import own_groups
 from cf.settings.schema import COMMANDS
 
 log = logging.getLogger("cf")
@@ -114,6 +118,27 @@ def refuse_unheard(overrides: Sequence[Override], cfg: DictConfig) -> None:
                 f"{', '.join(map(str, there))}. Take {'it' if whole else 'one'} out with '~{away}'"
                 + (f", or choose another option: {at}=..." if _options(one.key_or_group) else "")
             )
+
+
+def refuse_elsewhere(name: str, overrides: Sequence[Override]) -> None:
+    """Raise a ValueError at a group that other commands have: Hydra proposes to add it, unheard.
+
+    Args:
+        name: of the command's file of settings; Hydra is initialised.
+        overrides: as typed.
+    """
+    root = Path(CONFIG_DIR)
+    given = {one.key_or_group for one in overrides if not (one.is_delete() or one.package)}
+    groups = sorted(one for one in given if (root / one).is_dir())
+    if not groups or name not in COMMANDS:
+        return
+    own = own_groups(root / f"{name}.yaml", root) | {one.name for one in fields(COMMANDS[name])}
+    for group in (one for one in groups if one not in own):
+        has = [f"cf.{of}" for of in COMMANDS if group in own_groups(root / f"{of}.yaml", root)]
+        if has:
+            known = [*names_within(hydra.compose(name))]
+            said = f"{group} is a setting of {' and '.join(has)}"
+            raise ValueError(f"{unknown_setting(group, known)}; {said}")
 
 
 def refuse_taken_out(name: str, overrides: Sequence[Override]) -> None:

@@ -35,6 +35,11 @@ _TRAINER = {
     "val_check_interval": Within(above=0),
 }
 """Numbers of Lightning's that it takes without a word, or that end in an error of arithmetic."""
+_Networks = Form(
+    "runs by name, as in '{mine: RUN}' (a network under settings of its own: "
+    "+contestant@contestants.NAME=trained contestants.NAME.checkpoint=RUN "
+    "+contestants.NAME.sampling='{num_steps: 8}')"
+)
 _OF_A_RUN = ("config.yaml", "phases.yaml")
 
 
@@ -104,7 +109,7 @@ class Benchmark:
     gates: dict[str, tuple[float | None, float | None] | None]
     gates_beyond_truth: bool
     unranked: list[str]
-    networks: Annotated[dict[str, Paths], Form("runs by name, as in '{mine: RUN}'")] | None
+    networks: Annotated[dict[str, Paths], _Networks] | None
     contestants: dict[str, Any] | None
     commit_reads: bool
     unequal: Literal["refuse", "show"]

@@ -22,9 +22,10 @@ from cf.models.releases import missing, needs
 from cf.models.start import fingerprint, fingerprint_of_update
 from cf.models.updates import LoraFile, lora_files
 from cf.runs.generator import Generator, file_of, load
+from cf.runs.guidance import guide_of
 from cf.runs.guide import check_guidance
 from cf.runs.on_card import untold
-from cf.runs.outline import guide_of, parts_of
+from cf.runs.outline import parts_of
 from cf.runs.texts import UNBOUNDED, CachedText, TextCache
 from cf.settings.build import Settings, build
 from cf.settings.trusted import read_vetted_export
