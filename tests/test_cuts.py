@@ -8,7 +8,7 @@ import torch
 from films import walk
 from torch import Tensor
 
-from cf.data import clips as clips_of_files
+from cf.data.sources import survey
 from cf.data.videos import VideoFolder
 from cf.metrics.motion.cut_rate import CutRate
 from cf.video import cuts
@@ -122,7 +122,7 @@ def test_without_the_package_the_message_says_what_to_install(
     data = VideoFolder(tmp_path, clip_frames=8, cuts="split")
     with pytest.raises(ImportError, match=r"pip install -e '.\[cuts\]'"):
         data.setup()
-    assert clips_of_files.survey(tmp_path, 8, 8.0)[0], "and clips of whole videos need nothing"
+    assert survey(tmp_path, 8, 8.0)[0], "and clips of whole videos need nothing"
 
 
 def test_cuts_are_counted_however_frames_come(monkeypatch: pytest.MonkeyPatch) -> None:
