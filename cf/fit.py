@@ -24,7 +24,7 @@ from cf.runs.run_folder import RunFolder
 from cf.runs.trusted_run import vet_run
 from cf.settings.build import Settings, build, exit_on_user_error, to_settings
 from cf.settings.command_line import command
-from cf.settings.given import given_config_dir, own_options
+from cf.settings.given import exchanged, given_config_dir, own_options
 from cf.system.shell import resuming
 from cf.system.signals import Stop, Stopped, heard, job_status
 
@@ -91,7 +91,7 @@ def train(settings: Settings, folder: RunFolder, resumes: bool, stop: Stop) -> N
     module = built_module(settings)
     checkpoint = newest(folder.path / "checkpoints", module.state_dict()) if resumes else None
     callbacks: list[lightning.Callback] = [
-        WatchOverPeers(resuming(folder.path)),  # the first to learn of an error
+        WatchOverPeers(resuming(folder.path, exchanged())),  # the first to learn of an error
         *(build(one, f"callbacks.{name}") for name, one in settings["callbacks"].items() if one),
     ]
     for callback in callbacks:
@@ -142,7 +142,7 @@ def _stoppable(settings: Settings, folder: RunFolder, resumes: bool) -> None:
         except Stopped as stopped:
             again = "the same command begins again"
             if folder.config.is_file():
-                again = f"go on with: {resuming(folder.path)}"
+                again = f"go on with: {resuming(folder.path, exchanged())}"
             if folder.summary() is not None:
                 again = f"the run is finished: {folder.path}"
             if sweeps():  # which says how all of it goes on
@@ -166,7 +166,8 @@ def _finished(folder: RunFolder, settings: Settings) -> bool:
     ):
         return False
     log.info("finished already: %s", folder.path)
-    longer = f"{resuming(folder.path)} trainer.max_steps={2 * summary['steps']}"
+    rest = [one for one in exchanged() if not one.startswith("trainer.max_steps=")]
+    longer = resuming(folder.path, [*rest, f"trainer.max_steps={2 * summary['steps']}"])
     log.info("to train it for longer: %s", longer)
     return True
 

@@ -17,6 +17,8 @@ from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from test_runs import contents
 
+from cf.system.signals import Stopped
+
 pytestmark = pytest.mark.whole
 
 PERSISTENT = [
@@ -369,6 +371,28 @@ def test_a_resumed_run_takes_other_learning_rates(start: Path, tmp_path: Path) -
     give("cf.fit", f"resume='{folder}'", "optimizer.lr=0.001", "trainer.max_steps=3")
     assert rate != 0.001
     assert float(rows(folder)[-1]["train/lr"]) == 0.001
+
+
+def test_the_command_that_is_told_keeps_what_was_exchanged(
+    start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run's own settings stay what they were, so that they do not hold it."""
+    from commands import give
+
+    def stopped(*_: object) -> None:
+        raise Stopped(signal.SIGTERM)
+
+    folder = shutil.copytree(start, tmp_path / "run")
+    typed = ["cf.fit", f"resume='{folder}'", "optimizer.lr=0.001"]
+    give(*typed)
+    told = capsys.readouterr()
+    assert f"resume={folder} optimizer.lr=0.001 trainer.max_steps=8" in told.out + told.err
+    (folder / "summary.json").unlink()
+    monkeypatch.setattr("cf.fit.train", stopped)
+    with pytest.raises(SystemExit):
+        give(*typed, "trainer.max_steps=8")
+    told = capsys.readouterr()
+    assert f"go on with: python -m cf.fit resume={folder} optimizer.lr=0.001" in told.out + told.err
 
 
 @pytest.mark.slow

@@ -283,6 +283,11 @@ class WithCamera(Prompts):
         ({"guide": None, "guidance": 1, "guidance_times": [0.6, 1]}, {}, "is for guidance"),
         ({"guidance_times": [0.9, 0.5]}, {}, r"guidance_times=\[0.9, 0.5\] must be \[least, most"),
         ({"guidance_times": [0, 0.1]}, {}, "hold none of the times at which this network is asked"),
+        (
+            {"guidence": 2},
+            {},
+            "there is no setting 'sampling.guidence'; did you mean sampling.guidance",
+        ),
         ({"guidance_times": 0.6}, {}, r"\[least,most\], times from 0 to 1"),
         ({"guidance_times": [0.6, 2]}, {}, r"\[least,most\], times from 0 to 1"),
         ({"negative_prompt": "mush"}, {}, "leave one of them out"),
@@ -399,7 +404,10 @@ def replayed(session: Path, guide: Path | None) -> Maker:
 
 def test_a_contestant_that_lacks_its_guide_is_missing(runs: tuple[Path, Path]) -> None:
     told = {"guide": "nowhere/base", "guidance": 2.0}
-    assert "nowhere/base not found" in Network(checkpoint=str(runs[0]), sampling=told).missing()
+    assert (
+        "sampling.guide: nowhere/base not found"
+        in Network(checkpoint=str(runs[0]), sampling=told).missing()
+    )
     assert Network(checkpoint=str(runs[0]), sampling={**told, "guide": "own"}).missing() == ""
     assert Network(sampling={**told, "guide": "own"}).negative() == []
     assert Network(sampling={"guidance": 2.0}).negative() == [""]

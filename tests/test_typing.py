@@ -267,6 +267,7 @@ WRONG = [
     ("play", "start=ode", "start is a setting of cf.fit"),
     ("benchmark", "sampling.guide=own", "there are contestants, metrics, extractor"),
     ("benchmark", "contestants.a.sampling={}", "there are contestants.truth, contestants.copy_l"),
+    ("generate", "sampling.num_stps=2 sampling.gide=own", "did you mean sampling.num_steps"),
     ("generate", "foo", "name=value"),
     ("generate", "=", "name=value"),
     ("generate", "a=b=c", "no setting 'a'"),
@@ -324,11 +325,29 @@ def test_a_refused_command_leaves_a_folder_of_something_else_as_it_was(
 def test_a_path_that_was_typed_must_be_there(refused: Command, tmp_path: Path) -> None:
     theirs = ("+contestant@contestants.x=imported", "contestants.x.folder=nowhere")
     assert "contestants.x.folder: " in refused("cf.benchmark", "suite=smoke", *theirs)
+    mine = ("+contestant@contestants.x=trained", "contestants.x.checkpoint=/")
+    guided = "+contestants.x.sampling={guide: nowhere, guidance: 2}"
+    told = refused("cf.benchmark", "suite=smoke", *mine, guided)
+    assert "contestants.x: x: sampling.guide: nowhere" in told
     assert not any(tmp_path.iterdir())
 
 
 def test_a_sweep_is_checked_before_its_first_run(refused: Command, tmp_path: Path) -> None:
     assert "got 'x'" in refused("cf.generate", "checkpoint=.", "-m", "seed=1,x")
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        (["-m", "seed=0,1", "hydra.run.dir=a"], "by several runs (-m); give hydra.sweep.dir=..."),
+        (["hydra.sweep.dir=a"], "hydra.sweep.dir is not read by one run"),
+    ],
+)
+def test_a_folder_that_is_not_read_is_refused(
+    typed: list[str], told: str, refused: Command, tmp_path: Path
+) -> None:
+    assert told in refused("cf.generate", "checkpoint=.", *typed)
     assert not any(tmp_path.iterdir())
 
 

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 from cf.runs.guidance import OF_GUIDANCE, guidance_of
 from cf.runs.run_folder import EXPORT
 from cf.settings.build import Settings, build, check
+from cf.settings.checks import unknown_setting
+from cf.settings.hints import hints_of
+from cf.settings.sampling import Sampling
 
 PARTS = ("model", "codec", "text", "rollout")
 
@@ -70,9 +73,22 @@ def way_of(settings: Settings, parts: Settings) -> Way:
         rollout["memory"] = settings["memory"]
     if settings.get("pinned"):
         rollout["memory"] = _pinning(rollout["memory"], len(settings["pinned"]))
+    _check_known(chosen, rollout)
     made: Rollout = build(rollout, "rollout")
     guidance = guidance_of(told, parts["text"], made)
     return Way(made, build(settings["switch"], "switch"), **guidance)
+
+
+def _check_known(sampling: Settings, rollout: Settings) -> None:
+    """Raise a ValueError at a setting of sampling that the rollout does not have."""
+    from hydra.utils import get_method
+
+    own = [one for one in hints_of(get_method(rollout["_target_"])) if one != "return"]
+    for name in sampling:
+        if name not in own:
+            known = dict.fromkeys([*Sampling.__dataclass_fields__, *own])
+            at = [f"sampling.{one}" for one in known if one not in ("memory", "schedule")]
+            raise ValueError(unknown_setting(f"sampling.{name}", at))
 
 
 def _pinning(memory: Settings, images: int) -> Settings:

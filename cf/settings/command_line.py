@@ -189,7 +189,7 @@ def _check(
             if given.cfg is None and name in COMMANDS:
                 _check_composed(cfg, name, staged, job)
             if given.cfg is None:
-                _check_place(cfg, given.multirun)
+                _check_place(cfg, given.multirun, {str(one.key_or_group) for one in overrides})
     return [str(one.input_line) for one in overrides[len(place) :]], mode
 
 
@@ -280,9 +280,13 @@ def _check_composed(cfg: DictConfig, name: str, staged: bool, given: Sequence[st
     check_settings(name, settings, groups, deep=not (name == "fit" and others))
 
 
-def _check_place(cfg: DictConfig, multirun: bool) -> None:
-    """Raise a ValueError unless the folder of the results can be made."""
+def _check_place(cfg: DictConfig, multirun: bool, typed: set[str]) -> None:
+    """Raise a ValueError unless the folder of the results is theirs and can be made."""
     several = multirun or str(cfg.hydra.mode).endswith("MULTIRUN")
+    unread, read = ("run", "sweep") if several else ("sweep", "run")
+    if f"hydra.{unread}.dir" in typed and f"hydra.{read}.dir" not in typed:
+        runs = "several runs (-m)" if several else "one run"
+        raise ValueError(f"hydra.{unread}.dir is not read by {runs}; give hydra.{read}.dir=...")
     with hydra_of(cfg):  # its name may hold the suite's
         place = Path(str(cfg.hydra.sweep.dir if several else cfg.hydra.run.dir))
     check_writable(place)

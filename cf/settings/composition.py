@@ -97,9 +97,8 @@ def _mistake(name: str, settings: Sequence[str], error: Exception) -> str:
     if found is None or "To append to your default list" in text:
         return re.sub(r"^In '[^']*': ", "", re.sub(r" Config search path:.*", "", text))
     wrong = found[1]
-    rest = [one for one in settings if one.lstrip("+~").partition("=")[0] != wrong]
     try:
-        cfg = hydra.compose(name, overrides=rest)
+        cfg = hydra.compose(name, overrides=_without(wrong, settings))
     except HydraException:
         return text
     outer, _, _ = wrong.rpartition(".")
@@ -112,6 +111,20 @@ def _mistake(name: str, settings: Sequence[str], error: Exception) -> str:
     if "Could not delete" in text and wrong in known:
         return f"~{wrong}: it is not given, so that there is nothing to take out"
     return unknown_setting(wrong, known)
+
+
+def _without(wrong: str, settings: Sequence[str]) -> list[str]:
+    """The settings before one that is wrong, which are applied in order, and all that are groups.
+
+    Those after it may be wrong as well.
+    """
+    keys = [one.lstrip("+~").partition("=")[0] for one in settings]
+    at = keys.index(wrong) if wrong in keys else len(keys)
+    return [
+        one
+        for number, (one, key) in enumerate(zip(settings, keys, strict=True))
+        if key != wrong and (number < at or "." not in key.partition("@")[0])
+    ]
 
 
 def names_within(cfg: DictConfig, at: str = "") -> Iterator[str]:

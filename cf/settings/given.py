@@ -48,6 +48,17 @@ def own_options(settings: Settings) -> dict[str, str]:
     }
 
 
+def exchanged() -> list[str]:
+    """Settings that were typed with `resume=`: the run's own file does not hold them.
+
+    >>> exchanged()
+    []
+    """
+    if not HydraConfig.initialized() or not _resumes():
+        return []
+    return [one for one in HydraConfig.get().overrides.task if not one.startswith("resume=")]
+
+
 def _resumes() -> bool:
     """Whether the settings are a folder's, which the options on the command line did not choose."""
     return any(one.startswith("resume=") for one in HydraConfig.get().overrides.task)

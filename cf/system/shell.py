@@ -45,6 +45,14 @@ def shell_command(module: str, arguments: Sequence[str]) -> str:
     return " ".join(["python", "-m", module, *words])
 
 
-def resuming(folder: Path) -> str:
-    """The command that goes on with a run."""
-    return f"python -m cf.fit {setting('resume', folder)}"
+def resuming(folder: Path, settings: Sequence[str] = ()) -> str:
+    """The command that goes on with a run.
+
+    Args:
+        folder: of the run.
+        settings: in place of the run's own.
+
+    >>> print(resuming(Path("runs/a"), ["optimizer.lr=0.001"]))
+    python -m cf.fit resume=runs/a optimizer.lr=0.001
+    """
+    return shell_command("cf.fit", [setting("resume", folder), *settings])

@@ -158,8 +158,8 @@ def _unknown_rate(folder: Path, rateless: dict[Path, int], setting: str) -> str:
         what = f"{shown(folder)} holds {count} numbered pictures"
     else:
         what = (
-            f"{shown(folder)} has {len(rateless)} folders of numbered pictures, such as the "
-            f"{count} in {shown(first)}"
+            f"{shown(folder)} has {so_many(len(rateless), 'folder')} of numbered pictures, such as "
+            f"the {count} in {shown(first)}"
         )
     return (
         f"{what}; they do not tell how many are shown a second: give {setting}=24, or what it is, "

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from cf.bench.contestants.entries import Entry
 from cf.files.naming import meant
@@ -60,9 +61,19 @@ def _refuse_absent(one: Entry, networks: Collection[str], typed: Collection[str]
     if network in networks:
         paths += sorted({"networks", f"networks.{network}"} & {*typed})
     if one.missing and paths:
+        lacking = [path for path in paths if _value(one, path) in one.missing]
+        where = lacking[0] if lacking else f"contestants.{one.name}"
         raise ValueError(
-            f"{paths[0]}: {one.label}: {one.missing}; give absent=list to compare the others"
+            f"{where}: {one.label}: {one.missing}; give absent=list to compare the others"
         )
+
+
+def _value(one: Entry, typed: str) -> str:
+    """What a contestant has for a setting of its own; empty for that of a network by name."""
+    value: Any = one.settings
+    for key in typed.removeprefix(f"contestants.{one.name}.").split("."):
+        value = value.get(key, "") if isinstance(value, dict) else ""
+    return str(value)
 
 
 def _check(

@@ -78,7 +78,8 @@ class Network(Contestant):
         """The files that are missing, and how to get them; empty if none is."""
         names = ("checkpoint", "weights", "codec", "text", "image_encoder")
         lacking = [missing(needs({name: getattr(self, name) for name in names}))]
-        lacking += [missing(needs({"checkpoint": guide})) for guide in self._guides()]
+        guides = [missing(needs({"checkpoint": guide})) for guide in self._guides()]
+        lacking += [f"sampling.guide: {one}" for one in guides if one]
         if gone := [path for path in self.needs if not Path(path).exists()]:
             lacking.append(f"{', '.join(gone)} not found")
         if said := "; ".join(one for one in lacking if one):
@@ -116,8 +117,7 @@ class Network(Contestant):
         model = self.model or self._config().get("model")
         check_camera(model, asked.control_width, self.checkpoint)
         if self.sampling:
-            settings = self._loading("cpu")
-            check_guidance(settings, self._parts(settings))
+            check_guidance(settings := self._loading("cpu"), self._parts(settings))
 
     @override
     def first_block(self, at: int) -> int:
@@ -238,8 +238,7 @@ class Network(Contestant):
 
     def _guides(self) -> list[str]:
         """The path of the network that guides it, if another does."""
-        guide = guide_of({"sampling": self.sampling})
-        return [] if guide is None else [guide]
+        return [one for one in [guide_of({"sampling": self.sampling})] if one is not None]
 
     def _loras(self) -> list[LoraFile]:
         return lora_files(self.weights.get("lora"), self.weights.get("lora_alpha"))
