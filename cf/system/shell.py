@@ -52,7 +52,7 @@ def resuming(folder: Path, settings: Sequence[str] = ()) -> str:
         folder: of the run.
         settings: in place of the run's own.
 
-    >>> print(resuming(Path("runs/a"), ["optimizer.lr=0.001"]))
-    python -m cf.fit resume=runs/a optimizer.lr=0.001
+    >>> print(resuming(Path("RUN"), ["optimizer.lr=0.001"]))
+    python -m cf.fit resume=RUN optimizer.lr=0.001
     """
     return shell_command("cf.fit", [setting("resume", folder), *settings])
