@@ -73,7 +73,9 @@ class Trajectories:
             for i, number in enumerate(numbers)
             if number == clips.samples[i] and not self._file(number).is_file()
         ]
-        if _on_any_process(bool(due), clips.latents.device):
+        # All samples of a step are of this number or above: beyond `count` nobody need be asked.
+        first = clips.number * len(clips.samples)
+        if first < self.count and _on_any_process(bool(due), clips.latents.device):
             self._check_size(clips, states)
             # Shards are gathered by all processes together: those that need none solve as well.
             some, solved = solve(clips.only(due or [0]))
