@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from cf.files.atomic import DiskFullError, disk_is_full
 from cf.files.output_folder import sweeps
 from cf.files.steps import steps_in
+from cf.runs.exchanged import BEGUN_WITH
 from cf.runs.next_command import following
 from cf.runs.phases import Phases
 from cf.runs.pictures import fit_to_pictures
@@ -58,17 +59,23 @@ def _fit(cfg: DictConfig) -> None:
         else:
             if resumes:
                 settings = folder.settings(overrides)
-                if not cfg.trust:
-                    vet_run(settings, folder.path, str(folder.config))
+                _vet(settings, folder, cfg.trust)
             else:
                 settings = _with_hashes(_with_encoder(folder.begin(to_settings(cfg))))
             with folder.locked():
                 if not resumes and folder.config.is_file():
-                    folder.refuse_others(settings)
+                    settings = folder.refuse_others(settings)
                     resumes = True
+                    if BEGUN_WITH in settings:  # values that were not typed now
+                        _vet(settings, folder, cfg.trust)
                 if resumes and _finished(folder, settings):
                     return
                 _stoppable(settings, folder, resumes)
+
+
+def _vet(settings: Settings, folder: RunFolder, trust: bool) -> None:
+    if not trust:
+        vet_run(settings, folder.path, str(folder.config))
 
 
 def train(settings: Settings, folder: RunFolder, resumes: bool, stop: Stop) -> None:
@@ -112,7 +119,7 @@ def train(settings: Settings, folder: RunFolder, resumes: bool, stop: Stop) -> N
     compile_blocks(module, how)
     if trainer.is_global_zero:
         _tell_memory(settings, trainer)
-        if not resumes:
+        if not resumes or BEGUN_WITH in settings:
             folder.start(settings)
         folder.reopen()
         log.info("run folder: %s", folder.path)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from commands import ROOMS, STUDENT, Command, begin, fit, forked, rows, run
 from ranks import on_two
 from safetensors.torch import load_file
@@ -371,12 +372,21 @@ def test_a_resumed_run_takes_other_learning_rates(start: Path, tmp_path: Path) -
     give("cf.fit", f"resume='{folder}'", "optimizer.lr=0.001", "trainer.max_steps=3")
     assert rate != 0.001
     assert float(rows(folder)[-1]["train/lr"]) == 0.001
+    give("cf.fit", f"resume='{folder}'", "trainer.max_steps=4")  # as a training in phases goes on
+    assert float(rows(folder)[-1]["train/lr"]) == 0.001, "the folder holds what was exchanged"
+    (folder / "summary.json").unlink()
+    typed = (*settings, "module.cooldown=0", "trainer.max_steps=2")  # as a job is queued again
+    fit(folder, *typed)
+    assert len(rows(folder)) == 4
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    assert config["begun_with"] == {"optimizer.lr": rate, "trainer.max_steps": 2}
+    assert config["optimizer"]["lr"] == config["module"]["optimizer"]["lr"] == 0.001
 
 
 def test_the_command_that_is_told_keeps_what_was_exchanged(
     start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The run's own settings stay what they were, so that they do not hold it."""
+    """The run's own settings do not hold it before it goes on."""
     from commands import give
 
     def stopped(*_: object) -> None:

@@ -302,6 +302,9 @@ def test_a_run_of_somebody_else_runs_nothing_that_it_names(
     _exchange(theirs, "callbacks.checkpoint.dirpath", str(tmp_path / "elsewhere"))
     (folder / "config.yaml").write_text(yaml.safe_dump(theirs))
     assert "add trust=true" in refused("cf.fit", f"resume={folder}")
+    for began in ({"module._target_": "os.system"}, {"module.optimizer": {}}, {"no": 1}, [1]):
+        (folder / "config.yaml").write_text(yaml.safe_dump({**mine, "begun_with": began}))
+        assert "begun_with is not what a run" in refused("cf.fit", f"resume={folder}")
     assert watched == []
     (folder / "config.yaml").write_text(yaml.safe_dump(mine))
     give("cf.fit", f"resume={folder}")  # one's own goes on by itself

@@ -15,23 +15,15 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from cf.files.atomic import locked, remove_temporaries, write_text
 from cf.files.text import read_json_file, yaml_of
+from cf.runs.exchanged import MISSING, as_begun, check_begun_with, exchange, value_at
 from cf.runs.relocation import absolute, located, recorded, same
 from cf.settings.build import Settings, is_default
 from cf.settings.renamed import with_current_names
 from cf.system.shell import setting
 
 EXPORT = "network.safetensors"
-# What objects are built from; the settings beside it were resolved into it when the run began.
-_BUILT = ("data", "module", "callbacks", "trainer", "tensorboard", "hydra")
 _NOT_KEPT = ("resume", "trust", "plan", "cards", "card_gb")  # they are of a command, not of the run
 _TOLD = 6  # settings that a message lists
-
-
-class _Missing:
-    """Where a setting is not."""
-
-
-_MISSING = _Missing()
 
 
 @dataclass(frozen=True)
@@ -86,29 +78,20 @@ class RunFolder:
             key = override.key_or_group
             if key in _NOT_KEPT:
                 continue
-            if isinstance(_at(settings, key), dict | list | _Missing):
-                raise ValueError(
-                    f"a resumed run keeps its settings; only single values can be exchanged "
-                    f"(trainer.max_steps=2000), and {key} is not one of its values"
-                )
-            read_at = key if key.split(".")[0] in _BUILT else f"module.{key}"
-            if isinstance(_at(settings, read_at), _Missing):
-                raise ValueError(
-                    f"{key} is not read by a run that goes on; begin a new run with it"
-                )
-            for place in (key, read_at, f"callbacks.export.config.{key}"):
-                if not isinstance(_at(settings, place), _Missing):
-                    above, _, name = place.rpartition(".")
-                    _at(settings, above)[name] = override.value()
+            exchange(settings, key, override.value())
         return settings
 
-    def refuse_others(self, settings: Settings) -> None:
+    def refuse_others(self, settings: Settings) -> Settings:
         """Only the run that stands here is gone on with, also by a later version of the program.
+
+        Returns:
+            The settings it goes on with: these, with the values that were exchanged meanwhile.
 
         Raises:
             ValueError: if it was begun with settings other than these.
         """
         there = self._recorded()
+        exchanged = as_begun(there)
         here = _without_added(recorded(settings, self.path), there)
         if self.begun is not None:
             there = recorded(_as_now(located(there, self.begun)), self.begun)
@@ -117,7 +100,7 @@ class RunFolder:
         differ = [
             f"{name}: {theirs.get(name)!r} there, {mine.get(name)!r} here"
             for name in {**theirs, **mine}
-            if not same(mine.get(name, _MISSING), theirs.get(name, _MISSING), ways, others)
+            if not same(mine.get(name, MISSING), theirs.get(name, MISSING), ways, others)
         ]
         if differ:
             more = [f"and {len(differ) - _TOLD} more"] if len(differ) > _TOLD else []
@@ -126,6 +109,10 @@ class RunFolder:
                 f"it as it was begun by {setting('resume', self.path)}, or delete it:"
                 + "".join(f"\n  {line}" for line in (*differ[:_TOLD], *more))
             )
+        now = self.settings(()) if exchanged else {}
+        for key in exchanged:
+            exchange(settings, key, value_at(now, key))
+        return settings
 
     def _recorded(self) -> Settings:
         """What `config.yaml` says.
@@ -144,7 +131,9 @@ class RunFolder:
                 f"{self.config} does not hold the settings of a run; give the folder that the run "
                 "printed when it started"
             )
-        return cast(Settings, with_current_names(read))
+        settings = cast(Settings, with_current_names(read))
+        check_begun_with(settings, self.config)
+        return settings
 
     def starts(self) -> list[tuple[Path, str, Any, float | None]]:
         """The weights that the run began from, their hash, updates, and those updates' alpha."""
@@ -217,21 +206,9 @@ class RunFolder:
         return self.path / "summary.json"
 
 
-def _at(settings: Any, key: str) -> Any:
-    """The value of a dotted name."""
-    for name in key.split(".") if key else ():
-        if isinstance(settings, list) and name.isdecimal() and int(name) < len(settings):
-            settings = settings[int(name)]
-        elif isinstance(settings, dict) and name in settings:
-            settings = settings[name]
-        else:
-            return _MISSING
-    return settings
-
-
 def _as_now(settings: Settings) -> Settings:
     """The settings of a run of old as they are written now."""
-    one = _at(settings, "callbacks.checkpoint")
+    one = value_at(settings, "callbacks.checkpoint")
     lightnings = "lightning.pytorch.callbacks.ModelCheckpoint"
     if isinstance(one, dict) and one.get("_target_") == lightnings and not one.get("monitor"):
         settings["callbacks"]["checkpoint"] = {

@@ -49,7 +49,7 @@ def own_options(settings: Settings) -> dict[str, str]:
 
 
 def exchanged() -> list[str]:
-    """Settings that were typed with `resume=`: the run's own file does not hold them.
+    """Settings that were typed with `resume=`; the run's own file holds them once it goes on.
 
     >>> exchanged()
     []
