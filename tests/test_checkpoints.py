@@ -5,6 +5,7 @@ import os
 import pickle
 import re
 import struct
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from tiny import to_diffusers
 from torch import Tensor
 
+from cf.files.pickled import load_tensors
 from cf.models import checkpoints
 from cf.models.checkpoints import (
     CheckpointError,
@@ -455,9 +457,41 @@ def test_a_pickle_takes_no_memory_that_its_file_does_not_have(
     if old:
         file.write_bytes(bomb)
     else:
-        with zipfile.ZipFile(whole) as source, zipfile.ZipFile(file, "w") as target:
-            for one in source.infolist():
-                mine = one.filename.endswith("data.pkl")
-                target.writestr(one.filename, bomb if mine else source.read(one))
+        _repacked(whole, file, bomb)
     with pytest.raises(CheckpointError, match=f"nothing in it was run: .* it names {name};"):
         load_weights(file)
+
+
+def _repacked(
+    whole: Path, file: Path, description: bytes, compression: int = zipfile.ZIP_STORED
+) -> None:
+    with zipfile.ZipFile(whole) as source, zipfile.ZipFile(file, "w", compression) as target:
+        for one in source.infolist():
+            mine = one.filename.endswith("data.pkl")
+            target.writestr(one.filename, description if mine else source.read(one))
+
+
+def test_a_description_is_measured_before_it_is_unpacked(tmp_path: Path, state: State) -> None:
+    torch.save(state, tmp_path / "whole.pt")
+    _repacked(tmp_path / "whole.pt", tmp_path / "x.pt", bytes(2**28 + 1), zipfile.ZIP_DEFLATED)
+    assert (tmp_path / "x.pt").stat().st_size < 2**20
+    with pytest.raises(pickle.UnpicklingError, match=r"has 268435457 bytes"):
+        load_tensors(tmp_path / "x.pt")
+
+
+@pytest.mark.parametrize("name", ["whole/data.pkl", "whole/other"])
+def test_an_archive_that_two_readers_see_differently_is_refused(
+    tmp_path: Path, state: State, name: str
+) -> None:
+    """Of a name that is there twice, each may take another entry."""
+    torch.save(state, tmp_path / "whole.pt")
+    with zipfile.ZipFile(tmp_path / "whole.pt", "a") as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a name that is there twice
+        file.writestr(name, b"\x80\x02N.")
+    if name.endswith("other"):  # an entry more that both see, which does no harm
+        assert set(load_tensors(tmp_path / "whole.pt")) == set(state)
+    else:
+        with pytest.raises(
+            pickle.UnpicklingError, match=r"tables of contents differ|lies in it twice"
+        ):
+            load_tensors(tmp_path / "whole.pt")

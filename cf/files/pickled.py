@@ -9,6 +9,7 @@ import pickle
 import pickletools
 import pkgutil
 import re
+import zipfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,7 @@ _CODECS = {
     )
 }
 _BEFORE_STORAGES = 5  # pickles in PyTorch's old format; the last lists the storages
+_DESCRIPTION = "data.pkl"
 _MOST_BYTES = 2**28  # of what describes the tensors, without their numbers
 
 
@@ -90,9 +92,29 @@ def _named(path: Path | io.BytesIO, codecs: set[str]) -> Iterator[str]:
                 yield from _names(file, codecs)
             return
     archive = torch._C.PyTorchFileReader(str(path) if isinstance(path, Path) else path)
-    if (size := archive.get_record_size("data.pkl")) > _MOST_BYTES:
+    if (size := _description_bytes(path, archive)) > _MOST_BYTES:
         raise pickle.UnpicklingError(f"the description of its tensors has {size} bytes")
-    yield from _names(archive.get_record("data.pkl"), codecs)
+    yield from _names(archive.get_record(_DESCRIPTION), codecs)
+
+
+def _description_bytes(path: Path | io.BytesIO, archive: Any) -> int:
+    """The size of what describes the tensors, which PyTorch's reader tells from 2.12 on only.
+
+    Raises:
+        UnpicklingError: Python's reader sees another archive than PyTorch's, so that it cannot say.
+    """
+    try:
+        with zipfile.ZipFile(path) as seen:
+            entries = seen.infolist()
+    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+        raise pickle.UnpicklingError(f"it is no archive of tensors: {error}") from None
+    told = {one.filename.partition("/")[2]: one for one in entries}
+    if sorted(told) != sorted(archive.get_all_records()):
+        raise pickle.UnpicklingError("its two tables of contents differ")
+    start = archive.get_record_header_offset(_DESCRIPTION)
+    if told[_DESCRIPTION].header_offset != start:
+        raise pickle.UnpicklingError(f"{_DESCRIPTION} lies in it twice")
+    return told[_DESCRIPTION].file_size
 
 
 def _names(file: bytes | io.BufferedReader | io.BytesIO, codecs: set[str]) -> Iterator[str]:
