@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from table import Row, markdown
 from throughput import CONFIG_DIR, HERE, _git
 
-from cf.settings.build import Settings, exit_on_user_error, to_settings
+from cf.settings.build import Settings, to_settings
 from cf.settings.command_line import command
 
 PAGE = """# What grows with a long video
@@ -36,18 +36,17 @@ per second, made by an untrained network on a drawn world and measured by {metri
 @command("long", str(HERE), "benchmarks/long.py")
 def main(cfg: DictConfig) -> None:
     """Measure, append the rows, write the page."""
-    with exit_on_user_error("benchmarks/long.py"):
-        folder = HERE / "results" if cfg.folder is None else Path(cfg.folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        rows = []
-        for row in measure(cfg):
-            rows.append(row | _about(to_settings(cfg)))
-            with (folder / "long.jsonl").open("a") as file:
-                file.write(json.dumps(rows[-1], separators=(",", ":")) + "\n")
-        given = [one for one in HydraConfig.get().overrides.task if not one.startswith("folder=")]
-        text = page(rows, ["python", "benchmarks/long.py", *given])
-        (folder / "long.md").write_text(text)
-        sys.stdout.write("\n" + text)
+    folder = HERE / "results" if cfg.folder is None else Path(cfg.folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for row in measure(cfg):
+        rows.append(row | _about(to_settings(cfg)))
+        with (folder / "long.jsonl").open("a") as file:
+            file.write(json.dumps(rows[-1], separators=(",", ":")) + "\n")
+    given = [one for one in HydraConfig.get().overrides.task if not one.startswith("folder=")]
+    text = page(rows, ["python", "benchmarks/long.py", *given])
+    (folder / "long.md").write_text(text)
+    sys.stdout.write("\n" + text)
 
 
 def measure(cfg: DictConfig) -> Iterator[Row]:

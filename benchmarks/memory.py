@@ -13,7 +13,6 @@ from omegaconf import DictConfig
 from table import Row, markdown, ratio, shown
 from throughput import CONFIG_DIR, HERE, measure, memories
 
-from cf.settings.build import exit_on_user_error
 from cf.settings.command_line import command
 
 PAGE = """# What a memory costs
@@ -39,24 +38,21 @@ during one. Weights are random.
 @command("memory", str(HERE), "benchmarks/memory.py")
 def main(cfg: DictConfig) -> None:
     """Measure, append the rows, write the page."""
-    with exit_on_user_error("benchmarks/memory.py"):
-        folder = HERE / "results" if cfg.folder is None else Path(cfg.folder)
-        docs = HERE.parent / "docs" if cfg.docs is None else Path(cfg.docs)
-        sizes = {str(name): race(cfg, list(given)) for name, given in cfg.sizes.items()}
-        for path in (folder, docs):
-            path.mkdir(parents=True, exist_ok=True)
-        with (folder / "memory.jsonl").open("a") as file:
-            for size, rows in sizes.items():
-                named = ({"size": size, **row} for row in rows)
-                file.writelines(json.dumps(row, separators=(",", ":")) + "\n" for row in named)
-        given = [
-            one
-            for one in HydraConfig.get().overrides.task
-            if not one.startswith(("folder=", "docs="))
-        ]
-        text = page(sizes, cfg, ["python", "benchmarks/memory.py", *given])
-        (docs / "memory-costs.md").write_text(text)
-        sys.stdout.write("\n" + text)
+    folder = HERE / "results" if cfg.folder is None else Path(cfg.folder)
+    docs = HERE.parent / "docs" if cfg.docs is None else Path(cfg.docs)
+    sizes = {str(name): race(cfg, list(given)) for name, given in cfg.sizes.items()}
+    for path in (folder, docs):
+        path.mkdir(parents=True, exist_ok=True)
+    with (folder / "memory.jsonl").open("a") as file:
+        for size, rows in sizes.items():
+            named = ({"size": size, **row} for row in rows)
+            file.writelines(json.dumps(row, separators=(",", ":")) + "\n" for row in named)
+    given = [
+        one for one in HydraConfig.get().overrides.task if not one.startswith(("folder=", "docs="))
+    ]
+    text = page(sizes, cfg, ["python", "benchmarks/memory.py", *given])
+    (docs / "memory-costs.md").write_text(text)
+    sys.stdout.write("\n" + text)
 
 
 def race(cfg: DictConfig, size: Sequence[str]) -> list[Row]:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from cf.metrics.base import VideoMetric, together
 from cf.metrics.extractors.base import Extractor
-from cf.settings.build import Settings, build, exit_on_user_error, to_settings
+from cf.settings.build import Settings, build, to_settings
 from cf.settings.command_line import command
 
 PAGE = """# What measuring costs
@@ -42,19 +42,18 @@ the same thing share it, so all of them together take less than their sum.
 @command("metrics", str(HERE), "benchmarks/metrics.py")
 def main(cfg: DictConfig) -> None:
     """Measure, append the rows, write the page."""
-    with exit_on_user_error("benchmarks/metrics.py"):
-        torch.set_num_threads(1)
-        settings = to_settings(cfg)
-        folder = HERE / "results" if cfg.folder is None else Path(cfg.folder)
-        rows = [*speeds(settings), *([] if cfg.hours is None else [hour(settings)])]
-        about = _about(settings)
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / "metrics.jsonl").open("a") as file:
-            file.writelines(json.dumps({**row, **about}) + "\n" for row in rows)
-        given = [one for one in HydraConfig.get().overrides.task if not one.startswith("folder=")]
-        text = page(rows, about, settings, ["python", "benchmarks/metrics.py", *given])
-        (folder / "metrics.md").write_text(text)
-        sys.stdout.write("\n" + text)
+    torch.set_num_threads(1)
+    settings = to_settings(cfg)
+    folder = HERE / "results" if cfg.folder is None else Path(cfg.folder)
+    rows = [*speeds(settings), *([] if cfg.hours is None else [hour(settings)])]
+    about = _about(settings)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.writelines(json.dumps({**row, **about}) + "\n" for row in rows)
+    given = [one for one in HydraConfig.get().overrides.task if not one.startswith("folder=")]
+    text = page(rows, about, settings, ["python", "benchmarks/metrics.py", *given])
+    (folder / "metrics.md").write_text(text)
+    sys.stdout.write("\n" + text)
 
 
 def made(settings: Settings) -> dict[str, VideoMetric]:

@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from table import Row, compared, report, spread
 
 from cf.paths import CONFIG_DIR
-from cf.settings.build import Settings, exit_on_user_error, to_settings
+from cf.settings.build import Settings, to_settings
 from cf.settings.command_line import command
 
 HERE = Path(__file__).resolve().parent
@@ -30,16 +30,15 @@ Task = tuple[str, Any]
 @command("throughput", str(HERE), "benchmarks/throughput.py")
 def main(cfg: DictConfig) -> None:
     """Measure, append the rows, write the table."""
-    with exit_on_user_error("benchmarks/throughput.py"):
-        folder = HERE / "results" if cfg.folder is None else Path(cfg.folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        rows = compared(measure(cfg))
-        with (folder / "throughput.jsonl").open("a") as file:
-            file.writelines(json.dumps(row, separators=(",", ":")) + "\n" for row in rows)
-        given = [one for one in HydraConfig.get().overrides.task if not one.startswith("folder=")]
-        table = report(rows, ["python", "benchmarks/throughput.py", *given])
-        (folder / "throughput.md").write_text(table)
-        sys.stdout.write("\n" + table)
+    folder = HERE / "results" if cfg.folder is None else Path(cfg.folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = compared(measure(cfg))
+    with (folder / "throughput.jsonl").open("a") as file:
+        file.writelines(json.dumps(row, separators=(",", ":")) + "\n" for row in rows)
+    given = [one for one in HydraConfig.get().overrides.task if not one.startswith("folder=")]
+    table = report(rows, ["python", "benchmarks/throughput.py", *given])
+    (folder / "throughput.md").write_text(table)
+    sys.stdout.write("\n" + table)
 
 
 def measure(cfg: DictConfig) -> list[Row]:

@@ -9,10 +9,9 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from cf.files.atomic import remove_temporaries
 from cf.files.counts import so_many
 from cf.files.output_folder import working
-from cf.settings.build import Settings, exit_on_user_error, to_settings
+from cf.settings.build import Settings, to_settings
 from cf.settings.command_line import command
 
 log = logging.getLogger("cf.benchmark")
@@ -22,7 +21,7 @@ log = logging.getLogger("cf.benchmark")
 def main(cfg: DictConfig) -> None:
     """Compare as `cfg` says."""
     folder = Path(HydraConfig.get().runtime.output_dir)
-    with exit_on_user_error("cf.benchmark"), working("cf.benchmark", folder, lambda: _kept(folder)):
+    with working("cf.benchmark", folder, lambda: _kept(folder)):
         overrides = HydraConfig.get().overrides.task
         typed = {one.lstrip("+~").partition("=")[0].partition("@")[0] for one in overrides}
         compare_contestants(to_settings(cfg), folder, typed)
@@ -36,7 +35,6 @@ def compare_contestants(settings: Settings, folder: Path, typed: Set[str]) -> No
     from cf.report.vbench import write_vbench
 
     contest = run_benchmark(settings, folder, typed)
-    remove_temporaries(folder)
     tables = write_tables(contest, folder)
     files = {
         name: {job.item.video_id: f"{job.item.key}.mp4" for job in one.jobs}

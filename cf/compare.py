@@ -10,7 +10,7 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from cf.settings.build import exit_on_user_error, to_settings
+from cf.settings.build import to_settings
 from cf.settings.command_line import command
 from cf.settings.literal import quoted
 
@@ -48,19 +48,18 @@ def hydrated(arguments: Sequence[str]) -> list[str]:
 
 @command("compare")
 def _main(cfg: DictConfig) -> None:
-    with exit_on_user_error("cf.compare"):
-        from cf.comparing.compare import sides_of, write_comparison
+    from cf.comparing.compare import sides_of, write_comparison
 
-        settings = to_settings(cfg)
-        groups = {name: _listed(paths) for name, paths in (settings["groups"] or {}).items()}
-        only = settings["only"]
-        paths = sides_of(_listed(settings["runs"]), groups)
-        folder = Path(HydraConfig.get().runtime.output_dir)
-        text = write_comparison(paths, None if only is None else _listed(only), folder)
-        log.info("\n%s\n%s", text, folder / "compare.md")
-        if paths.trainings:
-            log.info("curves: %s", folder / "curves.png")
-            log.info("python -m tensorboard.main --logdir %s", folder / "tensorboard")
+    settings = to_settings(cfg)
+    groups = {name: _listed(paths) for name, paths in (settings["groups"] or {}).items()}
+    only = settings["only"]
+    paths = sides_of(_listed(settings["runs"]), groups)
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    text = write_comparison(paths, None if only is None else _listed(only), folder)
+    log.info("\n%s\n%s", text, folder / "compare.md")
+    if paths.trainings:
+        log.info("curves: %s", folder / "curves.png")
+        log.info("python -m tensorboard.main --logdir %s", folder / "tensorboard")
 
 
 def _listed(value: str | list[str] | None) -> list[str]:

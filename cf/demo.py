@@ -17,7 +17,7 @@ from cf.files.shipped import SHIPPED
 from cf.runs.next_command import measuring
 from cf.runs.run_folder import RunFolder
 from cf.runs.watching import watched
-from cf.settings.build import Settings, exit_on_user_error, to_settings
+from cf.settings.build import Settings, to_settings
 from cf.settings.command_line import command
 from cf.settings.literal import quoted
 from cf.system.shell import setting, shell_command
@@ -41,15 +41,14 @@ _MEASURED = {
 @command("demo")
 def main(cfg: DictConfig) -> None:
     """Run the demo as `cfg` says."""
-    with exit_on_user_error("cf.demo"):
-        folder, began = Path(HydraConfig.get().runtime.output_dir), time.perf_counter()
-        try:
-            (on_videos if cfg.videos else on_worlds)(to_settings(cfg), folder)
-        except Stopped as stopped:
-            given = [*HydraConfig.get().overrides.task, f"hydra.run.dir={folder}"]
-            log.info("%s; go on with: %s", stopped, shell_command("cf.demo", given))
-            raise
-        log.info("the demo took %.1f minutes", (time.perf_counter() - began) / 60)
+    folder, began = Path(HydraConfig.get().runtime.output_dir), time.perf_counter()
+    try:
+        (on_videos if cfg.videos else on_worlds)(to_settings(cfg), folder)
+    except Stopped as stopped:
+        given = [*HydraConfig.get().overrides.task, f"hydra.run.dir={folder}"]
+        log.info("%s; go on with: %s", stopped, shell_command("cf.demo", given))
+        raise
+    log.info("the demo took %.1f minutes", (time.perf_counter() - began) / 60)
 
 
 def on_worlds(settings: Settings, folder: Path) -> None:

@@ -12,8 +12,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from cf.files.counts import so_many
-from cf.files.output_folder import alone, working
-from cf.settings.build import Settings, exit_on_user_error, to_settings
+from cf.files.output_folder import working
+from cf.settings.build import Settings, to_settings
 from cf.settings.command_line import command
 from cf.settings.given import own_settings
 from cf.system.shell import shell_command
@@ -33,11 +33,7 @@ def main(cfg: DictConfig) -> None:
     """Evaluate as `cfg` says."""
     folder = Path(HydraConfig.get().runtime.output_dir)
     states = folder / "states"
-    with (
-        exit_on_user_error("cf.evaluate"),
-        working("cf.evaluate", folder, lambda: _kept(states), resumes=states),
-        alone("cf.evaluate", folder, states),
-    ):
+    with working("cf.evaluate", folder, lambda: _kept(states), resumes=states):
         evaluate(to_settings(cfg), folder, HydraConfig.get().overrides.task)
 
 

@@ -23,7 +23,7 @@ from cf.runs.resumption import newest
 from cf.runs.roles import built_module
 from cf.runs.run_folder import RunFolder
 from cf.runs.trusted_run import vet_run
-from cf.settings.build import Settings, build, exit_on_user_error, to_settings
+from cf.settings.build import Settings, build, to_settings
 from cf.settings.command_line import command
 from cf.settings.given import exchanged, given_config_dir, own_options
 from cf.system.shell import resuming
@@ -42,35 +42,34 @@ def main(cfg: DictConfig) -> Any:
 
 
 def _fit(cfg: DictConfig) -> None:
-    with exit_on_user_error("cf.fit"):
-        folder = RunFolder(Path(HydraConfig.get().runtime.output_dir))
-        resumes = not OmegaConf.is_missing(cfg, "resume")
-        if not (resumes or cfg.phases):
-            fit_to_pictures(cfg)
-        if cfg.get("plan"):
-            log.info("%s", _plan(to_settings(cfg)))
-            return
-        overrides = HydraConfig.get().overrides.task
-        if resumes and Phases.started(folder.path):
-            Phases.load(folder.path, cfg.trust).resumed(overrides, given_config_dir()).run()
-        elif not resumes and cfg.phases:
-            phases = to_settings(cfg)["phases"]
-            Phases.start(folder.path, phases, overrides, given_config_dir(), cfg.trust).run()
+    folder = RunFolder(Path(HydraConfig.get().runtime.output_dir))
+    resumes = not OmegaConf.is_missing(cfg, "resume")
+    if not (resumes or cfg.phases):
+        fit_to_pictures(cfg)
+    if cfg.get("plan"):
+        log.info("%s", _plan(to_settings(cfg)))
+        return
+    overrides = HydraConfig.get().overrides.task
+    if resumes and Phases.started(folder.path):
+        Phases.load(folder.path, cfg.trust).resumed(overrides, given_config_dir()).run()
+    elif not resumes and cfg.phases:
+        phases = to_settings(cfg)["phases"]
+        Phases.start(folder.path, phases, overrides, given_config_dir(), cfg.trust).run()
+    else:
+        if resumes:
+            settings = folder.settings(overrides)
+            _vet(settings, folder, cfg.trust)
         else:
-            if resumes:
-                settings = folder.settings(overrides)
-                _vet(settings, folder, cfg.trust)
-            else:
-                settings = _with_hashes(_with_encoder(folder.begin(to_settings(cfg))))
-            with folder.locked():
-                if not resumes and folder.config.is_file():
-                    settings = folder.refuse_others(settings)
-                    resumes = True
-                    if BEGUN_WITH in settings:  # values that were not typed now
-                        _vet(settings, folder, cfg.trust)
-                if resumes and _finished(folder, settings):
-                    return
-                _stoppable(settings, folder, resumes)
+            settings = _with_hashes(_with_encoder(folder.begin(to_settings(cfg))))
+        with folder.locked():
+            if not resumes and folder.config.is_file():
+                settings = folder.refuse_others(settings)
+                resumes = True
+                if BEGUN_WITH in settings:  # values that were not typed now
+                    _vet(settings, folder, cfg.trust)
+            if resumes and _finished(folder, settings):
+                return
+            _stoppable(settings, folder, resumes)
 
 
 def _vet(settings: Settings, folder: RunFolder, trust: bool) -> None:

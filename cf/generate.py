@@ -11,8 +11,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from cf.files.counts import so_many
-from cf.files.output_folder import alone, working
-from cf.settings.build import Settings, exit_on_user_error, to_settings
+from cf.files.output_folder import working
+from cf.settings.build import Settings, to_settings
 from cf.settings.command_line import command
 from cf.settings.making import with_network
 
@@ -29,11 +29,7 @@ log = logging.getLogger("cf.generate")
 def main(cfg: DictConfig) -> None:
     """Generate as `cfg` says."""
     folder = Path(HydraConfig.get().runtime.output_dir)
-    with (
-        exit_on_user_error("cf.generate"),
-        working("cf.generate", folder, lambda: _kept(folder)),
-        alone("cf.generate", folder),
-    ):
+    with working("cf.generate", folder, lambda: _kept(folder)):
         if cfg.script is not None:
             from cf.playing.replay import replay
 

@@ -12,7 +12,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from cf.settings.build import Settings, build, exit_on_user_error, to_settings
+from cf.settings.build import Settings, build, to_settings
 from cf.settings.command_line import command
 
 if TYPE_CHECKING:
@@ -40,10 +40,9 @@ else, it has a row of its own.
 @command("memory_map")
 def main(cfg: DictConfig) -> None:
     """Draw as `cfg` says."""
-    with exit_on_user_error("cf.memory_map"):
-        settings = to_settings(cfg)
-        chosen = _memories(settings)
-        draw_memories(settings, chosen, Path(HydraConfig.get().runtime.output_dir))
+    settings = to_settings(cfg)
+    chosen = _memories(settings)
+    draw_memories(settings, chosen, Path(HydraConfig.get().runtime.output_dir))
 
 
 def _memories(settings: Settings) -> dict[str, Settings]:

@@ -15,7 +15,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from cf.settings.build import Settings, exit_on_user_error, to_settings
+from cf.settings.build import Settings, to_settings
 from cf.settings.command_line import command
 from cf.settings.making import with_live_network
 
@@ -27,12 +27,11 @@ _NEEDED = ("starlette", "uvicorn", "websockets")
 def main(cfg: DictConfig) -> None:
     """Serve as `cfg` says, until somebody ends it."""
     folder = Path(HydraConfig.get().runtime.output_dir)
-    with exit_on_user_error("cf.play"):
-        check_installed()
-        settings = with_live_network(to_settings(cfg))
-        # The settings of cf.memory_map are few, so that each option is composed at once.
-        memories = {**options("memory", "memory_map"), **settings["memories"]}
-        serve(settings, memories, options("switch", "play"), folder)
+    check_installed()
+    settings = with_live_network(to_settings(cfg))
+    # The settings of cf.memory_map are few, so that each option is composed at once.
+    memories = {**options("memory", "memory_map"), **settings["memories"]}
+    serve(settings, memories, options("switch", "play"), folder)
 
 
 def check_installed() -> None:

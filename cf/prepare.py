@@ -8,8 +8,8 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from cf.files.output_folder import alone, working
-from cf.settings.build import exit_on_user_error, to_settings
+from cf.files.output_folder import working
+from cf.settings.build import to_settings
 from cf.settings.command_line import command
 
 log = logging.getLogger("cf.prepare")
@@ -19,11 +19,7 @@ log = logging.getLogger("cf.prepare")
 def main(cfg: DictConfig) -> None:
     """Prepare as `cfg` says."""
     folder = Path(HydraConfig.get().runtime.output_dir)
-    with (
-        exit_on_user_error("cf.prepare"),
-        working("cf.prepare", folder, lambda: _kept(folder)),
-        alone("cf.prepare", folder),
-    ):
+    with working("cf.prepare", folder, lambda: _kept(folder)):
         from cf.preparation.next_training import training
         from cf.preparation.prepare import prepare
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from cf.files.output_folder import alone, working
-from cf.settings.build import Settings, build, exit_on_user_error, to_settings
+from cf.files.output_folder import working
+from cf.settings.build import Settings, build, to_settings
 from cf.settings.command_line import command
 from cf.system.processes import Died, spread
 
@@ -33,11 +33,7 @@ log = logging.getLogger("cf.recall")
 def main(cfg: DictConfig) -> None:
     """Measure as `cfg` says."""
     folder = Path(HydraConfig.get().runtime.output_dir)
-    with (
-        exit_on_user_error("cf.recall"),
-        working("cf.recall", folder, lambda: _kept(folder)),
-        alone("cf.recall", folder),
-    ):
+    with working("cf.recall", folder, lambda: _kept(folder)):
         measure_recall(to_settings(cfg), folder)
 
 

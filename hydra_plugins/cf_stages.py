@@ -57,7 +57,7 @@ class StagesSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Everything; exit status 1 if a training or the benchmark did not finish."""
-        from cf.settings.build import exit_on_user_error
+        from cf.settings.mistakes import exit_on_user_error
 
         with exit_on_user_error("cf.fit"):
             stages = self._stages(arguments)

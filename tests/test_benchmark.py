@@ -1,6 +1,5 @@
 """`cf.benchmark`: the same rows whatever happens to the processes; nobody spoilt wins."""
 
-import multiprocessing
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from hydra import compose, initialize_config_dir
 from cf.bench import progress
 from cf.bench.contest import BenchmarkResults, run_benchmark
 from cf.bench.measures import build_metrics, fresh_metrics, states_of
-from cf.bench.store import Job, Store
+from cf.bench.store import Job
 from cf.bench.tasks.base import Sample
 from cf.metrics.text.segment_text import SegmentTextSimilarity
 from cf.paths import CONFIG_DIR
@@ -260,24 +259,6 @@ def test_a_full_disk_keeps_what_is_done(tmp_path: Path, monkeypatch: pytest.Monk
         run_benchmark(settings(*FEW), tmp_path)
     assert len(list(tmp_path.glob("videos/*/*/row.json"))) == 2
     assert not list(tmp_path.glob("videos/*/.partial*"))
-
-
-def test_two_runs_do_not_share_a_folder(tmp_path: Path) -> None:
-    ours, theirs = multiprocessing.Pipe()
-
-    def hold() -> None:
-        with Store(tmp_path).locked():
-            theirs.send("held")
-            theirs.recv()
-
-    holder = multiprocessing.get_context("fork").Process(target=hold)
-    holder.start()
-    assert ours.recv() == "held"
-    with pytest.raises(ValueError, match="another benchmark is running"), Store(tmp_path).locked():
-        pass
-    ours.send("enough")
-    holder.join()
-    assert holder.exitcode == 0
 
 
 def test_whoever_is_not_at_hand_is_listed_and_not_replaced(tmp_path: Path) -> None:

@@ -156,9 +156,10 @@ def test_a_full_disk_is_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         raise OSError(errno.ENOSPC, "No space left on device")
 
     engine._end()
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    (full_disk := tmp_path / "full").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(full_disk))
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(DiskFullError) as told, working("cf.x", tmp_path / "run", lambda: "kept"):
         Doom().draw(0, [1], 2)
-    assert told.value.filename == str(tmp_path), "not the folder of the run, which has space"
-    assert not list(tmp_path.iterdir())
+    assert told.value.filename == str(full_disk), "not the folder of the run, which has space"
+    assert not list(full_disk.iterdir())

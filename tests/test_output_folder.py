@@ -1,6 +1,7 @@
 """What a command says and leaves when it is stopped or the disk is full."""
 
 import logging
+import multiprocessing
 import os
 import shlex
 import signal
@@ -12,7 +13,7 @@ import pytest
 import torch
 
 from cf.files.atomic import DiskFullError, disk_is_full
-from cf.files.output_folder import alone, stoppable, working
+from cf.files.output_folder import stoppable, working
 from cf.system.signals import Stopped
 from cf.video.reader import read_video
 from cf.video.writer import VideoWriter
@@ -82,11 +83,30 @@ def test_what_a_killed_writer_left_is_removed_and_its_video_plays(tmp_path: Path
     writer.write(torch.rand(20, 3, 16, 16))
     half = tmp_path / ".a.mp4.1.cf-tmp"  # as if it had been killed while it made it plain
     half.write_bytes(b"half")
-    with alone("cf.x", tmp_path):
+    with working("cf.x", tmp_path, lambda: "nothing is kept"):
         assert not half.exists()
     assert len(read_video(tmp_path / "a.mp4")) >= 16
     writer.close()
     assert [one.name for one in sorted(tmp_path.iterdir())] == [".lock", "a.mp4"]
+
+
+def test_two_processes_do_not_share_a_folder(tmp_path: Path) -> None:
+    ours, theirs = multiprocessing.Pipe()
+
+    def hold() -> None:
+        with working("cf.x", tmp_path, lambda: "nothing is kept"):
+            theirs.send("held")
+            theirs.recv()
+
+    holder = multiprocessing.get_context("fork").Process(target=hold)
+    holder.start()
+    assert ours.recv() == "held"
+    busy = pytest.raises(ValueError, match=r"another cf\.x is running")
+    with busy, working("cf.x", tmp_path, lambda: "nothing is kept"):
+        pass
+    ours.send("enough")
+    holder.join()
+    assert holder.exitcode == 0
 
 
 def test_a_cause_that_is_raised_anew_is_looked_at_once() -> None:

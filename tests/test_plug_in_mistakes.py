@@ -35,7 +35,8 @@ from cf.objectives.base import Networks, Objective, TimeSampling, Window
 from cf.objectives.plan import Part
 from cf.rollout.blockwise import Rollout
 from cf.seeding import SampleRandom
-from cf.settings.build import build, exit_on_user_error
+from cf.settings.build import build
+from cf.settings.mistakes import exit_on_user_error
 from cf.types import Loss, Video
 
 

@@ -102,7 +102,8 @@ def run_benchmark(
 
     Args:
         settings: of `cf.benchmark`.
-        folder: where videos, states and rows are kept; a second run goes on in it.
+        folder: where videos, states and rows are kept; a second run goes on in it, and no other
+            process may work there meanwhile.
         typed: settings that were given on the command line.
 
     Raises:
@@ -111,16 +112,14 @@ def run_benchmark(
     contest = prepare_contest(settings, typed)
     store, seen = Store(folder), provenance()
     runner = Runner(store, contest.places, seen)
-    with store.locked():
+    store.tidy()
+    try:
+        left = runner.unfinished(contest.jobs)
+        encode_texts(contest.entered, [job.item for job in left], contest.places)
+        runner.run(left)
+    finally:  # of workers that were ended
         store.tidy()
-        try:
-            left = runner.unfinished(contest.jobs)
-            encode_texts(contest.entered, [job.item for job in left], contest.places)
-            runner.run(left)
-        finally:  # of workers that were ended
-            store.tidy()
-        made = read_results(contest.jobs, store)
-    return rank(contest, made, seen)
+    return rank(contest, read_results(contest.jobs, store), seen)
 
 
 def prepare_contest(settings: Settings, typed: Collection[str] = ()) -> Contest:

@@ -15,7 +15,7 @@ from typing import Any
 
 from cf.bench.measures import States
 from cf.bench.tasks.base import Sample, VideoSpec
-from cf.files.atomic import DiskFullError, disk_is_full, locked, sync
+from cf.files.atomic import DiskFullError, disk_is_full, sync
 from cf.files.pickled import load_tensors
 from cf.metrics.measurement import digest
 from cf.settings.build import Settings
@@ -134,20 +134,6 @@ class Store:
             shutil.rmtree(partial, ignore_errors=True)
 
     def tidy(self) -> None:
-        """Remove what killed jobs left; only while the folder is locked."""
+        """Remove what killed jobs left; only while nobody else works in the folder."""
         for left in (self.path / "videos").glob(f"*/{_PARTIAL}*"):
             shutil.rmtree(left, ignore_errors=True)
-
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep other runs out of the folder; a kill unlocks it.
-
-        Raises:
-            ValueError: if another process works in it now.
-        """
-        busy = (
-            f"another benchmark is running in {self.path}; wait for it, or give another folder: "
-            "hydra.run.dir=..."
-        )
-        with locked(self.path, busy):
-            yield

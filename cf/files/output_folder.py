@@ -24,7 +24,10 @@ _OWN = ("hydra.run.dir", "hydra.sweep.dir", "resume")
 def working(
     module: str, folder: Path, kept: Callable[[], str], resumes: Path | None = None
 ) -> Iterator[None]:
-    """While the block runs, say what is kept if the command is asked to end or the disk is full.
+    """While the block runs, the folder is this process's alone, and what is kept is told.
+
+    Files that killed processes left half written are removed from it and from `resumes`. What is
+    kept is told if the command is asked to end or the disk is full.
 
     Args:
         module: the command.
@@ -34,9 +37,14 @@ def working(
             None, the same command in the same folder does.
 
     Raises:
+        ValueError: another process works in the folder.
         Stopped: it was asked to end.
         DiskFullError: no space is left, whichever library noticed it.
     """
+    busy = (
+        f"another {module} is running in {folder}; wait for it, or give another folder: "
+        "hydra.run.dir=..."
+    )
 
     def again() -> str:
         there = resumes is not None and resumes.exists()
@@ -44,7 +52,10 @@ def working(
 
     with heard(Stop()):
         try:
-            yield
+            with locked(folder, busy):
+                for place in (folder, resumes or folder):
+                    remove_temporaries(place)
+                yield
         except (Stopped, KeyboardInterrupt) as error:
             stopped = error if isinstance(error, Stopped) else Stopped(signal.SIGINT)
             logging.getLogger(module).error("%s; %s; %s", stopped, kept(), again())
@@ -81,25 +92,6 @@ def stoppable(module: str) -> Iterator[None]:
 def sweeps() -> bool:
     """Whether this run, or the process that began it, is one of a sweep."""
     return HydraConfig.initialized() and HydraConfig.get().mode is RunMode.MULTIRUN
-
-
-@contextmanager
-def alone(module: str, *folders: Path) -> Iterator[None]:
-    """While the block runs, the first folder is this process's alone.
-
-    Files that killed processes left half written in any of them are removed.
-
-    Raises:
-        ValueError: another process works there.
-    """
-    busy = (
-        f"another {module} is running in {folders[0]}; wait for it, or give another folder: "
-        "hydra.run.dir=..."
-    )
-    with locked(folders[0], busy):
-        for folder in folders:
-            remove_temporaries(folder)
-        yield
 
 
 def _again(module: str, folder: Path | None, goes_on: str) -> str:

@@ -24,11 +24,12 @@ from omegaconf import DictConfig, OmegaConf
 from cf.files.atomic import check_writable
 from cf.files.output_folder import remove_empty_logs, stoppable, tidy
 from cf.paths import CONFIG_DIR
-from cf.settings.build import exit_on_user_error, to_settings
+from cf.settings.build import to_settings
 from cf.settings.checks import check_settings, kind_of
 from cf.settings.composition import composition_of, hydra_of, known_mode, lean
 from cf.settings.groups_listed import listed_once
 from cf.settings.literal import literal, quoted
+from cf.settings.mistakes import exit_on_user_error
 from cf.settings.options import (
     flat_objective,
     inner_memories,
@@ -63,7 +64,7 @@ def command(name: str, folder: str = CONFIG_DIR, program: str = "") -> Callable[
             place = Path(HydraConfig.get().runtime.output_dir)
             fresh = all(one.suffix == ".log" for one in place.iterdir())
             try:
-                return task(cfg)
+                return exit_on_user_error(program)(task)(cfg)
             except SystemExit as left:
                 if left.code == 1:
                     tidy(place) if fresh else remove_empty_logs(place)

@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from cf.settings.build import exit_on_user_error
+from cf.settings.mistakes import exit_on_user_error
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,18 +1,67 @@
-"""Where a class of the user's own failed, beside the one line that a command says."""
+"""A user's mistake as the one line that a command says, and where a class of their own failed."""
 
 import dis
 import inspect
+import logging
+import os
 import sys
 import sysconfig
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import CodeType
 from typing import Any
+
+import yaml
+from hydra.errors import HydraException
+from omegaconf.errors import (
+    InterpolationToMissingValueError,
+    MissingMandatoryValue,
+    OmegaConfBaseException,
+)
+
+from cf.system.processes import end_with_parent
 
 _CF = f"{Path(__file__).parents[1]}/"
 _CATCHES = "exit_on_user_error"
 """It stands above whoever called, which may be a script or a test."""
 _LIBRARIES = tuple({f"{sysconfig.get_path(name)}/" for name in ("stdlib", "purelib", "platlib")})
+
+
+@contextmanager
+def exit_on_user_error(command: str) -> Iterator[None]:
+    """Turn a user's mistake into one message and exit status 1; HYDRA_FULL_ERROR=1 shows where.
+
+    A launcher's worker ends with whoever launched it.
+    """
+    end_with_parent()
+    logging.raiseExceptions = False  # a line that the log has no space for is not worth a traceback
+    mistakes = (
+        ValueError,
+        OSError,
+        ImportError,
+        ArithmeticError,
+        HydraException,
+        OmegaConfBaseException,
+        yaml.YAMLError,
+    )
+    try:
+        yield
+    except mistakes as error:
+        if os.environ.get("HYDRA_FULL_ERROR") == "1":
+            raise
+        if isinstance(error, MissingMandatoryValue | InterpolationToMissingValueError):
+            missing = error.full_key
+            if isinstance(error, InterpolationToMissingValueError):  # the one that this one names
+                missing = str(error).split("\n")[0].rpartition(": ")[2]
+            message = f"{missing} must be given: {missing}=..."
+        elif isinstance(error, yaml.YAMLError):
+            message = f"a file is no YAML: {' '.join(str(error).split())}"
+        else:
+            message = str(error).split("\n    full_key")[0] + failing_line(error)
+        sys.stderr.write(f"\n{command}: {message}\n")
+        sys.exit(1)
 
 
 def failing_line(error: BaseException) -> str:
