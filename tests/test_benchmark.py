@@ -10,9 +10,9 @@ import torch
 from commands import Command, give, let_workers_be_forks
 from hydra import compose, initialize_config_dir
 
-from cf.bench import progress
 from cf.bench.contest import BenchmarkResults, run_benchmark
 from cf.bench.measures import build_metrics, fresh_metrics, states_of
+from cf.bench.recorder import VideoRecorder
 from cf.bench.store import Job
 from cf.bench.tasks.base import Sample
 from cf.metrics.text.segment_text import SegmentTextSimilarity
@@ -125,15 +125,15 @@ def test_a_killed_run_goes_on_and_ends_the_same(
     whole: tuple[BenchmarkResults, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = []
-    real = progress._write
+    real = VideoRecorder.finish
 
-    def dying(folder: Path, making: Any, *rest: Any) -> None:
+    def dying(recorder: VideoRecorder, *told: Any) -> None:
         if len(done) == 3:
             raise KeyboardInterrupt
-        done.append(making.job.item.key)
-        real(folder, making, *rest)
+        done.append(recorder.job.item.key)
+        real(recorder, *told)
 
-    monkeypatch.setattr(progress, "_write", dying)
+    monkeypatch.setattr(VideoRecorder, "finish", dying)
     with pytest.raises(KeyboardInterrupt):
         run_benchmark(settings(*FEW), tmp_path)
     assert len(list(tmp_path.glob("videos/*/*/row.json"))) == 3
@@ -142,7 +142,7 @@ def test_a_killed_run_goes_on_and_ends_the_same(
     half = tmp_path / "videos" / "truth" / ".partial-world0001-0-1"
     half.mkdir(parents=True)
     (half / "row.json").write_text("{")
-    monkeypatch.setattr(progress, "_write", real)
+    monkeypatch.setattr(VideoRecorder, "finish", real)
     same(run_benchmark(settings(*FEW), tmp_path), whole[0])
     assert all(file.stat().st_mtime_ns == time for file, time in kept.items())
     assert not half.exists()

@@ -21,7 +21,7 @@ from cf.bench.contestants.camera import check_camera
 from cf.bench.contestants.controls import CopyLast, Spoilt, Truth
 from cf.bench.contestants.entries import Entry, entries
 from cf.bench.contestants.imported import Imported, export_vbench
-from cf.bench.contestants.network import Network, with_commit_reads
+from cf.bench.contestants.network import Network
 from cf.bench.tasks.base import Request, Sample, VideoSpec
 from cf.bench.tasks.prompts import Prompts
 from cf.bench.tasks.worlds import Worlds
@@ -190,12 +190,12 @@ def test_everyone_who_is_released_is_named_and_says_what_is_missing(tmp_path: Pa
         block = 4 if framewise else 12
         assert (terms.fps, terms.size, terms.block_frames) == (16.0, (480, 832), block)
         assert contestant.rollout is not None
-        rollout = build({**contestant.rollout, "memory": contestant._memory()}, one.name)
+        rollout = build({**contestant.rollout, "memory": contestant.memory_settings()}, one.name)
         steps = {"rolling_forcing": 5, "causal_forcing_long": 5, "causvid": 3}
         steps |= {"causal_forcing_pp": 2, "causal_forcing_pp_1step": 1}
         assert len(rollout.times) == steps.get(one.name, 4)
         assert len(rollout.times_at(0)) == 4 if "_pp" in one.name else len(rollout.times)
-        assert with_commit_reads(contestant) is not None
+        build(replace(contestant, commit_reads={}).memory_settings(), one.name)
     attended = {one.name: one.contestant.terms(None).attended for one in entered}
     assert attended["self_forcing_full"] is None
     assert attended["longlive"] == 12

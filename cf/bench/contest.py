@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import platform
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,13 @@ from cf.bench.contestants.entries import Entry, entries
 from cf.bench.contestants.named import check_names
 from cf.bench.measures import MetricChoice, choose_metrics
 from cf.bench.places import Places
+from cf.bench.plan import plan
 from cf.bench.ranking import Cell, Gate, Headline, headline
-from cf.bench.results import ContestantResults, conflicts, copies, read_results
+from cf.bench.results import ContestantResults, read_results
 from cf.bench.runner import Runner
 from cf.bench.store import Job, Store
-from cf.bench.tasks.base import Sample, Task
+from cf.bench.tasks.base import Task
 from cf.bench.texts import encode_texts
-from cf.bench.times import check_durations, check_texts
 from cf.evaluation.named_metrics import warn
 from cf.evaluation.provenance import versions
 from cf.settings.build import Settings, build
@@ -54,7 +54,6 @@ class BenchmarkResults:
     Attributes:
         names: of metrics, by their names in the settings.
         unavailable: metrics that could not be had, with the reason.
-        conflicts: metrics that were not measured alike for everyone.
     """
 
     settings: Settings
@@ -119,7 +118,8 @@ def run_benchmark(
         runner.run(left)
     finally:  # of workers that were ended
         store.tidy()
-    return rank(contest, read_results(contest.jobs, store), seen)
+    made = read_results(contest.jobs, store)
+    return rank(contest, made, seen)
 
 
 def prepare_contest(settings: Settings, typed: Collection[str] = ()) -> Contest:
@@ -170,57 +170,6 @@ def _chosen(
     return asked, places, entered, choose_metrics(settings["metrics"], asked), truth
 
 
-def plan(
-    settings: Settings,
-    entered: Sequence[Entry],
-    items: Sequence[Sample],
-    metrics: Mapping[str, Settings],
-) -> list[Job]:
-    """A job for every video of every contestant that is at hand.
-
-    Raises:
-        ValueError: if durations or texts cannot be told apart, or nobody is there.
-    """
-    durations = tuple(float(seconds) for seconds in settings["durations"])
-    for fps in sorted({one.terms.fps for one in entered if one.terms is not None}):
-        check_durations(durations, fps)
-    for one in entered:
-        if one.terms is not None:
-            check_texts(items, one, durations)
-    keys = [item.key for item in items]
-    if len(set(keys)) < len(keys):
-        raise ValueError("two videos have one name; give every prompt and seed once")
-    shown = settings["shown"]
-    if settings["export_vbench"] and shown < len(items):
-        raise ValueError(
-            f"export_vbench links the videos that are kept, and shown={shown} keeps {shown} of "
-            f"{len(items)}: give shown={len(items)}"
-        )
-    jobs = [
-        Job(
-            one.name,
-            one.settings,
-            one.fingerprint,
-            settings["asked"],
-            item.by(one.training),
-            one.terms,
-            durations,
-            metrics,
-            keep_video=i < shown and not one.training,
-            chunk_frames=settings["chunk_frames"],
-        )
-        for one in entered
-        if one.terms is not None
-        for i, item in enumerate(items)
-    ]
-    if not jobs:
-        raise ValueError(
-            "nobody who is named is at hand:\n  "
-            + "\n  ".join(f"{one.label}: {one.missing}" for one in entered)
-        )
-    return jobs
-
-
 def rank(
     contest: Contest, made: Mapping[str, ContestantResults], seen: Mapping[str, Any]
 ) -> BenchmarkResults:
@@ -243,14 +192,14 @@ def rank(
             f"Nobody is ranked: {', '.join(lacking)}, by which stills and loops are told, were not "
             f"measured."
         )
-    for name in conflicts(made):
+    for name in _conflicts(made):
         notes.append(f"{name} was not measured alike for everyone and is left out")
         wanted = [one for one in wanted if one != name]
     kinds = {one.name: type(one.contestant) for one in entered}
     named = set(settings["unranked"])
     aside = {one.name for one in entered if named & {one.name, one.files}}
     unranked = [name for name in made if notes or kinds[name].control or name in aside]
-    equal = {at: copies(made, at, contest.truth) for at in jobs[0].durations}
+    equal = {at: _copies(made, at, contest.truth) for at in jobs[0].durations}
     headlines = {
         at: headline(made, at, wanted, gates, [*unranked, *like]) for at, like in equal.items()
     }
@@ -268,6 +217,28 @@ def rank(
         dict(seen),
         notes,
     )
+
+
+def _conflicts(made: Mapping[str, ContestantResults]) -> list[str]:
+    """Metrics that were not measured alike for everyone; these share no column."""
+    found = []
+    seconds = next(iter(made.values())).results if made else {}
+    for name in next(iter(seconds.values()), {}):
+        alike = all(
+            len({one.results[at][name].digest() for one in made.values()}) == 1 for at in seconds
+        )
+        found += [] if alike else [name]
+    return found
+
+
+def _copies(made: Mapping[str, ContestantResults], seconds: float, truth: str | None) -> list[str]:
+    """Contestants whose frames equal the truth's so far; one that is spoilt later is among them."""
+    frames = {
+        name: {row["item"]: row["durations"][f"{seconds:g}"]["frames_sha256"] for row in one.rows}
+        for name, one in made.items()
+    }
+    shown = frames.get(truth or "")
+    return [name for name, mine in frames.items() if mine and mine == shown]
 
 
 def provenance() -> dict[str, Any]:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from cf.bench.contestants.base import Piece
 from cf.bench.places import set_up
-from cf.bench.progress import VideoRecorder, request_of
+from cf.bench.recorder import VideoRecorder, request_of
 from cf.bench.store import Job
 from cf.bench.tasks.base import Request
 from cf.files.atomic import DiskFullError, disk_is_full
@@ -34,7 +34,7 @@ class MetricProcessError(Exception):
 
 
 class MetricProcess:
-    """Does what a `cf.bench.progress.VideoRecorder` does, while this process makes the next frames.
+    """Does what a `cf.bench.recorder.VideoRecorder` does, while this process makes the next frames.
 
     Frames go through shared memory of a fixed size, in which there is room for two chunks: whoever
     generates faster than can be measured waits. They go as they were made, in floats, so that rows
@@ -58,8 +58,12 @@ class MetricProcess:
         self.take: Request
 
     @classmethod
-    def of(cls, job: Job, device: str) -> MetricProcess:
-        """The one that this process keeps, with room for the chunks of such a job."""
+    def begun(cls, job: Job, folder: Path, device: str) -> MetricProcess:
+        """The one that this process keeps, with room for the chunks of a job, which it begins.
+
+        Raises:
+            MetricProcessError: the process has died.
+        """
         height, width = job.terms.size
         rows = job.chunk_frames + (job.terms.block_frames or job.chunk_frames)
         frame = 4 * _CHANNELS * height * width
@@ -67,7 +71,14 @@ class MetricProcess:
         if cls._kept is None or cls._kept.slot < slot or cls._kept.device != device:
             cls.end()
             cls._kept = cls(slot, device)
-        return cls._kept
+        kept = cls._kept
+        kept._drain()
+        kept._failure, kept.take = None, request_of(job)
+        kept._ask("begin", job, folder)
+        kept._drain()
+        if kept._failure is not None:
+            raise kept._failure
+        return kept
 
     @classmethod
     def end(cls) -> None:
@@ -77,19 +88,6 @@ class MetricProcess:
                 cls._kept._process.terminate()
             end(cls._kept._process, cls._kept._pipe)
             cls._kept = None
-
-    def begin(self, job: Job, folder: Path) -> None:
-        """Measure another job's video.
-
-        Raises:
-            MetricProcessError: the process has died.
-        """
-        self._drain()
-        self._failure, self.take = None, request_of(job)
-        self._ask("begin", job, folder)
-        self._drain()
-        if self._failure is not None:
-            raise self._failure
 
     def feed(self, frames: Piece, marks: Sequence[int] | None) -> None:
         """The next frames, and at which of them blocks begin; waits while there is no room.

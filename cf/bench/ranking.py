@@ -151,6 +151,8 @@ def headline(
     failing = {name: videos[name] - len(kept) for name, kept in passing.items()}
     least = {name: len(kept) >= failing[name] for name, kept in passing.items()}
     fit = [name for name in there if least[name] and name not in unranked]
+    fit_values = {metric: {name: units[metric][name] for name in fit} for metric in metrics}
+    compared = _versus(fit_values, seconds, metrics)
     cells: dict[str, dict[str, Cell]] = {name: {} for name in there}
     for metric, better in metrics.items():
         values = units[metric]
@@ -171,8 +173,6 @@ def headline(
             cells[name][metric] = Cell(
                 metric, result.value, mean_over_trainings(values[name]), ranked, place, note
             )
-    fit_values = {metric: {name: units[metric][name] for name in fit} for metric in metrics}
-    compared = _versus(fit_values, seconds, metrics)
     told = (removed, failing, videos, gates, unmeasured, reasons)
     return Headline(seconds, metrics, cells, *told, compared)
 

@@ -110,25 +110,3 @@ def kept_videos(jobs: Sequence[Job], folder: Path) -> dict[str, dict[Sample, Pat
         if file.is_file():
             found.setdefault(job.contestant, {})[job.item] = file
     return found
-
-
-def conflicts(made: Mapping[str, ContestantResults]) -> list[str]:
-    """Metrics that were not measured alike for everyone; these share no column."""
-    found = []
-    seconds = next(iter(made.values())).results if made else {}
-    for name in next(iter(seconds.values()), {}):
-        alike = all(
-            len({one.results[at][name].digest() for one in made.values()}) == 1 for at in seconds
-        )
-        found += [] if alike else [name]
-    return found
-
-
-def copies(made: Mapping[str, ContestantResults], seconds: float, truth: str | None) -> list[str]:
-    """Contestants whose frames equal the truth's so far; one that is spoilt later is among them."""
-    frames = {
-        name: {row["item"]: row["durations"][f"{seconds:g}"]["frames_sha256"] for row in one.rows}
-        for name, one in made.items()
-    }
-    shown = frames.get(truth or "")
-    return [name for name, mine in frames.items() if mine and mine == shown]

@@ -120,12 +120,12 @@ class Runner:
             DiskFullError: when no space is left; finished jobs are kept.
         """
         told = Failures()
-        with progress(len(jobs), "benchmark", "videos", disable=not jobs) as bar:
-            done = self._serial(jobs) if self.places.workers == 0 else self._parallel(jobs)
-            with closing(done):
-                for job, status in done:
-                    told.add(job, status)
-                    bar.update()
+        done = self._serial(jobs) if self.places.workers == 0 else self._parallel(jobs)
+        bar = progress(len(jobs), "benchmark", "videos", disable=not jobs)
+        with bar as told_bar, closing(done):
+            for job, status in done:
+                told.add(job, status)
+                told_bar.update()
         told.end()
 
     def _serial(self, jobs: Sequence[Job]) -> Generator[tuple[Job, str]]:

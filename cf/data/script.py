@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -40,22 +40,20 @@ def script_of(acts: Any, where: str, may_be_empty: bool = False) -> Script:
     return tuple(script)
 
 
-def refuse_crowded(
-    seconds: Sequence[float], at: Callable[[float], int], where: str, each: str
-) -> None:
+def refuse_crowded(seconds: Sequence[float], steps: Sequence[int], where: str, each: str) -> None:
     """Refuse two texts that begin in one step of a video, of which the first is never seen.
 
     Args:
         seconds: at which texts begin, rising.
-        at: the step at which a text of these seconds begins.
+        steps: at which they begin.
         where: whose texts they are, as the beginning of a message.
         each: what a step is: a frame, a block of frames.
 
     Raises:
         ValueError: naming the two.
     """
-    for one, other in pairwise(seconds):
-        if at(one) >= at(other):
+    for (one, first), (other, second) in pairwise(zip(seconds, steps, strict=True)):
+        if first >= second:
             raise ValueError(
                 f"{where}: the texts of {one:g} s and {other:g} s begin in one {each}, so that the "
                 f"first would never be seen; let more time pass between them, or leave one out"

@@ -117,14 +117,11 @@ class Generator:
             where: the setting that messages name.
         """
         block = self.rollout.block_frames * self.codec.time_stride
-        refuse_crowded(
-            [seconds for seconds, _ in script],
-            lambda seconds: self.first_block(round(seconds * self.fps), given),
-            where,
-            f"block, of {block / self.fps:.3g} s",
-        )
-        begun = (self.first_block(round(at * self.fps), given) for at, _ in script[1:])
-        self.switch.check(self.rollout, [given + n * self.rollout.block_frames for n in begun])
+        times = [seconds for seconds, _ in script]
+        begins = [self.first_block(round(seconds * self.fps), given) for seconds in times]
+        refuse_crowded(times, begins, where, f"block, of {block / self.fps:.3g} s")
+        latents = [given + n * self.rollout.block_frames for n in begins[1:]]
+        self.switch.check(self.rollout, latents)
 
     def stream(
         self,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cf.bench.contestants.base import Contestant
 from cf.bench.contestants.imported import Imported
-from cf.bench.contestants.network import Network, with_commit_reads
+from cf.bench.contestants.network import Network
 from cf.bench.store import folder_of
 from cf.bench.tasks.base import Task, VideoSpec
 from cf.settings.build import Settings, build
@@ -78,7 +78,7 @@ def entries(settings: Settings, asked: Task) -> list[Entry]:
             entered.append(entry)
             if not settings["commit_reads"] or entry.missing or not isinstance(contestant, Network):
                 continue
-            if (more := with_commit_reads(contestant)) is not None:
+            if (more := _with_commit_reads(contestant)) is not None:
                 restricted = {**alone, "commit_reads": {}}
                 label = f"{name} + commit reads"
                 entered.append(_entry(label, restricted, more, asked, training))
@@ -106,6 +106,18 @@ def _trainings(name: str, settings: Settings) -> Iterator[tuple[int | None, Sett
         return
     for training, checkpoint in enumerate(checkpoints):
         yield training, {**settings, "checkpoint": checkpoint}
+
+
+def _with_commit_reads(one: Network) -> Network | None:
+    """A copy with restricted commit reads; None where it has them, or its memory allows none."""
+    if one.commit_reads is not None:
+        return None
+    other = replace(one, commit_reads={})
+    try:
+        build(other.memory_settings(), "memory")
+    except ValueError:
+        return None
+    return other
 
 
 def _entry(

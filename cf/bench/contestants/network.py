@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
@@ -105,39 +105,35 @@ class Network(Contestant):
             fps, size = asked.fps, asked.size
         if fps is None or size is None:
             raise ValueError("its frame rate and size are not known; give fps and size")
-        rollout = self.rollout or config.get("rollout") or {}
-        blocks, stride = self._block(rollout)
-        memory = build(self._memory(rollout), "memory")
-        return VideoSpec(
-            float(fps), (size[0], size[1]), blocks and blocks * stride, memory.max_frames
-        )
+        blocks, stride = self._block()
+        attended = build(self.memory_settings(), "memory").max_frames
+        return VideoSpec(float(fps), (size[0], size[1]), blocks and blocks * stride, attended)
 
     def check_task(self, asked: Task) -> None:
         """Refuse a control signal that it does not take, and sampling that it cannot do."""
-        model = self.model or self._config().get("model")
-        check_camera(model, asked.control_width, self.checkpoint)
+        check_camera(self._own("model") or None, asked.control_width, self.checkpoint)
         if self.sampling:
             check_guidance(settings := self._loading("cpu"), self._parts(settings))
 
     @override
     def first_block(self, at: int) -> int:
-        rollout = self.rollout or self._config().get("rollout") or {}
-        blocks, stride = self._block(rollout)
+        blocks, stride = self._block()
         latents = at and 1 + -(-(at - 1) // stride)  # as codecs cover frames
         return -(-latents // (blocks or 1))
 
-    def _block(self, rollout: Settings) -> tuple[int | None, int]:
+    def _block(self) -> tuple[int | None, int]:
         """Latent frames of a block, if known, and frames of a latent frame."""
-        light = self._light()  # else it would read weights
-        stride = build(self.codec or self._config()["codec"], "codec").time_stride if light else 4
-        return self.sampling.get("block_frames") or rollout.get("block_frames"), stride
+        codec, stride = self._own("codec"), 4
+        if str(codec.get("_target_")).endswith("PixelCodec"):  # else it would read weights
+            stride = build(codec, "codec").time_stride
+        return self.sampling.get("block_frames") or self._own("rollout").get("block_frames"), stride
 
     def ways(self) -> dict[str, str]:
         """Its memory and its rollout, with their settings."""
-        rollout = self.rollout or self._config().get("rollout") or {}
         chosen = {name: value for name, value in self.sampling.items() if value is not None}
-        alone = {name: one for name, one in {**rollout, **chosen}.items() if name != "memory"}
-        return {"memory": _short(self._memory(rollout)), "rollout": _short(alone)}
+        rollout = {**self._own("rollout"), **chosen}
+        alone = {name: one for name, one in rollout.items() if name != "memory"}
+        return {"memory": _short(self.memory_settings()), "rollout": _short(alone)}
 
     def play(self, take: Request, device: str) -> Iterator[Piece]:
         """Blocks, decoded as they are made."""
@@ -167,7 +163,7 @@ class Network(Contestant):
 
     @override
     def check(self, items: Sequence[Sample], name: str) -> None:
-        model = self.model or self._config().get("model") or {}
+        model = self._own("model")
         texts = [text for one in items if one.world is None for _, text in one.script if text]
         if model and not model.get("text_dim") and texts:
             raise ValueError(
@@ -203,14 +199,14 @@ class Network(Contestant):
 
     def _loading(self, device: str, told: bool = False) -> Settings:
         """The settings of `cf.runs.generator.load`; `told`: with a text encoder for its texts."""
-        memory = None if self.commit_reads is None and self.memory is None else self._memory()
+        own_memory = self.commit_reads is not None or self.memory is not None
         return {
             "checkpoint": self.checkpoint,
             "model": self.model,
             "codec": self.codec,
             "text": self.text,
             "rollout": self.rollout,
-            "memory": memory,
+            "memory": self.memory_settings() if own_memory else None,
             "switch": self.switch,
             "image_encoder": self.image_encoder,
             "sampling": self.sampling,
@@ -227,9 +223,13 @@ class Network(Contestant):
         """What it is built of, given what it is loaded with."""
         return settings if self.checkpoint is None else parts_of(settings)
 
-    def _memory(self, rollout: Settings | None = None) -> Settings:
-        rollout = rollout or self.rollout or self._config().get("rollout") or {}
-        memory = self.memory or rollout.get("memory")
+    def memory_settings(self) -> Settings:
+        """Its memory, inside commit reads if they are restricted.
+
+        Raises:
+            ValueError: nothing says which memory it has.
+        """
+        memory = self.memory or self._own("rollout").get("memory")
         if memory is None:
             raise ValueError("its memory is not known; give memory=...")
         if self.commit_reads is None:
@@ -249,10 +249,9 @@ class Network(Contestant):
         named = ("codec", "text", "rollout", "memory", "fps", "size")
         return _config_of(self.checkpoint, tuple(n for n in named if getattr(self, n) is not None))
 
-    def _light(self) -> bool:
-        """Whether the codec, which knows its strides, can be built without weights."""
-        codec = self.codec or self._config().get("codec") or {}
-        return str(codec.get("_target_")).endswith("PixelCodec")
+    def _own(self, name: str) -> Settings:
+        """The settings that it is given under a name, else the checkpoint's; empty: neither."""
+        return getattr(self, name) or self._config().get(name) or {}
 
 
 def _short(settings: Settings) -> str:
@@ -264,18 +263,6 @@ def _short(settings: Settings) -> str:
         if not key.startswith("_")
     ]
     return f"{name}({', '.join(parts)})" if name or parts else ""
-
-
-def with_commit_reads(one: Network, **settings: Any) -> Network | None:
-    """A copy with restricted commit reads; None where the memory does not allow them."""
-    if one.commit_reads is not None:
-        return None
-    other = replace(one, commit_reads=settings)
-    try:
-        build(other._memory(), "memory")
-    except ValueError:
-        return None
-    return other
 
 
 def _begun(generator: Generator, take: Request) -> tuple[Generator, Video | None]:
