@@ -6,6 +6,8 @@ import logging
 import shlex
 import time
 import warnings
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,8 +55,7 @@ def _fit(cfg: DictConfig) -> None:
     if resumes and Phases.started(folder.path):
         Phases.load(folder.path, cfg.trust).resumed(overrides, given_config_dir()).run()
     elif not resumes and cfg.phases:
-        phases = to_settings(cfg)["phases"]
-        Phases.start(folder.path, phases, overrides, given_config_dir(), cfg.trust).run()
+        _in_phases(to_settings(cfg), folder, overrides, cfg.trust).run()
     else:
         if resumes:
             settings = folder.settings(overrides)
@@ -70,6 +71,18 @@ def _fit(cfg: DictConfig) -> None:
             if resumes and _finished(folder, settings):
                 return
             _stoppable(settings, folder, resumes)
+
+
+def _in_phases(
+    settings: Settings, folder: RunFolder, overrides: Sequence[str], trust: bool
+) -> Phases:
+    """A training in phases; a scale that has chosen them is not theirs."""
+    scale, place = settings.get("scale") or {}, "phases"
+    if scale.get("phases"):
+        overrides = [one for one in overrides if not one.startswith(("scale=", "scale."))]
+        place = f"scale.phases.{scale['name']}"
+    phases, own = settings["phases"], given_config_dir()
+    return replace(Phases.start(folder.path, phases, overrides, own, trust), place=place)
 
 
 def _vet(settings: Settings, folder: RunFolder, trust: bool) -> None:

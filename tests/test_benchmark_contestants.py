@@ -270,6 +270,8 @@ def test_unequal_terms_are_refused_or_shown(tmp_path: Path) -> None:
     other = "contestants.untrained.size=[32,40]"
     with pytest.raises(ValueError, match="32 x 40: untrained"):
         run_benchmark(settings(other), tmp_path)
+    with pytest.raises(ValueError, match="since a world is painted as it is asked for"):
+        run_benchmark(settings(other, "unequal=show"), tmp_path)  # each video failed alone
 
 
 def test_prompts_are_read_from_every_kind_of_list(tmp_path: Path) -> None:

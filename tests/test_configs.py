@@ -126,6 +126,8 @@ def test_every_choice_composes_and_fits_and_can_be_built(
     assert misfits(OmegaConf.masked_copy(chosen, [key for key in chosen if key != "hydra"])) == []
     monkeypatch.setattr(HydraConfig.instance(), "cfg", None)
     HydraConfig.instance().set_config(chosen)
+    if group == "experiment":
+        assert chosen.scales is not None, "an experiment of cf tells its scales"
     package = group.split("@")[-1].split("/")[-1]
     node = chosen.get(package)
     if not list(targets(node)):

@@ -1,10 +1,12 @@
 """Distillation as whole runs: what a step is, how it resumes, on two processes, how it stops."""
 
 import math
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from test_runs import contents
 
+from cf.models.checkpoints import read_export, save_export
 from cf.system.signals import Stopped
 
 pytestmark = pytest.mark.whole
@@ -495,6 +498,45 @@ def test_phases_do_not_mix_what_was_trained_under_other_settings(
         begun.run()
 
 
+@pytest.mark.whole
+def test_a_setting_that_only_some_phases_take_is_refused_before_the_first(tmp_path: Path) -> None:
+    """The message holds a setting that gives it to one alone, as a shell takes it."""
+    from hydra import compose, initialize_config_dir
+
+    from cf.paths import CONFIG_DIR
+    from cf.runs.phases import Phases
+
+    own = ["experiment=rooms_student", f"start.student.path='{tmp_path}/base'"]
+    phases = {"base": ["experiment=rooms_base"], "student": own}
+    begun = Phases.start(tmp_path, phases, ["seed=1", "guide=own_block"])
+    begun = replace(begun, place="scale.phases.tiny")  # where experiment=context_forcing has them
+    with pytest.raises(ValueError, match=r"phase base: guide=.* All phases are given") as told:
+        begun.run()
+    (typed,) = shlex.split(str(told.value).split("to student alone by ")[1])
+    with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
+        cfg = compose("fit", ["experiment=context_forcing", typed, "folder=here"])
+    path = "start.student.path=here/base"
+    assert cfg.phases.student == ["experiment=rooms_student", path, "guide=own_block"]
+    begun = Phases(tmp_path, {**phases, "base": ["objective.none=1"]}, ["seed=1"])
+    with pytest.raises(ValueError, match=r"^phase base: there is no setting 'objective.none'"):
+        begun.run()
+    assert [one.name for one in tmp_path.iterdir()] == ["phases.yaml"]
+
+
+def test_a_scale_that_chooses_the_phases_is_not_given_to_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from commands import give
+
+    from cf.runs.phases import Phases
+
+    begun: list[Phases] = []
+    monkeypatch.setattr(Phases, "run", lambda self: begun.append(self))
+    typed = ("scale=tiny", "seed=3", f"hydra.run.dir='{tmp_path / 'run'}'")
+    give("cf.fit", "experiment=context_forcing", *typed)
+    assert (begun[0].shared, begun[0].place) == (["seed=3"], "scale.phases.tiny")
+
+
 def test_a_folder_is_trained_in_once_at_a_time(tmp_path: Path) -> None:
     from cf.runs.run_folder import RunFolder
 
@@ -568,6 +610,21 @@ def test_distillation_refuses_in_one_message(
         if one.split("=")[0] not in given and not one.startswith(own)
     ]
     assert named in refused("cf.fit", *base, *settings)
+
+
+@pytest.mark.parametrize("role", ["teacher", "guide"])
+def test_a_teacher_or_guide_of_the_latents_of_another_codec_is_refused(
+    role: str, start: Path, refused: Command, tmp_path: Path
+) -> None:
+    config, weights = read_export(start / "network.safetensors")
+    codec = {"_target_": "cf.models.autoencoder.VideoAutoencoder.from_file"}
+    config = {**config, "codec": {**codec, "file": "shipped:codec"}}
+    save_export(tmp_path / "network.safetensors", weights, config)
+    settings = student(
+        start, "objective=direct_forcing", *GUIDED, f"start.{role}.path='{tmp_path}'"
+    )
+    told = refused("cf.fit", *settings, f"hydra.run.dir='{tmp_path / 'run'}'")
+    assert f"start.{role}.path={tmp_path} was trained on latents of codec.file=shipped" in told
 
 
 def test_a_teacher_is_shown_block_by_block_whatever_way_its_student_is_sampled_in(

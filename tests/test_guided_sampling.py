@@ -13,6 +13,7 @@ from playing import SIZES, SWITCHES, run_of_rooms, settings_of
 from tiny import conditioning, draw, latents, memory, model
 from torch import Tensor
 
+import cf
 from cf.bench.contestants.controls import Spoilt
 from cf.bench.contestants.network import Network
 from cf.bench.contestants.untrained import untrained
@@ -20,6 +21,7 @@ from cf.bench.tasks.prompts import Prompts
 from cf.generation.record import Record
 from cf.memory.base import Query
 from cf.models.base import NOTHING, Backbone, Prepared
+from cf.models.checkpoints import read_export, save_export
 from cf.models.guided import Guided, GuidedByNetwork
 from cf.models.masks import Mask
 from cf.models.wrapped import WrappedBackbone
@@ -32,6 +34,7 @@ from cf.rollout.state import START
 from cf.runs.generator import load
 from cf.runs.outline import Way, parts_of
 from cf.runs.plan import plan_generation
+from cf.runs.same_latents import refuse_other_latents
 from cf.types import Conditioning, Context, Latents, Prediction, Times
 
 EXACT: dict[str, float] = {"rtol": 1e-9, "atol": 1e-9}
@@ -345,6 +348,28 @@ def test_weights_of_another_network_are_refused(runs: tuple[Path, Path], tmp_pat
 
 
 @pytest.mark.whole
+def test_a_guide_of_the_latents_of_another_codec_is_refused(
+    runs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """Of as many channels as the network's, which once was all that was compared."""
+    config, weights = read_export(runs[1] / "network.safetensors")
+    codecs = [
+        {"_target_": "cf.models.autoencoder.VideoAutoencoder.from_file", "file": one}
+        for one in ("shipped:codec", str(tmp_path))
+    ]
+    save_export(tmp_path / "network.safetensors", weights, {**config, "codec": codecs[0]})
+    with pytest.raises(
+        ValueError, match=r"sampling.guide=.* of codec.file=shipped:codec, .* those of PixelCodec"
+    ):
+        load(guided_by(runs[0], tmp_path))
+    own = str(Path(cf.__file__).parent / "shipped" / "codec")
+    refuse_other_latents(str(tmp_path), {**codecs[0], "file": own}, "start.guide.path")
+    with pytest.raises(ValueError, match=f"start.guide.path=.* those of codec.file={tmp_path}"):
+        refuse_other_latents(str(tmp_path), codecs[1], "start.guide.path")
+    gone = {**codecs[1], "file": str(tmp_path / "gone")}
+    refuse_other_latents(str(tmp_path), gone, "start.guide.path")  # of which nothing is known
+
+
 def test_a_plan_counts_the_guide(runs: tuple[Path, Path]) -> None:
     def planned(guide: Any) -> Any:
         settings = guided_by(runs[0], guide, guidance=1.0 if guide is None else 2.0)

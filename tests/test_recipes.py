@@ -42,6 +42,7 @@ def composed(recipe: str, scale: str) -> Any:
     given += ["data.folder=clips"] if scale == "wan_1_3b" else []
     with initialize_config_dir(version_base="1.3", config_dir=str(CONFIG_DIR)):
         whole = compose("fit", given)
+    assert scale in whole.scales
     parts = ("module", "data", "trainer")
     told = {one: OmegaConf.to_container(whole[one], resolve=True) for one in parts}
     return OmegaConf.create({**told, "in_phases": bool(whole.phases)})

@@ -18,7 +18,8 @@ from cf.distillation.consistency import Consistency
 from cf.distillation.ode import OdeRegression
 from cf.distillation.start import RealClips, Roles
 from cf.memory.full import Full
-from cf.objectives.score import Clean, ScoreNetwork, SharedMemory
+from cf.memory.sliding import Sliding
+from cf.objectives.score import Clean, Memoryless, ScoreNetwork, SharedMemory, TimePrefix
 from cf.rollout.blockwise import Rollout
 from cf.rollout.state import START
 from cf.seeding import SampleRandom
@@ -350,6 +351,25 @@ def test_a_plain_start_trains_nothing_and_says_so(
     told = refused("cf.fit", *settings(base, "plain"), f"hydra.run.dir='{tmp_path / 'run'}'")
     assert "start=plain trains nothing" in told
     assert not (tmp_path / "run" / "config.yaml").exists()
+
+
+def test_a_teacher_that_does_not_see_the_past_of_the_student_is_refused(
+    base: Path, refused: Command, tmp_path: Path
+) -> None:
+    """Its trajectories would have nothing to do with what the student goes on from."""
+    network = tiny.model()
+    blind = [Memoryless(network), TimePrefix(network)]
+    blind.append(SharedMemory(network, memory=Sliding(sink_frames=0, window_frames=3)))
+    for past in ("video", "rollout"):
+        start = OdeRegression(ROLLOUT, str(tmp_path), past=past)  # type: ignore[arg-type]
+        start.check_view(SharedMemory(network, memory=Full()))
+        for one in blind:
+            with pytest.raises(ValueError, match=f"start.by.past={past}: .* score=full_history"):
+                start.check_view(one)
+    OdeRegression(ROLLOUT, str(tmp_path), past="trajectory").check_view(blind[0])
+    own = settings(base, "ode", "start.by.past=rollout", "score=memoryless")
+    told = refused("cf.fit", *own, f"hydra.run.dir='{tmp_path / 'run'}'")
+    assert "a teacher that sees a clip at once or a block alone (Memoryless)" in told
 
 
 @pytest.mark.whole

@@ -43,3 +43,19 @@ def test_a_list_of_settings_is_told_with_the_quotes_that_it_needs() -> None:
     with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
         demo = compose("demo", words)
     assert demo.fit == ["trainer.max_steps=2", "callbacks=recall"]
+
+
+@pytest.mark.parametrize(
+    ("experiment", "scale", "remedy"),
+    [
+        ("doom_base", "tiny", "it takes scale=gpu"),
+        ("self_forcing_pp", "gpu", "it takes scale=tiny or scale=wan_1_3b"),
+        ("walk_student", "gpu", "leave scale out"),
+    ],
+)
+def test_a_scale_without_numbers_for_an_experiment_is_refused(
+    experiment: str, scale: str, remedy: str
+) -> None:
+    """Once the scale's own world or module took the place of the experiment's, without a word."""
+    with pytest.raises(ValueError, match=f"no numbers of scale={scale}: .*{remedy}"):
+        prepared([f"experiment={experiment}", f"scale={scale}"], "fit")

@@ -215,6 +215,7 @@ def test_every_setting_that_is_a_text_or_a_path_is_known_as_one() -> None:
                     "fit",
                     "recall",
                     "phases",
+                    "scales",
                     "benchmark",
                     "beside",
                 } or "dict[" in str(hint)

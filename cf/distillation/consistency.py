@@ -32,7 +32,7 @@ class Consistency(Start):
         """The squared error of consistency."""
         x0, cond = clips.latents, clips.cond
         times = torch.cat((self.rollout.schedule.timesteps(self.points), torch.zeros(1))).to(x0)
-        at = (self.per_block(x0, clips.random.purpose(0)) * self.points).long()
+        at = (self.per_block(x0, clips.random.purpose(0)).to(x0) * self.points).long()
         t, to = times[at], times[at + 1]
         eps = clips.random.purpose(1).normal(*x0.shape[1:]).to(x0)
         x_t = self.rollout.schedule.add_noise(x0, eps, t)

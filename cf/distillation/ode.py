@@ -14,6 +14,7 @@ from cf.distillation.rollout_length import check_prefix, drawn
 from cf.distillation.start import RealClips, Roles, Start, euler_step, told
 from cf.distillation.trajectories import Trajectories
 from cf.models.base import Backbone
+from cf.objectives.score import ScoreNetwork
 from cf.types import Latents, Loss, wide
 
 
@@ -62,6 +63,15 @@ class OdeRegression(Start):
     def keeps_rollouts(self) -> bool:
         return self.past == "rollout"
 
+    @override
+    def check_view(self, teacher: ScoreNetwork) -> None:
+        if self.past != "trajectory" and not teacher.sees_blocks:
+            raise ValueError(
+                f"start.by.past={self.past}: what a student sees of earlier blocks is nothing to a "
+                f"teacher that sees a clip at once or a block alone ({type(teacher).__name__}); "
+                "give score=full_history, or start.by.past=trajectory"
+            )
+
     @property
     def times(self) -> list[float]:
         """All times from which the student is asked, falling."""
@@ -79,6 +89,10 @@ class OdeRegression(Start):
         clips, states = self.kept.of(
             clips, len(self.times) + 1, lambda some: self.solved(some, roles)
         )
+        return self.regressed(clips, states, roles)
+
+    def regressed(self, clips: RealClips, states: Tensor, roles: Roles) -> Loss:
+        """The loss, given what `solved` says of the batch."""
         end = states[:, -1]
         at = self._drawn(clips)
         frames = torch.arange(end.shape[1], device=end.device)

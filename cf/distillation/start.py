@@ -72,6 +72,13 @@ class Start(ABC):
         """Whether it keeps videos that the student makes."""
         return False
 
+    def check_view(self, teacher: ScoreNetwork) -> None:  # noqa: B027  (most take any)
+        """Refuse a teacher that does not see what the student sees.
+
+        Raises:
+            ValueError: naming the settings that go together.
+        """
+
     def prepare(self, key: str) -> None:  # noqa: B027  (most keep nothing)
         """Get ready for a run; `key` tells its teacher and its data from all others.
 
@@ -82,14 +89,14 @@ class Start(ABC):
         """
 
     def per_block(self, x0: Latents, random: SampleRandom) -> Times:
-        """Even numbers in [0, 1), one per block, which its frames share."""
+        """Even numbers in [0, 1), one per block, which its frames share; on the CPU."""
         block = self.rollout.block_frames
         if x0.shape[1] % block:
             raise ValueError(
                 f"a clip has {x0.shape[1]} latent frames, which are not whole blocks of "
                 f"rollout.block_frames={block}; choose another data.clip_frames or block"
             )
-        return random.uniform(x0.shape[1] // block).repeat_interleave(block, 1).to(x0)
+        return random.uniform(x0.shape[1] // block).repeat_interleave(block, 1).to(x0.dtype)
 
 
 def told(

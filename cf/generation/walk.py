@@ -17,7 +17,7 @@ from cf.runs.generator import load
 from cf.runs.outline import parts_of
 from cf.runs.steered_world import steered, world_settings
 from cf.settings.build import Settings, build
-from cf.settings.given import own_settings
+from cf.settings.given import own_settings, typed_for
 from cf.system.progress import progress
 from cf.system.shell import setting, shell_command
 
@@ -74,7 +74,9 @@ def make_walks(settings: Settings, folder: Path) -> list[Path]:
                 again.write(folder / f"again_{one.name.removeprefix('video_')}.png")
                 record.write(generator, {one.name: {**one.described(), "frames": frames}})
     log.info("videos: %s", folder)
-    played = [*own_settings(), setting("checkpoint", settings["checkpoint"]), "against=window"]
+    network = setting("checkpoint", settings["checkpoint"])
+    typed = typed_for("play", aside=("checkpoint", "seconds", "image"))
+    played = [*own_settings(), network, *typed, "against=window"]
     log.info("walk yourself: %s", shell_command("cf.play", played))
     return [folder / f"{one.name}.mp4" for one in wanted]
 

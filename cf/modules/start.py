@@ -34,6 +34,7 @@ class StartModule(SingleModule, VideoModule):
         by: makes the way to start, given the rollout; None: a student is a plain copy.
         score: how the teacher sees the past, and its guidance.
         guide: a weaker network that guidance leads the teacher away from; None: text does.
+        roles: student, its average and teacher, as they see the past.
 
     Further settings are those of `VideoModule`.
     """
@@ -68,12 +69,13 @@ class StartModule(SingleModule, VideoModule):
         eyes = () if image_encoder is None else (image_encoder,)
         super().__init__(student, *outside, *pace, frozen=(*real.networks, *eyes))
         self.by, self.negative_prompt = by(rollout=rollout), negative_prompt
+        self.by.check_view(real)
         # Before a checkpoint is read: a run that goes on began with these weights too.
         self._begun = _digest(student) if self.by.keeps_rollouts else ""
         self._make_optimizer = optimizer
         sizes: Any = {"memory": rollout.memory, "block_frames": rollout.block_frames}
         mine, average = (SharedMemory(one, **sizes) for one in (self.trained, self.student))
-        self._roles = Roles(mine, average, real)
+        self.roles = Roles(mine, average, real)
 
     def on_fit_start(self) -> None:
         """What is kept of the teacher belongs to it and to these data."""
@@ -81,7 +83,7 @@ class StartModule(SingleModule, VideoModule):
         trainer: Any = self.trainer
         data = trainer.datamodule
         known = data.identity() if isinstance(data, EndlessData) else type(data).__name__
-        teacher = self._roles.teacher
+        teacher = self.roles.teacher
         told = (known, self.seed, teacher.guidance, self.negative_prompt)
         parts = [told, _view(teacher), _digest(teacher.network)]
         if teacher.guide is not None:
@@ -92,7 +94,7 @@ class StartModule(SingleModule, VideoModule):
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """The start's loss on one batch."""
-        loss = self.by.loss(self._clips(batch), self._roles)
+        loss = self.by.loss(self._clips(batch), self.roles)
         self.seen_frames += self.video_frames(batch)
         self.log("train/loss", loss.value, prog_bar=True)
         self.log_dict({f"train/{name}": value for name, value in loss.logs.items()})
@@ -107,7 +109,7 @@ class StartModule(SingleModule, VideoModule):
             )
         latents, cond = self.encode(batch)
         uncond, count = None, len(batch["prompt"])
-        if self._roles.teacher.needs_uncond:
+        if self.roles.teacher.needs_uncond:
             uncond = self.conditioning(batch, [self.negative_prompt] * count)
         first = (self.batches * self.data_ranks + self.data_rank) * count
         samples = tuple(range(first, first + count))

@@ -6,13 +6,16 @@ from typing import Any
 import torch
 
 from cf.distillation.base import Batch
+from cf.distillation.ode import OdeRegression
 from cf.distillation.scoring import scored
+from cf.distillation.start import RealClips
 from cf.distillation.windows import WindowNeeds
 from cf.models.adapters import shared_networks
 from cf.models.allocated import Allocated
 from cf.modules.distill import DistillModule
 from cf.modules.pretrain import PretrainModule
-from cf.seeding import seeded
+from cf.modules.start import StartModule
+from cf.seeding import SampleRandom, seeded
 from cf.types import Conditioning
 
 Peaks = dict[str, int]
@@ -40,8 +43,10 @@ def tried(module: Any, batch_size: int, frames: int, step: int) -> Peaks:
         return peaks
     if isinstance(module, PretrainModule):
         return _pretrained(module, batch_size, frames)
+    if isinstance(module, StartModule):
+        return _started(module, batch_size, frames)
     raise ValueError(
-        f"memory is counted of module=distill and module=pretrain, not {type(module).__name__}"
+        f"memory is counted of module=distill, pretrain and start, not {type(module).__name__}"
     )
 
 
@@ -82,6 +87,40 @@ def _pretrained(module: PretrainModule, batch_size: int, frames: int) -> Peaks:
     return {name: size - before for name, size in peaks.items()}
 
 
+def _started(module: StartModule, size: int, frames: int) -> Peaks:
+    if not frames:
+        raise ValueError(
+            "a start trains on video, and the data hold prompts alone; give data.folder"
+        )
+    network, roles, by = module.trained, module.roles, module.by
+    cond, samples = network.fake_conditioning(size, frames), tuple(range(size))
+    latents = torch.zeros(size, frames, *network.latent_shape, device=network.device)
+    uncond = _without_text(cond) if roles.teacher.needs_uncond else None
+    clips = RealClips(latents, cond, uncond, samples, SampleRandom((module.seed, 1), samples), 0)
+    frozen = [*shared_networks([module]), *roles.teacher.networks]
+    there = [*_with_gradients(network), *(x for one in (module, *frozen) for x in _weights(one))]
+    peaks: Peaks = {}
+    with Allocated(network.device.type, there) as count:
+        before = count.now
+        if isinstance(by, OdeRegression):
+            with torch.no_grad():  # one of its steps, which are alike
+                clips, states = replace(by, solver_steps=1).solved(clips, roles)
+            peaks["trajectories"] = count.peak
+            count.restart()
+            loss = by.regressed(clips, states, roles).value
+        else:
+            loss = by.loss(clips, roles).value
+        peaks |= {"forward": count.peak, "held": count.now}
+        count.restart()
+        loss.backward()
+        peaks["backward"] = count.peak
+    return {name: size - before for name, size in peaks.items()}
+
+
+def _without_text(cond: Conditioning) -> Conditioning | None:
+    return None if cond.text is None else replace(cond, text=torch.zeros_like(cond.text))
+
+
 def _batch(module: DistillModule, size: int, frames: int, guided: bool) -> Batch:
     network = module.trained
     length = max(frames, module.windows.training_rollout.longest)
@@ -89,9 +128,7 @@ def _batch(module: DistillModule, size: int, frames: int, guided: bool) -> Batch
     if frames:
         latents = torch.zeros(size, frames, *network.latent_shape, device=network.device)
     cond = network.fake_conditioning(size, length)
-    uncond: Conditioning | None = None
-    if guided and module.networks.real.needs_uncond and cond.text is not None:
-        uncond = replace(cond, text=torch.zeros_like(cond.text))
+    uncond = _without_text(cond) if guided and module.networks.real.needs_uncond else None
     return Batch(latents, cond, uncond, 0, tuple(range(size)))
 
 

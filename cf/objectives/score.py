@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import override
 
 from cf.memory.base import Memory
 from cf.models.base import UNREAD, Backbone
@@ -51,6 +52,11 @@ class ScoreNetwork(ABC):
     def needs_uncond(self) -> bool:
         """Whether it is led away from its own velocity without text."""
         return self.guidance != 1 and self.guide is None
+
+    @property
+    def sees_blocks(self) -> bool:
+        """Whether a block of the window sees clean blocks before it within the window."""
+        return False
 
     @property
     def networks(self) -> tuple[Backbone, ...]:
@@ -205,6 +211,12 @@ class SharedMemory(ScoreNetwork):
     memory: Memory
     block_frames: int = 3
     differentiable_past: bool = True
+
+    @property
+    @override
+    def sees_blocks(self) -> bool:
+        most = self.memory.max_frames
+        return most is None or most > self.block_frames
 
     def predict(self, x_t: Latents, t: Times, cond: Conditioning, clean: Clean) -> Latents:
         """The velocity of every block of the window over its own past.

@@ -14,6 +14,7 @@ from cf.runs.outline import (
     sized,
     way_of,
 )
+from cf.runs.same_latents import refuse_other_latents
 from cf.settings.build import Settings
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def guide_model(way: Way, parts: Settings, codec: Codec) -> Settings | None:
 
     Raises:
         ValueError: the guide's file cannot be read, or is of a network that takes other latents or
-            another conditioning.
+            another conditioning, or was trained on those of another codec.
     """
     from cf.models.checkpoints import exported_config
     from cf.models.pickles import CONTAINERS
@@ -43,6 +44,7 @@ def guide_model(way: Way, parts: Settings, codec: Codec) -> Settings | None:
 
     if way.guide in (None, ITSELF):
         return None
+    refuse_other_latents(str(way.guide), parts["codec"], "sampling.guide")
     source, model = file_of(str(way.guide)), parts["model"]
     if exported_config(read_stored(source, None, CONTAINERS).said):
         config = exported_parts(source, _ASIDE)

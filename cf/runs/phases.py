@@ -13,6 +13,8 @@ from cf.files.atomic import write_text
 from cf.files.text import yaml_of
 from cf.runs.run_folder import RunFolder
 from cf.runs.trusted_run import vet_phases
+from cf.settings.command_line import prepared
+from cf.settings.composition import anew
 from cf.settings.literal import quoted
 from cf.system.shell import resuming, shell_command, word
 from cf.system.signals import Stopped, run
@@ -35,6 +37,7 @@ class Phases:
         shared: settings given by the user; they win over a phase's own.
         config_dir: a folder of further settings.
         trust: whether they may name code from outside cf.
+        place: the setting that holds the phases.
     """
 
     folder: Path
@@ -42,6 +45,7 @@ class Phases:
     shared: Sequence[str]
     config_dir: str | None = None
     trust: bool = field(default=False, compare=False)
+    place: str = field(default="phases", compare=False)
 
     @staticmethod
     def started(folder: Path) -> bool:
@@ -141,18 +145,15 @@ class Phases:
             Stopped: if this process was asked to end.
         """
         given = [] if self.config_dir is None else ["--config-dir", self.config_dir]
-        for name, settings in self.phases.items():
+        if not any((self.folder / one).exists() for one in self.phases):
+            self._refuse_unfit()
+        for name in self.phases:
             phase = RunFolder(self.folder / name)
             if phase.finished():
                 self._refuse_stale(phase)
                 log.info("phase %s is finished: %s", name, phase.export)
                 continue
-            arguments = [
-                *given,
-                *settings,
-                *self.shared,
-                f"hydra.run.dir={quoted(str(phase.path))}",
-            ]
+            arguments = self._arguments(name, self.shared)
             if phase.config.is_file():
                 trusted = ["trust=true"] if self.trust else []
                 arguments = [*given, f"resume={quoted(str(phase.path))}", *trusted]
@@ -175,6 +176,44 @@ class Phases:
         last = list(self.phases)[-1]
         network = RunFolder(self.folder / last).export
         log.info("all phases are finished; network: %s", network)
+
+    def _arguments(self, name: str, shared: Sequence[str]) -> list[str]:
+        """Of `cf.fit`, with which a phase begins."""
+        given = [] if self.config_dir is None else ["--config-dir", self.config_dir]
+        place = f"hydra.run.dir={quoted(str(self.folder / name))}"
+        return [*given, *self.phases[name], *shared, place]
+
+    def _refuse_unfit(self) -> None:
+        """Raise a ValueError if a later phase could not begin with what all are given."""
+        for name in self.phases:
+            fault = self._fault(name, self.shared)
+            if not fault:
+                continue
+            rest = {one: [it for it in self.shared if it != one] for one in self.shared}
+            wrong = [one for one in self.shared if not self._fault(name, rest[one])]
+            takes = [one for one in self.phases if not self._fault(one, self.shared)]
+            if len(wrong) != 1:
+                raise ValueError(f"phase {name}: {fault}")
+            alone = [f"to {one} alone by {self._with(one, wrong[0])}" for one in takes]
+            raise ValueError(
+                f"phase {name}: {fault}. All phases are given {wrong[0]}; leave it out"
+                + (f", or give it {' or '.join(alone)}" if alone else "")
+            )
+
+    def _fault(self, name: str, shared: Sequence[str]) -> str:
+        """Why a phase cannot begin with these settings; empty: its settings are in order."""
+        try:
+            with anew():
+                prepared(self._arguments(name, shared), "fit")
+        except ValueError as error:
+            return str(error)
+        return ""
+
+    def _with(self, name: str, setting: str) -> str:
+        """The list of a phase and a setting more, as a shell takes it."""
+        bare = [re.sub(r"='([^'\\]*)'$", r"=\1", one) for one in (*self.phases[name], setting)]
+        listed = ",".join(f'"{one}"' for one in _told_from(bare, self.folder))
+        return word(f"{self.place}.{name}=[{listed}]")
 
     def _refuse_stale(self, run: RunFolder) -> None:
         """A finished phase must have begun from what the phases before it now end with."""

@@ -7,11 +7,14 @@ from collections.abc import Callable
 from typing import Any
 
 from cf.files.shipped import shipped
+from cf.runs.same_latents import refuse_other_latents
 from cf.settings.build import Settings, build
 from cf.system.memory import computer_bytes, refuse_beyond_computer
 
 _ROLES = {"network": "student", "student": "student", "teacher": "teacher", "critic": "critic"}
 """The module's settings of networks, and which role each has."""
+_SHOWN = ("teacher", "guide")
+"""Roles that are shown latents and learn nothing of them."""
 _ASIDE = ("_partial_", "required")
 """What is said of a role and makes no other network of it."""
 _LARGE = 16
@@ -22,20 +25,15 @@ def built_module(settings: Settings) -> Any:
     """The module of a training as its settings say.
 
     Raises:
-        ValueError: an unknown setting, a missing one, or a value of the wrong kind; adapters or a
-            guide of a module that takes none, adapters on nothing.
+        ValueError: an unknown setting, a missing one, or a value of the wrong kind; adapters on
+            nothing; a teacher or a guide of the latents of another codec.
     """
-    group, adapters = settings["module"], settings.get("adapters")
-    if adapters and "adapters" not in group:
-        raise ValueError(
-            "adapters=... are for module=distill and module=pretrain; leave it out here (null)"
-        )
-    if settings.get("guide") and "guide" not in group:
-        raise ValueError(
-            "guide=... is for module=distill and module=start; leave it out here (null)"
-        )
+    group = settings["module"]
     for name in (*_ROLES, "guide"):
-        _refuse_before_it_is_made(name, _role(group, name))
+        role = _role(group, name)
+        _refuse_before_it_is_made(name, role)
+        if name in _SHOWN and role and role.get("path") is not None:
+            refuse_other_latents(str(role["path"]), group.get("codec"), f"start.{name}.path")
     try:
         return _built(group)
     except ValueError as error:

@@ -22,7 +22,14 @@ from cf.settings.renamed import with_current_names
 from cf.system.shell import setting
 
 EXPORT = "network.safetensors"
-_NOT_KEPT = ("resume", "trust", "plan", "cards", "card_gb")  # they are of a command, not of the run
+_NOT_KEPT = (
+    "resume",
+    "trust",
+    "plan",
+    "cards",
+    "card_gb",
+    "scales",
+)  # they are of a command, not of the run
 _TOLD = 6  # settings that a message lists
 
 

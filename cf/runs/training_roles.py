@@ -39,6 +39,7 @@ def role_bytes(settings: Settings, module: Any, shards: int) -> dict[str, int]:
     if module.average is not None:
         roles["average of weights"] = bytes_of(module.average.network) // shards
     real = getattr(module, "networks", None) and module.networks.real
+    real = real or (getattr(module, "roles", None) and module.roles.teacher)
     teacher = real and real.network
     every = [one for one in (*networks.values(), teacher) if one is not None]
     shared = shared_networks(every)

@@ -42,9 +42,10 @@ def check_settings(command: str, settings: Settings, groups: list[str], deep: bo
         if isinstance(settings.get(name), dict):
             _described(settings[name], name)
             check(_each_alone(settings[name]), name)
-    contradiction = getattr(schema, "contradiction", None)
-    if contradiction is not None and (message := contradiction(settings)):
-        raise ValueError(message)
+    for told in ("unused", "contradiction") if deep else ("contradiction",):
+        said = getattr(schema, told, None)
+        if said is not None and (message := said(settings)):
+            raise ValueError(message)
 
 
 def _described(group: Settings, where: str) -> None:

@@ -35,6 +35,7 @@ from cf.settings.options import (
     inner_memories,
     named_options,
     refuse_elsewhere,
+    refuse_scale,
     refuse_taken_out,
     refuse_unheard,
 )
@@ -180,9 +181,9 @@ def _check(
         refuse_taken_out(name, overrides)
         for job in _jobs(overrides, given.multirun, name):
             cfg = composition_of(name, job)
-            mode = cfg.hydra.mode
+            mode, choices = cfg.hydra.mode, cfg.hydra.runtime.choices
             refuse_unheard(overrides, cfg)
-            choices = cfg.hydra.runtime.choices
+            refuse_scale(cfg)
             sweeper = choices["hydra/sweeper"]
             if given.multirun and choices["hydra/launcher"] == "joblib":
                 spare_tracker()
@@ -295,6 +296,5 @@ def _check_place(cfg: DictConfig, multirun: bool, typed: set[str]) -> None:
 
 def _groups(cfg: DictConfig) -> list[str]:
     """Where the options of groups stand."""
-    choices = cfg.hydra.runtime.choices
-    own = [str(key) for key in choices if not str(key).startswith("hydra/")]
+    own = [key for key in map(str, cfg.hydra.runtime.choices) if not key.startswith("hydra/")]
     return sorted({key.split("@")[-1].split("/")[-1].split(".")[0] for key in own})

@@ -8,6 +8,7 @@ from typing import Any
 import hydra
 from hydra._internal import defaults_list as composing
 from hydra._internal.hydra import Hydra
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -58,6 +59,17 @@ def hydra_of(cfg: DictConfig) -> Iterator[None]:
         yield
     finally:
         instance.cfg = before
+
+
+@contextmanager
+def anew() -> Iterator[None]:
+    """Within it, Hydra can be initialised once more, as for the settings of another command."""
+    instance = GlobalHydra.instance()
+    before, instance.hydra = instance.hydra, None
+    try:
+        yield
+    finally:
+        GlobalHydra.instance().hydra = before
 
 
 def _choices_in_use(overrides: Any, defaults_list: list[Any], self_added: bool) -> DictConfig:

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
+from dataclasses import fields
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from cf.paths import CONFIG_DIR
 from cf.settings.build import Settings
+from cf.settings.groups_listed import own_groups
+from cf.settings.schema import COMMANDS
 
 
 def given_config_dir() -> str | None:
@@ -29,6 +35,27 @@ def own_settings() -> list[str]:
         return []
     inside = Path(folder).is_relative_to(Path.cwd())
     return [f"--config-dir={os.path.relpath(folder) if inside else folder}"]
+
+
+def typed_for(command: str, aside: Collection[str] = ()) -> list[str]:
+    """Settings that were typed and that another command takes under the same names.
+
+    Args:
+        command: its name, as in `python -m cf.NAME`.
+        aside: names of settings that mean something else there.
+
+    >>> typed_for("play")
+    []
+    """
+    if not HydraConfig.initialized():
+        return []
+    root = Path(CONFIG_DIR)
+    takes = {one.name for one in fields(COMMANDS[command])} - {*aside}
+    takes |= own_groups(root / f"{command}.yaml", root)
+    typed = OverridesParser.create().parse_overrides([*HydraConfig.get().overrides.task])
+    return [
+        str(one.input_line) for one in typed if str(one.key_or_group).partition(".")[0] in takes
+    ]
 
 
 def own_options(settings: Settings) -> dict[str, str]:

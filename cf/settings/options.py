@@ -120,6 +120,18 @@ def refuse_unheard(overrides: Sequence[Override], cfg: DictConfig) -> None:
             )
 
 
+def refuse_scale(cfg: DictConfig) -> None:
+    """Raise a ValueError at a scale that the chosen experiment has no numbers for."""
+    choices, scales = cfg.hydra.runtime.choices, cfg.get("scales")
+    chosen = choices.get("scale")
+    if scales is None or chosen is None or chosen in scales:
+        return
+    one = f"experiment={choices.get('experiment')}"
+    takes = " or ".join(f"scale={it}" for it in scales)
+    remedy = f"it takes {takes}" if scales else "it is of one size; leave scale out"
+    raise ValueError(f"{one} has no numbers of scale={chosen}: {remedy}")
+
+
 def refuse_elsewhere(name: str, overrides: Sequence[Override]) -> None:
     """Raise a ValueError at a group that other commands have: Hydra proposes to add it, unheard.
 

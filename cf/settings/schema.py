@@ -34,6 +34,10 @@ _TRAINER = {
     "val_check_interval": Within(above=0),
 }
 """Numbers of Lightning's that it takes without a word, or that end in an error of arithmetic."""
+_OF_MODULES = {
+    "adapters": "module=distill and module=pretrain",
+    "guide": "module=distill and module=start",
+}
 _Networks = Form(
     "runs by name, as in '{mine: RUN}' (a network under settings of its own: "
     "+contestant@contestants.NAME=trained contestants.NAME.checkpoint=RUN "
@@ -47,6 +51,7 @@ class Fit:
     """`cf.fit`."""
 
     seed: Annotated[int, Within(0, 2**32 - 1)]
+    scales: list[str] | None
     phases: dict[str, list[str]] | None
     resume: Annotated[Path, "folder of a run"]
     trust: bool
@@ -56,6 +61,14 @@ class Fit:
     plan: bool
     cards: Count | None
     card_gb: Annotated[float, Within(above=0)] | None
+
+    @staticmethod
+    def unused(given: Settings) -> str:
+        """A group that this run's module has no use for, in words."""
+        for group, modules in _OF_MODULES.items():
+            if given.get(group) and group not in given["module"]:
+                return f"{group}=... is for {modules}; leave it out here (null)"
+        return ""
 
     @staticmethod
     def contradiction(given: Settings) -> str:

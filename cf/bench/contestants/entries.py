@@ -88,8 +88,9 @@ def entries(settings: Settings, asked: Task) -> list[Entry]:
     for i, (folder, training) in enumerate(folders):
         if (folder, training) in folders[:i]:
             raise ValueError(f"two contestants would share the folder {folder}; rename one")
-    if settings["unequal"] == "refuse":
-        _refuse_unequal(entered, asked.terms())
+    drawn = asked.control_width is not None  # a world is painted at one size and rate
+    if drawn or settings["unequal"] == "refuse":
+        _refuse_unequal(entered, asked.terms(), drawn)
     return entered
 
 
@@ -135,7 +136,7 @@ def _entry(
     return Entry(name, settings, contestant, terms, contestant.fingerprint(), training=training)
 
 
-def _refuse_unequal(entered: Sequence[Entry], asked: VideoSpec | None) -> None:
+def _refuse_unequal(entered: Sequence[Entry], asked: VideoSpec | None, drawn: bool) -> None:
     """Raise a ValueError that names who differs from the others in size or frame rate."""
     kinds: dict[tuple[float, tuple[int, int]], list[str]] = {}
     specs = [("what is asked for", asked), *((one.label, one.terms) for one in entered)]
@@ -152,9 +153,10 @@ def _refuse_unequal(entered: Sequence[Entry], asked: VideoSpec | None) -> None:
             for one in entered
             if isinstance(one.contestant, Imported)
         )
+        show = "or compare unequals with unequal=show, which the report says"
+        world = "since a world is painted as it is asked for (asked.data.size, asked.data.fps)"
         raise ValueError(
             "contestants differ in frame rate or size:\n  "
             + "\n  ".join(lines)
-            + f"\nmake them equal{told and f' ({told})'}, or compare unequals with unequal=show, "
-            "which the report says"
+            + f"\nmake them equal{told and f' ({told})'}, {world if drawn else show}"
         )
