@@ -40,6 +40,8 @@ class VideoMetric(Metric):
     higher_is_better: bool | None = None
     title: ClassVar[str | None] = None
     """Its name in tables; that of the class if None."""
+    depends_on: ClassVar[tuple[str, ...]] = ()
+    """Attributes on which the value depends besides those of the bases; the provenance has them."""
 
     def __init__(self, measurement: Measurement, window: float | None = 1.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -173,8 +175,11 @@ class VideoMetric(Metric):
 
     def provenance(self) -> dict[str, Any]:
         """All that the value depends on besides the videos."""
+        kinds = reversed(type(self).__mro__)
+        names = [name for kind in kinds for name in vars(kind).get("depends_on", ())]
         metric = {"metric": type(self).__name__, "window": self.window}
-        return {**metric, **self.measurement.provenance()}
+        own = {name: getattr(self, name) for name in names}
+        return {**metric, **self.measurement.provenance(), **own}
 
     def reset(self) -> None:
         """Forget all videos."""

@@ -1,6 +1,6 @@
 """Bins of lag: the seconds for which something was out of view."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from jaxtyping import Float, Int
@@ -40,3 +40,21 @@ def lag_bins(lag: Float[Tensor, "..."], edges: Sequence[float]) -> Int[Tensor, "
     bounds = torch.tensor(edges, dtype=torch.float64)
     found = torch.bucketize(lag.double().contiguous(), bounds, right=True) - 1
     return torch.where(found < len(bounds) - 1, found, -1)
+
+
+def means_by_lag(
+    found: Iterable[tuple[Int[Tensor, " n"], Float[Tensor, " n"]]], edges: Sequence[float]
+) -> dict[str, Float[Tensor, " bins"]]:
+    """Curves of a result: the mean of all frames in each bin, and how many they are.
+
+    Args:
+        found: of each video the bin and the value of each frame.
+        edges: of the bins, in seconds.
+    """
+    total, count = torch.zeros(2, len(edges) - 1, dtype=torch.float64)
+    for bins, values in found:
+        total = total.index_add(0, bins, values)
+        count = count.index_add(0, bins, torch.ones_like(values))
+    by_lag = torch.where(count > 0, total / count.clamp(min=1), torch.nan)
+    lags = torch.tensor(edges[:-1], dtype=torch.float64)
+    return {"by_lag": by_lag, "frames_by_lag": count, "lags": lags}

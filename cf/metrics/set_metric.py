@@ -33,6 +33,7 @@ class SetMetric(VideoMetric):
     least_prompts = 1
     least_windows = 1
     for_fewer = ""
+    depends_on = ("seconds",)
 
     def __init__(
         self,
@@ -90,10 +91,6 @@ class SetMetric(VideoMetric):
             reasons[video] = reason
         nothing = dict.fromkeys(sorted(videos), math.nan)
         return self.answer(math.nan, nothing, reasons=reasons, **parts)
-
-    @override
-    def provenance(self) -> dict[str, Any]:
-        return {**super().provenance(), "seconds": self.seconds}
 
     def _cut(self, parts: list[PromptPart]) -> list[PromptPart]:
         """The first `seconds` of each part."""
@@ -172,13 +169,11 @@ class AboveChance(AloneMetric):
             if None.
     """
 
+    depends_on = ("kappa",)
+
     def __init__(self, extractor: Extractor, *, kappa: float | None = None, **kwargs: Any) -> None:
         self.kappa = _chance_of(extractor, kappa)
         super().__init__(extractor, **kwargs)
-
-    @override
-    def provenance(self) -> dict[str, Any]:
-        return {**super().provenance(), "kappa": self.kappa}
 
 
 def _chance_of(extractor: Extractor, kappa: float | None) -> float:

@@ -46,6 +46,7 @@ class SimilarityToFirst(VideoMetric):
     """
 
     higher_is_better = True
+    depends_on = ("times",)
 
     def __init__(
         self,
@@ -89,7 +90,3 @@ class SimilarityToFirst(VideoMetric):
             windows=windows,
             extras=extras,
         )
-
-    @override
-    def provenance(self) -> dict[str, Any]:
-        return {**super().provenance(), "times": list(self.times)}

@@ -137,16 +137,18 @@ class Against(Measurement):
 
 
 class FullReference(VideoMetric):
-    """Mean over a video's frames of a comparison with the reference, then over videos."""
+    """Mean over a video's frames of a comparison with the reference, then over videos.
+
+    Attributes:
+        comparison: what makes a number of a frame and its reference.
+    """
+
+    comparison: FrameSimilarity
 
     def __init__(
-        self,
-        comparison: FrameSimilarity,
-        window: float | None = 1.0,
-        rate: float | None = None,
-        **kwargs: Any,
+        self, window: float | None = 1.0, rate: float | None = None, **kwargs: Any
     ) -> None:
-        super().__init__(Against(comparison, rate), window, **kwargs)
+        super().__init__(Against(self.comparison, rate), window, **kwargs)
 
     @override
     def score(self, videos: list[Scored]) -> Result:
@@ -176,9 +178,7 @@ class PSNR(FullReference):
     """
 
     higher_is_better = True
-
-    def __init__(self, window: float | None = 1.0, rate: float | None = None, **kw: Any) -> None:
-        super().__init__(Decibels(), window, rate, **kw)
+    comparison = Decibels()
 
 
 class SSIM(FullReference):
@@ -197,6 +197,4 @@ class SSIM(FullReference):
     """
 
     higher_is_better = True
-
-    def __init__(self, window: float | None = 1.0, rate: float | None = None, **kw: Any) -> None:
-        super().__init__(Structure(), window, rate, **kw)
+    comparison = Structure()

@@ -184,4 +184,5 @@ class LPIPS(FullReference):
         rate: float | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(Perceptual(net, weights, random, device), window, rate, **kwargs)
+        self.comparison = Perceptual(net, weights, random, device)
+        super().__init__(window, rate, **kwargs)

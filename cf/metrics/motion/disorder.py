@@ -84,6 +84,7 @@ class Disorder(ReadingMetric):
     """
 
     higher_is_better = False
+    depends_on = ("floor",)
 
     def __init__(
         self,
@@ -112,7 +113,3 @@ class Disorder(ReadingMetric):
             reason = f"nothing in it changes by {255 * self.floor:.2g} of 255 levels"
             return VideoReading(reason=reason, curve=curve, seconds=one.seconds)
         return VideoReading(float(curve.nanmean()), "", curve, one.seconds)
-
-    @override
-    def provenance(self) -> dict[str, Any]:
-        return {**super().provenance(), "floor": self.floor}

@@ -86,6 +86,8 @@ class ClassicalMeasure(ReadingMetric):
     ('brightness', 0.5)
     """
 
+    depends_on = ("measure",)
+
     def __init__(
         self, measure: str, rate: float | None = 4.0, window: float = 1.0, **kwargs: Any
     ) -> None:
@@ -105,10 +107,6 @@ class ClassicalMeasure(ReadingMetric):
         if curve.isnan().any():
             return VideoReading(reason=too_small(one))
         return VideoReading(float(curve.mean()), "", curve, one.seconds)
-
-    @override
-    def provenance(self) -> dict[str, Any]:
-        return {**super().provenance(), "measure": self.measure}
 
 
 def too_small(one: Scored) -> str:

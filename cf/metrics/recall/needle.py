@@ -78,6 +78,7 @@ class NeedleInVideo(VideoMetric):
     """
 
     higher_is_better = True
+    depends_on = ("depths", "lengths")
 
     def __init__(
         self,
@@ -128,11 +129,6 @@ class NeedleInVideo(VideoMetric):
             "by_lag": share(lagged[0], lagged[1]),
         }
         return self.answer(value, per_video, reasons=reasons, curves=curves)
-
-    @override
-    def provenance(self) -> dict[str, Any]:
-        own = {"depths": list(self.depths), "lengths": list(self.lengths)}
-        return {**super().provenance(), **own}
 
     def _needle(self, one: Scored) -> tuple[Tensor, float, float, float] | None:
         """Hits, cells and what chance hits; its depth; seconds of the past and since the needle."""

@@ -82,6 +82,7 @@ class MirrorConsistency(VideoMetric):
     """
 
     higher_is_better = True
+    depends_on = ("lag",)
 
     def __init__(
         self,
@@ -124,10 +125,6 @@ class MirrorConsistency(VideoMetric):
         if self.thumbnails.extractor is not None:
             extras["cosine"] = mean(cosines)
         return self.answer(value, values, reasons=reasons, extras=extras)
-
-    @override
-    def provenance(self) -> dict[str, Any]:
-        return {**super().provenance(), "lag": self.lag}
 
     def _pairs(self, one: Scored) -> tuple[Tensor, Tensor]:
         """Rows of the way out, and of the way back in the same order."""

@@ -69,6 +69,8 @@ class LagMetric(CellMetric):
         gate: count only returns to a place that the video had really left (`TriggerGate`).
     """
 
+    depends_on = ("edges", "gate")
+
     def __init__(
         self,
         world: CellWorld,
@@ -79,10 +81,6 @@ class LagMetric(CellMetric):
     ) -> None:
         self.edges, self.gate = rising(edges), gate
         super().__init__(world, scene, **kwargs)
-
-    @override
-    def provenance(self) -> dict[str, Any]:
-        return {**super().provenance(), "edges": list(self.edges), "gate": self.gate}
 
     def counted(self, seen: CellVisits) -> Tensor:
         """Frames whose cells count."""

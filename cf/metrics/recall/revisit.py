@@ -13,7 +13,7 @@ from typing_extensions import override
 from cf.metrics.base import VideoMetric
 from cf.metrics.fidelity.full_reference import Decibels, FrameSimilarity, Structure
 from cf.metrics.fidelity.perceptual import Net, Perceptual
-from cf.metrics.lags import lag_bins, rising
+from cf.metrics.lags import lag_bins, means_by_lag, rising
 from cf.metrics.measurement import Measurement, Seen
 from cf.metrics.recall.recall import LAGS
 from cf.metrics.result import Result, mean, without_value
@@ -58,45 +58,36 @@ class Revisit(VideoMetric):
     world that hardly changes.
 
     Attributes:
+        comparison: what makes a number of a frame and the true one.
         edges: of the bins of lag, in seconds; other lags are not counted.
         tolerance: of the pose, as a share of the picture's width.
     """
 
+    comparison: FrameSimilarity
+    depends_on = ("edges", "tolerance")
+
     def __init__(
-        self,
-        comparison: FrameSimilarity,
-        edges: Sequence[float] = LAGS,
-        tolerance: float = 0.05,
-        **kwargs: Any,
+        self, edges: Sequence[float] = LAGS, tolerance: float = 0.05, **kwargs: Any
     ) -> None:
         self.edges, self.tolerance = rising(edges), tolerance
-        super().__init__(Posed(comparison), window=None, **kwargs)
+        super().__init__(Posed(self.comparison), window=None, **kwargs)
 
     @override
     def score(self, videos: list[Scored]) -> Result:
-        count = len(self.edges) - 1
-        edges = torch.tensor(self.edges, dtype=torch.float64)
-        total, seen = torch.zeros(2, count, dtype=torch.float64)
+        by_lag = []
         per_video: dict[int, float] = {}
         for one in videos:
             lag = lags(one.sums, self.tolerance * one.size[1])
             at = lag_bins(lag.double() / float(one.clock.fps), self.edges)
             asked = (lag >= 0) & (at >= 0)
             found = one.sums[asked, -1]
-            total = total.index_add(0, at[asked], found)
-            seen = seen.index_add(0, at[asked], torch.ones_like(found))
+            by_lag.append((at[asked], found))
             per_video[one.video] = float(found.mean()) if len(found) else float("nan")
         nothing = "no view that was given is shown again"
         value = mean(per_video.values())
         reasons = without_value(per_video, nothing, value)
-        by_lag = torch.where(seen > 0, total / seen.clamp(min=1), torch.nan)
-        curves = {"by_lag": by_lag, "frames_by_lag": seen, "lags": edges[:-1]}
+        curves = means_by_lag(by_lag, self.edges)
         return self.answer(value, per_video, reasons=reasons, curves=curves)
-
-    @override
-    def provenance(self) -> dict[str, Any]:
-        own = {"edges": list(self.edges), "tolerance": self.tolerance}
-        return {**super().provenance(), **own}
 
 
 class RevisitPSNR(Revisit):
@@ -113,11 +104,7 @@ class RevisitPSNR(Revisit):
     """
 
     higher_is_better = True
-
-    def __init__(
-        self, edges: Sequence[float] = LAGS, tolerance: float = 0.05, **kwargs: Any
-    ) -> None:
-        super().__init__(Decibels(), edges, tolerance, **kwargs)
+    comparison = Decibels()
 
 
 class RevisitSSIM(Revisit):
@@ -134,11 +121,7 @@ class RevisitSSIM(Revisit):
     """
 
     higher_is_better = True
-
-    def __init__(
-        self, edges: Sequence[float] = LAGS, tolerance: float = 0.05, **kwargs: Any
-    ) -> None:
-        super().__init__(Structure(), edges, tolerance, **kwargs)
+    comparison = Structure()
 
 
 class RevisitLPIPS(Revisit):
@@ -166,7 +149,8 @@ class RevisitLPIPS(Revisit):
         tolerance: float = 0.05,
         **kwargs: Any,
     ) -> None:
-        super().__init__(Perceptual(net, weights, random, device), edges, tolerance, **kwargs)
+        self.comparison = Perceptual(net, weights, random, device)
+        super().__init__(edges, tolerance, **kwargs)
 
 
 def lags(rows: Float[Tensor, "n 5"], tolerance: float) -> Int[Tensor, " n"]:

@@ -176,6 +176,7 @@ class ForcedChoice(VideoMetric):
     """
 
     higher_is_better = True
+    depends_on = ("scope", "edges")
 
     def __init__(
         self,
@@ -227,10 +228,6 @@ class ForcedChoice(VideoMetric):
         extras = {name: over_prompts(mine, videos) for name, mine in values.items()}
         extras["choices"] = choices
         return self.answer(value, per_video, reasons=reasons, curves=curves, extras=extras)
-
-    @override
-    def provenance(self) -> dict[str, Any]:
-        return {**super().provenance(), "scope": self.scope, "edges": list(self.edges)}
 
 
 def _above_chance(hits: float, chance: float, room: float) -> float:

@@ -125,6 +125,7 @@ class PoseNovelFrechet(PoseNovel):
     """
 
     higher_is_better = False
+    depends_on = ("least",)
 
     def __init__(
         self,
@@ -161,10 +162,6 @@ class PoseNovelFrechet(PoseNovel):
             reasons = {None: few, **{one.video: few for one in videos}}
         per_video = {one.video: float("nan") for one in videos}
         return self.answer(value, per_video, reasons=reasons, extras={"views": float(len(made))})
-
-    @override
-    def provenance(self) -> dict[str, Any]:
-        return {**super().provenance(), "least": self.least}
 
 
 class PoseNovelEntropy(PoseNovel):

@@ -13,7 +13,7 @@ from typing_extensions import override
 from cf.metrics.base import VideoMetric
 from cf.metrics.fidelity.full_reference import Decibels, FrameSimilarity, Structure
 from cf.metrics.fidelity.perceptual import Net, Perceptual
-from cf.metrics.lags import rising, span
+from cf.metrics.lags import means_by_lag, rising, span
 from cf.metrics.measurement import Measurement, Seen
 from cf.metrics.result import Result, mean, without_value
 from cf.metrics.scored import Scored
@@ -70,16 +70,19 @@ class PoseRevisit(VideoMetric):
     whatever that is; beyond `side`, both are scaled by area to it.
 
     Attributes:
+        comparison: what makes a number of both pictures.
         world: paints the places (`cf.data.world.doom.painter.DoomPainter`).
         edges: of the bins of lag, in seconds; other lags are not counted.
         rate: frames per second that are compared.
         side: longest shorter side in pixels at which pictures are compared.
     """
 
+    comparison: FrameSimilarity
+    depends_on = ("edges",)
+
     def __init__(
         self,
         world: Painter,
-        comparison: FrameSimilarity,
         edges: Sequence[float] = LAGS,
         rate: float | None = 2.0,
         side: int = 480,
@@ -88,7 +91,7 @@ class PoseRevisit(VideoMetric):
         self.edges = rising(edges)
         if side < 16:
             raise ValueError(f"side={side} must be at least 16 pixels")
-        super().__init__(AtPose(world, comparison, rate, side), window=None, **kwargs)
+        super().__init__(AtPose(world, self.comparison, rate, side), window=None, **kwargs)
 
     @property
     def name(self) -> str:
@@ -98,30 +101,22 @@ class PoseRevisit(VideoMetric):
 
     @override
     def score(self, videos: list[Scored]) -> Result:
-        count = len(self.edges) - 1
-        total, seen = torch.zeros(2, count, dtype=torch.float64)
+        by_lag = []
         per_video: dict[int, float] = {}
         novel: list[float] = []
         for one in videos:
             away, found = one.sums.T
             at = revisit_bins(away, float(one.clock.fps), self.edges)
             again = at >= 0
-            total = total.index_add(0, at[again], found[again])
-            seen = seen.index_add(0, at[again], torch.ones_like(found[again]))
+            by_lag.append((at[again], found[again]))
             per_video[one.video] = mean(found[again].tolist())
             novel.append(mean(found[away == NOVEL].tolist()))
         nothing = "no view that was given is shown again"
         value = mean(per_video.values())
         reasons = without_value(per_video, nothing, value)
-        by_lag = torch.where(seen > 0, total / seen.clamp(min=1), torch.nan)
-        lags = torch.tensor(self.edges[:-1], dtype=torch.float64)
-        curves = {"by_lag": by_lag, "frames_by_lag": seen, "lags": lags}
-        extras = {"novel": mean(novel), "frames": float(seen.sum())}
+        curves = means_by_lag(by_lag, self.edges)
+        extras = {"novel": mean(novel), "frames": float(curves["frames_by_lag"].sum())}
         return self.answer(value, per_video, reasons=reasons, curves=curves, extras=extras)
-
-    @override
-    def provenance(self) -> dict[str, Any]:
-        return {**super().provenance(), "edges": list(self.edges)}
 
 
 class PoseRevisitPSNR(PoseRevisit):
@@ -131,16 +126,7 @@ class PoseRevisitPSNR(PoseRevisit):
     """
 
     higher_is_better = True
-
-    def __init__(
-        self,
-        world: Painter,
-        edges: Sequence[float] = LAGS,
-        rate: float | None = 2.0,
-        side: int = 480,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(world, Decibels(), edges, rate, side, **kwargs)
+    comparison = Decibels()
 
 
 class PoseRevisitSSIM(PoseRevisit):
@@ -150,16 +136,7 @@ class PoseRevisitSSIM(PoseRevisit):
     """
 
     higher_is_better = True
-
-    def __init__(
-        self,
-        world: Painter,
-        edges: Sequence[float] = LAGS,
-        rate: float | None = 2.0,
-        side: int = 480,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(world, Structure(), edges, rate, side, **kwargs)
+    comparison = Structure()
 
 
 class PoseRevisitLPIPS(PoseRevisit):
@@ -182,5 +159,5 @@ class PoseRevisitLPIPS(PoseRevisit):
         side: int = 480,
         **kwargs: Any,
     ) -> None:
-        comparison = Perceptual(net, weights, random, device)
-        super().__init__(world, comparison, edges, rate, side, **kwargs)
+        self.comparison = Perceptual(net, weights, random, device)
+        super().__init__(world, edges, rate, side, **kwargs)
