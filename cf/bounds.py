@@ -3,37 +3,39 @@
 from collections.abc import Sequence
 
 
-def check_least(least: float, **settings: float) -> None:
+def check_least(least: float, **settings: float | None) -> None:
     """Raise a ValueError that names the first of these settings below `least`.
-
-    Args:
-        least: that each may be.
-        **settings: their values.
-    """
-    for name, value in settings.items():
-        if not value >= least:
-            must = "not be negative" if least == 0 else f"be at least {least}"
-            raise ValueError(f"{name}={value} must {must}")
-
-
-def check_given(least: float, **settings: float | None) -> None:
-    """As `check_least`, of settings that may be left out.
 
     Args:
         least: that each may be.
         **settings: their values; None: left out.
     """
-    check_least(least, **{name: value for name, value in settings.items() if value is not None})
+    for name, value in settings.items():
+        if value is not None and not value >= least:
+            must = "not be negative" if least == 0 else f"be at least {least}"
+            raise ValueError(f"{name}={value} must {must}")
 
 
-def check_share(**settings: float) -> None:
+def check_above(bound: float, **settings: float | None) -> None:
+    """Raise a ValueError that names the first of these settings that is not above `bound`.
+
+    Args:
+        bound: that none may be.
+        **settings: their values; None: left out.
+    """
+    for name, value in settings.items():
+        if value is not None and not value > bound:
+            raise ValueError(f"{name}={value} must be above {bound}")
+
+
+def check_share(**settings: float | None) -> None:
     """Raise a ValueError that names the first of these settings outside 0 to 1.
 
     Args:
-        **settings: their values.
+        **settings: their values; None: left out.
     """
     for name, value in settings.items():
-        if not 0 <= value <= 1:
+        if value is not None and not 0 <= value <= 1:
             raise ValueError(f"{name}={value} must lie in 0..1")
 
 

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from cf.bounds import check_above, check_least
 from cf.types import Latents, Times
 
 
@@ -23,8 +24,7 @@ class FlowSchedule:
     shift: float = 5.0
 
     def __post_init__(self) -> None:
-        if not self.shift > 0:
-            raise ValueError(f"shift must be positive, got {self.shift}")
+        check_above(0, shift=self.shift)
 
     def warp(self, t: Tensor) -> Tensor:
         """Apply the shift to uniform times."""
@@ -32,8 +32,7 @@ class FlowSchedule:
 
     def timesteps(self, num_steps: int) -> Float[Tensor, " s"]:
         """The times at which a sampler of `num_steps` calls the network: 1 = first > ... > 0."""
-        if num_steps < 1:
-            raise ValueError(f"num_steps must be at least 1, got {num_steps}")
+        check_least(1, num_steps=num_steps)
         return self.warp(1 - torch.arange(num_steps) / num_steps)
 
     def add_noise(self, x0: Latents, eps: Latents, t: Times) -> Latents:

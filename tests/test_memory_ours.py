@@ -707,7 +707,7 @@ def test_what_was_flushed_goes_on_like_a_stream(policy: Memory) -> None:
         (lambda: Pooled(level_frames=0), "level_frames=0"),
         (lambda: Pooled(pooled_levels=-1), "pooled_levels must not be negative, got -1"),
         (lambda: Merged(merged_frames=0), "merged_frames=0"),
-        (lambda: Merged(power=-1.0), "power must not be negative, got -1"),
+        (lambda: Merged(power=-1.0), "power=-1.0 must not be negative"),
         (lambda: RollingSink(sink_frames=9, pool_frames=3), "pool_frames=3"),
         (lambda: RetrievePose(bank_frames=2), "bank_frames=2"),
         (lambda: RetrievePose(view=None), "view=null needs control_width"),

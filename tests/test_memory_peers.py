@@ -375,7 +375,7 @@ def test_anchor_is_there_for_every_read() -> None:
         (lambda: DeepSink(-1, 3), "sink_frames=-1"),
         (lambda: EmaSink(3, 0), "window_frames=0"),
         (lambda: EmaSink(decay=1.5), r"decay must lie in \[0, 1\], got 1.5"),
-        (lambda: MemRope(slow=-0.1), r"slow must lie in \[0, 1\], got -0.1"),
+        (lambda: MemRope(slow=-0.1), "slow=-0.1 must lie in 0..1"),
         (lambda: Participative(capacity_frames=15), "capacity_frames=15 is less than .* 16 frames"),
         (lambda: Participative(top_frames=0), "top_frames=0"),
         (lambda: Participative(recent_frames=3).check_block(3), "recent_frames=3 must be larger"),

@@ -136,7 +136,7 @@ def test_a_mask_first_made_in_inference_mode_serves_training() -> None:
 
 
 def test_impossible_masks_name_the_value() -> None:
-    with pytest.raises(ValueError, match="block_frames must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="block_frames=0 must be at least 1"):
         BlockCausal(0)
     with pytest.raises(ValueError, match="window_frames=2 is smaller"):
         BlockCausal(3, window_frames=2)

@@ -332,7 +332,7 @@ def test_parts_of_a_plan_take_their_turns() -> None:
     ("make", "message"),
     [
         (lambda: DirectForcing(TIMES, "l1"), "divergence"),  # type: ignore[arg-type]
-        (lambda: DirectForcing(TIMES, "kl", student_std=0.0), "must be positive"),
+        (lambda: DirectForcing(TIMES, "kl", student_std=0.0), "student_std=0.0 must be above 0"),
         (lambda: TimeSampling(FlowSchedule(), least=0.9, most=0.1), "least=0.9"),
     ],
 )

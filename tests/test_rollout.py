@@ -517,9 +517,9 @@ def test_impossible_lengths_name_the_value(sizes: dict[str, int], message: str) 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"block_frames": 0}, "block_frames must be at least 1, got 0"),
+        ({"block_frames": 0}, "block_frames=0 must be at least 1"),
         ({"context_noise": 1.0}, r"context_noise must lie in \[0, 1\), got 1.0"),
-        ({"num_steps": 0}, "num_steps must be at least 1, got 0"),
+        ({"num_steps": 0}, "num_steps=0 must be at least 1"),
         ({"timesteps": [0.5, 0.8]}, r"timesteps must fall .* got \[0.5, 0.8\]"),
         ({"timesteps": [1.0, 0.0]}, "timesteps must fall"),
         ({"timesteps": [1.5]}, "timesteps must fall"),

@@ -388,8 +388,8 @@ def test_a_stream_changes_its_prompt_at_the_first_block_from_there(kind: Switch)
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Flush(-1), "recent_frames must not be negative, got -1"),
-        (lambda: Recache(frames=0), "frames must be at least 1, got 0"),
+        (lambda: Flush(-1), "recent_frames=-1 must not be negative"),
+        (lambda: Recache(frames=0), "frames=0 must be at least 1"),
     ],
 )
 def test_impossible_switches_name_the_value(make: Any, message: str) -> None:

@@ -12,6 +12,7 @@ import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 
+from cf.bounds import check_least
 from cf.callbacks.table import MetricsTable
 from cf.files.atomic import disk_is_full, remove, replacing
 from cf.files.sharded import Shards
@@ -40,11 +41,7 @@ class Checkpoints(Checkpoint):
 
     def __init__(self, dirpath: str, every_n_train_steps: int = 200, keep: int | None = 2) -> None:
         super().__init__()
-        if every_n_train_steps < 1 or (keep is not None and keep < 1):
-            raise ValueError(
-                f"callbacks.checkpoint: every_n_train_steps={every_n_train_steps} and keep={keep} "
-                "must be at least 1"
-            )
+        check_least(1, every_n_train_steps=every_n_train_steps, keep=keep)
         self.dirpath, self.every_n_train_steps, self.keep = Path(dirpath), every_n_train_steps, keep
         self.stop = Stop()
         self._files = _Files()

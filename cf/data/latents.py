@@ -11,6 +11,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from cf.bounds import check_least
 from cf.data.order import ShuffledOrder, held_out
 from cf.data.shards import DamagedSample, ShardFolder, StoredClip, padded_states
 from cf.data.sources import listing
@@ -87,11 +88,8 @@ class LatentFolder(EndlessData):
         seed: int = 0,
     ) -> None:
         super().__init__(num_workers)
-        if min(clip_frames or 1, batch_size, val_clips) < 1 or mix_shards < 0 or cache_gb < 0:
-            raise ValueError(
-                f"clip_frames={clip_frames}, batch_size={batch_size} and val_clips={val_clips} are "
-                f"positive, mix_shards={mix_shards} and cache_gb={cache_gb} not negative"
-            )
+        check_least(1, clip_frames=clip_frames, batch_size=batch_size, val_clips=val_clips)
+        check_least(0, mix_shards=mix_shards, cache_gb=cache_gb)
         if not 0 <= val_fraction < 1:
             raise ValueError(f"val_fraction lies in [0, 1); got {val_fraction}")
         self.folder, self.clip_frames, self.fps, self.size = str(folder), clip_frames, fps, size

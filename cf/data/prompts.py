@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from cf.bounds import check_above
 from cf.data.order import ShuffledOrder
 from cf.data.prompt_list import prompts_of
 from cf.data.shard_index import TEXTS
@@ -62,10 +63,7 @@ class PromptData(EndlessData):
                 "one of two must be given: data.file=LIST, whose prompts the training encodes, or "
                 "data.folder=FOLDER, in which python -m cf.prepare has encoded them"
             )
-        if min(batch_size, clip_frames, fps) <= 0:
-            raise ValueError(
-                f"batch_size={batch_size}, clip_frames={clip_frames} and fps={fps} are positive"
-            )
+        check_above(0, batch_size=batch_size, clip_frames=clip_frames, fps=fps)
         self.file, self.folder, self.cache_bytes = file, folder, int(cache_gb * 1e9)
         self.clip_frames, self.fps, self.size = clip_frames, fps, (size[0], size[1])
         self.batch_size, self.seed = batch_size, seed

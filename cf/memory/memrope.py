@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from cf.bounds import check_least
+from cf.bounds import check_least, check_share
 from cf.memory.base import (
     Memory,
     Query,
@@ -57,9 +57,7 @@ class MemRope(Memory):
     def __post_init__(self) -> None:
         check_least(0, sink_frames=self.sink_frames)
         check_least(1, window_frames=self.window_frames)
-        for name, value in (("slow", self.slow), ("fast", self.fast)):
-            if not 0 <= value <= 1:
-                raise ValueError(f"{name} must lie in [0, 1], got {value}")
+        check_share(slow=self.slow, fast=self.fast)
         if self.average not in ("frame", "position"):
             raise ValueError(f"average must be frame or position, got {self.average!r}")
 

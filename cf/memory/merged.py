@@ -57,8 +57,7 @@ class Merged(Memory):
     def __post_init__(self) -> None:
         check_least(0, sink_frames=self.sink_frames)
         check_least(1, merged_frames=self.merged_frames, window_frames=self.window_frames)
-        if self.power < 0:
-            raise ValueError(f"power must not be negative, got {self.power}")
+        check_least(0, power=self.power)
         check_positions(self.positions)
 
     @property

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from cf.bounds import check_least
+from cf.bounds import check_least, check_share
 from cf.memory.base import (
     Memory,
     Query,
@@ -93,12 +93,8 @@ class SlowFast(Memory):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {allowed}, got {getattr(self, name)!r}")
         check_least(0, sink_frames=self.sink_frames, slow_frames=self.slow_frames)
-        check_least(1, interval=self.interval)
-        if self.calibration < 1 or not 0 <= (self.quantile or 0) <= 1:
-            raise ValueError(
-                f"calibration={self.calibration} must be at least 1 and "
-                f"quantile={self.quantile} lie in [0, 1]"
-            )
+        check_least(1, interval=self.interval, calibration=self.calibration)
+        check_share(quantile=self.quantile)
         if self.as_released:
             self._check_as_released()
 

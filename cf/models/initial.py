@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from cf.bounds import check_given
+from cf.bounds import check_least
 from cf.models.blocks import TransformerBlock
 from cf.models.rope import wan_axes
 
@@ -24,7 +24,7 @@ def initialise(
     zero_head: bool,
 ) -> None:
     """Give a `VideoTransformer` the weights with which a training begins; see its attributes."""
-    check_given(0, control_gain=control_gain)
+    check_least(0, control_gain=control_gain)
     for module in network.modules():
         if isinstance(module, nn.Linear):
             nn.init.xavier_uniform_(module.weight)

@@ -9,6 +9,8 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask
 
+from cf.bounds import check_least
+
 
 @dataclass(frozen=True)
 class Mask(ABC):
@@ -27,10 +29,8 @@ class Mask(ABC):
     first_block_frames: int | None = None
 
     def __post_init__(self) -> None:
-        if self.block_frames < 1:
-            raise ValueError(f"block_frames must be at least 1, got {self.block_frames}")
-        if self.sink_frames < 0:
-            raise ValueError(f"sink_frames must not be negative, got {self.sink_frames}")
+        check_least(1, block_frames=self.block_frames)
+        check_least(0, sink_frames=self.sink_frames)
         if self.window_frames is not None and self.window_frames < self.block_frames:
             raise ValueError(
                 f"window_frames={self.window_frames} is smaller than a block "

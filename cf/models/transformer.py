@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from typing_extensions import override
 
-from cf.bounds import check_given
+from cf.bounds import check_least
 from cf.models.attention import Reading, Remembered, mask_for, once_held, remembered
 from cf.models.base import NOTHING, Backbone, Prepared, ahead
 from cf.models.blocks import BlockInputs, Head, TextKV, Tokens, TransformerBlock
@@ -109,8 +109,8 @@ class VideoTransformer(Backbone):
         self.latent_shape = checked_latent_shape(latent_shape, patch_size)
         if prediction not in ("velocity", "x0"):
             raise ValueError(f"prediction must be velocity or x0, got {prediction!r}")
-        check_given(1, num_layers=num_layers, ffn_dim=ffn_dim, control_dim=control_dim)
-        check_given(0, x0_limit=x0_limit)
+        check_least(1, num_layers=num_layers, ffn_dim=ffn_dim, control_dim=control_dim)
+        check_least(0, x0_limit=x0_limit)
         if freq_dim < 2 or freq_dim % 2:
             raise ValueError(f"freq_dim={freq_dim} must be even, from 2 on")
         if image_dim is not None and text_dim is None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from typing_extensions import override
 
-from cf.bounds import check_least
+from cf.bounds import check_above, check_least
 from cf.distillation.base import Batch, Gradient, TrainingRollout
 from cf.distillation.conflict import conflict, held_gradients
 from cf.distillation.fresh import Fresh
@@ -109,8 +109,7 @@ class DistillModule(VideoModule):
         check_teacher(student, teacher)
         check_least(1, critic_steps=critic_steps, accumulate=accumulate)
         check_least(0, conflict_every_steps=conflict_every_steps)
-        if clip <= 0:
-            raise ValueError(f"clip={clip} must be positive")
+        check_above(0, clip=clip)
         gradient = ThroughPast() if gradient is None else gradient
         outside, pace = (codec, text, rollout, guard), (ema_decay, warmup_steps, cooldown, seed)
         roles = WHOLE if adapters is None else adapters

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from cf.bounds import check_above, check_least
 from cf.types import Diverged
 
 _WHO = ("network", "student", "critic")
@@ -26,11 +27,8 @@ class Guard(nn.Module):
 
     def __init__(self, explode: float = 100.0, collapse: float = 10.0, patience: int = 20) -> None:
         super().__init__()
-        if explode <= 1 or collapse <= 1 or patience < 1:
-            raise ValueError(
-                f"explode={explode} and collapse={collapse} must exceed 1, patience={patience} be "
-                f"at least 1"
-            )
+        check_above(1, explode=explode, collapse=collapse)
+        check_least(1, patience=patience)
         self.explode, self.collapse, self.patience = explode, collapse, patience
         self.register_buffer("norms", torch.zeros(len(_WHO), patience, dtype=torch.double))
         self.register_buffer("seen", torch.zeros(len(_WHO), dtype=torch.long))

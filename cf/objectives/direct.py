@@ -6,6 +6,7 @@ from typing import Literal
 
 import torch
 
+from cf.bounds import check_above
 from cf.objectives.base import Networks, Objective, TimeSampling, Window
 from cf.seeding import SampleRandom
 from cf.types import Loss, wide
@@ -37,11 +38,7 @@ class DirectForcing(Objective):
     def __post_init__(self) -> None:
         if self.divergence not in ("squared", "kl"):
             raise ValueError(f"divergence must be squared or kl, got {self.divergence!r}")
-        if not (self.student_std > 0 and self.teacher_std > 0):
-            raise ValueError(
-                f"student_std={self.student_std} and teacher_std={self.teacher_std} must be "
-                f"positive"
-            )
+        check_above(0, student_std=self.student_std, teacher_std=self.teacher_std)
 
     def student_loss(self, window: Window, networks: Networks, random: SampleRandom) -> Loss:
         """The divergence, averaged over all elements of the window."""

@@ -10,6 +10,7 @@ import torch.nn.functional as F  # noqa: N812  (its usual name)
 from jaxtyping import Float
 from torch import Tensor
 
+from cf.bounds import check_least
 from cf.models.base import Backbone
 from cf.schedule import FlowSchedule
 from cf.types import Latents, Loss, Times, wide
@@ -32,11 +33,7 @@ class ErrorBank:
     """
 
     def __init__(self, grids: int = 50, entries: int = 500, most_bytes: int = 2**28) -> None:
-        if min(grids, entries, most_bytes) < 1:
-            raise ValueError(
-                f"an error bank's grids={grids}, entries={entries} and most_bytes={most_bytes} "
-                f"must be at least 1"
-            )
+        check_least(1, grids=grids, entries=entries, most_bytes=most_bytes)
         self.grids, self.entries, self.most_bytes = grids, entries, most_bytes
         self.errors: list[list[Tensor]] = [[] for _ in range(grids)]
         self.steps = 0

@@ -9,6 +9,7 @@ import torch.nn.functional as F  # noqa: N812  (its usual name)
 from torch import Tensor
 from typing_extensions import override
 
+from cf.bounds import check_least
 from cf.models.base import Backbone
 from cf.objectives.error_bank import ErrorRecycling
 from cf.objectives.forcing import PretrainLoss
@@ -44,13 +45,9 @@ class PackedLayout:
     growth: float = 1.0
 
     def __post_init__(self) -> None:
-        least = min(self.sink_frames, self.sparse_frames, self.recent_frames)
-        if least < 0 or self.spacing < 1 or not self.growth >= 1:
-            raise ValueError(
-                f"sink_frames={self.sink_frames}, sparse_frames={self.sparse_frames} and "
-                f"recent_frames={self.recent_frames} must not be negative, spacing={self.spacing} "
-                f"and growth={self.growth} be at least 1"
-            )
+        check_least(0, sink_frames=self.sink_frames, sparse_frames=self.sparse_frames)
+        check_least(0, recent_frames=self.recent_frames)
+        check_least(1, spacing=self.spacing, growth=self.growth)
 
     def frames(self, start: int) -> tuple[int, ...]:
         """The frames before a target that begins at frame `start`, each once, in order."""

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from cf.bounds import check_least
 from cf.memory.base import Memory
 from cf.memory.checks import checked_memory
 from cf.models.base import Backbone, ahead
@@ -57,9 +58,7 @@ class Rollout:
             raise ValueError("timesteps must name at least one time, got []")
         if not all(1 >= a > b > 0 for a, b in zip(times, [*times[1:], times[-1] / 2], strict=True)):
             raise ValueError(f"timesteps must fall from at most 1 to above 0, got {times}")
-        for name, value in (("block_frames", self.block_frames), ("first_steps", self.first_steps)):
-            if value is not None and value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+        check_least(1, block_frames=self.block_frames, first_steps=self.first_steps)
         checked_memory(self.memory).check_block(self.block_frames)
 
     @cached_property

@@ -8,6 +8,7 @@ from typing import Literal
 
 import torch
 
+from cf.bounds import check_least
 from cf.memory.base import Memory, ends, fork, pieces
 from cf.models.base import Backbone
 from cf.rollout.blockwise import Rollout
@@ -69,8 +70,7 @@ class Flush(Switch):
     as_released: bool = False
 
     def __post_init__(self) -> None:
-        if self.recent_frames < 0:
-            raise ValueError(f"recent_frames must not be negative, got {self.recent_frames}")
+        check_least(0, recent_frames=self.recent_frames)
 
     def __call__(self, change: PromptChange) -> RolloutState:
         """The state with a smaller context."""
@@ -132,8 +132,7 @@ class Recache(Switch):
     def __post_init__(self) -> None:
         if self.sink not in ("keep", "recompute"):
             raise ValueError(f"sink must be keep or recompute, got {self.sink!r}")
-        if self.frames is not None and self.frames < 1:
-            raise ValueError(f"frames must be at least 1, got {self.frames}")
+        check_least(1, frames=self.frames)
 
     def __call__(self, change: PromptChange) -> RolloutState:
         """The state with a context that the new prompt made."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch.utils.data import DataLoader
 
+from cf.bounds import check_above
 from cf.data.stream import EndlessData
 from cf.data.world.base import World
 
@@ -37,11 +38,8 @@ class WorldData(EndlessData):
         super().__init__(num_workers)
         if not 0 <= seed < _RESERVED:
             raise ValueError(f"seed must lie in 0..{_RESERVED - 1} for a drawn world, got {seed}")
-        if min(clip_frames, fps, batch_size, val_clips) <= 0:
-            raise ValueError(
-                "clip_frames, fps, batch_size and val_clips are positive; got "
-                f"{clip_frames}, {fps}, {batch_size} and {val_clips}"
-            )
+        check_above(0, clip_frames=clip_frames, fps=fps)
+        check_above(0, batch_size=batch_size, val_clips=val_clips)
         if not callable(world):
             raise ValueError("world is made with this size; write _partial_: true under _target_")
         self.world, self.size = world(size=tuple(size)), (size[0], size[1])

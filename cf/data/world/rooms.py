@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from typing_extensions import override
 
+from cf.bounds import check_least, check_share
 from cf.data.world.base import Film, WorldTruth, generator, one_hot
 from cf.data.world.steered import Stage, Standpoint, SteeredWorld, across, along
 from cf.data.world.tiles import Tiles, attributes, covers, identity_names, tiles
@@ -103,13 +104,8 @@ class Rooms(SteeredWorld):
             raise ValueError(
                 f"size={list(self.size)} cannot be cut into {ROWS} x {self.view_cells} cells"
             )
-        if not (0 <= self.cut <= 1 and 0 <= self.move <= 1):
-            raise ValueError(f"cut={self.cut} and move={self.move} are chances in [0, 1]")
-        if self.block_frames < 1 or (self.stay_blocks is not None and self.stay_blocks < 1):
-            raise ValueError(
-                f"block_frames={self.block_frames} and stay_blocks={self.stay_blocks} must be at "
-                f"least 1"
-            )
+        check_share(cut=self.cut, move=self.move)
+        check_least(1, block_frames=self.block_frames, stay_blocks=self.stay_blocks)
 
     @property
     def cell(self) -> tuple[int, int]:

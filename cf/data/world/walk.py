@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 import torch
 
+from cf.bounds import check_least, check_share
 from cf.data.world.base import Drawn, Film, World, WorldTruth, generators, one_hot
 from cf.data.world.landscape import Land
 from cf.data.world.motion import Camera
@@ -82,13 +83,8 @@ class Walk(World):
             )
         if len(self.speed) != 2 or not 0 <= self.speed[0] <= self.speed[1] <= 8:
             raise ValueError(f"speed={list(self.speed)} must be 0 <= least <= greatest <= 8")
-        if not (0 <= self.cut <= 1 and 0 <= self.turn <= 1):
-            raise ValueError(f"cut={self.cut} and turn={self.turn} are chances in [0, 1]")
-        if self.block_frames < 1 or (self.stay_blocks is not None and self.stay_blocks < 1):
-            raise ValueError(
-                f"block_frames={self.block_frames} and stay_blocks={self.stay_blocks} must be at "
-                f"least 1"
-            )
+        check_share(cut=self.cut, turn=self.turn, parallax=self.parallax)
+        check_least(1, block_frames=self.block_frames, stay_blocks=self.stay_blocks)
         if len(self.token) != 2 or min(self.token) < 1:
             raise ValueError(f"token={list(self.token)} must be two sides of at least 1 pixel")
         for name, given, known in (
@@ -97,8 +93,6 @@ class Walk(World):
         ):
             if given is not None and (not given or not set(given) <= set(known)):
                 raise ValueError(f"{name}={list(given)} must be some of {', '.join(known)}")
-        if not 0 <= self.parallax <= 1:
-            raise ValueError(f"parallax={self.parallax} must lie in [0, 1]")
 
     def draw(
         self, seed: int, numbers: Sequence[int], frames: int, *, without: Sequence[int] = ()

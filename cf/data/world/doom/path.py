@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from typing_extensions import override
 
+from cf.bounds import check_above, check_least, check_share
 from cf.data.world.doom.place import Place
 from cf.data.world.doom.walking import (
     TURN,
@@ -63,11 +64,9 @@ class Visits(CameraPath):
 
     def __post_init__(self) -> None:
         _check_headings(self.headings)
-        if not 0 <= self.cut <= 1 or self.block_frames < 1 or self.wander < 0:
-            raise ValueError(
-                f"cut={self.cut} is a chance in [0, 1], block_frames={self.block_frames} at least "
-                f"1 and wander={self.wander} not negative"
-            )
+        check_share(cut=self.cut)
+        check_least(1, block_frames=self.block_frames)
+        check_least(0, wander=self.wander)
 
     @override
     def shots(self, place: Place, rng: np.random.Generator, fps: float) -> Iterator[CameraFrame]:
@@ -121,8 +120,7 @@ class Return(CameraPath):
         if not self.lags or min(self.lags) <= 0:
             raise ValueError(f"lags={list(self.lags)} must be seconds above 0")
         check_gait(self.speed, self.turn_degrees)
-        if self.look <= 0:
-            raise ValueError(f"look={self.look} must be seconds above 0")
+        check_above(0, look=self.look)
 
     @override
     def shots(self, place: Place, rng: np.random.Generator, fps: float) -> Iterator[CameraFrame]:
