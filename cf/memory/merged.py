@@ -15,13 +15,13 @@ from cf.memory.base import (
     Memory,
     Query,
     arrivals,
-    at_times,
     collect,
     ends,
     intact,
     join,
     pick,
     share_ids,
+    side_by_side,
 )
 from cf.memory.checks import check_positions, check_window
 from cf.types import Block, Context, LayerKV, Past
@@ -77,15 +77,11 @@ class Merged(Memory):
         window = (*context.frames[sink:], *range(context.start + new_sink, stop))
         leave = max(len(window) - max(self.window_frames - block.frames, 0), 0)
         spans = _spans(context)
-        groups = _plan([*spans, *[1] * leave], len(window) - leave, self.merged_frames, self.power)
-        parts = sink, len(spans), new_sink, block.tokens_per_frame
-        layers = collect(
-            share_ids(
-                _fold(past, new, parts, [*spans, *[1] * leave], groups)
-                for past, new in arrivals(context, block)
-            )
-        )
         kept = [*spans, *[1] * leave]
+        groups = _plan(kept, len(window) - leave, self.merged_frames, self.power)
+        parts = sink, len(spans), new_sink, block.tokens_per_frame
+        folded = (_fold(past, new, parts, kept, groups) for past, new in arrivals(context, block))
+        layers = collect(share_ids(folded))
         after = torch.tensor([sum(kept[a:b]) for a, b in groups], dtype=torch.long)
         frames = (*context.frames[:sink], *range(context.start, stop)[:new_sink], *window[leave:])
         return Context(layers, stop, frames, block.grid, (after,), context.first)
@@ -108,9 +104,7 @@ class Merged(Memory):
             bias = _log_counts([*[1] * sink, *spans, *[1] * (entries - old)], tokens, layers[0])
         if self.positions == "absolute":
             return Past(layers, float(context.start), bias)
-        times = torch.arange(entries, device=layers[0].k.device).repeat_interleave(tokens)[None]
-        layers = tuple(share_ids(at_times(layer, times.float()) for layer in layers))
-        return Past(layers, float(entries), bias)
+        return Past(side_by_side(layers, entries, tokens), float(entries), bias)
 
     def flush(self, context: Context, recent_frames: int) -> Context:
         """Sink and the window's last frames; what was merged goes."""

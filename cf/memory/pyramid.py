@@ -102,12 +102,11 @@ class Pyramid(Memory):
         older = sum(level.frames for level in before[1:-1]) + leave
         sink = (*context.frames[: before[0].frames], *range(context.start, stop)[:new_sink])
         after = self._split(len(sink), older, len(window) - leave, block.grid)
-        layers = collect(
-            share_ids(
-                self._fold(i, self._levels(past, before), new, after, block)
-                for i, (past, new) in enumerate(arrivals(context, block))
-            )
+        folded = (
+            self._fold(i, self._levels(past, before), new, after, block)
+            for i, (past, new) in enumerate(arrivals(context, block))
         )
+        layers = collect(share_ids(folded))
         return Context(layers, stop, (*sink, *window[leave:]), block.grid, (), context.first)
 
     def flush(self, context: Context, recent_frames: int) -> Context:

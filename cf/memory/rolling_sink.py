@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from cf.memory.base import Query, at_times, join, pick, share_ids
+from cf.memory.base import Query, join, pick, share_ids, side_by_side
 from cf.memory.checks import check_positions
 from cf.memory.sink_window import SinkWindow
 from cf.types import Context, Past
@@ -70,9 +69,7 @@ class RollingSink(SinkWindow):
         layers = tuple(share_ids(join([pick(x, part) for part in parts]) for x in context.layers))
         if self.positions == "absolute":
             return Past(layers, float(context.start))
-        times = torch.arange(len(at), device=layers[0].k.device).repeat_interleave(tokens)[None]
-        layers = tuple(share_ids(at_times(layer, times.float()) for layer in layers))
-        return Past(layers, float(len(at)))
+        return Past(side_by_side(layers, len(at), tokens), float(len(at)))
 
     def _turned(self, pool: list[int], start: int) -> list[int]:
         """The sink's place in the pool when the block begins at `start`."""

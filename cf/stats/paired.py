@@ -41,6 +41,9 @@ __all__ = [
     "standings",
 ]
 
+_ALPHA = 0.05
+"""Below which a corrected p counts as a difference."""
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -148,12 +151,12 @@ def holm(p: ArrayLike) -> list[float]:
     return [float(value) for value in made]
 
 
-def detectable(differences: ArrayLike, alpha: float = 0.05, power: float = 0.8) -> float:
-    """The smallest difference that a test of these pairs would find with that power."""
+def detectable(differences: ArrayLike) -> float:
+    """The smallest difference that a test at .05 of these pairs finds in 80 % of repetitions."""
     d = np.asarray(differences, np.float64).ravel()
     if len(d) < 2 or not np.isfinite(d).all():
         return math.nan
-    quantiles = stats.t.ppf([1 - alpha / 2, power], len(d) - 1)
+    quantiles = stats.t.ppf([1 - _ALPHA / 2, 0.8], len(d) - 1)
     return float(quantiles.sum() * d.std(ddof=1) / math.sqrt(len(d)))
 
 
@@ -221,43 +224,39 @@ def _win_rate(
     return float(((a > b) + 0.5 * (a == b)).mean())
 
 
-def few_pairs(pairs: int, alpha: float = 0.05) -> str:
+def few_pairs(pairs: int) -> str:
     """A warning about a test of few pairs; empty if there are enough."""
     if pairs == 0:
         return "no unit has a value for both"
     least = least_p(pairs)
-    if least <= alpha:
+    if least <= _ALPHA:
         return ""
-    needed = math.ceil(math.log2(2 / alpha))
+    needed = math.ceil(math.log2(2 / _ALPHA))
     return (
         f"{so_many(pairs, 'pair')}: p cannot fall below {min(least, 1):g}, whatever the "
-        f"difference; {needed} are needed for {alpha:g}"
+        f"difference; {needed} are needed for {_ALPHA:g}"
     )
 
 
-def few_for_all(least: float, comparisons: int, alpha: float = 0.05) -> str:
+def few_for_all(least: float, comparisons: int) -> str:
     """A warning about many comparisons with few pairs; empty if there are enough.
 
     Args:
         least: below which p cannot fall with so many pairs, uncorrected.
         comparisons: that are corrected together.
-        alpha: below which a corrected p counts as a difference.
     """
-    if not least * comparisons > alpha:
+    if not least * comparisons > _ALPHA:
         return ""
-    needed = math.ceil(math.log2(2 * comparisons / alpha))
+    needed = math.ceil(math.log2(2 * comparisons / _ALPHA))
     return (
         f"{comparisons} comparisons, corrected together: with so few pairs p cannot fall below "
         f"{min(least * comparisons, 1):g} before the others are done with; {needed} pairs are "
-        f"needed for {alpha:g}. Read intervals, and the differences that would have been found"
+        f"needed for {_ALPHA:g}. Read intervals, and the differences that would have been found"
     )
 
 
 def standings(
-    contestants: Mapping[str, Mapping[Any, float]],
-    higher_is_better: bool,
-    method: IntervalMethod = "bca",
-    seed: int = SEED,
+    contestants: Mapping[str, Mapping[Any, float]], higher_is_better: bool
 ) -> list[Standing]:
     """All contestants, best first.
 
@@ -284,9 +283,7 @@ def standings(
         (nothing, sign * float(value)) for nothing, value in zip(none, ranked, strict=True)
     ]
     made = [
-        Standing(
-            name, interval(row, method, seed=seed), float(value), 1 + sum(k < key for k in keys)
-        )
+        Standing(name, interval(row), float(value), 1 + sum(k < key for k in keys))
         for name, row, value, key in zip(contestants, table, ranked, keys, strict=True)
     ]
     return sorted(made, key=lambda one: one.place)

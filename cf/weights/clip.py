@@ -80,9 +80,7 @@ class FrameNumbers:
             )
 
 
-def clip_answer(
-    settings: Settings, report: Path, seconds: float = _SECONDS, asked: bool | None = None
-) -> dict[str, Any]:
+def clip_answer(settings: Settings, report: Path, asked: bool | None = None) -> dict[str, Any]:
     """A guided clip of a base, written beside the report: its numbers, and how long it took.
 
     An image-to-video base begins with a drawn picture.
@@ -90,7 +88,6 @@ def clip_answer(
     Args:
         settings: with what it is sampled.
         report: `clip.mp4` and `clip.png` lie beside it.
-        seconds: of the clip.
         asked: make it; None: on a GPU, since on a CPU it takes hours.
 
     Raises:
@@ -108,7 +105,7 @@ def clip_answer(
         return {"not_made": "on a CPU it takes hours; --clip makes it"}
     if asked is False:
         return {"not_made": "it was left out (--no-clip)"}
-    chosen = {**settings, "seconds": seconds, "texts": [CLIP]}
+    chosen = {**settings, "seconds": _SECONDS, "texts": [CLIP]}
     generator, seen = _begun(load(chosen)), FrameNumbers()
     frames = frames_in_seconds(chosen, "seconds", generator.fps)
     with torch.inference_mode(), heard(Stop()) as stop, progress(frames, "clip", "frames") as bar:

@@ -51,14 +51,14 @@ def fetch_weights(name: str) -> list[Path]:
     return [path for release, files in wanted.items() for path in from_hub(release, files)]
 
 
-def from_hub(release: Release, files: Sequence[str], root: str = ROOT) -> list[Path]:
-    """Download files of a repository into `root`, each whole and of its published hash.
+def from_hub(release: Release, files: Sequence[str]) -> list[Path]:
+    """Download files of a repository into `weights/`, each whole and of its published hash.
 
     Raises:
         FetchError: see `fetch`; what came before stands, and the same command goes on.
         ImportError: if `huggingface_hub` is not installed.
     """
-    hub, folder = _hub(), Path(root, release.folder)
+    hub, folder = _hub(), Path(ROOT, release.folder)
     remote = _listed(hub, release, files)
     left = sum(one.size for one in remote if not _whole(folder / one.path, one))
     folder.mkdir(parents=True, exist_ok=True)
@@ -66,7 +66,7 @@ def from_hub(release: Release, files: Sequence[str], root: str = ROOT) -> list[P
     if left + _SPARE > free:
         raise FetchError(
             f"{release.repository} wants {gigabytes(left)} more in {folder}, and {gigabytes(free)} "
-            f"are free there; make room, or let {root} be a link to a larger disk"
+            f"are free there; make room, or let {ROOT} be a link to a larger disk"
         )
     return [_one(hub, release, folder, one) for one in remote]
 
