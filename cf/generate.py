@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from cf.generation.requests import VideoRequest
     from cf.generation.unfinished import Unfinished
     from cf.runs.generator import Generator
-    from cf.types import Video
 
 log = logging.getLogger("cf.generate")
 
@@ -107,8 +106,10 @@ def _make(
     typed = settings["prompts"] == TYPED
     if typed and generator.text.dim is None:
         raise ValueError("prompts=-: this model is not conditioned on text; leave prompts out")
-    _check_scripts(settings, generator, left, prefix, frames)
     given = 0 if prefix is None else generator.codec.covering(prefix.shape[1])
+    generator.check_length(generator.first_block(frames, given), given)
+    for one in left:
+        generator.check_script(one.script, frames, given, one.where)
     _check_pinned(settings)
     with torch.inference_mode():
         images = key_frames_of(settings["pinned"], generator, given)
@@ -178,28 +179,6 @@ def _check_pinned(settings: Settings) -> None:
 def _kept(folder: Path) -> str:
     files = sorted(file.name for file in folder.glob("*.mp4"))
     return f"{', '.join(files)} can be played as far as made" if files else "nothing was made yet"
-
-
-def _check_scripts(
-    settings: Settings,
-    generator: Generator,
-    wanted: list[VideoRequest],
-    prefix: Video | None,
-    frames: int,
-) -> None:
-    """Raise a ValueError at a text that would never be seen."""
-    given = 0 if prefix is None else generator.codec.covering(prefix.shape[1])
-    end = generator.first_block(frames, given)
-    generator.check_length(end, given)
-    for one in wanted:
-        generator.check_script(one.script, given, one.where)
-        last = one.script[-1][0]
-        if generator.first_block(round(last * generator.fps), given) >= end:
-            block = generator.rollout.block_frames * generator.codec.time_stride / generator.fps
-            raise ValueError(
-                f"{one.where}: the text of {last:g} s would never be seen: the video ends after "
-                f"seconds={settings['seconds']:g}, and a text begins with a block, of {block:.3g} s"
-            )
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from itertools import pairwise
 from cf.bench.contestants.entries import Entry
 from cf.bench.store import Job
 from cf.bench.tasks.base import Sample
-from cf.data.script import refuse_crowded
+from cf.data.script import refuse_unseen
 from cf.settings.build import Settings
 
 
@@ -73,18 +73,13 @@ def _check_texts(items: Sequence[Sample], one: Entry, durations: Sequence[float]
     assert one.terms is not None
     fps, frames = one.terms.fps, one.terms.block_frames or 1
     each = f"frame at {fps:g} frames/s" if frames == 1 else f"block, of {frames / fps:.3g} s"
-    end = one.contestant.first_block(round(max(durations) * fps))
+    longest = max(durations)
+    end = one.contestant.first_block(round(longest * fps))
     for item in items:
         times = [seconds for seconds, _ in item.script]
         where = f"{item.prompt}, made by {one.label}"
         begins = [one.contestant.first_block(round(seconds * fps)) for seconds in times]
-        refuse_crowded(times, begins, where, each)
-        if begins[-1] >= end:
-            raise ValueError(
-                f"{where}: the text of {times[-1]:g} s would never be seen: the longest of "
-                f"durations is {max(durations):g} s, and a text begins with a {each}; give a "
-                f"longer one, or leave the text out"
-            )
+        refuse_unseen(times, begins, end, where, each, f"the longest of durations is {longest:g} s")
 
 
 def _check_durations(durations: Sequence[float], fps: float) -> None:

@@ -40,24 +40,33 @@ def script_of(acts: Any, where: str, may_be_empty: bool = False) -> Script:
     return tuple(script)
 
 
-def refuse_crowded(seconds: Sequence[float], steps: Sequence[int], where: str, each: str) -> None:
-    """Refuse two texts that begin in one step of a video, of which the first is never seen.
+def refuse_unseen(
+    times: Sequence[float], steps: Sequence[int], stop: int, where: str, each: str, ends: str
+) -> None:
+    """Refuse texts that are never seen: two begin in one step of a video, or one when it is over.
 
     Args:
-        seconds: at which texts begin, rising.
-        steps: at which they begin.
+        times: seconds at which texts begin, rising.
+        steps: of the video, at which they begin.
+        stop: the step at which it is over.
         where: whose texts they are, as the beginning of a message.
         each: what a step is: a frame, a block of frames.
+        ends: when the video is over, in words.
 
     Raises:
-        ValueError: naming the two.
+        ValueError: naming the texts.
     """
-    for (one, first), (other, second) in pairwise(zip(seconds, steps, strict=True)):
+    for (one, first), (other, second) in pairwise(zip(times, steps, strict=True)):
         if first >= second:
             raise ValueError(
                 f"{where}: the texts of {one:g} s and {other:g} s begin in one {each}, so that the "
                 f"first would never be seen; let more time pass between them, or leave one out"
             )
+    if steps[-1] >= stop:
+        raise ValueError(
+            f"{where}: the text of {times[-1]:g} s would never be seen: {ends}, and a text begins "
+            f"with a {each}; give a longer one, or leave the text out"
+        )
 
 
 def text_from(value: Any, where: str, may_be_empty: bool = False) -> str:

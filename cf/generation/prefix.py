@@ -16,15 +16,13 @@ def prefix_of(settings: Settings, generator: Generator) -> Video | None:
     """The video or image to continue, less what does not fill a latent frame.
 
     Raises:
-        ValueError: both are given, or the video holds less than is asked for.
+        ValueError: the video holds less than is asked for.
     """
     from cf.video.listing import video_at
     from cf.video.reader import read_image, read_video
     from cf.video.timeline import timeline
 
     fps, size = generator.fps, generator.size
-    if settings["video"] and settings["image"]:
-        raise ValueError("give video=... or image=..., not both")
     if settings["image"]:
         return read_image(settings["image"], size)[None]
     if not settings["video"]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from cf.data.script import refuse_crowded
+from cf.data.script import refuse_unseen
 from cf.runs.outline import device_of, parts_of
 from cf.runs.outline import file_of as file_of
 from cf.settings.build import Settings, build
@@ -107,19 +107,22 @@ class Generator:
         self.rollout.check_length(blocks, given, seconds)
 
     def check_script(
-        self, script: Sequence[tuple[float, str]], given: int = 0, where: str = "prompts"
+        self, script: Sequence[tuple[float, str]], frames: int, given: int, where: str
     ) -> None:
-        """Raise a ValueError at texts in one block, or a change of texts that cannot be made.
+        """Raise a ValueError at texts that are never seen, or a change that cannot be made.
 
         Args:
             script: seconds and texts.
+            frames: new pixel frames of the video.
             given: latents that are known before the first block.
             where: the setting that messages name.
         """
         block = self.rollout.block_frames * self.codec.time_stride
         times = [seconds for seconds, _ in script]
         begins = [self.first_block(round(seconds * self.fps), given) for seconds in times]
-        refuse_crowded(times, begins, where, f"block, of {block / self.fps:.3g} s")
+        ends = f"the video ends after seconds={frames / self.fps:g}"
+        each, stop = f"block, of {block / self.fps:.3g} s", self.first_block(frames, given)
+        refuse_unseen(times, begins, stop, where, each, ends)
         latents = [given + n * self.rollout.block_frames for n in begins[1:]]
         self.switch.check(self.rollout, latents)
 
