@@ -55,16 +55,9 @@ def write_benchmark_board(contest: BenchmarkResults, tables: LongTables, folder:
 
 def _heat(root: Path, contest: BenchmarkResults, windows: pd.DataFrame) -> None:
     """Recall by lag and over time, all contestants in one picture, as a run of its own."""
-    results = {name: one.longest for name, one in contest.made.items()}
     pictures: dict[str, bytes] = {}
-    for metric in dict.fromkeys(name for one in results.values() for name in one):
-        found = {n: one[metric].curves for n, one in results.items() if metric in one}
-        lagged = {
-            name: (curves["lags"].tolist(), curves["by_lag"].tolist())
-            for name, curves in found.items()
-            if {"lags", "by_lag"} <= set(curves)
-        }
-        if not lagged:
+    for metric in next(iter(contest.made.values())).longest:
+        if not (lagged := contest.by_lag(metric)):
             continue
         drawn = {
             f"recall_by_lag/{metric}": over_lags(lagged, metric),

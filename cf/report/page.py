@@ -129,15 +129,9 @@ def _arrow(contest: BenchmarkResults, name: str) -> str:
 
 
 def _lags(contest: BenchmarkResults, look: Mapping[str, Look]) -> Iterator[dict[str, Any]]:
-    """A chart of every metric with curves `by_lag` and `lags` (seconds)."""
-    results = {name: one.longest for name, one in contest.made.items()}
-    for metric in next(iter(results.values()), {}):
-        curves = {
-            name: (one[metric].curves["lags"].tolist(), one[metric].curves["by_lag"].tolist())
-            for name, one in results.items()
-            if {"lags", "by_lag"} <= set(one[metric].curves)
-        }
-        if curves:
+    """A chart of every metric with curves by lag."""
+    for metric in next(iter(contest.made.values())).longest:
+        if curves := contest.by_lag(metric):
             svg = by_lag(curves, look, metric)
             yield {"name": metric, "svg": svg, "arrow": _arrow(contest, metric)}
 
