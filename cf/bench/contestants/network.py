@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from typing_extensions import override
@@ -71,8 +71,6 @@ class Network(Contestant):
     dtype: str = "float32"
     compile: Literal["none", "blocks", "graphs"] = "none"
     seed: int = 0
-
-    control: ClassVar[bool] = False
 
     def missing(self) -> str:
         """The files that are missing, and how to get them; empty if none is."""

@@ -20,7 +20,6 @@ from cf.system.opencv import cv2
 class FrameDifference(Measurement):
     """Mean absolute difference of neighbouring frames, in grey levels of 0 to 255."""
 
-    rate = None
     span = 2
     kept = torch.uint8
     takes_bytes = True

@@ -23,7 +23,6 @@ class Interpolated(Measurement):
     """Mean absolute difference of every odd frame from what its neighbours suggest, in levels."""
 
     interpolator: Interpolator
-    rate = None
     span = 3
     stride = 2
     kept = torch.uint8

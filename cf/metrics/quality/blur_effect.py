@@ -39,10 +39,6 @@ class Reblurred(Measurement):
         rows = [[self._effect(picture.numpy())] for picture in pictures]
         return torch.tensor(rows, dtype=torch.float64).view(-1, 1)
 
-    @override
-    def measure(self, kept: Float[Tensor, "t 1"]) -> Float[Tensor, "n 1"]:
-        return kept
-
     def _effect(self, picture: Float32[np.ndarray, "h w 3"]) -> float:
         grey = np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY))
         shrink = min(1.0, self.side / min(grey.shape))

@@ -61,10 +61,6 @@ class Classical(Measurement):
         return torch.tensor(rows, dtype=torch.float64).view(-1, self.width)
 
     @override
-    def measure(self, kept: Float[Tensor, "t width"]) -> Float[Tensor, "n width"]:
-        return kept
-
-    @override
     def provenance(self) -> dict[str, Any]:
         return {"measured": "classical quality of frames", "rate": self.rate}
 

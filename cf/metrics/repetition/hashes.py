@@ -40,10 +40,6 @@ class FrameHash(Measurement):
         return torch.tensor(rows, dtype=torch.float64).view(-1, 2)
 
     @override
-    def measure(self, kept: Float[Tensor, "t 2"]) -> Float[Tensor, "n 2"]:
-        return kept
-
-    @override
     def provenance(self) -> dict[str, Any]:
         return {"measured": "63-bit DCT hash of 32 x 32 luma", "rate": self.rate}
 
