@@ -27,7 +27,7 @@ from cf.metrics.fidelity.perceptual import Perceptual
 from cf.models.autoencoder import VideoAutoencoder
 from cf.video.listing import listed_in
 from cf.video.probe import probe
-from cf.video.reader import read_clip
+from cf.video.reader import read_frames
 from cf.video.sheet import contact_sheet
 
 _HELD_OUT = 2**32 - 5  # a seed of places that no training draws
@@ -83,7 +83,7 @@ def _places(size: tuple[int, int], count: int) -> Iterator[Tensor]:
 def _clips(folder: Path, size: tuple[int, int]) -> Iterator[Tensor]:
     for path in listed_in(folder).videos:
         if probe(path).pictures(_FPS) > _FRAMES:
-            yield read_clip(path, 0.0, _FRAMES, _FPS, size)[None]
+            yield (read_frames(path, 0.0, _FRAMES, _FPS, size).float() / 255)[None]
 
 
 def _numbers(codec: VideoAutoencoder, size: tuple[int, int]) -> float:

@@ -19,7 +19,7 @@ from cf.bench.contestants.imported import Imported
 from cf.bench.tasks.prompts import Prompts
 from cf.comparing.scores import read_scores
 from cf.comparing.trainings import read_training
-from cf.data.prompt_list import read_prompts
+from cf.data.prompt_list import prompts_of
 from cf.data.script import script_of
 from cf.evaluation.videos import list_videos
 from cf.files.text import read_json_file, yaml_of
@@ -115,7 +115,7 @@ def _config(path: Path) -> object:
 
 def targets() -> dict[str, tuple[bytes, Callable[[bytes, Path], object]]]:
     """What is fed, and to whom."""
-    made = {f"prompts{end}": (text, _file(end, read_prompts)) for end, text in _TEXTS.items()}
+    made = {f"prompts{end}": (text, _file(end, prompts_of)) for end, text in _TEXTS.items()}
     made["yaml"] = (_TEXTS[".yaml"], _file(".yaml", yaml_of))
     made["script"] = (b'[[0, "a"], [10, "b"]]', lambda d, f: _script(d, f / "s.json"))
     made["videos"] = (

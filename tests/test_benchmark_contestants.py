@@ -25,7 +25,7 @@ from cf.bench.contestants.network import Network
 from cf.bench.tasks.base import Request, Sample, VideoSpec
 from cf.bench.tasks.prompts import Prompts
 from cf.bench.tasks.worlds import Worlds
-from cf.data.prompt_list import read_prompts
+from cf.data.prompt_list import prompts_of
 from cf.data.world.module import WorldData
 from cf.data.world.rooms import Rooms
 from cf.paths import CONFIG_DIR
@@ -274,6 +274,10 @@ def test_unequal_terms_are_refused_or_shown(tmp_path: Path) -> None:
         run_benchmark(settings(other, "unequal=show"), tmp_path)  # each video failed alone
 
 
+def _scripts(path: Path) -> dict[str, Any]:
+    return {one.name: one.script for one in prompts_of(path)}
+
+
 def test_prompts_are_read_from_every_kind_of_list(tmp_path: Path) -> None:
     texts = ["a red fox", "it snows, softly"]
     (tmp_path / "a.txt").write_text("a red fox\n\nit snows, softly\na red fox\n")
@@ -282,19 +286,19 @@ def test_prompts_are_read_from_every_kind_of_list(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text('prompt\na red fox\n"it snows, softly"\n')
     lines = [json.dumps({"text": text}) for text in texts]
     (tmp_path / "a.jsonl").write_text("\n".join(lines))
-    lists = [read_prompts(tmp_path / f"a.{kind}") for kind in ("txt", "json", "csv", "jsonl")]
+    lists = [_scripts(tmp_path / f"a.{kind}") for kind in ("txt", "json", "csv", "jsonl")]
     assert all(one == lists[0] for one in lists)
     assert [script[0][1] for script in lists[0].values()] == texts
     switching = tmp_path / "b.jsonl"
     switching.write_text('{"prompt_id": "day", "segments": [[0, "dawn"], [10, "dusk"]]}')
-    assert read_prompts(switching) == {"day": ((0.0, "dawn"), (10.0, "dusk"))}
+    assert _scripts(switching) == {"day": ((0.0, "dawn"), (10.0, "dusk"))}
     drawn = Prompts(str(tmp_path / "a.txt"), count=1, seeds=[0, 1]).items()
     assert [item.seed for item in drawn] == [0, 1]
     assert drawn[0].prompt == drawn[1].prompt
     with pytest.raises(ValueError, match="count=3"):
         Prompts(str(tmp_path / "a.txt"), count=3).items()
     with pytest.raises(ValueError, match="no prompt list"):
-        read_prompts(tmp_path / "missing.txt")
+        _scripts(tmp_path / "missing.txt")
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", ".partial-x", "../out", "-rf", "~", "a" * 300])

@@ -27,7 +27,7 @@ from cf.data.videos import VideoFolder
 from cf.data.world.module import WorldData
 from cf.data.world.rooms import Rooms
 from cf.video import lengths
-from cf.video.reader import UnreadableVideo, probe, read_clip, read_video
+from cf.video.reader import UnreadableVideo, probe, read_frames, read_video
 from cf.video.writer import VideoWriter
 
 pytestmark = [
@@ -88,7 +88,9 @@ def test_a_batch_holds_the_clips_that_it_says(folder: Path) -> None:
     assert batch["number"].tolist() == list(range(6))
     assert batch["failures"] == {}
     for i, (name, start) in enumerate(zip(batch["name"], batch["start"].tolist(), strict=True)):
-        assert torch.equal(batch["video"][i], read_clip(folder / name, start, 6, 4, (8, 8)))
+        assert torch.equal(
+            batch["video"][i], (read_frames(folder / name, start, 6, 4, (8, 8)).float() / 255)
+        )
         assert batch["prompt"][i] == ("a slow sunrise" if name == "clip_0.mp4" else "")
 
 

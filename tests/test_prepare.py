@@ -28,7 +28,7 @@ from cf.models.codec import PixelCodec
 from cf.models.prepared_text import PreparedText
 from cf.preparation.planned import clips_in_a_file
 from cf.runs.training_plan import planned_training
-from cf.video.reader import read_clip
+from cf.video.reader import read_frames
 
 CAPTIONS = ["a red cat", "a cat runs", "a red cat", ""]
 
@@ -80,7 +80,7 @@ def test_a_folder_holds_latents_states_and_where_they_come_from(
     names = shards.sources()
     for number, name in enumerate(names):
         clip = shards.clip(number)
-        frames = read_clip(videos / name, clip.start, 12, 6, (16, 16))
+        frames = read_frames(videos / name, clip.start, 12, 6, (16, 16)).float() / 255
         assert torch.equal(clip.latents, PixelCodec().encode(frames[None])[0])
         beside = (videos / name).with_suffix(".txt")
         assert clip.prompt == (beside.read_text() if beside.exists() else "")

@@ -2,11 +2,12 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cf.bench.tasks.prompts import Prompts
-from cf.data.prompt_list import read_prompts
+from cf.data.prompt_list import prompts_of
 from cf.files.naming import number_of
 
 SPECIAL = [
@@ -32,8 +33,12 @@ def _put(folder: Path, name: str, text: str | bytes) -> Path:
     return path
 
 
+def _scripts(path: Path) -> dict[str, Any]:
+    return {one.name: one.script for one in prompts_of(path)}
+
+
 def _texts(path: Path) -> list[str]:
-    return [script[0][1] for script in read_prompts(path).values()]
+    return [script[0][1] for script in _scripts(path).values()]
 
 
 def test_every_kind_of_list_gives_the_same_texts_and_distinct_names(tmp_path: Path) -> None:
@@ -49,7 +54,7 @@ def test_every_kind_of_list_gives_the_same_texts_and_distinct_names(tmp_path: Pa
     for name, text in lists.items():
         path = _put(tmp_path, name, text)
         assert _texts(path) == SPECIAL, name
-        names = list(read_prompts(path))
+        names = list(_scripts(path))
         assert len({one.casefold() for one in names}) == len(SPECIAL)
         assert all("/" not in one and len(one.encode()) < 100 for one in names)
     assert {"42", "null", "a-red-fox"} < set(names)
@@ -63,7 +68,7 @@ def test_words_without_quotes_are_texts(tmp_path: Path) -> None:
         "yes",
         "2024-01-02",
     ]
-    assert list(read_prompts(_put(tmp_path, "b.json", '[{"prompt_id": 0, "text": "x"}]'))) == ["0"]
+    assert list(_scripts(_put(tmp_path, "b.json", '[{"prompt_id": 0, "text": "x"}]'))) == ["0"]
 
 
 def test_what_looks_like_another_kind_may_be_texts(tmp_path: Path) -> None:
@@ -129,18 +134,18 @@ def test_what_is_no_list_names_file_and_line(
     tmp_path: Path, name: str, text: str | bytes, told: str
 ) -> None:
     with pytest.raises(ValueError, match=rf"(?s){name}.*{told}"):
-        read_prompts(_put(tmp_path, name, text))
+        _scripts(_put(tmp_path, name, text))
 
 
 def test_a_text_of_a_million_accents_is_refused_at_once(tmp_path: Path) -> None:
     path = tmp_path / "list.txt"
     path.write_text("e" + "\u0301\u0316" * 500_000)
     with pytest.raises(ValueError, match=r"list.txt, line 1: the text has 1,000,001 characters"):
-        read_prompts(path)
+        _scripts(path)
     path = tmp_path / "list.jsonl"
     path.write_text(json.dumps({"prompt_id": "x" * 10**6, "text": "b"}))
     with pytest.raises(ValueError, match="line 1: prompt_id 'xxx") as told:
-        read_prompts(path)
+        _scripts(path)
     assert len(str(told.value)) < 500
 
 
@@ -158,9 +163,7 @@ def test_what_is_asked_of_a_list_is_checked(tmp_path: Path) -> None:
 
 def test_published_lists_are_read_whole(shared: Path) -> None:
     folder = shared / "prompts"
-    lists = [
-        read_prompts(folder / n) for n in ("vbench_all_dimension.txt", "VBench_full_info.json")
-    ]
+    lists = [_scripts(folder / n) for n in ("vbench_all_dimension.txt", "VBench_full_info.json")]
     assert lists[0] == lists[1]
     assert len(lists[0]) > 900
 
@@ -178,10 +181,10 @@ def test_published_lists_are_read_whole(shared: Path) -> None:
 )
 def test_columns_and_keys_may_have_capitals(tmp_path: Path, name: str, text: str) -> None:
     (tmp_path / name).write_text(text)
-    assert read_prompts(tmp_path / name) == {"one": ((0.0, "a fox"),)}
+    assert _scripts(tmp_path / name) == {"one": ((0.0, "a fox"),)}
 
 
 def test_a_table_without_a_heading_is_told_by_its_first_line(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("a red fox\na blue hen\n")
     with pytest.raises(ValueError, match=r"first line names no column .*; it is 'a red fox'"):
-        read_prompts(tmp_path / "a.csv")
+        _scripts(tmp_path / "a.csv")

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -17,7 +18,6 @@ from PIL import Image, ImageOps, features
 from cf.video.reader import (
     UnreadableVideo,
     probe,
-    read_clip,
     read_frames,
     read_image,
     read_video,
@@ -37,6 +37,10 @@ FORMATS = {
 }
 
 SIZE = (64, 96)  # x265 corrupts memory when it encodes less than one of its 64-pixel blocks
+
+
+def read_clip(path: Path, start: float, frames: int, fps: float, size: Any = None) -> Any:
+    return read_frames(path, start, frames, fps, size).float() / 255
 
 
 def level(index: int) -> int:

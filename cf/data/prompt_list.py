@@ -47,16 +47,6 @@ class Prompt:
         return "" if self.named else f"p{_digest(self.script)[:11]}"
 
 
-def read_prompts(file: str | Path) -> dict[str, Script]:
-    """Names and scripts of the prompts in a file, each once.
-
-    Raises:
-        ValueError: if the file cannot be read, holds no prompt, or an entry of it is none; names
-            the line.
-    """
-    return {one.name: one.script for one in prompts_of(file)}
-
-
 def script_name(script: Script) -> str:
     """A name for files and tables: the first text in small letters, and a hash if it lost more.
 
@@ -82,7 +72,8 @@ def prompts_of(file: str | Path, setting: str = "asked.file") -> list[Prompt]:
         setting: that names the file, for messages.
 
     Raises:
-        ValueError: as `read_prompts`.
+        ValueError: if the file cannot be read, holds no prompt, or an entry of it is none; names
+            the line.
     """
     path = Path(file)
     suffix = path.suffix.lower()

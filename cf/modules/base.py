@@ -19,7 +19,7 @@ from cf.models.text import FrozenEncoder, TextEncoder
 from cf.models.transformer import VideoTransformer
 from cf.modules.divergence_guard import Guard
 from cf.modules.ema import WeightAverage
-from cf.modules.fully_shard import FullyShard, check_sharded
+from cf.modules.fully_shard import FullyShard
 from cf.modules.training import TrainingModule
 from cf.rollout.blockwise import Rollout
 from cf.types import Conditioning, Latents, Video
@@ -121,7 +121,9 @@ class VideoModule(TrainingModule):
                 f"{type(self.codec).__name__} reach {bound:g}; give model.x0_limit=null"
             )
         _check_eyes(self.eyes, getattr(self.trained, "image_dim", None))
-        check_sharded(trainer)
+        half = str(trainer.precision).startswith("16")
+        if isinstance(trainer.strategy, FullyShard) and half:
+            raise ValueError("trainer=fsdp2 runs in 32-true or bf16-mixed; give trainer.precision")
 
     def configure_model(self) -> None:
         """Shard every network by itself, where the strategy says so; the frozen ones as well."""

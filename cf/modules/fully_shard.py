@@ -6,7 +6,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
-import lightning as L  # noqa: N812  (its usual name)
 import torch
 from lightning.pytorch.strategies import ModelParallelStrategy
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
@@ -146,13 +145,3 @@ class FullyShard(ModelParallelStrategy):
         rest = read_shards(path, self.model, self.optimizers)
         let_go(self.model)
         return rest
-
-
-def check_sharded(trainer: L.Trainer) -> None:
-    """Refuse settings with which a network cannot be sharded.
-
-    Raises:
-        ValueError: names the setting and what to give instead.
-    """
-    if isinstance(trainer.strategy, FullyShard) and str(trainer.precision).startswith("16"):
-        raise ValueError("trainer=fsdp2 runs in 32-true or bf16-mixed; give trainer.precision")

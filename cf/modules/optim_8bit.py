@@ -112,16 +112,6 @@ def is_8bit(maker: Any) -> bool:
     return getattr(maker, "func", maker) is AdamWIn8Bit
 
 
-def check_optimizers(module: Any) -> None:
-    """Refuse to begin a training whose optimisers cannot be made.
-
-    Raises:
-        ImportError: their library is not installed.
-    """
-    if any(map(is_8bit, makers_of(module))):
-        check_torchao()
-
-
 def check_torchao() -> None:
     """Refuse to go on without the library.
 

@@ -11,7 +11,7 @@ from cf.bounds import check_least, check_share
 from cf.modules.divergence_guard import Guard
 from cf.modules.ema import WeightAverage
 from cf.modules.optim import warmup_cooldown
-from cf.modules.optim_8bit import check_optimizers
+from cf.modules.optim_8bit import check_torchao, is_8bit, makers_of
 
 
 class TrainingModule(L.LightningModule):
@@ -74,7 +74,8 @@ class TrainingModule(L.LightningModule):
         """
         if trainer.max_steps < 1:
             raise ValueError(f"trainer.max_steps must be at least 1, got {trainer.max_steps}")
-        check_optimizers(self)
+        if any(map(is_8bit, makers_of(self))):
+            check_torchao()
 
     def scheduled(self, optimizer: Optimizer, cooldown: float) -> LambdaLR:
         """The schedule of an optimiser over the run; its rates are those of the settings."""

@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING
 from cf.runs.guidance import ITSELF
 from cf.runs.outline import (
     Way,
-    codec_outline,
     exported_parts,
     file_of,
     outlined,
     sized,
-    way_of,
 )
 from cf.runs.same_latents import refuse_other_latents
 from cf.settings.build import Settings
@@ -53,16 +51,3 @@ def guide_model(way: Way, parts: Settings, codec: Codec) -> Settings | None:
         model = config["model"]
     check_teacher(outlined(parts["model"], "float32"), outlined(model, "float32"), _NAMES)
     return sized(model, parts["size"], codec)
-
-
-def check_guidance(settings: Settings, parts: Settings) -> None:
-    """Refuse guidance that a network cannot be given; no weight is read.
-
-    Args:
-        settings: of `cf.generate`.
-        parts: what the network is built of.
-
-    Raises:
-        ValueError: see `way_of` and `guide_model`.
-    """
-    guide_model(way_of(settings, parts), parts, codec_outline(parts["codec"], settings))

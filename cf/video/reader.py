@@ -25,7 +25,6 @@ __all__ = [
     "VideoInfo",
     "probe",
     "read_chunks",
-    "read_clip",
     "read_frames",
     "read_image",
     "read_video",
@@ -37,21 +36,6 @@ _RED_GREEN_BLUE = (2, 0, 1)
 """Where these planes lie in FFmpeg's gbrp."""
 _EXACT = Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 _SHRUNK, _GROWN = Interpolation.AREA | _EXACT, Interpolation.BICUBIC | _EXACT
-
-
-def read_clip(
-    path: str | Path, start: float, frames: int, fps: float, size: Sequence[int] | None = None
-) -> Float[Tensor, "t 3 h w"]:
-    """`frames` pictures in [0, 1], one every 1/`fps` seconds from `start` (seconds) on.
-
-    Each is the frame that a player shows at that time, whatever the file's own frame rate, scaled
-    until it covers `size` (height, width; None: as it is) and cropped about its centre. It is the
-    same picture that a whole read shows at that time.
-
-    Raises:
-        UnreadableVideo: the file cannot be decoded, or ends before the last picture.
-    """
-    return read_frames(path, start, frames, fps, size).float() / 255
 
 
 def read_video(
@@ -95,7 +79,11 @@ def read_chunks(
 def read_frames(
     path: str | Path, start: float, frames: int, fps: float, size: Sequence[int] | None = None
 ) -> UInt8[Tensor, "t 3 h w"]:
-    """As `read_clip`, in bytes (0 to 255): a quarter of the memory, for caches.
+    """`frames` pictures in bytes, one every 1/`fps` seconds from `start` (seconds) on.
+
+    Each is the frame that a player shows at that time, whatever the file's own frame rate, scaled
+    until it covers `size` (height, width; None: as it is) and cropped about its centre. It is the
+    same picture that a whole read shows at that time.
 
     Raises:
         UnreadableVideo: the file cannot be decoded, or ends before the last picture.

@@ -23,9 +23,9 @@ from cf.models.start import fingerprint, fingerprint_of_update
 from cf.models.updates import LoraFile, lora_files
 from cf.runs.generator import Generator, file_of, load
 from cf.runs.guidance import guide_of
-from cf.runs.guide import check_guidance
+from cf.runs.guide import guide_model
 from cf.runs.on_card import untold
-from cf.runs.outline import parts_of
+from cf.runs.outline import codec_outline, parts_of, way_of
 from cf.runs.texts import UNBOUNDED, CachedText, TextCache
 from cf.settings.build import Settings, build
 from cf.settings.trusted import read_vetted_export
@@ -111,7 +111,9 @@ class Network(Contestant):
         """Refuse a control signal that it does not take, and sampling that it cannot do."""
         check_camera(self._own("model") or None, asked.control_width, self.checkpoint)
         if self.sampling:
-            check_guidance(settings := self._loading("cpu"), self._parts(settings))
+            parts = self._parts(settings := self._loading("cpu"))
+            codec = codec_outline(parts["codec"], settings)
+            guide_model(way_of(settings, parts), parts, codec)  # refuses what cannot guide it
 
     @override
     def first_block(self, at: int) -> int:
