@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from cf.data.stream import serve_loader
 from cf.files.atomic import DiskFullError
-from cf.system.processes import Died, serve_loader, spread
+from cf.system.processes import Died, spread
 
 
 def worked(task: tuple[str, str]) -> tuple[str, int]:

@@ -1,6 +1,8 @@
 """Numbered batches without end, which a resumed run takes up with the very next one."""
 
 import hashlib
+import multiprocessing
+import signal
 import time
 import warnings
 from abc import abstractmethod
@@ -11,7 +13,7 @@ from typing import Any
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from cf.system.processes import loader_context, serve_loader
+from cf.system.processes import end_with_parent
 
 _MOST_WORKERS = 256
 """The settings of a run may come from a stranger; each worker is a process of half a gigabyte."""
@@ -69,7 +71,7 @@ class EndlessData(LightningDataModule):
             num_workers=self.num_workers,
             collate_fn=make,
             worker_init_fn=serve_loader,
-            multiprocessing_context=loader_context(self.num_workers),
+            multiprocessing_context=_loader_context(self.num_workers),
         )
 
     def state_dict(self) -> dict[str, Any]:
@@ -161,7 +163,7 @@ class _StreamLoader(DataLoader[Any]):
             batch_size=None,
             num_workers=num_workers,
             worker_init_fn=serve_loader,
-            multiprocessing_context=loader_context(num_workers),
+            multiprocessing_context=_loader_context(num_workers),
         )
         self.stream, self.due, self.wait = stream, due, wait
 
@@ -175,3 +177,31 @@ class _StreamLoader(DataLoader[Any]):
             batch = next(batches)  # there is always another
             self.wait(time.perf_counter() - began)
             yield batch
+
+
+def serve_loader(*_: object) -> None:
+    """Begin a `DataLoader`'s worker: `end_with_parent`; its first request to end is not its own.
+
+    A terminal and a scheduler ask the whole group. The parent still needs the worker to come to a
+    point where nothing is lost; it ends the worker itself, and a second request does so too.
+    """
+    end_with_parent()
+
+    def hear(number: int, _: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, hear)
+
+
+def _loader_context(num_workers: int) -> str | None:
+    """How a `DataLoader` begins its workers: as Python does, but for a job of a sweep.
+
+    There, joblib's own way is set, by which no worker can be begun.
+
+    Args:
+        num_workers: of the loader; one without workers takes no context.
+    """
+    of_joblib = multiprocessing.get_start_method(allow_none=True) == "loky"
+    return "fork" if num_workers and of_joblib else None

@@ -104,34 +104,6 @@ def end_with_parent(*_: object) -> None:
     threading.Thread(target=watch, daemon=True, name="end with the parent").start()
 
 
-def serve_loader(*_: object) -> None:
-    """Begin a `DataLoader`'s worker: `end_with_parent`; its first request to end is not its own.
-
-    A terminal and a scheduler ask the whole group. The parent still needs the worker to come to a
-    point where nothing is lost; it ends the worker itself, and a second request does so too.
-    """
-    end_with_parent()
-
-    def hear(number: int, _: object) -> None:
-        signal.signal(number, signal.SIG_DFL)
-
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, hear)
-
-
-def loader_context(num_workers: int) -> str | None:
-    """How a `DataLoader` begins its workers: as Python does, but for a job of a sweep.
-
-    There, joblib's own way is set, by which no worker can be begun.
-
-    Args:
-        num_workers: of the loader; one without workers takes no context.
-    """
-    of_joblib = multiprocessing.get_start_method(allow_none=True) == "loky"
-    return "fork" if num_workers and of_joblib else None
-
-
 @dataclass
 class _Worker(Generic[T]):
     """A process, the end of a pipe to it, what it does now, and whether it has ever been ready."""
