@@ -141,7 +141,7 @@ def test_world_data_differ_between_workers_in_nothing() -> None:
 
 
 def test_bad_world_data_are_named() -> None:
-    with pytest.raises(ValueError, match="clip_frames, fps"):
+    with pytest.raises(ValueError, match="clip_frames=0 must be above 0"):
         WorldData(partial(Rooms), clip_frames=0)
     with pytest.raises(ValueError, match="seed must lie in"):
         WorldData(partial(Rooms), seed=2**32 - 1)
