@@ -76,15 +76,6 @@ class BenchmarkResults:
         found = headline(self.made, seconds, [metric], [], list(self.made))
         return {name: cells[metric] for name, cells in found.cells.items()}
 
-    def by_lag(self, metric: str) -> dict[str, tuple[list[float], list[float]]]:
-        """Lags in seconds, and a metric's values there, of contestants that have such a curve."""
-        found = {name: one.longest[metric].curves for name, one in self.made.items()}
-        return {
-            name: (curves["lags"].tolist(), curves["by_lag"].tolist())
-            for name, curves in found.items()
-            if {"lags", "by_lag"} <= set(curves)
-        }
-
     def unit(self, name: str) -> str:
         """The unit of a contestant's mean and interval."""
         return "training" if len(trainings(self.made[name].units())) > 1 else "prompt"

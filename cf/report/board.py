@@ -19,6 +19,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from cf.bench.contest import BenchmarkResults
 from cf.bench.store import SHEET, VIDEO, Store, folder_of
+from cf.report.charts import lag_curves
 from cf.report.heatmap import heatmap_over_time, over_lags
 from cf.report.hparams import write_hparams
 from cf.report.long_tables import LongTables
@@ -57,7 +58,7 @@ def _heat(root: Path, contest: BenchmarkResults, windows: pd.DataFrame) -> None:
     """Recall by lag and over time, all contestants in one picture, as a run of its own."""
     pictures: dict[str, bytes] = {}
     for metric in next(iter(contest.made.values())).longest:
-        if not (lagged := contest.by_lag(metric)):
+        if not (lagged := lag_curves(contest.made, metric)):
             continue
         drawn = {
             f"recall_by_lag/{metric}": over_lags(lagged, metric),

@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
 from cf.bench.ranking import Cell
+from cf.bench.results import ContestantResults
 from cf.evaluation.plots import PALETTE, PLAIN
 
 _GREYS = ("#8a8a8a", "#b9b2a3", "#55606b")
@@ -99,6 +100,18 @@ def _curve(axes: Axes, table: pd.DataFrame, style: Look) -> bool:
         low, high = np.quantile(values[draws].mean(1), (0.025, 0.975), axis=0)
         axes.fill_between(times, low, high, color=style.colour, alpha=0.13, lw=0)
     return True
+
+
+def lag_curves(
+    made: Mapping[str, ContestantResults], metric: str
+) -> dict[str, tuple[list[float], list[float]]]:
+    """Lags in seconds, and a metric's values there, of contestants that have such a curve."""
+    found = {name: one.longest[metric].curves for name, one in made.items()}
+    return {
+        name: (curves["lags"].tolist(), curves["by_lag"].tolist())
+        for name, curves in found.items()
+        if {"lags", "by_lag"} <= set(curves)
+    }
 
 
 def by_lag(

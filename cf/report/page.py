@@ -17,7 +17,7 @@ from cf.bench.results import ContestantResults
 from cf.bench.store import SHEET, VIDEO, Store
 from cf.files.counts import so_many
 from cf.files.tables import ARROWS, number
-from cf.report.charts import Look, against, by_lag, chart_over_time, looks
+from cf.report.charts import Look, against, by_lag, chart_over_time, lag_curves, looks
 from cf.report.long_tables import LongTables
 from cf.report.page_tables import cost_rows, duration, pair_rows, swatch
 from cf.report.shell import Link, Media, embedded, render
@@ -131,7 +131,7 @@ def _arrow(contest: BenchmarkResults, name: str) -> str:
 def _lags(contest: BenchmarkResults, look: Mapping[str, Look]) -> Iterator[dict[str, Any]]:
     """A chart of every metric with curves by lag."""
     for metric in next(iter(contest.made.values())).longest:
-        if curves := contest.by_lag(metric):
+        if curves := lag_curves(contest.made, metric):
             svg = by_lag(curves, look, metric)
             yield {"name": metric, "svg": svg, "arrow": _arrow(contest, metric)}
 
