@@ -40,6 +40,8 @@ CASES = {
         *("experiment=self_forcing", "adapters=student_critic", "adapters.student.r=8"),
         *("adapters.critic.r=8", *SMALL),
     ),
+    "start by consistency": ("experiment=rooms_start", *SMALL),
+    "start by regression": ("experiment=rooms_start", "start=ode", *SMALL),
     "context_forcing_released": ("experiment=context_forcing_released", *SMALL),
 }
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from commands import fit, give, rows
+from commands import Command, fit, give, rows
 from safetensors.torch import load_file
 
 from cf.models.autoencoder import VideoAutoencoder
@@ -45,6 +45,16 @@ def small(**settings: int) -> VideoAutoencoder:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return fit(tmp_path_factory.mktemp("codec") / "run", *SMALL)
+
+
+def test_a_codec_is_neither_sharded_nor_planned(refused: Command, tmp_path: Path) -> None:
+    """The one ended in a TypeError of Lightning's, the other in a KeyError."""
+    run = f"hydra.run.dir='{tmp_path / 'run'}'"
+    sharded = ("trainer=fsdp2", "trainer.accelerator=cpu", "trainer.precision=32-true")
+    told = refused("cf.fit", *SMALL, *sharded, "trainer.devices=1", run)
+    assert "AutoencoderModule trains a network that has none; give trainer=ddp" in told
+    assert "a codec takes little" in refused("cf.fit", *SMALL, "plan=true", run)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("stride", [1, 2, 4])

@@ -198,6 +198,27 @@ def test_a_table_of_videos_may_name_folders_of_pictures(tmp_path: Path) -> None:
     assert isinstance(one.reference, PictureFolder)
 
 
+def test_a_table_tells_the_rate_of_each_folder_of_pictures(tmp_path: Path) -> None:
+    """Videos of several rates are one table; a file tells its own."""
+    for name in ("bear", "fox", "true"):
+        made(tmp_path / name)
+    (tmp_path / "a.mp4").touch()
+    listed = tmp_path / "list.csv"
+    listed.write_text("path,reference,prompt,fps\nbear,true,b,8\nfox,,f,\na.mp4,,a,\n")
+    bear, fox, _ = list_videos(str(listed), None, 24)
+    assert [one.fps for one in (bear.path, bear.reference, fox.path)] == [8, 8, 24]  # type: ignore[union-attr]
+    files = Imported(folder=str(tmp_path), listed=str(listed), pictures_fps=24)._files()
+    assert [getattr(one, "fps", None) for one in files.values()] == [8, 24, None]
+    for text, told in (
+        ("path,fps\nbear,fast", "line 2: fps must be pictures per second up to 1000, not 'fast'"),
+        ("path,fps\nbear,0", "line 2: fps must be"),
+        ("path,fps\na.mp4,24", "line 2: fps=24 is for a folder of numbered pictures, and a.mp4"),
+    ):
+        listed.write_text(text)
+        with pytest.raises(ValueError, match=told):
+            list_videos(str(listed))
+
+
 MOVING = ["gif", "png", "apng", "webp", "avif"]
 LENGTHS = [40, 80, 120, 40, 200, 40]
 

@@ -173,6 +173,7 @@ class Grey(World):
     """Grey videos that are spoilt on the way."""
 
     make: Callable[[Tensor], Tensor]
+    spoil: Callable[[WorldTruth], Any] = lambda truth: truth
     size: Sequence[int] = (8, 8)
     num_places: int = 1
 
@@ -180,8 +181,11 @@ class Grey(World):
         none = torch.zeros(len(numbers), frames, 2)
 
         def paint(start: int, stop: int) -> tuple[Video, WorldTruth]:
-            truth: Any = None
-            return self.make(torch.full((len(numbers), stop - start, 3, 8, 8), 0.5)), truth
+            batch, length = len(numbers), stop - start
+            row = torch.zeros(batch, length, dtype=torch.int64)
+            cells, pixels = row[..., None, None], row[..., None, None].expand(-1, -1, 8, 8)
+            truth = WorldTruth(row, row.float(), row, cells, pixels)
+            return self.make(torch.full((batch, length, 3, 8, 8), 0.5)), self.spoil(truth)
 
         return Film(none[..., :1], none, [""] * len(numbers), {}, paint)
 
@@ -203,6 +207,47 @@ def test_a_world_that_paints_no_video_is_told_before_anything_learns(
     assert Grey(lambda grey: grey * 2).draw(0, [0, 1], 4).video.amax() == 1
     with pytest.raises(ValueError, match=told):
         Grey(make).draw(0, [0, 1], 4)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda _: None, "a video and its WorldTruth, got a NoneType beside it"),
+        (lambda truth: other(truth, place=None), r"place must be \(2, 4\) whole numbers, got None"),
+        (
+            lambda truth: other(truth, camera=truth.place),
+            r"camera must be \(2, 4\) numbers, got \(2, 4\) of torch.int64",
+        ),
+        (
+            lambda truth: other(truth, fresh=truth.fresh[:, 1:]),
+            r"fresh must be \(2, 4\) whole numbers, got \(2, 3\) of torch.int64",
+        ),
+        (
+            lambda truth: other(truth, instance=truth.instance[..., :7]),
+            r"instance must be \(2, 4, 8, 8\) whole numbers, got \(2, 4, 8, 7\)",
+        ),
+        (
+            lambda truth: other(truth, pose=truth.place),
+            r"pose must be \(2, 4, 3\) whole numbers, got \(2, 4\)",
+        ),
+        (lambda truth: other(truth, fresh=truth.fresh - 1), "fresh must be .* from 0 on, got -1"),
+        (lambda truth: other(truth, place=truth.place + 1), "has num_places=1, .* goes up to 1"),
+    ],
+)
+def test_a_truth_that_is_not_of_its_video_is_told_before_anything_learns(
+    spoil: Callable[[WorldTruth], Any], told: str
+) -> None:
+    """Once a network was trained, and the truth was told to be wrong when it was measured."""
+    with pytest.raises(ValueError, match=told):
+        Grey(lambda grey: grey, spoil).draw(0, [0, 1], 4)
+
+
+def other(truth: WorldTruth, **wrong: Any) -> WorldTruth:
+    """The truth, of which some is wrong, past what checks types in tests."""
+    made = replace(truth)
+    for name, one in wrong.items():
+        object.__setattr__(made, name, one)
+    return made
 
 
 def test_a_world_of_another_base_is_told_which_one_it_needs() -> None:

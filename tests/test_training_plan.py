@@ -21,6 +21,14 @@ def test_what_is_counted_of_a_distillation_is_what_the_allocator_gives() -> None
     assert counted(settings) == pytest.approx(measured(settings), rel=0.1)
 
 
+@pytest.mark.parametrize("start", ["start by consistency", "start by regression"])
+def test_a_start_is_counted_as_the_allocator_has_it(start: str) -> None:
+    settings = settings_of(*CASES[start])
+    assert counted(settings) == pytest.approx(measured(settings), rel=0.1)
+    roles = planned_training(settings).roles
+    assert roles["teacher: weights"] == roles["student: weights"]
+
+
 @pytest.mark.slow
 def test_roles_are_those_of_the_weights_and_shards_share_them() -> None:
     settings = settings_of(*CASES["self_forcing"])

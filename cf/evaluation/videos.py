@@ -12,11 +12,11 @@ from cf.data.captions import caption_of
 from cf.files.home import expanded
 from cf.files.naming import composed, name_by, name_pattern, number_of
 from cf.files.text import table_of
-from cf.video.listing import listed_in, name_in, stem_in, video_at
+from cf.video.listing import listed_in, name_in, pictures_rate, stem_in, video_at
 from cf.video.naming import is_video, shown
 from cf.video.numbered import A_FOLDER_OF_THEM, PICTURES, PictureFolder
 
-_COLUMNS = ("path", "contestant", "prompt", "seed", "reference", "boundaries")
+_COLUMNS = ("path", "contestant", "prompt", "seed", "reference", "boundaries", "fps")
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,8 @@ def list_videos(
             mapping from a contestant's name to one of these.
         pattern: a regular expression with groups `prompt` and, maybe, `seed`, that reads them from
             a file's name in its folder, without its ending; None: the name is the prompt.
-        pictures_fps: of folders of numbered pictures, each of which is a video.
+        pictures_fps: of folders of numbered pictures, each of which is a video, where a csv's
+            column `fps` does not tell it.
 
     Raises:
         ValueError: nothing is there, a column is unknown, or two videos have one name.
@@ -104,9 +105,9 @@ class _Reading:
     matcher: re.Pattern[str] | None
     pictures_fps: float | None
 
-    def video(self, place: Path) -> Path:
-        """A path; of a folder of numbered pictures, with their rate."""
-        return video_at(place, self.pictures_fps)
+    def video(self, place: Path, fps: float | None = None) -> Path:
+        """A path; of a folder of numbered pictures, with their rate, which `fps` tells first."""
+        return video_at(place, fps or self.pictures_fps)
 
 
 def _refuse_commas(path: Path) -> None:
@@ -181,8 +182,14 @@ def _rows(place: Path, contestant: str, reading: _Reading) -> Iterator[Listed]:
         if not cells["path"]:
             raise ValueError(f"{table.at(row)}: the path is empty")
         name = expanded(cells["path"])
-        path = reading.video(place.parent / name)
         where = table.at(row)
+        fps = pictures_rate(cells.get("fps", ""), where)
+        path = reading.video(place.parent / name, fps)
+        if fps is not None and os.path.isfile(path):
+            raise ValueError(
+                f"{where}: fps={fps:g} is for a folder of numbered pictures, and {path.name} tells "
+                "its own rate; leave the cell empty"
+            )
         marks = [_whole(one, "boundaries", where) for one in cells.get("boundaries", "").split()]
         if any(a >= b for a, b in pairwise([-1, *marks])):
             raise ValueError(f"{where}: boundaries must be rising frame numbers, got {marks[:9]}")
@@ -192,13 +199,13 @@ def _rows(place: Path, contestant: str, reading: _Reading) -> Iterator[Listed]:
             path=path,
             prompt=composed(cells.get("prompt") or stem_in(path, name).as_posix()),
             seed=_whole(cells["seed"], "seed", where) if cells.get("seed") else None,
-            reference=_beside(place, cells.get("reference"), reading),
+            reference=_beside(place, cells.get("reference"), reading, fps),
             boundaries=tuple(marks),
         )
 
 
-def _beside(place: Path, cell: str | None, reading: _Reading) -> Path | None:
-    return reading.video(place.parent / expanded(cell)) if cell else None
+def _beside(place: Path, cell: str | None, reading: _Reading, fps: float | None) -> Path | None:
+    return reading.video(place.parent / expanded(cell), fps) if cell else None
 
 
 def _whole(text: str, column: str, where: str) -> int:

@@ -10,6 +10,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from cf.bounds import check_least, check_share
 from cf.modules.divergence_guard import Guard
 from cf.modules.ema import WeightAverage
+from cf.modules.fully_shard import FullyShard
 from cf.modules.optim import warmup_cooldown
 from cf.modules.optim_8bit import check_torchao, is_8bit, makers_of
 
@@ -74,6 +75,12 @@ class TrainingModule(L.LightningModule):
         """
         if trainer.max_steps < 1:
             raise ValueError(f"trainer.max_steps must be at least 1, got {trainer.max_steps}")
+        whole = type(self).configure_model is L.LightningModule.configure_model
+        if whole and isinstance(trainer.strategy, FullyShard):
+            raise ValueError(
+                f"trainer=fsdp2 spreads the blocks of a transformer, and {type(self).__name__} "
+                "trains a network that has none; give trainer=ddp, or trainer=gpu for one card"
+            )
         if any(map(is_8bit, makers_of(self))):
             check_torchao()
 

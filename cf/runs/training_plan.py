@@ -65,6 +65,10 @@ def planned_training(settings: Settings, cards: int = 1) -> TrainingPlan:
     from cf.models.allocated import bytes_of
     from cf.runs.outline import codec_outline, eyes_outline, text_outline
 
+    if not any("network" in (settings["module"].get(one) or {}) for one in ("network", "student")):
+        raise ValueError(
+            "memory is counted of module=distill, pretrain and start; a codec takes little"
+        )
     shards = cards if shards_weights(settings) else 1
     codec = codec_outline(settings["codec"], {})
     with torch.random.fork_rng(devices=[]):

@@ -1,6 +1,7 @@
 """The videos of a folder: one walk, in which a folder of numbered pictures is one of them."""
 
 import logging
+import math
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from cf.video.numbered import (
 )
 
 log = logging.getLogger(__name__)
+_FASTEST = 1000.0  # pictures per second
 
 _OF_SYSTEMS = frozenset(
     {"$recycle.bin", "recycler", "system volume information", "lost+found", "__macosx"}
@@ -110,6 +112,29 @@ def video_at(path: Path, pictures_fps: float | None, setting: str = "pictures_fp
     if pictures_fps is None:
         raise ValueError(_unknown_rate(path, {path: len(pictures)}, setting))
     return PictureFolder.of(path, pictures_fps)
+
+
+def pictures_rate(cell: str, where: str) -> float | None:
+    """Frames per second of numbered pictures as a table tells them; None: it does not.
+
+    Args:
+        cell: of the table.
+        where: names file and line, for a message.
+
+    Raises:
+        ValueError: it is no rate.
+    """
+    if not cell:
+        return None
+    try:
+        rate = float(cell)
+    except ValueError:
+        rate = math.nan
+    if not 0 < rate <= _FASTEST:
+        raise ValueError(
+            f"{where}: fps must be pictures per second up to {_FASTEST:g}, not {cell[:60]!r}"
+        )
+    return rate
 
 
 def name_in(path: Path, folder: Path) -> Path:

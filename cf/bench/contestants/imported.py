@@ -19,7 +19,7 @@ from cf.files.home import expanded
 from cf.files.naming import composed, cut_to_bytes, folded, name_by, name_pattern
 from cf.files.tables import safe
 from cf.files.text import table_of
-from cf.video.listing import listed_in, name_in, stamp, video_at
+from cf.video.listing import listed_in, name_in, pictures_rate, stamp, video_at
 from cf.video.naming import shown
 from cf.video.numbered import PictureFolder
 from cf.video.probe import UnreadableVideo, probe
@@ -40,9 +40,10 @@ class Imported(Contestant):
 
     Attributes:
         folder: of the files.
-        listed: the csv; paths in it are relative to the folder.
+        listed: the csv; paths in it are relative to the folder. A column `fps` tells the rate of
+            folders of numbered pictures.
         fps, size: at which they are read; None: their own.
-        pictures_fps: of folders of numbered pictures, each of which is a video.
+        pictures_fps: of folders of numbered pictures that the csv tells no rate of.
         pattern: a regular expression with groups `prompt` and, maybe, `seed`, for names of files.
         numbered_from: files are numbered in the order of the prompts, from this number on.
         partial: videos that are missing are listed, and the others are measured.
@@ -189,7 +190,9 @@ def _files(place: _Files) -> Mapping[str, Path]:
         name = f"{composed(prompt)}-{int(seed)}"
         if name in files:
             raise ValueError(f"{table.at(row)}: {prompt!r} with seed {seed} is listed twice")
-        files[name] = video_at(folder / expanded(path), place.pictures_fps, _RATE)
+        file, told = folder / expanded(path), row.cells.get("fps") or ""
+        rate = pictures_rate(told, table.at(row)) if file.is_dir() else None
+        files[name] = video_at(file, rate or place.pictures_fps, _RATE)
     return files
 
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from cf.bench.tasks.base import Known, Sample, Task, VideoSpec
-from cf.data.world.base import Film
+from cf.data.world.base import Film, check_truth
 from cf.data.world.known import known
 from cf.data.world.module import WorldData
 
@@ -70,5 +70,6 @@ class Worlds(Task):
         """The true frames, and what they show (`cf.data.world.known`)."""
         assert film is not None
         drawn = film.part(start, stop)
+        check_truth(drawn.truth, drawn.video)
         shown = min(max(given - start, 0), stop - start)
         return Known(drawn.video[0], known(drawn, 0, shown, min(given, start)))

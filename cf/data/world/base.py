@@ -1,8 +1,10 @@
 """What a world is: numbered videos drawn on the fly, with their ground truth."""
 
+import typing
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -185,6 +187,53 @@ def _check_video(video: Tensor, painted: tuple[int, int]) -> None:
         raise ValueError(f"paint must make floats in [0, 1], got {least:g} to {most:g}; scale them")
 
 
+def check_truth(truth: WorldTruth, video: Video) -> None:
+    """Make sure that a truth is of its video: a network learns nothing of it and is measured by it.
+
+    Raises:
+        ValueError: a tensor of it has another shape or kind, or counts from below 0.
+    """
+    if not isinstance(truth, WorldTruth):
+        told = type(truth).__name__
+        raise ValueError(f"paint must return a video and its WorldTruth, got a {told} beside it")
+    batch, frames, _, height, width = video.shape
+    sizes = {"b": batch, "t": frames, "h": height, "w": width}
+    _check_shapes(truth, sizes)
+    if truth.motion is not None:
+        _check_shapes(truth.motion, sizes)
+    for name in ("place", "fresh"):
+        if (least := int(getattr(truth, name).min())) < 0:
+            raise ValueError(f"the truth's {name} must be numbers from 0 on, got {least}")
+
+
+def _check_shapes(of: WorldTruth | ObjectMotion, sizes: dict[str, int]) -> None:
+    """Compare tensors with what their annotations say; `sizes` are those of the video."""
+    whose: Any = type(of)
+    for name, (kind, needed) in _tensors(whose).items():
+        value = getattr(of, name)
+        if value is None and not needed:
+            continue
+        letters = kind.dim_str.split()
+        if isinstance(value, kind) and all(
+            sizes.get(letter, size) == size
+            for letter, size in zip(letters, value.shape, strict=True)
+        ):
+            continue
+        shape = ", ".join(str(sizes.get(letter, letter)) for letter in letters)
+        got = f"{tuple(value.shape)} of {value.dtype}" if isinstance(value, Tensor) else f"{value}"
+        numbers = "numbers" if "float32" in kind.dtypes else "whole numbers"
+        raise ValueError(f"the truth's {name} must be ({shape}) {numbers}, got {got}")
+
+
+@cache
+def _tensors(of: type) -> dict[str, tuple[Any, bool]]:
+    """The tensors of a class by name: their annotation, and whether each must be there."""
+    hints = typing.get_type_hints(of)
+    each = {name: [hint, *typing.get_args(hint)] for name, hint in hints.items()}
+    kinds = {name: [one for one in some if hasattr(one, "dim_str")] for name, some in each.items()}
+    return {name: (some[0], type(None) not in each[name]) for name, some in kinds.items() if some}
+
+
 class World(ABC):
     """Numbered videos without end; a shorter draw of a number is the beginning of a longer one."""
 
@@ -208,13 +257,19 @@ class World(ABC):
         """The same, painted.
 
         Raises:
-            ValueError: what is painted is no video of the world's size.
+            ValueError: what is painted is no video of the world's size, or its truth is not of it.
         """
         drawn = self.film(seed, numbers, frames).part(0, frames)
         if drawn.video.shape[-2:] != tuple(self.size):
             found = tuple(drawn.video.shape[-2:])
             raise ValueError(
                 f"{type(self).__name__} must paint frames of size={tuple(self.size)}, got {found}"
+            )
+        check_truth(drawn.truth, drawn.video)
+        if (most := int(drawn.truth.place.max())) >= self.num_places:
+            raise ValueError(
+                f"{type(self).__name__} has num_places={self.num_places}, numbered from 0, and the "
+                f"truth's place goes up to {most}"
             )
         return drawn
 
