@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import lightning as L  # noqa: N812  (its usual name)
 import torch
+from lightning.fabric.utilities import move_data_to_device
 
 from cf.bounds import check_least
 from cf.data.world.known import known
@@ -67,10 +68,7 @@ class Recall(L.Callback):
             raise ValueError("recall is measured on data=rooms; give callbacks.recall=null")
         world = replace(data.world, cut=self.cut, stay_blocks=None)
         drawn = world.draw(_WORLDS, range(self.worlds), self.frames)
-        batch = {
-            key: value.to(module.device) if isinstance(value, torch.Tensor) else value
-            for key, value in drawn.batch().items()
-        }
+        batch = move_data_to_device(drawn.batch(), module.device)
         latents, cond = module.encode(batch)
         rollout, student = module.rollout, module.student
         noise = rollout.noise(student, module.seed, range(self.worlds))

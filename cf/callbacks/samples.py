@@ -6,6 +6,7 @@ from typing import Any, cast
 import lightning as L  # noqa: N812  (its usual name)
 import numpy as np
 import torch
+from lightning.fabric.utilities import move_data_to_device
 from lightning.pytorch.loggers import TensorBoardLogger
 from tensorboard.compat.proto.summary_pb2 import Summary
 from torch import Tensor
@@ -112,8 +113,8 @@ class Samples(L.Callback):
             batch = data.on_after_batch_transfer(drawn, 0)
             sliced = {k: v for k, v in batch.items() if isinstance(v, Tensor | list)}
             self._clips = {key: value[: self.count] for key, value in sliced.items()}
-        moved = {k: v.to(module.device) for k, v in self._clips.items() if isinstance(v, Tensor)}
-        return {**self._clips, **moved}
+        moved: dict[str, Any] = move_data_to_device(self._clips, module.device)
+        return moved
 
 
 def _moving(gif: bytes, video: Tensor) -> Any:

@@ -4,7 +4,7 @@ from typing import Any
 
 import lightning as L  # noqa: N812  (its usual name)
 import torch
-from torch import Tensor
+from lightning.fabric.utilities import move_data_to_device
 
 
 def gather_states(own: dict[str, Any], trainer: L.Trainer) -> list[dict[str, Any]]:
@@ -14,7 +14,7 @@ def gather_states(own: dict[str, Any], trainer: L.Trainer) -> list[dict[str, Any
     """
     if not own:
         return []
-    own = _on_cpu(own)
+    own = move_data_to_device(own, "cpu")
     if trainer.world_size == 1:
         return [own]
     held: list[Any] | None = [None] * trainer.world_size if trainer.is_global_zero else None
@@ -34,13 +34,3 @@ def mine(kept: list[dict[str, Any]], trainer: L.Trainer) -> dict[str, Any]:
             f"are {trainer.world_size} now; go on with trainer.devices that make {len(kept)}"
         )
     return kept[trainer.global_rank] if kept else {}
-
-
-def _on_cpu(value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return value.cpu()
-    if isinstance(value, dict):
-        return {name: _on_cpu(one) for name, one in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(_on_cpu(one) for one in value)
-    return value
