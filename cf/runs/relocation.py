@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-Settings = dict[str, Any]
+from cf.settings.build import Settings, with_texts
 
 _OWN = "${folder}"  # as in the configuration files
 _OUTSIDE = "outside"
@@ -22,7 +22,7 @@ def absolute(settings: Any) -> Any:
         return [absolute(one) for one in settings]
     if not isinstance(settings, dict):
         return settings
-    whole = {name: _texts(settings[name], _whole) for name in _PATHS if name in settings}
+    whole = {name: with_texts(settings[name], _whole) for name in _PATHS if name in settings}
     return {**{name: absolute(value) for name, value in settings.items()}, **whole}
 
 
@@ -44,7 +44,7 @@ def recorded(settings: Settings, folder: Path) -> Settings:
             outside[value] = os.path.relpath(value, folder)
         return value if rest is None else _OWN + rest
 
-    told: Settings = _texts({k: v for k, v in settings.items() if k != _OUTSIDE}, tell)
+    told: Settings = with_texts({k: v for k, v in settings.items() if k != _OUTSIDE}, tell)
     return {**told, "folder": ".", **({_OUTSIDE: outside} if outside else {})}
 
 
@@ -74,7 +74,7 @@ def located(settings: Settings, folder: Path) -> Settings:
         there = None if way is None else os.path.normpath(folder / way)
         return there if there is not None and os.path.exists(there) else None
 
-    made: Settings = _texts({k: v for k, v in settings.items() if k != _OUTSIDE}, find)
+    made: Settings = with_texts({k: v for k, v in settings.items() if k != _OUTSIDE}, find)
     if old != folder:
         _move(made, moved)
     return {**made, "folder": str(folder)}
@@ -110,7 +110,7 @@ def _move_weights(settings: Settings, moved: Callable[[Any], str | None]) -> Non
     from cf.models.start import is_same
 
     there = {name: settings[name] for name in ("path", "lora") if settings.get(name) is not None}
-    here = _texts(there, lambda one: moved(one) or one)
+    here = with_texts(there, lambda one: moved(one) or one)
     alpha = settings.get("lora_alpha")
     with suppress(ValueError, OSError):  # of those that are not there, `with_weights` tells
         if is_same(here["path"], settings["sha256"], here.get("lora"), alpha):
@@ -121,13 +121,3 @@ def _below(value: str, folder: Path) -> str | None:
     """What follows the folder in a path; None if it does not lie there."""
     text = str(folder)
     return value[len(text) :] if value == text or value.startswith(text + "/") else None
-
-
-def _texts(settings: Any, change: Callable[[str], str]) -> Any:
-    if isinstance(settings, str):
-        return change(settings)
-    if isinstance(settings, list):
-        return [_texts(one, change) for one in settings]
-    if isinstance(settings, dict):
-        return {name: _texts(value, change) for name, value in settings.items()}
-    return settings

@@ -6,7 +6,7 @@ import re
 import sys
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,11 +32,16 @@ def to_settings(cfg: DictConfig) -> Settings:
 
 def escaped(settings: Any) -> Any:
     """The same for OmegaConf to read again: a text that holds `${` is no reference."""
+    return with_texts(settings, literally)
+
+
+def with_texts(settings: Any, change: Callable[[str], str]) -> Any:
+    """The settings with every text changed, at any depth; all sequences are lists."""
     if isinstance(settings, dict):
-        return {name: escaped(value) for name, value in settings.items()}
+        return {name: with_texts(value, change) for name, value in settings.items()}
     if isinstance(settings, list | tuple):
-        return [escaped(value) for value in settings]
-    return literally(settings) if isinstance(settings, str) else settings
+        return [with_texts(value, change) for value in settings]
+    return change(settings) if isinstance(settings, str) else settings
 
 
 def build(settings: Settings, where: str, **overrides: Any) -> Any:
