@@ -4,10 +4,12 @@ import shlex
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
 
 from cf.paths import CONFIG_DIR
 from cf.settings.build import build, to_settings
 from cf.settings.command_line import prepared
+from cf.settings.given import typed_for
 
 
 @pytest.mark.parametrize("inner", ["slow_fast", "merged", "short_window", "full"])
@@ -59,3 +61,17 @@ def test_a_scale_without_numbers_for_an_experiment_is_refused(
     """Once the scale's own world or module took the place of the experiment's, without a word."""
     with pytest.raises(ValueError, match=f"no numbers of scale={scale}: .*{remedy}"):
         prepared([f"experiment={experiment}", f"scale={scale}"], "fit")
+
+
+def test_a_printed_command_repeats_what_was_typed_and_it_takes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Once `cf.play` was printed without the memory and the steps that `cf.generate` was given."""
+    typed = ["memory=window", "memory.window_frames=9", "sampling.num_steps=4", "world_seed=3"]
+    other = ["seconds=5", "samples=2", "camera_path@path=tour", "save_every=7"]
+    monkeypatch.setattr(HydraConfig.instance(), "cfg", None)
+    with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
+        cfg = compose("generate", [*typed, *other], return_hydra_config=True)
+        HydraConfig.instance().set_config(cfg)
+        assert sorted(typed_for("play", aside=("seconds",))) == sorted(typed)
+    prepared(typed, "play")

@@ -150,6 +150,23 @@ def test_a_size_that_cannot_be_read_is_told_how_it_is_written(typed: str) -> Non
         prepared([f"size={typed}"], "generate")
 
 
+def test_paths_of_a_sweep_need_no_quotes_where_each_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A comma stays a path's own where the whole is there, where a part is not, and without -m."""
+    monkeypatch.chdir(tmp_path)
+    for one in ("a", "b", "c,d", "c"):
+        (tmp_path / one).mkdir()
+    key = "sampling.guide"
+    assert literal(f"{key}=own,a,null", multirun=True) == f"{key}=own,'a',null"
+    assert literal(f"{key}=a, shipped:base", multirun=True) == f"{key}='a','shipped:base'"
+    assert literal("videos=[a,b],[c]", multirun=True) == "videos=['a','b'],['c']"
+    for text in ("c,d", "a,nowhere", "own,nowhere"):
+        assert literal(f"{key}={text}", multirun=True) == f"{key}='{text}'"
+    assert literal(f"{key}=own,a") == f"{key}='own,a'"
+    assert literal("prompt=a,b", multirun=True) == "prompt='a,b'"
+
+
 def test_a_tilde_opens_in_every_path_and_in_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/me")
     assert value("generate", "prompt=~/a") == "~/a"

@@ -78,6 +78,8 @@ _QUOTED = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""", re.DOTALL)
 _ACT = r"\[\s*(?P<at>[^\[\],'\"]+?)\s*,\s*(?P<text>.*?)\s*\]"
 _GLUED = re.compile(r"\]\s*,\s*\[|\]\[")
 _NAME = re.compile(r"[\w\-.+/$%*@?| ]+", re.ASCII)
+_WORDS = ("null", "own")
+"""What settings take in place of a path."""
 _CLOSED_BY = {"[": "]", "{": "}"}
 
 
@@ -86,7 +88,8 @@ def literal(argument: str, multirun: bool = False) -> str:
 
     Args:
         argument: as typed.
-        multirun: whether several values may be given, which must then be quoted: 'a','b'.
+        multirun: whether several values may be given: texts in quotes, 'a','b'; paths without
+            them too, where each is there and the whole is not one.
 
     Raises:
         ValueError: a list or a mapping that cannot be read.
@@ -114,6 +117,8 @@ def literal(argument: str, multirun: bool = False) -> str:
     if multirun and (several := _several(value)) is not None:
         before, parts, after = several
         return f"{key}={before}{','.join(_one(name, part) for part in parts)}{after}"
+    if multirun and not text and (paths := _several_paths(name, value)):
+        return f"{key}={','.join(paths)}"
     if text or _matches(name, PLACES) or os.path.lexists(os.path.expanduser(value)):
         return f"{key}={_one(name, value)}"
     return f"{key}={_nested(name, value.strip() if value.strip()[:1] in '[{' else value)}"
@@ -189,6 +194,26 @@ def _several(value: str) -> tuple[str, list[str], str] | None:
     if len(parts) > 1 and all(_QUOTED.fullmatch(part) for part in parts):
         return "", parts, ""
     return None
+
+
+def _several_paths(name: str, value: str) -> list[str]:
+    """The values of a sweep over paths that lack quotes, as Hydra reads them; none: it is one.
+
+    A comma is a path's own where the whole is there, or where one of its parts is not.
+    """
+    parts = list(_split(value))
+    if len(parts) < 2 or _matches(name, PLACES) or _is_there(value):
+        return []
+    if all(part[:1] in _CLOSED_BY and part.endswith(_CLOSED_BY[part[0]]) for part in parts if part):
+        return [_nested(name, part) for part in parts] if all(parts) else []
+    if not all(part in _WORDS or _is_there(part) for part in parts):
+        return []
+    return [part if part in _WORDS else _one(name, part) for part in parts]
+
+
+def _is_there(path: str) -> bool:
+    path = _unquoted(path) if _QUOTED.fullmatch(path.strip()) else path
+    return path.startswith(SHIPPED) or os.path.lexists(os.path.expanduser(path))
 
 
 def _nested(name: str, value: str) -> str:
