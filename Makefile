@@ -1,6 +1,7 @@
 # Every target sets up .venv by itself; it needs Python 3.11 or newer, pip and the network, once.
 PYTHON ?= python3
 BIN := .venv/bin
+OLDEST := .venv-oldest/bin
 PYTEST := $(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadgroup
 FAST := not slow and not exhaustive
 # One test that goes astray may not take the time of all.
@@ -15,7 +16,7 @@ MAKEFLAGS += --no-print-directory
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo study-small quick test test-all test-fast check fix docs bench
+.PHONY: help demo study-small quick oldest test test-all test-fast check fix docs bench
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -36,6 +37,9 @@ test-all: check ## every check and every test, with shapes checked at every call
 
 quick: .venv/.dev ## the first case of every test of about a second: two minutes, while you work
 	$(PYTEST_FAST) -m "$(FAST) and not whole" --first-cases
+
+oldest: .venv-oldest/.dev ## the same tests as quick, with the oldest versions that pyproject.toml allows
+	$(subst $(BIN),$(OLDEST),$(PYTEST_FAST)) -m "$(FAST) and not whole" --first-cases
 
 test-fast: .venv/.dev ## the same without style, types and import layers
 	$(PYTEST_FAST) -m "$(FAST)"
@@ -66,4 +70,10 @@ $(BIN)/python:
 .venv/.run .venv/.dev .venv/.docs: .venv/.%: pyproject.toml | $(BIN)/python
 	@echo "Installing into .venv (the first time takes a few minutes) ..."
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-compile -e '.[$(EXTRAS_$*)]'
+	@touch $@
+
+.venv-oldest/.dev: pyproject.toml | $(BIN)/python
+	@echo "Installing the oldest versions into .venv-oldest ..."
+	@$(BIN)/python -m venv --clear .venv-oldest && $(OLDEST)/python -m pip install -qq uv
+	@$(OLDEST)/uv pip install -q --python $(OLDEST)/python --resolution lowest-direct -e '.[$(EXTRAS_dev)]'
 	@touch $@
