@@ -174,5 +174,9 @@ def test_an_engines_rooms_have_a_larger_scale(phase: str) -> None:
         sides = zip(shape[1:], network.patch_size, strict=True)
         assert cells == [side // patch for side, patch in sides]
     assert large["trainer"]["accelerator"] == "gpu"
-    assert large["module"]["optimizer"]["lr"] < small["module"]["optimizer"]["lr"]
+    of_large, of_small = (
+        one["module"]["optimizer"].get("adamw_lr", one["module"]["optimizer"]["lr"])  # Muon has two
+        for one in (large, small)
+    )
+    assert of_large < of_small
     assert large["data"]["batch_size"] == 4 * small["data"]["batch_size"]
