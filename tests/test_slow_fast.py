@@ -292,7 +292,7 @@ def test_settings_that_no_code_has_are_refused() -> None:
         SlowFast(store="pooled", as_released=True)
     with pytest.raises(ValueError, match="previous pass only, not kept"):
         SlowFast(novelty="kept", as_released=True)
-    with pytest.raises(ValueError, match=r"quantile=1.5 lie in \[0, 1\]"):
+    with pytest.raises(ValueError, match=r"quantile=1.5 must lie in 0..1"):
         SlowFast(quantile=1.5)
     with pytest.raises(ValueError, match="calibration=0"):
         SlowFast(calibration=0)
