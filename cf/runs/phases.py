@@ -144,7 +144,6 @@ class Phases:
             ValueError: if a phase fails; its own message stands above.
             Stopped: if this process was asked to end.
         """
-        given = [] if self.config_dir is None else ["--config-dir", self.config_dir]
         if not any((self.folder / one).exists() for one in self.phases):
             self._refuse_unfit()
         for name in self.phases:
@@ -156,7 +155,7 @@ class Phases:
             arguments = self._arguments(name, self.shared)
             if phase.config.is_file():
                 trusted = ["trust=true"] if self.trust else []
-                arguments = [*given, f"resume={quoted(str(phase.path))}", *trusted]
+                arguments = [*self._options, f"resume={quoted(str(phase.path))}", *trusted]
             log.info("phase %s: %s", name, shell_command("cf.fit", arguments))
             try:
                 status = run([sys.executable, "-m", "cf.fit", *arguments])
@@ -179,9 +178,13 @@ class Phases:
 
     def _arguments(self, name: str, shared: Sequence[str]) -> list[str]:
         """Of `cf.fit`, with which a phase begins."""
-        given = [] if self.config_dir is None else ["--config-dir", self.config_dir]
         place = f"hydra.run.dir={quoted(str(self.folder / name))}"
-        return [*given, *self.phases[name], *shared, place]
+        return [*self._options, *self.phases[name], *shared, place]
+
+    @property
+    def _options(self) -> list[str]:
+        """Of every phase's command, before its settings."""
+        return [] if self.config_dir is None else ["--config-dir", self.config_dir]
 
     def _refuse_unfit(self) -> None:
         """Raise a ValueError if a later phase could not begin with what all are given."""

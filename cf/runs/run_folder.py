@@ -22,14 +22,8 @@ from cf.settings.renamed import with_current_names
 from cf.system.shell import setting
 
 EXPORT = "network.safetensors"
-_NOT_KEPT = (
-    "resume",
-    "trust",
-    "plan",
-    "cards",
-    "card_gb",
-    "scales",
-)  # they are of a command, not of the run
+# They are of a command or an experiment, not of the run.
+_NOT_KEPT = ("resume", "trust", "plan", "cards", "card_gb", "scales")
 _TOLD = 6  # settings that a message lists
 
 
