@@ -15,9 +15,9 @@ from test_benchmark_contestants import take, worlds
 from test_objectives import TIMES, Gaussian, Unused, window
 from torch import Tensor
 
+from cf.bench.chunks import chunks
 from cf.bench.contestants.base import Contestant, Piece
 from cf.bench.cost import Stopwatch
-from cf.bench.job import chunks
 from cf.bench.tasks.base import Request, VideoSpec
 from cf.data.world.base import Film, World, WorldTruth
 from cf.data.world.module import WorldData

@@ -19,8 +19,9 @@ from omegaconf import OmegaConf
 from test_configs import CONFIGS, FILES, targets
 
 from cf.settings import command_line
-from cf.settings.build import Form, Within, build, escaped, fault, hints_of
+from cf.settings.build import build, escaped
 from cf.settings.command_line import prepared
+from cf.settings.hints import Form, Within, fault, hints_of
 from cf.settings.kinds import Device
 from cf.settings.literal import PATHS, PLACES, TEXTS, literal, quoted, with_home
 from cf.settings.schema import COMMANDS

@@ -268,7 +268,7 @@ def load(settings: Settings) -> Generator:
     from cf.models.compiled import check_compile
     from cf.models.releases import is_base
     from cf.runs.guide import guide_model
-    from cf.runs.on_card import check_memory, codec_on, network_on, text_on
+    from cf.runs.on_card import check_memory, codec_on, guide_on, network_on, text_on
     from cf.runs.outline import codec_outline, sized, way_of
 
     parts, source = parts_of(settings), str(file_of(settings["checkpoint"]))
@@ -285,9 +285,7 @@ def load(settings: Settings) -> Generator:
     check_memory(settings, parts, device)
     text = text_on(device, settings, parts, way)
     network = network_on(device, settings, model, source, settings.get("weights") or {})
-    guide = None
-    if weaker is not None:
-        guide = network_on(device, settings, weaker, str(file_of(str(way.guide))), {})
+    guide = guide_on(device, settings, way, weaker)
     codec = codec_on(device, settings, parts)
     log.info("attention: %s%s", attention_kernel(network), f"; compile={how}" * (how != "none"))
     eyes = settings.get("image_encoder")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, get_type_hints
 
-from cf.settings.build import Settings, fault
+from cf.settings.build import Settings
+from cf.settings.hints import fault
 from cf.settings.sampling import Sampling
 
 if TYPE_CHECKING:

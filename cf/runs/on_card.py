@@ -107,6 +107,27 @@ def network_on(
     return network
 
 
+def guide_on(
+    device: torch.device, settings: Settings, way: Way, model: Settings | None
+) -> Backbone | None:
+    """A guide with its weights, for `Way.guided`.
+
+    Args:
+        device: where it lies.
+        settings: of `cf.generate`.
+        way: how the network is sampled.
+        model: what `cf.runs.guide.guide_model` said.
+
+    Raises:
+        CheckpointError: its weights cannot be read, or are of another network.
+    """
+    from cf.runs.outline import file_of
+
+    if model is None:
+        return None
+    return network_on(device, settings, model, str(file_of(str(way.guide))), {})
+
+
 def untold(text: Settings) -> bool:
     """Whether these are the settings of a network that is told no text."""
     return str(text.get("_target_", "")).endswith("NoText")

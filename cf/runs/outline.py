@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from cf.runs.guidance import OF_GUIDANCE, guidance_of
 from cf.runs.run_folder import EXPORT
-from cf.settings.build import Settings, build, check, hints_of
+from cf.settings.build import Settings, build, check
 from cf.settings.checks import unknown_setting
+from cf.settings.hints import hints_of
 from cf.settings.sampling import Sampling
 
 PARTS = ("model", "codec", "text", "rollout")

@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Annotated, Any
 
 from cf.files.text import existing_file
-from cf.settings.build import Form, Within, fault
+from cf.settings.hints import Form, Within, fault
 
 ACTS = Form(
     '[[seconds,text], ...], as in prompts="[[0,a fox],[10,it jumps]]", or - for texts that are '

@@ -1,14 +1,10 @@
-"""From a Hydra configuration to objects, whose values are checked against annotations first."""
+"""From a Hydra configuration to objects, with mistakes in their settings told in one line."""
 
 import inspect
-import math
 import re
 import sys
-import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from hydra._internal.utils import _locate
@@ -16,6 +12,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from cf.settings.hints import fault, hints_of
 from cf.settings.literal import literally, with_home
 from cf.settings.mistakes import forgotten_init
 from cf.settings.renamed import with_current_names
@@ -170,107 +167,3 @@ def _calls_for_properties(target: Any) -> str:
 
 def _declared_by(target: type, method: str) -> str:
     return next(one.__name__ for one in reversed(target.__mro__) if method in vars(one))
-
-
-@dataclass(frozen=True)
-class Within:
-    """Bounds of a number, for `Annotated[int, Within(1, 8)]`; `above` itself is outside."""
-
-    least: float = -math.inf
-    most: float = math.inf
-    above: float = -math.inf
-
-    def holds(self, value: Any) -> bool:
-        """Whether a number lies within them; what is no number is for others to judge."""
-        return isinstance(value, bool | str | None) or (
-            self.least <= value <= self.most and value > self.above
-        )
-
-    def __str__(self) -> str:
-        low = f"above {self.above:g}" if self.above > self.least else f"from {self.least:g}"
-        if max(self.least, self.above) == -math.inf:
-            return f"up to {_figure(self.most)}"
-        return low if self.most == math.inf else f"{low} to {_figure(self.most)}"
-
-
-class Form(str):
-    """How a value is written, for `Annotated[..., Form("[height,width]")]`."""
-
-
-def _figure(value: float) -> str:
-    return str(int(value)) if float(value).is_integer() else f"{value:g}"
-
-
-def hints_of(target: Any) -> dict[str, Any]:
-    """The annotations of what a class or a function takes, by name."""
-    if isinstance(target, type):
-        owner = next(one for one in target.__mro__ if "__init__" in vars(one))
-        generated = "__dataclass_params__" in vars(owner)
-        # A field's annotation is of the module of the class that declares it: bases have their own.
-        target = owner if generated else vars(owner)["__init__"]
-    return typing.get_type_hints(target, include_extras=True)
-
-
-def fault(value: Any, hint: Any) -> str:
-    """What a value must be if it cannot stand for `hint`; empty if it can."""
-    return "" if _fits(value, hint) else wanted(hint)
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    """Whether a YAML value can stand for `hint`; kinds that YAML cannot write always fit."""
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if origin is typing.Annotated:
-        limits = [one for one in args[1:] if isinstance(one, Within)]
-        return _fits(value, args[0]) and all(one.holds(value) for one in limits)
-    if origin in (typing.Union, types.UnionType):
-        return any(_fits(value, one) for one in args)
-    if origin is typing.Literal:
-        return value in args
-    if hint is float:
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        return number and not math.isnan(value)
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    if hint is bool or (isinstance(hint, type) and issubclass(hint, str)):
-        return isinstance(value, bool if hint is bool else str)
-    if hint is Path:
-        return isinstance(value, str) and value != ""
-    if hint in (None, type(None)):
-        return value is None
-    if origin is tuple and Ellipsis not in args:
-        pairs = zip(value, args, strict=False) if isinstance(value, list | tuple) else ()
-        return len(args) == len(list(pairs)) == len(value) and all(
-            _fits(one, kind) for one, kind in zip(value, args, strict=True)
-        )
-    if origin in (list, tuple) or (isinstance(origin, type) and issubclass(origin, Sequence)):
-        inner = [one for one in args if one is not Ellipsis] or [Any]
-        return isinstance(value, list | tuple) and all(_fits(one, inner[0]) for one in value)
-    if isinstance(origin, type) and issubclass(origin, Mapping):
-        return isinstance(value, Mapping) and all(_fits(one, args[1]) for one in value.values())
-    return isinstance(value, dict) or not isinstance(hint, type) or hint in (object, Any)
-
-
-def wanted(hint: Any) -> str:
-    """What a value for `hint` is, in words."""
-    names = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
-    names |= {Path: "a path", dict: "a mapping", list: "a list", Any: "a value"}
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if origin is typing.Annotated:
-        forms = [str(one) for one in args[1:] if isinstance(one, Form)]
-        if forms:
-            return forms[0]
-        limits = [str(one) for one in args[1:] if isinstance(one, Within)]
-        return " ".join([wanted(args[0]), *limits])
-    if origin in (typing.Union, types.UnionType):
-        return " or ".join(wanted(one) for one in args)
-    if origin is typing.Literal:
-        return "one of " + ", ".join(map(str, args))
-    if hint in (None, type(None)):
-        return "null"
-    if origin is tuple and Ellipsis not in args:
-        return "a list of " + " and ".join(wanted(one) for one in args)
-    if isinstance(origin, type) and issubclass(origin, Mapping):
-        return f"{{name: {wanted(args[1])}, ...}}"
-    if origin:
-        return "a list of " + " / ".join(wanted(one) for one in args[:1])
-    return getattr(hint, "WANTED", None) or names.get(hint, f"a {getattr(hint, '__name__', hint)}")

@@ -14,7 +14,8 @@ from typing import Annotated, Any
 
 from cf.files.atomic import check_writable
 from cf.files.text import existing_file
-from cf.settings.build import Settings, check, fault, wanted
+from cf.settings.build import Settings, check
+from cf.settings.hints import fault, wanted
 from cf.settings.kinds import Device
 from cf.settings.schema import COMMANDS, NAMED_GROUPS, OPTIONAL
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cf.settings.build import Form, Within
+from cf.settings.hints import Form, Within
 
 Seed = Annotated[int, Within(0, 2**63 - 1)]
 Count = Annotated[int, Within(1, 2**31)]

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 from cf.files.shipped import SHIPPED, shipped
 from cf.settings.acts import ACTS, IMAGES, fault_of_acts, fault_of_images
-from cf.settings.build import Form, Settings, Within
+from cf.settings.build import Settings
+from cf.settings.hints import Form, Within
 from cf.settings.kinds import (
     Compile,
     Count,

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from cf.settings.build import Within
+from cf.settings.hints import Within
 from cf.settings.kinds import Count, OutputPath
 
 

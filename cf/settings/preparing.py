@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from cf.settings.build import Settings, Within
+from cf.settings.build import Settings
+from cf.settings.hints import Within
 from cf.settings.kinds import Count, Device, FilePath, FolderPath, Rate, Size
 
 

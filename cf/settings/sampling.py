@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from cf.settings.build import Form, Within
+from cf.settings.hints import Form, Within
 from cf.settings.kinds import FileOrFolder
 
 _Time = Annotated[float, Within(0, 1)]

@@ -8,7 +8,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from cf.settings.build import Form, Settings, Within
+from cf.settings.build import Settings
+from cf.settings.hints import Form, Within
 from cf.settings.kinds import (
     Compile,
     Count,

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cf.settings.build import Settings, build, hints_of
+from cf.settings.build import Settings, build
+from cf.settings.hints import hints_of
 from cf.settings.renamed import with_current_names
 from cf.settings.targets import class_of, element_of, function_of, kinds_of
 

@@ -238,7 +238,8 @@ class Network(Contestant):
 
     def _guides(self) -> list[str]:
         """The path of the network that guides it, if another does."""
-        return [one for one in [guide_of({"sampling": self.sampling})] if one is not None]
+        guide = guide_of({"sampling": self.sampling})
+        return [] if guide is None else [guide]
 
     def _loras(self) -> list[LoraFile]:
         return lora_files(self.weights.get("lora"), self.weights.get("lora_alpha"))

@@ -7,8 +7,8 @@ import torch
 from cf.models.compiled import check_compile, compile_blocks
 from cf.runs.generator import Generator
 from cf.runs.guide import guide_model
-from cf.runs.on_card import network_on, text_on
-from cf.runs.outline import file_of, way_of
+from cf.runs.on_card import guide_on, text_on
+from cf.runs.outline import way_of
 from cf.settings.build import Settings, build
 
 
@@ -34,10 +34,7 @@ def untrained(settings: Settings, seed: int) -> Generator:
     eyes = settings["image_encoder"] and build(settings["image_encoder"], "image_encoder")
     way, codec = way_of(settings, settings), build(settings["codec"], "codec")
     device = torch.device(settings["device"])
-    weaker = guide_model(way, settings, codec)
-    guide = None
-    if weaker is not None:
-        guide = network_on(device, settings, weaker, str(file_of(str(way.guide))), {})
+    guide = guide_on(device, settings, way, guide_model(way, settings, codec))
     return Generator(
         way.guided(network, guide),
         codec,
