@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from hydra import compose, initialize_config_dir
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 from torch.profiler import ProfilerActivity, profile
 
@@ -19,6 +18,7 @@ from cf.paths import CONFIG_DIR
 from cf.runs.outline import codec_outline
 from cf.runs.training_plan import module_of
 from cf.settings.build import Settings, to_settings
+from cf.settings.composition import hydra_of
 
 SMALL = ("model.dim=96", "model.num_layers=3", "data.batch_size=2", "data.clip_frames=18")
 CASES = {
@@ -50,8 +50,7 @@ def settings_of(*typed: str) -> Settings:
     """The settings of a run of `cf.fit`."""
     with initialize_config_dir(version_base="1.3", config_dir=CONFIG_DIR):
         cfg = compose("fit", [*typed], return_hydra_config=True)
-        cfg.hydra.runtime.output_dir = "outputs"
-        HydraConfig.instance().set_config(cfg)
+    with hydra_of(cfg):
         return to_settings(OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"]))
 
 

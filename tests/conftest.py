@@ -20,6 +20,7 @@ import beartype.typing  # noqa: F401 -- named by the text given to the hook
 import jaxtyping
 import pytest
 import torch
+from hydra.core.hydra_config import HydraConfig
 
 torch.set_num_threads(1)
 # What is started in the background ignores Ctrl-C, and under nohup hang-ups too; so would
@@ -102,9 +103,13 @@ def alone() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def no_log_of_others() -> Iterator[None]:
-    """A command given in this process leaves its log open, which the next would write to."""
+def nothing_of_other_commands() -> Iterator[None]:
+    """A command given in this process leaves its log open, which the next would write to.
+
+    And its settings, which the next would take for those that were typed.
+    """
     yield
+    HydraConfig.instance().cfg = None
     root = logging.getLogger()
     for handler in root.handlers[:]:
         if isinstance(handler, logging.FileHandler) and not _of_pytest(handler):
