@@ -1,3 +1,4 @@
+import gc
 import io
 import os
 import signal
@@ -13,8 +14,10 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from commands import forked
 from PIL import Image, ImageOps, features
 
+from cf.video.container import decoded_frames, opened_video
 from cf.video.reader import (
     UnreadableVideo,
     probe,
@@ -509,3 +512,36 @@ def test_real_files(name: str, seconds: float, size: tuple[int, int], shared: Pa
     first = int(seconds * 8) - 5
     assert torch.equal(read_frames(path, first / 8, 5, 8, (16, 16)), whole[first:])
     assert whole.float().std() > 20
+
+
+@pytest.mark.parametrize("kind", ["reader", "writer"])
+def test_a_fork_does_not_free_the_codecs_of_its_parent(kind: str, tmp_path: Path) -> None:
+    """Their threads are not in the fork, which would wait for them."""
+    path = tmp_path / "large.mp4"
+    large = torch.rand(4, 3, 320, 480)
+    with VideoWriter(path, 8, (320, 480)) as writer:
+        writer.write(large)
+
+    def left_behind() -> None:
+        cycle: list[Any] = []
+        cycle.append(cycle)
+        if kind == "writer":
+            cycle.append(VideoWriter(tmp_path / "unfinished.mp4", 8, (320, 480)))
+            cycle[1].write(large)
+        else:
+            cycle.append(opened_video(path))
+            cycle.append(decoded_frames(*cycle[1].__enter__()))
+            next(cycle[2])
+
+    def collects() -> None:
+        signal.alarm(20)
+        gc.collect()
+
+    gc.collect()
+    gc.disable()
+    try:
+        left_behind()
+        status = forked(collects)
+    finally:
+        gc.enable()
+    assert status == 0
