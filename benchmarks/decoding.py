@@ -75,7 +75,9 @@ def with_opencv(path: Path, frames: int, size: Size) -> torch.Tensor:
     capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
     found = []
     while len(found) < frames and (read := capture.read())[0]:
-        picture = cv2.resize(read[1], size[::-1], interpolation=cv2.INTER_CUBIC) if size else read[1]
+        picture = read[1]
+        if size:
+            picture = cv2.resize(picture, size[::-1], interpolation=cv2.INTER_CUBIC)
         found.append(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB))
     capture.release()
     return torch.from_numpy(np.stack(found).transpose(0, 3, 1, 2).copy())
