@@ -61,7 +61,9 @@ def compare_contestants(settings: Settings, folder: Path, typed: Set[str]) -> No
             "python -m tensorboard.main --logdir %s", write_benchmark_board(contest, tables, folder)
         )
     pairs = contest.last.versus
-    rows = [(one["metric"], one["first"], one["second"], one["p_holm"]) for one in pairs]
+    rows = [
+        (one["metric"], one["first"], one["second"], one["p_holm"], one["note"]) for one in pairs
+    ]
     if told := told_in_words(rows):
         log.info("%s", told)
 

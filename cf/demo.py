@@ -129,7 +129,11 @@ def _recalled(table: Path) -> str:
     rows = rows.dropna(subset=["value"]).sort_values("value", ascending=False)
     if rows.empty:
         return "no camera came back to a view that it had left: nothing was there to recall"
-    told = [f"{one.contestant} {one.value:.3g}" for one in rows.itertuples()]
+    told = [
+        f"{one.contestant} {one.value:.3g}"
+        + ("" if pd.isna(one.low) else f" [{one.low:.3g}, {one.high:.3g}]")
+        for one in rows.itertuples()
+    ]
     return f"Of views that were left and are seen again, {metric}: {', '.join(told)}."
 
 

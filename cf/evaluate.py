@@ -126,7 +126,10 @@ def _show(measured: Measured, settings: Settings, folder: Path) -> None:
     for path in boards:
         log.info("VBench's leaderboard: %s", path)
     if len(measured.contestants) > 1:
-        rows = [(one.metric, one.first, one.second, one.corrected_p) for one in compared.pairs]
+        rows = [
+            (one.metric, one.first, one.second, one.corrected_p, one.comparison.note)
+            for one in compared.pairs
+        ]
         log.info("%s", told_in_words(rows))
 
 

@@ -13,6 +13,7 @@ from cf.stats import resampling
 from cf.stats.paired import (
     Comparison,
     compare,
+    compare_pairs,
     detectable,
     holm,
     interval,
@@ -231,10 +232,26 @@ def test_equal_videos_whose_psnr_is_infinite_are_ranked_and_compared() -> None:
 
 def test_comparisons_are_told_in_a_sentence() -> None:
     """Two contestants by name; of many pairs how many differ; nothing where nothing is paired."""
-    rows = [("motion", "a", "b", 0.01), ("drift", "a", "b", 0.2), ("text", "a", "b", math.nan)]
+    none = ("text", "a", "b", math.nan, "no unit has a value for both")
+    rows = [("motion", "a", "b", 0.01, ""), ("drift", "a", "b", 0.2, ""), none]
     told = told_in_words(rows)
     assert told.startswith("a and b differ in motion: 1 of 2 metrics")
     assert "cannot be told apart" in told_in_words(rows[1:])
-    many = [("motion", f"a{i}", "b", 0.001 * 40**i) for i in range(7)]
+    many = [("motion", f"a{i}", "b", 0.001 * 40**i, "") for i in range(7)]
     assert told_in_words(many).startswith("Of 7 pairs of contestants, 2 differ")
     assert told_in_words([]) == ""
+
+
+def test_contestants_that_no_test_could_tell_apart_are_not_called_alike() -> None:
+    """Six pairs that all differ have p = 1/32, and twelve comparisons leave .375 of it."""
+    values = {f"metric {i}": {"a": {}, "b": {}, "c": {}} for i in range(4)}
+    for metric in values.values():
+        for level, of in enumerate(metric.values()):
+            of.update({prompt: 10.0 * level + prompt for prompt in range(6)})
+    pairs = compare_pairs(values, dict.fromkeys(values, True))
+    assert {one.corrected_p for one in pairs} == {0.375}
+    assert all("9 pairs are needed" in one.comparison.note for one in pairs)
+    rows = [(o.metric, o.first, o.second, o.corrected_p, o.comparison.note) for o in pairs]
+    told = told_in_words(rows)
+    assert told.count("too few pairs for p < 0.05") == 3
+    assert "cannot be told apart" not in told

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cf.bench.results import ContestantResults
-from cf.stats.paired import Interval, compare_pairs, few_for_all, standings
+from cf.stats.paired import Interval, compare_pairs, standings
 from cf.stats.trainings import WHOLE, Unit, Values, aligned, mean_over_trainings, versus
 
 
@@ -241,11 +241,7 @@ def _versus(
     metrics: Mapping[str, bool | None],
 ) -> list[dict[str, Any]]:
     """Every two ranked contestants on every headline, paired and corrected together."""
-    found = compare_pairs(values, metrics, versus)
-    tested = sum(math.isfinite(one.comparison.p) for one in found)
     return [
-        {"seconds": seconds}
-        | one.row()
-        | {"note": one.comparison.note or few_for_all(one.comparison.least_p, tested)}
-        for one in found
+        {"seconds": seconds} | one.row() | {"note": one.comparison.note}
+        for one in compare_pairs(values, metrics, versus)
     ]

@@ -72,26 +72,33 @@ def summary_as_latex(measured: Measured, compared: Comparisons) -> str:
     return "".join(left_out) + latex_of(rows, bold)
 
 
-def told_in_words(pairs: Iterable[tuple[str, str, str, float]], alpha: float = 0.05) -> str:
+def told_in_words(pairs: Iterable[tuple[str, str, str, float, str]], alpha: float = 0.05) -> str:
     """What comparisons show, in a sentence for each two contestants, or for all if they are many.
 
     Args:
-        pairs: metric, first and second contestant, corrected p; NaN where nothing was tested.
+        pairs: metric, first and second contestant, corrected p (NaN where nothing was tested), and
+            why p cannot fall below `alpha`; empty if it can.
         alpha: below which a corrected p counts as a difference.
     """
-    of_two: dict[tuple[str, str], list[tuple[str, float]]] = {}
-    for metric, first, second, p in pairs:
-        of_two.setdefault((first, second), []).append((metric, p))
+    of_two: dict[tuple[str, str], list[tuple[str, float, str]]] = {}
+    for metric, first, second, p, few in pairs:
+        of_two.setdefault((first, second), []).append((metric, p, few))
     if len(of_two) > _MOST_PAIRS:
-        sure = sum(any(p < alpha for _, p in mine) for mine in of_two.values())
+        sure = sum(any(p < alpha for _, p, _ in mine) for mine in of_two.values())
         return (
             f"Of {len(of_two)} pairs of contestants, {sure} differ in one metric or more at p < "
             f"{alpha:g}, corrected."
         )
     told = []
     for (first, second), mine in of_two.items():
-        tested = [(metric, p) for metric, p in mine if math.isfinite(p)]
-        found = [metric for metric, p in tested if p < alpha]
+        tested = [one for one in mine if math.isfinite(one[1])]
+        found = [metric for metric, p, _ in tested if p < alpha]
+        if tested and not found and all(few for *_, few in tested):
+            told.append(
+                f"{first} and {second} have too few pairs for p < {alpha:g}, corrected, however "
+                f"much they differ; read the intervals."
+            )
+            continue
         what = f"differ in {', '.join(found)}" if found else "cannot be told apart"
         told.append(
             f"{first} and {second} {what}: {len(found)} of {len(tested)} metrics that both have "

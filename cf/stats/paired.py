@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
@@ -31,7 +31,6 @@ __all__ = [
     "compare_pairs",
     "corrected",
     "detectable",
-    "few_for_all",
     "few_pairs",
     "holm",
     "interval",
@@ -211,7 +210,11 @@ def corrected(found: Iterable[tuple[str, str, str, Comparison]]) -> list[Pair]:
     """Comparisons of (metric, first, second) with p corrected for their number (Holm)."""
     found = list(found)
     p = holm([comparison.p for *_, comparison in found])
-    return [Pair(*one, value) for one, value in zip(found, p, strict=True)]
+    tested = sum(math.isfinite(one) for one in p)
+    return [
+        Pair(*names, replace(one, note=one.note or _few_for_all(one.least_p, tested)), value)
+        for (*names, one), value in zip(found, p, strict=True)
+    ]
 
 
 def _win_rate(
@@ -238,7 +241,7 @@ def few_pairs(pairs: int) -> str:
     )
 
 
-def few_for_all(least: float, comparisons: int) -> str:
+def _few_for_all(least: float, comparisons: int) -> str:
     """A warning about many comparisons with few pairs; empty if there are enough.
 
     Args:
