@@ -1,5 +1,6 @@
 """Trainings on several processes: equal to one, ended together, gone on with by any number."""
 
+import faulthandler
 import os
 import signal
 import socket
@@ -36,6 +37,7 @@ DOUBLE = (
     "trainer.precision=null",
     "+trainer.plugins._target_=lightning.pytorch.plugins.precision.DoublePrecision",
 )
+_LONGEST = 150.0  # seconds that a rank takes at most
 FSDP2 = ("trainer=fsdp2", "trainer.accelerator=cpu", *DOUBLE)
 
 
@@ -47,6 +49,7 @@ def each(count: int, folder: Path, work: Callable[[int], None]) -> None:
         if child == 0:
             status = 1
             try:
+                faulthandler.dump_traceback_later(_LONGEST, exit=True)  # tells where it waits
                 torch.set_num_threads(1)
                 os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT="0")
                 store = torch.distributed.FileStore(str(folder / "store"), count)
