@@ -50,7 +50,7 @@ def test_a_list_of_settings_is_told_with_the_quotes_that_it_needs() -> None:
 @pytest.mark.parametrize(
     ("experiment", "scale", "remedy"),
     [
-        ("doom_base", "tiny", "it takes scale=gpu"),
+        ("doom_base", "tiny", "it takes scale=cpu or scale=gpu"),
         ("self_forcing_pp", "gpu", "it takes scale=tiny or scale=wan_1_3b"),
         ("walk_student", "gpu", "leave scale out"),
     ],
