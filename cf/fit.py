@@ -102,6 +102,7 @@ def train(settings: Settings, folder: RunFolder, resumes: bool, stop: Stop) -> N
     from cf.callbacks.peers import WatchOverPeers
     from cf.callbacks.table import MetricsTable
     from cf.models.compiled import check_compile, compile_blocks
+    from cf.runs.trainer import built_trainer
 
     _hush_lightning()
     began = time.perf_counter()
@@ -118,9 +119,8 @@ def train(settings: Settings, folder: RunFolder, resumes: bool, stop: Stop) -> N
             callback.stop = stop
     board = build(settings["tensorboard"], "tensorboard", save_dir=folder.path)
     table = MetricsTable(str(folder.path))
-    trainer: lightning.Trainer = build(
+    trainer = built_trainer(
         settings["trainer"],
-        "trainer",
         callbacks=callbacks,
         logger=[board, table],
         default_root_dir=folder.path,

@@ -30,7 +30,6 @@ from cf.objectives.score import SharedMemory
 from cf.rollout.blockwise import Rollout
 from cf.runs.trusted_run import vet_run
 from cf.seeding import SampleRandom
-from cf.system.launch import begun
 from cf.system.peers import Peers
 
 DOUBLE = (
@@ -259,28 +258,6 @@ def test_a_run_may_name_its_strategy_and_nothing_else(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="trust=true"):
         vet_run(settings, tmp_path, "config.yaml")  # type: ignore[arg-type]
     assert Checkpoints.__module__ == "cf.callbacks.checkpoint"
-
-
-def test_all_processes_name_one_folder(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "SLURM_STEP_ID"):
-        monkeypatch.delenv(name, raising=False)
-    alone = begun()
-    assert time.strptime(alone, "%Y-%m-%d/%H-%M-%S")
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setenv("RANK", "1")
-    with pytest.raises(ValueError, match=r"hydra\.run\.dir"):
-        begun()
-    store = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-    monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", "True")
-    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
-    monkeypatch.setenv("MASTER_PORT", str(store.port))
-    first = begun()
-    later = time.strftime("%Y-%m-%d/%H-%M-%S", time.localtime(time.time() + 3))
-    monkeypatch.setattr("cf.system.launch.time.strftime", lambda _: later)
-    assert begun() == first != later
-    for name, value in (("JOB_ID", "7"), ("STEP_ID", "0"), ("NTASKS", "2")):
-        monkeypatch.setenv(f"SLURM_{name}", value)
-    assert begun() == "slurm/7.0"
 
 
 def say(pipe: int, what: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from cf.runs.exchanged import MISSING, as_begun, check_begun_with, exchange, val
 from cf.runs.relocation import absolute, located, recorded, same
 from cf.settings.build import Settings, is_default
 from cf.settings.renamed import with_current_names
+from cf.system.launch import launched
 from cf.system.shell import setting
 
 EXPORT = "network.safetensors"
@@ -192,8 +192,7 @@ class RunFolder:
         Raises:
             ValueError: if another process does so now.
         """
-        ranks = ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "SLURM_PROCID")
-        if any(os.environ.get(name, "0") != "0" for name in ranks):  # the first holds it for all
+        if not launched().first:  # the first holds it for all
             yield
             return
         busy = f"another process is training in {self.path}; wait for it, or stop it first"

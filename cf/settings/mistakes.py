@@ -4,6 +4,7 @@ import dis
 import inspect
 import logging
 import os
+import re
 import sys
 import sysconfig
 import traceback
@@ -26,6 +27,7 @@ from cf.system.processes import end_with_parent
 _CF = f"{Path(__file__).parents[1]}/"
 _CATCHES = "exit_on_user_error"
 """It stands above whoever called, which may be a script or a test."""
+_OF_OMEGACONF = re.compile(r"^\w+ raised while resolving interpolation: ")
 _LIBRARIES = tuple({f"{sysconfig.get_path(name)}/" for name in ("stdlib", "purelib", "platlib")})
 
 
@@ -59,7 +61,8 @@ def exit_on_user_error(command: str) -> Iterator[None]:
         elif isinstance(error, yaml.YAMLError):
             message = f"a file is no YAML: {' '.join(str(error).split())}"
         else:
-            message = str(error).split("\n    full_key")[0] + failing_line(error)
+            message = _OF_OMEGACONF.sub("", str(error).split("\n    full_key")[0])
+            message += failing_line(error)
         sys.stderr.write(f"\n{command}: {message}\n")
         sys.exit(1)
 
