@@ -1,6 +1,7 @@
 """`python -m cf.demo`: the claim in minutes on two cores, or a tiny model on videos of yours."""
 
 import logging
+import math
 import os
 import shlex
 import subprocess
@@ -130,9 +131,10 @@ def _recalled(table: Path) -> str:
     if rows.empty:
         return "no camera came back to a view that it had left: nothing was there to recall"
     told = [
-        f"{one.contestant} {one.value:.3g}"
-        + ("" if pd.isna(one.low) else f" [{one.low:.3g}, {one.high:.3g}]")
-        for one in rows.itertuples()
+        f"{name} {value:.3g}" + ("" if math.isnan(low) else f" [{low:.3g}, {high:.3g}]")
+        for name, value, low, high in zip(
+            *(rows[one] for one in ("contestant", "value", "low", "high")), strict=True
+        )
     ]
     return f"Of views that were left and are seen again, {metric}: {', '.join(told)}."
 

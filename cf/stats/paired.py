@@ -212,8 +212,8 @@ def corrected(found: Iterable[tuple[str, str, str, Comparison]]) -> list[Pair]:
     p = holm([comparison.p for *_, comparison in found])
     tested = sum(math.isfinite(one) for one in p)
     return [
-        Pair(*names, replace(one, note=one.note or _few_for_all(one.least_p, tested)), value)
-        for (*names, one), value in zip(found, p, strict=True)
+        Pair(metric, a, b, replace(one, note=one.note or _few_for_all(one.least_p, tested)), value)
+        for (metric, a, b, one), value in zip(found, p, strict=True)
     ]
 
 
