@@ -19,11 +19,12 @@ from test_benchmark import FEW, settings
 
 from cf.bench.contest import BenchmarkResults, run_benchmark
 from cf.bench.contestants.network import Network
-from cf.bench.ranking import Cell
+from cf.bench.ranking import Cell, Headline
 from cf.report.board import write_benchmark_board
 from cf.report.charts import against, looks
 from cf.report.long_tables import long_tables, per_window
 from cf.report.page import write_report
+from cf.report.page_tables import duration
 from cf.report.tables import write_tables
 from cf.stats.paired import Interval
 from cf.video.reader import read_video
@@ -191,3 +192,21 @@ def test_names_of_points_that_lie_together_stand_apart() -> None:
     assert set(places) == set(names), drawing
     for (side, down), (other, below) in combinations([places[name] for name in names[:3]], 2):
         assert side != other or abs(down - below) > 6
+
+
+def test_bars_are_drawn_to_the_scale_of_those_who_are_compared() -> None:
+    """The truth's 100 dB left the others a tenth of the axis."""
+    values = {"truth": 100.0, "good": 28.0, "bad": 18.0}
+    cells = {
+        name: {"PSNR": Cell("PSNR", at, Interval(at, at - 1, at + 1, 0.95, "bca", 9), at, None)}
+        for name, at in values.items()
+    }
+    count = dict.fromkeys(values, 0)
+    table = Headline(20.0, {"PSNR": True}, cells, {name: {} for name in values}, count, count)
+    rows = duration(table, looks([*values], ["truth"]), ["truth"])["rows"]
+    bars = {row["name"]: row["cells"][0]["bar"] for row in rows}
+    assert bars["truth"] is None
+    assert bars["bad"]["low"] == 4
+    assert bars["good"]["low"] + bars["good"]["width"] == 96
+    alone = duration(table, looks([*values], [*values]), [*values])["rows"]
+    assert all(row["cells"][0]["bar"] for row in alone)

@@ -25,7 +25,10 @@ def swatch(look: Look) -> str:
 
 def duration(table: Headline, look: Mapping[str, Look], controls: Sequence[str]) -> dict[str, Any]:
     """The headline of one duration."""
-    spans = {metric: _span(table, metric) for metric in table.metrics}
+    compared = [name for name in table.cells if name not in controls] or list(table.cells)
+    spans = {
+        metric: _span([table.cells[name][metric] for name in compared]) for metric in table.metrics
+    }
     better = {True: "up is better", False: "down is better", None: "neither is better"}
     return {
         "seconds": f"{table.seconds:g}",
@@ -52,11 +55,11 @@ def duration(table: Headline, look: Mapping[str, Look], controls: Sequence[str])
     }
 
 
-def _span(table: Headline, metric: str) -> tuple[float, float]:
+def _span(cells: Sequence[Cell]) -> tuple[float, float]:
     ends = [
         end
-        for cells in table.cells.values()
-        for end in (cells[metric].mean.low, cells[metric].mean.high, cells[metric].mean.value)
+        for cell in cells
+        for end in (cell.mean.low, cell.mean.high, cell.mean.value)
         if math.isfinite(end)
     ]
     return (min(ends), max(ends)) if ends else (0.0, 1.0)
@@ -68,7 +71,8 @@ def _cell(cell: Cell, span: tuple[float, float]) -> dict[str, Any]:
     bounds = math.isfinite(mean.low) and math.isfinite(mean.high)
     low, high = (mean.low, mean.high) if bounds else (mean.value, mean.value)
     bar = None
-    if known:
+    # The truth's 100 dB would leave the others a corner of the axis.
+    if known and span[0] <= low and high <= span[1]:
         left, right = _share(low, span), _share(high, span)
         bar = {"low": left, "width": right - left, "at": _share(mean.value, span)}
     return {
