@@ -175,6 +175,47 @@ def test_other_quantisations_are_named(
     assert "give the model's weights in bfloat16 or float32" in str(caught.value)
 
 
+ROTATED = {"format": "int8_tensorwise", "convrot": True, "convrot_groupsize": 16}
+
+
+@pytest.mark.parametrize("where", ["tensor", "header"])
+@pytest.mark.parametrize(
+    ("said", "read"),
+    [
+        ({"format": "int8_tensorwise"}, True),
+        ({"format": "int8_tensorwise", "convrot": False}, True),
+        ({"format": "float8_e4m3fn", "full_precision_matrix_mult": True}, True),
+        (ROTATED, False),
+        ({**ROTATED, "format": "float8_e4m3fn"}, False),
+        ({"format": "mxfp8"}, False),
+        ({"format": "nvfp4"}, False),
+        ("float8", False),
+    ],
+)
+def test_what_comfyui_says_of_a_layer_is_heeded_wherever_it_stands(
+    tmp_path: Path, state: State, where: str, said: Any, read: bool
+) -> None:
+    """Rotated weights look like any others with scales, and only the words beside them tell."""
+    kind = torch.int8 if "int8" in str(said) else torch.float8_e4m3fn
+    small, scale = (state[f"{Q}.weight"] * 10).to(kind), torch.tensor(0.5)
+    own = {**state, f"{Q}.weight": small, f"{Q}.weight_scale": scale}
+    names = {f"model.diffusion_model.{name}": x for name, x in own.items()}
+    layer, text = f"model.diffusion_model.{Q}", json.dumps(said)
+    told = {f"{layer}.comfy_quant": torch.tensor(list(text.encode()), dtype=torch.uint8)}
+    layers = {"layers": {layer: said, "text_encoders.a": ROTATED}}
+    header = {"_quantization_metadata": json.dumps(layers)}
+    file = tmp_path / "x.safetensors"
+    if where == "tensor":
+        save_file({**names, **told}, file)
+    else:
+        save_file(names, file, header)
+    if read:
+        assert same(load_weights(file), {**state, f"{Q}.weight": small.float() * scale})
+    else:
+        with pytest.raises(CheckpointError, match=r"is quantised as .*, which is not read here"):
+            load_weights(file)
+
+
 # Names and containers
 
 

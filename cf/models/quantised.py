@@ -1,5 +1,6 @@
 """Quantised weights: multiplied by their scales, or refused by the name of their format."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -51,6 +52,9 @@ _FORMATS = (
     (".weight_zero_point", "8-bit integers with a zero point"),
     (".weight_packed", "compressed-tensors, several weights in a number"),
 )
+_HARMLESS = {"format", "full_precision_matrix_mult", "group_size", "block_size", "orig_dtype"}
+"""What ComfyUI says of a layer that changes no number; a rotation (`convrot`) does."""
+_LONGEST = 1000
 _REMEDY = "give the model's weights in bfloat16 or float32, or in 8-bit floats with their scales"
 
 
@@ -64,7 +68,7 @@ def unquantised(stored: Stored, state: State) -> tuple[State, dict[str, Make]]:
     Raises:
         CheckpointError: if weights are in a format that is not read, or lack their scales.
     """
-    _refuse_formats(state, stored.file)
+    _refuse_formats(state, stored)
     weights: State = {}
     made: dict[str, Make] = {}
     scales = {
@@ -122,21 +126,51 @@ def _unknown_scales(file: Path, name: str, weight: Tensor, scale: Tensor) -> Che
     )
 
 
-def _refuse_formats(state: Mapping[str, Tensor], file: Path) -> None:
+def _refuse_formats(state: Mapping[str, Tensor], stored: Stored) -> None:
     for mark, name in _FORMATS:
         if found := [one for one in state if mark in one]:
             raise CheckpointError(
-                f"{file} is quantised by {name}, which is not read here (it holds {some(found)}); "
+                f"{stored.file} is quantised by {name}, which is not read here (it holds {some(found)}); "
                 f"{_REMEDY}"
             )
-    for name, told in state.items():
-        if name.endswith(".comfy_quant"):
-            said = bytes(told.flatten()[:200].byte().tolist()).decode(errors="replace")
-            if "float8" not in said or "mxfp8" in said:
-                raise CheckpointError(
-                    f"{file} says that {shown_key(name)} is quantised as {shown_key(said)}, "
-                    f"which is not read here; {_REMEDY}"
-                )
+    for name, said in _said_formats(state, stored.said):
+        if not _is_scaled(said):
+            raise CheckpointError(
+                f"{stored.file} says that {shown_key(name)} is quantised as {shown_key(said)}, "
+                f"which is not read here; {_REMEDY}"
+            )
+
+
+def _said_formats(state: Mapping[str, Tensor], header: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What ComfyUI says of each layer, in a tensor beside its weight or in the file's header."""
+    told = [
+        (name, bytes(text.flatten()[:_LONGEST].byte().tolist()).decode(errors="replace"))
+        for name, text in state.items()
+        if name.endswith(".comfy_quant")
+    ]
+    said = _json(header.get("_quantization_metadata"))
+    layers = said.get("layers") if isinstance(said, dict) else None
+    for layer, one in layers.items() if isinstance(layers, dict) else ():
+        if f"{layer}.weight".endswith(tuple(state)):  # others are of other parts of the file
+            told.append((layer, json.dumps(one)[:_LONGEST]))
+    return told
+
+
+def _is_scaled(said: str) -> bool:
+    """Whether a layer's weight is its numbers times its scales, and nothing else (a rotation)."""
+    settings = _json(said)
+    if not isinstance(settings, dict):
+        return False
+    form = str(settings.get("format"))
+    more = {name for name, value in settings.items() if value} - _HARMLESS
+    return not more and (form.startswith("float8") or form == "int8_tensorwise")
+
+
+def _json(text: Any) -> Any:
+    try:
+        return json.loads(text) if isinstance(text, str) else text
+    except (ValueError, RecursionError):
+        return None
 
 
 def _refuse_rest(weights: State, made: Mapping[str, Make], file: Path) -> None:
