@@ -302,6 +302,63 @@ def test_an_average_is_of_the_whole_network_and_of_no_other(tmp_path: Path, stat
     assert same(load_weights(tmp_path / "x.safetensors", "model"), state)
 
 
+def undotted(state: State) -> State:
+    """Names as latent diffusion's average has them."""
+    return {name.replace(".", ""): weight for name, weight in state.items()}
+
+
+@pytest.mark.parametrize(
+    "average",
+    [
+        lambda s: {"ema": {"shadow_params": list(s.values()), "decay": 0.9}},
+        lambda s: {"ema": [s]},
+        lambda s: {"emas": [{"width": 0.05, "state": s}]},
+        lambda s: {"ema": undotted(s)},
+        lambda s: {"model_ema": {f"{n}.{k}": v for n in ("online", "ema") for k, v in s.items()}},
+    ],
+)
+def test_an_average_that_is_not_read_is_told(
+    tmp_path: Path, state: State, average: Callable[[State], Any]
+) -> None:
+    """What lies beside it is not taken in silence; asked for by name, it is."""
+    mean, file = {name: weight + 1 for name, weight in state.items()}, tmp_path / "x.pt"
+    torch.save({"model": state, **average(mean)}, file)
+    with pytest.raises(CheckpointError, match=r"holds .*average.* container="):
+        load_weights(file)
+    assert same(load_weights(file, "model"), state)
+
+
+def test_an_average_that_has_lost_its_dots_is_told(tmp_path: Path, state: State) -> None:
+    flat = {f"model.{name}": weight for name, weight in state.items()}
+    flat |= {f"model_ema.{name}": weight + 1 for name, weight in undotted(state).items()}
+    for write, name in ((torch.save, "y.pt"), (save_file, "y.safetensors")):
+        write(flat, tmp_path / name)
+        with pytest.raises(CheckpointError, match=r"average of .*container=model for the network"):
+            load_weights(tmp_path / name)
+        assert same(load_weights(tmp_path / name, "model"), state)
+
+
+@pytest.mark.parametrize(
+    "average",
+    [
+        lambda s: {"ema": {**s, "decay": torch.tensor(0.9)}},
+        lambda s: {"swa_model": {"n_averaged": torch.tensor(3), **wrapped("module.", s)}},
+        lambda s: {"callbacks": {"EMA": {"ema_weights": wrapped("model.", s)}}},
+    ],
+)
+def test_an_average_is_taken_whatever_its_keeper_notes(
+    tmp_path: Path, state: State, average: Callable[[State], Any]
+) -> None:
+    mean, file = {name: weight + 1 for name, weight in state.items()}, tmp_path / "x.pt"
+    for network in ({"model": state}, {"state_dict": wrapped("model.", state)}, state):
+        torch.save({**network, **average(mean)}, file)
+        assert same(load_weights(file), mean)
+
+
+def wrapped(prefix: str, state: State) -> State:
+    return {f"{prefix}{name}": weight for name, weight in state.items()}
+
+
 @pytest.mark.parametrize("name", ["ema_model", "model_ema", "ema_state_dict", "shadow", "wan"])
 def test_the_only_network_of_a_file_needs_no_name(tmp_path: Path, state: State, name: str) -> None:
     torch.save({name: state, "generator": {}, "step": 3}, tmp_path / "x.pt")

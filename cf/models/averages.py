@@ -7,12 +7,17 @@ import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from cf.models.names import is_placed
 from cf.models.stored import CheckpointError, some
 
 log = logging.getLogger("cf")
 
 _WHOLE = ("", "model", "network", "net", "module", "params", "weights")
 """What an average may be said to be of where it is of the only network."""
+
+_MARKS = ("ema", "emas", "swa", "averaged", "average", "avg", "polyak")
+_BESIDE = (*_MARKS, "shadow", "callbacks")
+"""Words that do not tell whose average it is."""
 
 _ENDINGS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 
@@ -24,15 +29,15 @@ def average_of(name: str) -> str | None:
     ('generator', '', None)
     """
     words = _words(name)
-    if "ema" not in words:
+    if not set(words) & set(_MARKS):
         return None
-    return "_".join(word for word in words if word not in ("ema", "shadow") and not word.isdigit())
+    return "_".join(word for word in words if word not in _BESIDE and not word.isdigit())
 
 
 def preferred(name: str, there: Mapping[str, Collection[str]], file: object) -> str:
     """The average of a network where it lies beside it, for videos are made with it; else itself.
 
-    An average of a part of the network is none.
+    An average of a part of the network is none; numbers of the averaging itself may lie in it.
 
     Args:
         name: of the network that is meant.
@@ -40,19 +45,24 @@ def preferred(name: str, there: Mapping[str, Collection[str]], file: object) -> 
         file: for messages.
 
     Raises:
-        CheckpointError: if there are several averages of it.
+        CheckpointError: if there are several averages of it, or one whose weights have other names.
     """
     if average_of(name) is not None:
         return name
-    own = "_".join(_words(name))
     alone = sum(average_of(other) is None for other in there) == 1
-    meant = (own, *_WHOLE) if alone else (own,)
     weights = set(there[name])
-    found = [
-        other
-        for other in there
-        if (average_of(other) in meant or other == "ema") and set(there[other]) == weights
-    ]
+    found = []
+    for other, held in there.items():
+        if not (is_average(other, name, alone) or other == "ema"):
+            continue
+        if weights <= set(held) and not any(map(is_placed, set(held) - weights)):
+            found.append(other)
+        elif len(held) >= len(weights):
+            raise CheckpointError(
+                f"{file} holds {other}, an average whose weights have other names than those of "
+                f"{name or 'the network'}; say which to take, container={other} or "
+                f"container={name or 'model'}"
+            )
     if len(found) > 1:
         raise CheckpointError(
             f"{file} holds several averages of one network, {some(found)}; say which to take, "
@@ -62,6 +72,18 @@ def preferred(name: str, there: Mapping[str, Collection[str]], file: object) -> 
         return name
     log.info("%s: %s is taken, the average of %s", file, found[0], name or "its weights")
     return found[0]
+
+
+def is_average(other: str, name: str, alone: bool) -> bool:
+    """Whether one network is called an average of another.
+
+    Args:
+        other: what may be the average.
+        name: of the network.
+        alone: whether it is the only network, so that an average needs no name.
+    """
+    own = "_".join(_words(name))
+    return average_of(other) in ((own, *_WHOLE) if alone else (own,))
 
 
 def averages_beside(path: Path) -> list[Path]:

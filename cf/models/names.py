@@ -67,6 +67,15 @@ def bare_name(name: str) -> str:
     return name
 
 
+def is_placed(bare: str) -> bool:
+    """Whether a bare name is one of a transformer's own.
+
+    >>> is_placed("blocks.0.ffn.0.weight"), is_placed("n_averaged")
+    (True, False)
+    """
+    return bare.partition(".")[0] in _PLACES
+
+
 def prefix_of_all(names: Iterable[str]) -> str:
     """What stands before the places of a transformer in every bare name; empty if they differ.
 
@@ -157,7 +166,7 @@ def only(names: Iterable[str], prefix: str, others: Iterable[str] = ()) -> dict[
             kept[name] = bare_name(inner.removeprefix(prefix))
         elif alone and not inner.startswith(elsewhere):
             bare = bare_name(inner)
-            if bare.partition(".")[0] in _PLACES:
+            if is_placed(bare):
                 kept[name] = bare
     return kept
 

@@ -38,6 +38,8 @@ def read_pickle(file: Path, container: str | None, default: Sequence[str]) -> St
     if isinstance(loaded, dict) and "pytorch-lightning_version" in loaded and not container:
         _refuse_training(file, loaded)
     state, chosen = _choose(loaded, container, default, file)
+    if container is None and default == CONTAINERS:
+        _refuse_nameless(loaded, file)
     for name, weight in state.items():
         held = weight.untyped_storage().nbytes() if weight.layout == torch.strided else 0
         if weight.numel() * weight.element_size() > held or weight.is_quantized:
@@ -98,9 +100,10 @@ def _choose(
 ) -> tuple[State, bool]:
     """The tensors, and whether `container` names them rather than a prefix of their names."""
     flat = _state(loaded)
-    if flat and (container is None or named(networks(flat), container) is not None):
-        return flat, False
     there = dict(_networks(loaded, ""))
+    if flat and (container is None or named(networks(flat), container) is not None):
+        beside = {name: one for name, one in there.items() if average_of(name) is not None}
+        return flat if container else _or_average("", {"": flat, **beside}, file), False
     wanted = default if container is None else (container,)
     for name in wanted:
         found = [path for path in there if name in (path, path.rpartition(".")[2])]
@@ -129,7 +132,31 @@ def _choose(
 
 def _or_average(path: str, there: Mapping[str, State], file: Path) -> State:
     bare = {name: {*map(bare_name, state)} for name, state in there.items()}
-    return there[preferred(path, bare, file)]
+    taken = there[preferred(path, bare, file)]
+    return {name: weight for name, weight in taken.items() if bare_name(name) in bare[path]}
+
+
+def _refuse_nameless(loaded: Any, file: Path, at: str = "", depth: int = 0) -> None:
+    """Refuse to pass over an average whose weights are a list: nothing says which is which."""
+    if not isinstance(loaded, dict) or depth > _DEPTH:
+        return
+    for name, value in dict.items(loaded):
+        path = f"{at}.{name}".lstrip(".")
+        within = [x for one in value for x in _within(one)] if isinstance(value, list) else []
+        average = average_of(path) is not None or name == "shadow_params"
+        if within and average and not _BESIDE.search(path):
+            raise CheckpointError(
+                f"{file} holds an average as a list without names, {shown_key(path)}; save its "
+                "weights under their names, or say container=NAME for the network beside it "
+                "(model, if it has no name)"
+            )
+        _refuse_nameless(value, file, path, depth + 1)
+
+
+def _within(one: Any) -> list[Any]:
+    """Tensors of an entry of a list, or of a network in it."""
+    inner = [one, *dict.values(one)] if isinstance(one, dict) else []
+    return [one] if isinstance(one, Tensor) else [x for x in inner if _state(x)]
 
 
 def _networks(loaded: Any, at: str, depth: int = 0) -> Iterator[tuple[str, State]]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from cf.models.averages import average_of, preferred
+from cf.models.averages import average_of, is_average, preferred
 from cf.models.kinds import not_a_transformer, refuse_other_transformer
 from cf.models.names import is_diffusers, named, networks, only, to_wan_name
 from cf.models.pickles import CONTAINERS
@@ -62,12 +62,26 @@ def _network(
     names = networks(stored.state)
     called = _called(names, stored, path, container)
     kept = only(stored.state, "") if called is None else _only(stored, names, called)
+    if container is None and average_of(called or "") is None:
+        _refuse_joined(stored.state, kept, called or "", path)
     if len(set(kept.values())) != len(kept):
         raise CheckpointError(
             f"{path} holds some weights twice, under different prefixes; save one of each"
         )
     state = {bare: stored.state[name] for name, bare in kept.items()}
     return state, {bare: stored.made[name] for name, bare in kept.items() if name in stored.made}
+
+
+def _refuse_joined(state: State, kept: Mapping[str, str], called: str, path: str | Path) -> None:
+    """Refuse to pass over an average whose names have lost their dots, as latent diffusion's."""
+    firsts = {name: name.partition(".")[0] for name in state if name not in kept}
+    found = [name for name, first in firsts.items() if is_average(first, called, alone=True)]
+    if len(found) >= len(kept):
+        raise CheckpointError(
+            f"{path} holds an average of the network under names that are not read, {some(found)}; "
+            f"save it under the network's own names, or say container={called or 'model'} for the "
+            "network itself"
+        )
 
 
 def _called(

@@ -130,8 +130,8 @@ def _refuse_formats(state: Mapping[str, Tensor], stored: Stored) -> None:
     for mark, name in _FORMATS:
         if found := [one for one in state if mark in one]:
             raise CheckpointError(
-                f"{stored.file} is quantised by {name}, which is not read here (it holds {some(found)}); "
-                f"{_REMEDY}"
+                f"{stored.file} is quantised by {name}, which is not read here (it holds "
+                f"{some(found)}); {_REMEDY}"
             )
     for name, said in _said_formats(state, stored.said):
         if not _is_scaled(said):
