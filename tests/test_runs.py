@@ -180,6 +180,21 @@ def test_a_run_of_before_a_setting_was_added_goes_on(whole: Path, tmp_path: Path
     assert f"resume={tmp_path}" in str(told.value)
 
 
+def test_a_run_does_not_depend_on_what_its_scale_is_called(tmp_path: Path) -> None:
+    """Its numbers stand where they are used; an experiment may be given a scale later, or a name."""
+    folder = RunFolder(tmp_path)
+    with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
+        settings = to_settings(compose("fit", ["experiment=doom_base", f"folder={tmp_path}"]))
+    assert settings["scale"]["name"] == "cpu"
+    given = folder.begin(settings)
+    for scale in (None, {"name": "small", "batch_size": 4}):
+        folder.start({**given, "scale": scale})
+        folder.refuse_others(folder.begin(settings))
+    folder.start({**given, "data": {**given["data"], "batch_size": 8}})
+    with pytest.raises(ValueError, match="batch_size: 8 there, 4 here"):
+        folder.refuse_others(folder.begin(settings))
+
+
 def test_checkpoints_with_names_of_their_own_are_left_and_not_taken_up(
     whole: Path, tmp_path: Path
 ) -> None:

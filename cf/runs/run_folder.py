@@ -22,8 +22,8 @@ from cf.system.launch import launched
 from cf.system.shell import setting
 
 EXPORT = "network.safetensors"
-# They are of a command or an experiment, not of the run.
-_NOT_KEPT = ("resume", "trust", "plan", "cards", "card_gb", "scales")
+# They are of a command or an experiment, not of the run: what a scale says stands where it is used.
+_NOT_KEPT = ("resume", "trust", "plan", "cards", "card_gb", "scales", "scale")
 _TOLD = 6  # settings that a message lists
 
 
@@ -91,7 +91,7 @@ class RunFolder:
         Raises:
             ValueError: if it was begun with settings other than these.
         """
-        there = self._recorded()
+        there = {name: one for name, one in self._recorded().items() if name not in _NOT_KEPT}
         exchanged = as_begun(there)
         here = _without_added(recorded(settings, self.path), there)
         if self.begun is not None:
