@@ -181,7 +181,7 @@ def test_a_run_of_before_a_setting_was_added_goes_on(whole: Path, tmp_path: Path
 
 
 def test_a_run_does_not_depend_on_what_its_scale_is_called(tmp_path: Path) -> None:
-    """Its numbers stand where they are used; an experiment may be given a scale later, or a name."""
+    """Its numbers stand where they are used; an experiment may be given a scale later."""
     folder = RunFolder(tmp_path)
     with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
         settings = to_settings(compose("fit", ["experiment=doom_base", f"folder={tmp_path}"]))
