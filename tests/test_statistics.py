@@ -235,7 +235,7 @@ def test_comparisons_are_told_in_a_sentence() -> None:
     none = ("text", "a", "b", math.nan, "no unit has a value for both")
     rows = [("motion", "a", "b", 0.01, ""), ("drift", "a", "b", 0.2, ""), none]
     told = told_in_words(rows)
-    assert told.startswith("a and b differ in motion: 1 of 2 metrics")
+    assert told == "At p < 0.05, corrected: a and b differ in motion (1 of 2 metrics)."
     assert "cannot be told apart" in told_in_words(rows[1:])
     many = [("motion", f"a{i}", "b", 0.001 * 40**i, "") for i in range(7)]
     assert told_in_words(many).startswith("Of 7 pairs of contestants, 2 differ")
@@ -253,5 +253,5 @@ def test_contestants_that_no_test_could_tell_apart_are_not_called_alike() -> Non
     assert all("9 pairs are needed" in one.comparison.note for one in pairs)
     rows = [(o.metric, o.first, o.second, o.corrected_p, o.comparison.note) for o in pairs]
     told = told_in_words(rows)
-    assert told.count("too few pairs for p < 0.05") == 3
+    assert told.count("too few pairs for that") == 3
     assert "cannot be told apart" not in told

@@ -93,18 +93,16 @@ def told_in_words(pairs: Iterable[tuple[str, str, str, float, str]], alpha: floa
     for (first, second), mine in of_two.items():
         tested = [one for one in mine if math.isfinite(one[1])]
         found = [metric for metric, p, _ in tested if p < alpha]
-        if tested and not found and all(few for *_, few in tested):
-            told.append(
-                f"{first} and {second} have too few pairs for p < {alpha:g}, corrected, however "
-                f"much they differ; read the intervals."
-            )
-            continue
-        what = f"differ in {', '.join(found)}" if found else "cannot be told apart"
+        if found:
+            what = f"differ in {', '.join(found)}"
+        elif tested and all(few for *_, few in tested):
+            what = "have too few pairs for that, however much they differ: read the intervals"
+        else:
+            what = "cannot be told apart"
         told.append(
-            f"{first} and {second} {what}: {len(found)} of {len(tested)} metrics that both have "
-            f"differ at p < {alpha:g}, corrected."
+            f"{first} and {second} {what} ({len(found)} of {so_many(len(tested), 'metric')})"
         )
-    return " ".join(told)
+    return f"At p < {alpha:g}, corrected: {'; '.join(told)}." if told else ""
 
 
 def _headlines(measured: Measured) -> Iterator[tuple[str, str, list[str], str]]:
