@@ -5,6 +5,7 @@ import sys
 from importlib.util import find_spec
 
 from cf import __version__
+from cf.system.shell import show
 
 COMMANDS = {
     "demo": ("show the claim in rooms of a game engine, in minutes", "study=small"),
@@ -43,7 +44,7 @@ def main() -> None:
     """List the commands, or become the one that is named."""
     name, *rest = sys.argv[1:] or ["--help"]
     if name in {"-h", "--help", "help"}:
-        sys.stdout.write(overview() + "\n")
+        show(overview())
     elif name in {"-V", "--version"}:
         sys.stdout.write(__version__ + "\n")
     elif name in available():

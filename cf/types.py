@@ -4,6 +4,9 @@ Axes: `b` batch, `f` latent frames, `c h w` latent channels, height, width, `t` 
 `n` tokens, `heads d` attention heads and their width, `s` text tokens, `k` control channels.
 """
 
+if __name__ == "types":  # for `python cf/fit.py` Python looks here for its own module of this name
+    raise SystemExit("cf: give a command as a module: python -m cf.fit, not python cf/fit.py")
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple

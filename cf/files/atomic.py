@@ -110,8 +110,34 @@ def write_text(path: str | Path, text: str) -> None:
         temporary.write_bytes(text.encode())
 
 
-def check_writable(folder: Path) -> None:
+def check_here() -> None:
+    """Be sure that the folder that the program works in can be told of in settings and paths.
+
+    Raises:
+        ValueError: it is gone, or has a name that cannot.
+    """
+    try:
+        here = os.getcwd()
+    except FileNotFoundError:
+        raise ValueError("the folder that this began in is gone; cd to one that is there") from None
+    try:
+        here.encode()
+    except UnicodeEncodeError:
+        told = f"the folder {here!r} is not UTF-8 text; rename it, or cd to another"
+        raise ValueError(told) from None
+    if "${" in here:
+        raise ValueError(
+            f"the folder {here} has ${{ in its name, with which settings begin a reference; rename "
+            "it, or cd to another"
+        )
+
+
+def check_writable(folder: Path, remedy: str = "give another folder") -> None:
     """Be sure that a folder can be made and written in; it is left as it was, or not there.
+
+    Args:
+        folder: which.
+        remedy: for the message.
 
     Raises:
         ValueError: it cannot.
@@ -124,7 +150,7 @@ def check_writable(folder: Path) -> None:
         trial.unlink()
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise ValueError(f"{folder} cannot be written ({reason}); give another folder") from None
+        raise ValueError(f"{folder} cannot be written ({reason}); {remedy}") from None
     finally:
         for one in missing:
             with suppress(OSError):

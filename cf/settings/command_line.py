@@ -291,7 +291,7 @@ def _check_place(cfg: DictConfig, multirun: bool, typed: set[str]) -> None:
         raise ValueError(f"hydra.{unread}.dir is not read by {runs}; give hydra.{read}.dir=...")
     with hydra_of(cfg):  # its name may hold the suite's
         place = Path(str(cfg.hydra.sweep.dir if several else cfg.hydra.run.dir))
-    check_writable(place)
+    check_writable(place, f"give another folder: hydra.{read}.dir=...")
 
 
 def _groups(cfg: DictConfig) -> list[str]:

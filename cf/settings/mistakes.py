@@ -22,6 +22,7 @@ from omegaconf.errors import (
     OmegaConfBaseException,
 )
 
+from cf.files.atomic import check_here
 from cf.system.processes import end_with_parent
 
 _CF = f"{Path(__file__).parents[1]}/"
@@ -49,6 +50,7 @@ def exit_on_user_error(command: str) -> Iterator[None]:
         yaml.YAMLError,
     )
     try:
+        check_here()
         yield
     except mistakes as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":

@@ -95,9 +95,10 @@ def end_with_parent(*_: object) -> None:
     if begun_by is None or _watching == os.getpid():
         return
     _watching = os.getpid()
+    served = parent is not None and os.getppid() != begun_by  # by a server of forks, or orphaned
 
     def watch() -> None:
-        while os.getppid() == begun_by:
+        while parent.is_alive() if served else os.getppid() == begun_by:  # type: ignore[union-attr]
             time.sleep(_LOOKS)
         os._exit(1)
 

@@ -1,6 +1,8 @@
-"""Commands as they are shown: to be copied into a shell as they stand."""
+"""What is shown in a shell: commands, to be copied as they stand, and lists."""
 
+import os
 import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -56,3 +58,12 @@ def resuming(folder: Path, settings: Sequence[str] = ()) -> str:
     python -m cf.fit resume=RUN optimizer.lr=0.001
     """
     return shell_command("cf.fit", [setting("resume", folder), *settings])
+
+
+def show(text: str) -> None:
+    """Write lines to stdout, of which a reader such as `head` may take as many as it wants."""
+    try:
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still held

@@ -5,40 +5,38 @@ import sys
 from collections.abc import Sequence
 
 from cf.settings.mistakes import exit_on_user_error
+from cf.system.shell import show
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Show what is here, fetch weights by name, or verify those of a preset."""
     given = _parser().parse_args(arguments)
+    with exit_on_user_error("cf.weights"):
+        _answer(given)
+
+
+def _answer(given: argparse.Namespace) -> None:
     if given.command == "status":
         from cf.weights.status import status_of_presets, status_table
 
-        with exit_on_user_error("cf.weights"):
-            sys.stdout.write(status_of_presets(given.names) + "\n")
-        if not given.names:
-            sys.stdout.write("\nfor metrics\n" + status_table() + "\n")
+        text = status_of_presets(given.names)
+        show(text if given.names else f"{text}\n\nfor metrics\n{status_table()}")
         return
     if given.command == "verify":
         from cf.weights.verify import verify
 
-        with exit_on_user_error("cf.weights"):
-            verify(given.name, given.report, given.given, given.clip, given.psnr)
+        verify(given.name, given.report, given.given, given.clip, given.psnr)
         return
     if given.command == "convert":
         from cf.weights.convert import converted
 
-        with exit_on_user_error("cf.weights"):
-            for path in converted(given.source, given.settings):
-                sys.stdout.write(f"{path}: {path.stat().st_size / 2**20:.1f} MiB\n")
+        for path in converted(given.source, given.settings):
+            sys.stdout.write(f"{path}: {path.stat().st_size / 2**20:.1f} MiB\n")
         return
     from cf.weights.fetch import fetch_weights
 
     for name in given.names:
-        try:
-            paths = fetch_weights(name)
-        except (OSError, ValueError, ImportError) as error:
-            sys.exit(f"cf.weights: {error}")
-        for path in paths:
+        for path in fetch_weights(name):
             sys.stdout.write(f"{name}: {path}\n")
 
 
