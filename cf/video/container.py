@@ -34,7 +34,9 @@ _FORMATS = (
     "gif,apng,nut,mxf,dv,rm,wtv,swf,yuv4mpegpipe,webp,webp_pipe"
 )
 """Not among them: playlists, which name further files to open."""
-READING = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
+_SHORT_IN_APNG = {"max_fps": "90", "default_fps": "10"}
+"""The rule of `shown_for`, which FFmpeg has for APNG alone."""
+READING = {"format_whitelist": _FORMATS, "protocol_whitelist": "file", **_SHORT_IN_APNG}
 """How FFmpeg opens a file of which nothing is known."""
 
 
@@ -161,10 +163,19 @@ def decoded_frames(container: InputContainer, stream: VideoStream) -> Iterator[V
 
 
 def _all_decoded(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
-    """Frames, among them those at the end of which a decoder had to guess a part."""
+    """Frames, among them those at the end of which a decoder had to guess a part.
+
+    A packet without a byte, as of Theora where nothing moves, shows the frame before once more.
+    """
     waiting: Packet[VideoStream] | None = None
+    frame: VideoFrame | None = None
     begun = False
     for packet in container.demux(stream):
+        if not packet.size and packet.pts is not None:
+            if frame is not None and not stream.codec_context.has_b_frames:
+                frame.pts = packet.pts
+                yield frame
+            continue
         if waiting is not None and packet.size:
             yield from _tolerant(stream, waiting)
         waiting = None

@@ -20,7 +20,7 @@ from cf.video.reader import UnreadableVideo, probe
 
 log = logging.getLogger(__name__)
 
-_FORMAT = 2
+_FORMAT = 3
 _FOLDERS = 64  # of which lengths are kept; those that were not asked for the longest go first
 
 

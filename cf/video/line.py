@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 EPSILON = 1e-6  # seconds; floating-point noise in times
+_SHORTEST, _INSTEAD = 11, 100  # milliseconds
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +72,15 @@ class Timeline:
 def pictures_in(seconds: float, fps: float) -> int:
     """How many pictures a stretch gives that is read at `fps` from its beginning."""
     return max(0, math.ceil(seconds * fps))
+
+
+def shown_for(milliseconds: float) -> float:
+    """How long browsers show a picture of an animation: 100 ms where it claims less than 11.
+
+    Args:
+        milliseconds: that it claims.
+    """
+    return milliseconds if milliseconds >= _SHORTEST else _INSTEAD
 
 
 def own_line(times: Sequence[float], fps: float, end: float, size: tuple[int, int]) -> Timeline:

@@ -9,7 +9,7 @@ from av.video.stream import VideoStream
 
 _BARE = {"h264", "hevc", "vvc", "m4v", "mpegvideo", "vc1", "obu"}
 """Streams without a container, whose mean rate is FFmpeg's default, not what the stream says."""
-_TOLD_BY_HEADER = {"matroska", "avi", "asf"}
+_TOLD_BY_HEADER = {"matroska", "avi"}
 """Containers whose header says how long the video is; others are estimated from what is there."""
 
 
@@ -137,7 +137,7 @@ class _Seen:
     def look(self, container: InputContainer, stream: VideoStream) -> None:
         damaged = False
         for packet in container.demux(stream):
-            if not packet.size:
+            if packet.pts is None and not packet.size:
                 continue
             self.ordered &= not damaged  # a damaged one is the last of a file that was cut off
             damaged = packet.is_corrupt

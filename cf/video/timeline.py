@@ -8,7 +8,7 @@ to note the times of all its pictures, and is always read from its beginning.
 import math
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from itertools import chain, pairwise
+from itertools import accumulate, chain, pairwise
 from pathlib import Path
 
 import av
@@ -29,7 +29,7 @@ from cf.video.container import (
 )
 from cf.video.folders import folder_line
 from cf.video.footage import converted_from, weaves
-from cf.video.line import EPSILON, StillFrame, Timeline
+from cf.video.line import EPSILON, StillFrame, Timeline, shown_for
 from cf.video.naming import moves
 from cf.video.numbered import PictureFolder
 from cf.video.packets import Packets, indexed, scanned
@@ -96,6 +96,8 @@ def _timeline(path: str, bytes_there: int, changed: int) -> Timeline:
     else:
         interval = 1 / packets.declared_rate
         times, length = _times(path, interval, streamed=kind in _STREAMED)
+        if kind == "gif":
+            times, length = _as_in_browsers(times, length)
         last, count = times[-1], len(times)
     mean = last / (count - 1) if count > 1 and last > 0 else 1 / packets.declared_rate
     shortest = max(0.5 / max(packets.rates, default=25.0), min(1.5 * tick, 5e-3))
@@ -127,9 +129,10 @@ def _upright(
 def _mean_rate(
     packets: Packets, count: int, end: float, slack: float, shown: Sequence[float]
 ) -> float:
-    """A declared rate that shows each picture once, as it is rounded less than their mean.
+    """A declared rate at which nearly all pictures follow, best one that shows each of them once.
 
-    Of a file that lost pictures, a declared rate at which nearly all of the others follow.
+    Pictures that were lost, or one that stood for minutes, leave that rate. Of uneven ones a rate
+    that shows each once: a declared one is rounded less than their mean.
 
     Args:
         packets: of the file.
@@ -138,14 +141,15 @@ def _mean_rate(
         slack: seconds by which rounding may have moved a timestamp.
         shown: seconds at which pictures are shown, or decoded, as far as they are known.
     """
-    for rate in packets.rates:
-        if math.ceil((end - slack) * rate) == count:
-            return rate
     gaps = [later - earlier for earlier, later in pairwise(shown) if later >= 0]
-    for rate in packets.rates:
-        if sum(abs(gap - 1 / rate) <= 2 * slack for gap in gaps) > _NEARLY_ALL * len(gaps):
-            return rate
-    return count / end
+    steady = [
+        rate
+        for rate in packets.rates
+        if sum(abs(gap - 1 / rate) <= 2 * slack for gap in gaps) > _NEARLY_ALL * len(gaps)
+    ]
+    once = [rate for rate in packets.rates if math.ceil((end - slack) * rate) == count]
+    best = [rate for rate in steady if rate in once]
+    return (best or steady or once or [count / end])[0]
 
 
 def _times(path: str, interval: float, streamed: bool) -> tuple[list[float], float]:
@@ -164,6 +168,13 @@ def _times(path: str, interval: float, streamed: bool) -> tuple[list[float], flo
     if not streamed and len(known) == len(ticks):
         stamps = sorted(known)
     return _running(stamps, tick, interval, streamed), length
+
+
+def _as_in_browsers(times: Sequence[float], length: float) -> tuple[list[float], float]:
+    """Seconds of pictures and the length of the last, none shown for less than `shown_for` has."""
+    gaps = (later - earlier for earlier, later in pairwise(times))
+    *lengths, length = (shown_for(1000 * gap) / 1000 for gap in (*gaps, length))
+    return list(accumulate(lengths, initial=0.0)), length
 
 
 def _filled(stamps: Sequence[int | None], interval: float) -> list[float]:

@@ -12,10 +12,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from cf.video.container import MOST_SECONDS, UnreadableVideo, refuse_shape
-from cf.video.line import EPSILON, StillFrame, Timeline, own_line
-
-_SHORTEST, _INSTEAD = 11, 100
-"""Milliseconds: a picture that claims to be shorter is shown longer by browsers."""
+from cf.video.line import EPSILON, StillFrame, Timeline, own_line, shown_for
 
 
 def webp_line(path: Path) -> Timeline:
@@ -38,9 +35,9 @@ def webp_line(path: Path) -> Timeline:
     return line.read_by(partial(_from, str(path), times))
 
 
-def _lengths(path: Path) -> list[int]:
+def _lengths(path: Path) -> list[float]:
     """Milliseconds of each picture, as the head of its chunk says."""
-    found: list[int] = []
+    found: list[float] = []
     there = path.stat().st_size
     with path.open("rb") as file:
         declared = int.from_bytes(file.read(8)[4:], "little") + 8
@@ -52,7 +49,7 @@ def _lengths(path: Path) -> list[int]:
             kind, length = file.read(4), int.from_bytes(file.read(4), "little")
             if kind == b"ANMF":
                 told = int.from_bytes(file.read(16)[12:15], "little")
-                found.append(told if told >= _SHORTEST else _INSTEAD)
+                found.append(shown_for(told))
             at += 8 + length + length % 2
     return found
 
