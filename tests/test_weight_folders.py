@@ -1,5 +1,6 @@
 """Files and folders of weights as trainings and downloads leave them: read, or named."""
 
+import json
 import re
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from torch import Tensor
 
 from cf.models.checkpoints import CheckpointError, load_weights
 from cf.models.names import to_diffusers_name
+from cf.models.start import fingerprint
+from cf.settings.checks import present
 from cf.video.container import UnreadableVideo
 from cf.video.reader import read_image
 
@@ -113,6 +116,77 @@ def test_a_download_that_has_not_ended_is_no_file(tmp_path: Path, state: State, 
     (tmp_path / f"a.jpg{mark}").write_bytes(b"\0")
     with pytest.raises(UnreadableVideo, match="it is not all there"):
         read_image(picture)
+
+
+@pytest.mark.parametrize("ending", [".incomplete", ".part", ".crdownload", ".partial"])
+def test_a_download_under_its_passing_name_is_no_file(
+    tmp_path: Path, state: State, ending: str
+) -> None:
+    """Some write such a file at all places at once, so that its length tells nothing."""
+    whole = saved(state, tmp_path / "model.safetensors")
+    passing = whole.rename(f"{whole}{ending}")
+    for path in (passing, tmp_path):
+        with pytest.raises(
+            CheckpointError, match=rf"not all there: {ending} says .* start it again"
+        ):
+            load_weights(path)
+
+
+def test_shards_are_not_taken_before_a_whole_file_of_their_name(
+    tmp_path: Path, state: State
+) -> None:
+    """One of the two is older; programs differ in which they take."""
+    mean = {name: weight + 1 for name, weight in state.items()}
+    whole = saved(mean, tmp_path / "model.safetensors")
+    saved(state, tmp_path / "model-1.safetensors")
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": dict.fromkeys(state, "model-1.safetensors")}))
+    with pytest.raises(CheckpointError, match="shards of a model of that name; give the one") as no:
+        load_weights(tmp_path)
+    first, second = str(no.value).rpartition(", ")[2].split(" or ")
+    assert (first, second) == (str(whole), str(index))
+    for path, wanted in ((first, mean), (second, state)):
+        assert all(torch.equal(load_weights(path)[name], wanted[name]) for name in wanted)
+
+
+@pytest.mark.parametrize("place", ["parts/", "./", "a/b/"])
+def test_shards_may_lie_in_a_folder_below_their_index(
+    tmp_path: Path, state: State, place: str
+) -> None:
+    saved(state, tmp_path / place / "one.safetensors")
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": dict.fromkeys(state, f"{place}one.safetensors")}))
+    assert load_weights(tmp_path).keys() == state.keys()
+    for outside in (f"{place}../../x.safetensors", f"{tmp_path}/one.safetensors", "."):
+        index.write_text(json.dumps({"weight_map": dict.fromkeys(state, outside)}))
+        with pytest.raises(CheckpointError, match="which is not beside it"):
+            load_weights(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("path", "remedy"),
+    [
+        *(
+            (f"{before}org/Model-1.3B{after}", "hf download org/Model-1.3B --local-dir weights/M")
+            for before in ("", "hf:", "https://huggingface.co/")
+            for after in ("", "/")
+        ),
+        (
+            "https://huggingface.co/org/name/resolve/main/a/x.pt?download=true",
+            "hf download org/name a/x.pt --local-dir weights/name, and then give weights/name/a/x",
+        ),
+        ("s3://bucket/x.safetensors", "it is an address, .* download it"),
+        ("file:///somewhere/x.safetensors", "give the path alone, /somewhere/x.safetensors"),
+    ],
+)
+def test_what_is_no_path_says_what_gets_it(path: str, remedy: str) -> None:
+    for refusing in (load_weights, fingerprint):
+        with pytest.raises(CheckpointError, match=rf"does not exist; .*{remedy}"):
+            refusing(path)
+    with pytest.raises(ValueError, match=rf"^checkpoint=.* is not a file or folder.*; .*{remedy}"):
+        present(path, "file or folder", "checkpoint")
+    with pytest.raises(CheckpointError, match="does not exist; give a file of weights, or its"):
+        load_weights("nowhere/x.safetensors")
 
 
 @pytest.mark.parametrize("kind", ["FOURIERFT", "HRA", "LN_TUNING"])

@@ -1,9 +1,54 @@
-"""Downloads that have not ended, though the file is there under its name and in its full length."""
+"""What has yet to be downloaded, or is not all there."""
 
+import re
 from pathlib import Path
 
 _MARKS = {".aria2": "aria2", ".st": "axel"}
 """What a program puts beside a file until all of it is there; what is not, reads as zeros."""
+
+
+_ENDINGS = (".incomplete", ".part", ".partial", ".crdownload", ".download", ".opdownload")
+"""Of files that a program renames when all of them is there; some have their full length before."""
+_REPOSITORY = re.compile(
+    r"(?:https?:/+(?:www\.)?huggingface\.co/|hf:/*)?(?P<name>[\w.-]+/[\w.-]+)"
+    r"(?:/(?:resolve|blob|tree)/[^/]+(?:/(?P<file>[^?]+))?(?:\?.*)?)?/?"
+)
+
+
+def to_fetch(path: str | Path) -> str:
+    """What gets a path that is none here, as the end of a message; empty if it may be one.
+
+    Args:
+        path: as it was typed, or as `Path` has it, which makes one slash of two.
+
+    >>> to_fetch("runs/a/network.safetensors"), to_fetch("file:///a.pt")
+    ('', '; give the path alone, /a.pt')
+    >>> to_fetch("s3://a/b")
+    '; it is an address, and files are read on this machine alone: download it, and give its path'
+    """
+    text = str(path)
+    scheme = re.match(r"([a-z][a-z\d+.-]+):/*", text)
+    if scheme and scheme[1] == "file":
+        return f"; give the path alone, /{text[scheme.end() :]}"
+    found = _REPOSITORY.fullmatch(text)
+    if found and (scheme or not _may_be_path(Path(text))):
+        folder = f"weights/{found['name'].partition('/')[2]}"
+        one = found["file"] or ""
+        return (
+            f"; if that repository of Hugging Face is meant: hf download {found['name']} {one}"
+            f"{' ' * bool(one)}--local-dir {folder}, and then give {folder}{'/' * bool(one)}{one}"
+        )
+    if scheme and f"{scheme[1]}:/" in text:
+        return (
+            "; it is an address, and files are read on this machine alone: download it, and give "
+            "its path"
+        )
+    return ""
+
+
+def _may_be_path(path: Path) -> bool:
+    """Suffixes begin with a letter; behind a dot of a repository's name there is a size."""
+    return path.parent.is_dir() or path.suffix[1:2].isalpha() or path.parts[0] in ("..", "~")
 
 
 def unfinished(file: Path) -> str:
@@ -12,6 +57,11 @@ def unfinished(file: Path) -> str:
     Args:
         file: that is there.
     """
+    if file.suffix.lower() in _ENDINGS:
+        return (
+            f"is not all there: {file.suffix} says that its download has not ended; start it "
+            "again, or rename the file if it is whole"
+        )
     for mark, program in _MARKS.items():
         beside = file.with_name(file.name + mark)
         if beside.is_file():

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cf.files.downloads import to_fetch
 from cf.files.encodings import decoded_text, is_binary
 from cf.files.naming import spelt
 from cf.files.plain_yaml import loaded
@@ -66,7 +67,8 @@ def existing_file(path: str | Path, what: str = "file") -> Path:
     except FileNotFoundError:
         if path.is_symlink():
             raise ValueError(f"{path} is a link to {path.readlink()}, which is not there") from None
-        raise ValueError(f"there is no {what} {path}{_closest(path)}") from None
+        near = _closest(path)
+        raise ValueError(f"there is no {what} {path}{near}{to_fetch(path)}") from None
     except ValueError:  # a NUL byte
         raise ValueError(f"{str(path)!r} cannot be the path of a file") from None
     except OSError as error:

@@ -11,7 +11,7 @@ from cf.files.shipped import shipped
 from cf.models.base import Backbone
 from cf.models.checkpoints import load_weights
 from cf.models.headers import other_orders
-from cf.models.stored import CheckpointError
+from cf.models.stored import CheckpointError, absent
 from cf.models.update_scale import adapter_config
 from cf.models.updates import Lora, LoraFile, lora_files
 from cf.models.writer import filled_backbone
@@ -122,7 +122,7 @@ def fingerprint_of_update(file: LoraFile) -> str:
 def _weights_of(path: str | Path) -> list[Path]:
     root = Path(shipped(str(path)))
     if not root.exists():
-        raise CheckpointError(f"{path} does not exist; give a file of weights, or its folder")
+        raise absent(path)
     files = [root] if root.is_file() else sorted(root.rglob("*"))
     known = [file for file in files if file.suffix in _SUFFIXES or file == root]
     files = [file for file in known if file.is_file()]

@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
+from cf.files.downloads import to_fetch
+
 State = dict[str, Tensor]
 
 _LONGEST = 120
@@ -33,6 +35,12 @@ class Stored:
     file: Path
     chosen: bool = False
     made: Mapping[str, Callable[[Tensor], Tensor]] = field(default_factory=dict)
+
+
+def absent(path: str | Path) -> CheckpointError:
+    """What to say of a path at which nothing is."""
+    got = to_fetch(path) or "; give a file of weights, or its folder"
+    return CheckpointError(f"{path} does not exist{got}")
 
 
 def some(names: Sequence[str]) -> str:

@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
@@ -17,7 +17,7 @@ from cf.models.gguf_file import is_gguf, read_gguf
 from cf.models.pickles import read_pickle
 from cf.models.stored import CheckpointError as CheckpointError
 from cf.models.stored import State as State
-from cf.models.stored import Stored, shown_key, some
+from cf.models.stored import Stored, absent, shown_key, some
 
 _LARGEST_HEADER = 100_000_000
 _MOST_LOOKED_AT = 100
@@ -43,7 +43,7 @@ def one_file(path: Path) -> Path:
         CheckpointError: if there is none, or several.
     """
     if not os.path.lexists(path):
-        raise CheckpointError(f"{path} does not exist; give a file of weights, or its folder")
+        raise absent(path)
     if not path.is_dir():
         return _there(path)
     for patterns in (("*.safetensors",), _PICKLES, ("*.gguf",)):
@@ -80,6 +80,16 @@ def _refuse_average(plain: Path) -> None:
         raise CheckpointError(
             f"{plain.parent} holds {plain.name} and an average of it; give the one that is meant, "
             f"{either}"
+        )
+
+
+def _refuse_whole(index: Path) -> None:
+    """Refuse to choose between shards and a whole file of the same name, which may be older."""
+    whole = index.with_name(index.name.removesuffix(".index.json"))
+    if whole.is_file():
+        raise CheckpointError(
+            f"{index.parent} holds {whole.name} and shards of a model of that name; give the one "
+            f"that is meant, {whole} or {index}"
         )
 
 
@@ -150,6 +160,7 @@ def read_stored(path: Path, container: str | None, default: Sequence[str]) -> St
             shards = _shards_of(indices[0])
             if shards is None:
                 raise CheckpointError(f"{indices[0]} is damaged; copy it again")
+            _refuse_whole(indices[0])
             return _read_shards(indices[0], shards, container, default)
         if not indices and (alone := _shards_without_index(path)):
             return _read_shards(path, alone, container, default)
@@ -204,7 +215,7 @@ def _of_another_layout(folder: Path) -> str:
     if inner := _folders_within(folder):
         return f" (its folders {some(inner)} do)"
     for file in sorted(one for one in folder.iterdir() if one.is_file())[:_MOST_LOOKED_AT]:
-        if file.suffix not in _NOTES and (told := foreign_format(file)):
+        if file.suffix not in _NOTES and (told := unfinished(file) or foreign_format(file)):
             return f" ({file.name} {told})"
     return ""
 
@@ -237,11 +248,11 @@ def _shards_of(index: Path) -> dict[str, list[str]] | None:
         where = read_json(index)["weight_map"]
         shards: dict[str, list[str]] = {}
         for name, file in where.items():
-            shards.setdefault(str(file), []).append(str(name))
+            shards.setdefault(str(PurePosixPath(str(file))), []).append(str(name))
     except (KeyError, TypeError, AttributeError):
         return None
     for file in shards:
-        if Path(file).name != file or file in (".", ".."):
+        if PurePosixPath(file).is_absolute() or file == "." or ".." in PurePosixPath(file).parts:
             raise CheckpointError(
                 f"{index} names {shown_key(file)}, which is not beside it; copy it again"
             )
