@@ -244,6 +244,15 @@ def test_pictures_that_move_are_videos_with_times_of_their_own(kind: str, tmp_pa
         assert torch.equal(every[0].permute(1, 2, 0), torch.from_numpy(np.array(first)))
 
 
+@pytest.mark.parametrize("name", ["a.gif", "a.mp4", "a"])
+def test_an_animated_webp_is_read_under_any_name(name: str, tmp_path: Path) -> None:
+    """Servers hand it out under the name of the GIF that it was made from."""
+    first, *others = [picture(i) for i in range(3)]
+    options = {"duration": 100, "lossless": True}
+    first.save(tmp_path / name, "WEBP", save_all=True, append_images=others, **options)
+    assert probe(tmp_path / name).pictures(10) == len(read_video(tmp_path / name)) == 3
+
+
 def test_pictures_that_move_and_have_numbers_are_videos_each(tmp_path: Path) -> None:
     for number in range(3):
         frames = [picture(number + i) for i in range(3)]

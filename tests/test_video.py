@@ -202,6 +202,7 @@ def test_a_prefix_has_as_many_frames_as_its_seconds(tmp_path: Path) -> None:
         ("text.mp4", b"not a video\n" * 50, "cannot be decoded"),
         ("nothing.mp4", b"", "empty"),
         ("missing.mp4", None, "no such file"),
+        ("lfs.mp4", b"version https://git-lfs.github.com/spec/v1\noid", "git -C '.*' lfs pull"),
     ],
 )
 def test_what_is_no_video_is_named_with_the_reason(

@@ -622,7 +622,7 @@ BINARIES = {
     "gz": b"\x1f\x8b\x08\x00" + bytes(64),
 }
 SAID = {
-    "lfs": "is a git-lfs pointer in place of the weights; fetch them: git -C '.*' lfs pull",
+    "lfs": "is a git-lfs pointer in place of the file; fetch it: git -C '.*' lfs pull",
     "html": r"is a web page \(HTML\) in place of the weights; download it again",
     "xml": "is XML, as servers send with an error",
     "error": "is JSON in place of the weights: .*Repository not found.*; download it again",

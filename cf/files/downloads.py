@@ -1,10 +1,13 @@
 """What has yet to be downloaded, or is not all there."""
 
 import re
+from contextlib import suppress
 from pathlib import Path
 
 _MARKS = {".aria2": "aria2", ".st": "axel"}
 """What a program puts beside a file until all of it is there; what is not, reads as zeros."""
+_POINTER = b"version https://git-lfs"
+_MOST_BYTES = 1024  # of a pointer
 
 
 _ENDINGS = (".incomplete", ".part", ".partial", ".crdownload", ".download", ".opdownload")
@@ -69,4 +72,20 @@ def unfinished(file: Path) -> str:
                 f"is not all there: {beside.name} beside it says that {program} has not ended; "
                 "start that download again, or delete that mark if the file is whole"
             )
-    return ""
+    return pointer(file)
+
+
+def pointer(file: Path) -> str:
+    """That git-lfs has not fetched a file, as such an end; empty if it has.
+
+    Args:
+        file: that is there.
+    """
+    head = b""
+    with suppress(OSError):  # who reads it says why
+        if file.is_file() and file.stat().st_size <= _MOST_BYTES:
+            head = file.read_bytes()
+    if not head.startswith(_POINTER):
+        return ""
+    folder = file.absolute().parent
+    return f"is a git-lfs pointer in place of the file; fetch it: git -C '{folder}' lfs pull"

@@ -3,11 +3,12 @@
 import zipfile
 from pathlib import Path
 
+from cf.files.downloads import pointer
+
 _PLAIN = "give the model's .safetensors or .pt file"
 _UNPACK = "unpack it and give the folder or the file of weights in it"
 _AGAIN = "download it again, from the file's own address and logged in where that is needed"
 _MAGIC: tuple[tuple[bytes, str, str], ...] = (
-    (b"version https://git-lfs", "a git-lfs pointer in place of the weights", "git lfs pull"),
     (b"ftrt", "a TensorRT engine, compiled for one GPU", _PLAIN),
     (b"\x89HDF", "HDF5 (Keras)", _PLAIN),
     (b"\x93NUMPY", "a NumPy array", _PLAIN),
@@ -36,10 +37,10 @@ def foreign_format(file: Path) -> str | None:
         head = stream.read(_HEAD)
     if not head:
         return f"is empty (0 bytes); {_AGAIN}"
+    if told := pointer(file):
+        return told
     for magic, name, remedy in _MAGIC:
         if head.startswith(magic):
-            if remedy == "git lfs pull":
-                remedy = f"fetch them: git -C '{file.absolute().parent}' lfs pull"
             return f"is {name}; {remedy}"
     if file.suffix.lower() in _ENDINGS or _is_onnx(head):
         return f"is {_ENDINGS.get(file.suffix.lower(), _ENDINGS['.onnx'])}; {_PLAIN}"

@@ -40,25 +40,32 @@ def moves(path: Path) -> bool:
     Args:
         path: of a file, which may be missing.
     """
-    try:
-        if not path.is_file():
-            return False
+    head = _head(path)
+    if head[:8] == b"\x89PNG\r\n\x1a\n":
         with path.open("rb") as file:
-            head = file.read(_HEAD).ljust(_HEAD, b"\0")
-            if head[:8] == b"\x89PNG\r\n\x1a\n":
-                return _has_control(file)
-    except (OSError, ValueError):
-        return False
-    return moving_webp(head) or head[4:12] == b"ftypavis"
+            return _has_control(file)
+    return moving_webp(path) or head[4:12] == b"ftypavis"
 
 
-def moving_webp(head: bytes) -> bool:
-    """Whether a file with these first bytes is an animated WebP.
+def moving_webp(path: Path) -> bool:
+    """Whether a file is an animated WebP, whatever its name says.
 
     Args:
-        head: 21 bytes or more.
+        path: of a file, which may be missing.
     """
+    head = _head(path)
     return head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and bool(head[20] & 2)
+
+
+def _head(path: Path) -> bytes:
+    """The first bytes of a file, zeros where there are fewer."""
+    try:
+        if not path.is_file():
+            return bytes(_HEAD)
+        with path.open("rb") as file:
+            return file.read(_HEAD).ljust(_HEAD, b"\0")
+    except (OSError, ValueError):
+        return bytes(_HEAD)
 
 
 def _has_control(file: BinaryIO) -> bool:

@@ -30,7 +30,7 @@ from cf.video.container import (
 from cf.video.folders import folder_line
 from cf.video.footage import converted_from, weaves
 from cf.video.line import EPSILON, StillFrame, Timeline, shown_for
-from cf.video.naming import moves
+from cf.video.naming import moving_webp
 from cf.video.numbered import PictureFolder
 from cf.video.packets import Packets, indexed, scanned
 from cf.video.webp import webp_line
@@ -67,7 +67,7 @@ def timeline(path: str | Path) -> Timeline:
 
 @lru_cache(4096)
 def _timeline(path: str, bytes_there: int, changed: int) -> Timeline:
-    if Path(path).suffix.lower() == ".webp" and moves(Path(path)):
+    if moving_webp(Path(path)):
         return webp_line(Path(path))
     with opened_video(path) as (container, stream):
         first = next(decoded_frames(container, stream), None)
