@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 
 from cf.bench.tasks.prompts import Prompts
+from cf.data.captions import caption_of
 from cf.data.prompt_list import prompts_of
+from cf.data.script import script_of
 from cf.files.naming import number_of
+from cf.settings.making import with_network
 
 SPECIAL = [
     "42",
@@ -79,6 +82,48 @@ def test_what_looks_like_another_kind_may_be_texts(tmp_path: Path) -> None:
 
 def test_composed_and_split_accents_are_one_text(tmp_path: Path) -> None:
     assert _texts(_put(tmp_path, "a.txt", "e\u0301te\u0301\n\u00e9t\u00e9")) == ["\u00e9t\u00e9"]
+
+
+@pytest.mark.parametrize("around", ["\u200b", "\ufeff", "\u2060 ", "\u3000", "\n", ""])
+def test_a_text_is_one_text_wherever_it_is_given(tmp_path: Path, around: str) -> None:
+    """In a list, as a caption, in a script and at the command: one video, and one name for it."""
+    given = f"{around}e\u0301te\u0301 \U0001f469\u200d\U0001f467{around}"
+    text = "\u00e9t\u00e9 \U0001f469\u200d\U0001f467"
+    assert _texts(_put(tmp_path, "a.json", json.dumps([given]))) == [text]
+    _put(tmp_path, "a.txt", given)
+    assert caption_of(tmp_path / "a.mp4") == text
+    assert script_of([[0, given]], "prompts") == ((0.0, text),)
+    assert with_network({"prompt": given, "checkpoint": "x"})["prompt"] == text
+
+
+@pytest.mark.parametrize("unseen", ["\u200b", "\u202e\u202c", "\ufeff \u00ad", "\x07"])
+def test_what_nobody_sees_is_no_text(tmp_path: Path, unseen: str) -> None:
+    with pytest.raises(ValueError, match=r"a\.json, entry 2: the text is empty"):
+        _texts(_put(tmp_path, "a.json", json.dumps(["a fox", unseen])))
+    assert with_network({"prompt": unseen, "checkpoint": "x"})["prompt"] == ""
+    for broken in ("a \0 fox", "\0"):
+        with pytest.raises(ValueError, match="holds a NUL character"):
+            _texts(_put(tmp_path, "a.json", json.dumps([broken])))
+
+
+@pytest.mark.parametrize("end", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c"])
+def test_an_end_of_a_line_for_some_is_told(tmp_path: Path, end: str) -> None:
+    """Whether that is one prompt or two, nobody knows; in JSON and in quotes it is one."""
+    place = f"a\\.txt, line 2: it holds U\\+{ord(end):04X}.*; put a line feed or a space there"
+    with pytest.raises(ValueError, match=place):
+        _texts(_put(tmp_path, "a.txt", f"one\na fox{end}a dog\n"))
+    assert _texts(_put(tmp_path, "a.jsonl", json.dumps(f"a fox{end}a dog"))) == [f"a fox{end}a dog"]
+
+
+def test_what_a_list_says_of_how_to_make_a_video_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    table = "prompt,seed,negative_prompt,fps\na fox,7,,\na dog,8,ugly,\n"
+    assert _texts(_put(tmp_path, "a.csv", table)) == ["a fox", "a dog"]
+    assert "a.csv: not read of it, since settings say it: seed, negative_prompt" in caplog.text
+    caplog.clear()
+    _texts(_put(tmp_path, "b.csv", "prompt,category\na fox,animals\n"))
+    assert not caplog.text
 
 
 def test_a_text_may_go_over_lines(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
+from cf.data.script import text_from
 from cf.files.naming import composed
 from cf.files.text import text_of
 from cf.video.listing import stem_in
@@ -33,7 +34,7 @@ def caption_of(video: Path) -> str:
         if name is None:
             return ""
         file = video.with_name(name)
-    return text_of(file, "caption").strip()
+    return text_from(text_of(file, "caption"), str(file), may_be_empty=True)
 
 
 def uncaptioned(captions: Mapping[str, str]) -> str:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +23,10 @@ _TEXTS = ("text", "prompt_en", "prompt", "caption")
 _BESIDE = ("prompt_id", "id", "index", "seed", "image", "dimension", "category", "negative_prompt")
 """Further columns that tables of prompts are known to have."""
 _READ = (*_TEXTS, "segments", "prompt_id", "image")
+_NOT_READ = ("negative_prompt", "seed", "seconds", "fps")
+"""What a list may say of how a video is made, which settings say."""
+_ENDS = re.compile("[\x0b\x0c\x85\u2028\u2029]")
+"""Where some programs end a line and others do not."""
 _MOST_NAME = 80
 
 
@@ -85,7 +90,9 @@ def prompts_of(file: str | Path, setting: str = "asked.file") -> list[Prompt]:
     if suffix not in _READERS and path.is_file():
         raise ValueError(f"{path} must be one of {', '.join(_READERS)}, to be read as prompts")
     prompts: dict[str, Prompt] = {}
+    passed_over: dict[str, None] = {}
     for where, row in _READERS.get(suffix, _lines)(path):
+        passed_over |= dict.fromkeys(x for x in _NOT_READ if isinstance(row, dict) and row.get(x))
         one = _prompt(where, row)
         if one.image:
             one = replace(one, image=str(path.parent / expanded(one.image)))
@@ -98,6 +105,8 @@ def prompts_of(file: str | Path, setting: str = "asked.file") -> list[Prompt]:
             )
     if not prompts:
         raise ValueError(f"{path} holds no prompt")
+    if passed_over:
+        log.warning("%s: not read of it, since settings say it: %s", path, ", ".join(passed_over))
     return list(prompts.values())
 
 
@@ -108,6 +117,11 @@ def _lines(path: Path) -> Iterator[tuple[str, Any]]:
     for number, line in lines:
         if line.startswith("#"):
             log.warning("%s, line %d is a prompt like any other: %s", path, number, line[:60])
+        if found := _ENDS.search(line):
+            raise ValueError(
+                f"{path}, line {number}: it holds U+{ord(found[0]):04X}, at which some programs "
+                f"end a line: {line[: found.end() + 20]!r}; put a line feed or a space there"
+            )
         yield f"{path}, line {number}", line
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+import unicodedata
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -13,6 +15,12 @@ Script = tuple[tuple[float, str], ...]
 
 MOST_LETTERS = 2**15
 """Of a text: no encoder reads so many, and a million accents on one letter take minutes."""
+
+
+_AROUND = re.compile(r"\A[\s\u200b\u2060\ufeff]+|[\s\u200b\u2060\ufeff]+\Z")
+"""Spaces at the ends of a text, and marks without width, which pages bring along when copied."""
+
+_UNSEEN = ("Cc", "Cf", "Zs", "Zl", "Zp")
 
 
 def script_of(acts: Any, where: str, may_be_empty: bool = False) -> Script:
@@ -72,6 +80,8 @@ def refuse_unseen(
 def text_from(value: Any, where: str, may_be_empty: bool = False) -> str:
     """A text that a person gave: a number or a truth value stands for its spelling.
 
+    It has no spaces or unseen marks at its ends, and accents are composed with their letters.
+
     Raises:
         ValueError: it is null, a list or a mapping, or empty where it may not be.
     """
@@ -86,9 +96,13 @@ def text_from(value: Any, where: str, may_be_empty: bool = False) -> str:
             f"{where}: the text has {len(text):,} characters, {text[:40]!r} and so on; give one "
             f"of at most {MOST_LETTERS:,}"
         )
-    text = composed(text).strip()
+    text = _AROUND.sub("", composed(text))
+    if "\0" in text:
+        raise ValueError(f"{where}: {text[:40]!r} holds a NUL character, which no text does")
     if any("\ud800" <= one <= "\udfff" for one in text):
         raise ValueError(f"{where}: {text!r} holds half a character (a surrogate alone)")
+    if all(unicodedata.category(one) in _UNSEEN for one in text):
+        text = ""
     if not text and not may_be_empty:
         raise ValueError(f"{where}: the text is empty; give one, or take the entry out")
     return text

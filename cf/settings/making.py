@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
+from cf.data.script import text_from
 from cf.files.shipped import SHIPPED, shipped
 from cf.settings.acts import ACTS, IMAGES, fault_of_acts, fault_of_images
 from cf.settings.build import Settings
@@ -38,9 +39,16 @@ _NO_WEIGHTS = (
 def with_network(settings: Settings) -> Settings:
     """The settings with a checkpoint: where no network is told, the student of the package.
 
+    The prompt is spelt as it would be in a list, so that either makes one video.
+
     Args:
         settings: of `cf.generate` or `cf.play`.
+
+    Raises:
+        ValueError: the prompt is no text.
     """
+    prompt = text_from(settings["prompt"], "prompt", may_be_empty=True)
+    settings = {**settings, "prompt": prompt}
     if settings["checkpoint"] or settings.get("model"):  # a plan needs no file
         return settings
     return {**settings, "checkpoint": shipped(SHIPPED + "student")}
