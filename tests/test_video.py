@@ -161,6 +161,19 @@ def test_rotation_and_mirroring_are_honoured(degrees: int, mirror: bool, tmp_pat
     assert ((red > 0.5).numpy() == upright).all()
 
 
+def test_a_title_in_another_encoding_hinders_nobody(tmp_path: Path) -> None:
+    """With every PyAV that `pip` may choose."""
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as container:
+        container.metadata["title"] = "caf\u00e9s"
+        stream: Any = container.add_stream("mpeg4", 8)
+        stream.width, stream.height = 32, 32
+        picture = av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), format="rgb24")
+        container.mux([*stream.encode(picture), *stream.encode()])
+    path.write_bytes(path.read_bytes().replace("caf\u00e9s".encode(), b"caf\xe9ss"))
+    assert len(read_video(path)) == 1
+
+
 def test_pixels_that_are_not_square_are_stretched(tmp_path: Path) -> None:
     path = encode(tmp_path / "dvd.mp4", stamps=range(3), aspect=Fraction(3, 2))
     assert (probe(path).height, probe(path).width) == (32, 72)

@@ -736,7 +736,7 @@ def test_a_file_cut_or_changed_anywhere_is_told(tmp_path: Path, state: State) ->
 def test_what_is_not_finite_is_named_and_not_loaded(
     tmp_path: Path, state: State, value: float, kind: torch.dtype
 ) -> None:
-    broken = {name: weight.to(kind) for name, weight in state.items()}
+    broken = {name: weight.to(kind, copy=True) for name, weight in state.items()}
     broken[Q + ".weight"].view(-1)[7] = value
     save_file(broken, tmp_path / "x.safetensors")
     mine = model(torch.float32, num_layers=1, control_dim=None, seed=1)

@@ -36,6 +36,10 @@ _FORMATS = (
 """Not among them: playlists, which name further files to open."""
 _SHORT_IN_APNG = {"max_fps": "90", "default_fps": "10"}
 """The rule of `shown_for`, which FFmpeg has for APNG alone."""
+# Of titles in other encodings; PyAV 19 reads them by itself.
+_OF_METADATA: dict[str, Any] = (
+    {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
+)
 READING = {"format_whitelist": _FORMATS, "protocol_whitelist": "file", **_SHORT_IN_APNG}
 """How FFmpeg opens a file of which nothing is known."""
 
@@ -90,7 +94,7 @@ def opened_video(path: str | Path) -> Iterator[tuple[InputContainer, VideoStream
             raise UnreadableVideo(path, "the file is empty (0 bytes)")
         with av.open(
             os.path.abspath(path),  # so that no name is taken for an address: concat:a.mp4
-            metadata_errors="replace",
+            **_OF_METADATA,
             container_options=READING,
             options=limit,
         ) as container:

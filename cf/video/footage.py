@@ -85,7 +85,7 @@ def _is_dolby(frame: VideoFrame, stream: VideoStream) -> bool:
         return True
     try:
         side_data: Any = frame.side_data  # typed as if it held strings
-        return any(one.type.name in _DOLBY_DATA for one in side_data)
+        return any(name in side_data for name in _DOLBY_DATA)
     except ValueError:  # among it is a kind that PyAV does not know yet
         return False
 

@@ -105,7 +105,7 @@ def scanned(container: InputContainer, stream: VideoStream) -> Packets:
     end = _declared_end(stream) if kind in _TOLD_BY_HEADER else None  # packets change what it says
     seen = _Seen()
     seen.look(container, stream)
-    index, there = stream.index_entries, container.size
+    index, size = stream.index_entries, container.size
     ends = [e.pos + e.size for e in index] if kind == "mov" and stream.frames else []
     return Packets(
         last=seen.last or 0,
@@ -118,7 +118,7 @@ def scanned(container: InputContainer, stream: VideoStream) -> Packets:
         widest_gap=seen.widest_gap,
         together=seen.together,
         declared_end=end,
-        bytes_missing=max(0, max(ends, default=0) - there),
+        bytes_missing=max(0, max(ends, default=0) - size) if size else 0,
     )
 
 
