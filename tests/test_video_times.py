@@ -1,4 +1,4 @@
-"""How long pictures are shown, in footage whose files tell it in odd ways."""
+"""Footage whose files tell in odd ways how long pictures are shown, or which streams they hold."""
 
 from collections.abc import Sequence
 from fractions import Fraction
@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from test_video_law import FILES, RATE, encoded, holds, picture
+from test_video_law import COUNT, FILES, RATE, encoded, holds, picture
 
-from cf.video.probe import probe
+from cf.video.probe import is_steady, probe
 from cf.video.reader import read_chunks
 
 SOUND = 8000  # samples per second
@@ -77,3 +77,14 @@ def test_a_film_that_stands_for_minutes_keeps_the_rate_at_which_it_moves(
     """As of a screen; its mean of .1 pictures a second would show nothing that moves."""
     stamps = [*range(24), *range(24 + 180 * RATE, 48 + 180 * RATE)]
     assert probe(encoded(tmp_path / name, *FILES[name], stamps=stamps)).fps == RATE
+
+
+def test_a_stream_that_begins_in_the_middle_of_a_file_is_no_error(tmp_path: Path) -> None:
+    """As one wrong bit in the number of a packet's stream makes it, or a programme that changed."""
+    data = bytearray(encoded(path := tmp_path / "tv.ts", *FILES["h264.ts"]).read_bytes())
+    late = range(len(data) // 2 // 188 * 188, len(data), 188)
+    begins = next(at for at in late if data[at + 1 : at + 3] == b"\x41\x00")  # of a picture
+    data[begins + 2] ^= 0x41
+    path.write_bytes(data)
+    assert len(holds(path)) == COUNT
+    assert not is_steady(path)

@@ -174,7 +174,7 @@ def _all_decoded(container: InputContainer, stream: VideoStream) -> Iterator[Vid
     waiting: Packet[VideoStream] | None = None
     frame: VideoFrame | None = None
     begun = False
-    for packet in container.demux(stream):
+    for packet in packets_of(container, stream):
         if not packet.size and packet.pts is not None:
             if frame is not None and not stream.codec_context.has_b_frames:
                 frame.pts = packet.pts
@@ -189,6 +189,22 @@ def _all_decoded(container: InputContainer, stream: VideoStream) -> Iterator[Vid
         for frame in stream.decode(packet) if begun else _tolerant(stream, packet):
             begun = True
             yield frame
+
+
+def packets_of(container: InputContainer, stream: VideoStream) -> "Iterator[Packet[VideoStream]]":
+    """A stream's packets, at last an empty one without times, which decoders want as well.
+
+    Behind that PyAV looks for streams that the file did not begin with, as of a damaged packet or a
+    programme that changed, and does not find them (`IndexError`).
+
+    Args:
+        container: that is read on from where it stands.
+        stream: of it.
+    """
+    for packet in container.demux(stream):
+        yield packet
+        if not packet.size and packet.pts is None:
+            return
 
 
 def _tolerant(stream: VideoStream, packet: "Packet[VideoStream]") -> list[VideoFrame]:

@@ -7,6 +7,8 @@ from itertools import pairwise
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
+from cf.video.container import packets_of
+
 _BARE = {"h264", "hevc", "vvc", "m4v", "mpegvideo", "vc1", "obu"}
 """Streams without a container, whose mean rate is FFmpeg's default, not what the stream says."""
 _TOLD_BY_HEADER = {"matroska", "avi"}
@@ -136,7 +138,7 @@ class _Seen:
 
     def look(self, container: InputContainer, stream: VideoStream) -> None:
         damaged = False
-        for packet in container.demux(stream):
+        for packet in packets_of(container, stream):
             if packet.pts is None and not packet.size:
                 continue
             self.ordered &= not damaged  # a damaged one is the last of a file that was cut off

@@ -22,6 +22,7 @@ from cf.video.container import (
     decoded_frames,
     display_size,
     opened_video,
+    packets_of,
     pixel_aspect,
     refuse_shape,
     time_base,
@@ -271,7 +272,7 @@ def is_steady(path: str | Path) -> bool:
     line = timeline(path)
     if line.times is None:
         with opened_video(path) as (container, stream):
-            stamps = sorted(p.pts for p in container.demux(stream) if p.pts is not None)
+            stamps = sorted(p.pts for p in packets_of(container, stream) if p.pts is not None)
             gaps = [float(later - earlier) for earlier, later in pairwise(stamps)]
     else:
         gaps = [(later - earlier) / line.tick for earlier, later in pairwise(line.times)]
