@@ -13,8 +13,9 @@ from tiny_text import published
 from torch import Tensor
 
 import cf.models.convert
-from cf.models.checkpoints import load_weights, read_export
+from cf.models.checkpoints import load_weights, read_export, save_export
 from cf.models.convert import convert
+from cf.models.layouts import cf_model, sizes_of
 from cf.models.text import UMT5
 from cf.models.vae import WanVAE
 from cf.settings.build import build
@@ -142,6 +143,67 @@ def test_a_mistake_is_one_message_and_leaves_nothing(
         main(["convert", file, f"out={tmp_path / 'new'}", *given])
     assert message in str(ended.value.code) + capsys.readouterr().err
     assert not (tmp_path / "new").exists()
+
+
+F = "blocks.0.ffn.2.bias"
+
+
+@pytest.mark.parametrize("to", ["diffusers", "original", "cf"])
+@pytest.mark.parametrize(
+    ("changed", "dtype", "message"),
+    [
+        (lambda s: {k: x for k, x in s.items() if k != F}, None, f"it lacks {F}"),
+        (lambda s: {**s, F: s[F][:-1]}, None, f"other shapes of {F}"),
+        (
+            lambda s: {**s, "blocks.0.gate.weight": s[F] + 1},
+            None,
+            "unasked for, blocks.0.gate.weight",
+        ),
+        (
+            lambda s: {k.replace("blocks.", "blocks.1"): x for k, x in s.items()},
+            None,
+            "lacks blocks.0.ffn.0.weight",
+        ),
+        (lambda s: {**s, F: s[F] / 0}, None, f"holds NaN or infinite numbers in {F}"),
+        (lambda s: {**s, F: s[F] * 1e9}, "float16", f"in {F} that float16 cannot hold"),
+    ],
+)
+def test_what_is_no_whole_network_is_not_written_as_one(
+    tmp_path: Path, to: str, changed: Any, dtype: str | None, message: str
+) -> None:
+    """Other programs draw at random what a file lacks, and leave out what they do not know."""
+    state, _ = saved(tmp_path, torch.float32)
+    save_file(changed({name: x.clone() for name, x in state.items()}), tmp_path / "x.safetensors")
+    with pytest.raises(ValueError, match=message):
+        convert(str(tmp_path / "x.safetensors"), str(tmp_path / "n"), to, dtype=dtype, num_heads=2)
+    assert not (tmp_path / "n").exists()
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"prediction": "x0"},
+        {"rope_axes": [4, 4, 4]},
+        {"rope_base": 500.0},
+        {"eps": 1e-5},
+        {"text_len": 77},
+    ],
+)
+def test_an_export_keeps_what_no_shape_tells(tmp_path: Path, own: dict[str, Any]) -> None:
+    """A layout that cannot say it is refused: the weights would be those of another network."""
+    network = model(torch.float32, **SIZES, **own)
+    first, second = tmp_path / "a" / "network.safetensors", tmp_path / "b"
+    config = {"model": {**cf_model(sizes_of(network.state_dict(), 2, "")), **own}, "fps": 8}
+    save_export(first, network.state_dict(), config)
+    convert(str(first), str(second), "cf", dtype="bfloat16")
+    assert read_export(second)[0] == config
+    if own == {"rope_axes": [4, 4, 4]}:  # as Wan's are at this width
+        convert(str(first), str(tmp_path / "c"), "diffusers")
+        return
+    for to in ("diffusers", "original"):
+        with pytest.raises(ValueError, match=f"{next(iter(own))}=.*cannot say; give to=cf"):
+            convert(str(first), str(tmp_path / "c"), to)
+        assert not (tmp_path / "c").exists()
 
 
 def test_nothing_is_written_over_and_nothing_half_is_left(

@@ -24,12 +24,14 @@ def wide() -> Any:
     return model(torch.float32, **WIDE)
 
 
-def written(file: Path, kind: str, prefix: str = "", orig_shape: bool = False) -> Path:
+def written(
+    file: Path, kind: str, prefix: str = "", orig_shape: bool = False, part: slice = slice(None)
+) -> Path:
     """As ComfyUI-GGUF's converter does: matrices in blocks, vectors and patches in float32."""
     writer = gguf.GGUFWriter(file, "wan")
     random = np.random.default_rng(0)
     qtype = gguf.GGMLQuantizationType[kind]
-    for name, weight in wide().state_dict().items():
+    for name, weight in list(wide().state_dict().items())[part]:
         array = weight.numpy()
         if name == "patch_embedding.weight" and orig_shape:
             writer.add_array(f"comfy.gguf.orig_shape.{name}", [int(n) for n in array.shape])
@@ -71,6 +73,18 @@ def test_the_values_are_those_of_the_package(tmp_path: Path, kind: str) -> None:
     )
     assert load_weights(tmp_path).keys() == loaded.keys(), "the one file of a folder"
     assert len(fingerprint(tmp_path)) == 64
+
+
+def test_a_model_that_was_split_is_read_from_its_folder(tmp_path: Path) -> None:
+    whole = load_weights(written(tmp_path / "wan.gguf", "Q8_0"))
+    for i, part in enumerate((slice(None, None, 2), slice(1, None, 2)), 1):
+        (tmp_path / "parts").mkdir(exist_ok=True)
+        file = written(tmp_path / "parts" / f"wan-0000{i}-of-00002.gguf", "Q8_0", part=part)
+    with pytest.raises(CheckpointError, match=r"one of the 2 files of a model; give their folder"):
+        load_weights(file)
+    parts = load_weights(file.parent)
+    assert parts.keys() == whole.keys()
+    assert all(torch.equal(parts[name], whole[name]) for name in whole)
 
 
 def test_shapes_that_were_flattened_come_back(tmp_path: Path) -> None:

@@ -13,7 +13,13 @@ from torch import Tensor
 
 from cf.files.atomic import replacing, write_text
 from cf.files.home import expanded
-from cf.models.checkpoints import export_metadata, exported_config, load_weights
+from cf.models.checkpoints import (
+    export_metadata,
+    exported_config,
+    load_weights,
+    refuse_misfit,
+    refuse_not_finite,
+)
 from cf.models.headers import order_metadata
 from cf.models.layouts import cf_model, diffusers_model, original_model, sizes_of
 from cf.models.merged import Weights
@@ -24,6 +30,7 @@ from cf.models.rope import ROPE_BASE, wan_axes
 from cf.models.rope_tables import Rope, is_table, tables_among
 from cf.models.stored import CheckpointError, some
 from cf.models.text_names import is_text, text_config, to_original_text, to_transformers_text
+from cf.models.transformer import VideoTransformer
 from cf.models.updates import Lora
 from cf.models.vae_names import is_original_vae, to_diffusers_vae, to_original_vae, vae_config
 from cf.models.weight_files import read_json, read_stored
@@ -91,9 +98,10 @@ def convert(
     said = said if isinstance(said, dict) else {}
     if networks(stored.state):
         state = load_weights(path, container, lora, lora_alpha)
-        heads = num_heads or _heads(exported_config(stored.said).get("model")) or _heads(said)
-        files = _transformer(state, to, path, heads)
-        return _write(state, files, target, wanted)
+        config = exported_config(stored.said)
+        heads = num_heads or _heads(config.get("model")) or _heads(said)
+        files = _transformer(state, to, path, heads, config)
+        return _write(state, files, target, wanted, path)
     if lora is not None or to == "cf":
         raise ValueError(
             f"{source} is no transformer, so it takes no lora and to=cf; give to=original or "
@@ -101,10 +109,12 @@ def convert(
         )
     parts = read_part(path, VAE, TEXT)
     files = _part(parts.raw, to, path, said, wanted)
-    return _write(parts, files, target, wanted)
+    return _write(parts, files, target, wanted, path)
 
 
-def _transformer(weights: Weights, to: str, path: Path, heads: int | None) -> Files:
+def _transformer(
+    weights: Weights, to: str, path: Path, heads: int | None, exported: Mapping[str, Any]
+) -> Files:
     state = weights.raw
     own = [name for name in state if name.startswith(_OWN)]
     if own and to != "cf":
@@ -115,14 +125,36 @@ def _transformer(weights: Weights, to: str, path: Path, heads: int | None) -> Fi
     rope = Rope(wan_axes(sizes.dim // sizes.num_heads), ROPE_BASE)
     left_out = tables_among(weights, filter(is_table, state), rope, path)
     names = {name: name for name in state if name not in left_out}
+    if not exported:
+        settings = {name: x for name, x in cf_model(sizes).items() if name != "_target_"}
+        with torch.device("meta"):
+            refuse_misfit(VideoTransformer(**settings), weights, str(path))
     if to == "cf":
-        metadata = export_metadata({"model": cf_model(sizes)})
+        metadata = export_metadata(exported or {"model": cf_model(sizes)})
         return Files(names, "network.safetensors", None, metadata)
+    _refuse_unsaid(exported.get("model"), rope, to, path)
     file, metadata = "diffusion_pytorch_model.safetensors", {"format": "pt"}
     if to == "original":
         return Files(names, file, original_model(sizes), metadata)
     theirs = {name: to_diffusers_name(name) for name in names}
     return Files(theirs, file, diffusers_model(sizes), metadata)
+
+
+def _refuse_unsaid(model: Any, rope: Rope, to: str, path: Path) -> None:
+    """Refuse an export whose network does what no shape and no other layout says."""
+    theirs = {"prediction": "velocity", "eps": 1e-6, "text_len": 512, "rope_base": rope.base}
+    theirs |= {"rope_axes": rope.axes}
+    held = model if isinstance(model, dict) else {}
+    other = [
+        f"{name}={held[name]}"
+        for name, value in theirs.items()
+        if held.get(name) is not None
+        and (tuple(held[name]) if name == "rope_axes" else held[name]) != value
+    ]
+    if other:
+        raise CheckpointError(
+            f"{path} has {some(other)}, which the layout {to!r} cannot say; give to=cf"
+        )
 
 
 def _part(
@@ -168,7 +200,11 @@ def _heads(said: Any) -> int | None:
 
 
 def _write(
-    state: Mapping[str, Tensor], files: Files, target: Path, dtype: torch.dtype | None
+    state: Mapping[str, Tensor],
+    files: Files,
+    target: Path,
+    dtype: torch.dtype | None,
+    source: Path,
 ) -> list[Path]:
     """The files, or none of them."""
     alone = target.suffix in (".safetensors", ".pth", ".pt")
@@ -186,7 +222,7 @@ def _write(
             if len(shards) > 1:
                 path = first.with_stem(f"{first.stem}-{i + 1:05}-of-{len(shards):05}")
             where |= {files.names[name]: path.name for name in names}
-            part = {files.names[name]: _cast(state[name], dtype) for name in names}
+            part = {files.names[name]: _cast(name, state[name], dtype, source) for name in names}
             _save(part, path, files.metadata)
             written.append(path)
         if len(shards) > 1:
@@ -223,9 +259,14 @@ def _shards(
     return shards
 
 
-def _cast(weight: Tensor, dtype: torch.dtype | None) -> Tensor:
-    weight = weight.detach()
-    return (weight if dtype is None else weight.to(dtype)).contiguous()
+def _cast(name: str, weight: Tensor, dtype: torch.dtype | None, source: Path) -> Tensor:
+    refuse_not_finite({name: weight}, str(source))
+    made = (weight.detach() if dtype is None else weight.detach().to(dtype)).contiguous()
+    if dtype == torch.float16 and not made.isfinite().all():
+        raise CheckpointError(
+            f"{source} holds numbers in {name} that float16 cannot hold; give dtype=bfloat16"
+        )
+    return made
 
 
 def _save(state: dict[str, Tensor], path: Path, metadata: Mapping[str, str] | None) -> None:

@@ -7,9 +7,10 @@ from typing import Any
 from torch import Tensor
 
 from cf.models.kinds import channels
-from cf.models.stored import CheckpointError
+from cf.models.stored import CheckpointError, some
 
 _HEAD_WIDTH = 128  # of every published size
+_TELLING = ("patch_embedding.weight", "blocks.0.ffn.0.weight", "time_embedding.0.weight")
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,10 @@ def sizes_of(state: Mapping[str, Tensor], heads: int | None, source: object) -> 
         source: for messages.
 
     Raises:
-        CheckpointError: if heads are of another width, and none are given.
+        CheckpointError: if heads are of another width, and none are given, or weights are missing.
     """
+    if lost := [name for name in _TELLING if name not in state]:
+        raise CheckpointError(f"{source} lacks {some(lost)}; give all weights of a transformer")
     patches = state["patch_embedding.weight"]
     dim = patches.shape[0]
     if heads is None and dim % _HEAD_WIDTH:

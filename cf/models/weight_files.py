@@ -2,11 +2,12 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
+from torch import Tensor
 
 from cf.files.downloads import unfinished
 from cf.files.text import existing_file, read_json_file
@@ -261,7 +262,7 @@ def _shards_of(index: Path) -> dict[str, list[str]] | None:
 
 def _shards_without_index(folder: Path) -> dict[str, list[str]] | None:
     """Numbered files of a folder, where all of them are there and nothing else is."""
-    kinds = ("*.safetensors", *_PICKLES)
+    kinds = ("*.safetensors", *_PICKLES, "*.gguf")
     files = next((found for kind in kinds if (found := sorted(folder.glob(kind)))), [])
     shards = [match for file in files if (match := _SHARD.fullmatch(file.name))]
     if not shards or len(shards) != len(files) or len({m[1] + m[3] + m[4] for m in shards}) != 1:
@@ -278,6 +279,7 @@ def _read_shards(
     folder = index if index.is_dir() else index.parent
     state: State = {}
     said: dict[str, Any] = {}
+    made: dict[str, Callable[[Tensor], Tensor]] = {}
     chosen = False
     for name in sorted(shards):
         if not (folder / name).is_file():
@@ -289,7 +291,8 @@ def _read_shards(
             raise CheckpointError(f"{folder} holds {some(twice)} in several shards; copy it again")
         state |= part.state
         said |= part.said
+        made |= part.made
         chosen = part.chosen
     if lost := [one for names in shards.values() for one in names if one not in state]:
         raise CheckpointError(f"{folder} lacks {some(lost)} of {index.name}; copy it again")
-    return Stored(state, said, index, chosen)
+    return Stored(state, said, index, chosen, made)
