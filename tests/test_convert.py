@@ -179,6 +179,29 @@ def test_what_is_no_whole_network_is_not_written_as_one(
     assert not (tmp_path / "n").exists()
 
 
+@pytest.mark.parametrize("to", ["diffusers", "original"])
+@pytest.mark.parametrize("part", ["codec", "text"])
+@pytest.mark.parametrize("change", ["lost", "more", "shape"])
+def test_what_is_no_whole_part_is_not_written_as_one(
+    tmp_path: Path, to: str, part: str, change: str
+) -> None:
+    if part == "codec":
+        state = original_vae(vae("2.1").state_dict())
+        name, more = "decoder.middle.0.residual.2.bias", "decoder.more.weight"
+    else:
+        state = original_text(published(tmp_path))
+        name, more = "blocks.1.ffn.fc2.weight", "blocks.1.more.weight"
+    changed = {
+        "lost": {key: x for key, x in state.items() if key != name},
+        "more": {**state, more: state[name] + 1},
+        "shape": {**state, name: state[name][:-1]},
+    }[change]
+    torch.save(changed, tmp_path / "x.pth")
+    with pytest.raises(ValueError, match=r"x\.pth (lacks 1 of|holds .*more|has other shapes)"):
+        convert(str(tmp_path / "x.pth"), str(tmp_path / "n"), to)
+    assert not (tmp_path / "n").exists()
+
+
 @pytest.mark.parametrize(
     "own",
     [

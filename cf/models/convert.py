@@ -25,11 +25,17 @@ from cf.models.layouts import cf_model, diffusers_model, original_model, sizes_o
 from cf.models.merged import Weights
 from cf.models.names import networks, to_diffusers_name
 from cf.models.pickles import CONTAINERS
-from cf.models.pretrained import TEXT, VAE, parse_dtype, read_part
+from cf.models.pretrained import TEXT, VAE, check_whole, parse_dtype, read_part
 from cf.models.rope import ROPE_BASE, wan_axes
 from cf.models.rope_tables import Rope, is_table, tables_among
 from cf.models.stored import CheckpointError, some
-from cf.models.text_names import is_text, text_config, to_original_text, to_transformers_text
+from cf.models.text_names import (
+    is_text,
+    text_config,
+    to_original_text,
+    to_transformers_text,
+    with_tied,
+)
 from cf.models.transformer import VideoTransformer
 from cf.models.updates import Lora
 from cf.models.vae_names import is_original_vae, to_diffusers_vae, to_original_vae, vae_config
@@ -163,10 +169,12 @@ def _part(
     original, metadata = to == "original", {"format": "pt"}
     if is_text(state):
         names = {name: to_transformers_text(name) for name in state}
+        named = {names[name]: weight for name, weight in state.items()}
+        config = text_config(named, path)
+        check_whole("UMT5EncoderModel", config, with_tied(named), path)
         if not original:
-            named = {names[name]: weight for name, weight in state.items()}
             kind = {"architectures": ["UMT5EncoderModel"], "model_type": "umt5"}
-            return Files(names, "model.safetensors", kind | text_config(named, path), metadata)
+            return Files(names, "model.safetensors", kind | config, metadata)
         back = {name: to_original_text(theirs) for name, theirs in names.items()}
         kept = {name: ours for name, ours in back.items() if ours is not None}
         ending = "-bf16" if dtype in (None, torch.bfloat16) else ""
@@ -180,6 +188,9 @@ def _part(
     ours = {n: n for n in state} if mine else to_original_vae(state)
     named = {ours[name]: weight for name, weight in state.items()}
     config = vae_config(named, path)
+    theirs = to_diffusers_vae(state) if mine else {n: n for n in state}
+    as_diffusers = {theirs[name]: weight for name, weight in state.items()}
+    check_whole("AutoencoderKLWan", config | said, as_diffusers, path)
     if original:
         if any(key in said and list(said[key]) != config[key] for key in _SAID):
             raise CheckpointError(
@@ -188,8 +199,7 @@ def _part(
             )
         return Files(ours, "Wan2.1_VAE.pth" if config["z_dim"] == 16 else "Wan2.2_VAE.pth")
     kind = {"_class_name": "AutoencoderKLWan"}
-    names = to_diffusers_vae(state) if mine else {n: n for n in state}
-    return Files(names, "diffusion_pytorch_model.safetensors", kind | config | said, metadata)
+    return Files(theirs, "diffusion_pytorch_model.safetensors", kind | config | said, metadata)
 
 
 def _heads(said: Any) -> int | None:

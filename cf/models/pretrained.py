@@ -187,18 +187,7 @@ def fill(
     with torch.device("meta"):
         module = build()
     own = module.state_dict()
-    check_complete(source, own.keys() - state.keys())
-    if left := sorted(state.keys() - own.keys()):
-        raise CheckpointError(
-            f"{source} holds {some(left)}, for which this model has no place; give the file that "
-            "was published"
-        )
-    wrong = [name for name in own if own[name].shape != tuple(state[name].shape)]
-    if wrong:
-        raise CheckpointError(
-            f"{source} has other shapes of {some(wrong)} than its configuration says; copy the "
-            "whole folder again"
-        )
+    check_fits(own, state, source)
     wanted = parse_dtype(dtype)
     wide = tuple(getattr(module, "_keep_in_fp32_modules", None) or ())
     filled: dict[str, Tensor] = {}
@@ -216,6 +205,60 @@ def fill(
     if tie is not None:
         tie()
     return module.requires_grad_(False).eval()
+
+
+def check_fits(own: Mapping[str, Tensor], state: Mapping[str, Tensor], source: Path) -> None:
+    """Refuse a part that is not all of a module, or more than it.
+
+    Args:
+        own: the module's weights, on any device.
+        state: under the module's own names; only shapes are looked at.
+        source: for messages.
+
+    Raises:
+        CheckpointError: if weights are missing, left over, or of other shapes.
+    """
+    check_complete(source, own.keys() - state.keys())
+    if left := sorted(state.keys() - own.keys()):
+        raise CheckpointError(
+            f"{source} holds {some(left)}, for which this model has no place; give the file that "
+            "was published"
+        )
+    wrong = [name for name in own if own[name].shape != tuple(state[name].shape)]
+    if wrong:
+        raise CheckpointError(
+            f"{source} has other shapes of {some(wrong)} than its configuration says; copy the "
+            "whole folder again"
+        )
+
+
+def check_whole(kind: str, config: Any, state: Mapping[str, Tensor], path: Path) -> None:
+    """Refuse a codec or a text encoder that is not all of diffusers' or transformers' module.
+
+    Args:
+        kind: AutoencoderKLWan or UMT5EncoderModel.
+        config: its settings.
+        state: under that module's names; only shapes are looked at.
+        path: for messages.
+
+    Raises:
+        CheckpointError: if weights are missing, left over, or of other shapes.
+        ImportError: if the extra `wan` is not installed.
+    """
+    try:
+        from diffusers import AutoencoderKLWan
+        from transformers import UMT5Config, UMT5EncoderModel
+    except ImportError as error:
+        raise ImportError(
+            "codecs and text encoders are compared with diffusers' and transformers' own: install "
+            "this package with its extra 'wan'"
+        ) from error
+    codec: Any = AutoencoderKLWan
+    encoder: Any = UMT5EncoderModel
+    with torch.device("meta"):
+        is_codec = kind == "AutoencoderKLWan"
+        module = codec.from_config(config) if is_codec else encoder(UMT5Config(**config))
+    check_fits(module.state_dict(), state, path)
 
 
 def check_complete(place: Path, missing: Iterable[str]) -> None:
