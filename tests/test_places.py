@@ -89,6 +89,44 @@ def test_a_folder_that_cannot_be_written_is_told_with_the_setting(
     assert "give another folder: hydra.sweep.dir=..." in told
 
 
+def test_a_command_without_streams_works_and_writes_into_no_file(tmp_path: Path) -> None:
+    """`2>&-`, as some schedulers begin programs: a bar of progress met None."""
+    within = """
+import os, sys
+from cf.settings.mistakes import exit_on_user_error
+from cf.system.progress import progress
+with exit_on_user_error("cf.fit"):
+    with open("kept", "w") as file, progress(2, "a", "steps", every=0) as bar:
+        bar.update(2)
+        os.write(2, b"from a library")
+"""
+    line = '"$0" -c "$1" <&- >&- 2>&-'
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = ["bash", "-c", line, sys.executable, within]
+    assert subprocess.run(command, cwd=tmp_path, env=environment).returncode == 0
+    assert (tmp_path / "kept").read_bytes() == b""
+
+
+def test_a_folder_of_temporary_files_that_is_too_long_for_workers_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their sockets have no place there, and a training waited for ever."""
+    from cf.data.prompts import PromptData
+
+    (tmp_path / "prompts.txt").write_text("a fox\n")
+
+    def data(workers: int) -> PromptData:
+        return PromptData(str(tmp_path / "prompts.txt"), num_workers=workers)
+
+    place = tmp_path / "of_a_job" / ("x" * 60)
+    monkeypatch.setattr("tempfile.tempdir", str(place))
+    with pytest.raises(ValueError, match=r"TMPDIR=.*x is too long .*TMPDIR=/tmp before"):
+        data(1)
+    data(0)
+    monkeypatch.setattr("tempfile.tempdir", "/" + "x" * 74)
+    data(1)
+
+
 def serve(seconds: float, pipe: Connection) -> None:
     end_with_parent()
     time.sleep(seconds)
@@ -104,10 +142,10 @@ def test_a_process_of_a_server_of_forks_lives_as_long_as_who_began_it() -> None:
         if child == 0:
             process = context.Process(target=serve, args=(seconds, theirs))
             process.start()
-            process.join(2 * seconds if told else 3.0)
+            process.join(60.0 if told else 3.0)
             os._exit(0)
         theirs.close()
-        assert ours.poll(20)
+        assert ours.poll(60)
         if told:
             assert ours.recv() == told
         else:

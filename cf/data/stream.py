@@ -2,7 +2,9 @@
 
 import hashlib
 import multiprocessing
+import os
 import signal
+import tempfile
 import time
 import warnings
 from abc import abstractmethod
@@ -17,6 +19,7 @@ from cf.system.processes import end_with_parent
 
 _MOST_WORKERS = 256
 """The settings of a run may come from a stranger; each worker is a process of half a gigabyte."""
+_LONGEST_PLACE = 75  # bytes; /pymp-12345678/listener-12345678 comes after it, and 107 may be
 
 
 class EndlessData(LightningDataModule):
@@ -35,11 +38,17 @@ class EndlessData(LightningDataModule):
         """Take the number of processes that make batches; 0: this one makes them.
 
         Raises:
-            ValueError: if they are fewer than none, or more than a machine can bear.
+            ValueError: if they are fewer than none, or more than a machine can bear, or if the
+                folder of temporary files has too long a name for them.
         """
         super().__init__()
         if not 0 <= num_workers <= _MOST_WORKERS:
             raise ValueError(f"num_workers lies in 0..{_MOST_WORKERS}; got {num_workers}")
+        if num_workers and len(os.fsencode(tempfile.gettempdir())) > _LONGEST_PLACE:
+            raise ValueError(
+                f"TMPDIR={tempfile.gettempdir()} is too long for the sockets of workers; give a "
+                "shorter one (TMPDIR=/tmp before the command), or data.num_workers=0"
+            )
         self.num_workers = num_workers
         self._resume: dict[str, Any] | None = None
         self._offset = 0

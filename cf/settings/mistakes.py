@@ -24,6 +24,7 @@ from omegaconf.errors import (
 
 from cf.files.atomic import check_here
 from cf.system.processes import end_with_parent
+from cf.system.shell import open_streams
 
 _CF = f"{Path(__file__).parents[1]}/"
 _CATCHES = "exit_on_user_error"
@@ -39,6 +40,7 @@ def exit_on_user_error(command: str) -> Iterator[None]:
     A launcher's worker ends with whoever launched it.
     """
     end_with_parent()
+    open_streams()
     logging.raiseExceptions = False  # a line that the log has no space for is not worth a traceback
     mistakes = (
         ValueError,

@@ -60,6 +60,16 @@ def resuming(folder: Path, settings: Sequence[str] = ()) -> str:
     return shell_command("cf.fit", [setting("resume", folder), *settings])
 
 
+def open_streams() -> None:
+    """Give this process the streams that it was begun without (`2>&-`), which lead nowhere.
+
+    Without them the next file would get their number, and what is said would go into it.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
+
+
 def show(text: str) -> None:
     """Write lines to stdout, of which a reader such as `head` may take as many as it wants."""
     try:
