@@ -25,6 +25,7 @@ def test_an_animation_is_as_fast_as_browsers_show_it(kind: str, tmp_path: Path) 
     path = tmp_path / f"a.{kind}"
     first.save(path, save_all=True, append_images=others, duration=claims, disposal=1)
     assert probe(path).duration == pytest.approx(sum(shown) / 1000)
+    assert probe(path).pictures(100) == sum(shown) / 10
     pictures = [one.numpy().mean() for one in torch.cat(list(read_chunks(path, 9, fps=100)))]
     changes = np.flatnonzero(np.diff(pictures)) + 1
     assert (10 * changes).tolist() == np.cumsum(shown)[:-1].tolist()

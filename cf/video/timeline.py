@@ -174,8 +174,8 @@ def _times(path: str, interval: float, streamed: bool) -> tuple[list[float], flo
 def _as_in_browsers(times: Sequence[float], length: float) -> tuple[list[float], float]:
     """Seconds of pictures and the length of the last, none shown for less than `shown_for` has."""
     gaps = (later - earlier for earlier, later in pairwise(times))
-    *lengths, length = (shown_for(1000 * gap) / 1000 for gap in (*gaps, length))
-    return list(accumulate(lengths, initial=0.0)), length
+    *lengths, length = (shown_for(round(1000 * gap)) for gap in (*gaps, length))
+    return [at / 1000 for at in accumulate(lengths, initial=0)], length / 1000
 
 
 def _filled(stamps: Sequence[int | None], interval: float) -> list[float]:
