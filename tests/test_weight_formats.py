@@ -646,6 +646,31 @@ def test_what_is_no_weights_is_named(tmp_path: Path, kind: str, name: str) -> No
         assert str(tmp_path / name) in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("wrap", "told"),
+    [
+        (lambda s: (s, 3), "it is a tuple"),
+        (lambda s: [s], "it is a list"),
+        (lambda s: {"a": [1], "b": list(s.values())}, "it is a dict of a, b"),
+        (lambda s: {name: x.numpy() for name, x in s.items()}, "it is a dict of .* more"),
+    ],
+)
+def test_a_pickle_without_names_of_weights_says_what_it_is(
+    tmp_path: Path, state: State, wrap: Callable[[State], Any], told: str
+) -> None:
+    """No container can be named, so that none is asked for."""
+    torch.save(wrap(state), tmp_path / "x.pt")
+    with pytest.raises(CheckpointError, match=rf"{told}, .*; save the network's state_dict"):
+        load_weights(tmp_path / "x.pt")
+
+
+@pytest.mark.parametrize("name", ["config.json", "adapter_config.json"])
+def test_settings_in_the_place_of_weights_are_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text('{"r": 4}')
+    with pytest.raises(CheckpointError, match=rf"holds settings .* folder, {tmp_path}"):
+        load_weights(tmp_path / name)
+
+
 def test_archives_are_named(tmp_path: Path, state: State) -> None:
     save_file(state, tmp_path / "x.safetensors")
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:

@@ -48,6 +48,11 @@ def foreign_format(file: Path) -> str | None:
         return f"is a tar archive; {_UNPACK}"
     if head.startswith(b"PK"):
         return _foreign_zip(file)
+    if file.suffix.lower() == ".json" and head.lstrip()[:1] in (b"{", b"["):
+        return (
+            "holds settings and no weights; give the file of weights that it belongs to, or their "
+            f"folder, {file.parent}"
+        )
     return _foreign_text(head)
 
 

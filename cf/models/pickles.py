@@ -120,6 +120,13 @@ def _choose(
     alone = [path for path in alone if average_of(path) is None] or alone
     if container is None and len(alone) == 1:
         return _or_average(alone[0], there, file), False
+    if not there and container is None:
+        kind = type(loaded).__name__
+        keys = f" of {some([str(key) for key in loaded])}" if isinstance(loaded, dict) else ""
+        raise CheckpointError(
+            f"{file} holds no named network: it is a {kind}{keys}, in which no tensors have the "
+            "names of weights; save the network's state_dict() alone"
+        )
     found_names = some(list(there)) if there else "no named network"
     remedy = (
         "say which container to take" if default == CONTAINERS else "save the one that is meant"
