@@ -91,7 +91,7 @@ def test_a_text_is_one_text_wherever_it_is_given(tmp_path: Path, around: str) ->
     text = "\u00e9t\u00e9 \U0001f469\u200d\U0001f467"
     assert _texts(_put(tmp_path, "a.json", json.dumps([given]))) == [text]
     _put(tmp_path, "a.txt", given)
-    assert caption_of(tmp_path / "a.mp4") == text
+    assert caption_of(tmp_path / "a.mp4", tmp_path) == text
     assert script_of([[0, given]], "prompts") == ((0.0, text),)
     assert with_network({"prompt": given, "checkpoint": "x"})["prompt"] == text
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from cf.data.captions import caption_of, uncaptioned
+from cf.evaluation.videos import list_videos
 from cf.files.text import (
     existing_file,
     json_lines_of,
@@ -173,11 +174,11 @@ def test_broken_values_name_file_and_line(
 def test_captions_of_videos_are_read_or_refused(tmp_path: Path) -> None:
     for encoding in ("utf-8-sig", "utf-16"):
         (tmp_path / "a.txt").write_bytes("été\r\n".encode(encoding))
-        assert caption_of(tmp_path / "a.mp4") == "été"
+        assert caption_of(tmp_path / "a.mp4", tmp_path) == "été"
     (tmp_path / "a.txt").write_bytes("été".encode("latin-1"))
     with pytest.raises(ValueError, match=r"a\.txt, line 1: byte 0xe9"):
-        caption_of(tmp_path / "a.mp4")
-    assert caption_of(tmp_path / "none" / "a.mp4") == ""
+        caption_of(tmp_path / "a.mp4", tmp_path)
+    assert caption_of(tmp_path / "none" / "a.mp4", tmp_path) == ""
 
 
 @pytest.mark.parametrize(
@@ -192,10 +193,59 @@ def test_a_caption_is_found_however_its_name_is_spelt(
     tmp_path: Path, video: str, text: str
 ) -> None:
     """As in folders that went over macOS, which splits accents."""
-    assert caption_of(tmp_path / video) == ""
+    assert caption_of(tmp_path / video, tmp_path) == ""
     _put(tmp_path, "a fox", text)
-    assert caption_of(tmp_path / video) == "a fox"
-    assert caption_of(tmp_path / "other.mp4") == ""
+    assert caption_of(tmp_path / video, tmp_path) == "a fox"
+    assert caption_of(tmp_path / "other.mp4", tmp_path) == ""
+
+
+TABLES = {
+    "metadata.csv": 'file_name,fps,text\na.mp4,8,"a fox, red"\nin/b.mp4,8,a hen\n',
+    "metadata.tsv": "prompt\tvideo\na fox, red\ta.mp4\na hen\tin\\b.mp4\n",
+    "metadata.jsonl": '{"video_path": "./a.mp4", "caption": "a fox, red"}\n{"n": 1}\n'
+    '{"video_path": "in/b.mp4", "caption": "a hen"}\n',
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_caption_is_the_row_of_a_table(name: str, tmp_path: Path) -> None:
+    """As folders of videos are published; a file beside it, or a nearer table, comes first."""
+    _put(tmp_path, TABLES[name], name)
+    (tmp_path / "in").mkdir()
+    videos = [tmp_path / "a.mp4", tmp_path / "in" / "b.mp4", tmp_path / "in" / "a.mp4"]
+    assert [caption_of(one, tmp_path) for one in videos] == ["a fox, red", "a hen", ""]
+    assert caption_of(videos[1], tmp_path / "in") == "", "tables above are not looked for"
+    _put(tmp_path / "in", "file_name,text\nb.mp4,a cock", "metadata.csv")
+    assert caption_of(videos[1], tmp_path) == "a cock"
+    _put(tmp_path, "a dog", "a.txt")
+    assert caption_of(videos[0], tmp_path) == "a dog"
+
+
+def test_a_table_tells_what_a_measured_video_was_to_show(tmp_path: Path) -> None:
+    _put(tmp_path, "file_name,text\nin/b.mp4,a hen", "metadata.csv")
+    for name in ("a.mp4", "in/b.mp4"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert [one.text for one in list_videos(str(tmp_path))] == ["a", "a hen"]
+
+
+def test_a_table_that_tells_something_else_is_no_table_of_captions(tmp_path: Path) -> None:
+    _put(tmp_path, "name;licence\na.mp4;CC0;extra", "metadata.csv")
+    assert caption_of(tmp_path / "a.mp4", tmp_path) == ""
+
+
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        ("file_name,text\na.mp4,a fox\n./a.mp4,a hen", "line 3: ./a.mp4 has another text above"),
+        ("file_name,text\na.mp4,a fox, red", "line 2: it has 3 cells"),
+        ("file_name,text\na.mp4,a \0 fox", "NUL|binary"),
+    ],
+)
+def test_a_table_of_captions_is_read_or_refused(table: str, told: str, tmp_path: Path) -> None:
+    _put(tmp_path, table, "metadata.csv")
+    with pytest.raises(ValueError, match=rf"metadata\.csv.*({told})"):
+        caption_of(tmp_path / "a.mp4", tmp_path)
 
 
 def test_videos_without_captions_are_told() -> None:

@@ -19,10 +19,11 @@ from cf.files.text import json_lines_of, lines_of, read_json_file, table_of, yam
 
 log = logging.getLogger("cf")
 
-_TEXTS = ("text", "prompt_en", "prompt", "caption")
+TEXTS = ("text", "prompt_en", "prompt", "caption")
+"""Columns that hold a text."""
 _BESIDE = ("prompt_id", "id", "index", "seed", "image", "dimension", "category", "negative_prompt")
 """Further columns that tables of prompts are known to have."""
-_READ = (*_TEXTS, "segments", "prompt_id", "image")
+_READ = (*TEXTS, "segments", "prompt_id", "image")
 _NOT_READ = ("negative_prompt", "seed", "seconds", "fps")
 """What a list may say of how a video is made, which settings say."""
 _ENDS = re.compile("[\x0b\x0c\x85\u2028\u2029]")
@@ -127,7 +128,7 @@ def _lines(path: Path) -> Iterator[tuple[str, Any]]:
 
 def _other_kind(lines: list[str]) -> str:
     """What else a list of lines plainly is, whose name says that it is one of texts."""
-    known = {*_TEXTS, "segments"}
+    known = {*TEXTS, "segments"}
     objects = [one for one in (_value(line) for line in lines if line[0] == "{") if one is not None]
     objects = [one for one in objects if known & one.keys()]
     if objects and len(objects) == len(lines):
@@ -170,9 +171,9 @@ def _jsonl(path: Path) -> Iterator[tuple[str, Any]]:
 
 def _csv(path: Path) -> Iterator[tuple[str, Any]]:
     table = table_of(path, what=_WHAT)
-    if not any(spelt(name, _READ) in (*_TEXTS, "segments") for name in table.columns):
+    if not any(spelt(name, _READ) in (*TEXTS, "segments") for name in table.columns):
         raise ValueError(
-            f"{path}: its first line names no column {', '.join(_TEXTS)} or segments; it is "
+            f"{path}: its first line names no column {', '.join(TEXTS)} or segments; it is "
             f"{', '.join(table.columns)[:200]!r}"
         )
     return ((table.at(row), row.cells) for row in table.rows)
@@ -197,14 +198,14 @@ def _prompt(where: str, row: Any) -> Prompt:
     row = {spelt(key, _READ) if isinstance(key, str) else key: row[key] for key in row} | {
         key: row[key] for key in _READ if key in row
     }
-    keys = [key for key in _TEXTS if key in row]
+    keys = [key for key in TEXTS if key in row]
     if row.get("segments"):
         script = script_of(row["segments"], f"{where}: segments")
     elif keys:
         script = ((0.0, text_from(row[keys[0]], f"{where}: {keys[0]}")),)
     else:
         raise ValueError(
-            f"{where}: it has none of {', '.join(_TEXTS)} and segments; it has "
+            f"{where}: it has none of {', '.join(TEXTS)} and segments; it has "
             f"{', '.join(map(str, row)) or 'nothing'}"
         )
     image = _image(where, row)

@@ -31,7 +31,7 @@ class Source(NamedTuple):
     Attributes:
         name: its path inside the folder, with forward slashes.
         pictures: how many pictures it gives at the clips' frame rate.
-        prompt: the text of the .txt file beside it; empty without one.
+        prompt: its caption; empty without one.
         shots: first picture and number of pictures of each part that clips may lie in; empty where
             they may lie anywhere.
         kinds: what of its footage is converted when it is read; empty if nothing is.
@@ -97,7 +97,7 @@ def survey(
     lengths.keep()
     failures = {n: look for n, look in zip(names, found, strict=True) if isinstance(look, str)}
     sources = [
-        Source(name, path, look.pictures(fps), caption_of(path), kinds=look.kinds)
+        Source(name, path, look.pictures(fps), caption_of(path, folder), kinds=look.kinds)
         for name, path, look in zip(names, videos, found, strict=True)
         if not isinstance(look, str)
     ]

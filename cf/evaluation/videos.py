@@ -29,6 +29,7 @@ class Listed:
         prompt: what it shares with other videos of the same prompt; the unit of statistics.
         reference: the true video, shown at the same times.
         boundaries: frames at which a block of the generator begins.
+        folder: that was given, in which tables of captions are looked for; None: the file's own.
     """
 
     contestant: str
@@ -38,6 +39,7 @@ class Listed:
     seed: int | None = None
     reference: Path | None = None
     boundaries: tuple[int, ...] = ()
+    folder: Path | None = None
 
     @property
     def video_id(self) -> int:
@@ -51,8 +53,8 @@ class Listed:
 
     @property
     def text(self) -> str:
-        """What the video was to show: a .txt file beside it, of the same name, else its prompt."""
-        return caption_of(self.path) or self.prompt
+        """What the video was to show: its caption, else its prompt."""
+        return caption_of(self.path, self.folder or self.path.parent) or self.prompt
 
 
 def list_videos(
@@ -156,7 +158,7 @@ def _at(place: Path, contestant: str, reading: _Reading) -> Iterator[Listed]:
         if not files.videos:
             raise ValueError(f"{files.told()}; give a folder of videos, video files or a csv")
         for path in files.videos:
-            yield _file(path, contestant, reading, name_in(path, place))
+            yield _file(path, contestant, reading, place)
     elif place.suffix.lower() in (".csv", ".tsv") and os.path.isfile(place):
         yield from _rows(place, contestant, reading)
     elif is_video(place):
@@ -167,11 +169,12 @@ def _at(place: Path, contestant: str, reading: _Reading) -> Iterator[Listed]:
         raise ValueError(f"{place} is neither a folder, nor a video, nor a csv file that exists")
 
 
-def _file(path: Path, contestant: str, reading: _Reading, inside: Path | None = None) -> Listed:
-    inside, matcher = inside or Path(path.name), reading.matcher
+def _file(path: Path, contestant: str, reading: _Reading, folder: Path | None = None) -> Listed:
+    inside = name_in(path, folder) if folder else Path(path.name)
+    matcher = reading.matcher
     name, stem = shown(inside.as_posix()), shown(stem_in(path, inside).as_posix())
     prompt, seed = (composed(stem), None) if matcher is None else name_by(matcher, stem, path)
-    return Listed(contestant, name, path, prompt, seed)
+    return Listed(contestant, name, path, prompt, seed, folder=folder)
 
 
 def _rows(place: Path, contestant: str, reading: _Reading) -> Iterator[Listed]:
