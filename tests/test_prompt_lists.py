@@ -233,3 +233,15 @@ def test_a_table_without_a_heading_is_told_by_its_first_line(tmp_path: Path) -> 
     (tmp_path / "a.csv").write_text("a red fox\na blue hen\n")
     with pytest.raises(ValueError, match=r"first line names no column .*; it is 'a red fox'"):
         _scripts(tmp_path / "a.csv")
+
+
+def test_prompts_that_a_list_has_twice_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Published lists have some: VBench's 946 are 944."""
+    caplog.set_level("INFO", "cf")
+    assert _texts(_put(tmp_path, "a.txt", "a fox\na hen\na fox")) == ["a fox", "a hen"]
+    assert "a.txt: 3 entries, 2 of them different" in caplog.text
+    caplog.clear()
+    _texts(_put(tmp_path, "a.txt", "a fox\na hen"))
+    assert not caplog.text

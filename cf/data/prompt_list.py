@@ -91,10 +91,12 @@ def prompts_of(file: str | Path, setting: str = "asked.file") -> list[Prompt]:
     if suffix not in _READERS and path.is_file():
         raise ValueError(f"{path} must be one of {', '.join(_READERS)}, to be read as prompts")
     prompts: dict[str, Prompt] = {}
+    entries = 0
     passed_over: dict[str, None] = {}
     for where, row in _READERS.get(suffix, _lines)(path):
         passed_over |= dict.fromkeys(x for x in _NOT_READ if isinstance(row, dict) and row.get(x))
         one = _prompt(where, row)
+        entries += 1
         if one.image:
             one = replace(one, image=str(path.parent / expanded(one.image)))
         before = prompts.setdefault(folded(one.name), one)
@@ -106,6 +108,8 @@ def prompts_of(file: str | Path, setting: str = "asked.file") -> list[Prompt]:
             )
     if not prompts:
         raise ValueError(f"{path} holds no prompt")
+    if entries > len(prompts):
+        log.info("%s: %d entries, %d of them different", path, entries, len(prompts))
     if passed_over:
         log.warning("%s: not read of it, since settings say it: %s", path, ", ".join(passed_over))
     return list(prompts.values())
