@@ -134,7 +134,8 @@ def _transformer(
     if not exported:
         settings = {name: x for name, x in cf_model(sizes).items() if name != "_target_"}
         with torch.device("meta"):
-            refuse_misfit(VideoTransformer(**settings), weights, str(path))
+            network = VideoTransformer(**settings)
+        refuse_misfit(network, weights, str(path))
     if to == "cf":
         metadata = export_metadata(exported or {"model": cf_model(sizes)})
         return Files(names, "network.safetensors", None, metadata)
