@@ -232,6 +232,10 @@ def test_a_table_tells_what_a_measured_video_was_to_show(tmp_path: Path) -> None
 def test_a_table_that_tells_something_else_is_no_table_of_captions(tmp_path: Path) -> None:
     _put(tmp_path, "name;licence\na.mp4;CC0;extra", "metadata.csv")
     assert caption_of(tmp_path / "a.mp4", tmp_path) == ""
+    _put(tmp_path, '{"text": "a fox"}\n{"text": "a hen"}', "metadata.jsonl")
+    _put(tmp_path, "file_name,text\n,a fox\n,a hen\na.mp4,\na.mp4,a cock", "metadata.csv")
+    assert caption_of(tmp_path / "b.mp4", tmp_path) == ""
+    assert caption_of(tmp_path / "a.mp4", tmp_path) == "a cock"
 
 
 @pytest.mark.parametrize(

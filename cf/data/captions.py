@@ -119,8 +119,10 @@ def _rows(table: str, size: int, changed: int) -> Mapping[str, str]:
             next((row[one] for one in columns if isinstance(row.get(one), str)), "")
             for columns in (_VIDEOS, TEXTS)
         )
-        name = composed(posixpath.normpath(video.replace("\\", "/")))
         text = text_from(text, where, may_be_empty=True)
+        if not video or not text:
+            continue
+        name = composed(posixpath.normpath(video.replace("\\", "/")))
         if told.setdefault(name, text) != text:
             raise ValueError(f"{where}: {video} has another text above; leave one")
     return told
