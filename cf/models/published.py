@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cf.models.averages import average_of, is_average, preferred
+from cf.models.fused import unfused
 from cf.models.kinds import not_a_transformer, refuse_other_transformer
 from cf.models.names import is_diffusers, named, networks, only, to_wan_name
 from cf.models.pickles import CONTAINERS
@@ -45,6 +46,7 @@ def published_weights(
             f"-m torch.distributed.checkpoint.format_utils dcp_to_torch '{path}' model.pt"
         )
     made |= {part_of(name)[0]: make for name, make in blocks.items() if name not in inner}
+    weights, made = unfused(weights, made, path)
     if is_diffusers(weights):
         weights = {to_wan_name(name): weight for name, weight in weights.items()}
         made = {to_wan_name(name): make for name, make in made.items()}

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 
+from cf.models.fused import is_piece
 from cf.models.names import bare_name, is_diffusers, prefix_of_all, to_diffusers_name, to_wan_name
 from cf.models.stored import CheckpointError, shown_key
 
@@ -141,13 +142,24 @@ class Targets:
         return [bare]
 
 
-def adapters(parts: Mapping[str, tuple[str, str, str | None]], source: object) -> None:
+def adapters(parts: Mapping[str, tuple[str, str, str | None]], source: object, fused: bool) -> None:
     """Refuse a file that holds several adapters of PEFT.
+
+    Args:
+        parts: of its tensors.
+        source: the file, for messages.
+        fused: whether numbers may be those of fused projections.
 
     Raises:
         CheckpointError: names them.
     """
-    names = sorted({adapter for _, _, adapter in parts.values() if adapter})
+    names = sorted(
+        {
+            adapter
+            for module, _, adapter in parts.values()
+            if adapter and not (fused and is_piece(module, adapter))
+        }
+    )
     if len(names) > 1:
         raise CheckpointError(
             f"{source} holds the adapters {', '.join(names)}; save the one that is meant"

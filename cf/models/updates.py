@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from cf.files.home import expanded
+from cf.models.fused import any_fused, split_update
 from cf.models.names import bare_name
 from cf.models.stored import CheckpointError, State, Stored, shown_key, shown_shape, some
 from cf.models.update_names import Targets, adapters, is_update, part_of
@@ -171,19 +172,7 @@ def read_updates(
             f"{stored.file} holds whole weights, {some(list(parts))}, and no update of any; give a "
             "LoRA, or give this file in the place of the weights"
         )
-    adapters(parts, stored.file)
-    targets = Targets(weights, stored.state, stored.file)
-    found: dict[str, Update] = {}
-    alphas: State = {}
-    called: dict[str, set[str]] = {}
-    for name, (module, part, _) in parts.items():
-        weight = targets.find(name, module, part)
-        one = found.setdefault(weight, Update(strength))
-        called.setdefault(weight, {weight.rpartition(".")[0]}).add(bare_name(module))
-        if part == "alpha":
-            alphas[weight] = stored.state[name]
-        else:
-            _put(one, part, stored.state[name], name, stored.file)
+    found, alphas, called = _collected(stored, parts, weights, strength)
     for weight, one in found.items():
         if not one.fits(weights[weight]):
             raise CheckpointError(
@@ -207,6 +196,33 @@ def read_updates(
         {name: x for name, x in stored.state.items() if parts[name][1] != "alpha"}, stored.file
     )
     return {weight: [one] for weight, one in found.items()}
+
+
+def _collected(
+    stored: Stored,
+    parts: Mapping[str, tuple[str, str, str | None]],
+    weights: Mapping[str, Tensor],
+    strength: float,
+) -> tuple[dict[str, Update], State, dict[str, set[str]]]:
+    """By weight: its update, its own alpha, and what its module is called for PEFT's patterns."""
+    fused = not any_fused(weights)  # unless the model's own projections are
+    adapters(parts, stored.file, fused)
+    targets = Targets(weights, stored.state, stored.file)
+    found: dict[str, Update] = {}
+    alphas: State = {}
+    called: dict[str, set[str]] = {}
+    for name, (module, part, adapter) in parts.items():
+        whole = ((module, stored.state[name]),)
+        split = split_update(name, module, part, adapter, stored.state[name], stored.file)
+        for own, value in split if fused else whole:
+            weight = targets.find(name, own, part)
+            one = found.setdefault(weight, Update(strength))
+            called.setdefault(weight, {weight.rpartition(".")[0]}).add(bare_name(module))
+            if part == "alpha":
+                alphas[weight] = value
+            else:
+                _put(one, part, value, name, stored.file)
+    return found, alphas, called
 
 
 def _refuse_numbers(tensors: State, file: Path) -> None:
