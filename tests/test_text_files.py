@@ -52,6 +52,44 @@ def test_marks_of_files_that_were_joined_are_no_text(tmp_path: Path) -> None:
     assert lines_of(path) == [(1, "one"), (2, "two")]
 
 
+@pytest.mark.parametrize("text", ["Лиса", "Рыжая лиса\nв снегу", "שועל אדום", "αλεπού"])
+def test_alphabets_in_utf_16_are_told_from_control_characters(tmp_path: Path, text: str) -> None:
+    """Their bytes are all below 128, and hold no zero where there is no ASCII."""
+    for encoding in BARE:
+        assert text_of(_put(tmp_path, text.encode(encoding))) == text
+
+
+@pytest.mark.parametrize(
+    ("encoding", "codec", "text"),
+    [
+        ("GB18030", "gb18030", "一只红色的狐狸"),
+        ("BIG5", "big5", "一隻紅色的狐狸"),
+        ("SHIFT_JIS", "cp932", "雪の中を走る赤い狐"),
+        ("EUC-JP", "euc_jp", "雪の中を走る赤い狐"),
+        ("EUC-KR", "euc_kr", "눈 속의 여우"),
+        ("WINDOWS-1251", "cp1251", "Рыжая лиса"),
+        ("WINDOWS-1252", "cp1252", "café"),
+        ("UTF-16LE", "utf-16-le", "雪の中を走る赤い狐"),
+        ("ISO-2022-JP", "iso2022_jp", "雪の中を走る赤い狐"),
+    ],
+)
+def test_older_encodings_are_told_with_what_they_would_read(
+    tmp_path: Path, encoding: str, codec: str, text: str
+) -> None:
+    data = b"one fox" + b"\n" + text.encode(codec) + b"\n"
+    data = data if encoding != "UTF-16LE" else text.encode(codec)
+    with pytest.raises(
+        ValueError, match=r"list\.txt, line [12]: .*: iconv -f .* -t UTF-8"
+    ) as refused:
+        text_of(_put(tmp_path, data))
+    if encoding == "ISO-2022-JP":
+        assert f"iconv -f {encoding} -t" in str(refused.value)
+        return
+    assert f"{encoding} {text!r}" in str(refused.value)
+    if encoding == "WINDOWS-1252":
+        assert "line 2: byte 0xe9 at offset 11 is no text" in str(refused.value)
+
+
 @pytest.mark.parametrize(
     ("content", "told"),
     [
