@@ -102,6 +102,18 @@ def test_a_scene_that_hardly_moves_is_told_from_its_copies(
     assert verdicts(spoilt(slow))[gate] is False
 
 
+@pytest.mark.parametrize("level", [0.0, 1.0], ids=["black", "white"])
+@pytest.mark.parametrize("place", [0, 13, FRAMES - 1])
+def test_no_gate_is_dodged_by_a_picture_that_is_flat(place: int, level: float) -> None:
+    for spoilt in (PAN, gaussian_blur(PAN, 13), degraded("noise", PAN), degraded("loop", PAN)):
+        before = verdicts(spoilt)
+        flashed = spoilt.clone()
+        flashed[place] = level
+        after = verdicts(flashed)
+        dodged = [gate for gate in before if before[gate] is not None and after[gate] is None]
+        assert not dodged
+
+
 @pytest.mark.parametrize("name", ["freeze", "jitter", "noise"])
 def test_a_still_fails_however_it_is_dressed_up(name: str) -> None:
     still = PAN[:1].repeat(FRAMES, 1, 1, 1)

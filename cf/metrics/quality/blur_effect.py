@@ -1,6 +1,5 @@
 """The blur effect: how little a picture changes when it is blurred once more."""
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +22,8 @@ _FLAT = 1e-4  # mean step between pixels, of [0, 1], below which there is nothin
 class Reblurred(Measurement):
     """The blur effect of single frames (Crete et al. 2007, doi 10.1117/12.702790), in [0, 1].
 
+    Numbers are the effect and 1; both are 0 of a frame that is flat, which has nothing to blur.
+
     Attributes:
         rate: frames per second that are looked at.
         side: pixels of the short side at most: blur is told relative to the picture.
@@ -31,34 +32,35 @@ class Reblurred(Measurement):
     rate: float | None = 2.0
     side: int = 128
     kept = torch.float64
-    width = 1
+    width = 2
 
     @override
-    def see(self, seen: Seen) -> Float[Tensor, "t 1"]:
+    def see(self, seen: Seen) -> Float[Tensor, "t 2"]:
         pictures = (frame.permute(1, 2, 0).float().cpu().contiguous() for frame in seen.frames)
-        rows = [[self._effect(picture.numpy())] for picture in pictures]
-        return torch.tensor(rows, dtype=torch.float64).view(-1, 1)
+        effects = (self._effect(picture.numpy()) for picture in pictures)
+        rows = [(0.0, 0.0) if effect is None else (effect, 1.0) for effect in effects]
+        return torch.tensor(rows, dtype=torch.float64).view(-1, 2)
 
-    def _effect(self, picture: Float32[np.ndarray, "h w 3"]) -> float:
+    def _effect(self, picture: Float32[np.ndarray, "h w 3"]) -> float | None:
         grey = np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY))
         shrink = min(1.0, self.side / min(grey.shape))
         size = max(1, round(grey.shape[1] * shrink)), max(1, round(grey.shape[0] * shrink))
         grey = np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA))
         if min(grey.shape) < 2:
-            return math.nan
+            return None
         found = []
         for axis, kernel in ((0, (1, _REACH)), (1, (_REACH, 1))):  # along the axis
             blurred = np.asarray(cv2.blur(grey, kernel))
             steps, left = (np.abs(np.diff(one, axis=axis)) for one in (grey, blurred))
             lost = np.maximum(steps - left, 0)
             if float(steps.mean()) < _FLAT:
-                return math.nan
+                return None
             found.append(1 - float(lost.sum() / steps.sum()))
         return max(found)
 
     @override
     def provenance(self) -> dict[str, Any]:
-        return {"measured": "blur effect", "rate": self.rate, "side": self.side}
+        return {"measured": "blur effect but of flat frames", "rate": self.rate, "side": self.side}
 
 
 class BlurEffect(ReadingMetric):
@@ -69,7 +71,8 @@ class BlurEffect(ReadingMetric):
     of luma, D being the step to the next pixel along an axis and the bar a mean of 11 pixels along
     it (Crete et al. 2007), in pictures with a short side of 128 pixels at most, twice a second;
     the mean per second, then over windows, then over prompts. 0 is sharp, 1 is blurred beyond
-    telling. NaN where a picture is flat or one pixel wide.
+    telling. Pictures that are flat (black, a white flash) or one pixel wide are left out; NaN where
+    all are.
 
     Unlike `ClassicalQuality` it tells a video that is blurred from its first frame on. Clips of
     real footage have .17 to .43, blurred by 1/43 of the short side .7 or more
@@ -94,8 +97,9 @@ class BlurEffect(ReadingMetric):
 
     @override
     def reading(self, one: Scored) -> VideoReading:
-        curve = one.sums[:, 0] / one.count
-        if curve.isnan().any():
-            reason = "a picture of it is flat, or a pixel wide"
+        effect, told = one.sums.unbind(1)
+        curve = effect / told  # NaN where every picture of a window is flat
+        if curve.isnan().all():
+            reason = "every picture of it is flat, or a pixel wide"
             return VideoReading(reason=reason, curve=curve, seconds=one.seconds)
-        return VideoReading(float(curve.mean()), "", curve, one.seconds)
+        return VideoReading(float(curve.nanmean()), "", curve, one.seconds)
