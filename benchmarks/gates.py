@@ -19,7 +19,7 @@ from torch import Tensor
 from torchvision.transforms.functional import gaussian_blur
 from tqdm import tqdm
 
-from cf.bench.ranking import Gate
+from cf.evaluation.gates import Gate
 from cf.metrics.base import VideoMetric, together
 from cf.paths import CONFIG_DIR
 from cf.video.naming import SUFFIXES
@@ -45,9 +45,8 @@ def main() -> None:
     parser.add_argument("--copies", nargs="*", choices=COPIES, default=COPIES)
     asked = parser.parse_args()
     rooms = asked.folder == "doom"
-    files = ["suite/world.yaml", "suite/world/doom.yaml"] if rooms else ["benchmark.yaml"]
-    bounds: dict[str, list[float | None] | None] = {}
-    for file in files:
+    bounds = yaml.safe_load((Path(CONFIG_DIR) / "gate_set/clips.yaml").read_text())
+    for file in ("suite/world.yaml", "suite/world/doom.yaml") if rooms else ():
         bounds |= yaml.safe_load((Path(CONFIG_DIR) / file).read_text())["gates"]
     gates = {key: Gate(key, *(bound or (None, None))) for key, bound in bounds.items()}
     sys.stdout.write(

@@ -19,6 +19,7 @@ from cf.settings.given import own_settings
 from cf.system.shell import shell_command
 
 if TYPE_CHECKING:
+    from cf.evaluation.comparisons import Comparisons
     from cf.evaluation.measure import Measured
     from cf.evaluation.videos import Listed
     from cf.metrics.base import VideoMetric
@@ -45,6 +46,8 @@ def evaluate(settings: Settings, folder: Path, typed: Sequence[str] = ()) -> Non
         folder: of the evaluation.
         typed: settings as they were given, for the command that may come next.
     """
+    from cf.evaluation.comparisons import compare_all
+    from cf.evaluation.gates import gates_of
     from cf.evaluation.headers import common_seconds, foreseen
     from cf.evaluation.made_of import check_made_of, forget_made_of
     from cf.evaluation.measure import measure
@@ -57,7 +60,8 @@ def evaluate(settings: Settings, folder: Path, typed: Sequence[str] = ()) -> Non
         of_beginnings = [one for one in settings["metrics"].values() if one and "seconds" in one]
         windows = [float(one.get("window") or 1) for one in of_beginnings]
         seconds = common_seconds(videos, max(windows, default=0.0))
-    metrics, unavailable = _metrics(_over(settings["metrics"], seconds), videos)
+    made, unavailable = _metrics(_over(settings["metrics"], seconds), videos)
+    metrics = [*made.values()]
     for one in foreseen(videos, metrics, seconds):
         log.warning("%s", one)
     check_made_of(folder, videos, settings)
@@ -77,7 +81,9 @@ def evaluate(settings: Settings, folder: Path, typed: Sequence[str] = ()) -> Non
             raise ValueError(f"none of {len(videos)} videos can be decoded; the first: {first}")
     finally:
         forget_made_of(folder)
-    _show(replace(done, unavailable=unavailable), settings, folder)
+    gates = gates_of(settings["gates"], {key: metric.name for key, metric in made.items()})
+    measured = replace(done, unavailable=unavailable)
+    _show(measured, compare_all(measured, *gates), settings, folder)
     if (again := by_vbench(typed)) is not None:
         log.info("VBench's formulas next: %s", again)
 
@@ -94,16 +100,15 @@ def by_vbench(typed: Sequence[str]) -> str | None:
     return shell_command("cf.evaluate", [*given, "metrics=vbench"])
 
 
-def _show(measured: Measured, settings: Settings, folder: Path) -> None:
+def _show(measured: Measured, compared: Comparisons, settings: Settings, folder: Path) -> None:
     """Write tables, plots and the page, and say what lies where and what it shows."""
-    from cf.evaluation.comparisons import compare_all
     from cf.evaluation.provenance import versions
     from cf.evaluation.report import write_evaluation
     from cf.evaluation.summary import told_in_words
     from cf.report.evaluation_page import write_evaluation_page
     from cf.report.vbench import write_vbench
 
-    compared, told = compare_all(measured), versions()
+    told = versions()
     write_evaluation(measured, compared, told, folder)
     files = {
         name: {one.video_id: one.name for one in measured.videos if one.contestant == name}
@@ -144,8 +149,8 @@ def _over(metrics: Settings, seconds: float | None) -> Settings:
 
 def _metrics(
     settings: Settings, videos: Sequence[Listed]
-) -> tuple[list[VideoMetric], dict[str, str]]:
-    """The metrics that can be made, and why the others cannot: their weights are not here.
+) -> tuple[dict[str, VideoMetric], dict[str, str]]:
+    """The metrics that can be made, by key, and why the others cannot: their weights are not here.
 
     Raises:
         ValueError: if a setting is wrong, or no metric can be made.
@@ -159,7 +164,7 @@ def _metrics(
         raise ValueError(list(unavailable.values())[-1])
     if not made:
         raise ValueError("metrics must name at least one metric: metrics=default")
-    return list(made.values()), unavailable
+    return made, unavailable
 
 
 def _kept(states: Path) -> str:
@@ -167,6 +172,9 @@ def _kept(states: Path) -> str:
 
 
 def _refuse(settings: Settings, folder: Path) -> None:
+    from cf.evaluation.gates import check_bounds
+
+    check_bounds(settings["gates"])
     if settings["videos"] == "???":
         raise ValueError("videos must be given: videos=my_clips")
     if settings["piece_megabytes"] <= 0:

@@ -336,9 +336,10 @@ def test_whoever_is_not_spoilt_yet_is_the_truth_and_not_ranked(tmp_path: Path) -
 
 
 def test_places_follow_values_and_gates_cost_them() -> None:
-    from cf.bench.ranking import Gate, headline
+    from cf.bench.ranking import headline
     from cf.bench.results import ContestantResults
     from cf.bench.tasks.base import Sample, VideoSpec
+    from cf.evaluation.gates import Gate
     from cf.metrics.result import Result
 
     def made(name: str, good: list[float], still: list[float]) -> ContestantResults:

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 from browser import BROWSER, ask
 from commands import give
+from hydra import compose, initialize_config_dir
 from test_evaluate import drawn
 
 from cf.metrics.result import Result
+from cf.paths import CONFIG_DIR
 from cf.report.vbench import dimensions
 from cf.video.playable import plays_in_browsers
 
@@ -58,6 +60,38 @@ def test_two_folders_become_a_page_a_table_and_a_leaderboards_file(compared: Pat
     assert set(board) == {"temporal_flickering"}
     assert score == told["wild"]["vbench_temporal_flickering"]["value"]
     assert [one["video_path"] for one in videos] == [f"{i}.mp4" for i in range(4)]
+
+
+def test_who_wins_by_standing_still_is_told_to_fail_the_gates(tmp_path: Path) -> None:
+    """On the page, in the table and in its LaTeX; gates that nobody measured are named."""
+    for i in range(4):
+        drawn(tmp_path / "real" / f"{i}.mp4", i, noise=0.1)
+        drawn(tmp_path / "still" / f"{i}.mp4", i)
+    given = f"videos=['{tmp_path}/real','{tmp_path}/still']"
+    gate = "+metric@metrics.static_fraction=static_fraction"
+    metrics = ("metrics=none", "+metric@metrics.flickering=temporal_flickering", gate)
+    give("cf.evaluate", given, *metrics, f"hydra.run.dir='{tmp_path}/out'")
+    told = json.loads((tmp_path / "out/summary.json").read_text())
+    assert told["places"]["vbench_temporal_flickering"][0]["name"] == "still"
+    assert told["gates"]["still"] == {
+        "prompts": 4,
+        "failing": 4,
+        "by_gate": {"StaticFraction[dis] ≤ 0.5": 4},
+    }
+    assert told["gates"]["real"]["failing"] < 4
+    assert "loop_rate" in told["gates_not_measured"]
+    for name in ("index.html", "summary.md", "table.tex"):
+        text = (tmp_path / "out" / name).read_text()
+        assert "prompts that fail a gate" in text
+        assert "4 of 4" in text
+        assert name == "table.tex" or "not measured: motion_retention, motion_smoothness" in text
+
+
+def test_every_gate_has_its_metric_in_the_default_set() -> None:
+    with initialize_config_dir(str(CONFIG_DIR), version_base=None):
+        cfg = compose("evaluate", ["videos=clips"])
+    assert cfg.gates
+    assert {*cfg.gates} <= {*cfg.metrics}
 
 
 @pytest.mark.slow

@@ -13,12 +13,12 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 from torchvision.transforms.functional import gaussian_blur
 
-from cf.bench.ranking import Gate
+from cf.evaluation.gates import Gate
 from cf.metrics.base import together
 from cf.paths import CONFIG_DIR
 from cf.video.reader import read_video
 
-BOUNDS = yaml.safe_load((Path(CONFIG_DIR) / "benchmark.yaml").read_text())["gates"]
+BOUNDS = yaml.safe_load((Path(CONFIG_DIR) / "gate_set/clips.yaml").read_text())
 METRICS = {
     key: yaml.safe_load((Path(CONFIG_DIR) / "metric" / f"{key}.yaml").read_text()) for key in BOUNDS
 }

@@ -17,12 +17,13 @@ from cf.bench.contestants.named import check_names
 from cf.bench.measures import MetricChoice, choose_metrics
 from cf.bench.places import Places
 from cf.bench.plan import plan
-from cf.bench.ranking import Cell, Gate, Headline, headline
+from cf.bench.ranking import Cell, Headline, headline
 from cf.bench.results import ContestantResults, read_results
 from cf.bench.runner import Runner
 from cf.bench.store import Job, Store
 from cf.bench.tasks.base import Task
 from cf.bench.texts import encode_texts
+from cf.evaluation.gates import gates_of
 from cf.evaluation.named_metrics import warn
 from cf.evaluation.provenance import versions
 from cf.settings.build import Settings, build
@@ -178,14 +179,7 @@ def rank(
     names = contest.metrics.names
     wanted = [names[key] for key in settings["headline"] if key in names]
     truth = contest.truth if settings["gates_beyond_truth"] else None
-    gates, lacking = [], []
-    for key, bounds in settings["gates"].items():
-        if bounds is None:
-            continue
-        if key in names:
-            gates.append(Gate(names[key], bounds[0], bounds[1], truth))
-        else:
-            lacking.append(key)
+    gates, lacking = gates_of(settings["gates"], names, truth)
     notes = []
     if lacking:
         notes.append(

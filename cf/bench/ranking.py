@@ -9,36 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cf.bench.results import ContestantResults
+from cf.evaluation.gates import Gate
 from cf.stats.paired import Interval, compare_pairs, standings
 from cf.stats.trainings import WHOLE, Unit, Values, aligned, mean_over_trainings, versus
-
-
-@dataclass(frozen=True)
-class Gate:
-    """A metric whose value must lie within bounds for a video to be ranked; None: no bound.
-
-    Attributes:
-        truth: a contestant's name; bounds then are of the difference from its value of the prompt,
-            for a world may stand still, return and be cut by itself.
-    """
-
-    metric: str
-    low: float | None
-    high: float | None
-    truth: str | None = None
-
-    def holds(self, value: float) -> bool | None:
-        """Whether a value passes; None if it was not measured: neither."""
-        if math.isnan(value):
-            return None
-        above = self.low is None or value >= self.low
-        return above and (self.high is None or value <= self.high)
-
-    def __str__(self) -> str:
-        low = "" if self.low is None else f"{self.low:g} ≤ "
-        high = "" if self.high is None else f" ≤ {self.high:g}"
-        beyond = "" if self.truth is None else f" - {self.truth}'s"
-        return f"{low}{self.metric}{beyond}{high}"
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,10 @@
 """Contestants compared on the prompts that they share, metric by metric."""
 
 import math
-from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
+from cf.evaluation.gates import Failing, Gate
 from cf.evaluation.measure import Measured
 from cf.stats.paired import Pair, Standing, compare_pairs, seed_means, standings
 
@@ -17,12 +18,30 @@ class Comparisons:
         places: metric -> standings, best first.
         refused: metric -> why its values must not be compared.
         shared: metrics of sets that were scored anew on the prompts that all contestants have.
+        gates: bounds that real clips keep.
+        ungated: keys of gates whose metrics were not measured.
+        failing: contestant -> its prompts that fail a gate.
     """
 
     pairs: list[Pair]
     places: Mapping[str, list[Standing]]
     refused: Mapping[str, str]
     shared: list[str]
+    gates: Sequence[Gate] = ()
+    ungated: Sequence[str] = ()
+    failing: Mapping[str, Failing] = field(default_factory=dict)
+
+    def gates_in_words(self) -> list[str]:
+        """What a gate is here, and which were not measured: a sentence or two each, or none."""
+        told = []
+        if self.gates:
+            told.append(
+                f"Gates, which most real clips pass: {'; '.join(map(str, self.gates))}. Nothing is "
+                f"ruled out here: a prompt that fails one counts in means and places."
+            )
+        if self.ungated:
+            told.append(f"Gates that were not measured: {', '.join(self.ungated)}.")
+        return told
 
 
 Units = dict[Hashable, float]
@@ -45,10 +64,17 @@ def digests(measured: Measured, metric: str) -> dict[str, str]:
     }
 
 
-def compare_all(measured: Measured) -> Comparisons:
+def compare_all(
+    measured: Measured, gates: Sequence[Gate] = (), ungated: Sequence[str] = ()
+) -> Comparisons:
     """Compare every two contestants; values of different provenance are never set side by side.
 
     Where they differ because a contestant lacks a prompt of the set, common prompts are compared.
+
+    Args:
+        measured: every metric of every contestant.
+        gates: by whose bounds prompts are judged; they cost no place.
+        ungated: keys of gates whose metrics were not measured.
     """
     whole, measured = (
         measured,
@@ -78,4 +104,11 @@ def compare_all(measured: Measured) -> Comparisons:
         if (up := better[metric]) is not None
     }
     shared = [name for name in whole.common.get(names[0], {}) if name not in refused]
-    return Comparisons(compare_pairs(values, better), places, refused, shared)
+    failing = {
+        name: Failing.of(
+            gates, {gate.metric: per_prompt(whole, name, gate.metric) for gate in gates}
+        )
+        for name in names
+    }
+    pairs = compare_pairs(values, better)
+    return Comparisons(pairs, places, refused, shared, gates, ungated, failing)

@@ -127,6 +127,8 @@ def as_json(measured: Measured, compared: Comparisons, told: Mapping[str, Any]) 
         },
         "duels": [asdict(one) for one in compared.pairs],
         "places": {name: [asdict(one) for one in all_] for name, all_ in compared.places.items()},
+        "gates": {name: asdict(one) for name, one in compared.failing.items()},
+        "gates_not_measured": list(compared.ungated),
         "not_compared": dict(compared.refused),
         "compared_on_common_prompts": compared.shared,
     }

@@ -14,6 +14,7 @@ from cf.stats.paired import Interval, Pair, Standing, interval
 
 _FORM = ".4g"
 _MOST = 20  # failures that are listed
+_FAIL = "prompts that fail a gate"
 _NONE = "none"  # a cell without a value begins so
 _MOST_PAIRS = 6  # of which each has a sentence
 
@@ -21,11 +22,14 @@ _MOST_PAIRS = 6  # of which each has a sentence
 def summary(measured: Measured, compared: Comparisons, told: Mapping[str, Any]) -> str:
     """Headlines, comparisons, what is missing and why, and what the numbers depend on."""
     rows = [["metric", *measured.contestants, "prompts without a value"]]
+    if compared.gates:
+        rows.append([_FAIL, *map(str, compared.failing.values()), ""])
     rows += [
         [f"{metric} {arrow}".strip(), *cells, missing]
         for metric, arrow, cells, missing in _headlines(measured)
     ]
     parts = ["# Evaluation", _counted(measured), "\n".join(markdown_of(rows, padded=True))]
+    parts += compared.gates_in_words()
     if len(measured.contestants) > 1:
         parts += _compared(compared)
     parts += _missing(measured)
@@ -53,11 +57,14 @@ def _counted(measured: Measured) -> str:
 def summary_as_latex(measured: Measured, compared: Comparisons) -> str:
     """The headlines for a paper, the best contestant of each metric in bold.
 
-    A metric of which nobody has a value has no line; why, a comment above the table says. Where all
-    are equally good, nobody is the best.
+    A metric of which nobody has a value has no line; why, a comment above the table says, and how
+    many prompts fail a gate. Where all are equally good, nobody is the best.
     """
     names = measured.contestants
     rows, bold, left_out = [["metric", *names]], set(), []
+    for name, one in compared.failing.items():
+        if one.failing:
+            left_out.append(f"% {' '.join(f'{name}, {_FAIL}: {one}'.split())}\n")
     for metric, arrow, cells, _ in _headlines(measured):
         valued = [not cell.startswith(_NONE) for cell in cells]
         if not any(valued):

@@ -57,6 +57,7 @@ def write_evaluation_page(
         title=" and ".join(names) if len(names) < 4 else f"{len(names)} folders of videos",
         lead=_lead(measured),
         notes=[f"{name}: {why}" for name, why in compared.refused.items()],
+        gated=compared.gates_in_words(),
         statistics="Means over prompts with 95 % bootstrap intervals.",
         band_unit="prompts",
         tables=[duration(table, look, [])],
@@ -117,9 +118,10 @@ def headline_of(measured: Measured, compared: Comparisons) -> Headline:
         longest,
         {metric: result.higher_is_better for metric, result in first.items()},
         cells,
-        removed={name: {} for name in names},
-        failing=dict.fromkeys(names, 0),
+        removed={name: compared.failing[name].by_gate for name in names},
+        failing={name: compared.failing[name].failing for name in names},
         videos=prompts,
+        gates=compared.gates,
         versus=[
             {"seconds": longest, **one.row(), "note": one.comparison.note} for one in compared.pairs
         ],

@@ -39,6 +39,7 @@ _OF_MODULES = {
     "adapters": "module=distill and module=pretrain",
     "guide": "module=distill and module=start",
 }
+_Gates = dict[str, tuple[float | None, float | None] | None]
 _Networks = Form(
     "runs by name, as in '{mine: RUN}' (a network under settings of its own: "
     "+contestant@contestants.NAME=trained contestants.NAME.checkpoint=RUN "
@@ -100,6 +101,7 @@ class Evaluate:
     pictures_fps: Rate | None
     size: Size | None
     seconds: Seconds | None
+    gates: _Gates
     device: Device
     shown: CountOrZero
     piece_megabytes: Annotated[float, Within(above=0, most=2**20)]
@@ -119,7 +121,7 @@ class Benchmark:
     """`cf.benchmark`."""
 
     headline: list[str]
-    gates: dict[str, tuple[float | None, float | None] | None]
+    gates: _Gates
     gates_beyond_truth: bool
     unranked: list[str]
     networks: Annotated[dict[str, Paths], _Networks] | None

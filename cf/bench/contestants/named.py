@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cf.bench.contestants.entries import Entry
+from cf.evaluation.gates import check_bounds
 from cf.files.naming import meant
 from cf.files.text import yaml_of
 from cf.paths import CONFIG_DIR
@@ -44,10 +45,7 @@ def check_names(settings: Settings, entered: Sequence[Entry], typed: Collection[
         _check(setting, names, there, {*there, *_known_metrics()}, explicit, "metrics")
     if settings["headline"] and not set(settings["headline"]) & set(there):
         log.warning("no metric of headline is measured; the headline will be empty")
-    for name, bounds in settings["gates"].items():
-        low, high = bounds or (None, None)
-        if low is not None and high is not None and low > high:
-            raise ValueError(f"gates.{name}={bounds} lets nothing through; give [least, most]")
+    check_bounds(settings["gates"])
     people = [name for one in entered for name in (one.name, one.files)]
     known = {*people, *(settings["contestants"] or {}), *_known_contestants()}
     _check("unranked", settings["unranked"], people, known, "unranked" in typed, "contestants")
