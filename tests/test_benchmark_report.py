@@ -7,6 +7,7 @@ import re
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -151,6 +152,22 @@ def test_tensorboard_shows_contestants_side_by_side(shown: tuple[BenchmarkResult
             assert "memory" in told
             assert ("num_steps=" in told) == isinstance(one.contestant, Network), told
     assert any(isinstance(one.contestant, Network) for one in contest.entered)
+
+
+@pytest.mark.whole
+def test_tensorboards_headlines_are_those_of_the_page(
+    shown: tuple[BenchmarkResults, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Means over prompts; a metric's own value, such as a ratio of sums, may be another."""
+    contest, folder = shown
+    ((metric, cell),) = contest.last.cells["truth"].items()
+    monkeypatch.setitem(
+        cast(dict[str, Cell], contest.last.cells["truth"]), metric, replace(cell, value=9.0)
+    )
+    root = write_benchmark_board(contest, long_tables(contest), folder)
+    events = EventAccumulator(str(root / "truth")).Reload()
+    (told,) = events.Scalars(f"headline/{metric}@{contest.last.seconds:g}s")
+    assert told.value == pytest.approx(cell.shown)
 
 
 @pytest.mark.whole

@@ -1,6 +1,7 @@
 """What two folders of videos become: a page, a paper's table, and VBench's names."""
 
 import json
+import math
 import re
 from pathlib import Path
 
@@ -10,6 +11,10 @@ from commands import give
 from hydra import compose, initialize_config_dir
 from test_evaluate import drawn
 
+from cf.evaluation.comparisons import compare_all
+from cf.evaluation.measure import Measured
+from cf.evaluation.summary import summary
+from cf.evaluation.videos import Listed
 from cf.metrics.result import Result
 from cf.paths import CONFIG_DIR
 from cf.report.vbench import dimensions
@@ -126,3 +131,17 @@ def test_what_browsers_play_is_told_by_the_stream(tmp_path: Path) -> None:
     assert not plays_in_browsers(plain.rename(tmp_path / "a.mkv"))
     (tmp_path / "text.mp4").write_text("no video")
     assert not plays_in_browsers(tmp_path / "text.mp4")
+
+
+def test_a_summary_counts_reasons_by_kind_and_tells_what_bounds_a_number() -> None:
+    videos = [Listed("ours", f"{i}.mp4", Path(f"{i}.mp4"), str(i)) for i in range(3)]
+    reasons = {one.video_id: f"it lasts 0.{i} s" for i, one in enumerate(videos)}
+    results = {
+        "short": Result("short", math.nan, None, dict.fromkeys(reasons, math.nan), {**reasons}),
+        "horizon": Result("horizon", 4.0, True, {}, {None: "> 4 s: more than half last"}),
+    }
+    measured = Measured(videos, {}, {}, {"ours": results})
+    text = summary(measured, compare_all(measured), {})
+    assert "- ours, short, 3 videos: it lasts 0.0 s" in text
+    assert "none (it lasts 0.0 s (3 of 3 videos))" in text
+    assert "- ours, horizon: > 4 s: more than half last" in text

@@ -204,6 +204,8 @@ def test_an_evaluation_of_them(contest: tuple[BenchmarkResults, Path], tmp_path:
         rows.writerow(["path", "contestant", "prompt"])
         files = sorted(films.iterdir())
         rows.writerows([str(one), NAMES[i % 2 * 5], one.stem] for i, one in enumerate(files))
+        (broken := tmp_path / "<img src=x>|.mp4").write_text("no video")
+        rows.writerow([str(broken), NAMES[0], "broken"])
     metric = "+metric@metrics.temporal_flicker=temporal_flicker"
     out = tmp_path / "out"
     give("cf.evaluate", f"videos={listed}", "metrics=none", metric, f"hydra.run.dir='{out}'")

@@ -1,6 +1,7 @@
 """Laws of all metrics: one answer, however the frames come; bad input told or marked."""
 
 import copy
+import math
 import os
 import pickle
 import random
@@ -99,6 +100,20 @@ def test_chunks_in_any_order_give_one_answer(
     for piece in pieces(whole, 1, 16):
         piece.give(metric)
     same(metric.result(), expected)
+
+
+@every_metric
+def test_a_curve_shows_the_value_or_says_what_it_shows(
+    name: str, whole: list[Piece], expected: Result
+) -> None:
+    """Else a picture of it, under the metric's name and arrow, is read as the value."""
+    for video, curve in expected.per_window.items():
+        value, known = expected.per_video.get(video, math.nan), curve[~curve.isnan()]
+        if len(known) and not math.isnan(value) and not expected.curve_shows:
+            assert known.min() - 1e-6 <= value <= known.max() + 1e-6
+    title, higher = expected.curve_title
+    assert (title == expected.name) == (not expected.curve_shows)
+    assert higher is None or not expected.curve_shows
 
 
 @every_metric

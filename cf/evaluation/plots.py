@@ -50,7 +50,7 @@ def _drawn(measured: Measured, names: Sequence[str], across: int, down: int) -> 
         for contestant, colour in zip(measured.contestants, cycle(PALETTE), strict=False):
             line = _draw(panel, measured.results[contestant][name], colour, not legend)
             found |= {} if line is None else {contestant: line}
-        _dress(panel, name, first[name].higher_is_better)
+        _dress(panel, *first[name].curve_title)
     for panel in panels[len(names) :]:
         panel.set_visible(False)
     for i, panel in enumerate(panels[: len(names)]):

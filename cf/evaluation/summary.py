@@ -1,7 +1,6 @@
 """The summary of an evaluation as one markdown page."""
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -9,7 +8,7 @@ from cf.evaluation.comparisons import Comparisons, digests, per_prompt
 from cf.evaluation.measure import Measured
 from cf.files.counts import so_many
 from cf.files.tables import ARROWS, inline, latex_of, markdown_of, number
-from cf.metrics.result import Result
+from cf.metrics.result import Result, alike
 from cf.stats.paired import Interval, Pair, Standing, interval
 
 _FORM = ".4g"
@@ -195,16 +194,15 @@ def _places(places: Sequence[Standing]) -> str:
 
 def _missing(measured: Measured) -> list[str]:
     lines = [
-        f"- {name}: unavailable: {' '.join(why.split())}"
-        for name, why in measured.unavailable.items()
+        f"- {inline(f'{name}: unavailable: {why}')}" for name, why in measured.unavailable.items()
     ]
     found = [
-        f"- {video.contestant}/{video.name}: {measured.failures[video.video_id]}"
+        f"- {inline(f'{video.contestant}/{video.name}: {measured.failures[video.video_id]}')}"
         for video in measured.videos
         if video.video_id in measured.failures
     ]
     notes = [
-        f"- {video.contestant}/{video.name}: {facts.note}"
+        f"- {inline(f'{video.contestant}/{video.name}: {facts.note}')}"
         for video in measured.videos
         if (facts := measured.facts.get(video.video_id)) and facts.note
     ]
@@ -216,14 +214,16 @@ def _missing(measured: Measured) -> list[str]:
 
 
 def _reasons(measured: Measured) -> list[str]:
-    """Why metrics have no number for videos that can be decoded, alike reasons counted."""
-    counts: Counter[tuple[str, str, str]] = Counter()
+    """What must be known of numbers of sets, and why videos that can be decoded have none."""
+    noted, found = [], []
     for contestant, results in measured.results.items():
         for metric, result in results.items():
-            for video, why in result.reasons.items():
-                if video is not None and video not in measured.failures:
-                    counts[contestant, metric, why] += 1
-    return [
-        f"- {inline(f'{contestant}, {metric}')}, {count} video{'s' * (count > 1)}: {inline(why)}"
-        for (contestant, metric, why), count in counts.most_common()
-    ]
+            whose = inline(f"{contestant}, {metric}")
+            if None in result.reasons and not math.isnan(result.value):
+                noted.append(f"- {whose}: {inline(result.reasons[None])}")
+            apart = {None, *measured.failures}
+            theirs = [why for video, why in result.reasons.items() if video not in apart]
+            found += [(count, whose, why) for why, count in alike(theirs)]
+    found.sort(key=lambda one: -one[0])
+    told = [f"- {whose}, {so_many(n, 'video')}: {inline(why)}" for n, whose, why in found]
+    return noted + told

@@ -40,6 +40,8 @@ class VideoMetric(Metric):
     higher_is_better: bool | None = None
     title: ClassVar[str | None] = None
     """Its name in tables; that of the class if None."""
+    curve_shows: ClassVar[str] = ""
+    """What its curve over time shows, if that is another quantity than the value."""
     depends_on: ClassVar[tuple[str, ...]] = ()
     """Attributes on which the value depends besides those of the bases; the provenance has them."""
 
@@ -169,9 +171,8 @@ class VideoMetric(Metric):
     ) -> Result:
         """A `Result` under this metric's name and provenance."""
         described = self.provenance()
-        return Result(
-            self.name, value, self.higher_is_better, per_video, provenance=described, **parts
-        )
+        parts = {"curve_shows": self.curve_shows, "provenance": described, **parts}
+        return Result(self.name, value, self.higher_is_better, per_video, **parts)
 
     def provenance(self) -> dict[str, Any]:
         """All that the value depends on besides the videos."""

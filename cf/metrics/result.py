@@ -1,7 +1,7 @@
 """The result of a metric: its value with all that it depends on."""
 
 import math
-from collections import Counter
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +10,8 @@ from torch import Tensor
 
 from cf.metrics.measurement import digest
 from cf.metrics.pooled import PooledResult
+
+_NUMBER = re.compile(r"-?\d+(?:[.,]\d+)*(?:e[-+]?\d+)?")
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,7 @@ class Result:
         reasons: why a video's value is NaN, or that of the whole set under the key None.
         per_window: a curve over time per video, one number per window.
         windows: seconds at which each window of the curves begins.
+        curve_shows: what these curves show; empty: the value, in each window.
         curves: further curves over the whole set, by name.
         extras: further numbers over the whole set, by name.
         pooled: values of sums over videos, by name, which tell how sure they are.
@@ -41,6 +44,18 @@ class Result:
     extras: Mapping[str, float] = field(default_factory=dict)
     pooled: Mapping[str, PooledResult] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    curve_shows: str = ""
+
+    @property
+    def curve_title(self) -> tuple[str, bool | None]:
+        """What a picture of the curves is called, and which way is better: only the value has one.
+
+        >>> Result("SinkReset", 0.0, False, {}, curve_shows="bits of a step").curve_title
+        ('SinkReset: bits of a step', None)
+        """
+        if self.curve_shows:
+            return f"{self.name}: {self.curve_shows}", None
+        return self.name, self.higher_is_better
 
     def digest(self) -> str:
         """Eight hex digits of the provenance; only results of equal ones are compared."""
@@ -56,9 +71,21 @@ class Result:
             return ""
         if None in self.reasons:
             return self.reasons[None]
-        for reason, count in Counter(self.reasons.values()).most_common(1):
+        for reason, count in alike(self.reasons.values())[:1]:
             return f"{reason} ({count} of {len(self.per_video)} videos)"
         return ""
+
+
+def alike(reasons: Iterable[str]) -> list[tuple[str, int]]:
+    """The first of the reasons that differ in numbers only, and how many they are, most first.
+
+    >>> alike(["it lasts 3 s", "it is flat", "it lasts 0.25 s"])
+    [('it lasts 3 s', 2), ('it is flat', 1)]
+    """
+    kinds: dict[str, list[str]] = {}
+    for reason in reasons:
+        kinds.setdefault(_NUMBER.sub("0", reason), []).append(reason)
+    return sorted(((some[0], len(some)) for some in kinds.values()), key=lambda one: -one[1])
 
 
 def without_value(

@@ -46,7 +46,8 @@ def write_benchmark_board(contest: BenchmarkResults, tables: LongTables, folder:
         for key, value in means.items():
             metric, second = cast(tuple[str, float], key)
             if math.isfinite(value):
-                writer.add_scalar(f"over_time/{metric}", value, round(second * 10))
+                title, _ = contest.made[name].longest[metric].curve_title
+                writer.add_scalar(f"over_time/{title}", value, round(second * 10))
         _headlines(writer, contest, name)
         _pictures(writer, contest, Store(folder), name)
         writer.close()
@@ -85,7 +86,7 @@ def _headlines(writer: SummaryWriter, contest: BenchmarkResults, name: str) -> N
     terms = entry.terms
     assert terms is not None  # whoever made something has them
     values = {
-        f"headline/{metric}@{seconds:g}s": cell.value
+        f"headline/{metric}@{seconds:g}s": cell.shown
         for seconds, table in contest.headlines.items()
         for metric, cell in table.cells[name].items()
     }

@@ -107,7 +107,7 @@ def headline_of(measured: Measured, compared: Comparisons) -> Headline:
             ranked = math.nan if placed is None else placed.ranked
             place = placed.place if placed is not None and len(names) > 1 else None
             place = place if over.units else None
-            note = compared.refused.get(metric, "") or result.why()
+            note = compared.refused.get(metric, "") or result.reasons.get(None, "") or result.why()
             cells[name][metric] = Cell(metric, result.value, over, ranked, place, note)
     seconds = [facts.frames / facts.fps for facts in measured.facts.values()]
     longest = max(seconds, default=math.nan)
@@ -200,7 +200,8 @@ def _curves(measured: Measured, look: Mapping[str, Look]) -> Iterator[dict[str, 
         mine = table[table["metric"].isin(columns(measured, name).values())]
         svg = chart_over_time(mine, look, 0)
         if svg:
-            yield {"name": name, "svg": svg, "arrow": ARROWS[result.higher_is_better]}
+            title, higher = result.curve_title
+            yield {"name": title, "svg": svg, "arrow": ARROWS[higher]}
 
 
 def _worst(

@@ -17,6 +17,7 @@ from cf.bench.results import ContestantResults
 from cf.bench.store import SHEET, VIDEO, Store
 from cf.files.counts import so_many
 from cf.files.tables import ARROWS, number
+from cf.metrics.result import Result
 from cf.report.charts import Look, against, by_lag, chart_over_time, lag_curves, looks
 from cf.report.long_tables import LongTables
 from cf.report.page_tables import cost_rows, duration, pair_rows, swatch
@@ -121,11 +122,12 @@ def _curves(
     for name in names:
         svg = chart_over_time(table[table["metric"] == name], look, given)
         if svg:
-            yield {"name": name, "svg": svg, "arrow": _arrow(contest, name)}
+            title, higher = _result(contest, name).curve_title
+            yield {"name": title, "svg": svg, "arrow": ARROWS[higher]}
 
 
-def _arrow(contest: BenchmarkResults, name: str) -> str:
-    return ARROWS[next(iter(contest.made.values())).longest[name].higher_is_better]
+def _result(contest: BenchmarkResults, name: str) -> Result:
+    return next(iter(contest.made.values())).longest[name]
 
 
 def _lags(contest: BenchmarkResults, look: Mapping[str, Look]) -> Iterator[dict[str, Any]]:
@@ -133,7 +135,8 @@ def _lags(contest: BenchmarkResults, look: Mapping[str, Look]) -> Iterator[dict[
     for metric in next(iter(contest.made.values())).longest:
         if curves := lag_curves(contest.made, metric):
             svg = by_lag(curves, look, metric)
-            yield {"name": metric, "svg": svg, "arrow": _arrow(contest, metric)}
+            arrow = ARROWS[_result(contest, metric).higher_is_better]
+            yield {"name": metric, "svg": svg, "arrow": arrow}
 
 
 def _pareto(contest: BenchmarkResults, look: Mapping[str, Look]) -> dict[str, Any]:

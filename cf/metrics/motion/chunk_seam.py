@@ -43,6 +43,7 @@ class ChunkSeam(MotionMetric):
     """
 
     higher_is_better = False
+    curve_shows = "change that motion does not explain"
 
     @override
     def score(self, videos: list[Scored]) -> Result:

@@ -29,6 +29,8 @@ class MotionRetention(MotionMetric):
     0.0
     """
 
+    curve_shows = "motion in pixels of 256"
+
     @override
     def read(self, motion: Motion, one: Scored) -> VideoReading:
         length, whole = motion["magnitude"], ~motion.cut

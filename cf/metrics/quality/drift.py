@@ -26,6 +26,8 @@ class CurveDrift(VideoMetric):
         of: the metric, which must give a curve per video; or the name of a `ClassicalMeasure`.
     """
 
+    curve_shows = "the measure, whose ends are compared"
+
     def __init__(self, of: VideoMetric | str, **kwargs: Any) -> None:
         metric = ClassicalMeasure(of) if isinstance(of, str) else of
         super().__init__(metric.measurement, metric.window, **kwargs)

@@ -54,6 +54,7 @@ class CrossPromptCollapse(SetMetric):
     """
 
     higher_is_better = False
+    curve_shows = "likeness to other prompts' videos"
     least_prompts = 4
     least_windows = 2
 

@@ -36,6 +36,7 @@ class SinkReset(ReadingMetric):
     """
 
     higher_is_better = False
+    curve_shows = "bits of 63 in which a picture differs from the last"
 
     def __init__(self, rate: float = 4.0, **kwargs: Any) -> None:
         super().__init__(FrameHash(rate), None, **kwargs)

@@ -131,6 +131,7 @@ class PromptDrift(VideoMetric):
     """
 
     higher_is_better = False
+    curve_shows = "likeness to the text, whose ends are compared"
 
     def __init__(
         self,
