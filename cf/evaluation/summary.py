@@ -8,7 +8,7 @@ from cf.evaluation.comparisons import Comparisons, digests, per_prompt
 from cf.evaluation.measure import Measured
 from cf.files.counts import so_many
 from cf.files.tables import ARROWS, inline, latex_of, markdown_of, number
-from cf.metrics.result import Result, kinds_of
+from cf.metrics.result import Result, reason_kinds
 from cf.stats.paired import Interval, Pair, Standing, interval
 
 _FORM = ".4g"
@@ -223,7 +223,7 @@ def _reasons(measured: Measured) -> list[str]:
                 noted.append(f"- {whose}: {inline(result.reasons[None])}")
             apart = {None, *measured.failures}
             theirs = [why for video, why in result.reasons.items() if video not in apart]
-            found += [(count, whose, why) for why, count in kinds_of(theirs)]
+            found += [(count, whose, why) for why, count in reason_kinds(theirs)]
     found.sort(key=lambda one: -one[0])
     told = [f"- {whose}, {so_many(n, 'video')}: {inline(why)}" for n, whose, why in found]
     return noted + told

@@ -71,15 +71,15 @@ class Result:
             return ""
         if None in self.reasons:
             return self.reasons[None]
-        for reason, count in kinds_of(self.reasons.values())[:1]:
+        for reason, count in reason_kinds(self.reasons.values())[:1]:
             return f"{reason} ({count} of {len(self.per_video)} videos)"
         return ""
 
 
-def kinds_of(reasons: Iterable[str]) -> list[tuple[str, int]]:
+def reason_kinds(reasons: Iterable[str]) -> list[tuple[str, int]]:
     """The first of the reasons that differ in numbers only, and how many they are, most first.
 
-    >>> kinds_of(["it lasts 3 s", "it is flat", "it lasts 0.25 s"])
+    >>> reason_kinds(["it lasts 3 s", "it is flat", "it lasts 0.25 s"])
     [('it lasts 3 s', 2), ('it is flat', 1)]
     """
     kinds: dict[str, list[str]] = {}
