@@ -38,11 +38,11 @@ class FlowSchedule:
     def add_noise(self, x0: Latents, eps: Latents, t: Times) -> Latents:
         """The noisy latents x_t."""
         t = _per_frame(t, x0)
-        return (1 - t) * x0 + t * eps
+        return torch.addcmul((1 - t) * x0, t, eps)
 
     def to_x0(self, velocity: Latents, x_t: Latents, t: Times) -> Latents:
         """Clean latents from velocity = eps - x0."""
-        return x_t - _per_frame(t, x_t) * velocity
+        return torch.addcmul(x_t, _per_frame(t, x_t), velocity, value=-1)
 
     def to_eps(self, velocity: Latents, x_t: Latents, t: Times) -> Latents:
         """Noise from velocity = eps - x0."""
@@ -54,4 +54,4 @@ class FlowSchedule:
 
 
 def _per_frame(t: Times, like: Tensor) -> Tensor:
-    return t.to(like)[..., None, None, None]
+    return t.to(like).view(*t.shape, 1, 1, 1)

@@ -122,9 +122,12 @@ def again(run: Run) -> Replayed:
     return made, replay
 
 
-@pytest.mark.parametrize(("policy", "most"), [("sliding", 1), ("infinity_rope", 1), ("full", 0)])
+@pytest.mark.parametrize(("policy", "most"), [("sliding", 2), ("infinity_rope", 2), ("full", 0)])
 def test_passes_over_a_full_window_are_recorded_once(policy: str, most: int) -> None:
-    """And give the bits of passes that are run; a memory that grows is never recorded."""
+    """Those that denoise and those that commit, to the bits of passes that are run.
+
+    A memory that grows is never recorded.
+    """
     network, expected = model(), model()
     network.recorder = Recorder(again)
     found = rolled(network, memory(policy), 16)

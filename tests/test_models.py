@@ -232,7 +232,7 @@ def test_patches_return_to_where_they_were_cut() -> None:
     patches = torch.empty(2, 3, 6, 4).double()
     for row, column, p, c in product(range(2), range(3), range(2), range(2)):
         patches[:, :, 3 * row + column, 2 * p + c] = x[:, :, c, 2 * row + p, column]
-    assert torch.equal(unpatch(patches, (2, 3), network.patch_size), x)
+    assert torch.equal(unpatch(patches.flatten(1, 2), x.shape[1], (2, 3), network.patch_size), x)
 
 
 def test_a_batch_is_its_samples() -> None:

@@ -134,6 +134,7 @@ class Listening(Full):
     """Counts passes in the state, and must not be asked to remember anything else of them."""
 
     def noisy(self, context: Context, block: Block) -> Context:
+        assert block.layers
         assert (
             not any(layer.k.requires_grad for layer in block.layers) or not torch.is_grad_enabled()
         )

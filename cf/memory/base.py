@@ -53,8 +53,8 @@ class Memory(ABC):
 
     @property
     def remembers_noisy(self) -> bool:
-        """Whether `noisy` changes anything."""
-        return False
+        """Whether `noisy` changes anything; if not, the blocks that it is given have no layers."""
+        return type(self).noisy is not Memory.noisy
 
     @abstractmethod
     def update(self, context: Context, block: Block) -> Context:

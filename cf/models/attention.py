@@ -14,7 +14,7 @@ from cf.memory.pieces import pieces_of
 from cf.memory.room import widened
 from cf.models.context_parallel import Split
 from cf.models.masks import Mask, block_sparse, dense
-from cf.models.rope import RealRotation, Rotation, rotate, rotate_into
+from cf.models.rope import WIDE, RealRotation, Rotation, rotate, rotate_into
 from cf.types import LayerKV, Past
 
 Heads = Float[Tensor, "b n heads d"]
@@ -99,7 +99,7 @@ class QKNorm(nn.Module):
     def forward(self, x: Float[Tensor, "b n dim"]) -> Float[Tensor, "b n dim"]:
         """Normalise and scale."""
         weight = self.weight
-        if x.dtype == weight.dtype and x.dtype in (torch.float32, torch.float64):
+        if x.dtype == weight.dtype and x.dtype in WIDE:
             return F.rms_norm(x, weight.shape, weight, self.eps)
         wide = torch.promote_types(x.dtype, torch.float32)
         return F.rms_norm(x.to(wide), weight.shape, weight.to(wide), self.eps).to(x.dtype)

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,9 @@ from torch import Tensor, nn
 from cf.models.attention import Remembered
 from cf.models.masks import Mask
 from cf.types import Conditioning, Latents, Live, Past, Prediction, Times
+
+Returns = Literal["both", "velocity", "block"]
+"""Parts of a prediction."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +30,9 @@ class Prepared:
         times: what the network makes of each time at which the block will be called, if they are
             known beforehand; `step` is the index of this call's, -1 that of the commit.
         held: what the first call leaves for those that follow; None: nothing is left.
-        unread: nobody reads the block's keys and values, so that none are returned: they would be
-            held for all layers at once.
+        returns: what the caller reads of the answer. Without "block" its layers are empty, whose
+            keys and values would be held for all layers at once; without "velocity" that is of no
+            frame, and the last layer stops at its keys and values.
     """
 
     layers: tuple[Remembered, ...] = ()
@@ -40,12 +44,14 @@ class Prepared:
     times: tuple[Any, ...] = ()
     step: int = 0
     held: dict[Any, Any] | None = field(default=None, compare=False, repr=False)
-    unread: bool = False
+    returns: Returns = "both"
 
 
 NOTHING = Prepared()
-UNREAD = Prepared(unread=True)
+UNREAD = Prepared(returns="velocity")
 """No past, and nobody who reads what the call would add to one: a score network's own read."""
+WRITTEN = Prepared(returns="block")
+"""No past, and nobody who reads the velocity: of frames that begin one."""
 
 
 def ahead(x: Tensor, device: torch.device) -> Tensor:
@@ -98,8 +104,9 @@ class Backbone(nn.Module, ABC):
     ) -> Prediction:
         """Velocity of the frames in `x_t`; without a mask they all see one another.
 
-        Never writes to a context. With a mask, `x_t` and `t` are its rows, and per-frame
-        conditioning is looked up by the frame that stands at each row.
+        Never writes to a context, and may leave out what `past.returns` does not name. With a mask,
+        `x_t` and `t` are its rows, and per-frame conditioning is looked up by the frame that stands
+        at each row.
         """
 
     def target(self, x0: Latents, eps: Latents, t: Times) -> Latents:

@@ -1,6 +1,7 @@
 """What a `VideoTransformer` is made of: modulated blocks, and the head from tokens to patches."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -19,7 +20,7 @@ from cf.models.attention import (
 )
 from cf.models.context_parallel import Split
 from cf.models.image_branch import ImageCrossAttention
-from cf.models.rope import Rotation
+from cf.models.rope import WIDE, Rotation
 
 Tokens = Float[Tensor, "b f n dim"]
 TextKV = tuple[Tensor, ...]
@@ -27,13 +28,18 @@ TextKV = tuple[Tensor, ...]
 
 
 class BlockInputs(NamedTuple):
-    """What a transformer block reads besides its tokens."""
+    """What a transformer block reads besides its tokens.
+
+    Attributes:
+        ends: nobody reads the tokens after this block, so that they are not made.
+    """
 
     place: tuple[Rotation, Rotation]
     past: Remembered | Reading | None
     text: TextKV | None
     mask: Tensor | BlockMask | None
     split: Split | None = None
+    ends: bool = False
 
 
 class Compiled(NamedTuple):
@@ -77,19 +83,17 @@ class TransformerBlock(nn.Module):
     ) -> tuple[Tokens, Tensor, Tensor, Tensor]:
         """The tokens after this block, and its queries, keys (both before RoPE) and values."""
         shift, scale, *rest = (_wide(self.modulation) + time).unsqueeze(3).unbind(2)
-        if self.compiled is None:
-            own = self.before(x, shift, scale, reads.place)
-            attended = self._attended(own, x, reads)
-            return self.after(x, attended, rest, reads.text), own.q, own.k, own.v
-        query, key = reads.place
-        turns = torch.view_as_real(query), torch.view_as_real(key)
-        own = Own(*self.compiled.before(self, x, shift, scale, turns))
-        attended = self._attended(own, x, reads)
-        return self.compiled.after(self, x, attended, rest, reads.text), own.q, own.k, own.v
-
-    def _attended(self, own: Own, x: Tokens, reads: BlockInputs) -> Tensor:
-        seen: Tensor = self.self_attn(own, reads.past, reads.mask, reads.split, x.shape[1])
-        return seen
+        before, after = self.before, self.after
+        place: Places = reads.place
+        if self.compiled is not None:
+            before = partial(self.compiled.before, self)
+            after = partial(self.compiled.after, self)
+            place = torch.view_as_real(place[0]), torch.view_as_real(place[1])
+        own = Own(*before(x, shift, scale, place))
+        if not reads.ends:
+            seen = self.self_attn(own, reads.past, reads.mask, reads.split, x.shape[1])
+            x = after(x, seen, rest, reads.text)
+        return x, own.q, own.k, own.v
 
     def before(self, x: Tokens, shift: Tensor, scale: Tensor, place: Places) -> Own:
         """What self-attention is given: nothing in it depends on the past."""
@@ -100,12 +104,12 @@ class TransformerBlock(nn.Module):
     ) -> Tokens:
         """The tokens after all but self-attention, given what that read."""
         gate1, shift2, scale2, gate2 = rest
-        x = x + gate1 * self.self_attn.o(attended).view(x.shape)
+        x = torch.addcmul(x, gate1, self.self_attn.o(attended).view(x.shape))
         if self.cross_attn is not None and self.norm3 is not None:
             assert text is not None
             x = x + self.cross_attn(self.norm3(x).flatten(1, 2), text).view(x.shape)
         made: Tensor = self.ffn(_modulated(x, shift2, scale2, self.eps))
-        return x + gate2 * made
+        return torch.addcmul(x, gate2, made)
 
 
 class Head(nn.Module):
@@ -126,13 +130,15 @@ class Head(nn.Module):
 
 def _wide(modulation: Tensor) -> Tensor:
     """In float32 where precision is mixed: tokens are summed over all blocks in its type."""
+    if modulation.dtype in WIDE:
+        return modulation
     kind = modulation.device.type
     mixed = kind != "meta" and torch.is_autocast_enabled(kind)  # shapes alone have no autocast
     return modulation.float() if mixed else modulation
 
 
 def _modulated(x: Tokens, shift: Tensor, scale: Tensor, eps: float) -> Tokens:
-    width = x.shape[-1:]
+    width, scale = x.shape[-1:], 1 + scale
     if shift.numel() == width[0]:  # one time for all frames: one kernel
-        return F.layer_norm(x, width, (1 + scale).view(width), shift.reshape(width), eps)
-    return F.layer_norm(x, width, eps=eps) * (1 + scale) + shift
+        return F.layer_norm(x, width, scale.view(width), shift.reshape(width), eps)
+    return torch.addcmul(shift, F.layer_norm(x, width, eps=eps), scale)

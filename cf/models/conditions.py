@@ -1,4 +1,4 @@
-"""How a transformer takes what it is conditioned on: text, control, a picture."""
+"""How a transformer takes what it is conditioned on: time, text, control, a picture."""
 
 import math
 from typing import Any
@@ -8,7 +8,14 @@ import torch.nn.functional as F  # noqa: N812  (its usual name)
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from cf.types import Conditioning, Latents
+from cf.types import Conditioning, Latents, Times
+
+
+def sinusoid(t: Times, width: int) -> Float[Tensor, "b f width"]:
+    """Cosines and sines of the times, which Wan2.1 counts to 1000, found in float64."""
+    half = torch.arange(width // 2, device=t.device, dtype=torch.float64)
+    angle = 1000 * t.double()[..., None] * 10_000.0 ** (-half / len(half))
+    return torch.cat((angle.cos(), angle.sin()), -1)
 
 
 def text_tokens(

@@ -84,6 +84,8 @@ class Guided(WrappedBackbone):
         """See `Backbone.forward`; the conditioning has twice the batch of `x_t`."""
         both = self.network(torch.cat((x_t, x_t)), torch.cat((t, t)), cond, past, mask)
         asked, negative = both.velocity.chunk(2)
+        if past.returns == "block":
+            return Prediction(asked, both.block)
         return Prediction(led_away(asked, negative, self.scale, t, self.times), both.block)
 
     @override
@@ -137,7 +139,7 @@ class GuidedByNetwork(WrappedBackbone):
         own, alone = self.network.prepare(past, cond, times), None
         if self.guide is not self.network or past.layers or past.live is not None:
             alone = self.guide.prepare(Past(start=past.start), cond, times)
-            alone = replace(alone, unread=True)
+            alone = replace(alone, returns="velocity")
         least, most = self.times
         return ReadBesideGuide(
             **vars(own), alone=alone, steps=tuple(least <= one <= most for one in times)
@@ -160,7 +162,7 @@ class GuidedByNetwork(WrappedBackbone):
         own: Prediction = self.network(x_t, t, cond, past)
         read = past if isinstance(past, ReadBesideGuide) else ReadBesideGuide(alone=UNREAD)
         guided = not read.steps or read.steps[read.step]
-        if self.scale == 1 or read.alone is None or read.step < 0 or not guided:
+        if self.scale == 1 or read.alone is None or past.returns == "block" or not guided:
             return own
         other = self.guide(x_t, t, cond, replace(read.alone, step=read.step)).velocity
         return Prediction(led_away(own.velocity, other, self.scale, t, self.times), own.block)

@@ -27,18 +27,17 @@ def embed_patches(
             f"{channels} channels, heights in multiples of {rows} and widths in "
             f"multiples of {columns}"
         )
-    patches = x_t.unflatten(-1, (-1, columns)).unflatten(-3, (-1, rows))
-    patches = patches.permute(0, 1, 3, 5, 2, 4, 6).flatten(4).flatten(2, 3)
-    weight = embedding.weight.flatten(1)
-    return F.linear(patches.to(weight.dtype), weight, embedding.bias), (
-        height // rows,
-        width // columns,
-    )
+    grid, weight = (height // rows, width // columns), embedding.weight.flatten(1)
+    x = x_t.reshape(*x_t.shape[:3], grid[0], rows, grid[1], columns).permute(0, 1, 3, 5, 2, 4, 6)
+    patches = x.reshape(*x_t.shape[:2], grid[0] * grid[1], weight.shape[1])
+    return F.linear(patches.to(weight.dtype), weight, embedding.bias), grid
 
 
 def unpatch(
-    patches: Float[Tensor, "b f n patch"], grid: Grid, patch_size: tuple[int, int]
+    patches: Float[Tensor, "b f*n patch"], frames: int, grid: Grid, patch_size: tuple[int, int]
 ) -> Latents:
     """Latents whose patches these are."""
-    x: Tensor = patches.unflatten(2, grid).unflatten(-1, (*patch_size, -1))
-    return x.permute(0, 1, 6, 2, 4, 3, 5).flatten(5, 6).flatten(3, 4)
+    (height, width), (rows, columns) = grid, patch_size
+    shape = len(patches), frames, patches.shape[-1] // (rows * columns)
+    x = patches.reshape(*shape[:2], height, width, rows, columns, shape[2])
+    return x.permute(0, 1, 6, 2, 4, 3, 5).reshape(*shape, height * rows, width * columns)

@@ -3,7 +3,8 @@
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from functools import cache
+from typing import Any, NamedTuple
 from weakref import ref
 
 import torch
@@ -55,13 +56,19 @@ def on_cuda(run: Run) -> Replayed:
     torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
     try:
-        with torch.cuda.graph(graph):
+        with torch.cuda.graph(graph, pool=_pool()):
             made = run()
     except RuntimeError as error:
         raise RuntimeError(
             f"compile=graphs: this pass cannot be recorded ({error}); give compile=blocks"
         ) from error
     return made, graph.replay
+
+
+@cache
+def _pool() -> Any:
+    """One for all graphs, as none needs anything of another's: each clones what it returns."""
+    return torch.cuda.graph_pool_handle()
 
 
 class _Graph:
@@ -145,7 +152,7 @@ def _key(given: Pass) -> Hashable:
         for x in (layer.k, layer.v)
     )
     rooms = tuple(layer.room for layer in given.past.layers)
-    return moving, standing, rooms, given.past.queries, given.past.unread
+    return moving, standing, rooms, given.past.queries, given.past.returns
 
 
 def _moving(given: Pass) -> list[Tensor]:

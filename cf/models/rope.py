@@ -7,7 +7,7 @@ import torch.nn.functional as F  # noqa: N812  (its usual name)
 from jaxtyping import Complex, Float
 from torch import Tensor
 
-_WIDE = (torch.float32, torch.float64)  # most are; to ask PyTorch costs as much as a small product
+WIDE = (torch.float32, torch.float64)  # most are; to ask PyTorch costs as much as a small product
 ROPE_BASE = 10_000.0
 """Of every published model of Wan's."""
 Rotation = Complex[Tensor, "b n 1 pairs"]
@@ -78,8 +78,8 @@ def rotate(
     if x.dtype != wide:
         return rotate(x.to(wide), by).to(x.dtype)
     if by.is_complex():
-        pairs, by = torch.view_as_complex(_pairs(x)), by.to(wide.to_complex())
-        return torch.view_as_real(pairs * by).reshape(x.shape)
+        turned = torch.view_as_complex(_pairs(x)) * by.to(wide.to_complex())
+        return torch.view_as_real(turned).view(x.shape)
     real, imaginary = _pairs(x).unbind(-1)
     cosine, sine = by.to(wide).unbind(-1)
     parts = real * cosine - imaginary * sine, real * sine + imaginary * cosine
@@ -118,4 +118,4 @@ def _pairs(x: Tensor) -> Tensor:
 
 
 def _wide(dtype: torch.dtype) -> torch.dtype:
-    return dtype if dtype in _WIDE else torch.promote_types(dtype, torch.float32)
+    return dtype if dtype in WIDE else torch.promote_types(dtype, torch.float32)

@@ -19,6 +19,7 @@ from cf.models.compressor import Compressor
 from cf.models.conditions import (
     image_tokens,
     random_conditioning,
+    sinusoid,
     text_tokens,
     with_control,
     with_reference,
@@ -161,9 +162,8 @@ class VideoTransformer(Backbone):
                 place = None  # not kept: with positions per layer they would add up to many keys
                 placed, place = layer.ids, self._rotation(layer.ids[:, past.turned_tokens :])
             layers.append(remembered(layer, place, past, i))
-        text, made = self._project_text(cond), self._embed_each(times)
-        seen = tuple(layers), past.start, text, past.query_start, past.live
-        return Prepared(*seen, times=made, held={})
+        seen = tuple(layers), past.start, self._project_text(cond), past.query_start, past.live
+        return Prepared(*seen, times=self._embed_each(times), held={})
 
     @override
     def forward(
@@ -179,11 +179,8 @@ class VideoTransformer(Backbone):
         frames = x_t.shape[1]
         at, last = frames_at(frames, mask, x_t.device)
         cond = cond.frames(0, last + 1)  # an index error on a GPU would name nothing
-        x, grid = embed_patches(
-            with_reference(x_t, cond, at, self.reference_channels),
-            self.patch_embedding,
-            self.patch_size,
-        )
+        latents = with_reference(x_t, cond, at, self.reference_channels)
+        x, grid = embed_patches(latents, self.patch_embedding, self.patch_size)
         steered = self.control_embedding, self.control_dim, self.control_cells
         x = with_control(x, cond, at, *steered, grid)
         time, modulation = past.times[past.step] if past.times else self._embed_time(t)
@@ -195,11 +192,13 @@ class VideoTransformer(Backbone):
         past = past if past.text is text else replace(past, text=text)
         through = self._through if self.recorder is None else partial(self.recorder, self._through)
         patches, layers, queries = through(Pass(x, time, modulation, reads, past, ids))
-        (patches,) = all_tokens(self.split, (patches.flatten(1, 2),), frames)
-        out = unpatch(patches.unflatten(1, (frames, -1)), grid, self.patch_size).to(x_t.dtype)
         control = None if cond.control is None else cond.control[:, at]
         rest = control, self.compressor, self.rotate if queries else None
         block = Block(layers, frames, grid, queries, *rest)
+        if past.returns == "block":
+            return Prediction(x_t[:, :0], block)
+        (patches,) = all_tokens(self.split, (patches.flatten(1, 2),), frames)
+        out = unpatch(patches, frames, grid, self.patch_size).to(x_t.dtype)
         return Prediction(self._velocity(out, x_t, t), block)
 
     def rotate(self, x: Tensor, ids: Tensor) -> Tensor:
@@ -226,16 +225,19 @@ class VideoTransformer(Backbone):
             if past.live is not None:
                 seen = self._reading(past.live, i, ids)
             seen = once_held(seen) if recompute and reads.split is None else seen
-            mine = reads._replace(past=seen, text=past.text[i] if past.text else None)
+            ends = past.returns == "block" and i + 1 == len(self.blocks)
+            mine = reads._replace(past=seen, text=past.text[i] if past.text else None, ends=ends)
             own = block if self.active is None else self.active.kept(block)
             run: Any = partial(checkpoint, own, use_reentrant=False) if recompute else block
             x, q, k, v = run(x, modulation, mine)
-            if not past.unread:
-                q, k, v = all_tokens(reads.split, (q, k, v), x.shape[1])
-                layers.append(LayerKV(k, v, ids))
+            if past.returns == "velocity":
+                continue
+            q, k, v = all_tokens(reads.split, (q, k, v), x.shape[1])
+            layers.append(LayerKV(k, v, ids))
             if past.queries:
                 queries.append(q)
-        return Passed(self.head(x, time), tuple(layers), tuple(queries))
+        patches = x[:, :0] if past.returns == "block" else self.head(x, time)
+        return Passed(patches, tuple(layers), tuple(queries))
 
     def _reading(self, live: Live, layer: int, ids: Tensor) -> Reading:
         def read(q: Tensor, k: Tensor, v: Tensor) -> Remembered:
@@ -270,9 +272,7 @@ class VideoTransformer(Backbone):
         return placed
 
     def _embed_time(self, t: Times) -> tuple[Tensor, Float[Tensor, "b f 6 dim"]]:
-        half = torch.arange(self.freq_dim // 2, device=t.device, dtype=torch.float64)
-        angle = 1000 * t.double()[..., None] * 10_000.0 ** (-half / len(half))
-        time = self.time_embedding(torch.cat((angle.cos(), angle.sin()), -1).to(self.dtype))
+        time = self.time_embedding(sinusoid(t, self.freq_dim).to(self.dtype))
         modulation: Tensor = self.time_projection(time)
         return time, modulation.unflatten(-1, (6, -1))
 
@@ -297,4 +297,4 @@ class VideoTransformer(Backbone):
             return out
         if self.x0_limit is not None:
             out = out.clamp(-self.x0_limit, self.x0_limit)
-        return (x_t - out) / t.to(out).clamp(min=self.min_time)[..., None, None, None]
+        return (x_t - out) / t.to(out).clamp(min=self.min_time).view(*t.shape, 1, 1, 1)

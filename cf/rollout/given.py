@@ -3,7 +3,7 @@
 import torch
 
 from cf.memory.base import pieces
-from cf.models.base import Backbone
+from cf.models.base import WRITTEN, Backbone
 from cf.models.masks import BlockCausal
 from cf.rollout.blockwise import Rollout
 from cf.rollout.state import START, Noise, RolloutState, state_dtype
@@ -27,7 +27,7 @@ def read_at_once(
     x, t = (torch.cat(one, 1) for one in zip(*read, strict=True))
     mask, state = BlockCausal(rollout.block_frames, *sizes), START
     with torch.no_grad():
-        whole = student.writer(x, t, cond.frames(0, frames), mask=mask).block
+        whole = student.writer(x, t, cond.frames(0, frames), WRITTEN, mask).block
         lengths = [x0.shape[1] for x0 in parts]
         for x0, block in zip(parts, pieces(whole, lengths), strict=True):
             context = rollout.memory.update(state.context, block)

@@ -8,7 +8,7 @@ import torch
 
 from cf.memory.base import Memory, Query, intact
 from cf.memory.room import Owned, with_room
-from cf.models.base import Backbone, Prepared
+from cf.models.base import Backbone, Prepared, Returns
 from cf.types import Block, Conditioning, Context, Past
 
 
@@ -45,7 +45,10 @@ class BlockReads:
         if self._held is None or self._held[0] != key:
             past, prepared = self._known(key[0], network) or self._read(query, network)
             self._held = (key, past, prepared)
-        return replace(self._held[2], step=-1 if phase == "commit" else step)
+        if phase == "commit":
+            return replace(self._held[2], step=-1, returns="block")
+        returns: Returns = "both" if self._memory.remembers_noisy else "velocity"
+        return replace(self._held[2], step=step, returns=returns)
 
     def _known(self, key: Hashable, network: Backbone) -> tuple[Past, Prepared] | None:
         """The read at hand, if only gradient to the network tells it apart: its keys stay."""

@@ -10,7 +10,7 @@ import torch
 
 from cf.memory.base import join, share_ids
 from cf.memory.pinned import Pinned
-from cf.models.base import NOTHING
+from cf.models.base import WRITTEN
 from cf.rollout.state import Noise, RolloutState
 from cf.types import Block, Conditioning, Latents
 
@@ -84,7 +84,7 @@ def pinned_in(
     for frame, one in zip(at, images, strict=True):
         x0 = one.latents.to(torch.promote_types(network.dtype, torch.float32))
         x, t = rollout.as_read(x0.expand(batch, -1, -1, -1, -1), noise, frame)
-        blocks.append(network.writer(x, t, alone, NOTHING).block)
+        blocks.append(network.writer(x, t, alone, WRITTEN).block)
     layers = tuple(
         share_ids(join(parts) for parts in zip(*(one.layers for one in blocks), strict=True))
     )
