@@ -221,11 +221,11 @@ class VideoTransformer(Backbone):
         layers, queries = [], []
         recompute = self.activation_checkpointing and torch.is_grad_enabled()
         for i, block in enumerate(self.blocks):
-            seen: Remembered | Reading | None = past.layers[i] if past.layers else None
+            ends = past.returns == "block" and i + 1 == len(self.blocks)
+            seen: Any = past.layers[i] if past.layers and not ends else None
             if past.live is not None:
                 seen = self._reading(past.live, i, ids)
             seen = once_held(seen) if recompute and reads.split is None else seen
-            ends = past.returns == "block" and i + 1 == len(self.blocks)
             mine = reads._replace(past=seen, text=past.text[i] if past.text else None, ends=ends)
             own = block if self.active is None else self.active.kept(block)
             run: Any = partial(checkpoint, own, use_reentrant=False) if recompute else block
