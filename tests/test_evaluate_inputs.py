@@ -9,7 +9,7 @@ import pytest
 import torch
 from commands import give
 
-from cf.evaluation.headers import _numbered, common_seconds, foreseen
+from cf.evaluation.headers import _doubled, _numbered, _repeated, common_seconds, foreseen
 from cf.evaluation.videos import list_videos
 from cf.metrics.consistency.temporal_consistency import TemporalConsistency
 from cf.metrics.extractors.handcrafted import Handcrafted
@@ -134,6 +134,47 @@ def test_numbers_that_look_like_seeds_are_told_with_the_pattern_that_reads_them(
         assert _numbered(read) == []
         next(place.rglob(f"*0{end}.mp4")).unlink()
         assert _numbered(list_videos(str(place))) == []
+
+
+def test_folders_of_seeds_and_of_contestants_are_told(tmp_path: Path) -> None:
+    """The same names in each; every file would count as a prompt of one contestant."""
+    for number, folders in enumerate((("seed_0", "seed_1"), ("ours", "theirs"), ("fox", "hen"))):
+        for name in folders:
+            for text in ("a fox", "a hen") if number < 2 else ("video",):
+                path = tmp_path / str(number) / name / f"{text}.mp4"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.touch()
+    (told,) = _repeated(list_videos(str(tmp_path / "0")))
+    pattern = told.partition("pattern='")[2].partition("'")[0]
+    read = list_videos(str(tmp_path / "0"), pattern)
+    assert {(one.prompt, one.seed) for one in read} == {
+        (text, seed) for text in ("a fox", "a hen") for seed in (0, 1)
+    }
+    (told,) = _repeated(list_videos(str(tmp_path / "1")))
+    assert f"videos='[{tmp_path}/1/ours,{tmp_path}/1/theirs]'" in told
+    assert _repeated(list_videos(str(tmp_path / "2"))) == []  # a folder for each prompt
+
+
+def test_a_copy_in_another_format_is_told(tmp_path: Path) -> None:
+    for name in ("a fox.mp4", "a fox.webm", "a hen.mp4"):
+        (tmp_path / name).touch()
+    (told,) = _doubled(list_videos(str(tmp_path)))
+    assert "a fox.mp4, a fox.webm" in told
+    (tmp_path / "a fox.webm").unlink()
+    assert _doubled(list_videos(str(tmp_path))) == []
+
+
+def test_a_list_that_windows_wrote_is_read(tmp_path: Path) -> None:
+    """A file whose name has a backslash stays itself."""
+    (tmp_path / "made").mkdir()
+    for name in ("made/a.mp4", "made/true.mp4", r"made\b.mp4"):
+        (tmp_path / name).touch()
+    rows = ["path,reference", r"made\a.mp4,.\made\true.mp4", r"made\b.mp4,", r"made\c.mp4,"]
+    (tmp_path / "list.csv").write_bytes("\r\n".join(rows).encode())
+    first, second, third = list_videos(str(tmp_path / "list.csv"))
+    assert (first.path, first.reference) == (tmp_path / "made/a.mp4", tmp_path / "made/true.mp4")
+    assert second.path == tmp_path / r"made\b.mp4"
+    assert third.path == tmp_path / r"made\c.mp4"  # told as it is written
 
 
 def test_several_files_with_commas_between_are_told_as_a_list(tmp_path: Path) -> None:

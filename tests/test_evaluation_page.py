@@ -81,6 +81,7 @@ def test_who_wins_by_standing_still_is_told_to_fail_the_gates(tmp_path: Path) ->
     assert told["gates"]["still"] == {
         "prompts": 4,
         "failing": 4,
+        "unjudged": 0,
         "by_gate": {"StaticFraction[dis] ≤ 0.5": 4},
     }
     assert told["gates"]["real"]["failing"] < 4

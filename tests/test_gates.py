@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 from torchvision.transforms.functional import gaussian_blur
 
-from cf.evaluation.gates import Gate
+from cf.evaluation.gates import Failing, Gate
 from cf.metrics.base import together
 from cf.paths import CONFIG_DIR
 from cf.video.reader import read_video
@@ -112,6 +112,13 @@ def test_no_gate_is_dodged_by_a_picture_that_is_flat(place: int, level: float) -
         after = verdicts(flashed)
         dodged = [gate for gate in before if before[gate] is not None and after[gate] is None]
         assert not dodged
+
+
+def test_a_prompt_of_which_no_gate_is_measured_is_not_said_to_pass() -> None:
+    gates = [Gate("still", None, 0.5), Gate("blur", None, 0.6)]
+    still = {"a": math.nan, "b": 1.0, "c": 0.2}
+    told = str(Failing.of(gates, {"still": still, "blur": dict.fromkeys(still, math.nan)}))
+    assert told == "1 of 3, 1 not judged (still ≤ 0.5: 1)"
 
 
 @pytest.mark.parametrize("name", ["freeze", "jitter", "noise"])

@@ -71,11 +71,13 @@ class Failing:
     Attributes:
         prompts: of the contestant.
         failing: that fail any gate.
+        unjudged: of which no gate was measured.
         by_gate: that fail each, where there are any.
     """
 
     prompts: int
     failing: int
+    unjudged: int
     by_gate: Mapping[str, int]
 
     @staticmethod
@@ -88,12 +90,20 @@ class Failing:
             }
             for gate in gates
         }
+        judged = {
+            prompt
+            for gate in gates
+            for prompt, one in values[gate.metric].items()
+            if gate.holds(one) is not None
+        }
         return Failing(
             len(prompts),
             len(set().union(*failing.values())),
+            len(prompts - judged),
             {gate: len(those) for gate, those in failing.items() if those},
         )
 
     def __str__(self) -> str:
         told = "; ".join(f"{gate}: {count}" for gate, count in self.by_gate.items())
-        return f"{self.failing} of {self.prompts}" + f" ({told})" * bool(told)
+        left = f", {self.unjudged} not judged" * bool(self.unjudged)
+        return f"{self.failing} of {self.prompts}{left}" + f" ({told})" * bool(told)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from cf.evaluation.decoding import header, unreadable
 from cf.evaluation.videos import Listed
@@ -21,6 +22,7 @@ _NUMBERED = re.compile(
     r"(?P<end>(?:[-_ .][a-zA-Z]{1,9})?)",
     re.DOTALL,
 )
+_OF_SEED = re.compile(r"(?i:.*seed.{0,3}?)[0-9]+")
 
 
 def common_seconds(videos: Sequence[Listed], least: float = 0.0) -> float | None:
@@ -71,7 +73,8 @@ def foreseen(
         told += _kinds("frames per second", {v: f"{i.fps:.4g}" for v, i in infos.items()}, "")
         sizes = {v: f"{i.height} x {i.width}" for v, i in infos.items()}
         told += _kinds("pixels", sizes, "; size=[height,width] scales all to one")
-    return [*told, *_too_few(videos, metrics), *_unmatched(videos), *_numbered(videos)]
+    named = _numbered(videos) or _repeated(videos)
+    return [*told, *_too_few(videos, metrics), *_unmatched(videos), *_doubled(videos), *named]
 
 
 def _unequal(infos: Mapping[Listed, VideoInfo], seconds: float | None) -> list[str]:
@@ -162,6 +165,43 @@ def _numbered(videos: Sequence[Listed]) -> list[str]:
         f"names end in the numbers {told} for each of {len(numbers)} texts, and every name counts "
         f"as a prompt; if they are seeds, which are averaged within a prompt, give "
         f"pattern='(?P<prompt>.*){mark}(?P<seed>[0-9]+){end}'"
+    ]
+
+
+def _repeated(videos: Sequence[Listed]) -> list[str]:
+    """That folders in a folder hold the same names: they are of seeds, or of contestants."""
+    names: dict[Path, dict[str, set[str]]] = {}
+    for one in videos:
+        first, _, rest = one.prompt.partition("/")
+        if rest and one.folder is not None:
+            names.setdefault(one.folder, {}).setdefault(first, set()).add(rest)
+    for folder, inside in names.items():
+        each = list(inside.values())
+        if len(each) < 2 or len(each[0]) < 2 or any(one != each[0] for one in each):
+            continue
+        some = [*inside][:_SHOWN]
+        more = ",..." * (len(inside) > _SHOWN)
+        told = f"{folder} has the same names in {','.join(some)}{more}, a prompt each; "
+        if all(_OF_SEED.fullmatch(one) for one in inside):
+            return [f"{told}give pattern='[^/]*?(?P<seed>[0-9]+)/(?P<prompt>.*)' to average seeds"]
+        given = ",".join(str(folder / one) for one in some)
+        return [f"{told}if they are contestants, give videos='[{given}{more}]'"]
+    return []
+
+
+def _doubled(videos: Sequence[Listed]) -> list[str]:
+    """Two files of one prompt whose seeds are not told: a copy in another format, as a rule."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for one in videos:
+        if one.seed is None:
+            found.setdefault((one.contestant, one.prompt), []).append(one.name)
+    twice = {key: names for key, names in found.items() if len(names) > 1}
+    if not twice:
+        return []
+    (contestant, _), names = next(iter(twice.items()))
+    return [
+        f"{so_many(len(twice), 'prompt')} of a contestant in several videos without a seed, which "
+        f"are averaged as if they were seeds, such as {contestant}: {', '.join(names[:_SHOWN])}"
     ]
 
 

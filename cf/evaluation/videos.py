@@ -184,7 +184,7 @@ def _rows(place: Path, contestant: str, reading: _Reading) -> Iterator[Listed]:
         cells = row.cells
         if not cells["path"]:
             raise ValueError(f"{table.at(row)}: the path is empty")
-        name = expanded(cells["path"])
+        name = _told(place, cells["path"])
         where = table.at(row)
         fps = pictures_rate(cells.get("fps", ""), where)
         path = reading.video(place.parent / name, fps)
@@ -208,7 +208,15 @@ def _rows(place: Path, contestant: str, reading: _Reading) -> Iterator[Listed]:
 
 
 def _beside(place: Path, cell: str | None, reading: _Reading, fps: float | None) -> Path | None:
-    return reading.video(place.parent / expanded(cell), fps) if cell else None
+    return reading.video(place.parent / _told(place, cell), fps) if cell else None
+
+
+def _told(place: Path, cell: str) -> Path:
+    """The path in a cell; as Windows writes it where the file is there under that."""
+    path, there = expanded(cell), expanded(cell.replace("\\", "/"))
+    if os.path.lexists(place.parent / path) or not os.path.lexists(place.parent / there):
+        return path
+    return there
 
 
 def _whole(text: str, column: str, where: str) -> int:

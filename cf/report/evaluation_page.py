@@ -26,6 +26,7 @@ from cf.video.reader import read_chunks, read_frames
 from cf.video.sheet import contact_sheet
 from cf.video.writer import VideoWriter
 
+_NO_GATE = "prompts of which no gate was measured"
 _SHEET = 16  # frames
 _PREVIEW = 60.0  # seconds of a video that is encoded anew for the eye
 _WIDEST = 640  # pixels of such a video
@@ -122,6 +123,8 @@ def headline_of(measured: Measured, compared: Comparisons) -> Headline:
         failing={name: compared.failing[name].failing for name in names},
         videos=prompts,
         gates=compared.gates,
+        unmeasured={name: {_NO_GATE: one.unjudged} for name, one in compared.failing.items()},
+        reasons={name: {_NO_GATE: ""} for name in names},
         versus=[
             {"seconds": longest, **one.row(), "note": one.comparison.note} for one in compared.pairs
         ],
