@@ -17,7 +17,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from cf.files.downloads import unfinished
-from cf.video.naming import shown
+from cf.video.naming import joined_jpegs, shown
 from cf.video.numbered import A_FOLDER_OF_THEM, PICTURES
 
 MOST_PIXELS = 2**26
@@ -31,7 +31,7 @@ _THREADED_PIXELS = 2**16
 """A picture that has fewer is decoded in less time than it takes to wake a thread for a slice."""
 _FORMATS = (
     "mov,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,h264,hevc,vc1,obu,ivf,flv,live_flv,asf,ogg,"
-    "gif,apng,nut,mxf,dv,rm,wtv,swf,yuv4mpegpipe,webp,webp_pipe"
+    "gif,apng,nut,mxf,dv,mjpeg,rm,wtv,swf,yuv4mpegpipe,webp,webp_pipe"
 )
 """Not among them: playlists, which name further files to open."""
 _SHORT_IN_APNG = {"max_fps": "90", "default_fps": "10"}
@@ -40,6 +40,8 @@ _SHORT_IN_APNG = {"max_fps": "90", "default_fps": "10"}
 _OF_METADATA: dict[str, Any] = (
     {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 )
+_ENCRYPTED = "it is encrypted; give a copy that was made without protection (DRM)"
+_HEAD = 2**16  # bytes, in which a file in fragments has its header
 READING = {"format_whitelist": _FORMATS, "protocol_whitelist": "file", **_SHORT_IN_APNG}
 """How FFmpeg opens a file of which nothing is known."""
 
@@ -59,6 +61,10 @@ class UnreadableVideo(ValueError):  # noqa: N818 - it names the video's state, a
 
     def __str__(self) -> str:
         return f"{shown(self.path)}: {self.reason}"
+
+
+class _EncryptedError(OSError):
+    """A packet is encrypted; `opened_video` names the file."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +100,7 @@ def opened_video(path: str | Path) -> Iterator[tuple[InputContainer, VideoStream
             raise UnreadableVideo(path, "the file is empty (0 bytes)")
         with av.open(
             os.path.abspath(path),  # so that no name is taken for an address: concat:a.mp4
+            format="mjpeg" if joined_jpegs(path) else None,
             **_OF_METADATA,
             container_options=READING,
             options=limit,
@@ -106,9 +113,21 @@ def opened_video(path: str | Path) -> Iterator[tuple[InputContainer, VideoStream
     except (av.FFmpegError, OSError, OverflowError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
         told = f"it cannot be decoded ({reason}); it is cut off, damaged or not a video"
+        if isinstance(error, _EncryptedError) or _names_encryption(path):
+            told = _ENCRYPTED
         if path.suffix.lower() in PICTURES:
             told = f"it is a still picture, or damaged; {A_FOLDER_OF_THEM}"
         raise UnreadableVideo(path, told) from error
+
+
+def _names_encryption(path: Path) -> bool:
+    """Whether an mp4 in fragments says so, which FFmpeg does not open."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD)
+    except OSError:
+        return False
+    return head[4:8] == b"ftyp" and b"encv" in head and b"schm" in head
 
 
 def file_bytes(path: Path) -> int:
@@ -202,6 +221,8 @@ def packets_of(container: InputContainer, stream: VideoStream) -> "Iterator[Pack
         stream: of it.
     """
     for packet in container.demux(stream):
+        if packet.has_sidedata("encryption_info"):
+            raise _EncryptedError
         yield packet
         if not packet.size and packet.pts is None:
             return

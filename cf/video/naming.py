@@ -6,8 +6,33 @@ from typing import BinaryIO
 
 SUFFIXES = frozenset(
     {".264", ".265", ".3g2", ".3gp", ".apng", ".asf", ".avi", ".dv", ".f4v", ".flv", ".gif"}
-    | {".h264", ".h265", ".hevc", ".ivf", ".m1v", ".m2t", ".m2ts", ".m2v", ".m4v", ".mkv", ".mov"}
-    | {".mp4", ".mpe", ".mpeg", ".mpg", ".mts", ".mxf", ".nut", ".obu", ".ogm", ".ogv"}
+    | {
+        ".h264",
+        ".h265",
+        ".hevc",
+        ".ivf",
+        ".m1v",
+        ".m2t",
+        ".m2ts",
+        ".m2v",
+        ".m4v",
+        ".mjpeg",
+        ".mjpg",
+    }
+    | {
+        ".mkv",
+        ".mov",
+        ".mp4",
+        ".mpe",
+        ".mpeg",
+        ".mpg",
+        ".mts",
+        ".mxf",
+        ".nut",
+        ".obu",
+        ".ogm",
+        ".ogv",
+    }
     | {".qt", ".ts", ".vob", ".webm", ".wmv", ".y4m"}
 )
 """In lower case; a file's own may be in any."""
@@ -45,6 +70,15 @@ def moves(path: Path) -> bool:
         with path.open("rb") as file:
             return _has_control(file)
     return moving_webp(path) or head[4:12] == b"ftypavis"
+
+
+def joined_jpegs(path: Path) -> bool:
+    """Whether a file is a camera's stream of JPEG pictures, which FFmpeg takes for a still one.
+
+    Args:
+        path: of a file, which may be missing.
+    """
+    return path.suffix.lower() in (".mjpeg", ".mjpg") and _head(path)[:3] == b"\xff\xd8\xff"
 
 
 def moving_webp(path: Path) -> bool:

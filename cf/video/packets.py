@@ -9,7 +9,7 @@ from av.video.stream import VideoStream
 
 from cf.video.container import packets_of
 
-_BARE = {"h264", "hevc", "vvc", "m4v", "mpegvideo", "vc1", "obu"}
+_BARE = {"h264", "hevc", "vvc", "m4v", "mpegvideo", "vc1", "obu", "mjpeg"}
 """Streams without a container, whose mean rate is FFmpeg's default, not what the stream says."""
 _TOLD_BY_HEADER = {"matroska", "avi"}
 """Containers whose header says how long the video is; others are estimated from what is there."""
@@ -25,7 +25,7 @@ class Packets:
         count: how many there are, those before the first picture included.
         last: display timestamp of the last, in ticks.
         last_length: of the last, in ticks; 0 where the file does not tell.
-        ordered: whether every one has its times and decoding times rise.
+        ordered: whether every one has its times, decoding times rise, and an index has no more.
         reordered: whether display differs from decoding times, as B-frames need.
         widest_gap: between decoding times, in ticks.
         rates: pictures per second that the file declares, the most trustworthy first.
@@ -113,7 +113,7 @@ def scanned(container: InputContainer, stream: VideoStream) -> Packets:
         last=seen.last or 0,
         last_length=seen.last_length,
         count=len(seen.stamps),
-        ordered=seen.ordered,
+        ordered=seen.ordered and (kind != "avi" or len(index) <= seen.count),
         reordered=seen.reordered,
         rates=_rates(stream),
         stamps=seen.stamps,
@@ -129,6 +129,7 @@ class _Seen:
 
     def __init__(self) -> None:
         self.stamps: list[int] = []
+        self.count = 0
         self.last: int | None = None
         self.last_length = 0
         self.ordered, self.reordered = True, False
@@ -141,6 +142,7 @@ class _Seen:
         for packet in packets_of(container, stream):
             if packet.pts is None and not packet.size:
                 continue
+            self.count += 1
             self.ordered &= not damaged  # a damaged one is the last of a file that was cut off
             damaged = packet.is_corrupt
             if damaged:

@@ -17,8 +17,9 @@ from cf.video.fields import deinterlaced
 from cf.video.footage import refuse_colours
 from cf.video.line import StillFrame, Timeline
 from cf.video.probe import VideoInfo, probe
+from cf.video.seeking import shown_from
 from cf.video.stills import cover, fitted, pair, read_image
-from cf.video.timeline import MISSING_SECONDS, shown_from, timeline
+from cf.video.timeline import MISSING_SECONDS, timeline
 
 __all__ = [
     "UnreadableVideo",

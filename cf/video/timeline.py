@@ -6,13 +6,11 @@ to note the times of all its pictures, and is always read from its beginning.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
-from itertools import accumulate, chain, pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 
-import av
-from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -30,7 +28,7 @@ from cf.video.container import (
 )
 from cf.video.folders import folder_line
 from cf.video.footage import converted_from, weaves
-from cf.video.line import EPSILON, StillFrame, Timeline, shown_for
+from cf.video.line import EPSILON, Timeline, shown_for
 from cf.video.naming import moving_webp
 from cf.video.numbered import PictureFolder
 from cf.video.packets import Packets, indexed, scanned
@@ -38,7 +36,6 @@ from cf.video.webp import webp_line
 
 MISSING_SECONDS = 0.25
 """A file that ends this much before its own header says, and by more than a picture, is cut off."""
-_BACK = (0.0, 2.0, 10.0)  # seconds before a clip at which a key frame is looked for
 _JUMP = 10.0  # seconds between two pictures of a stream after which its clock was set anew
 _BACKWARDS = 0.25  # seconds; less is a broken clock, more a clock that was set anew
 _NEARLY_ALL = 0.9
@@ -206,61 +203,6 @@ def _running(stamps: Sequence[float], tick: float, interval: float, streamed: bo
             set_at, since, step = times[-1] + interval, stamp, interval
         times.append(times[-1] + max(step, 0.0))
     return times
-
-
-def shown_from(
-    path: str | Path, line: Timeline, start: float = 0.0
-) -> Iterator[tuple[float, VideoFrame | StillFrame]]:
-    """Frames and their seconds; the first is shown no later than `start`, if any frame is.
-
-    Raises:
-        UnreadableVideo: the file cannot be decoded.
-    """
-    if line.stills is not None:
-        yield from line.stills(start)
-        return
-    for back in _BACK if line.times is None and start > line.slack else ():
-        if back >= start and back:
-            break
-        with opened_video(path) as (container, stream):
-            frames = _landed(container, stream, line, start, start - back)
-            if frames is not None:
-                yield from frames
-                return
-    with opened_video(path) as (container, stream):
-        yield from _timed(decoded_frames(container, stream), line)
-
-
-def _landed(
-    container: InputContainer, stream: VideoStream, line: Timeline, start: float, target: float
-) -> Iterator[tuple[float, VideoFrame]] | None:
-    """Frames from a key frame shown no later than `start`; None where the seek found none.
-
-    Containers may land on a frame that is shown later than was asked for, and frames before the
-    first key frame may refer to what was not decoded.
-    """
-    try:
-        container.seek(line.origin + int(target / line.tick), stream=stream)
-    except (av.FFmpegError, OverflowError):  # not every container seeks everywhere
-        return None
-    frames = decoded_frames(container, stream)
-    for frame in frames:
-        if frame.pts is None or (frame.pts - line.origin) * line.tick > start + line.slack:
-            return None
-        if frame.key_frame:
-            return _timed(chain([frame], frames), line)
-    return None
-
-
-def _timed(frames: Iterator[VideoFrame], line: Timeline) -> Iterator[tuple[float, VideoFrame]]:
-    if line.times is not None:
-        yield from zip(line.times, frames, strict=False)  # the same frames, unless it has changed
-        return
-    time = 0.0
-    for frame in frames:
-        if frame.pts is not None:
-            time = max(time, (frame.pts - line.origin) * line.tick)
-        yield time, frame
 
 
 def is_steady(path: str | Path) -> bool:
