@@ -18,31 +18,31 @@ def chunks(
     contestant: Contestant, take: Request, watch: Stopwatch, size: int
 ) -> Iterator[tuple[Piece, list[int] | None]]:
     """Chunks of at least `size` frames, with the frames at which blocks begin, up to the end."""
-    held: list[Piece] = []
+    pieces: list[Piece] = []
     marks: list[int] = []
-    done, error = 0, None
+    frame, error = 0, None
     playing = contestant.play(take, watch.device)
-    while done < take.frames:
+    while frame < take.frames:
         try:
-            piece = watch.next(playing, given=done < take.given)
+            piece = watch.next(playing, given=frame < take.given)
         except Exception as raised:  # told once what came before it is handed over
             error = raised
             break
         if piece is None:
             break
-        marks.append(done)
+        marks.append(frame)
         try:
-            piece = _checked(piece, take)[: take.frames - done]
+            piece = _checked(piece, take)[: take.frames - frame]
         except ValueError as raised:
             error = raised
             break
-        held.append(piece)
-        done += len(piece)
-        if sum(map(len, held)) >= size:
-            yield torch.cat(held), marks if contestant.in_blocks else None
-            held, marks = [], []
-    if held:
-        yield torch.cat(held), marks if contestant.in_blocks else None
+        pieces.append(piece)
+        frame += len(piece)
+        if sum(map(len, pieces)) >= size:
+            yield torch.cat(pieces), marks if contestant.in_blocks else None
+            pieces, marks = [], []
+    if pieces:
+        yield torch.cat(pieces), marks if contestant.in_blocks else None
     if error is not None:
         raise error
 

@@ -74,8 +74,8 @@ class BenchmarkResults:
 
     def cells(self, seconds: float, metric: str) -> dict[str, Cell]:
         """The cells that a metric would have as a headline; nobody is ranked by it."""
-        found = headline(self.made, seconds, [metric], [], list(self.made))
-        return {name: cells[metric] for name, cells in found.cells.items()}
+        table = headline(self.made, seconds, [metric], [], list(self.made))
+        return {name: cells[metric] for name, cells in table.cells.items()}
 
     def unit(self, name: str) -> str:
         """The unit of a contestant's mean and interval."""
@@ -83,7 +83,7 @@ class BenchmarkResults:
 
     def statistics(self) -> str:
         """A sentence on the intervals, for readers of a table."""
-        most = max(len(trainings(one.units())) for one in self.made.values())
+        most = max(len(trainings(contestant.units())) for contestant in self.made.values())
         over_prompts = "Means over prompts with 95 % bootstrap intervals."
         if most < 2:
             return over_prompts
@@ -110,17 +110,17 @@ def run_benchmark(
         ValueError: if contestants differ in their terms, or settings cannot be used.
     """
     contest = prepare_contest(settings, typed)
-    store, seen = Store(folder), provenance()
-    runner = Runner(store, contest.places, seen)
+    store, origin = Store(folder), provenance()
+    runner = Runner(store, contest.places, origin)
     store.tidy()
     try:
-        left = runner.unfinished(contest.jobs)
-        encode_texts(contest.entered, [job.item for job in left], contest.places)
-        runner.run(left)
+        jobs = runner.unfinished(contest.jobs)
+        encode_texts(contest.entered, [job.item for job in jobs], contest.places)
+        runner.run(jobs)
     finally:  # of workers that were ended
         store.tidy()
-    made = read_results(contest.jobs, store)
-    return rank(contest, made, seen)
+    results = read_results(contest.jobs, store)
+    return rank(contest, results, origin)
 
 
 def prepare_contest(settings: Settings, typed: Collection[str] = ()) -> Contest:
@@ -129,16 +129,16 @@ def prepare_contest(settings: Settings, typed: Collection[str] = ()) -> Contest:
     Raises:
         ValueError: as `run_benchmark`.
     """
-    asked, places, entered, metrics, truth = _chosen(settings, typed)
+    task, places, entered, metrics, truth = _chosen(settings, typed)
     warn(log, metrics.unavailable)
-    for one in entered:
-        if one.missing:
-            log.warning("%s does not take part: %s", one.label, one.missing)
-    items = asked.items()
+    for entry in entered:
+        if entry.missing:
+            log.warning("%s does not take part: %s", entry.label, entry.missing)
+    items = task.items()
     jobs = plan(settings, entered, items, metrics.settings)
-    for one in entered:
-        if one.terms is not None:
-            one.contestant.check(items, one.name)
+    for entry in entered:
+        if entry.terms is not None:
+            entry.contestant.check(items, entry.name)
     return Contest(settings, places, entered, metrics, jobs, truth)
 
 
@@ -159,16 +159,16 @@ def _chosen(
 ) -> tuple[Task, Places, list[Entry], MetricChoice, str | None]:
     """The task, the places, who takes part, the metrics, and who is the truth."""
     places = Places.of(settings)
-    asked: Task = build(settings["asked"], "asked")
-    entered = entries(settings, asked)
+    task: Task = build(settings["asked"], "asked")
+    entered = entries(settings, task)
     check_names(settings, entered, typed)
-    truth = next((one.name for one in entered if isinstance(one.contestant, Truth)), None)
+    truth = next((entry.name for entry in entered if isinstance(entry.contestant, Truth)), None)
     if settings["gates_beyond_truth"] and truth is None:
         raise ValueError(
             "gates compare with the truth, which does not take part; add "
             "+contestant@contestants.truth=truth, or give gates_beyond_truth=false"
         )
-    return asked, places, entered, choose_metrics(settings["metrics"], asked), truth
+    return task, places, entered, choose_metrics(settings["metrics"], task), truth
 
 
 def rank(
@@ -188,16 +188,16 @@ def rank(
         )
     for name in _conflicts(made):
         notes.append(f"{name} was not measured alike for everyone and is left out")
-        wanted = [one for one in wanted if one != name]
-    kinds = {one.name: type(one.contestant) for one in entered}
+        wanted = [metric for metric in wanted if metric != name]
+    kinds = {entry.name: type(entry.contestant) for entry in entered}
     named = set(settings["unranked"])
-    aside = {one.name for one in entered if named & {one.name, one.files}}
+    aside = {entry.name for entry in entered if named & {entry.name, entry.files}}
     unranked = [name for name in made if notes or kinds[name].control or name in aside]
     equal = {at: _copies(made, at, contest.truth) for at in jobs[0].durations}
     headlines = {
         at: headline(made, at, wanted, gates, [*unranked, *like]) for at, like in equal.items()
     }
-    commits = {row["commit"] for one in made.values() for row in one.rows}
+    commits = {row["commit"] for contestant in made.values() for row in contestant.rows}
     if len(commits) > 1:
         notes.append(f"rows come from several commits: {', '.join(sorted(map(str, commits)))}")
     return BenchmarkResults(
@@ -213,31 +213,37 @@ def rank(
     )
 
 
-def _conflicts(made: Mapping[str, ContestantResults]) -> list[str]:
+def _conflicts(contestants: Mapping[str, ContestantResults]) -> list[str]:
     """Metrics that were not measured alike for everyone; these share no column."""
-    found = []
-    seconds = next(iter(made.values())).results if made else {}
+    conflicts = []
+    seconds = next(iter(contestants.values())).results if contestants else {}
     for name in next(iter(seconds.values()), {}):
         alike = all(
-            len({one.results[at][name].digest() for one in made.values()}) == 1 for at in seconds
+            len({contestant.results[at][name].digest() for contestant in contestants.values()}) == 1
+            for at in seconds
         )
-        found += [] if alike else [name]
-    return found
+        conflicts += [] if alike else [name]
+    return conflicts
 
 
-def _copies(made: Mapping[str, ContestantResults], seconds: float, truth: str | None) -> list[str]:
+def _copies(
+    contestants: Mapping[str, ContestantResults], seconds: float, truth: str | None
+) -> list[str]:
     """Contestants whose frames equal the truth's so far; one that is spoilt later is among them."""
     frames = {
-        name: {row["item"]: row["durations"][f"{seconds:g}"]["frames_sha256"] for row in one.rows}
-        for name, one in made.items()
+        name: {
+            row["item"]: row["durations"][f"{seconds:g}"]["frames_sha256"]
+            for row in contestant.rows
+        }
+        for name, contestant in contestants.items()
     }
     shown = frames.get(truth or "")
-    return [name for name, mine in frames.items() if mine and mine == shown]
+    return [name for name, hashes in frames.items() if hashes and hashes == shown]
 
 
 def provenance() -> dict[str, Any]:
     """Which code, libraries and machine made the rows."""
-    found: dict[str, Any] = {"commit": "unknown", **versions()}
+    origin: dict[str, Any] = {"commit": "unknown", **versions()}
     cuda = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    found["device"] = cuda or platform.processor() or platform.machine()
-    return {"version": found.pop("context-forcing"), **found}
+    origin["device"] = cuda or platform.processor() or platform.machine()
+    return {"version": origin.pop("context-forcing"), **origin}

@@ -69,9 +69,9 @@ def run_job(
 def record_failure(job: Job, store: Store, reason: str, provenance: Mapping[str, Any]) -> None:
     """Write down that a job cannot be done: a row without a frame."""
     with store.writing(job) as folder:
-        told = {"prefix_valid": None, "cost": {}, **provenance}
+        extra = {"prefix_valid": None, "cost": {}, **provenance}
         with closing(VideoRecorder(job, folder)) as recorder:
-            recorder.finish("failed", reason, told)
+            recorder.finish("failed", reason, extra)
 
 
 def _done(
@@ -90,10 +90,10 @@ def _done(
         )
         with closing(recorder):
             status, reason = _made(job, contestant, recorder, watch, paced)
-            told = {"prefix_valid": contestant.causal, "cost": watch.report(), **provenance}
+            extra = {"prefix_valid": contestant.causal, "cost": watch.report(), **provenance}
             if status == "done":  # else its network may be one that cannot be loaded
-                told["attention"] = contestant.kernel(recorder.take, device)
-            recorder.finish(status, reason, told)
+                extra["attention"] = contestant.kernel(recorder.take, device)
+            recorder.finish(status, reason, extra)
     return f"{status}: {reason}" if reason else status
 
 
@@ -110,7 +110,7 @@ def _made(
         lacking = contestant.available(take)
         if lacking:
             return "missing", lacking
-        done = _fed(job, contestant, take, recorder, watch, paced)
+        count = _fed(job, contestant, take, recorder, watch, paced)
         if error := recorder.failure():
             raise error
     except Exception as raised:
@@ -120,8 +120,8 @@ def _made(
         if full := used_up(error):
             return "failed", f"{full}; {_LESS.format(name=job.contestant)}"
         return "failed", f"{type(error).__name__}: {error}".splitlines()[0]
-    if done < take.frames:
-        return "short", f"it ends after {done / take.terms.fps:.2f} s"
+    if count < take.frames:
+        return "short", f"it ends after {count / take.terms.fps:.2f} s"
     return "done", ""
 
 
@@ -134,19 +134,19 @@ def _fed(
     paced: Callable[[Job, float], None] | None,
 ) -> int:
     """Hand over what is played; the number of frames."""
-    done, began = 0, math.nan
+    count, began = 0, math.nan
     for frames, marks in chunks(contestant, take, watch, job.chunk_frames):
         recorder.feed(frames, marks)
-        done += len(frames)
+        count += len(frames)
         now = time.perf_counter()
         if paced is not None and began < now:  # the first chunk has loading in it
             paced(job, len(frames) / (now - began))
             paced = None
         began = now
-    return done
+    return count
 
 
 @lru_cache(2)
 def _built(settings: str) -> Contestant:
-    made: Contestant = build(json.loads(settings), "contestant")
-    return made
+    contestant: Contestant = build(json.loads(settings), "contestant")
+    return contestant

@@ -30,8 +30,8 @@ def build_metrics(
     Raises:
         ValueError: if two have one name, or one's weights are missing.
     """
-    made, _ = metrics_of(settings, texts_by_prompt(items))
-    return {metric.name: metric for metric in made.values()}
+    metrics, _ = metrics_of(settings, texts_by_prompt(items))
+    return {metric.name: metric for metric in metrics.values()}
 
 
 def fresh_metrics(settings: Mapping[str, Settings], item: Sample) -> dict[str, VideoMetric]:
@@ -40,11 +40,11 @@ def fresh_metrics(settings: Mapping[str, Settings], item: Sample) -> dict[str, V
     Raises:
         ValueError: if two have one name, or one's weights are missing.
     """
-    tells = any("texts" in one and one["texts"] is None for one in settings.values())
-    made = _kept(json.dumps(settings), item if tells else None)
-    for metric in made.values():
+    tells = any("texts" in options and options["texts"] is None for options in settings.values())
+    metrics = _kept(json.dumps(settings), item if tells else None)
+    for metric in metrics.values():
         metric.reset()
-    return made
+    return metrics
 
 
 @lru_cache(1)
@@ -74,11 +74,11 @@ def choose_metrics(settings: Mapping[str, Settings], asked: Task) -> MetricChoic
         ValueError: if two metrics have one name.
     """
     absent = (ValueError, OSError, ImportError)
-    texts, known = texts_by_prompt(asked.items()), asked.known_names()
-    made, unavailable = metrics_of(settings, texts, known, absent)
+    texts, known_names = texts_by_prompt(asked.items()), asked.known_names()
+    metrics, unavailable = metrics_of(settings, texts, known_names, absent)
     forget_extractors()  # the processes that make videos read their own
-    names = {key: metric.name for key, metric in made.items()}
-    return MetricChoice({key: settings[key] for key in made}, names, unavailable)
+    names = {key: metric.name for key, metric in metrics.items()}
+    return MetricChoice({key: settings[key] for key in metrics}, names, unavailable)
 
 
 @dataclass
@@ -102,7 +102,7 @@ class Panel:
 
     def update(self, frames: Piece, start: int, boundaries: Sequence[int] | None) -> None:
         """Feed the next frames to every metric."""
-        known = self.known(start, start + len(frames))
+        facts = self.known(start, start + len(frames))
         for rows, prompt_id in self._acts(start, len(frames)):
             for group in self._groups:
                 metric = group[0]
@@ -117,8 +117,8 @@ class Panel:
                         prompt_id=prompt_id,
                         seed=self.item.seed,
                         boundaries=boundaries,
-                        reference=None if known.reference is None else known.reference[rows],
-                        truth={name: truth[rows] for name, truth in known.truth.items()},
+                        reference=None if facts.reference is None else facts.reference[rows],
+                        truth={name: truth[rows] for name, truth in facts.truth.items()},
                     )
                 except ValueError as error:
                     self._refuse(group, start + rows.start, str(error))
@@ -167,8 +167,8 @@ def restored(
     """Build metrics and give them the states of videos, in order."""
     metrics = build_metrics(settings, items)
     for first, *others in groups(metrics.values()):
-        for one in states:
-            first.merge_state({name: [one[name]] for name in first.metric_state})
+        for state in states:
+            first.merge_state({name: [state[name]] for name in first.metric_state})
         first.settle()
         for other in others:
             other.take_over(first)

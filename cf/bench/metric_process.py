@@ -71,14 +71,14 @@ class MetricProcess:
         if cls._kept is None or cls._kept.slot < slot or cls._kept.device != device:
             cls.end()
             cls._kept = cls(slot, device)
-        kept = cls._kept
-        kept._drain()
-        kept._failure, kept.take = None, request_of(job)
-        kept._ask("begin", job, folder)
-        kept._drain()
-        if kept._failure is not None:
-            raise kept._failure
-        return kept
+        process = cls._kept
+        process._drain()
+        process._failure, process.take = None, request_of(job)
+        process._ask("begin", job, folder)
+        process._drain()
+        if process._failure is not None:
+            raise process._failure
+        return process
 
     @classmethod
     def end(cls) -> None:
@@ -138,10 +138,10 @@ class MetricProcess:
             self._ask("close")
             self._drain()
 
-    def _ask(self, what: str, *given: Any, slot: int | None = None) -> None:
+    def _ask(self, what: str, *args: Any, slot: int | None = None) -> None:
         self._open.append(slot)
         try:
-            self._pipe.send_bytes(pickle.dumps((what, given)))
+            self._pipe.send_bytes(pickle.dumps((what, args)))
         except OSError:
             self._died()
 
@@ -206,9 +206,9 @@ class _Desk:
             self.broken = True
             raise
 
-    def finish(self, status: str, reason: str, told: Mapping[str, Any]) -> None:
+    def finish(self, status: str, reason: str, extra: Mapping[str, Any]) -> None:
         assert self.recorder is not None
-        self.recorder.finish(status, reason, told)
+        self.recorder.finish(status, reason, extra)
 
     def close(self) -> None:
         if self.recorder is not None:
@@ -224,11 +224,11 @@ def _serve(pipe: Connection, memory: Any, slot: int, device: str) -> None:
     desk = _Desk(memory, slot)
     while True:
         try:
-            what, given = pickle.loads(pipe.recv_bytes())
+            what, args = pickle.loads(pipe.recv_bytes())
         except EOFError:
             return
         try:
-            getattr(desk, what)(*given)
+            getattr(desk, what)(*args)
             answer = pickle.dumps((None, None))
         except Exception as error:
             if disk_is_full(error) and not isinstance(error, DiskFullError):

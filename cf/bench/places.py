@@ -36,14 +36,14 @@ class Places:
         devices = _devices(settings["devices"])
         for device in devices:
             check_compile(settings.get("compile", "none"), torch.device(device_of(device)))
-        asked: bool | None = settings["metrics_apart"]
-        apart = devices[0].startswith("cuda") if asked is None else asked
+        setting: bool | None = settings["metrics_apart"]
+        apart = devices[0].startswith("cuda") if setting is None else setting
         return cls(devices, worker_count(settings["workers"], devices), apart)
 
 
-def _devices(chosen: str | Sequence[str]) -> list[str]:
-    if chosen != "auto":
-        return [chosen] if isinstance(chosen, str) else list(chosen)
+def _devices(setting: str | Sequence[str]) -> list[str]:
+    if setting != "auto":
+        return [setting] if isinstance(setting, str) else list(setting)
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     return [f"cuda:{i}" for i in range(count)] or ["cpu"]
 

@@ -24,11 +24,11 @@ def plan(
         ValueError: if durations or texts cannot be told apart, or nobody is there.
     """
     durations = tuple(float(seconds) for seconds in settings["durations"])
-    for fps in sorted({one.terms.fps for one in entered if one.terms is not None}):
+    for fps in sorted({entry.terms.fps for entry in entered if entry.terms is not None}):
         _check_durations(durations, fps)
-    for one in entered:
-        if one.terms is not None:
-            _check_texts(items, one, durations)
+    for entry in entered:
+        if entry.terms is not None:
+            _check_texts(items, entry, durations)
     keys = [item.key for item in items]
     if len(set(keys)) < len(keys):
         raise ValueError("two videos have one name; give every prompt and seed once")
@@ -40,46 +40,46 @@ def plan(
         )
     jobs = [
         Job(
-            one.name,
-            one.settings,
-            one.fingerprint,
+            entry.name,
+            entry.settings,
+            entry.fingerprint,
             settings["asked"],
-            item.by(one.training),
-            one.terms,
+            item.by(entry.training),
+            entry.terms,
             durations,
             metrics,
-            keep_video=i < shown and not one.training,
+            keep_video=i < shown and not entry.training,
             chunk_frames=settings["chunk_frames"],
         )
-        for one in entered
-        if one.terms is not None
+        for entry in entered
+        if entry.terms is not None
         for i, item in enumerate(items)
     ]
     if not jobs:
         raise ValueError(
             "nobody who is named is at hand:\n  "
-            + "\n  ".join(f"{one.label}: {one.missing}" for one in entered)
+            + "\n  ".join(f"{entry.label}: {entry.missing}" for entry in entered)
         )
     return jobs
 
 
-def _check_texts(items: Sequence[Sample], one: Entry, durations: Sequence[float]) -> None:
+def _check_texts(items: Sequence[Sample], entry: Entry, durations: Sequence[float]) -> None:
     """Refuse texts that would never be seen.
 
     Raises:
         ValueError: two texts of a video begin in one frame or block of a contestant, or one of
             them begins when the longest duration is over.
     """
-    assert one.terms is not None
-    fps, frames = one.terms.fps, one.terms.block_frames or 1
-    each = f"frame at {fps:g} frames/s" if frames == 1 else f"block, of {frames / fps:.3g} s"
+    assert entry.terms is not None
+    fps, frames = entry.terms.fps, entry.terms.block_frames or 1
+    unit = f"frame at {fps:g} frames/s" if frames == 1 else f"block, of {frames / fps:.3g} s"
     longest = max(durations)
-    end = one.contestant.first_block(round(longest * fps))
+    end = entry.contestant.first_block(round(longest * fps))
     for item in items:
         times = [seconds for seconds, _ in item.script]
-        where = f"{item.prompt}, made by {one.label}"
-        begins = [one.contestant.first_block(round(seconds * fps)) for seconds in times]
-        refuse_unseen(times, begins, end, where, each, f"the longest of durations is {longest:g} s")
+        where = f"{item.prompt}, made by {entry.label}"
+        begins = [entry.contestant.first_block(round(seconds * fps)) for seconds in times]
+        refuse_unseen(times, begins, end, where, unit, f"the longest of durations is {longest:g} s")
 
 
 def _check_durations(durations: Sequence[float], fps: float) -> None:

@@ -104,93 +104,102 @@ def headline(
     is not making video. In everyone else's ranking a prompt that fails a gate counts as the worst
     value that anyone had, for such values are not missing at random.
     """
-    there = {name: one for name, one in made.items() if seconds in one.results and one.rows}
-    metrics = {
-        metric: next(iter(there.values())).results[seconds][metric].higher_is_better
-        for metric in names
-        if all(metric in one.results[seconds] for one in there.values())
+    present = {
+        name: contestant
+        for name, contestant in made.items()
+        if seconds in contestant.results and contestant.rows
     }
-    asked = {name: one.units() for name, one in there.items()}
+    metrics = {
+        metric: next(iter(present.values())).results[seconds][metric].higher_is_better
+        for metric in names
+        if all(metric in contestant.results[seconds] for contestant in present.values())
+    }
+    all_units = {name: contestant.units() for name, contestant in present.items()}
     units = {
-        metric: {name: one.per_unit(seconds, metric) for name, one in there.items()}
+        metric: {name: contestant.per_unit(seconds, metric) for name, contestant in present.items()}
         for metric in dict.fromkeys([*metrics, *(gate.metric for gate in gates)])
     }
     passing, removed, unmeasured, reasons = {}, {}, {}, {}
-    for name, mine in asked.items():
-        passing[name], removed[name], open_ = _passing(name, mine, there, seconds, gates, units)
+    for name, own_units in all_units.items():
+        passing[name], removed[name], open_ = _passing(
+            name, own_units, present, seconds, gates, units
+        )
         unmeasured[name] = {gate: len(units) for gate, (units, _) in open_.items()}
         reasons[name] = {gate: why for gate, (_, why) in open_.items()}
-    videos = {name: len(mine) for name, mine in asked.items()}
-    failing = {name: videos[name] - len(kept) for name, kept in passing.items()}
-    least = {name: len(kept) >= failing[name] for name, kept in passing.items()}
-    fit = [name for name in there if least[name] and name not in unranked]
+    videos = {name: len(own_units) for name, own_units in all_units.items()}
+    failing = {name: videos[name] - len(good_units) for name, good_units in passing.items()}
+    least = {name: len(good_units) >= failing[name] for name, good_units in passing.items()}
+    fit = [name for name in present if least[name] and name not in unranked]
     fit_values = {metric: {name: units[metric][name] for name in fit} for metric in metrics}
     compared = _versus(fit_values, seconds, metrics)
-    cells: dict[str, dict[str, Cell]] = {name: {} for name in there}
+    cells: dict[str, dict[str, Cell]] = {name: {} for name in present}
     for metric, better in metrics.items():
         values = units[metric]
-        kept = {
+        gated_values = {
             name: {u: v if _counts(u, passing[name]) else math.nan for u, v in values[name].items()}
             for name in fit
         }
-        places = {} if better is None or not fit else _places(aligned(kept), better)
-        for name, one in there.items():
-            result = one.results[seconds][metric]
+        places = {} if better is None or not fit else _places(aligned(gated_values), better)
+        for name, contestant in present.items():
+            result = contestant.results[seconds][metric]
             place, ranked, note = places.get(name, (None, math.nan, ""))
             if name in unranked:
                 note = "shown to compare with, not ranked"
             elif not least[name]:
                 note = "fails the gates"
-            known = (note, result.reasons.get(None, "") or result.why())
-            note = "; ".join(one for one in known if one)
+            remarks = (note, result.reasons.get(None, "") or result.why())
+            note = "; ".join(remark for remark in remarks if remark)
             cells[name][metric] = Cell(
                 metric, result.value, mean_over_trainings(values[name]), ranked, place, note
             )
-    told = (removed, failing, videos, gates, unmeasured, reasons)
-    return Headline(seconds, metrics, cells, *told, compared)
+    gate_fields = (removed, failing, videos, gates, unmeasured, reasons)
+    return Headline(seconds, metrics, cells, *gate_fields, compared)
 
 
 def _passing(
     name: str,
     units: Sequence[Unit],
-    made: Mapping[str, ContestantResults],
+    contestants: Mapping[str, ContestantResults],
     seconds: float,
     gates: Sequence[Gate],
     values: Mapping[str, Mapping[str, Values]],
 ) -> tuple[set[Unit], dict[str, int], dict[str, tuple[set[Unit], str]]]:
     """The units that fail no gate; per gate, how many fail, which have no value, and why."""
-    kept, removed, unmeasured = set(units), {}, {}
+    good_units, removed, unmeasured = set(units), {}, {}
     for gate in gates:
-        mine = values[gate.metric][name]
+        own_values = values[gate.metric][name]
         truth: Values = {} if gate.truth is None else values[gate.metric][gate.truth]
-        held = {
-            unit: gate.holds(mine.get(unit, math.nan) - truth.get((None, unit[1]), 0.0))
+        verdicts = {
+            unit: gate.holds(own_values.get(unit, math.nan) - truth.get((None, unit[1]), 0.0))
             for unit in units
         }
-        failing = {unit for unit, holds in held.items() if holds is False}
+        failing = {unit for unit, holds in verdicts.items() if holds is False}
         removed[str(gate)] = len(failing)
-        lacking = {unit for unit, holds in held.items() if holds is None}
-        unmeasured[str(gate)] = lacking, _why(made[name], made, seconds, gate, lacking)
-        kept -= failing
-    return kept, removed, unmeasured
+        lacking = {unit for unit, holds in verdicts.items() if holds is None}
+        unmeasured[str(gate)] = (
+            lacking,
+            _why(contestants[name], contestants, seconds, gate, lacking),
+        )
+        good_units -= failing
+    return good_units, removed, unmeasured
 
 
 def _why(
-    one: ContestantResults,
-    made: Mapping[str, ContestantResults],
+    contestant: ContestantResults,
+    contestants: Mapping[str, ContestantResults],
     seconds: float,
     gate: Gate,
     lacking: Set[Unit],
 ) -> str:
     """The commonest reason why these prompts, or the truth's, have no value; empty: unknown."""
-    for whose in (one, *([made[gate.truth]] if gate.truth is not None else [])):
+    for whose in (contestant, *([contestants[gate.truth]] if gate.truth is not None else [])):
         result = whose.results[seconds][gate.metric]
         jobs = [job for job in whose.jobs if (job.item.training, job.item.prompt) in lacking]
-        told = Counter(result.reasons.get(job.item.video_id, "") for job in jobs)
-        known = [reason for reason, _ in told.most_common() if reason]
-        if known or None in result.reasons:
-            reason = known[0] if known else result.reasons[None]
-            return reason if whose is one else f"{gate.truth}: {reason}"
+        counts = Counter(result.reasons.get(job.item.video_id, "") for job in jobs)
+        reasons = [reason for reason, _ in counts.most_common() if reason]
+        if reasons or None in result.reasons:
+            reason = reasons[0] if reasons else result.reasons[None]
+            return reason if whose is contestant else f"{gate.truth}: {reason}"
     return ""
 
 
@@ -201,10 +210,10 @@ def _counts(unit: Unit, passing: Set[Unit]) -> bool:
 
 def _places(values: Mapping[str, Values], better: bool) -> dict[str, tuple[int | None, float, str]]:
     return {
-        one.name: (one.place, one.ranked, "")
-        if one.mean.units
+        standing.name: (standing.place, standing.ranked, "")
+        if standing.mean.units
         else (None, math.nan, "no prompt has a value")
-        for one in standings(values, better)
+        for standing in standings(values, better)
     }
 
 
@@ -215,6 +224,6 @@ def _versus(
 ) -> list[dict[str, Any]]:
     """Every two ranked contestants on every headline, paired and corrected together."""
     return [
-        {"seconds": seconds} | one.row() | {"note": one.comparison.note}
-        for one in compare_pairs(values, metrics, versus)
+        {"seconds": seconds} | pair.row() | {"note": pair.comparison.note}
+        for pair in compare_pairs(values, metrics, versus)
     ]

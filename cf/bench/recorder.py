@@ -42,10 +42,10 @@ class VideoRecorder:
         self.job, self.folder, self.take = job, folder, request_of(job)
         self.done = 0
         self.read: dict[float, dict[str, Any]] = {}
-        asked, _ = _asked(json.dumps(job.asked))
-        known = partial(asked.known, self.take.film, self.take.given)
+        task, _ = _asked(json.dumps(job.asked))
+        facts_of = partial(task.known, self.take.film, self.take.given)
         metrics = fresh_metrics(job.metrics, job.item)
-        self._panel = Panel(metrics, job.item, job.terms.fps, known)
+        self._panel = Panel(metrics, job.item, job.terms.fps, facts_of)
         self._sha = hashlib.sha256()
         self._states: dict[float, States] = {}
         self._sheet: list[torch.Tensor] = []
@@ -65,11 +65,11 @@ class VideoRecorder:
                 f"frames are {tuple(frames.shape[-2:])} pixels, the terms say "
                 f"{self.take.terms.size}"
             )
-        left = frames
+        remaining = frames
         for seconds, stop in self._stops().items():
             if seconds in self.read:
                 continue
-            part, left = left[: stop - self.done], left[stop - self.done :]
+            part, remaining = remaining[: stop - self.done], remaining[stop - self.done :]
             self._measure(part, marks)
             if self.done == stop:
                 self._snapshot(seconds, "done", "")
@@ -136,7 +136,7 @@ class VideoRecorder:
             self._panel.settle()
         self._states[seconds] = self._panel.states()
 
-    def _write(self, status: str, reason: str, told: Mapping[str, Any]) -> None:
+    def _write(self, status: str, reason: str, extra: Mapping[str, Any]) -> None:
         job, fps = self.job, self.job.terms.fps
         row = {
             "contestant": job.contestant,
@@ -152,7 +152,7 @@ class VideoRecorder:
             "given_frames": self.take.given,
             "durations": {f"{seconds:g}": read for seconds, read in self.read.items()},
             "weights_sha256": job.fingerprint,
-            **told,
+            **extra,
         }
         if self._sheet:
             frames = torch.stack(self._sheet).float() / 255
@@ -165,11 +165,11 @@ class VideoRecorder:
 
 def request_of(job: Job) -> Request:
     """What a contestant is asked for."""
-    (asked, items), fps = _asked(json.dumps(job.asked)), job.terms.fps
+    (task, items), fps = _asked(json.dumps(job.asked)), job.terms.fps
     frames = job.frames()
-    given = min(asked.given_frames(job.item, fps), frames)
-    film = asked.film(job.item, frames + SLACK)
-    return Request(job.item, job.terms, frames, given, film, items)
+    given_frames = min(task.given_frames(job.item, fps), frames)
+    film = task.film(job.item, frames + SLACK)
+    return Request(job.item, job.terms, frames, given_frames, film, items)
 
 
 @lru_cache(2)

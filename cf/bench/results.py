@@ -52,15 +52,16 @@ class ContestantResults:
         What only a whole set has a value of, a horizon or a distance, has one for each training.
         """
         result = self.results[seconds][metric]
-        whole: dict[Unit, float] = {
-            (training, WHOLE): one[seconds][metric].value for training, one in self.alone.items()
+        overall: dict[Unit, float] = {
+            (training, WHOLE): results[seconds][metric].value
+            for training, results in self.alone.items()
         } or {(self.units()[0][0], WHOLE): result.value}
         nothing = all(map(math.isnan, result.per_video.values()))
-        if nothing and any(map(math.isfinite, whole.values())):
-            return whole
+        if nothing and any(map(math.isfinite, overall.values())):
+            return overall
         values = [result.per_video.get(job.item.video_id, math.nan) for job in self.jobs]
-        made: Any = seed_means([(job.item.training, job.item.prompt) for job in self.jobs], values)
-        return typing.cast(dict[Unit, float], made)
+        means: Any = seed_means([(job.item.training, job.item.prompt) for job in self.jobs], values)
+        return typing.cast(dict[Unit, float], means)
 
 
 def read_results(jobs: Sequence[Job], store: Store) -> dict[str, ContestantResults]:
@@ -68,45 +69,46 @@ def read_results(jobs: Sequence[Job], store: Store) -> dict[str, ContestantResul
 
     States are joined in the order of `jobs`, so that it does not matter which process did which.
     """
-    made: dict[str, ContestantResults] = {}
+    contestants: dict[str, ContestantResults] = {}
     for name in dict.fromkeys(job.contestant for job in jobs):
-        mine = [job for job in jobs if job.contestant == name]
+        own_jobs = [job for job in jobs if job.contestant == name]
         rows, groups = [], dict[int | None, list[dict[float, States]]]()
-        for job in mine:
+        for job in own_jobs:
             row = store.row(job)
             if row is not None:
                 rows.append(row)
                 groups.setdefault(job.item.training, []).append(store.states(job))
-        results, alone = _results(mine, groups)
-        made[name] = ContestantResults(name, rows, results, mine, alone)
-    return made
+        results, alone = _results(own_jobs, groups)
+        contestants[name] = ContestantResults(name, rows, results, own_jobs, alone)
+    return contestants
 
 
 def _results(
     jobs: Sequence[Job], groups: Mapping[int | None, Sequence[Mapping[float, States]]]
 ) -> tuple[ByDuration, dict[int, ByDuration]]:
     """Results of all videos, and of each training alone if there are several."""
-    whole: ByDuration = {}
+    results: ByDuration = {}
     alone: dict[int, ByDuration] = {}
-    known = partial(restored, jobs[0].metrics, [job.item for job in jobs])
+    restore = partial(restored, jobs[0].metrics, [job.item for job in jobs])
     for seconds in jobs[0].durations:
-        each = {
-            number: known([one[seconds] for one in states]) for number, states in groups.items()
+        by_training = {
+            number: restore([state[seconds] for state in states])
+            for number, states in groups.items()
         }
-        joined = known([states_of(metrics.values()) for metrics in each.values()])
-        whole[seconds] = {key: metric.result() for key, metric in joined.items()}
-        for number, metrics in each.items():
-            if number is not None and len(each) > 1:
+        joined = restore([states_of(metrics.values()) for metrics in by_training.values()])
+        results[seconds] = {key: metric.result() for key, metric in joined.items()}
+        for number, metrics in by_training.items():
+            if number is not None and len(by_training) > 1:
                 read = {key: metric.result() for key, metric in metrics.items()}
                 alone.setdefault(number, {})[seconds] = read
-    return whole, alone
+    return results, alone
 
 
 def kept_videos(jobs: Sequence[Job], folder: Path) -> dict[str, dict[Sample, Path]]:
     """The video files that were kept, by contestant."""
-    found: dict[str, dict[Sample, Path]] = {}
+    videos: dict[str, dict[Sample, Path]] = {}
     for job in jobs:
         file = Store(folder).folder(job.contestant, job.item.key) / VIDEO
         if file.is_file():
-            found.setdefault(job.contestant, {})[job.item] = file
-    return found
+            videos.setdefault(job.contestant, {})[job.item] = file
+    return videos

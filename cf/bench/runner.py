@@ -64,11 +64,11 @@ class TimeEstimate:
             for unit, size in (("h", 3600), ("min", 60), ("s", 1))
             if seconds >= size or size == 1
         )
-        each = "" if self.processes == 1 else f", in each of {self.processes}"
-        made = f"{so_many(self.videos, 'video')} take{'s' * (self.videos == 1)}"
+        processes = "" if self.processes == 1 else f", in each of {self.processes}"
+        subject = f"{so_many(self.videos, 'video')} take{'s' * (self.videos == 1)}"
         return (
-            f"{made} about {seconds / size:.2g} {unit} at the pace of "
-            f"{contestant}: {number(rate, '.3g')} frames/s, measured{each}"
+            f"{subject} about {seconds / size:.2g} {unit} at the pace of "
+            f"{contestant}: {number(rate, '.3g')} frames/s, measured{processes}"
         )
 
 
@@ -108,10 +108,10 @@ class Runner:
 
     def unfinished(self, jobs: Sequence[Job]) -> list[Job]:
         """The jobs that have no result, or failed, or whose settings have changed."""
-        left = [job for job in jobs if not self.store.finished(job)]
-        if len(left) < len(jobs):
-            log.info("%d of %d videos are there already", len(jobs) - len(left), len(jobs))
-        return left
+        unfinished = [job for job in jobs if not self.store.finished(job)]
+        if len(unfinished) < len(jobs):
+            log.info("%d of %d videos are there already", len(jobs) - len(unfinished), len(jobs))
+        return unfinished
 
     def run(self, jobs: Sequence[Job]) -> None:
         """Do all jobs; one whose process dies is tried again, the last time alone.
@@ -119,14 +119,14 @@ class Runner:
         Raises:
             DiskFullError: when no space is left; finished jobs are kept.
         """
-        told = Failures()
-        done = self._serial(jobs) if self.places.workers == 0 else self._parallel(jobs)
+        failures = Failures()
+        statuses = self._serial(jobs) if self.places.workers == 0 else self._parallel(jobs)
         bar = progress(len(jobs), "benchmark", "videos", disable=not jobs)
-        with bar as told_bar, closing(done):
-            for job, status in done:
-                told.add(job, status)
+        with bar as told_bar, closing(statuses):
+            for job, status in statuses:
+                failures.add(job, status)
                 told_bar.update()
-        told.end()
+        failures.end()
 
     def _serial(self, jobs: Sequence[Job]) -> Generator[tuple[Job, str]]:
         paced = TimeEstimate.of(jobs, 1).paced
@@ -141,8 +141,8 @@ class Runner:
         """Jobs and their status as they end; one whose processes died has failed."""
         workers = self.places.workers
         begin = partial(_begin, list(self.places.devices), TimeEstimate.of(jobs, workers))
-        with closing(spread(self._work, jobs, workers, begin)) as done:
-            for job, status in done:
+        with closing(spread(self._work, jobs, workers, begin)) as statuses:
+            for job, status in statuses:
                 if isinstance(status, Died):
                     reason = f"its process died three times ({status.reason})"
                     record_failure(job, self.store, reason, self.provenance)

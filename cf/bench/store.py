@@ -59,14 +59,14 @@ class Job:
 
     def digest(self) -> str:
         """Eight hex digits of all that the row depends on."""
-        told = {**asdict(self), "contestant": folder_of(self.contestant)}  # as it always was
+        inputs = {**asdict(self), "contestant": folder_of(self.contestant)}  # as it always was
         if self.item.seconds is None:  # as before there were videos that end by themselves
-            del told["item"]["seconds"]
+            del inputs["item"]["seconds"]
         if self.item.image:  # its contents count, and not where it lies
-            told["item"]["image"] = hashlib.sha256(Path(self.item.image).read_bytes()).hexdigest()
+            inputs["item"]["image"] = hashlib.sha256(Path(self.item.image).read_bytes()).hexdigest()
         else:
-            del told["item"]["image"]
-        return digest(with_first_names(told))
+            del inputs["item"]["image"]
+        return digest(with_first_names(inputs))
 
     def frames(self) -> int:
         """The number of frames: up to the longest duration, or to the video's own end."""
@@ -135,5 +135,5 @@ class Store:
 
     def tidy(self) -> None:
         """Remove what killed jobs left; only while nobody else works in the folder."""
-        for left in (self.path / "videos").glob(f"*/{_PARTIAL}*"):
-            shutil.rmtree(left, ignore_errors=True)
+        for folder in (self.path / "videos").glob(f"*/{_PARTIAL}*"):
+            shutil.rmtree(folder, ignore_errors=True)

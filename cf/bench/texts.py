@@ -38,18 +38,18 @@ def encode_texts(entered: Sequence[Entry], items: Sequence[Sample], places: Plac
     )
     device = places.devices[0]
     tasks: dict[str, _Task] = {}
-    for one in entered:
-        if not texts or one.missing or not isinstance(one.contestant, Network):
+    for entry in entered:
+        if not texts or entry.missing or not isinstance(entry.contestant, Network):
             continue
         try:
-            encoder = one.contestant.encoder(device)
+            encoder = entry.contestant.encoder(device)
         except ValueError as error:
-            raise ValueError(f"{one.label}: {error}") from error
+            raise ValueError(f"{entry.label}: {error}") from error
         if encoder is None:
             continue
-        lacking = encoder.lacking([*texts, *one.contestant.negative()])
-        _, known = tasks.setdefault(encoder.key, (encoder, []))
-        known += [text for text in lacking if text not in known]
+        lacking = encoder.lacking([*texts, *entry.contestant.negative()])
+        _, to_encode = tasks.setdefault(encoder.key, (encoder, []))
+        to_encode += [text for text in lacking if text not in to_encode]
     todo = [task for task in tasks.values() if task[1]]
     for encoder, lacking in todo:
         log.info(
@@ -62,8 +62,8 @@ def encode_texts(entered: Sequence[Entry], items: Sequence[Sample], places: Plac
         for task in todo:
             _encode(task)
         return
-    with closing(spread(_encode, todo, 1)) as done:
-        for _, fate in done:
+    with closing(spread(_encode, todo, 1)) as results:
+        for _, fate in results:
             if isinstance(fate, Died):
                 raise ValueError(
                     f"the process that encodes texts died three times ({fate.reason}); "

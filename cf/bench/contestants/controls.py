@@ -60,10 +60,10 @@ class CopyLast(Contestant):
     def play(self, take: Request, device: str) -> Iterator[Piece]:
         """A still."""
         assert take.film is not None
-        given = take.film.part(0, take.given).video[0]
-        yield given
+        frames = take.film.part(0, take.given).video[0]
+        yield frames
         while True:
-            yield given[-1:].expand(_PIECE, -1, -1, -1)
+            yield frames[-1:].expand(_PIECE, -1, -1, -1)
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,8 @@ class Spoilt(Contestant):
     in_blocks: ClassVar[bool] = False
 
     def _other(self) -> Contestant:
-        made: Contestant = build(self.of or {"_target_": f"{__name__}.Truth"}, "of")
-        return made
+        contestant: Contestant = build(self.of or {"_target_": f"{__name__}.Truth"}, "of")
+        return contestant
 
     def missing(self) -> str:
         """As the other."""
@@ -118,12 +118,12 @@ class Spoilt(Contestant):
     def play(self, take: Request, device: str) -> Iterator[Piece]:
         """Frame by frame."""
         frames = _frames(self._other().play(take, device))
-        given = list(islice(frames, take.given))
-        if given:
-            yield torch.stack(given)
+        prefix = list(islice(frames, take.given))
+        if prefix:
+            yield torch.stack(prefix)
         span = max(round(self.seconds * take.terms.fps), 1)
         first = max(round(take.terms.fps), 1)
-        held = given[:first] if self.how == "reset" else []
+        buffer = prefix[:first] if self.how == "reset" else []
         for frame, picture in enumerate(frames):
             if self.how == "blur":
                 yield _blurred(picture, self.strength)[None]
@@ -132,16 +132,16 @@ class Spoilt(Contestant):
                 noise = torch.randn(picture.shape, generator=random)
                 yield (picture + self.strength * noise).clamp(0, 1)[None]
             elif self.how == "reset":
-                held += [picture] if len(held) < first else []
-                since = (len(given) + frame) % max(span, first + 1)
-                yield (held[since] if since < len(held) else picture)[None]
+                buffer += [picture] if len(buffer) < first else []
+                since = (len(prefix) + frame) % max(span, first + 1)
+                yield (buffer[since] if since < len(buffer) else picture)[None]
             else:
-                held.append(picture)
+                buffer.append(picture)
                 yield picture[None]
-                if len(held) == span:
+                if len(buffer) == span:
                     break
-        while self.how in ("freeze", "loop") and held:
-            yield torch.stack(held[-1:] if self.how == "freeze" else held)
+        while self.how in ("freeze", "loop") and buffer:
+            yield torch.stack(buffer[-1:] if self.how == "freeze" else buffer)
 
 
 def _frames(pieces: Iterator[Piece]) -> Iterator[torch.Tensor]:

@@ -58,18 +58,18 @@ def entries(settings: Settings, asked: Task) -> list[Entry]:
     Raises:
         ValueError: if nobody is, two have one name, or two differ in size or frame rate.
     """
-    named = {name: one for name, one in (settings["contestants"] or {}).items() if one}
-    memories = {name: one for name, one in (settings.get("memories") or {}).items() if one}
+    named = {name: options for name, options in (settings["contestants"] or {}).items() if options}
+    memories = {name: choice for name, choice in (settings.get("memories") or {}).items() if choice}
     for name, paths in (settings["networks"] or {}).items():
         checkpoint = [str(path) for path in paths] if isinstance(paths, list) else str(paths)
         source = str(Path(checkpoint[0]).parent) if isinstance(checkpoint, list) else checkpoint
         for memory, choice in (memories or {"": None}).items():
             label = f"{name}, {memory}" if memory else name
-            own = {"_target_": _NETWORK, "checkpoint": checkpoint, "memory": choice}
-            named[label] = {**own, "source": source, "how": "give the folder of a run"}
+            network = {"_target_": _NETWORK, "checkpoint": checkpoint, "memory": choice}
+            named[label] = {**network, "source": source, "how": "give the folder of a run"}
     entered: list[Entry] = []
-    for name, one in named.items():
-        for training, alone in _trainings(name, one):
+    for name, options in named.items():
+        for training, alone in _trainings(name, options):
             contestant: Contestant = build({**alone, "_recursive_": False}, f"contestants.{name}")
             how = settings.get("compile", "none")
             if how != "none" and isinstance(contestant, Network) and "compile" not in alone:
@@ -84,7 +84,7 @@ def entries(settings: Settings, asked: Task) -> list[Entry]:
                 entered.append(_entry(label, restricted, more, asked, training))
     if not entered:
         raise ValueError("nobody takes part: give networks='{name: RUN}' or contestants=smoke")
-    folders = [(one.files, one.training) for one in entered]
+    folders = [(entry.files, entry.training) for entry in entered]
     for i, (folder, training) in enumerate(folders):
         if (folder, training) in folders[:i]:
             raise ValueError(f"two contestants would share the folder {folder}; rename one")
@@ -109,37 +109,37 @@ def _trainings(name: str, settings: Settings) -> Iterator[tuple[int | None, Sett
         yield training, {**settings, "checkpoint": checkpoint}
 
 
-def _with_commit_reads(one: Network) -> Network | None:
+def _with_commit_reads(network: Network) -> Network | None:
     """A copy with restricted commit reads; None where it has them, or its memory allows none."""
-    if one.commit_reads is not None:
+    if network.commit_reads is not None:
         return None
-    other = replace(one, commit_reads={})
+    restricted = replace(network, commit_reads={})
     try:
-        build(other.memory_settings(), "memory")
+        build(restricted.memory_settings(), "memory")
     except ValueError:
         return None
-    return other
+    return restricted
 
 
 def _entry(
-    name: str, settings: Settings, contestant: Contestant, asked: Task, training: int | None
+    name: str, settings: Settings, contestant: Contestant, task: Task, training: int | None
 ) -> Entry:
     settings = {**settings, "_recursive_": False}
     lacking = contestant.missing()
     if lacking:
         return Entry(name, settings, contestant, None, "", lacking, training)
     try:
-        terms = contestant.terms(asked.terms())
-        contestant.check_task(asked)
+        terms = contestant.terms(task.terms())
+        contestant.check_task(task)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
     return Entry(name, settings, contestant, terms, contestant.fingerprint(), training=training)
 
 
-def _refuse_unequal(entered: Sequence[Entry], asked: VideoSpec | None, drawn: bool) -> None:
+def _refuse_unequal(entered: Sequence[Entry], task_spec: VideoSpec | None, drawn: bool) -> None:
     """Raise a ValueError that names who differs from the others in size or frame rate."""
     kinds: dict[tuple[float, tuple[int, int]], list[str]] = {}
-    specs = [("what is asked for", asked), *((one.label, one.terms) for one in entered)]
+    specs = [("what is asked for", task_spec), *((entry.label, entry.terms) for entry in entered)]
     for name, terms in specs:
         if terms is not None:
             kinds.setdefault((round(terms.fps, 3), terms.size), []).append(name)
@@ -148,15 +148,15 @@ def _refuse_unequal(entered: Sequence[Entry], asked: VideoSpec | None, drawn: bo
             f"{fps:g} frames/s, {size[0]} x {size[1]}: {', '.join(names)}"
             for (fps, size), names in kinds.items()
         ]
-        told = " or ".join(
-            f"{one.label} is read as contestants.{one.name}.fps and .size say"
-            for one in entered
-            if isinstance(one.contestant, Imported)
+        hint = " or ".join(
+            f"{entry.label} is read as contestants.{entry.name}.fps and .size say"
+            for entry in entered
+            if isinstance(entry.contestant, Imported)
         )
         show = "or compare unequals with unequal=show, which the report says"
         world = "since a world is painted as it is asked for (asked.data.size, asked.data.fps)"
         raise ValueError(
             "contestants differ in frame rate or size:\n  "
             + "\n  ".join(lines)
-            + f"\nmake them equal{told and f' ({told})'}, {world if drawn else show}"
+            + f"\nmake them equal{hint and f' ({hint})'}, {world if drawn else show}"
         )

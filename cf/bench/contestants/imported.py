@@ -88,10 +88,10 @@ class Imported(Contestant):
 
     def fingerprint(self) -> str:
         """A hash of the names, sizes and times of the files."""
-        there = [(name, p) for name, p in sorted(self._files().items()) if _is_there(p)]
-        stamps = [(name, *stamp(p)) for name, p in there]
-        told = repr([one if one[-1] else one[:-1] for one in stamps])  # files have no rate
-        return hashlib.sha256(told.encode()).hexdigest()
+        files = [(name, p) for name, p in sorted(self._files().items()) if _is_there(p)]
+        stamps = [(name, *stamp(p)) for name, p in files]
+        text = repr([entry if entry[-1] else entry[:-1] for entry in stamps])  # files have no rate
+        return hashlib.sha256(text.encode()).hexdigest()
 
     def check(self, items: Sequence[Sample], name: str) -> None:
         """Check that every video has one file, unless `partial`.
@@ -101,12 +101,12 @@ class Imported(Contestant):
         Raises:
             ValueError: files are missing or cannot be told apart; says which, and what lies there.
         """
-        found = self._match(items)
-        if found.twice or not found.files or (found.missing and not self.partial):
-            raise ValueError(remedy_of(found, self.listed or self.folder, f"contestants.{name}"))
-        there = [one for one in found.files.values() if _is_there(self._files()[one])]
-        if not there:
-            first = self._files()[next(iter(found.files.values()))]
+        matches = self._match(items)
+        if matches.twice or not matches.files or (matches.missing and not self.partial):
+            raise ValueError(remedy_of(matches, self.listed or self.folder, f"contestants.{name}"))
+        files = [file for file in matches.files.values() if _is_there(self._files()[file])]
+        if not files:
+            first = self._files()[next(iter(matches.files.values()))]
             raise ValueError(f"not one file that {self.listed} lists exists; the first: {first}")
 
     def available(self, take: Request) -> str:
@@ -161,7 +161,7 @@ def _matched(
     files = _files(place)
     if place.listed is not None:
         return match(items, {name: (name,) for name in files})
-    names = {name: stems(name, not isinstance(one, PictureFolder)) for name, one in files.items()}
+    names = {name: stems(name, not isinstance(path, PictureFolder)) for name, path in files.items()}
     if pattern is None:
         return match(items, names, numbered_from)
     form, read = name_pattern(pattern), dict[str, Sequence[str]]()
@@ -190,8 +190,8 @@ def _files(place: _Files) -> Mapping[str, Path]:
         name = f"{composed(prompt)}-{int(seed)}"
         if name in files:
             raise ValueError(f"{table.at(row)}: {prompt!r} with seed {seed} is listed twice")
-        file, told = folder / expanded(path), row.cells.get("fps") or ""
-        rate = pictures_rate(told, table.at(row)) if file.is_dir() else None
+        file, fps = folder / expanded(path), row.cells.get("fps") or ""
+        rate = pictures_rate(fps, table.at(row)) if file.is_dir() else None
         files[name] = video_at(file, rate or place.pictures_fps, _RATE)
     return files
 
@@ -206,17 +206,17 @@ def export_vbench(videos: Mapping[Sample, Path], folder: Path) -> int:
         ValueError: a file that is no link has one of the names; it is left alone.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    rows, taken = [], set()
+    rows, link_names = [], set()
     for item, path in videos.items():
         text = item.script[0][1] or item.prompt
         name = "".join(c for c in text if c not in '/\0"\n')
         link = folder / f"{cut_to_bytes(name, 230 - len(str(item.seed)))}-{item.seed}.mp4"
-        if folded(link.name) in taken:
+        if folded(link.name) in link_names:
             digest = hashlib.sha256(f"{item.prompt}\n{text}".encode()).hexdigest()[:8]
             link = (
                 folder / f"{cut_to_bytes(name, 220 - len(str(item.seed)))} {digest}-{item.seed}.mp4"
             )
-        taken.add(folded(link.name))
+        link_names.add(folded(link.name))
         if link.exists() and not link.is_symlink():
             raise ValueError(f"{link} is no link of an earlier export; give another export_vbench")
         link.unlink(missing_ok=True)

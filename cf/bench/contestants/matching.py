@@ -70,7 +70,7 @@ def match(
     begun = _beginnings(items, files, alone)
     places = {prompt: i for i, prompt in enumerate(dict.fromkeys(item.prompt for item in items))}
     numbers = {} if numbered_from is None else _numbers(files)
-    found: dict[str, str] = {}
+    matches: dict[str, str] = {}
     twice = []
     for item in items:
         if numbered_from is None:
@@ -81,11 +81,11 @@ def match(
         if len(fit) > 1:
             twice.append(f"{described(item)} may be {' or '.join(sorted(fit)[:_SHOWN])}")
         elif fit:
-            found[item.key] = fit[0]
-    twice += _shared(items, found)
-    missing = [item for item in items if item.key not in found]
-    used = set(found.values())
-    return Match(found, missing, [file for file in files if file not in used], twice)
+            matches[item.key] = fit[0]
+    twice += _shared(items, matches)
+    missing = [item for item in items if item.key not in matches]
+    used = set(matches.values())
+    return Match(matches, missing, [file for file in files if file not in used], twice)
 
 
 def _fitting(
@@ -97,14 +97,14 @@ def _fitting(
 ) -> list[str]:
     """Files that fit best: by the whole name, by its letters, by its beginning."""
     called = [item.prompt, *([item.identity] if item.identity else []), *_texts(item)]
-    found: Sequence[str] = []
+    files: Sequence[str] = []
     for end in (f"-{item.seed}", f"_{item.seed}", *([""] * alone)):
-        for one in called:
-            found = found or by_name.get(one + end, ())
+        for name in called:
+            files = files or by_name.get(name + end, ())
     for seed in (item.seed, *([None] * alone)):
-        for one in called:
-            found = found or (by_letters.get((_letters(one), seed), ()) if _letters(one) else ())
-    return list(dict.fromkeys(found or begun.get(item.key, ())))
+        for name in called:
+            files = files or (by_letters.get((_letters(name), seed), ()) if _letters(name) else ())
+    return list(dict.fromkeys(files or begun.get(item.key, ())))
 
 
 def _beginnings(
@@ -113,7 +113,7 @@ def _beginnings(
     """Files whose names are the beginning of one prompt's text and of no other's."""
     texts = sorted({(_letters(text), item.prompt) for item in items for text in _texts(item)})
     keys = {(item.prompt, item.seed): item.key for item in items}
-    found: dict[str, list[str]] = defaultdict(list)
+    matches: dict[str, list[str]] = defaultdict(list)
     for file, names in files.items():
         for words, seed in _read(names[-1]):
             if seed is None and not alone:
@@ -122,9 +122,9 @@ def _beginnings(
             fit = {prompt for text, prompt in texts[at : at + 2] if text.startswith(words)}
             meant = (*fit, items[0].seed if seed is None else seed)
             if len(words) >= _LEAST and len(fit) == 1 and meant in keys:
-                found[keys[meant]].append(file)
+                matches[keys[meant]].append(file)
                 break
-    return found
+    return matches
 
 
 def _read(name: str) -> list[tuple[str, int | None]]:
@@ -143,21 +143,21 @@ def _letters(text: str) -> str:
 
 def _numbers(files: Mapping[str, Sequence[str]]) -> dict[tuple[int, ...], list[str]]:
     """Files by the numbers in their names."""
-    found: dict[tuple[int, ...], list[str]] = defaultdict(list)
+    by_number: dict[tuple[int, ...], list[str]] = defaultdict(list)
     for file, names in files.items():
-        found[tuple(int(one) for one in _NUMBER.findall(names[-1]))].append(file)
-    return found
+        by_number[tuple(int(digits) for digits in _NUMBER.findall(names[-1]))].append(file)
+    return by_number
 
 
-def _shared(items: Sequence[Sample], found: Mapping[str, str]) -> Iterator[str]:
+def _shared(items: Sequence[Sample], matches: Mapping[str, str]) -> Iterator[str]:
     """Files that were found for two prompts of different texts."""
     users: dict[str, list[Sample]] = defaultdict(list)
     for item in items:
-        if item.key in found:
-            users[found[item.key]].append(item)
+        if item.key in matches:
+            users[matches[item.key]].append(item)
     for name, some in users.items():
-        if len({(one.script, one.seed) for one in some}) > 1:
-            yield f"{name} may be {' or '.join(described(one) for one in some[:_SHOWN])}"
+        if len({(item.script, item.seed) for item in some}) > 1:
+            yield f"{name} may be {' or '.join(described(item) for item in some[:_SHOWN])}"
 
 
 def remedy_of(found: Match, folder: str, who: str) -> str:
@@ -172,7 +172,7 @@ def remedy_of(found: Match, folder: str, who: str) -> str:
         lines.append(f"  no file for {described(item)}{nearest}")
     if len(found.missing) > _SHOWN:
         lines.append(f"  and {len(found.missing) - _SHOWN} more")
-    lines += [f"  {one}" for one in found.twice[:_SHOWN]]
+    lines += [f"  {line}" for line in found.twice[:_SHOWN]]
     if found.unused:
         some = ", ".join(found.unused[:_SHOWN])
         more = f" and {len(found.unused) - _SHOWN} more" * (len(found.unused) > _SHOWN)
@@ -187,7 +187,7 @@ def _remedy(found: Match, who: str) -> str:
     """The setting that fits the names that lie there."""
     numbers = _numbers({name: stems(name) for name in found.unused})
     if not found.files and () not in numbers and len(numbers) == len(found.unused) > 0:
-        least = min(one[0] for one in numbers)
+        least = min(number[0] for number in numbers)
         return (
             f"if their numbers are places in the prompt list, give "
             f"{who}.numbered_from={min(least, 1)}"

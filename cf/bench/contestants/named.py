@@ -35,41 +35,41 @@ def check_names(settings: Settings, entered: Sequence[Entry], typed: Collection[
             a path that was typed leads nowhere.
     """
     if settings["absent"] == "refuse":
-        for one in entered:
-            _refuse_absent(one, settings["networks"] or {}, typed)
-    there = [name for name, one in settings["metrics"].items() if one is not None]
+        for entry in entered:
+            _refuse_absent(entry, settings["networks"] or {}, typed)
+    metrics = [name for name, metric in settings["metrics"].items() if metric is not None]
     gates = [name for name, bounds in settings["gates"].items() if bounds is not None]
     axes = list(settings["pareto"].values())
     for setting, names in (("headline", settings["headline"]), ("gates", gates), ("pareto", axes)):
-        explicit = any(one == setting or one.startswith(f"{setting}.") for one in typed)
-        _check(setting, names, there, {*there, *_known_metrics()}, explicit, "metrics")
-    if settings["headline"] and not set(settings["headline"]) & set(there):
+        explicit = any(key == setting or key.startswith(f"{setting}.") for key in typed)
+        _check(setting, names, metrics, {*metrics, *_known_metrics()}, explicit, "metrics")
+    if settings["headline"] and not set(settings["headline"]) & set(metrics):
         log.warning("no metric of headline is measured; the headline will be empty")
     check_bounds(settings["gates"])
-    people = [name for one in entered for name in (one.name, one.files)]
-    known = {*people, *(settings["contestants"] or {}), *_known_contestants()}
-    _check("unranked", settings["unranked"], people, known, "unranked" in typed, "contestants")
+    people = [name for entry in entered for name in (entry.name, entry.files)]
+    all_names = {*people, *(settings["contestants"] or {}), *_known_contestants()}
+    _check("unranked", settings["unranked"], people, all_names, "unranked" in typed, "contestants")
 
 
-def _refuse_absent(one: Entry, networks: Collection[str], typed: Collection[str]) -> None:
+def _refuse_absent(entry: Entry, networks: Collection[str], typed: Collection[str]) -> None:
     """Refuse a contestant that is missing if a user typed where it is; others may stay away."""
-    own = [name for name in typed if name.startswith(f"contestants.{one.name}.")]
-    paths = [name for name in own if any(fnmatchcase(name, pattern) for pattern in PATHS)]
-    network = one.name.partition(", ")[0]  # before the name of a memory
+    entry_keys = [name for name in typed if name.startswith(f"contestants.{entry.name}.")]
+    paths = [name for name in entry_keys if any(fnmatchcase(name, pattern) for pattern in PATHS)]
+    network = entry.name.partition(", ")[0]  # before the name of a memory
     if network in networks:
         paths += sorted({"networks", f"networks.{network}"} & {*typed})
-    if one.missing and paths:
-        lacking = [path for path in paths if _value(one, path) in one.missing]
-        where = lacking[0] if lacking else f"contestants.{one.name}"
+    if entry.missing and paths:
+        lacking = [path for path in paths if _value(entry, path) in entry.missing]
+        where = lacking[0] if lacking else f"contestants.{entry.name}"
         raise ValueError(
-            f"{where}: {one.label}: {one.missing}; give absent=list to compare the others"
+            f"{where}: {entry.label}: {entry.missing}; give absent=list to compare the others"
         )
 
 
-def _value(one: Entry, typed: str) -> str:
+def _value(entry: Entry, typed: str) -> str:
     """What a contestant has for a setting of its own; empty for that of a network by name."""
-    value: Any = one.settings
-    for key in typed.removeprefix(f"contestants.{one.name}.").split("."):
+    value: Any = entry.settings
+    for key in typed.removeprefix(f"contestants.{entry.name}.").split("."):
         value = value.get(key, "") if isinstance(value, dict) else ""
     return str(value)
 
@@ -77,18 +77,18 @@ def _value(one: Entry, typed: str) -> str:
 def _check(
     setting: str,
     names: Iterable[str],
-    there: Sequence[str],
-    known: Collection[str],
+    available: Sequence[str],
+    all_names: Collection[str],
     typed: bool,
     what: str,
 ) -> None:
-    lacking = [name for name in names if name not in there]
+    lacking = [name for name in names if name not in available]
     for name in lacking:
-        if typed or name not in known:
-            options = ", ".join(dict.fromkeys(there)) or "none"
+        if typed or name not in all_names:
+            options = ", ".join(dict.fromkeys(available)) or "none"
             raise ValueError(
                 f"{setting}: {name!r} is none of the {what} of this benchmark"
-                f"{meant(name, there)}: {options}"
+                f"{meant(name, available)}: {options}"
             )
     if lacking and what == "metrics":
         log.info("%s: %s of the suite is not measured here", setting, ", ".join(lacking))
@@ -101,11 +101,11 @@ def _known_metrics() -> frozenset[str]:
         *Path(CONFIG_DIR).glob("metrics/*.yaml"),
         *Path(CONFIG_DIR).glob("suite/metrics/*.yaml"),
     ]
-    known: set[str] = set()
+    names: set[str] = set()
     for settings in (yaml_of(file) or {} for file in files):
-        listed = [name for one in settings.pop("defaults", []) for name in one]
-        known |= {name.removeprefix("/metric@") for name in listed} | {*settings}
-    return frozenset(known)
+        listed = [name for default in settings.pop("defaults", []) for name in default]
+        names |= {name.removeprefix("/metric@") for name in listed} | {*settings}
+    return frozenset(names)
 
 
 @lru_cache(1)

@@ -77,10 +77,10 @@ class Network(Contestant):
         names = ("checkpoint", "weights", "codec", "text", "image_encoder")
         lacking = [missing(needs({name: getattr(self, name) for name in names}))]
         guides = [missing(needs({"checkpoint": guide})) for guide in self._guides()]
-        lacking += [f"sampling.guide: {one}" for one in guides if one]
+        lacking += [f"sampling.guide: {message}" for message in guides if message]
         if gone := [path for path in self.needs if not Path(path).exists()]:
             lacking.append(f"{', '.join(gone)} not found")
-        if said := "; ".join(one for one in lacking if one):
+        if said := "; ".join(message for message in lacking if message):
             return said + (f"; {self.how}" if self.how else "")
         folder = Path(self.checkpoint) if self.checkpoint and self.model is None else None
         if folder is not None and folder.is_dir() and not any(folder.glob("*.safetensors")):
@@ -92,8 +92,8 @@ class Network(Contestant):
         guides = [f"guide-{fingerprint(file_of(guide))}" for guide in self._guides()]
         if self.checkpoint is None:
             return "+".join([f"untrained-{self.seed}", *guides])
-        mine = fingerprint(file_of(self.checkpoint))
-        return "+".join([mine, *sorted(map(fingerprint_of_update, self._loras())), *guides])
+        digest = fingerprint(file_of(self.checkpoint))
+        return "+".join([digest, *sorted(map(fingerprint_of_update, self._loras())), *guides])
 
     def terms(self, asked: VideoSpec | None) -> VideoSpec:
         """Frame rate and size of the settings, else of the checkpoint."""
@@ -130,9 +130,9 @@ class Network(Contestant):
 
     def ways(self) -> dict[str, str]:
         """Its memory and its rollout, with their settings."""
-        chosen = {name: value for name, value in self.sampling.items() if value is not None}
-        rollout = {**self._own("rollout"), **chosen}
-        alone = {name: one for name, one in rollout.items() if name != "memory"}
+        sampling = {name: value for name, value in self.sampling.items() if value is not None}
+        rollout = {**self._own("rollout"), **sampling}
+        alone = {name: value for name, value in rollout.items() if name != "memory"}
         return {"memory": _short(self.memory_settings()), "rollout": _short(alone)}
 
     def play(self, take: Request, device: str) -> Iterator[Piece]:
@@ -147,7 +147,7 @@ class Network(Contestant):
         return attention_kernel(self._generator(take, device).network)
 
     def _generator(self, take: Request, device: str) -> Generator:
-        settings = self._loading(device, told=take.film is None)
+        settings = self._loading(device, with_text=take.film is None)
         return _loaded(json.dumps(settings, sort_keys=True), self.seed)
 
     def _stream(self, generator: Generator, take: Request) -> Iterator[Any]:
@@ -158,13 +158,13 @@ class Network(Contestant):
         generator, prefix = _begun(generator, take)
         script = [(at, generator.conditioning([text])) for at, text in take.script()]
         # A prompt's noise is its own, whatever else is made.
-        own = (take.item.prompt_id + seed) % 2**31
-        return chain(generator.stream(prefix, take.frames, script, own, 1))
+        noise_seed = (take.item.prompt_id + seed) % 2**31
+        return chain(generator.stream(prefix, take.frames, script, noise_seed, 1))
 
     @override
     def check(self, items: Sequence[Sample], name: str) -> None:
         model = self._own("model")
-        texts = [text for one in items if one.world is None for _, text in one.script if text]
+        texts = [text for item in items if item.world is None for _, text in item.script if text]
         if model and not model.get("text_dim") and texts:
             raise ValueError(
                 f"contestants.{name} takes no text, and {texts[0]!r} is asked for: compare it in a "
@@ -177,7 +177,7 @@ class Network(Contestant):
                 f"contestants.{name} attends the picture that it goes on from: give "
                 f"+image_encoder@contestants.{name}.image_encoder=clip"
             )
-        if bare := [one.prompt for one in items if not one.image and one.world is None]:
+        if bare := [item.prompt for item in items if not item.image and item.world is None]:
             raise ValueError(
                 f"contestants.{name} is an image-to-video network: give every prompt of the list "
                 f"an image (a column of a csv, a key of a jsonl); {bare[0]} has none"
@@ -185,7 +185,7 @@ class Network(Contestant):
 
     def encoder(self, device: str) -> CachedText | None:
         """What encodes prompts for it before it is loaded; None if it is told none."""
-        settings = self._loading(device, told=True)
+        settings = self._loading(device, with_text=True)
         parts = self._parts(settings)
         if not parts["text"] or untold(parts["text"]):
             return None
@@ -197,8 +197,8 @@ class Network(Contestant):
         guided = (self.sampling.get("guidance") or 1) != 1 and not self.sampling.get("guide")
         return [self.sampling.get("negative_prompt") or ""] if guided else []
 
-    def _loading(self, device: str, told: bool = False) -> Settings:
-        """The settings of `cf.runs.generator.load`; `told`: with a text encoder for its texts."""
+    def _loading(self, device: str, with_text: bool = False) -> Settings:
+        """The settings of `cf.runs.generator.load`; `with_text`: with an encoder for texts."""
         own_memory = self.commit_reads is not None or self.memory is not None
         return {
             "checkpoint": self.checkpoint,
@@ -216,7 +216,7 @@ class Network(Contestant):
             "device": device,
             "dtype": self.dtype,
             "compile": self.compile,
-            "offload": "text" if told else None,
+            "offload": "text" if with_text else None,
         }
 
     def _parts(self, settings: Settings) -> Settings:
@@ -259,8 +259,8 @@ def _short(settings: Settings) -> str:
     """A class and its settings, in one line."""
     name = str(settings.get("_target_", "")).rpartition(".")[2]
     parts = [
-        f"{key}={_short(one) if isinstance(one, dict) else one}"
-        for key, one in settings.items()
+        f"{key}={_short(value) if isinstance(value, dict) else value}"
+        for key, value in settings.items()
         if not key.startswith("_")
     ]
     return f"{name}({', '.join(parts)})" if name or parts else ""
@@ -269,8 +269,8 @@ def _short(settings: Settings) -> str:
 def _begun(generator: Generator, take: Request) -> tuple[Generator, Video | None]:
     """What goes on from a prompt's picture, and the picture if the network is not told of it."""
     picture = read_image(take.item.image, take.terms.size)[None] if take.item.image else None
-    told = generator.shown(picture)
-    return (generator, picture) if told is None else (told, None)
+    conditioned = generator.shown(picture)
+    return (generator, picture) if conditioned is None else (conditioned, None)
 
 
 @lru_cache(8)
@@ -281,7 +281,7 @@ def _config_of(checkpoint: str, exchanged: tuple[str, ...]) -> Settings:
 @lru_cache(1)
 def _loaded(settings: str, seed: int) -> Generator:
     """Load the generator of these settings; only one is held at a time."""
-    chosen: Settings = json.loads(settings)
-    if chosen["checkpoint"] is not None:
-        return load(chosen)
-    return untrained(chosen, seed)
+    options: Settings = json.loads(settings)
+    if options["checkpoint"] is not None:
+        return load(options)
+    return untrained(options, seed)

@@ -162,8 +162,8 @@ class Task(ABC):
     def known_names(self) -> list[str]:
         """What is known of each frame: the truths' names, and the true frames if they are known."""
         first = self.items()[0]
-        known = self.known(self.film(first, 1 + SLACK), 1, 0, 1)
-        return [*known.truth, *(["reference"] if known.reference is not None else [])]
+        facts = self.known(self.film(first, 1 + SLACK), 1, 0, 1)
+        return [*facts.truth, *(["reference"] if facts.reference is not None else [])]
 
 
 def texts_by_prompt(items: Iterable[Sample]) -> dict[int, str]:

@@ -52,7 +52,7 @@ class Needles(Worlds):
     @cached_property
     def _needles(self) -> dict[tuple[float, float], Needle]:
         """The world of each field: seconds of the past, depth."""
-        rooms = {one.name: getattr(self.data.world, one.name) for one in fields(Rooms)}
+        rooms = {field.name: getattr(self.data.world, field.name) for field in fields(Rooms)}
         return {
             (seconds, depth): Needle(
                 **rooms,
@@ -75,17 +75,17 @@ class Needles(Worlds):
     def _fields(self) -> dict[str, tuple[float, float]]:
         """Of each sample, by its key."""
         return {
-            f"needle{seconds:g}s-{depth:g}-{one.key}": (seconds, depth)
+            f"needle{seconds:g}s-{depth:g}-{item.key}": (seconds, depth)
             for seconds, depth in self._needles
-            for one in super(Needles, self).items()
+            for item in super(Needles, self).items()
         }
 
     def items(self) -> list[Sample]:
         """Lengths in order, depths within, then worlds and seeds."""
         plain = super().items()
         return [
-            Sample(key, one.prompt, one.seed, one.script, one.world)
-            for key, one in zip(self._fields, plain * len(self._needles), strict=True)
+            Sample(key, item.prompt, item.seed, item.script, item.world)
+            for key, item in zip(self._fields, plain * len(self._needles), strict=True)
         ]
 
     def _needle(self, item: Sample) -> Needle:

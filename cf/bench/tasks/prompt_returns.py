@@ -51,17 +51,17 @@ class PromptReturns(Prompts):
             ValueError: if there are fewer than two texts.
         """
         prompts = self.drawn()
-        if len({one.script[0][1] for one in prompts}) < 2:
+        if len({prompt.script[0][1] for prompt in prompts}) < 2:
             raise ValueError(f"{self.file}: a prompt needs another one to interrupt it; give two")
-        found = []
-        for i, one in enumerate(prompts):
-            own = one.script[0][1]
+        samples = []
+        for i, prompt in enumerate(prompts):
+            prompt_text = prompt.script[0][1]
             later = (prompts[(i + j) % len(prompts)].script[0][1] for j in range(1, len(prompts)))
-            other = next(text for text in later if text != own)
+            interruption = next(text for text in later if text != prompt_text)
             for seed in self.seeds:
                 for lag in self.lags:
                     back = self.before + lag
-                    script = ((0.0, own), (self.before, other), (back, own))
-                    name, end = f"{one.name}-{lag:g}s-{seed}", back + self.after
-                    found.append(Sample(name, one.name, seed, script, seconds=end))
-        return found
+                    script = ((0.0, prompt_text), (self.before, interruption), (back, prompt_text))
+                    name, end = f"{prompt.name}-{lag:g}s-{seed}", back + self.after
+                    samples.append(Sample(name, prompt.name, seed, script, seconds=end))
+        return samples

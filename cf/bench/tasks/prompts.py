@@ -59,14 +59,14 @@ class Prompts(Task):
         """
         return [
             Sample(
-                f"{one.name}-{seed}",
-                one.name,
+                f"{prompt.name}-{seed}",
+                prompt.name,
                 seed,
-                one.script,
-                identity=one.identity,
-                image=one.image,
+                prompt.script,
+                identity=prompt.identity,
+                image=prompt.image,
             )
-            for one in self.drawn()
+            for prompt in self.drawn()
             for seed in self.seeds
         ]
 
@@ -87,10 +87,11 @@ class Prompts(Task):
                 len(prompts), self.count, replace=False
             )
             prompts = [prompts[i] for i in sorted(drawn)]
-        for one in prompts:
-            if one.image and not Path(one.image).is_file():
+        for prompt in prompts:
+            if prompt.image and not Path(prompt.image).is_file():
                 raise ValueError(
-                    f"{one.where}: there is no picture {one.image}; a path is seen from the list"
+                    f"{prompt.where}: there is no picture {prompt.image}; a path is seen from the "
+                    f"list"
                 )
         return prompts
 
