@@ -64,8 +64,10 @@ class Rollout:
     @cached_property
     def times(self) -> list[float]:
         """The time of every denoising step."""
-        own = self.schedule.timesteps(self.num_steps) if self.timesteps is None else self.timesteps
-        return [float(t) for t in own]
+        times = (
+            self.schedule.timesteps(self.num_steps) if self.timesteps is None else self.timesteps
+        )
+        return [float(t) for t in times]
 
     def times_at(self, start: int) -> list[float]:
         """The time of every denoising step of the block that begins at frame `start`."""
@@ -131,8 +133,8 @@ class Rollout:
         Noise is asked for only with `context_noise`, and then cut to the length of the block.
         Gradient flows into what is remembered if that is `differentiable`.
         """
-        whole, first = divmod(latents.shape[1], self.block_frames)
-        lengths = [first] * bool(first) + [self.block_frames] * whole
+        blocks, first = divmod(latents.shape[1], self.block_frames)
+        lengths = [first] * bool(first) + [self.block_frames] * blocks
         for part in torch.split(latents.to(student.device, state_dtype(student)), lengths, 1):
             reads = self._reads(student, cond, state, part.shape[1])
             with torch.set_grad_enabled(torch.is_grad_enabled() and differentiable):
@@ -192,8 +194,8 @@ class Rollout:
         split = (frames - window_frames) // self.block_frames
         nothing = blocks[0][:, :0].detach()
         past, window = (torch.cat([nothing, *part], 1) for part in (blocks[:split], blocks[split:]))
-        left = window.new_tensor(self.times[self.exit_of(1, exit_step)])
-        return Rolled(past, window, left, state)
+        exit_t = window.new_tensor(self.times[self.exit_of(1, exit_step)])
+        return Rolled(past, window, exit_t, state)
 
     def _check(self, frames: int, window_frames: int, exit_step: int) -> None:
         for name, value in (("frames", frames), ("window_frames", window_frames)):
@@ -219,14 +221,14 @@ class Rollout:
         remembers: bool = True,
     ) -> tuple[Latents, RolloutState]:
         times = self.times_at(state.context.start)
-        known = *times, self.context_noise
-        reads = self._reads(student, cond, state, self.block_frames, differentiable_past, known)
+        all_times = *times, self.context_noise
+        reads = self._reads(student, cond, state, self.block_frames, differentiable_past, all_times)
         x0 = self._denoise(student, noise, reads, times, exit_step)
         if not remembers:
             return x0, state
         with torch.set_grad_enabled(torch.is_grad_enabled() and differentiable_past):
-            seen = x0 if differentiable_past else x0.detach()
-            return x0, self._commit(student, noise, seen, reads, state)
+            committed = x0 if differentiable_past else x0.detach()
+            return x0, self._commit(student, noise, committed, reads, state)
 
     def _denoise(
         self,
@@ -294,6 +296,6 @@ class Rollout:
         times: Sequence[float] = (),
     ) -> BlockReads:
         start = state.context.start
-        here = cond.frames(start, start + frames)
+        block_cond = cond.frames(start, start + frames)
         place = state.begin, differentiable, times
-        return BlockReads(student, self.memory, state.context, here, frames, *place)
+        return BlockReads(student, self.memory, state.context, block_cond, frames, *place)

@@ -24,12 +24,12 @@ def read_at_once(
     latents = latents.to(student.device, state_dtype(student))
     parts = torch.split(latents, rollout.block_frames, 1)
     read = [rollout.as_read(x0, noise, i * x0.shape[1]) for i, x0 in enumerate(parts)]
-    x, t = (torch.cat(one, 1) for one in zip(*read, strict=True))
+    x, t = (torch.cat(tensors, 1) for tensors in zip(*read, strict=True))
     mask, state = BlockCausal(rollout.block_frames, *sizes), START
     with torch.no_grad():
-        whole = student.writer(x, t, cond.frames(0, frames), WRITTEN, mask).block
+        joint_block = student.writer(x, t, cond.frames(0, frames), WRITTEN, mask).block
         lengths = [x0.shape[1] for x0 in parts]
-        for x0, block in zip(parts, pieces(whole, lengths), strict=True):
+        for x0, block in zip(parts, pieces(joint_block, lengths), strict=True):
             context = rollout.memory.update(state.context, block)
             state = RolloutState(context, rollout.recent(state, x0))
     return state

@@ -20,8 +20,8 @@ Distance = Callable[[Latents, Latents], Float[Tensor, " b"]]
 
 def mean_change(one: Latents, other: Latents) -> Float[Tensor, " b"]:
     """Root mean square of the difference of latents, relative to the first's own."""
-    error, own = ((x.double() ** 2).flatten(1).mean(1) for x in (one - other, one))
-    return (error / own.clamp(min=1e-24)).sqrt()
+    error, power = ((x.double() ** 2).flatten(1).mean(1) for x in (one - other, one))
+    return (error / power.clamp(min=1e-24)).sqrt()
 
 
 @dataclass(frozen=True)
@@ -94,13 +94,13 @@ class InfluenceHorizon:
         tried = tuple(sorted(set(lags)))
         if not tried or tried[0] < 0:
             raise ValueError(f"lags={list(lags)} must be latent frames, 0 or more")
-        whole = [self._next(state, noise, cond) for _ in range(self.repeats)]
-        again = [self.distance(whole[0], other) for other in whole[1:]]
+        references = [self._next(state, noise, cond) for _ in range(self.repeats)]
+        again = [self.distance(references[0], repeat) for repeat in references[1:]]
         floor = float(torch.stack(again).mean())
         change = []
         for lag in tried:
             after = self._next(older_cut(state, lag), noise, cond)
-            change.append(float(self.distance(whole[0], after).mean()))
+            change.append(float(self.distance(references[0], after).mean()))
         enough = 2 * max(floor, self.least)
         above = [i for i, value in enumerate(change) if not value <= enough]
         first = above[-1] + 1 if above else 0
@@ -136,7 +136,7 @@ def _cut(context: Context, lag: int) -> Context:
             "under one that does"
         )
     oldest = context.start - lag
-    kept = sum(frame >= oldest for frame in context.frames)
+    count = sum(frame >= oldest for frame in context.frames)
     if list(context.frames) != sorted(context.frames):
         raise ValueError(f"frames {list(context.frames)} do not lie in the order of time")
-    return fork(ends(context, 0, kept))
+    return fork(ends(context, 0, count))

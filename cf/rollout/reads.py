@@ -58,8 +58,8 @@ class BlockReads:
         tensors = (x for layer in (*past.layers, *self.context.layers) for x in layer)
         if past.live is not None or any(x is not None and x.requires_grad for x in tensors):
             return None
-        own = network.prepare(past._replace(layers=()), self.cond, self._times)
-        return past, replace(before, text=own.text, times=own.times)
+        prepared = network.prepare(past._replace(layers=()), self.cond, self._times)
+        return past, replace(before, text=prepared.text, times=prepared.times)
 
     def _read(self, query: Query, network: Backbone) -> tuple[Past, Prepared]:
         """What the memory shows, made ready."""
@@ -82,32 +82,32 @@ class BlockReads:
         if not masks or next(iter(masks.values())).is_meta:  # shapes alone: at most, all stay
             return past
         idle = torch.stack([mask.all() for mask in masks.values()]).tolist()
-        layers, held = list(past.layers), self.context.layers
+        layers, cache = list(past.layers), self.context.layers
         for i in (i for i, all_count in zip(masks, idle, strict=True) if all_count):
-            if isinstance(held, list) and i < len(held) and held[i].valid is masks[i]:
-                held[i] = held[i]._replace(valid=None)
+            if isinstance(cache, list) and i < len(cache) and cache[i].valid is masks[i]:
+                cache[i] = cache[i]._replace(valid=None)
             layers[i] = layers[i]._replace(valid=None)
         return past._replace(layers=layers)
 
     def _with_room(self, past: Past) -> Past:
         """Room behind all values, one layer after the other, so that never all exist twice."""
-        held = self.context.layers
+        cache = self.context.layers
         # Key-frames are read where nothing is held yet.
-        own = [i < len(held) and one.v is held[i].v for i, one in enumerate(past.layers)]
-        if not past.layers or (any(own) and not isinstance(held, Owned)):
+        in_cache = [i < len(cache) and layer.v is cache[i].v for i, layer in enumerate(past.layers)]
+        if not past.layers or (any(in_cache) and not isinstance(cache, Owned)):
             return past  # a forked context stays as it is
         room = self._frames * self.context.tokens_per_frame
-        if isinstance(held, Owned) and all(own) and held.room >= room:
-            held.turned = held.turned or [None] * len(held)
-            in_place = past.layers is held  # else the same tokens stand elsewhere now
-            done, held.turned_tokens = held.turned_tokens, held[0].k.shape[1] * in_place
-            done *= in_place
-            return past._replace(room=held.room, turned=held.turned, turned_tokens=done)
+        if isinstance(cache, Owned) and all(in_cache) and cache.room >= room:
+            cache.turned = cache.turned or [None] * len(cache)
+            in_place = past.layers is cache  # else the same tokens stand elsewhere now
+            turned_tokens, cache.turned_tokens = cache.turned_tokens, cache[0].k.shape[1] * in_place
+            turned_tokens *= in_place
+            return past._replace(room=cache.room, turned=cache.turned, turned_tokens=turned_tokens)
         layers, past = list(past.layers), past._replace(layers=())
         for i in range(len(layers)):
             layers[i] = layers[i]._replace(v=with_room(layers[i].v, room))
-            if own[i] and isinstance(held, Owned):
-                held[i] = held[i]._replace(v=layers[i].v)
+            if in_cache[i] and isinstance(cache, Owned):
+                cache[i] = cache[i]._replace(v=layers[i].v)
         return past._replace(layers=layers, room=room)
 
     def passed(self, block: Block) -> None:

@@ -61,7 +61,7 @@ class Rolling(Rollout):
         grad = torch.is_grad_enabled()
         past: list[Latents] = []
         window: dict[int, Latents] = {}
-        left: list[float] = []
+        exit_times: list[float] = []
         last = begun + frames - self.block_frames
         while state.context.start <= last:
             start, passes = state.context.start, state.passes
@@ -76,14 +76,14 @@ class Rolling(Rollout):
                 at, step = start + i * self.block_frames, passes - i
                 if at >= scored and due and (exit_step is not None or step == len(times) - 1):
                     window[at] = block
-                    left.append(times[step])
+                    exit_times.append(times[step])
             if finished and start < scored:
                 past.append(x0[:, : self.block_frames].detach())
             if finished and start == last:
                 break
         nothing = x0[:, :0].detach()
         video = [torch.cat([nothing, *part], 1) for part in (past, window.values())]
-        mean = sum(left) / len(left) if left else times[-1]
+        mean = sum(exit_times) / len(exit_times) if exit_times else times[-1]
         return Rolled(video[0], video[1], x0.new_tensor(mean), state)
 
     def _advance(
@@ -109,9 +109,9 @@ class Rolling(Rollout):
 
     def _end(self, state: RolloutState, limit: int | None) -> int:
         """Where the next pass over the window ends: a block further, if there is one."""
-        held = 0 if state.window is None else state.window.shape[1]
-        end = state.context.start + held + self.block_frames
-        return end if limit is None or end <= limit else state.context.start + held
+        window_frames = 0 if state.window is None else state.window.shape[1]
+        end = state.context.start + window_frames + self.block_frames
+        return end if limit is None or end <= limit else state.context.start + window_frames
 
     def _pass(
         self,
@@ -138,10 +138,10 @@ class Rolling(Rollout):
         if not remembers:
             return x0, state
         block = x0[:, : self.block_frames]
-        mine = self._reads(student, cond, state, self.block_frames, differentiable_past)
+        block_reads = self._reads(student, cond, state, self.block_frames, differentiable_past)
         with torch.set_grad_enabled(torch.is_grad_enabled() and differentiable_past):
-            seen = block if differentiable_past else block.detach()
-            after = self._commit(student, noise, seen, mine, state)
+            committed = block if differentiable_past else block.detach()
+            after = self._commit(student, noise, committed, block_reads, state)
         passes = state.passes if waiting.shape[1] else 0
         return x0, replace(after, window=waiting if waiting.shape[1] else None, passes=passes)
 
@@ -149,13 +149,13 @@ class Rolling(Rollout):
         self, student: Backbone, noise: Noise, state: RolloutState, end: int
     ) -> tuple[Latents, Times]:
         """The window's latents and times; a block at its end that is new is noise."""
-        held = [] if state.window is None else [state.window]
-        entered = state.context.start + sum(x.shape[1] for x in held)
+        parts = [] if state.window is None else [state.window]
+        entered = state.context.start + sum(x.shape[1] for x in parts)
         if entered < end:
             fresh = noise(entered, 0)
             dtype = torch.promote_types(student.dtype, torch.float32)
-            held.append(fresh.to(student.device, dtype))
-        x = torch.cat(held, 1)
+            parts.append(fresh.to(student.device, dtype))
+        x = torch.cat(parts, 1)
         blocks = x.shape[1] // self.block_frames
         times = [self.times[state.passes - i] for i in range(blocks)]
         t = x.new_tensor(times).repeat_interleave(self.block_frames)

@@ -19,8 +19,8 @@ Step = Callable[[Latents, Latents], Latents]
 
 def check_solver(name: str) -> None:
     """Refuse an unknown sampler (ValueError), and a solver without its library (ImportError)."""
-    if name not in (known := ("renoise", "euler", *SOLVERS)):
-        raise ValueError(f"sampler must be one of {', '.join(known)}, got {name!r}")
+    if name not in (names := ("renoise", "euler", *SOLVERS)):
+        raise ValueError(f"sampler must be one of {', '.join(names)}, got {name!r}")
     if name in SOLVERS and find_spec("diffusers") is None:
         raise ImportError(
             f"sampler={name} needs diffusers: install this package with its extra 'wan', or take "

@@ -39,13 +39,13 @@ class RolloutState:
 
     def detached(self) -> "RolloutState":
         """The same numbers, as constants."""
-        made = _detached(self, {})
-        assert isinstance(made, RolloutState)
-        return made
+        detached = _detached(self, {})
+        assert isinstance(detached, RolloutState)
+        return detached
 
 
 START = RolloutState()
-_SAVED: dict[str, type] = {one.__name__: one for one in (RolloutState, Context, LayerKV)}
+_SAVED: dict[str, type] = {cls.__name__: cls for cls in (RolloutState, Context, LayerKV)}
 
 _HOST = "on the CPU"
 """A tensor that stays there, wherever the network is."""
@@ -66,11 +66,11 @@ def plain(value: Any) -> Any:
         return value
     names = _names(value)
     if names:
-        held = {name: plain(getattr(value, name)) for name in names}
-        return {"kind": type(value).__name__, "held": held}
+        members = {name: plain(getattr(value, name)) for name in names}
+        return {"kind": type(value).__name__, "held": members}
     if isinstance(value, list | tuple):
         # Free room behind a context's layers is not saved: whoever goes on makes its own.
-        return (list if isinstance(value, list) else tuple)(plain(one) for one in value)
+        return (list if isinstance(value, list) else tuple)(plain(item) for item in value)
     raise TypeError(f"a rollout's state holds a {type(value).__name__}, which cannot be saved")
 
 
@@ -83,14 +83,14 @@ def rebuilt(value: Any, device: torch.device) -> Any:
     return _rebuilt(value, device, {})
 
 
-def _detached(value: Any, made: dict[int, Tensor]) -> Any:
+def _detached(value: Any, tensors: dict[int, Tensor]) -> Any:
     """A part of a state without gradient; what is shared stays shared."""
     if isinstance(value, Tensor):
-        return made.setdefault(id(value), value.detach())
+        return tensors.setdefault(id(value), value.detach())
     if names := _names(value):
-        return type(value)(**{name: _detached(getattr(value, name), made) for name in names})
+        return type(value)(**{name: _detached(getattr(value, name), tensors) for name in names})
     if isinstance(value, list | tuple):
-        return tuple(_detached(one, made) for one in value)
+        return tuple(_detached(item, tensors) for item in value)
     return value
 
 
@@ -98,7 +98,7 @@ def _names(value: Any) -> list[str]:
     if type(value) not in _SAVED.values():
         return []
     if is_dataclass(value):
-        return [one.name for one in fields(value)]
+        return [member.name for member in fields(value)]
     return list(value._fields)
 
 
@@ -108,10 +108,10 @@ def _rebuilt(value: Any, device: torch.device, moved: dict[int, Tensor]) -> Any:
     if isinstance(value, dict) and value["kind"] == _HOST:
         return value["held"]
     if isinstance(value, dict):
-        held = {name: _rebuilt(one, device, moved) for name, one in value["held"].items()}
-        return _SAVED[value["kind"]](**held)
+        members = {name: _rebuilt(member, device, moved) for name, member in value["held"].items()}
+        return _SAVED[value["kind"]](**members)
     if isinstance(value, list | tuple):
-        return type(value)(_rebuilt(one, device, moved) for one in value)
+        return type(value)(_rebuilt(item, device, moved) for item in value)
     return value
 
 

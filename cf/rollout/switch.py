@@ -78,14 +78,14 @@ class Flush(Switch):
         if not self.as_released:
             return flush(state, memory, self.recent_frames)
         context = state.context
-        whole = len(context.frames) * context.tokens_per_frame
-        if any(layer.k.shape[1] != whole for layer in context.layers):
+        tokens = len(context.frames) * context.tokens_per_frame
+        if any(layer.k.shape[1] != tokens for layer in context.layers):
             raise ValueError("Infinity-RoPE's flush is for memories of whole frames")
         recent = max(min(self.recent_frames, len(context.frames) - 1), 0)
-        kept = ends(fork(context), 1, recent)
+        smaller = ends(fork(context), 1, recent)
         # Sinks count from here, so that they are the first slots, and the next frames go on there.
         first = context.start - recent - 1 if memory.sink_frames else context.first
-        return replace(state, context=replace(kept, first=first))
+        return replace(state, context=replace(smaller, first=first))
 
 
 @dataclass(frozen=True)
@@ -143,13 +143,13 @@ class Recache(Switch):
         if latents.shape[1] == 0:
             return replace(state, context=context)
         if self.as_released:
-            made = _at_once(change, context, latents)
+            recached = _at_once(change, context, latents)
         else:
             begun = RolloutState(context)
-            made = rollout.remember(
+            recached = rollout.remember(
                 change.student, latents, change.noise, change.cond, begun
             ).context
-        return replace(state, context=made)
+        return replace(state, context=recached)
 
     def check(self, rollout: Rollout, changes: Sequence[int]) -> None:
         """States hold latents, and enough of them."""
@@ -160,32 +160,32 @@ class Recache(Switch):
                 f"recent_frames, which is {rollout.recent_frames}"
             )
         for at in changes:
-            held = min(rollout.recent_held, at)
-            self._count(memory, at, held, list(range(min(memory.sink_frames, at))))
+            available = min(rollout.recent_held, at)
+            self._count(memory, at, available, list(range(min(memory.sink_frames, at))))
 
     def _from(self, memory: Memory, state: RolloutState) -> tuple[Context, Latents]:
         """Where recomputing begins, and the latents from there on."""
         stop = state.context.start
         last = state.context.first + memory.sink_frames
         sink = [frame for frame in state.context.frames if frame < last]
-        held = 0 if state.recent is None else state.recent.shape[1]
-        count = self._count(memory, stop, held, sink)
+        available = 0 if state.recent is None else state.recent.shape[1]
+        count = self._count(memory, stop, available, sink)
         assert state.recent is not None
-        latents = state.recent[:, held - count :]
+        latents = state.recent[:, available - count :]
         if self.sink == "recompute":
             return memory.restart(state.context, stop - count), latents
         return replace(memory.flush(fork(state.context), 0), start=stop - count), latents
 
-    def _count(self, memory: Memory, stop: int, held: int, sink: Sequence[int]) -> int:
+    def _count(self, memory: Memory, stop: int, available: int, sink: Sequence[int]) -> int:
         """How many frames are recomputed after `stop` of them, of which latents are held."""
-        count = min(self.frames or memory.max_frames or held, stop)
+        count = min(self.frames or memory.max_frames or available, stop)
         if self.sink == "keep" and sink:
             count = min(max(count - len(sink), 0), stop - sink[-1] - 1)
-        if count > held or not held:
+        if count > available or not available:
             raise ValueError(
                 f"recaching after {stop} latent frames needs the last {count or 1} of them, but "
-                f"the rollout holds {held}; set recent_frames of the rollout to {count or 1} or "
-                "more, or recache fewer frames"
+                f"the rollout holds {available}; set recent_frames of the rollout to {count or 1} "
+                "or more, or recache fewer frames"
             )
         return count
 
@@ -237,8 +237,8 @@ def _at_once(change: PromptChange, context: Context, latents: Latents) -> Contex
     rollout, student, cond = change.rollout, change.student, change.cond
     start, frames = context.start, latents.shape[1]
     reads = BlockReads(student, rollout.memory, context, cond.frames(start, start + frames), frames)
-    whole, first = divmod(frames, rollout.block_frames)
-    lengths = [first] * bool(first) + [rollout.block_frames] * whole
+    blocks, first = divmod(frames, rollout.block_frames)
+    lengths = [first] * bool(first) + [rollout.block_frames] * blocks
     starts = [start + sum(lengths[:i]) for i in range(len(lengths))]
     with torch.no_grad():
         parts = zip(torch.split(latents, lengths, 1), starts, strict=True)
