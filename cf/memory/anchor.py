@@ -42,11 +42,11 @@ class Anchor(SinkWindow):
         commit = self.as_released and query.phase == "commit"
         oldest = stop - (self.max_frames if commit else self.window_frames)
         sink = -1 if commit else context.first + self.sink_frames
-        kept = [i for i, f in enumerate(context.frames) if f < sink or f >= oldest]
-        layers = self.only(context, kept)
+        places = [i for i, f in enumerate(context.frames) if f < sink or f >= oldest]
+        layers = self.only(context, places)
         if commit:
             return Past(layers, float(context.start))
-        return Past(side_by_side(layers, len(kept), context.tokens_per_frame), float(len(kept)))
+        return Past(side_by_side(layers, len(places), context.tokens_per_frame), float(len(places)))
 
     def read_key(self, query: Query) -> Hashable:
         """As released, a commit reads otherwise."""

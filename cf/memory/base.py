@@ -126,16 +126,16 @@ class SelectiveMemory(Memory):
 
     def update(self, context: Context, block: Block) -> Context:
         """Append the block and drop what the next one, taken to be as long, may not read."""
-        held, kept = self.retained(context, block)
+        all_frames, places = self.retained(context, block)
         tokens, old = block.tokens_per_frame, len(context.frames)
-        before, after = [i for i in kept if i < old], [i - old for i in kept if i >= old]
+        before, after = [i for i in places if i < old], [i - old for i in places if i >= old]
         room = block.frames * tokens if torch.is_inference_mode_enabled() else 0
-        arriving, there = arrivals(context, block), intact(context).layers
+        arriving, owned = arrivals(context, block), intact(context).layers
         layers: Sequence[LayerKV]
-        if room and can_shift(there, block.layers, len(kept) * tokens, room):
-            assert isinstance(there, Owned)
+        if room and can_shift(owned, block.layers, len(places) * tokens, room):
+            assert isinstance(owned, Owned)
             layers = shifted(
-                there, arriving, token_stretches(before, tokens), token_stretches(after, tokens)
+                owned, arriving, token_stretches(before, tokens), token_stretches(after, tokens)
             )
         else:
             layers = collect(
@@ -148,37 +148,37 @@ class SelectiveMemory(Memory):
                 ),
                 room,
             )
-        frames, start = tuple(held[i] for i in kept), context.start + block.frames
+        frames, start = tuple(all_frames[i] for i in places), context.start + block.frames
         return replace(context, layers=layers, start=start, frames=frames, grid=block.grid)
 
     def retained(self, context: Context, block: Block) -> tuple[tuple[int, ...], list[int]]:
         """True indices of the frames held once the block has arrived, and which of them stay."""
         stop = context.start + block.frames
-        held = (*context.frames, *range(context.start, stop))
+        frames = (*context.frames, *range(context.start, stop))
         if context.start == context.first and self.forgets_for_ever:
-            whole = type(self).read is SelectiveMemory.read  # else a part is read
-            check_forgetting(self.keep, block.frames, self.max_frames if whole else None)
-        return held, self._kept(held, stop + block.frames, context.first)
+            reads_all = type(self).read is SelectiveMemory.read  # else a part is read
+            check_forgetting(self.keep, block.frames, self.max_frames if reads_all else None)
+        return frames, self._kept(frames, stop + block.frames, context.first)
 
     def read(self, context: Context, query: Query) -> Past:
         """Everything held, less what a block longer than the last one may not see."""
-        kept = self._kept(context.frames, context.start + query.frames, context.first)
-        return self.place(self.only(context, kept), len(kept), context)
+        places = self._kept(context.frames, context.start + query.frames, context.first)
+        return self.place(self.only(context, places), len(places), context)
 
     def only(self, context: Context, kept: Sequence[int]) -> Sequence[LayerKV]:
         """The layers with some of the held frames alone."""
         if len(kept) == len(context.frames):
             return context.layers
         tokens = context.tokens_per_frame
-        return tuple(share_ids(join(chosen_frames(one, kept, tokens)) for one in context.layers))
+        return tuple(share_ids(join(chosen_frames(x, kept, tokens)) for x in context.layers))
 
     def place(self, layers: Sequence[LayerKV], frames: int, context: Context) -> Past:
         """Put the `frames` frames that are read into RoPE time; default: where they were."""
         return Past(layers, float(context.start))
 
     def _kept(self, frames: Sequence[int], stop: int, first: int) -> list[int]:
-        told = kept_again if self.forgets_for_ever else kept_frames
-        return [*told(self.keep, tuple(frames), stop, first)] if frames else []
+        choose = kept_again if self.forgets_for_ever else kept_frames
+        return [*choose(self.keep, tuple(frames), stop, first)] if frames else []
 
 
 def fork(context: Context) -> Context:
@@ -229,8 +229,8 @@ def pieces(block: Block, lengths: Sequence[int]) -> Iterator[Block]:
 def arrivals(context: Context, block: Block) -> Iterator[tuple[LayerKV, LayerKV]]:
     """Each layer's (remembered, new) tokens, the new ones at their true frame indices."""
     intact(context)
-    there = {id(layer.ids): layer.ids for layer in block.layers}
-    placed = {key: later(ids, context.start) for key, ids in there.items()}
+    positions = {id(layer.ids): layer.ids for layer in block.layers}
+    placed = {key: later(ids, context.start) for key, ids in positions.items()}
     for i, new in enumerate(block.layers):
         past = context.layers[i] if context.layers else pick(new, slice(0))
         if context.layers and isinstance(context.layers, list):
@@ -253,8 +253,8 @@ def pick(layer: LayerKV, tokens: slice) -> LayerKV:
 
 def chosen_frames(layer: LayerKV, frames: Sequence[int], tokens: int) -> list[LayerKV]:
     """Some frames of a layer, as views of as few stretches as there are; at least an empty one."""
-    whole, runs = (0, layer.k.shape[1]), token_stretches(frames, tokens) or [(0, 0)]
-    return [layer if one == whole else pick(layer, slice(*one)) for one in runs]
+    full, runs = (0, layer.k.shape[1]), token_stretches(frames, tokens) or [(0, 0)]
+    return [layer if run == full else pick(layer, slice(*run)) for run in runs]
 
 
 def join(parts: Sequence[LayerKV], room: int = 0) -> LayerKV:

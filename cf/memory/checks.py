@@ -25,26 +25,26 @@ def check_forgetting(
     It may want no frame that it had dropped, since that is gone, and no more than `max_frames`
     with the block that comes. Tried once for each memory and length of block.
     """
-    held = torch.zeros(0, dtype=torch.long)
+    frames = torch.zeros(0, dtype=torch.long)
     for stop in range(block_frames, (_TRIED_BLOCKS + 1) * block_frames, block_frames):
-        whole = torch.arange(stop)
-        held = torch.cat((held, whole[stop - block_frames :]))
-        held = held[_choice(keep, held, stop + block_frames)]
-        asked = whole[_choice(keep, whole, stop + block_frames)]
+        all_frames = torch.arange(stop)
+        frames = torch.cat((frames, all_frames[stop - block_frames :]))
+        frames = frames[_choice(keep, frames, stop + block_frames)]
+        wanted = all_frames[_choice(keep, all_frames, stop + block_frames)]
         owner = _owner(keep)
-        if not torch.equal(held, asked):
-            kept = f"of all frames before {stop} the block that comes wants {asked.tolist()}"
+        if not torch.equal(frames, wanted):
+            wants = f"of all frames before {stop} the block that comes wants {wanted.tolist()}"
             raise ValueError(
-                f"{owner}.keep wants back what it had dropped, and that is gone: {kept}, "
-                f"and {held.tolist()} are left. Let it drop a frame once and for all, by its index "
-                f"and its distance from stop; or set forgets_for_ever = False if it is meant to "
-                f"depend on what is held"
+                f"{owner}.keep wants back what it had dropped, and that is gone: {wants}, "
+                f"and {frames.tolist()} are left. Let it drop a frame once and for all, by its "
+                f"index and its distance from stop; or set forgets_for_ever = False if it is meant "
+                f"to depend on what is held"
             )
-        attended = len(held) + block_frames
+        attended = len(frames) + block_frames
         if max_frames is not None and attended > max_frames:
             raise ValueError(
-                f"{owner}.max_frames={max_frames} is too small: keep leaves {len(held)} frames of "
-                f"the past before {stop}, {attended} with a block of {block_frames}. Let "
+                f"{owner}.max_frames={max_frames} is too small: keep leaves {len(frames)} frames "
+                f"of the past before {stop}, {attended} with a block of {block_frames}. Let "
                 f"max_frames count all, the block included, or let keep drop more"
             )
 
@@ -59,15 +59,15 @@ def _choice(keep: Callable[[Tensor, int], Tensor], frames: Tensor, stop: int) ->
     Raises:
         ValueError: it says anything else, by which wrong frames would be taken.
     """
-    chosen = keep(frames, stop)
-    if isinstance(chosen, Tensor) and chosen.dtype == torch.bool and chosen.shape == frames.shape:
-        return chosen
-    found: str = type(chosen).__name__
-    if isinstance(chosen, Tensor):
-        found = f"a tensor of {chosen.dtype} and shape {tuple(chosen.shape)}"
+    mask = keep(frames, stop)
+    if isinstance(mask, Tensor) and mask.dtype == torch.bool and mask.shape == frames.shape:
+        return mask
+    kind: str = type(mask).__name__
+    if isinstance(mask, Tensor):
+        kind = f"a tensor of {mask.dtype} and shape {tuple(mask.shape)}"
     raise ValueError(
         f"{_owner(keep)}.keep must return a tensor of torch.bool and shape {tuple(frames.shape)}, "
-        f"True for each frame that is kept, got {found}; compare indices, as in frames >= stop - 6"
+        f"True for each frame that is kept, got {kind}; compare indices, as in frames >= stop - 6"
     )
 
 
@@ -82,8 +82,8 @@ def kept_frames(
         stop: true index of the frame after the block.
         first: true index of the frame with which remembering began.
     """
-    chosen = _choice(keep, torch.tensor(frames, dtype=torch.long) - first, stop - first)
-    return tuple(int(i) for i in chosen.nonzero().flatten().tolist())
+    mask = _choice(keep, torch.tensor(frames, dtype=torch.long) - first, stop - first)
+    return tuple(int(i) for i in mask.nonzero().flatten().tolist())
 
 
 kept_again = lru_cache(maxsize=1024)(kept_frames)

@@ -69,12 +69,12 @@ class CommitReads(Wrapper):
             if (getattr(self, name) or 0) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         for name in ("commit_layers", "far_steps", "far_layers"):
-            given = getattr(self, name)
-            if given is None:
+            bounds = getattr(self, name)
+            if bounds is None:
                 continue
-            if len(given) != 2 or not 0 <= given[0] <= given[1]:
-                raise ValueError(f"{name} must be [first, stop], got {list(given)}")
-            object.__setattr__(self, name, tuple(given))
+            if len(bounds) != 2 or not 0 <= bounds[0] <= bounds[1]:
+                raise ValueError(f"{name} must be [first, stop], got {list(bounds)}")
+            object.__setattr__(self, name, tuple(bounds))
         limited = self.near_frames is not None or not self.near_sink
         if limited and self.far_steps is None and self.far_layers is None:
             raise ValueError(
@@ -118,8 +118,8 @@ class CommitReads(Wrapper):
         return Limits(near, near, None)
 
 
-def _pair(given: Sequence[int] | None) -> tuple[int, int] | None:
-    return None if given is None else (given[0], given[1])
+def _pair(bounds: Sequence[int] | None) -> tuple[int, int] | None:
+    return None if bounds is None else (bounds[0], bounds[1])
 
 
 def _spans(n: int, limit: Limit, sink: int, tokens: int) -> list[slice]:
@@ -139,10 +139,10 @@ def _cut(layer: LayerKV, limit: Limit, sink: int, tokens: int) -> LayerKV:
 def _hidden(layer: LayerKV, limit: Limit, sink: int, tokens: int) -> LayerKV:
     if limit == ALL:
         return layer
-    seen = torch.zeros_like(validity(layer))
+    visible = torch.zeros_like(validity(layer))
     for part in _spans(layer.k.shape[1], limit, sink, tokens):
-        seen[:, part] = True
-    return layer._replace(valid=validity(layer) & seen)
+        visible[:, part] = True
+    return layer._replace(valid=validity(layer) & visible)
 
 
 def _limited(live: Live, limits: Limits, sink: int, tokens: int) -> Live:

@@ -50,9 +50,9 @@ class EmaSink(SinkWindow):
 
     def update(self, context: Context, block: Block) -> Context:
         """Append the block, and average what leaves the window into the sink."""
-        held, kept = self.retained(context, block)
-        gone = sorted(set(range(len(held))) - set(kept))
-        merges = self._merges([held[i] - context.first for i in gone], gone)
+        frames, places = self.retained(context, block)
+        gone = sorted(set(range(len(frames))) - set(places))
+        merges = self._merges([frames[i] - context.first for i in gone], gone)
         exact: list[Tensor] = []
 
         def folded(past: LayerKV, new: LayerKV, before: Sequence[Tensor]) -> LayerKV:
@@ -60,7 +60,7 @@ class EmaSink(SinkWindow):
             if merges:
                 layer, before = self._merge(layer, merges, before, block.tokens_per_frame)
             exact.extend(before)
-            return join(chosen_frames(layer, kept, block.tokens_per_frame))
+            return join(chosen_frames(layer, places, block.tokens_per_frame))
 
         layers = collect(
             share_ids(
@@ -72,7 +72,7 @@ class EmaSink(SinkWindow):
             context,
             layers=layers,
             start=context.start + block.frames,
-            frames=tuple(held[i] for i in kept),
+            frames=tuple(frames[i] for i in places),
             grid=block.grid,
             state=tuple(x.detach() for x in exact),
         )

@@ -52,8 +52,8 @@ def times_of(context: Context, sizes: tuple[int, int, int], stored: int) -> Floa
     sink, slow, fast = sizes
     tokens, device = context.tokens_per_frame, context.layers[0].k.device
     sink_at, slow_at, fast_at = (
-        (torch.arange(length, device=device) // each) * (each / tokens)
-        for length, each in ((sink * tokens, tokens), (slow, stored), (fast * tokens, tokens))
+        (torch.arange(length, device=device) // per_frame) * (per_frame / tokens)
+        for length, per_frame in ((sink * tokens, tokens), (slow, stored), (fast * tokens, tokens))
     )
     return torch.cat((sink_at, slow_at + sink, fast_at + sink + slow / tokens))[None]
 

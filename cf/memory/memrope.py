@@ -77,29 +77,29 @@ class MemRope(Memory):
     def update(self, context: Context, block: Block) -> Context:
         """Append the block, and average what leaves the window."""
         tokens, stop = block.tokens_per_frame, context.start + block.frames
-        held = (*context.frames, *range(context.start, stop))
-        sink = sum(frame < context.first + self.sink_frames for frame in held)
+        history = (*context.frames, *range(context.start, stop))
+        sink = sum(frame < context.first + self.sink_frames for frame in history)
         begun = self._begun(context)
-        over = len(held) + (_AVERAGES if begun else 0) + block.frames - self.max_frames
+        over = len(history) + (_AVERAGES if begun else 0) + block.frames - self.max_frames
         leave = max(over if begun or over <= 0 else over + _AVERAGES, 0)
         exact: list[Tensor] = []
 
         def folded(past: LayerKV, new: LayerKV, before: Sequence[Tensor]) -> LayerKV:
             split = (sink if begun else len(context.frames)) * tokens
             averages = pick(past, slice(split, split + _AVERAGES * tokens))
-            whole = join(
+            layer = join(
                 [
                     pick(past, slice(split)),
                     pick(past, slice(split + averages.k.shape[1], None)),
                     new,
                 ]
             )
-            gone, first = pick(whole, slice(sink * tokens, (sink + leave) * tokens)), not begun
+            gone, first = pick(layer, slice(sink * tokens, (sink + leave) * tokens)), not begun
             if leave:
                 averages, before = self._averaged(averages, gone, before, tokens, first)
             exact.extend(before)
-            recent = pick(whole, slice((sink + leave) * tokens, None))
-            return join([pick(whole, slice(sink * tokens)), averages, recent])
+            recent = pick(layer, slice((sink + leave) * tokens, None))
+            return join([pick(layer, slice(sink * tokens)), averages, recent])
 
         layers = collect(
             share_ids(
@@ -107,7 +107,7 @@ class MemRope(Memory):
                 for i, (past, new) in enumerate(arrivals(context, block))
             )
         )
-        frames, state = held[:sink] + held[sink + leave :], tuple(x.detach() for x in exact)
+        frames, state = history[:sink] + history[sink + leave :], tuple(x.detach() for x in exact)
         return replace(
             context, layers=layers, start=stop, frames=frames, grid=block.grid, state=state
         )
@@ -123,8 +123,8 @@ class MemRope(Memory):
         drop = min(max(frames + query.frames - self.max_frames, 0), frames - head)
         layers: Sequence[LayerKV] = context.layers
         if drop:
-            kept = [i for i in range(frames) if not head <= i < head + drop]
-            layers = tuple(share_ids(join(chosen_frames(layer, kept, tokens)) for layer in layers))
+            places = [i for i in range(frames) if not head <= i < head + drop]
+            layers = tuple(share_ids(join(chosen_frames(x, places, tokens)) for x in layers))
         return Past(side_by_side(layers, frames - drop, tokens), float(frames - drop))
 
     def flush(self, context: Context, recent_frames: int) -> Context:
@@ -134,8 +134,8 @@ class MemRope(Memory):
         return replace(ends(context, sink, recent), state=())
 
     def _begun(self, context: Context) -> bool:
-        held = context.layers[0].k.shape[1] if intact(context).layers else 0
-        return held > len(context.frames) * context.tokens_per_frame
+        length = context.layers[0].k.shape[1] if intact(context).layers else 0
+        return length > len(context.frames) * context.tokens_per_frame
 
     def _averaged(
         self, averages: LayerKV, gone: LayerKV, before: Sequence[Tensor], tokens: int, first: bool
@@ -148,13 +148,13 @@ class MemRope(Memory):
             wide = x.dtype if self.as_released else torch.promote_types(x.dtype, torch.float32)
             new = self._mean(x.to(wide), tokens)
             if first:
-                both = torch.cat((new, new), 1)
+                means = torch.cat((new, new), 1)
             else:
-                held = before[i] if before else (averages.k, averages.v)[i].to(wide)
-                pairs = zip(held.split(tokens, 1), (self.slow, self.fast), strict=True)
-                both = torch.cat([(1 - weight) * old + weight * new for old, weight in pairs], 1)
-            fields.append(both.to(x.dtype))
-            exact.append(both)
+                previous = before[i] if before else (averages.k, averages.v)[i].to(wide)
+                pairs = zip(previous.split(tokens, 1), (self.slow, self.fast), strict=True)
+                means = torch.cat([(1 - weight) * old + weight * new for old, weight in pairs], 1)
+            fields.append(means.to(x.dtype))
+            exact.append(means)
         ids = gone.ids[:, :tokens].repeat(1, _AVERAGES, 1)
         return LayerKV(fields[0], fields[1], ids), exact if exact[0].dtype != gone.k.dtype else ()
 

@@ -77,12 +77,12 @@ class Merged(Memory):
         window = (*context.frames[sink:], *range(context.start + new_sink, stop))
         leave = max(len(window) - max(self.window_frames - block.frames, 0), 0)
         spans = _spans(context)
-        kept = [*spans, *[1] * leave]
-        groups = _plan(kept, len(window) - leave, self.merged_frames, self.power)
+        counts = [*spans, *[1] * leave]
+        groups = _plan(counts, len(window) - leave, self.merged_frames, self.power)
         parts = sink, len(spans), new_sink, block.tokens_per_frame
-        folded = (_fold(past, new, parts, kept, groups) for past, new in arrivals(context, block))
+        folded = (_fold(past, new, parts, counts, groups) for past, new in arrivals(context, block))
         layers = collect(share_ids(folded))
-        after = torch.tensor([sum(kept[a:b]) for a, b in groups], dtype=torch.long)
+        after = torch.tensor([sum(counts[a:b]) for a, b in groups], dtype=torch.long)
         frames = (*context.frames[:sink], *range(context.start, stop)[:new_sink], *window[leave:])
         return Context(layers, stop, frames, block.grid, (after,), context.first)
 
@@ -92,13 +92,13 @@ class Merged(Memory):
             return Past()
         tokens, spans = context.tokens_per_frame, _spans(context)
         sink = context.sink(self.sink_frames)
-        held = len(context.frames) - sink
-        drop = min(max(held + query.frames - self.window_frames, 0), held)
+        window = len(context.frames) - sink
+        drop = min(max(window + query.frames - self.window_frames, 0), window)
         layers: Sequence[LayerKV] = context.layers
         old = sink + len(spans)
         if drop:
-            kept = slice(old * tokens), slice((old + drop) * tokens, None)
-            layers = tuple(share_ids(join([pick(x, part) for part in kept]) for x in layers))
+            parts = slice(old * tokens), slice((old + drop) * tokens, None)
+            layers = tuple(share_ids(join([pick(x, part) for part in parts]) for x in layers))
         bias, entries = None, layers[0].k.shape[1] // tokens
         if self.proportional:
             bias = _log_counts([*[1] * sink, *spans, *[1] * (entries - old)], tokens, layers[0])
@@ -109,8 +109,8 @@ class Merged(Memory):
     def flush(self, context: Context, recent_frames: int) -> Context:
         """Sink and the window's last frames; what was merged goes."""
         sink = intact(context).sink(self.sink_frames)
-        left = ends(context, sink, min(recent_frames, len(context.frames) - sink))
-        return replace(left, state=())
+        smaller = ends(context, sink, min(recent_frames, len(context.frames) - sink))
+        return replace(smaller, state=())
 
 
 def _spans(context: Context) -> list[int]:
@@ -129,8 +129,8 @@ def _plan(spans: Sequence[int], recent: int, room: int, power: float) -> list[tu
         costs, age = [], float(recent)
         for (start, mid), (_, stop) in reversed(list(pairwise(groups))):
             younger = sum(spans[mid:stop])
-            both = younger + sum(spans[start:mid])
-            costs.append(both / (age + both / 2) ** power)
+            total = younger + sum(spans[start:mid])
+            costs.append(total / (age + total / 2) ** power)
             age += younger
         costs.reverse()
         i = costs.index(min(costs))
@@ -161,9 +161,9 @@ def _mean(
 ) -> LayerKV:
     """The entries of a group as one, weighted by the frames that they stand for."""
     start, stop = group
-    chosen = pick(candidates, slice(start * tokens, stop * tokens))
+    members = pick(candidates, slice(start * tokens, stop * tokens))
     if stop - start == 1:
-        return chosen
+        return members
     total = sum(spans[start:stop])
 
     def mean(x: Tensor) -> Tensor:
@@ -172,7 +172,7 @@ def _mean(
         parts = [e.to(wide) * (n / total) for e, n in zip(entries, spans[start:stop], strict=True)]
         return torch.stack(parts).sum(0).to(x.dtype)
 
-    return LayerKV(mean(chosen.k), mean(chosen.v), mean(chosen.ids))
+    return LayerKV(mean(members.k), mean(members.v), mean(members.ids))
 
 
 def _log_counts(counts: Sequence[int], tokens: int, like: LayerKV) -> Float[Tensor, "b n"]:

@@ -32,7 +32,7 @@ def likeness(
 
 def summed(layers: Sequence[Likeness]) -> Likeness:
     """As if the layers' descriptors were one long one."""
-    triples = zip(*(one[:3] for one in layers), strict=True)
+    triples = zip(*(layer[:3] for layer in layers), strict=True)
     dots, own, others = (torch.stack(parts).sum(0) for parts in triples)
     return Likeness(dots, own, others, layers[0].counted)
 
@@ -81,13 +81,13 @@ class Judge:
         if not self.per_layer:
             compared = [summed(compared)] * len(compared)
         verdicts, after = [], []
-        for i, one in enumerate(compared):
-            similarity, limit = highest_cosine(one), torch.as_tensor(self.threshold)
+        for i, layer in enumerate(compared):
+            similarity, limit = highest_cosine(layer), torch.as_tensor(self.threshold)
             if self.quantile is not None:
-                known = seen[i].masked_fill(seen[i] == _NONE, torch.nan)
-                found = torch.nanquantile(known, self.quantile, dim=1)
-                limit = torch.where(found.isnan(), self.threshold, found)
-                if one.dots.shape[1]:
+                history = seen[i].masked_fill(seen[i] == _NONE, torch.nan)
+                quantile = torch.nanquantile(history, self.quantile, dim=1)
+                limit = torch.where(quantile.isnan(), self.threshold, quantile)
+                if layer.dots.shape[1]:
                     seen_now = torch.cat((seen[i][:, 1:], similarity[:, None]), 1)
                     after.append(seen_now)
                 else:

@@ -86,20 +86,20 @@ class Participative(Memory):
         """Append the block; by default make room for the next one."""
         _checked(block)
         frames = (*context.frames, *range(context.start, context.start + block.frames))
-        held = self._frames(intact(context)) + block.frames
-        full = not self.as_released and held + block.frames > self.capacity_frames
+        count = self._frames(intact(context)) + block.frames
+        full = not self.as_released and count + block.frames > self.capacity_frames
         state: list[Tensor] = []
 
         def folded(i: int, past: LayerKV, new: LayerKV) -> LayerKV:
             layer = join((past, new))
-            asked = self._window(context, block, i)
+            queries = self._window(context, block, i)
             used = context.state[2 * i + 1] if context.state else _unused(layer)
             if full:
                 tokens = block.tokens_per_frame
-                (placed,) = side_by_side([layer], held, tokens)
-                turned = _turn(block.rotate, asked, self._last(placed, asked))
+                (placed,) = side_by_side([layer], count, tokens)
+                turned = _turn(block.rotate, queries, self._last(placed, queries))
                 layer, used = self._compress(layer, placed.ids, turned, used, block)
-            state.extend((asked, used))
+            state.extend((queries, used))
             return layer
 
         layers = collect(
@@ -128,12 +128,12 @@ class Participative(Memory):
         layers, state = [], []
         for i, new in enumerate(block.layers):
             layer = context.layers[i] if context.layers else pick(new, slice(0))
-            asked = self._window(context, block, i)
+            queries = self._window(context, block, i)
             used = context.state[2 * i + 1] if context.state else _unused(layer)
             if full:
-                layer, used = self._compress(layer, layer.ids, asked, used, block)
+                layer, used = self._compress(layer, layer.ids, queries, used, block)
             layers.append(layer)
-            state += [asked, used]
+            state += [queries, used]
         if not full:
             return replace(context, state=tuple(state))
         frames = self._left(context.frames, block.frames)
@@ -159,8 +159,8 @@ class Participative(Memory):
         head = frames - (len(context.frames) - sink)
         layers, drop = context.layers, min(drop, frames - head)
         if drop:
-            kept = [i for i in range(frames) if not head <= i < head + drop]
-            layers = [join(chosen_frames(layer, kept, tokens)) for layer in layers]
+            places = [i for i in range(frames) if not head <= i < head + drop]
+            layers = [join(chosen_frames(layer, places, tokens)) for layer in layers]
         alike = frames == len(context.frames)
         return Past(side_by_side(layers, frames - drop, tokens, alike), float(frames - drop))
 
@@ -173,13 +173,13 @@ class Participative(Memory):
     def _live(self, context: Context, query: Query) -> Live:
         """What the first pass of a block reads: compressed by its own queries."""
 
-        def live(i: int, own: LayerKV, queries: Tensor) -> LayerKV:
-            block = Block((own,), query.frames, context.grid, (queries,), rotate=query.rotate)
+        def live(i: int, new: LayerKV, queries: Tensor) -> LayerKV:
+            block = Block((new,), query.frames, context.grid, (queries,), rotate=query.rotate)
             layer = context.layers[i]
-            asked = self._window(replace(context, state=context.state[2 * i :]), block, 0)
+            window = self._window(replace(context, state=context.state[2 * i :]), block, 0)
             used = context.state[2 * i + 1] if context.state else _unused(layer)
-            kept, _ = self._compress(layer, layer.ids, asked, used, block)
-            return self._moved(kept, context.tokens_per_frame, context.start, query.frames)
+            compressed, _ = self._compress(layer, layer.ids, window, used, block)
+            return self._moved(compressed, context.tokens_per_frame, context.start, query.frames)
 
         return live
 
@@ -203,14 +203,14 @@ class Participative(Memory):
         size = self.recent_frames * block.tokens_per_frame
         return torch.cat([*before, new], 1)[:, -size:]
 
-    def _last(self, layer: LayerKV, asked: Tensor) -> Tensor:
-        return layer.ids[:, layer.ids.shape[1] - asked.shape[1] :]
+    def _last(self, layer: LayerKV, queries: Tensor) -> Tensor:
+        return layer.ids[:, layer.ids.shape[1] - queries.shape[1] :]
 
     def _compress(
         self,
         layer: LayerKV,
         ids: Float[Tensor, "b n 3"],
-        asked: Float[Tensor, "b q heads d"],
+        queries: Float[Tensor, "b q heads d"],
         used: Int[Tensor, "b top"],
         block: Block,
     ) -> tuple[LayerKV, Tensor]:
@@ -221,7 +221,7 @@ class Participative(Memory):
         middle, size = pick(layer, slice(sink, stop)), self.top_frames * tokens
         keys = _turn(block.rotate, middle.k.detach(), ids[:, sink:stop])
         wide = torch.promote_types(keys.dtype, torch.float32)
-        total = asked.to(wide).sum(1)
+        total = queries.to(wide).sum(1)
         score = torch.einsum("bhd,bnhd->bn", total, keys.to(wide))
         used = F.pad(used, (0, score.shape[1] - used.shape[1]))
         if self.max_reuse:
@@ -237,8 +237,8 @@ class Participative(Memory):
         if valid is not None or score.shape[1] - size < size:  # else enough are not used up
             valid = score.gather(1, best) > -torch.inf
         top = LayerKV(k, v, at, valid)
-        kept = join([pick(layer, slice(sink)), top, pick(layer, slice(stop, None))])
-        return kept, used.gather(1, best) + 1
+        compressed = join([pick(layer, slice(sink)), top, pick(layer, slice(stop, None))])
+        return compressed, used.gather(1, best) + 1
 
     def _left(self, frames: tuple[int, ...], block_frames: int) -> tuple[int, ...]:
         """The whole frames that compression leaves."""

@@ -42,9 +42,9 @@ def overview_of_memories(traces: Mapping[str, Sequence[Sequence[Shown]]], story:
     rows = -(-len(traces) // columns)
     figure = Figure(figsize=(2.4 * columns, 2.05 * rows), dpi=100, layout="constrained")
     cells = figure.subfigures(rows, columns, squeeze=False).flatten()
-    for cell, (name, told) in zip(cells, traces.items(), strict=False):
+    for cell, (name, blocks) in zip(cells, traces.items(), strict=False):
         left, right = cell.subplots(1, 2)
-        shown = [block[0] for block in told]
+        shown = [block[0] for block in blocks]
         _sources(left, shown, story)
         _places(right, shown, story, _highest(shown))
         cell.suptitle(name, fontsize=8, fontweight="bold")
@@ -54,14 +54,14 @@ def overview_of_memories(traces: Mapping[str, Sequence[Sequence[Shown]]], story:
     return _pixels(figure)
 
 
-def _rows(told: Sequence[Sequence[Shown]]) -> dict[str, list[Shown]]:
+def _rows(blocks: Sequence[Sequence[Shown]]) -> dict[str, list[Shown]]:
     """What to draw one below the other: passes that ever see something else than the others."""
-    passes = [one for shown in told[-1] for one in shown.passes]
-    seen: dict[str, list[Shown]] = {}
+    passes = [call for shown in blocks[-1] for call in shown.passes]
+    rows: dict[str, list[Shown]] = {}
     groups: list[tuple[list[str], list[Shown]]] = []
-    for one in passes:
-        shown = [next(s for s in block if one in s.passes) for block in told]
-        label = "commit" if one[0] == "commit" else f"step {one[1]}"
+    for call in passes:
+        shown = [next(s for s in block if call in s.passes) for block in blocks]
+        label = "commit" if call[0] == "commit" else f"step {call[1]}"
         for labels, other in groups:
             if all(a is b for a, b in zip(shown, other, strict=True)):
                 labels.append(label)
@@ -72,8 +72,8 @@ def _rows(told: Sequence[Sequence[Shown]]) -> dict[str, list[Shown]]:
         steps = [label for label in labels if label != "commit"]
         text = f"{steps[0]} to {steps[-1][5:]}" if len(steps) > 1 else "".join(steps)
         text = " and ".join(part for part in (text, "commit" if "commit" in labels else "") if part)
-        seen[text if len(groups) > 1 else ""] = shown
-    return seen
+        rows[text if len(groups) > 1 else ""] = shown
+    return rows
 
 
 def _sources(axis: Axes, shown: Sequence[Shown], story: Story) -> None:
@@ -84,10 +84,10 @@ def _sources(axis: Axes, shown: Sequence[Shown], story: Story) -> None:
     frames, tokens = story.frames, story.grid[0] * story.grid[1]
     image = np.full((frames, frames, 3), _PAPER)
     colours = _MAP(np.linspace(0.03, 0.97, frames))[:, :3]
-    for one in shown:
-        share = (one.sources * one.weights.clamp(max=1)[:, None]).sum(0).numpy() / tokens
+    for read in shown:
+        share = (read.sources * read.weights.clamp(max=1)[:, None]).sum(0).numpy() / tokens
         alpha = np.clip(share, 0, 1)[:, None] ** 0.6
-        start, stop = one.block
+        start, stop = read.block
         image[:, start:stop] = (alpha * colours + (1 - alpha) * _PAPER)[:, None]
         image[start:stop, start:stop] = 0.82
     axis.imshow(image, origin="lower", extent=(0, frames, 0, frames), aspect="auto")
@@ -98,35 +98,35 @@ def _places(axis: Axes, shown: Sequence[Shown], story: Story, highest: float) ->
     """The blend of source frames at each RoPE time, over the video."""
     fine = _FINE if highest <= 32 else 2
     image = np.full((int(np.ceil(highest)) * fine, story.frames, 3), _PAPER)
-    for one in shown:
-        start, stop = one.block
-        column = _column(one, story, image.shape[0], fine)
+    for read in shown:
+        start, stop = read.block
+        column = _column(read, story, image.shape[0], fine)
         image[:, start:stop] = column[:, None]
-        at = slice(round(one.start * fine), round((one.start + stop - start) * fine))
+        at = slice(round(read.start * fine), round((read.start + stop - start) * fine))
         image[at, start:stop] = 0.82
     extent = (0, story.frames, 0, image.shape[0] / fine)
     axis.imshow(image, origin="lower", extent=extent, aspect="auto", interpolation="nearest")
-    edges = [*(one.block[0] for one in shown), story.frames]
-    axis.stairs([one.start for one in shown], edges, baseline=None, color=_INK, linewidth=0.8)
+    edges = [*(read.block[0] for read in shown), story.frames]
+    axis.stairs([read.start for read in shown], edges, baseline=None, color=_INK, linewidth=0.8)
     _style(axis)
 
 
-def _column(one: Shown, story: Story, height: int, fine: int) -> Float[np.ndarray, "rows 3"]:
+def _column(read: Shown, story: Story, height: int, fine: int) -> Float[np.ndarray, "rows 3"]:
     """What stands at each RoPE time while a block is made; an entry ends where the next begins."""
     column = np.full((height, 3), _PAPER)
-    if not len(one.times):
+    if not len(read.times):
         return column
     colours = _MAP(np.linspace(0.03, 0.97, story.frames))[:, :3]
-    weights = one.weights.numpy()
-    times, at = np.unique(one.times.numpy().round(4), return_inverse=True)
-    stops = np.minimum(np.append(times[1:], one.start), times + 1)
-    mixed = (one.sources.numpy() * weights[:, None]).clip(0)
+    weights = read.weights.numpy()
+    times, at = np.unique(read.times.numpy().round(4), return_inverse=True)
+    stops = np.minimum(np.append(times[1:], read.start), times + 1)
+    mixed = (read.sources.numpy() * weights[:, None]).clip(0)
     for i, (time, stop) in enumerate(zip(times, stops, strict=True)):
-        here = mixed[at == i].sum(0)
-        if here.sum() <= 0:
+        blend = mixed[at == i].sum(0)
+        if blend.sum() <= 0:
             continue
         alpha = min(weights[at == i].max(), 1.0) ** 0.6
-        colour = here @ colours / here.sum()
+        colour = blend @ colours / blend.sum()
         top = max(round(stop * fine), round(time * fine) + 1)
         column[max(round(time * fine), 0) : top] = alpha * colour + (1 - alpha) * _PAPER
     return column
@@ -134,8 +134,8 @@ def _column(one: Shown, story: Story, height: int, fine: int) -> Float[np.ndarra
 
 def _highest(shown: Sequence[Shown]) -> float:
     """Where RoPE time ends: with the coming block, or what stands beyond it."""
-    ends = [one.start + one.block[1] - one.block[0] for one in shown]
-    return max(*ends, *(float(one.times.max()) + 1 for one in shown if len(one.times)), 1.0)
+    ends = [read.start + read.block[1] - read.block[0] for read in shown]
+    return max(*ends, *(float(read.times.max()) + 1 for read in shown if len(read.times)), 1.0)
 
 
 def _scenes(axis: Axes, story: Story) -> None:

@@ -29,31 +29,31 @@ def pieces_of(whole: Tensor) -> tuple[Tensor, ...] | None:
     """What joined along the tokens is the tensor; None where nobody asks, or gradient is in it."""
     if _pieces is None or whole.requires_grad:
         return None
-    found: tuple[Tensor, ...] = _pieces.get(whole, (whole,))
-    return found
+    pieces: tuple[Tensor, ...] = _pieces.get(whole, (whole,))
+    return pieces
 
 
 def join_tokens(parts: Sequence[Tensor]) -> Tensor:
     """The parts one after the other, in storage of their own."""
-    whole = torch.cat([*parts], 1)
-    known = [pieces_of(part) for part in parts]
-    if _pieces is not None and not whole.requires_grad:
-        _pieces[whole] = tuple(one for some in known for one in some or () if one.shape[1])
-    return whole
+    tensor = torch.cat([*parts], 1)
+    pieces = [pieces_of(part) for part in parts]
+    if _pieces is not None and not tensor.requires_grad:
+        _pieces[tensor] = tuple(piece for some in pieces for piece in some or () if piece.shape[1])
+    return tensor
 
 
 def cut_tokens(whole: Tensor, tokens: slice) -> Tensor:
     """Some tokens, as a view."""
-    view, known = whole[:, tokens], pieces_of(whole)
-    if _pieces is None or known is None or len(known) < 2:
+    view, pieces = whole[:, tokens], pieces_of(whole)
+    if _pieces is None or pieces is None or len(pieces) < 2:
         return view
     start, stop, _ = tokens.indices(whole.shape[1])
-    found, begin = [], 0
-    for one in known:
-        end = begin + one.shape[1]
+    cut, begin = [], 0
+    for piece in pieces:
+        end = begin + piece.shape[1]
         if begin < stop and end > start:
             inside = start <= begin and end <= stop
-            found.append(one if inside else one[:, max(start - begin, 0) : stop - begin])
+            cut.append(piece if inside else piece[:, max(start - begin, 0) : stop - begin])
         begin = end
-    _pieces[view] = tuple(found)
+    _pieces[view] = tuple(cut)
     return view

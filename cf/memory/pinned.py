@@ -158,15 +158,15 @@ def _placed(pins: tuple[Tensor, ...], places: dict[int, float], start: float) ->
 
 def _alike(layers: Sequence[LayerKV], before: Sequence[LayerKV]) -> list[LayerKV]:
     """Let layers whose tokens stand alike share one tensor of positions, as they did before."""
-    seen: dict[int, Tensor] = {}
+    shared: dict[int, Tensor] = {}
     if not before:
         return list(layers)
     pairs = zip(layers, before, strict=True)
-    return [layer._replace(ids=seen.setdefault(id(was.ids), layer.ids)) for layer, was in pairs]
+    return [layer._replace(ids=shared.setdefault(id(was.ids), layer.ids)) for layer, was in pairs]
 
 
 def _before(live: Live, pinned: Sequence[LayerKV]) -> Live:
-    def read(i: int, own: LayerKV, q: Tensor) -> LayerKV:
-        return join([pinned[i], live(i, own, q)])
+    def read(i: int, new: LayerKV, q: Tensor) -> LayerKV:
+        return join([pinned[i], live(i, new, q)])
 
     return read

@@ -33,11 +33,11 @@ def counts(
     grid: tuple[int, int], levels: int, device: torch.device
 ) -> Sequence[Float[Tensor, " tokens"]]:
     """Original tokens behind each token of a frame, unpooled and after 1 ... `levels` poolings."""
-    found = [torch.ones(grid[0] * grid[1], device=device)]
+    per_level = [torch.ones(grid[0] * grid[1], device=device)]
     for _ in range(levels):
-        found.append(fours(found[-1][None], grid)[0].sum(-1))
+        per_level.append(fours(per_level[-1][None], grid)[0].sum(-1))
         grid = half(grid)
-    return found
+    return per_level
 
 
 def pooled(

@@ -95,9 +95,9 @@ class Pyramid(Memory):
     def update(self, context: Context, block: Block) -> Context:
         """Append the block; what has no room left in the window or a level moves one further."""
         before, stop = self._layout(intact(context), block.grid), context.start + block.frames
-        held = context.frames[before[0].frames :]
+        recent = context.frames[before[0].frames :]
         new_sink = min(max(context.first + self.sink_frames - context.start, 0), block.frames)
-        window = (*held, *range(context.start + new_sink, stop))
+        window = (*recent, *range(context.start + new_sink, stop))
         leave = max(len(window) - max(self.window_frames - block.frames, 0), 0)
         older = sum(level.frames for level in before[1:-1]) + leave
         sink = (*context.frames[: before[0].frames], *range(context.start, stop)[:new_sink])
@@ -139,11 +139,11 @@ class Pyramid(Memory):
         """What lies where in a context."""
         sink = context.sink(self.sink_frames)
         tokens, older = grid[0] * grid[1], 0
-        left = context.layers[0].k.shape[1] if context.layers else 0
-        left -= len(context.frames) * tokens
-        for level in reversed(self._split(0, left, 0, grid)[1:-1]):
-            held = min(left // (level.grid[0] * level.grid[1]), level.frames)
-            older, left = older + held, left - held * level.grid[0] * level.grid[1]
+        remaining = context.layers[0].k.shape[1] if context.layers else 0
+        remaining -= len(context.frames) * tokens
+        for level in reversed(self._split(0, remaining, 0, grid)[1:-1]):
+            count = min(remaining // (level.grid[0] * level.grid[1]), level.frames)
+            older, remaining = older + count, remaining - count * level.grid[0] * level.grid[1]
         return self._split(sink, older, len(context.frames) - sink, grid)
 
     def _split(self, sink: int, older: int, window: int, grid: tuple[int, int]) -> list[Level]:
@@ -151,9 +151,9 @@ class Pyramid(Memory):
         levels, tokens, small = [], grid[0] * grid[1], grid
         for size in range(1, self.levels + 1):
             small = half(small)
-            held = min(older, self.level_frames * tokens // (small[0] * small[1]))
-            levels.append(Level(held, small, size))
-            older -= held
+            count = min(older, self.level_frames * tokens // (small[0] * small[1]))
+            levels.append(Level(count, small, size))
+            older -= count
         return [Level(sink, grid, 0), *reversed(levels), Level(window, grid, 0)]
 
     def _levels(self, past: LayerKV, layout: Sequence[Level]) -> list[LayerKV]:
@@ -166,27 +166,27 @@ class Pyramid(Memory):
     def _fold(
         self,
         layer: int,
-        held: Sequence[LayerKV],
+        levels: Sequence[LayerKV],
         new: LayerKV,
         layout: Sequence[Level],
         block: Block,
     ) -> LayerKV:
-        sink, window = held[0], held[-1]
+        sink, window = levels[0], levels[-1]
         missing = layout[0].tokens - sink.k.shape[1]
         parts = [join([sink, pick(new, slice(missing))])]
         arriving = join([window, pick(new, slice(missing, None))])
-        kept: list[LayerKV] = []
-        below = [*reversed(held[1:-1]), None]
+        newest: list[LayerKV] = []
+        below = [*reversed(levels[1:-1]), None]
         for level, stored in zip(reversed(layout[1:]), below, strict=True):
-            whole, leave = arriving, arriving.k.shape[1] - level.tokens
-            kept.append(pick(whole, slice(leave, None)))
+            queue, leave = arriving, arriving.k.shape[1] - level.tokens
+            newest.append(pick(queue, slice(leave, None)))
             if stored is None:
                 break
             arriving = stored
             if leave:
-                leaving = self.shrink(layer, pick(whole, slice(leave)), level, block)
+                leaving = self.shrink(layer, pick(queue, slice(leave)), level, block)
                 arriving = join([stored, leaving])
-        return join([*parts, *reversed(kept)])
+        return join([*parts, *reversed(newest)])
 
     def _bias(self, layer: LayerKV, layout: Sequence[Level]) -> Float[Tensor, "b n"]:
         tokens = counts(layout[0].grid, self.levels, layer.k.device)
@@ -200,8 +200,8 @@ def _side_by_side(
     """Times from 0 on at which a frame takes as much time as its tokens are a share of a frame."""
     times, start = [], 0.0
     for level in layout:
-        each = level.grid[0] * level.grid[1]
-        slots = torch.arange(level.tokens, device=device) // each
-        times.append(start + slots * (each / tokens))
+        per_frame = level.grid[0] * level.grid[1]
+        slots = torch.arange(level.tokens, device=device) // per_frame
+        times.append(start + slots * (per_frame / tokens))
         start += level.tokens / tokens
     return torch.cat(times)[None], start

@@ -69,8 +69,8 @@ class Quantised(Wrapper):
         for i, layer in enumerate(layers):
             cut = max(layer.k.shape[1] - exact, 0)
             old, newest = pick(layer, slice(cut)), join([pick(layer, slice(cut, None))])
-            whole = (layer.ids, old.ids.clone(), newest.ids)  # the first keeps its identity taken
-            _, old_ids, ids = positions.setdefault(id(layer.ids), whole)
+            all_ids = (layer.ids, old.ids.clone(), newest.ids)  # the first keeps its identity taken
+            _, old_ids, ids = positions.setdefault(id(layer.ids), all_ids)
             state += [*_quantise(old.k), *_quantise(old.v), old_ids]
             state += [] if old.valid is None else [old.valid.clone()]
             layers[i] = newest._replace(ids=ids)
@@ -91,8 +91,8 @@ class Quantised(Wrapper):
                 for code, scale in ((k, k_scale), (v, v_scale))
             )
             old = LayerKV(old_k, old_v, ids, valid[0] if valid else None)
-            whole, key = join([old, layer]), (id(ids), id(layer.ids))
-            layers.append(whole._replace(ids=positions.setdefault(key, whole.ids)))
+            wide, key = join([old, layer]), (id(ids), id(layer.ids))
+            layers.append(wide._replace(ids=positions.setdefault(key, wide.ids)))
             at += size
         return replace(context, layers=collect(iter(layers)), state=context.state[:first])
 

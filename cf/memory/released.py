@@ -52,16 +52,16 @@ class Released:
         """The last pass over a block, and then its frames into the fast slots."""
         notes: list[Tensor] = []
         tokens = block.tokens_per_frame
-        held = intact(context).layers[0].k.shape[1] // tokens if context.layers else 0
-        leave = max(held + 2 * block.frames - self._size, 0)
+        slots = intact(context).layers[0].k.shape[1] // tokens if context.layers else 0
+        leave = max(slots + 2 * block.frames - self._size, 0)
         stays = (self.sink_frames + self.slow_frames) * tokens
 
         def folded(i: int, past: LayerKV, new: LayerKV) -> LayerKV:
             past, after = self._pass(past, new, self._notes(context, i, new), context, block)
             notes.extend(_stored(after))
-            whole = join((past, new))
+            layer = join((past, new))
             return join(
-                [pick(whole, slice(stays)), pick(whole, slice(stays + leave * tokens, None))]
+                [pick(layer, slice(stays)), pick(layer, slice(stays + leave * tokens, None))]
             )
 
         layers = collect(
@@ -86,26 +86,26 @@ class Released:
             past, after = self._pass(past, new, self._notes(context, i, new), context, block)
             layers.append(past)
             notes += _stored(after)
-        held = collect(iter(layers)) if context.layers else ()
-        return replace(context, layers=held, state=tuple(notes))
+        slots = collect(iter(layers)) if context.layers else ()
+        return replace(context, layers=slots, state=tuple(notes))
 
     def read(self, context: Context, query: Query) -> Past:
         """The slots, with what this very pass writes to them."""
         if not intact(context).layers:
             return Past(start=0.0 if self.bounded else float(context.start))
         tokens = context.tokens_per_frame
-        held = context.layers[0].k.shape[1] // tokens
-        drop = max(held + query.frames - self._size, 0)
-        start = float(held - drop if self.bounded else context.start)
+        slots = context.layers[0].k.shape[1] // tokens
+        drop = max(slots + query.frames - self._size, 0)
+        start = float(slots - drop if self.bounded else context.start)
         placed = [self._placed(layer, tokens, drop) for layer in context.layers]
         return Past(tuple(placed), start, live=self._live(context, query, drop))
 
     def _live(self, context: Context, query: Query, drop: int) -> Live:
-        def live(i: int, own: LayerKV, queries: Tensor) -> LayerKV:
-            own = own._replace(ids=own.ids + own.ids.new_tensor((context.start, 0, 0)))
-            block = Block((own,), query.frames, context.grid)
-            notes = self._notes(context, i, own)
-            layer, _ = self._pass(context.layers[i], own, notes, context, block)
+        def live(i: int, new: LayerKV, queries: Tensor) -> LayerKV:
+            new = new._replace(ids=new.ids + new.ids.new_tensor((context.start, 0, 0)))
+            block = Block((new,), query.frames, context.grid)
+            notes = self._notes(context, i, new)
+            layer, _ = self._pass(context.layers[i], new, notes, context, block)
             return self._placed(layer, context.tokens_per_frame, drop)
 
         return live
@@ -113,8 +113,8 @@ class Released:
     def _placed(self, layer: LayerKV, tokens: int, drop: int) -> LayerKV:
         if drop:
             stays = (self.sink_frames + self.slow_frames) * tokens
-            rest = pick(layer, slice(stays + drop * tokens, None))
-            layer = join([pick(layer, slice(stays)), rest])
+            fast = pick(layer, slice(stays + drop * tokens, None))
+            layer = join([pick(layer, slice(stays)), fast])
         if not self.bounded:
             return layer
         (placed,) = side_by_side([layer], layer.k.shape[1] // tokens, tokens)
@@ -127,8 +127,8 @@ class Released:
         key = new.k.detach().mean(1).flatten(1).float()
         after = notes._replace(key=key)
         tokens, start = block.tokens_per_frame, context.start
-        held = past.k.shape[1] // tokens
-        if held < self.sink_frames + block.frames or self.slow_frames == 0:
+        slots = past.k.shape[1] // tokens
+        if slots < self.sink_frames + block.frames or self.slow_frames == 0:
             return past, after
         if self.interval is not None:
             due = (start - context.first) // block.frames % self.interval == 0
@@ -142,10 +142,10 @@ class Released:
         sink, stop = self.sink_frames * tokens, (self.sink_frames + self.slow_frames) * tokens
         slow = pick(past, slice(sink, stop))
         written = self._written(slow, entry, novel, notes.written, tokens)
-        whole = join([pick(past, slice(sink)), written, pick(past, slice(stop, None))])
+        layer = join([pick(past, slice(sink)), written, pick(past, slice(stop, None))])
         count = (notes.written + novel).clamp(max=self.slow_frames)
         newest = torch.where(novel, start, notes.newest)
-        return whole, after._replace(written=count, newest=newest)
+        return layer, after._replace(written=count, newest=newest)
 
     def _written(
         self, slow: LayerKV, entry: LayerKV, novel: Tensor, count: Tensor, tokens: int
@@ -154,14 +154,14 @@ class Released:
         slots = slow.k.shape[1] // tokens
         room = count < self.slow_frames
         at = torch.arange(slots, device=count.device).repeat_interleave(tokens)
-        here = (novel & room)[:, None] & (at == count[:, None])
-        moved = (novel & ~room)[:, None].expand_as(here)
+        target = (novel & room)[:, None] & (at == count[:, None])
+        moved = (novel & ~room)[:, None].expand_as(target)
         fields = []
         for x, e in zip(slow[:3], entry[:3], strict=True):
-            shape = (*here.shape, *(1,) * (x.ndim - 2))
+            shape = (*target.shape, *(1,) * (x.ndim - 2))
             fresh = e.repeat(1, slots, *(1,) * (x.ndim - 2))
             up = torch.cat((x[:, tokens:], e), 1)
-            x = torch.where(here.view(shape), fresh, x)
+            x = torch.where(target.view(shape), fresh, x)
             fields.append(torch.where(moved.reshape(shape), up, x))
         return LayerKV(fields[0], fields[1], fields[2])
 

@@ -79,51 +79,51 @@ class Retrieval(SelectiveMemory):
 
     def keep(self, frames: Int[Tensor, " f"], stop: int) -> Bool[Tensor, " f"]:
         """Sink, window, and of the others a bank that spreads over the past."""
-        kept = (frames < self.sink_frames) | (frames >= stop - self.window_frames)
-        bank = [int(i) for i in (~kept).nonzero().flatten()]
+        mask = (frames < self.sink_frames) | (frames >= stop - self.window_frames)
+        bank = [int(i) for i in (~mask).nonzero().flatten()]
         at = [int(frames[i]) for i in bank]
         while self.bank_frames is not None and len(bank) > self.bank_frames:
             gaps = [after - before for before, after in zip(at, at[2:], strict=False)]
             spare = gaps.index(min(gaps)) + 1
             del bank[spare], at[spare]
-        kept[bank] = True
-        return kept
+        mask[bank] = True
+        return mask
 
     def update(self, context: Context, block: Block) -> Context:
         """Append the block, drop what has no room, and keep the notes in step with the frames."""
-        held = (*intact(context).frames, *range(context.start, context.start + block.frames))
+        frames = (*intact(context).frames, *range(context.start, context.start + block.frames))
         notes, before = self.note(block), context.state
         if before and len(before) != len(notes):
             raise ValueError("this block lacks what earlier ones gave to find them by: its control")
         after = super().update(context, block)
-        places = {frame: i for i, frame in enumerate(held)}
-        kept = [places[frame] for frame in after.frames]
+        place_of = {frame: i for i, frame in enumerate(frames)}
+        places = [place_of[frame] for frame in after.frames]
         if before:
             notes = tuple(torch.cat(pair, 1) for pair in zip(before, notes, strict=True))
-        return replace(after, state=tuple(copied_frames(note.detach(), kept) for note in notes))
+        return replace(after, state=tuple(copied_frames(note.detach(), places) for note in notes))
 
     def flush(self, context: Context, recent_frames: int) -> Context:
         """Sink and recent frames, with their notes."""
         after = super().flush(context, recent_frames)
-        kept = [context.frames.index(frame) for frame in after.frames]
-        return replace(after, state=tuple(copied_frames(note, kept) for note in after.state))
+        places = [context.frames.index(frame) for frame in after.frames]
+        return replace(after, state=tuple(copied_frames(note, places) for note in after.state))
 
     def read(self, context: Context, query: Query) -> Past:
         """Sink, what is found in the bank, and the window."""
         if not context.layers:
             return Past()
         stop = context.start + query.frames
-        kept = self._kept(context.frames, stop, context.first)
-        head = [i for i in kept if context.frames[i] < context.first + self.sink_frames]
-        tail = [i for i in kept if context.frames[i] >= stop - self.window_frames]
+        visible = self._kept(context.frames, stop, context.first)
+        head = [i for i in visible if context.frames[i] < context.first + self.sink_frames]
+        tail = [i for i in visible if context.frames[i] >= stop - self.window_frames]
         tail = [i for i in tail if i not in head]
-        bank = kept[len(head) : len(kept) - len(tail)]
+        bank = visible[len(head) : len(visible) - len(tail)]
         count = min(self.retrieved_frames, len(bank))
         if count == len(bank):
-            found = [indices(bank, context.layers[0].k.device)[None]]
+            retrieved = [indices(bank, context.layers[0].k.device)[None]]
         else:
-            found = [places.sort(1).values for places in self.find(context, query, bank, count)]
-        layers = _picked(context, head, found, tail)
+            retrieved = [places.sort(1).values for places in self.find(context, query, bank, count)]
+        layers = _picked(context, head, retrieved, tail)
         return self._placed(layers, len(head) + count + len(tail), context)
 
     def _placed(self, layers: Sequence[LayerKV], frames: int, context: Context) -> Past:
@@ -170,27 +170,27 @@ def best(
         count: how many are taken.
         apart: a frame nearer than this to one taken is only taken where no other is left.
     """
-    taken: list[Tensor] = []
+    choices: list[Tensor] = []
     blocked = torch.zeros_like(times)
     for _ in range(count):
-        taken.append((relevance(taken) + blocked).argmax(1))
-        distance = (times - times.gather(1, taken[-1][:, None])).abs()
+        choices.append((relevance(choices) + blocked).argmax(1))
+        distance = (times - times.gather(1, choices[-1][:, None])).abs()
         blocked = blocked.masked_fill(distance < apart, -1e6).masked_fill(distance == 0, -torch.inf)
-    return torch.stack(taken, 1)
+    return torch.stack(choices, 1)
 
 
 def _picked(
-    context: Context, head: Sequence[int], found: Sequence[Tensor], tail: Sequence[int]
+    context: Context, head: Sequence[int], retrieved: Sequence[Tensor], tail: Sequence[int]
 ) -> list[LayerKV]:
     """Every layer's frames at these places; the found ones per sample, and maybe per layer."""
     tokens = context.tokens_per_frame
     ends = [[slice(i * tokens, (i + 1) * tokens) for i in part] for part in (head, tail)]
     layers = []
     for i, layer in enumerate(context.layers):
-        places = found[i if len(found) > 1 else 0].expand(layer.k.shape[0], -1)
+        places = retrieved[i if len(retrieved) > 1 else 0].expand(layer.k.shape[0], -1)
         before, after = ([pick(layer, part) for part in parts] for parts in ends)
         layers.append(join([*before, _gathered(layer, places, tokens), *after]))
-    return list(share_ids(layers)) if len(found) == 1 else layers
+    return list(share_ids(layers)) if len(retrieved) == 1 else layers
 
 
 def _gathered(layer: LayerKV, places: Int[Tensor, "b count"], tokens: int) -> LayerKV:
@@ -198,8 +198,8 @@ def _gathered(layer: LayerKV, places: Int[Tensor, "b count"], tokens: int) -> La
     rows = torch.arange(places.shape[0], device=places.device)[:, None]
 
     def gather(x: Tensor) -> Tensor:
-        chosen: Tensor = x.unflatten(1, (-1, tokens))[rows, places]
-        return chosen.flatten(1, 2)
+        gathered: Tensor = x.unflatten(1, (-1, tokens))[rows, places]
+        return gathered.flatten(1, 2)
 
     k, v, ids, valid = layer
     return LayerKV(gather(k), gather(v), gather(ids), None if valid is None else gather(valid))

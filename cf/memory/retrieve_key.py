@@ -39,15 +39,15 @@ class RetrieveKey(Retrieval):
     ) -> list[Int[Tensor, "b count"]]:
         """One choice for each layer, or one for all."""
         terms = torch.stack([_terms(note, bank) for note in context.state])
-        times, found = self.times(context, bank), []
+        times, choices = self.times(context, bank), []
         for dots, own, others in terms if self.per_layer else [terms.sum(0)]:
             cosine = dots / (own * others).sqrt().clamp(min=1e-12)
-            chosen = best(partial(_same, cosine), times, count, self.apart_frames)
-            found.append(indices(bank, chosen.device)[chosen])
-        return found
+            places = best(partial(_same, cosine), times, count, self.apart_frames)
+            choices.append(indices(bank, places.device)[places])
+        return choices
 
 
-def _same(cosine: Float[Tensor, "b f"], taken: Sequence[Tensor]) -> Float[Tensor, "b f"]:
+def _same(cosine: Float[Tensor, "b f"], earlier: Sequence[Tensor]) -> Float[Tensor, "b f"]:
     """Likeness does not change by what was taken."""
     return cosine
 

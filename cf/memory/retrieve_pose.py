@@ -72,8 +72,8 @@ class RetrievePose(Retrieval):
     ) -> list[Int[Tensor, "b count"]]:
         """One choice for all layers."""
         relevance, times = self._relevance(context, query, bank), self.times(context, bank)
-        chosen = best(relevance, times, count, self.apart_frames)
-        return [indices(bank, chosen.device)[chosen]]
+        places = best(relevance, times, count, self.apart_frames)
+        return [indices(bank, places.device)[places]]
 
     @property
     def _needs_control(self) -> bool:
@@ -92,16 +92,16 @@ class RetrievePose(Retrieval):
                 (copied_frames(context.state[0], bank) - ahead).to(like), self.control_width
             )
         if self.view is None:
-            return lambda taken: near - self.age_penalty * age
-        seen, counts = self._views(context, query, bank)
-        seen = seen.expand(like.shape[0], -1, -1)
+            return lambda earlier: near - self.age_penalty * age
+        visible, counts = self._views(context, query, bank)
+        visible = visible.expand(like.shape[0], -1, -1)
         rows = torch.arange(like.shape[0], device=like.device)
 
-        def relevance(taken: Sequence[Tensor]) -> Float[Tensor, "b f"]:
-            left = counts.expand(like.shape[0], -1)
-            for one in taken if self.greedy else ():
-                left = left & ~seen[rows, one]
-            share = (seen & left[:, None]).sum(-1) / counts.sum(-1, keepdim=True).clamp(min=1)
+        def relevance(earlier: Sequence[Tensor]) -> Float[Tensor, "b f"]:
+            unseen = counts.expand(like.shape[0], -1)
+            for place in earlier if self.greedy else ():
+                unseen = unseen & ~visible[rows, place]
+            share = (visible & unseen[:, None]).sum(-1) / counts.sum(-1, keepdim=True).clamp(min=1)
             return share * near - self.age_penalty * age
 
         return relevance

@@ -69,9 +69,9 @@ def appended(
         tokens: how many are new.
     """
     old = owned if isinstance(owned, Owned) and owned.grows else Owned()
-    held = owned[0].k.shape[1] if owned else 0
+    length = owned[0].k.shape[1] if owned else 0
     fits = old.room >= 2 * tokens
-    room = old.room - tokens if fits else tokens + held // 32
+    room = old.room - tokens if fits else tokens + length // 32
 
     if not fits:
         old.turned.clear()
@@ -79,9 +79,9 @@ def appended(
     def extended(past: Tensor, new: Tensor) -> Tensor:
         if not fits:
             return joined([past, new], room)
-        whole = widened(past, tokens)
-        whole[:, held:] = new
-        return whole
+        storage = widened(past, tokens)
+        storage[:, length:] = new
+        return storage
 
     layers: list[LayerKV] = []
     for past, new in arriving:
@@ -105,8 +105,8 @@ def can_shift(owned: Sequence[LayerKV], new: Sequence[LayerKV], tokens: int, roo
         and not owned.shared
         and not owned.grows
         and owned.room >= room
-        and all(one.k.shape[1] == tokens and one.valid is None for one in owned)
-        and all(one.valid is None and one.k.dtype == owned[0].k.dtype for one in new)
+        and all(layer.k.shape[1] == tokens and layer.valid is None for layer in owned)
+        and all(layer.valid is None and layer.k.dtype == owned[0].k.dtype for layer in new)
     )
 
 
@@ -123,17 +123,17 @@ def shifted(
     """
     after = Owned((), owned.room)
     after.turned = owned.turned
-    held = sum(stop - start for start, stop in kept)
-    after.turned_tokens = held if owned.turned_tokens else 0
+    length = sum(stop - start for start, stop in kept)
+    after.turned_tokens = length if owned.turned_tokens else 0
     ids = None
     for i, (past, arrived) in enumerate(arriving):
         if ids is None:
             ids = torch.cat([_cut(past.ids, kept), _cut(arrived.ids, new)], 1)
-        for whole, own in ((past.k, arrived.k), (past.v, arrived.v)):
-            _move(whole, kept)
-            at = held
+        for storage, tokens in ((past.k, arrived.k), (past.v, arrived.v)):
+            _move(storage, kept)
+            at = length
             for start, stop in new:
-                whole[:, at : at + stop - start] = own[:, start:stop]
+                storage[:, at : at + stop - start] = tokens[:, start:stop]
                 at += stop - start
         turned = after.turned[i] if after.turned_tokens else None
         if turned is not None:
@@ -153,15 +153,15 @@ def token_stretches(frames: Sequence[int], tokens: int) -> list[tuple[int, int]]
     return runs
 
 
-def _move(x: Tensor, kept: Stretches) -> None:
+def _move(x: Tensor, stretches: Stretches) -> None:
     """Tokens to the front, in their order."""
     at = 0
-    for start, stop in kept:
+    for start, stop in stretches:
         if start > at:
             source, end = x[:, start:stop], at + stop - start
             x[:, at:end] = source if end <= start else source.clone()
         at += stop - start
 
 
-def _cut(x: Tensor, kept: Stretches) -> Tensor:
-    return torch.cat([x[:, start:stop] for start, stop in kept] or [x[:, :0]], 1)
+def _cut(x: Tensor, stretches: Stretches) -> Tensor:
+    return torch.cat([x[:, start:stop] for start, stop in stretches] or [x[:, :0]], 1)

@@ -20,11 +20,11 @@ def with_entry(
     size = entry.k.shape[1]
     full = slow.k.shape[1] + size > capacity
     waiting = slow if full else padded_layer(slow, slow.k.shape[1] + size)
-    taken = join([pick(waiting, slice(size, None)), entry])
+    filled = join([pick(waiting, slice(size, None)), entry])
     if full and newest_goes:
         room = ~validity(waiting)[:, 0]
-        taken = where(room, taken, join([pick(waiting, slice(-size)), entry]))
-    return where(novel, taken, waiting)
+        filled = where(room, filled, join([pick(waiting, slice(-size)), entry]))
+    return where(novel, filled, waiting)
 
 
 def padded_layer(layer: LayerKV, tokens: int) -> LayerKV:

@@ -170,8 +170,8 @@ class SlowFast(Memory):
         drop = min(max(fast + query.frames - self.fast_frames, 0), fast)
         layers: Sequence[LayerKV] = context.layers
         if drop:
-            kept = (slice(fast_from), slice(fast_from + drop * tokens, None))
-            layers = tuple(join([pick(layer, part) for part in kept]) for layer in layers)
+            parts = (slice(fast_from), slice(fast_from + drop * tokens, None))
+            layers = tuple(join([pick(layer, part) for part in parts]) for layer in layers)
         if not self.bounded:
             return Past(layers, float(context.start))
         times = times_of(context, (sink, slow, fast - drop), self._stored_tokens(context.grid))
@@ -190,9 +190,9 @@ class SlowFast(Memory):
         """Room is made for a coming block as long as this one."""
         old_sink = context.sink(self.sink_frames)
         new_sink = max(min(block.frames, context.first + self.sink_frames - context.start), 0)
-        held, arrived = len(context.frames) - old_sink, block.frames - new_sink
-        leave = max(held + arrived - (self.fast_frames - block.frames), 0)
-        candidate = slice(held, held + arrived) if self.decide == "commit" else slice(leave)
+        recent, arrived = len(context.frames) - old_sink, block.frames - new_sink
+        leave = max(recent + arrived - (self.fast_frames - block.frames), 0)
+        candidate = slice(recent, recent + arrived) if self.decide == "commit" else slice(leave)
         stop = context.start + block.frames
         fast = (*context.frames[old_sink:], *range(context.start + new_sink, stop))
         first = fast[candidate][0] if fast[candidate] else None
@@ -208,34 +208,34 @@ class SlowFast(Memory):
         """Whether the candidate is novel, per layer and sample, and the new state."""
         judge = self._judging
         first, count = block.layers[0].k, len(block.layers)
-        seen = context.state[-count:] if context.state else judge.empty(count, first)
-        seen = seen if self.quantile is not None else ()
+        similarities = context.state[-count:] if context.state else judge.empty(count, first)
+        similarities = similarities if self.quantile is not None else ()
         if self.novelty == "uniform":
             every = torch.ones(first.shape[0], dtype=torch.bool, device=first.device)
             return [every] * count if plan.considered else None, ()
         if self.novelty == "kept" and not plan.considered:
-            return None, seen
+            return None, similarities
         compared, described = [], []
         for i, new in enumerate(block.layers):
             past = context.layers[i] if context.layers else pick(new, slice(0))
             parts = take_apart(past, new, block, plan)
             if self.novelty == "kept":
-                mine = self._describe(
+                descriptor = self._describe(
                     self._entry(parts.candidate, block), self._stored_tokens(block.grid)
                 )
-                compared.append(likeness(mine, *self._kept(parts, block)))
+                compared.append(likeness(descriptor, *self._kept(parts, block)))
                 continue
-            whole = new if self.decide == "commit" else parts.candidate
-            if whole.k.shape[1] == 0:
+            tokens = new if self.decide == "commit" else parts.candidate
+            if tokens.k.shape[1] == 0:
                 return None, context.state
-            mine = self._describe(whole, block.tokens_per_frame)
-            before = context.state[i][:, None] if context.state else mine[:, None][:, :0]
-            compared.append(likeness(mine, before, None))
-            described.append(mine)
+            descriptor = self._describe(tokens, block.tokens_per_frame)
+            before = context.state[i][:, None] if context.state else descriptor[:, None][:, :0]
+            compared.append(likeness(descriptor, before, None))
+            described.append(descriptor)
         if not plan.considered:
-            return None, (*described, *seen)
-        novel, seen = judge(compared, seen)
-        return novel, (*described, *seen)
+            return None, (*described, *similarities)
+        novel, similarities = judge(compared, similarities)
+        return novel, (*described, *similarities)
 
     @property
     def _judging(self) -> Judge:
@@ -279,8 +279,8 @@ class SlowFast(Memory):
     ) -> tuple[Float[Tensor, "b others width"], Bool[Tensor, "b others"]]:
         """Descriptors of the stored frames of sink and slow memory, and which of them count."""
         sink = pooled_by_two(parts.sink, block.grid) if self.store == "pooled" else parts.sink
-        kept = join([sink, parts.slow])
+        stored = join([sink, parts.slow])
         frame = (-1, self._stored_tokens(block.grid))
-        keys = kept.k.detach().unflatten(1, frame)
+        keys = stored.k.detach().unflatten(1, frame)
         described = keys.mean(2) if self.descriptor == "mean" else keys.flatten(2, 3)
-        return described.flatten(2), validity(kept).unflatten(1, frame)[..., 0]
+        return described.flatten(2), validity(stored).unflatten(1, frame)[..., 0]

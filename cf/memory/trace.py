@@ -95,8 +95,8 @@ class Story:
     def _keys(self, scene: Tensor, start: int) -> Float[Tensor, "f d"]:
         """A direction for each scene, and a little of its own for each block."""
         directions = torch.randn(self.scenes, self.frames, generator=seeded(0))
-        own = torch.randn(self.frames, generator=seeded(2, start))
-        return directions[scene] + 0.05 * own
+        jitter = torch.randn(self.frames, generator=seeded(2, start))
+        return directions[scene] + 0.05 * jitter
 
 
 @torch.no_grad()
@@ -107,7 +107,7 @@ def trace(memory: Memory, story: Story, num_steps: int = 4) -> list[list[Shown]]
         ValueError: if it is no memory, or does not take blocks of this length.
     """
     checked_memory(memory).check_block(story.block_frames)
-    context, told = Context(), []
+    context, blocks = Context(), []
     for block, cond in story:
         passes: list[tuple[Phase, int]] = [("denoise", step) for step in range(num_steps)]
         passes.append(("commit", num_steps))
@@ -120,9 +120,9 @@ def trace(memory: Memory, story: Story, num_steps: int = 4) -> list[list[Shown]]
             reads[key][0].append((phase, step))
             if phase == "denoise":
                 context = memory.noisy(context, block)
-        told.append([shown._replace(passes=tuple(same)) for same, shown in reads.values()])
+        blocks.append([shown._replace(passes=tuple(same)) for same, shown in reads.values()])
         context = memory.update(context, block)
-    return told
+    return blocks
 
 
 def _shown(memory: Memory, context: Context, query: Query, block: Block, frames: int) -> Shown:

@@ -64,10 +64,8 @@ class Rollout:
     @cached_property
     def times(self) -> list[float]:
         """The time of every denoising step."""
-        times = (
-            self.schedule.timesteps(self.num_steps) if self.timesteps is None else self.timesteps
-        )
-        return [float(t) for t in times]
+        t = self.schedule.timesteps(self.num_steps) if self.timesteps is None else self.timesteps
+        return [float(x) for x in t]
 
     def times_at(self, start: int) -> list[float]:
         """The time of every denoising step of the block that begins at frame `start`."""
