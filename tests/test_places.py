@@ -84,6 +84,10 @@ def test_a_folder_that_cannot_be_written_is_told_with_the_setting(
     (tmp_path / "outputs").touch()
     told = refused("cf.memory_map", "memories=[sliding]")
     assert "cannot be written (Not a directory); give another folder: hydra.run.dir=..." in told
+    (tmp_path / "outputs").unlink()
+    (tmp_path / "outputs").symlink_to("/gone/disk")
+    told = refused("cf.memory_map", "memories=[sliding]")
+    assert "(outputs is a link to /gone/disk, which is not there); give another folder" in told
     (tmp_path / "multirun").touch()
     told = refused("cf.memory_map", "-m", "memories=[sliding]")
     assert "give another folder: hydra.sweep.dir=..." in told

@@ -150,6 +150,8 @@ def check_writable(folder: Path, remedy: str = "give another folder") -> None:
         trial.unlink()
     except OSError as error:
         reason = error.strerror or type(error).__name__
+        if link := next((one for one in missing if one.is_symlink()), None):
+            reason = f"{link} is a link to {link.readlink()}, which is not there"
         raise ValueError(f"{folder} cannot be written ({reason}); {remedy}") from None
     finally:
         for one in missing:
