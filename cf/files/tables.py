@@ -110,13 +110,13 @@ def number(value: float, form: str = ".3f") -> str:
 
     >>> number(0.12345), number(float("nan")), number(1234.5), number(1234.5, ".4g")
     ('0.123', '-', '1,234', '1234')
-    >>> number(3600.4, ".3g"), number(0.5, ".3g")
-    ('3,600', '0.5')
+    >>> number(3600.4, ".3g"), number(0.5, ".3g"), number(-0.0001)
+    ('3,600', '0.5', '0.000')
     """
     if not math.isfinite(value):
         return "-" if math.isnan(value) else f"{value:g}"
     whole = 10 ** int(form[1:-1]) if form.endswith("g") else 1000
-    return f"{value:,.0f}" if abs(value) >= whole else f"{value:{form}}"
+    return f"{value:,.0f}" if abs(value) >= whole else f"{value:z{form}}"
 
 
 def _finite(tree: Any) -> Any:
