@@ -93,6 +93,16 @@ def test_a_folder_that_cannot_be_written_is_told_with_the_setting(
     assert "give another folder: hydra.sweep.dir=..." in told
 
 
+def test_a_reader_takes_as_little_of_the_help_as_it_wants() -> None:
+    """`--help | head -1`, whose pipe closes before all is written."""
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "cf.benchmark", "--help"]
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_command_without_streams_works_and_writes_into_no_file(tmp_path: Path) -> None:
     """`2>&-`, as some schedulers begin programs: a bar of progress met None."""
     within = """

@@ -41,6 +41,7 @@ from cf.settings.options import (
 )
 from cf.settings.renamed import current_argument
 from cf.settings.schema import COMMANDS
+from cf.system.shell import partly_read
 from cf.system.signals import passed_on, spare_tracker
 
 Task = Callable[[DictConfig], Any]
@@ -79,10 +80,9 @@ def command(name: str, folder: str = CONFIG_DIR, program: str = "") -> Callable[
             with stoppable(program), passed_on() if several else nullcontext():
                 with exit_on_user_error(program):
                     sys.argv[1:], mode = _prepared(sys.argv[1:], name, folder)
-                shows = {"-h", "--help"} & set(sys.argv)
-                own = Path(folder) / f"{name}.yaml"
+                shows, own = {"-h", "--help"} & set(sys.argv), Path(folder, f"{name}.yaml")
                 listing = listed_once(own, Path(CONFIG_DIR)) if shows else nullcontext()
-                with lean(), known_mode(mode), listing:
+                with lean(), known_mode(mode), listing, partly_read():
                     run()
 
         return main

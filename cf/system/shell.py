@@ -3,7 +3,8 @@
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 _LIVE = '"$`!\\'
@@ -70,10 +71,17 @@ def open_streams() -> None:
             setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
 
 
-def show(text: str) -> None:
-    """Write lines to stdout, of which a reader such as `head` may take as many as it wants."""
+@contextmanager
+def partly_read() -> Iterator[None]:
+    """Write to stdout, of which a reader such as `head` may take as little as it wants."""
     try:
-        sys.stdout.write(f"{text}\n")
+        yield
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still held
+
+
+def show(text: str) -> None:
+    """Write lines to stdout, of which a reader may take as many as it wants."""
+    with partly_read():
+        sys.stdout.write(f"{text}\n")
