@@ -39,8 +39,8 @@ class BlockStream:
     @property
     def shown(self) -> int:
         """New pixel frames of all blocks that are denoised."""
-        codec, made = self._generator.codec, self.state.context.start
-        return codec.video_frames(made) - codec.video_frames(self._begun)
+        codec, latents = self._generator.codec, self.state.context.start
+        return codec.video_frames(latents) - codec.video_frames(self._begun)
 
     def say(self, at: int, cond: Conditioning, switch: Switch | None = None) -> None:
         """Let a conditioning hold from the first block on that begins at new pixel frame `at`.
@@ -90,17 +90,19 @@ class BlockStream:
     @torch.no_grad()
     def denoise(self) -> Latents:
         """The next block."""
-        made = self._generator
-        shown = made.codec.video_frames(self._begun)
+        generator = self._generator
+        shown = generator.codec.video_frames(self._begun)
         start = self.state.context.start
-        begins = [made.codec.covering(shown + at) for at, *_ in self._texts]
+        begins = [generator.codec.covering(shown + at) for at, *_ in self._texts]
         now = max((i for i, at in enumerate(begins) if at <= start), default=0)
         texts = [
             (at, replace(cond, **self._steered))
             for at, (_, cond, _) in zip(begins, self._texts, strict=True)
         ]
         switch = self._texts[now][2]
-        running = stream(made.rollout, made.network, self._noise, texts, switch, self.state)
+        running = stream(
+            generator.rollout, generator.network, self._noise, texts, switch, self.state
+        )
         latents, self.state = next(running)
         self._texts = self._texts[now:]  # those before have ended, and a session has many
         return latents
@@ -111,9 +113,9 @@ class BlockStream:
 
     def saved(self) -> dict[str, Any]:
         """All from which `restore` goes on, as lists, mappings and tensors."""
-        held = {"state": plain(self.state), "decoder": plain(self._decoder.held)}
+        states = {"state": plain(self.state), "decoder": plain(self._decoder.held)}
         device = self._generator.network.device.type
-        return {"given": self._begun, "device": device, **held}
+        return {"given": self._begun, "device": device, **states}
 
     def restore(self, saved: dict[str, Any]) -> None:
         """Stand where another stream of the same videos was saved.

@@ -44,7 +44,7 @@ def exchange(settings: Settings, key: str, value: Any) -> None:
     value = absolute({name: value})[name]
     began = {key: value_at(settings, key), **settings.get(BEGUN_WITH, {})}
     _put(settings, key, value)
-    settings[BEGUN_WITH] = {one: was for one, was in began.items() if one != key or was != value}
+    settings[BEGUN_WITH] = {name: was for name, was in began.items() if name != key or was != value}
 
 
 def as_begun(settings: Settings) -> list[str]:
@@ -66,7 +66,7 @@ def check_begun_with(settings: Settings, source: Path) -> None:
         ValueError: if it holds something else.
     """
     began = settings.get(BEGUN_WITH, {})
-    if not isinstance(began, dict) or not all(_plain(settings, *one) for one in began.items()):
+    if not isinstance(began, dict) or not all(_plain(settings, *item) for item in began.items()):
         raise ValueError(f"{source}: {BEGUN_WITH} is not what a run writes there; delete it")
 
 
@@ -83,9 +83,9 @@ def value_at(settings: Any, key: str) -> Any:
 
 
 def _plain(settings: Settings, key: Any, value: Any) -> bool:
-    if not isinstance(key, str) or any(one.startswith("_") for one in key.split(".")):
+    if not isinstance(key, str) or any(part.startswith("_") for part in key.split(".")):
         return False
-    return not any(isinstance(one, dict | Missing) for one in (value, value_at(settings, key)))
+    return not any(isinstance(item, dict | Missing) for item in (value, value_at(settings, key)))
 
 
 def _put(settings: Settings, key: str, value: Any) -> None:

@@ -67,8 +67,8 @@ class Generator:
         if self.seen is None:
             return Conditioning(text)
         of = next(len(x) for x in vars(self.seen).values() if x is not None)
-        seen = self.seen.samples([i % of for i in range(len(prompts))])  # one for all, or each
-        return replace(seen, text=text)
+        cond = self.seen.samples([i % of for i in range(len(prompts))])  # one for all, or each
+        return replace(cond, text=text)
 
     def shown(self, picture: Video | None) -> Generator | None:
         """An image-to-video model's generator that goes on from a picture; None of other models.
@@ -86,8 +86,8 @@ class Generator:
         if picture is None:
             raise ValueError("this network is an image-to-video model: give image=...")
         picture = picture.to(self.network.device)
-        seen = picture_seen(self.network, self.codec, self.image_encoder, picture)
-        return replace(self, seen=seen)
+        cond = picture_seen(self.network, self.codec, self.image_encoder, picture)
+        return replace(self, seen=cond)
 
     @property
     def pictured(self) -> bool:
@@ -121,8 +121,8 @@ class Generator:
         times = [seconds for seconds, _ in script]
         begins = [self.first_block(round(seconds * self.fps), given) for seconds in times]
         ends = f"the video ends after seconds={frames / self.fps:g}"
-        each, stop = f"block, of {block / self.fps:.3g} s", self.first_block(frames, given)
-        refuse_unseen(times, begins, stop, where, each, ends)
+        unit, stop = f"block, of {block / self.fps:.3g} s", self.first_block(frames, given)
+        refuse_unseen(times, begins, stop, where, unit, ends)
         latents = [given + n * self.rollout.block_frames for n in begins[1:]]
         self.switch.check(self.rollout, latents)
 
@@ -159,12 +159,12 @@ class Generator:
         from cf.runs.block_stream import BlockStream
 
         noise = self.rollout.noise(self.network, seed, samples)
-        seen, state = None, START
+        latents, state = None, START
         if prefix is not None:
-            seen = self.codec.encode(prefix.to(self.network.device))
-            seen = seen.expand(len(samples), -1, -1, -1, -1)
-            state = self.rollout.remember(self.network, seen, noise, script[0][1], state)
-        blocks = BlockStream(self, noise, seen, state)
+            latents = self.codec.encode(prefix.to(self.network.device))
+            latents = latents.expand(len(samples), -1, -1, -1, -1)
+            state = self.rollout.remember(self.network, latents, noise, script[0][1], state)
+        blocks = BlockStream(self, noise, latents, state)
         for at, cond in script:
             blocks.say(at, cond)
         return blocks
@@ -175,8 +175,8 @@ class Generator:
         latents = self.codec.encode(drawn.video[:, :given].to(self.network.device))
         noise = self.rollout.noise(self.network, seed, numbers)
         frames = self.codec.covering(drawn.video.shape[1])
-        made = self.rollout.extend(self.network, latents, noise, cond, frames)
-        video: Video = self.codec.decode(made).float().cpu()
+        video_latents = self.rollout.extend(self.network, latents, noise, cond, frames)
+        video: Video = self.codec.decode(video_latents).float().cpu()
         return video
 
     def following(
@@ -202,9 +202,9 @@ class Generator:
         decode, state = self.codec.decoder(), START
         noise, cond = self.rollout.noise(self.network, seed, numbers), self.told(film, text)
         if given:
-            seen = self._given(film, given)
-            yield decode(seen)
-            state = self.rollout.remember(self.network, seen, noise, cond)
+            prefix = self._given(film, given)
+            yield decode(prefix)
+            state = self.rollout.remember(self.network, prefix, noise, cond)
         for latents, _ in self.rollout.stream(self.network, noise, cond, state):
             yield decode(latents)
 
@@ -226,8 +226,8 @@ class Generator:
         from cf.rollout.influence import InfluenceHorizon
 
         noise, cond = self.rollout.noise(self.network, seed, numbers), self.told(film)
-        seen = self._given(film, given)
-        state = self.rollout.remember(self.network, seen, noise, cond)
+        prefix = self._given(film, given)
+        state = self.rollout.remember(self.network, prefix, noise, cond)
         horizon = InfluenceHorizon(self.rollout, self.network, self.codec.time_stride / self.fps)
         return horizon(state, noise, cond, lags)
 
@@ -245,8 +245,8 @@ class Generator:
             if shown := self.shown(first.video[:, :1]):
                 return shown.told(drawn, text)
         device = self.network.device
-        told = self.text.dim is not None
-        cond = self.conditioning([(text or prompt) if told else "" for prompt in drawn.prompt])
+        has_text = self.text.dim is not None
+        cond = self.conditioning([(text or prompt) if has_text else "" for prompt in drawn.prompt])
         control, origin = drawn.control.to(device), drawn.origin.to(device)
         if self.negative is not None:
             control, origin = control.repeat(2, 1, 1), origin.repeat(2, 1, 1)
@@ -290,6 +290,6 @@ def load(settings: Settings) -> Generator:
     log.info("attention: %s%s", attention_kernel(network), f"; compile={how}" * (how != "none"))
     eyes = settings.get("image_encoder")
     eyes = None if eyes is None else build(eyes, "image_encoder").to(device)
-    made = (way.guided(network, guide), codec, text, way.rollout, way.switch)
+    modules = (way.guided(network, guide), codec, text, way.rollout, way.switch)
     size = (float(parts["fps"]), tuple(parts["size"]))
-    return Generator(*made, *size, eyes, negative=way.negative)
+    return Generator(*modules, *size, eyes, negative=way.negative)

@@ -64,11 +64,11 @@ def guidance_of(told: Settings, text: Settings, rollout: Rollout) -> Settings:
                 )
         return {}
     how = {"guidance": scale, "guidance_times": times}
-    asked = sorted({*rollout.times, *rollout.times_at(0)}, reverse=True)
-    if not any(times[0] <= one <= times[1] for one in asked):
+    model_times = sorted({*rollout.times, *rollout.times_at(0)}, reverse=True)
+    if not any(times[0] <= t <= times[1] for t in model_times):
         raise ValueError(
             f"sampling.guidance_times={list(times)} hold none of the times at which this network "
-            f"is asked, {', '.join(f'{one:.4g}' for one in asked)}: nothing would be guided"
+            f"is asked, {', '.join(f'{t:.4g}' for t in model_times)}: nothing would be guided"
         )
     if guide is not None and negative:
         raise ValueError(

@@ -41,18 +41,18 @@ def key_frames_of(
     """
     from cf.video.reader import read_image
 
-    device, found = generator.network.device, list[KeyFrame]()
+    device, key_frames = generator.network.device, list[KeyFrame]()
     for seconds, file in pinned:
         image = read_image(str(file), generator.size)[None].to(device)
         at = round(float(str(seconds)) * generator.fps)
-        found.append(KeyFrame(at, generator.codec.encode(image)))
-        latents = [_latent(generator, one.frame, begun) for one in found]
+        key_frames.append(KeyFrame(at, generator.codec.encode(image)))
+        latents = [_latent(generator, key_frame.frame, begun) for key_frame in key_frames]
         if latents[-2:-1] == latents[-1:]:
             raise ValueError(
                 f"pinned: {file} and the image before it belong to one latent frame, of "
                 f"{generator.codec.time_stride / generator.fps:.3g} s; let more time pass between"
             )
-    return found
+    return key_frames
 
 
 def pinned_in(
@@ -78,18 +78,18 @@ def pinned_in(
         return state
     if not isinstance(memory, Pinned):
         raise ValueError(f"{type(memory).__name__} keeps no key-frames; give memory=pinned")
-    at = [_latent(generator, one.frame, begun) for one in images]
+    at = [_latent(generator, image.frame, begun) for image in images]
     batch = noise(0, 0).shape[0]
     alone, blocks = replace(cond, **dict.fromkeys(cond.per_frame(), None)), []
-    for frame, one in zip(at, images, strict=True):
-        x0 = one.latents.to(torch.promote_types(network.dtype, torch.float32))
+    for frame, image in zip(at, images, strict=True):
+        x0 = image.latents.to(torch.promote_types(network.dtype, torch.float32))
         x, t = rollout.as_read(x0.expand(batch, -1, -1, -1, -1), noise, frame)
         blocks.append(network.writer(x, t, alone, WRITTEN).block)
     layers = tuple(
-        share_ids(join(parts) for parts in zip(*(one.layers for one in blocks), strict=True))
+        share_ids(join(parts) for parts in zip(*(block.layers for block in blocks), strict=True))
     )
-    whole = Block(layers, len(at), blocks[0].grid)
-    return replace(state, context=memory.pin(state.context, whole, at))
+    block = Block(layers, len(at), blocks[0].grid)
+    return replace(state, context=memory.pin(state.context, block, at))
 
 
 def _latent(generator: Generator, frame: int, begun: int) -> int:

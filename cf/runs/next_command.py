@@ -35,26 +35,26 @@ def following(
         return on_latents(settings, run, made)
     if getattr(made, "control_dim", None) is not None:  # a drawn world's camera steers it
         return f"see what it recalls: {measuring(settings, run, own)}"
-    given = [setting("checkpoint", run), "seconds=20"]
-    given += [setting("memory", own["memory"])] if "memory" in own else []
-    return f"stream a video: python -m cf.generate {' '.join([*_flags(own), *given])}"
+    arguments = [setting("checkpoint", run), "seconds=20"]
+    arguments += [setting("memory", own["memory"])] if "memory" in own else []
+    return f"stream a video: python -m cf.generate {' '.join([*_flags(own), *arguments])}"
 
 
-def _flags(own: Mapping[str, str]) -> list[str]:
-    return [word(one) for one in own_settings()] if own else []
+def _flags(options: Mapping[str, str]) -> list[str]:
+    return [word(text) for text in own_settings()] if options else []
 
 
 def on_latents(settings: Settings, run: Path, codec: Codec) -> str:
     """Of a codec: how a network is trained on its latents; of an engine's rooms, the command."""
     data, file = settings["data"], setting("codec.file", run)
-    given = f"codec=trained {file}"
+    options = f"codec=trained {file}"
     if "world" in data and str(data["world"]["_target_"]).endswith(".Doom"):
-        given = f"experiment=doom_teacher {given}"
-        return f"train on its latents: python -m cf.fit {given}"
+        options = f"experiment=doom_teacher {options}"
+        return f"train on its latents: python -m cf.fit {options}"
     shape = _list(list(codec.latent_shape(*data["size"])))
     of = f"model.latent_shape={shape} model.patch_size=[1,1] model.prediction=velocity"
     of += " model.x0_limit=null"  # nothing bounds latents
-    return f"train on its latents by these settings of cf.fit: {given} {of}"
+    return f"train on its latents by these settings of cf.fit: {options} {of}"
 
 
 _PLAIN = re.compile(r"[\w\[\],.+-]*")
@@ -84,8 +84,8 @@ def measuring(settings: Settings, run: Path, own: Mapping[str, str] | None = Non
         suite += [f"camera_path@asked.data.world.path={option}"]
         suite += _numbers("asked.data.world.path", path)
         control = world["control"]
-        told = str(control["_target_"]).rpartition(".")[2]
-        suite += [f"camera_control@asked.data.world.control={_CONTROLS.get(told, told)}"]
+        name = str(control["_target_"]).rpartition(".")[2]
+        suite += [f"camera_control@asked.data.world.control={_CONTROLS.get(name, name)}"]
         suite += _numbers("asked.data.world.control", control)
         suite += [f"asked.data.world.{key}={_list(world[key])}" for key in ("grid", "things")]
     else:
@@ -93,7 +93,7 @@ def measuring(settings: Settings, run: Path, own: Mapping[str, str] | None = Non
             suite = [*_flags(own), *suite, setting("data@asked.data", own["data"])]
         suite += [f"model.patch_size={_list(settings['model']['patch_size'])}"]
         if kind == "Walk" or (own and "data" in own):
-            shown = {key: one for key, one in world.items() if key not in _NOT_SHOWN}
+            shown = {key: value for key, value in world.items() if key not in _NOT_SHOWN}
             suite += _numbers("++asked.data.world", shown)  # an option need not name them all
     suite += [f"asked.data.size={_list(data['size'])}", f"asked.data.fps={data['fps']}"]
     return f"python -m cf.benchmark {' '.join(suite)} {word(f'networks={{mine: {of}}}')}"
@@ -101,10 +101,12 @@ def measuring(settings: Settings, run: Path, own: Mapping[str, str] | None = Non
 
 def _numbers(place: str, of: Settings) -> list[str]:
     """Settings of an object that are told again; a folder may be anybody's, so names are words."""
-    told = {
-        key: one for key, one in of.items() if one is not None and re.fullmatch(r"[a-z]\w*", key)
+    values = {
+        key: value
+        for key, value in of.items()
+        if value is not None and re.fullmatch(r"[a-z]\w*", key)
     }
-    return [f"{place}.{key}={_list(one)}" for key, one in told.items()]
+    return [f"{place}.{key}={_list(value)}" for key, value in values.items()]
 
 
 def _measured(path: Settings) -> Settings:

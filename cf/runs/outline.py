@@ -66,28 +66,28 @@ def way_of(settings: Settings, parts: Settings) -> Way:
     Raises:
         ValueError: guidance without anything to lead away from, or what is for guidance without it.
     """
-    chosen = {name: value for name, value in settings["sampling"].items() if value is not None}
-    told = {name: chosen.pop(name) for name in OF_GUIDANCE if name in chosen}
-    rollout = {**parts["rollout"], **chosen}
+    sampling = {name: value for name, value in settings["sampling"].items() if value is not None}
+    guidance_settings = {name: sampling.pop(name) for name in OF_GUIDANCE if name in sampling}
+    rollout = {**parts["rollout"], **sampling}
     if settings.get("memory") is not None:
         rollout["memory"] = settings["memory"]
     if settings.get("pinned"):
         rollout["memory"] = _pinning(rollout["memory"], len(settings["pinned"]))
-    _check_known(chosen, rollout)
-    made: Rollout = build(rollout, "rollout")
-    guidance = guidance_of(told, parts["text"], made)
-    return Way(made, build(settings["switch"], "switch"), **guidance)
+    _check_known(sampling, rollout)
+    sampler: Rollout = build(rollout, "rollout")
+    guidance = guidance_of(guidance_settings, parts["text"], sampler)
+    return Way(sampler, build(settings["switch"], "switch"), **guidance)
 
 
 def _check_known(sampling: Settings, rollout: Settings) -> None:
     """Raise a ValueError at a setting of sampling that the rollout does not have."""
     from hydra.utils import get_method
 
-    own = [one for one in hints_of(get_method(rollout["_target_"])) if one != "return"]
+    options = [name for name in hints_of(get_method(rollout["_target_"])) if name != "return"]
     for name in sampling:
-        if name not in own:
-            known = dict.fromkeys([*Sampling.__dataclass_fields__, *own])
-            at = [f"sampling.{one}" for one in known if one not in ("memory", "schedule")]
+        if name not in options:
+            choices = dict.fromkeys([*Sampling.__dataclass_fields__, *options])
+            at = [f"sampling.{key}" for key in choices if key not in ("memory", "schedule")]
             raise ValueError(unknown_setting(f"sampling.{name}", at))
 
 
@@ -126,12 +126,12 @@ def sized(model: Settings, size: Sequence[int], codec: Codec, name: str = "size"
         ValueError: the codec has other channels; or the sides do not divide into latents and
             tokens: names the nearest that do.
     """
-    made = model.get("latent_shape")
-    if made is None:
+    shape = model.get("latent_shape")
+    if shape is None:
         return model
-    if codec.channels != made[0]:
+    if codec.channels != shape[0]:
         raise ValueError(
-            f"this network makes latents of {made[0]} channels and the codec reads "
+            f"this network makes latents of {shape[0]} channels and the codec reads "
             f"{codec.channels}: choose a codec that goes with the network, as that of its training"
         )
     steps = [codec.space_stride * patch for patch in model.get("patch_size", (2, 2))]
@@ -150,24 +150,24 @@ def sized(model: Settings, size: Sequence[int], codec: Codec, name: str = "size"
 
 def codec_outline(codec: Settings, settings: Settings) -> Codec:
     """The codec on the meta device, tiled if that is asked for; no weight is read."""
-    made: Codec = _outline(codec, "codec")
+    outline: Codec = _outline(codec, "codec")
     if settings.get("tile") is None:
-        return made
+        return outline
     from cf.models.tiled import Tiled
 
-    return Tiled(made, int(settings["tile"]))
+    return Tiled(outline, int(settings["tile"]))
 
 
 def text_outline(text: Settings) -> Module:
     """The text encoder on the meta device."""
-    made: Module = _outline(text, "text")
-    return made
+    outline: Module = _outline(text, "text")
+    return outline
 
 
 def eyes_outline(eyes: Settings) -> Module:
     """The image encoder on the meta device."""
-    made: Module = _outline(eyes, "image_encoder")
-    return made
+    outline: Module = _outline(eyes, "image_encoder")
+    return outline
 
 
 def _outline(part: Settings, where: str) -> Any:
@@ -176,12 +176,12 @@ def _outline(part: Settings, where: str) -> Any:
     from hydra.utils import get_method
 
     check(part, where)
-    made = get_method(part["_target_"])
-    owner = getattr(made, "__self__", made)
-    given = {name: value for name, value in part.items() if not name.startswith("_")}
+    factory = get_method(part["_target_"])
+    owner = getattr(factory, "__self__", factory)
+    arguments = {name: value for name, value in part.items() if not name.startswith("_")}
     with torch.device("meta"):
         if hasattr(owner, "outlined"):
-            return owner.outlined(**given)
+            return owner.outlined(**arguments)
     return build(part, where)  # small enough
 
 
@@ -195,8 +195,8 @@ def parts_of(settings: Settings) -> Settings:
     named = (*PARTS, "fps", "size")
     parts = {name: settings[name] for name in named if settings.get(name) is not None}
     if settings.get("model") is None:
-        mine = [*parts, *(["memory"] if settings.get("memory") is not None else [])]
-        parts = {**exported_parts(source, mine), **parts}
+        exchanged = [*parts, *(["memory"] if settings.get("memory") is not None else [])]
+        parts = {**exported_parts(source, exchanged), **parts}
     for name in named:
         if name not in parts:
             raise ValueError(f"{source.name} does not say its {name}; give {name}=...")
@@ -211,9 +211,9 @@ def exported_parts(source: Path, exchanged: Sequence[str]) -> Settings:
     """
     from cf.settings.trusted import read_vetted_export, vet_size
 
-    config, held = read_vetted_export(source, exchanged)
+    config, weights = read_vetted_export(source, exchanged)
     if "model" in config:
-        vet_size(config["model"], held, source.name)
+        vet_size(config["model"], weights, source.name)
     return config
 
 

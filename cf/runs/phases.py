@@ -62,9 +62,9 @@ class Phases:
         file = folder / "phases.yaml"
         saved = yaml_of(file, "list of phases")
         try:
-            phases, shared, given = (saved[name] for name in ("phases", "shared", "config_dir"))
+            phases, shared, config = (saved[name] for name in ("phases", "shared", "config_dir"))
             lists = [shared, *phases.values()]
-            if not phases or any(not isinstance(one, str) for part in lists for one in part):
+            if not phases or any(not isinstance(text, str) for part in lists for text in part):
                 raise TypeError("phases and shared are to be lists of settings")
         except (LookupError, TypeError, AttributeError) as error:
             raise ValueError(
@@ -72,8 +72,8 @@ class Phases:
                 f"a single phase: {resuming(folder / 'PHASE')}"
             ) from None
         begun = _begun(folder, list(phases))
-        found = {name: _seen_from(part, folder, begun) for name, part in phases.items()}
-        return cls(folder, found, _seen_from(shared, folder, begun), given, trust)
+        resolved = {name: _seen_from(part, folder, begun) for name, part in phases.items()}
+        return cls(folder, resolved, _seen_from(shared, folder, begun), config, trust)
 
     @classmethod
     def start(
@@ -89,29 +89,33 @@ class Phases:
         Raises:
             ValueError: if another training stands in the folder.
         """
-        names = ((one, one.lstrip("+~").split("=")[0]) for one in overrides)
-        shared = [one for one, name in names if name.split(".")[0] not in _OWN and name not in _OWN]
-        made = cls(folder, {k: list(v) for k, v in phases.items()}, shared, config_dir, trust)
-        if cls.started(folder) and cls.load(folder) != made:
+        names = ((override, override.lstrip("+~").split("=")[0]) for override in overrides)
+        shared = [
+            override
+            for override, name in names
+            if name.split(".")[0] not in _OWN and name not in _OWN
+        ]
+        training = cls(folder, {k: list(v) for k, v in phases.items()}, shared, config_dir, trust)
+        if cls.started(folder) and cls.load(folder) != training:
             raise ValueError(
                 f"{folder} holds a training in phases with other settings; go on with it by "
                 f"{cls.load(folder).again}, or give another hydra.run.dir"
             )
-        told = {name: _told_from(part, folder) for name, part in made.phases.items()}
+        portable = {name: _told_from(part, folder) for name, part in training.phases.items()}
         saved = {
-            "phases": told,
+            "phases": portable,
             "shared": _told_from(shared, folder),
             "config_dir": config_dir,
         }
         text = yaml.safe_dump(saved, sort_keys=False, allow_unicode=True)
         write_text(folder / "phases.yaml", text)
-        return made
+        return training
 
     @property
     def again(self) -> str:
         """The command that goes on with it."""
-        given = "" if self.config_dir is None else f" --config-dir {word(self.config_dir)}"
-        return resuming(self.folder) + given + (" trust=true" if self.trust else "")
+        option = "" if self.config_dir is None else f" --config-dir {word(self.config_dir)}"
+        return resuming(self.folder) + option + (" trust=true" if self.trust else "")
 
     def resumed(self, overrides: Sequence[str], config_dir: str | None = None) -> "Phases":
         """The same, to be run on.
@@ -128,7 +132,9 @@ class Phases:
             named = config_dir is not None and config_dir == self.config_dir
             folder = None if named else self.config_dir
             vet_phases(self.phases, self.shared, folder, self.folder / "phases.yaml")
-        others = [one for one in overrides if one.lstrip("+~").split("=")[0] not in _OWN]
+        others = [
+            override for override in overrides if override.lstrip("+~").split("=")[0] not in _OWN
+        ]
         if others:
             raise ValueError(
                 f"{' '.join(others)}: a training in phases keeps its settings; exchange those of "
@@ -144,7 +150,7 @@ class Phases:
             ValueError: if a phase fails; its own message stands above.
             Stopped: if this process was asked to end.
         """
-        if not any((self.folder / one).exists() for one in self.phases):
+        if not any((self.folder / name).exists() for name in self.phases):
             self._refuse_unfit()
         for name in self.phases:
             phase = RunFolder(self.folder / name)
@@ -163,7 +169,7 @@ class Phases:
                 log.info("%s; go on with: %s", stopped, self.again)
                 stopped.told = True
                 raise
-            if status and not any((self.folder / one).exists() for one in self.phases):
+            if status and not any((self.folder / name).exists() for name in self.phases):
                 raise ValueError(
                     f"phase {name} did not begin, and nothing was made; its message stands above"
                 )
@@ -192,12 +198,12 @@ class Phases:
             fault = self._fault(name, self.shared)
             if not fault:
                 continue
-            rest = {one: [it for it in self.shared if it != one] for one in self.shared}
-            wrong = [one for one in self.shared if not self._fault(name, rest[one])]
-            takes = [one for one in self.phases if not self._fault(one, self.shared)]
+            without = {text: [it for it in self.shared if it != text] for text in self.shared}
+            wrong = [text for text in self.shared if not self._fault(name, without[text])]
+            takes = [phase for phase in self.phases if not self._fault(phase, self.shared)]
             if len(wrong) != 1:
                 raise ValueError(f"phase {name}: {fault}")
-            alone = [f"to {one} alone by {self._with(one, wrong[0])}" for one in takes]
+            alone = [f"to {phase} alone by {self._with(phase, wrong[0])}" for phase in takes]
             raise ValueError(
                 f"phase {name}: {fault}. All phases are given {wrong[0]}; leave it out"
                 + (f", or give it {' or '.join(alone)}" if alone else "")
@@ -214,8 +220,8 @@ class Phases:
 
     def _with(self, name: str, setting: str) -> str:
         """The list of a phase and a setting more, as a shell takes it."""
-        bare = [re.sub(r"='([^'\\]*)'$", r"=\1", one) for one in (*self.phases[name], setting)]
-        listed = ",".join(f'"{one}"' for one in _told_from(bare, self.folder))
+        bare = [re.sub(r"='([^'\\]*)'$", r"=\1", text) for text in (*self.phases[name], setting)]
+        listed = ",".join(f'"{text}"' for text in _told_from(bare, self.folder))
         return word(f"{self.place}.{name}=[{listed}]")
 
     def _refuse_stale(self, run: RunFolder) -> None:
@@ -232,17 +238,17 @@ class Phases:
 
 def _told_from(settings: Sequence[str], folder: Path) -> list[str]:
     """Settings with the folder as `${folder}`."""
-    return [re.sub(rf"{re.escape(str(folder))}(?=[/'\"]|$)", _FOLDER, one) for one in settings]
+    return [re.sub(rf"{re.escape(str(folder))}(?=[/'\"]|$)", _FOLDER, text) for text in settings]
 
 
 def _begun(folder: Path, phases: Sequence[str]) -> Path | None:
     """Where a training of old was begun: its phases tell; those of now tell `${folder}`."""
-    for one in (RunFolder(folder / name) for name in phases):
-        if one.config.is_file() and one.begun is not None:
-            return one.begun.parent
+    for run_folder in (RunFolder(folder / name) for name in phases):
+        if run_folder.config.is_file() and run_folder.begun is not None:
+            return run_folder.begun.parent
     return None
 
 
 def _seen_from(settings: Sequence[str], folder: Path, begun: Path | None) -> list[str]:
-    told = settings if begun is None else _told_from(settings, begun)
-    return [one.replace(_FOLDER, str(folder)) for one in told]
+    portable = settings if begun is None else _told_from(settings, begun)
+    return [text.replace(_FOLDER, str(folder)) for text in portable]

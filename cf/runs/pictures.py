@@ -29,8 +29,8 @@ def fit_to_pictures(cfg: DictConfig) -> None:
     if not size or not shape or "codec" not in cfg.module:
         return
     codec = codec_outline(to_settings(cfg.codec), {})
-    made = sized(to_settings(cfg.model), size, codec, "data.size")["latent_shape"]
-    if made != list(shape):
-        OmegaConf.update(cfg, "model.latent_shape", made)
-        told = str(made).replace(" ", "")
-        log.info("pictures of %d x %d, as the data have: model.latent_shape=%s", *size, told)
+    latent_shape = sized(to_settings(cfg.model), size, codec, "data.size")["latent_shape"]
+    if latent_shape != list(shape):
+        OmegaConf.update(cfg, "model.latent_shape", latent_shape)
+        text = str(latent_shape).replace(" ", "")
+        log.info("pictures of %d x %d, as the data have: model.latent_shape=%s", *size, text)

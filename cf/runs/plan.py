@@ -50,11 +50,11 @@ class MemoryPlan:
     def phases(self) -> dict[str, int]:
         """What each part of the work takes."""
         stays = self.text if self.offload in ("none", "codec") else 0
-        kept = 0 if self.offload in ("codec", "all") else self.codec + self.stream
+        codec_bytes = 0 if self.offload in ("codec", "all") else self.codec + self.stream
         reading = {"none": self.network + self.codec + self.text, "all": 0}
         return {
             "text": reading.get(self.offload, self.text),
-            "denoise": self.network + stays + kept + self.denoise,
+            "denoise": self.network + stays + codec_bytes + self.denoise,
             "decode": self.network + stays + self.held + self.codec + self.decode,
         }
 
@@ -124,17 +124,17 @@ def refuse_too_large(plan: MemoryPlan, card: int, settings: Settings, parts: Set
     if plan.peak <= card:
         return
     cures = _cures(plan, settings, parts)
-    tries = [[one] for one in cures] + [cures[: i + 1] for i in range(1, len(cures))]
-    other, words = plan, ""
-    for chosen in tries:
-        other = plan_generation(*_with(settings, parts, chosen))
-        words = " ".join(f"{name}={value}" for name, value in dict(chosen).items())
-        if other.peak <= card:
+    tries = [[cure] for cure in cures] + [cures[: i + 1] for i in range(1, len(cures))]
+    smaller, words = plan, ""
+    for attempt in tries:
+        smaller = plan_generation(*_with(settings, parts, attempt))
+        words = " ".join(f"{name}={value}" for name, value in dict(attempt).items())
+        if smaller.peak <= card:
             raise ValueError(
                 f"this takes {in_gb(plan.peak)} GB and the card has {in_gb(card)}: give {words}, "
-                f"with which it takes {in_gb(other.peak)}. {plan.shown()}"
+                f"with which it takes {in_gb(smaller.peak)}. {plan.shown()}"
             )
-    still = f"; with {words} it would still take {in_gb(other.peak)}" if words else ""
+    still = f"; with {words} it would still take {in_gb(smaller.peak)}" if words else ""
     raise ValueError(
         f"this takes {in_gb(plan.peak)} GB and the card has {in_gb(card)}{still}: choose a smaller "
         f"model, size or memory. {plan.shown()}"
@@ -143,27 +143,27 @@ def refuse_too_large(plan: MemoryPlan, card: int, settings: Settings, parts: Set
 
 def _cures(plan: MemoryPlan, settings: Settings, parts: Settings) -> list[tuple[str, Any]]:
     """Settings that save memory, those that cost least first."""
-    found: list[tuple[str, Any]] = []
+    cures: list[tuple[str, Any]] = []
     if settings["offload"] in ("none", "codec"):
-        found.append(("offload", "text"))
+        cures.append(("offload", "text"))
     if "dtype" in parts["codec"] and parts["codec"]["dtype"] == "float32":
-        found.append(("codec.dtype", "bfloat16"))
+        cures.append(("codec.dtype", "bfloat16"))
     if settings["dtype"] == "float32":
-        found.append(("dtype", "bfloat16"))
+        cures.append(("dtype", "bfloat16"))
     if settings["offload"] != "all":
-        found.append(("offload", "all"))
+        cures.append(("offload", "all"))
     if settings.get("tile") is None and plan.codec:  # a codec without weights gains nothing
-        found.append(("tile", 256))
+        cures.append(("tile", 256))
     if (settings.get("batch") or settings["samples"]) > 1:
-        found.append(("batch", 1))
-    return found
+        cures.append(("batch", 1))
+    return cures
 
 
 def _with(
-    settings: Settings, parts: Settings, chosen: list[tuple[str, Any]]
+    settings: Settings, parts: Settings, cures: list[tuple[str, Any]]
 ) -> tuple[Settings, Settings]:
     settings, parts = dict(settings), dict(parts)
-    for name, value in chosen:
+    for name, value in cures:
         if name == "codec.dtype":
             parts["codec"] = {**parts["codec"], "dtype": value}
         else:
@@ -242,18 +242,18 @@ def _blocks(network: Backbone, rollout: Rollout, batch: int, blocks: int) -> tup
     limit = rollout.memory.max_frames
     full = blocks if limit is None else min(blocks, -(-limit // rollout.block_frames) + 2)
     few = min(full, _BLOCKS)
-    seen: list[tuple[int, int]] = []
+    counts: list[tuple[int, int]] = []
     cond = network.fake_conditioning(batch, few * rollout.block_frames)
     stream = rollout.stream(network, rollout.noise(network, 0, range(batch)), cond)
     with Allocated() as count:
         for _ in range(few):
             count.restart()
             next(stream)
-            seen.append((count.now, count.peak))
+            counts.append((count.now, count.peak))
     more = full - few
     held, most = (
         max(column) + more * max(column[-1] - column[-2], 0) if more else max(column)
-        for column in zip(*seen, strict=True)
+        for column in zip(*counts, strict=True)
     )
     return held, most
 

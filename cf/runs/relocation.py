@@ -19,11 +19,11 @@ _PATHS = ("folder", "path", "file", "lora", "dirpath")
 def absolute(settings: Any) -> Any:
     """The settings, with every path that leads to something made absolute."""
     if isinstance(settings, list):
-        return [absolute(one) for one in settings]
+        return [absolute(value) for value in settings]
     if not isinstance(settings, dict):
         return settings
-    whole = {name: with_texts(settings[name], _whole) for name in _PATHS if name in settings}
-    return {**{name: absolute(value) for name, value in settings.items()}, **whole}
+    paths = {name: with_texts(settings[name], _whole) for name in _PATHS if name in settings}
+    return {**{name: absolute(value) for name, value in settings.items()}, **paths}
 
 
 def _whole(path: str) -> str:
@@ -39,13 +39,13 @@ def recorded(settings: Settings, folder: Path) -> Settings:
     outside: dict[str, str] = {}
 
     def tell(value: str) -> str:
-        rest = _below(value, folder)
-        if rest is None and os.path.isabs(value) and os.path.exists(value):
+        tail = _below(value, folder)
+        if tail is None and os.path.isabs(value) and os.path.exists(value):
             outside[value] = os.path.relpath(value, folder)
-        return value if rest is None else _OWN + rest
+        return value if tail is None else _OWN + tail
 
-    told: Settings = with_texts({k: v for k, v in settings.items() if k != _OUTSIDE}, tell)
-    return {**told, "folder": ".", **({_OUTSIDE: outside} if outside else {})}
+    record: Settings = with_texts({k: v for k, v in settings.items() if k != _OUTSIDE}, tell)
+    return {**record, "folder": ".", **({_OUTSIDE: outside} if outside else {})}
 
 
 def located(settings: Settings, folder: Path) -> Settings:
@@ -61,8 +61,8 @@ def located(settings: Settings, folder: Path) -> Settings:
     def find(value: str) -> str:
         if value == _OWN or value.startswith(_OWN + "/"):
             return str(folder) + value[len(_OWN) :]
-        rest = None if old is None else _below(value, old)
-        return value if rest is None else str(folder) + rest
+        tail = None if old is None else _below(value, old)
+        return value if tail is None else str(folder) + tail
 
     def moved(value: Any) -> str | None:
         """Where something outside is seen from the folder."""
@@ -71,13 +71,13 @@ def located(settings: Settings, folder: Path) -> Settings:
         way = outside.get(value)
         if way is None and old is not None and os.path.isabs(value):
             way = os.path.relpath(value, old)
-        there = None if way is None else os.path.normpath(folder / way)
-        return there if there is not None and os.path.exists(there) else None
+        target = None if way is None else os.path.normpath(folder / way)
+        return target if target is not None and os.path.exists(target) else None
 
-    made: Settings = with_texts({k: v for k, v in settings.items() if k != _OUTSIDE}, find)
+    current: Settings = with_texts({k: v for k, v in settings.items() if k != _OUTSIDE}, find)
     if old != folder:
-        _move(made, moved)
-    return {**made, "folder": str(folder)}
+        _move(current, moved)
+    return {**current, "folder": str(folder)}
 
 
 def same(mine: Any, theirs: Any, outside: Mapping[str, str], others: Mapping[str, str]) -> bool:
@@ -90,9 +90,9 @@ def same(mine: Any, theirs: Any, outside: Mapping[str, str], others: Mapping[str
 def _move(settings: Any, moved: Callable[[Any], str | None]) -> None:
     """Exchange what is not where it was."""
     if isinstance(settings, list):
-        for i, one in enumerate(settings):
-            if isinstance(one, str) and not os.path.exists(one):
-                settings[i] = moved(one) or one
+        for i, item in enumerate(settings):
+            if isinstance(item, str) and not os.path.exists(item):
+                settings[i] = moved(item) or item
             _move(settings[i], moved)
     if not isinstance(settings, dict):
         return
@@ -109,12 +109,12 @@ def _move_weights(settings: Settings, moved: Callable[[Any], str | None]) -> Non
     """Weights and their updates are those whose hash was written down."""
     from cf.models.start import is_same
 
-    there = {name: settings[name] for name in ("path", "lora") if settings.get(name) is not None}
-    here = with_texts(there, lambda one: moved(one) or one)
+    saved = {name: settings[name] for name in ("path", "lora") if settings.get(name) is not None}
+    current = with_texts(saved, lambda path: moved(path) or path)
     alpha = settings.get("lora_alpha")
     with suppress(ValueError, OSError):  # of those that are not there, `with_weights` tells
-        if is_same(here["path"], settings["sha256"], here.get("lora"), alpha):
-            settings.update(here)
+        if is_same(current["path"], settings["sha256"], current.get("lora"), alpha):
+            settings.update(current)
 
 
 def _below(value: str, folder: Path) -> str | None:

@@ -33,13 +33,13 @@ def newest(folder: Path, state: Mapping[str, Tensor]) -> Path | None:
         ValueError: if all are damaged or hold code, one belongs to another module, or none is
             named as checkpoints are.
     """
-    found = checkpoints(folder)[::-1]
-    if not found and (other := sorted(folder.glob("*.ckpt"))):
+    paths = checkpoints(folder)[::-1]
+    if not paths and (misnamed := sorted(folder.glob("*.ckpt"))):
         raise ValueError(
-            f"{folder} holds {other[0].name} and no step=NUMBER.ckpt; rename the one to resume "
+            f"{folder} holds {misnamed[0].name} and no step=NUMBER.ckpt; rename the one to resume "
             f"from to the steps that were taken, such as step=00000100.ckpt"
         )
-    for path, before in zip(found, [*found[1:], None], strict=False):
+    for path, before in zip(paths, [*paths[1:], None], strict=False):
         theirs = _weights(path)
         if theirs is None:
             if before is not None:
@@ -52,9 +52,9 @@ def newest(folder: Path, state: Mapping[str, Tensor]) -> Path | None:
                 f"{'the beginning' if before is None else before.name}"
             )
         return path
-    if found:
+    if paths:
         raise ValueError(
-            f"{found[0]} cannot be read ({_WHY}), nor one before it; delete {folder} to train "
+            f"{paths[0]} cannot be read ({_WHY}), nor one before it; delete {folder} to train "
             "from the beginning"
         )
     return None
@@ -86,9 +86,11 @@ def _weights_in_shards(checkpoint: Path) -> Mapping[str, Tensor] | None:
     from cf.models.stored import CheckpointError
 
     try:
-        held = read_distributed(checkpoint).state
+        state = read_distributed(checkpoint).state
         rest_of(checkpoint)
     except (CheckpointError, OSError, RuntimeError, EOFError, pickle.UnpicklingError):
         return None
     lead = "state_dict."
-    return {name.removeprefix(lead): one for name, one in held.items() if name.startswith(lead)}
+    return {
+        name.removeprefix(lead): tensor for name, tensor in state.items() if name.startswith(lead)
+    }

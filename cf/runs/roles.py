@@ -46,8 +46,8 @@ def _as_typed(error: ValueError, settings: Settings) -> ValueError:
     typed = None if part is None else settings.get(part[1])
     if type(error) is not ValueError or part is None or typed is None:
         return error
-    own = typed == settings["module"].get(part[1])
-    return ValueError(str(error).removeprefix("module.")) if own else error
+    is_own = typed == settings["module"].get(part[1])
+    return ValueError(str(error).removeprefix("module.")) if is_own else error
 
 
 def _built(group: Settings) -> Any:
@@ -121,9 +121,9 @@ def role_networks(group: Settings, make: Callable[[str, Settings], Any]) -> dict
         shared.append((alike, make(name, role)))
         return shared[-1][1]
 
-    found = {name: given(name) for name in _ROLES if name in group and name != "critic"}
+    networks = {name: given(name) for name in _ROLES if name in group and name != "critic"}
     if (guide := _role(group, "guide")) is not None:
         view = {name: value for name, value in group["guide"].items() if name != "network"}
         score = build({**view, "_partial_": True}, "module.guide")
-        found["guide"] = score(make("guide", guide))
-    return found | ({"critic": lambda: given("critic")} if "critic" in group else {})
+        networks["guide"] = score(make("guide", guide))
+    return networks | ({"critic": lambda: given("critic")} if "critic" in group else {})

@@ -60,13 +60,13 @@ class RunFolder:
 
     def begin(self, settings: Settings) -> Settings:
         """The settings of a run here as they are used: paths in them are whole."""
-        kept = {name: value for name, value in settings.items() if name not in _NOT_KEPT}
-        return {**cast(Settings, absolute(kept)), "folder": str(self.path)}
+        run_settings = {name: value for name, value in settings.items() if name not in _NOT_KEPT}
+        return {**cast(Settings, absolute(run_settings)), "folder": str(self.path)}
 
     def start(self, settings: Settings) -> None:
         """Write down what is about to be run."""
-        told = recorded(settings, self.path)
-        write_text(self.config, yaml.safe_dump(told, sort_keys=False, allow_unicode=True))
+        record = recorded(settings, self.path)
+        write_text(self.config, yaml.safe_dump(record, sort_keys=False, allow_unicode=True))
 
     def settings(self, overrides: Sequence[str]) -> Settings:
         """The run's own settings, with single values exchanged.
@@ -91,17 +91,17 @@ class RunFolder:
         Raises:
             ValueError: if it was begun with settings other than these.
         """
-        there = {name: one for name, one in self._recorded().items() if name not in _NOT_KEPT}
-        exchanged = as_begun(there)
-        here = _without_added(recorded(settings, self.path), there)
+        saved = {name: value for name, value in self._recorded().items() if name not in _NOT_KEPT}
+        exchanged = as_begun(saved)
+        current = _without_added(recorded(settings, self.path), saved)
         if self.begun is not None:
-            there = recorded(_as_now(located(there, self.begun)), self.begun)
-        ways, others = (one.pop("outside", {}) for one in (here, there))
-        mine, theirs = leaves(here), leaves(there)
+            saved = recorded(_as_now(located(saved, self.begun)), self.begun)
+        ways, others = (record.pop("outside", {}) for record in (current, saved))
+        ours, theirs = leaves(current), leaves(saved)
         differ = [
-            f"{name}: {theirs.get(name)!r} there, {mine.get(name)!r} here"
-            for name in {**theirs, **mine}
-            if not same(mine.get(name, MISSING), theirs.get(name, MISSING), ways, others)
+            f"{name}: {theirs.get(name)!r} there, {ours.get(name)!r} here"
+            for name in {**theirs, **ours}
+            if not same(ours.get(name, MISSING), theirs.get(name, MISSING), ways, others)
         ]
         if differ:
             more = [f"and {len(differ) - _TOLD} more"] if len(differ) > _TOLD else []
@@ -208,14 +208,14 @@ class RunFolder:
 
 def _as_now(settings: Settings) -> Settings:
     """The settings of a run of old as they are written now."""
-    one = value_at(settings, "callbacks.checkpoint")
+    saver = value_at(settings, "callbacks.checkpoint")
     lightnings = "lightning.pytorch.callbacks.ModelCheckpoint"
-    if isinstance(one, dict) and one.get("_target_") == lightnings and not one.get("monitor"):
+    if isinstance(saver, dict) and saver.get("_target_") == lightnings and not saver.get("monitor"):
         settings["callbacks"]["checkpoint"] = {
             "_target_": "cf.callbacks.checkpoint.Checkpoints",
-            "dirpath": one["dirpath"],
-            "every_n_train_steps": one["every_n_train_steps"],
-            "keep": None if one.get("save_top_k") == -1 else 2,
+            "dirpath": saver["dirpath"],
+            "every_n_train_steps": saver["every_n_train_steps"],
+            "keep": None if saver.get("save_top_k") == -1 else 2,
         }
     return settings
 
@@ -227,26 +227,26 @@ def leaves(settings: Any, at: str = "") -> dict[str, Any]:
         inner = dict(enumerate(settings))
     if not inner:
         return {at: settings}
-    found: dict[str, Any] = {}
-    for name, one in inner.items():
-        found |= leaves(one, f"{at}.{name}" if at else str(name))
-    return found
+    values: dict[str, Any] = {}
+    for name, value in inner.items():
+        values |= leaves(value, f"{at}.{name}" if at else str(name))
+    return values
 
 
-def _without_added(here: Any, there: Any) -> Any:
+def _without_added(current: Any, saved: Any) -> Any:
     """Settings without those that a run of an older version lacks and that leave it as it was.
 
     Such are null, or what their class takes where nothing is said.
     """
-    if isinstance(here, list) and isinstance(there, list) and len(here) == len(there):
-        return [_without_added(mine, its) for mine, its in zip(here, there, strict=True)]
-    if not (isinstance(here, dict) and isinstance(there, dict)):
-        return here
-    target = here.get("_target_")
+    if isinstance(current, list) and isinstance(saved, list) and len(current) == len(saved):
+        return [_without_added(item, its) for item, its in zip(current, saved, strict=True)]
+    if not (isinstance(current, dict) and isinstance(saved, dict)):
+        return current
+    target = current.get("_target_")
     return {
-        name: _without_added(value, there[name]) if name in there else value
-        for name, value in here.items()
-        if name in there or not (value is None or (target and is_default(target, name, value)))
+        name: _without_added(value, saved[name]) if name in saved else value
+        for name, value in current.items()
+        if name in saved or not (value is None or (target and is_default(target, name, value)))
     }
 
 

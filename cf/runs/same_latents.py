@@ -29,8 +29,8 @@ def refuse_other_latents(path: str, codec: Any, name: str) -> None:
     if source.suffix != ".safetensors" or not source.is_file():
         return
     trained = exported_config(read_stored(source, None, ()).said).get("codec")
-    theirs, own = (_latents_of(one) for one in (trained, codec))
-    if theirs and own and theirs != own:
+    theirs, ours = (_latents_of(part) for part in (trained, codec))
+    if theirs and ours and theirs != ours:
         raise ValueError(
             f"{name}={path} was trained on latents of {_told(trained)}, and is to be shown those "
             f"of {_told(codec)}: give a network of the same codec"
@@ -45,7 +45,7 @@ def _latents_of(codec: Any) -> str:
 
     if not isinstance(codec, Mapping):  # of a file that says what it likes, or none
         return ""
-    names = [one for one in str(codec.get("_target_")).split(".") if one[:1].isupper()]
+    names = [part for part in str(codec.get("_target_")).split(".") if part[:1].isupper()]
     if not names or names[0] in _OF_WAN:
         return "Wan" if names else ""
     if "file" not in codec:

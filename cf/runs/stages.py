@@ -72,16 +72,16 @@ class Stages:
             raise ValueError(f"sweep.seeds={list(self.seeds)} must name seeds, each once")
         if not self.arms:
             raise ValueError("sweep.arms is empty; name at least one method and its settings")
-        both = self.start.keys() & self.arms.keys()
-        if both:
-            raise ValueError(f"sweep.start and sweep.arms both name {', '.join(sorted(both))}")
-        for name, one in self.measured.items():
-            rest = {key for key in one if not ("memory" in one and key.startswith("memory."))}
-            if one.get("run") not in {*self.start, *self.arms} or not rest <= {"run", "memory"}:
-                known = ", ".join((*self.start, *self.arms))
+        shared = self.start.keys() & self.arms.keys()
+        if shared:
+            raise ValueError(f"sweep.start and sweep.arms both name {', '.join(sorted(shared))}")
+        for name, choice in self.measured.items():
+            keys = {key for key in choice if not ("memory" in choice and key.startswith("memory."))}
+            if choice.get("run") not in {*self.start, *self.arms} or not keys <= {"run", "memory"}:
+                names = ", ".join((*self.start, *self.arms))
                 raise ValueError(
                     f"sweep.measured.{name} must be {{run: ..., memory: ..., memory.NAME: ...}}, "
-                    f"memory or not, with a run out of {known}; got {dict(one)}"
+                    f"memory or not, with a run out of {names}; got {dict(choice)}"
                 )
 
     @property
@@ -91,32 +91,32 @@ class Stages:
 
     def stages(self) -> list[list[StageRun]]:
         """Trainings that may run at once, stage after stage."""
-        made, before = [], list[str]()
+        stages, before = [], list[str]()
         seeds = self.seeds if self.start_seed is None else [self.start_seed]
         for name, settings in self.start.items():
-            made.append([self._run(name, settings, seed, before) for seed in seeds])
+            stages.append([self._run(name, settings, seed, before) for seed in seeds])
             before.append(name)
         # Seed by seed, so that what is finished early can be compared early.
         arms = [
-            self._run(name, [*self.student, *own], seed, before)
+            self._run(name, [*self.student, *settings], seed, before)
             for seed in self.seeds
-            for name, own in self.arms.items()
+            for name, settings in self.arms.items()
         ]
-        return [*_joined(made), arms]
+        return [*_joined(stages), arms]
 
     def measuring(self) -> list[str]:
         """Arguments of `cf.benchmark` for all that was trained."""
         assert self.benchmark is not None
-        given = [f"networks={{{','.join(self._named(name) for name in self.arms)}}}"]
-        for name, one in self.measured.items():
+        arguments = [f"networks={{{','.join(self._named(name) for name in self.arms)}}}"]
+        for name, choice in self.measured.items():
             key = f"contestants.{name}"
-            given.append(f"+contestant@{key}=trained")
-            given.append(f"{key}.checkpoint=[{self._runs(str(one['run']))}]")
-            if "memory" in one:
-                given.append(f"+memory@{key}.memory={one['memory']}")
-            given += [f"{key}.{at}={one[at]}" for at in one if at.startswith("memory.")]
-        given.append("absent=list")  # whose training failed does not stop the others
-        return [*given, *self.benchmark, f"hydra.run.dir={quoted(str(self.folder))}"]
+            arguments.append(f"+contestant@{key}=trained")
+            arguments.append(f"{key}.checkpoint=[{self._runs(str(choice['run']))}]")
+            if "memory" in choice:
+                arguments.append(f"+memory@{key}.memory={choice['memory']}")
+            arguments += [f"{key}.{at}={choice[at]}" for at in choice if at.startswith("memory.")]
+        arguments.append("absent=list")  # whose training failed does not stop the others
+        return [*arguments, *self.benchmark, f"hydra.run.dir={quoted(str(self.folder))}"]
 
     def _named(self, name: str) -> str:
         return f"{name}:[{self._runs(name)}]"
@@ -128,13 +128,13 @@ class Stages:
     def _run(
         self, name: str, settings: Sequence[str], seed: int, before: Sequence[str]
     ) -> StageRun:
-        places = {one: self._place(one, seed) for one in before}
+        places = {earlier: self._place(earlier, seed) for earlier in before}
         filled, needs = [], list[Path]()
         for setting in settings:
-            for one, place in places.items():
-                if f"{{{one}}}" in setting:
-                    setting = setting.replace(f"'{{{one}}}'", quoted(str(place)))
-                    setting = setting.replace(f"{{{one}}}", str(place))
+            for earlier, place in places.items():
+                if f"{{{earlier}}}" in setting:
+                    setting = setting.replace(f"'{{{earlier}}}'", quoted(str(place)))
+                    setting = setting.replace(f"{{{earlier}}}", str(place))
                     needs += [place] if place not in needs else []
             filled.append(setting)
         return StageRun(self._place(name, seed), [*filled, *self.shared, f"seed={seed}"], needs)
@@ -142,16 +142,16 @@ class Stages:
     def _place(self, name: str, seed: int) -> Path:
         if name not in self.start:
             return self.root / "arms" / name / f"seed_{seed}"
-        own = seed if self.start_seed is None else self.start_seed
-        return self.root / "start" / name / f"seed_{own}"
+        start_seed = seed if self.start_seed is None else self.start_seed
+        return self.root / "start" / name / f"seed_{start_seed}"
 
 
 def _joined(stages: Sequence[list[StageRun]]) -> list[list[StageRun]]:
     """Fewer and larger stages: those next to each other that do not need one another."""
     joined: list[list[StageRun]] = []
     for stage in stages:
-        there = {run.folder for run in joined[-1]} if joined else set[Path]()
-        if joined and not any(there & set(run.needs) for run in stage):
+        folders = {run.folder for run in joined[-1]} if joined else set[Path]()
+        if joined and not any(folders & set(run.needs) for run in stage):
             joined[-1].extend(stage)
         else:
             joined.append(list(stage))

@@ -36,10 +36,10 @@ def world_settings(checkpoint: str) -> Settings | None:
     settings.pop("_partial_", None)
     source = f"the run {folder.path.name}"
     bound(settings, source, 10**6)
-    found = class_of(str(settings.get("_target_")))
-    if isinstance(found, type) and issubclass(found, World) and not issubclass(found, SteeredWorld):
+    cls = class_of(str(settings.get("_target_")))
+    if isinstance(cls, type) and issubclass(cls, World) and not issubclass(cls, SteeredWorld):
         raise ValueError(
-            f"{source} walks through {found.__name__}, whose camera nobody steers yet; a network "
+            f"{source} walks through {cls.__name__}, whose camera nobody steers yet; a network "
             "of data=rooms or data=doom is steered"
         )
     Vetting(source, ()).vet(settings, SteeredWorld, "world")

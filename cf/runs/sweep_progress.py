@@ -36,11 +36,11 @@ class SweepProgress(Callback):
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Count the runs; other sweepers than Hydra's own find values as they go."""
-        chosen = config.hydra.runtime.choices
-        if chosen["hydra/sweeper"] != "basic":
+        choices = config.hydra.runtime.choices
+        if choices["hydra/sweeper"] != "basic":
             return
         self._count, self._began = count_runs(config.hydra.overrides.task), time.monotonic()
-        if chosen["hydra/launcher"] != "basic":
+        if choices["hydra/launcher"] != "basic":
             folder = Path(config.hydra.sweep.dir)
             self._watching.enter_context(watched(folder, "runs", self._count))
 
@@ -48,12 +48,12 @@ class SweepProgress(Callback):
         """Say which run begins."""
         if not self._count:
             return
-        number, left = config.hydra.job.num + 1, ""
+        number, estimate = config.hydra.job.num + 1, ""
         if self._done:
             gone = time.monotonic() - self._began
             to_go = gone / self._done * (self._count - self._done)
-            left = f", {gone / 60:.0f} min gone, some {to_go / 60:.0f} to go"
-        log.info("run %d of %d%s", number, self._count, left)
+            estimate = f", {gone / 60:.0f} min gone, some {to_go / 60:.0f} to go"
+        log.info("run %d of %d%s", number, self._count, estimate)
 
     def on_job_end(self, config: DictConfig, job_return: Any, **_: Any) -> None:
         """Count those that are done in this process."""
@@ -71,5 +71,5 @@ def count_runs(overrides: Sequence[str]) -> int:
         overrides: as typed: `seed=1,2,3`.
     """
     parsed = OverridesParser.create().parse_overrides([*overrides])
-    several = [one for one in parsed if one.is_sweep_override()]
-    return math.prod(len([*one.sweep_string_iterator()]) for one in several)
+    several = [override for override in parsed if override.is_sweep_override()]
+    return math.prod(len([*override.sweep_string_iterator()]) for override in several)

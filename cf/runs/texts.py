@@ -66,23 +66,23 @@ class TextCache:
 
     def write(self, key: str, states: Tensor) -> None:
         """Keep states of one text, without the zeros at their end."""
-        held = {"states": _used(states).contiguous()}
+        tensors = {"states": _used(states).contiguous()}
         try:
             with replacing(self.folder / f"{key}.safetensors") as temporary:
-                save_file(held, temporary, {"length": str(len(states))})
+                save_file(tensors, temporary, {"length": str(len(states))})
             self._bound()
         except OSError as error:
             log.warning("%s; the text is encoded again next time", error)
 
     def _bound(self) -> None:
-        files = [(one.stat().st_mtime, one) for one in self.folder.glob("*.safetensors")]
-        sizes = {one: one.stat().st_size for _, one in files}
+        files = [(file.stat().st_mtime, file) for file in self.folder.glob("*.safetensors")]
+        sizes = {file: file.stat().st_size for _, file in files}
         total = sum(sizes.values())
-        for _, one in sorted(files):
+        for _, file in sorted(files):
             if total <= self.most:
                 return
-            one.unlink(missing_ok=True)
-            total -= sizes[one]
+            file.unlink(missing_ok=True)
+            total -= sizes[file]
 
 
 class CachedText(TextEncoder):
@@ -113,8 +113,8 @@ class CachedText(TextEncoder):
 
     def lacking(self, prompts: Sequence[str]) -> list[str]:
         """Those that are not in the cache, each once."""
-        kept = self.cache
-        return [x for x in dict.fromkeys(prompts) if not any(map(kept.has, self._keys(x)))]
+        cache = self.cache
+        return [x for x in dict.fromkeys(prompts) if not any(map(cache.has, self._keys(x)))]
 
     @property
     def key(self) -> str:
@@ -135,8 +135,8 @@ class CachedText(TextEncoder):
 
     def _one(self, prompt: str) -> Tensor:
         if prompt not in self._known:
-            found = (self.cache.read(key) for key in self._keys(prompt))
-            states = next((x for x in found if x is not None and x.shape[1] == self.dim), None)
+            candidates = (self.cache.read(key) for key in self._keys(prompt))
+            states = next((x for x in candidates if x is not None and x.shape[1] == self.dim), None)
             if states is None:
                 states = self._encoded(prompt)
                 self.cache.write(self._key(prompt, self.place.type), states)
@@ -181,16 +181,16 @@ def _files(settings: Settings) -> Iterator[list[Any]]:
             if root is None or not root.exists():
                 continue
             for file in [root] if root.is_file() else sorted(_own(root)):
-                known = file.stat()
-                yield [str(file.relative_to(root.parent)), known.st_size, known.st_mtime_ns]
+                stat = file.stat()
+                yield [str(file.relative_to(root.parent)), stat.st_size, stat.st_mtime_ns]
 
 
 def _own(root: Path) -> list[Path]:
     """Files of a model's folder that may be an encoder's."""
-    found = []
+    files = []
     for file in root.rglob("*"):
         if file.relative_to(root).parts[0] not in _OTHER_PARTS and file.is_file():
-            found.append(file)
-        if len(found) >= _LISTED:
+            files.append(file)
+        if len(files) >= _LISTED:
             break
-    return found
+    return files

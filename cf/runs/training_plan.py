@@ -65,7 +65,9 @@ def planned_training(settings: Settings, cards: int = 1) -> TrainingPlan:
     from cf.models.allocated import bytes_of
     from cf.runs.outline import codec_outline, eyes_outline, text_outline
 
-    if not any("network" in (settings["module"].get(one) or {}) for one in ("network", "student")):
+    if not any(
+        "network" in (settings["module"].get(role) or {}) for role in ("network", "student")
+    ):
         raise ValueError(
             "memory is counted of module=distill, pretrain and start; a codec takes little"
         )
@@ -86,18 +88,18 @@ def check_training(plan: TrainingPlan, card: int, settings: Settings, cards: int
     """What is told of a card with so many bytes: that it fits, or with which settings it would."""
     if plan.peak <= card:
         return f"it fits a card of {in_gb(card)} GB"
-    chosen: list[str] = []
-    changed, other = settings, plan
+    cures: list[str] = []
+    changed, smaller = settings, plan
     for words, change in _cures(settings, plan, cards):
         changed = change(changed)
-        chosen.append(words)
-        other = planned_training(changed, cards)
-        if other.peak <= card:
+        cures.append(words)
+        smaller = planned_training(changed, cards)
+        if smaller.peak <= card:
             return (
                 f"it takes {in_gb(plan.peak)} GB and the card has {in_gb(card)}: with "
-                f"{' '.join(chosen)} it takes {in_gb(other.peak)}"
+                f"{' '.join(cures)} it takes {in_gb(smaller.peak)}"
             )
-    more = f"; with {' '.join(chosen)} it would still take {in_gb(other.peak)}" if chosen else ""
+    more = f"; with {' '.join(cures)} it would still take {in_gb(smaller.peak)}" if cures else ""
     return (
         f"it takes {in_gb(plan.peak)} GB and the card has {in_gb(card)}{more}: more cards, a "
         "smaller window (module.window_frames), memory or model take less"
@@ -106,30 +108,30 @@ def check_training(plan: TrainingPlan, card: int, settings: Settings, cards: int
 
 def _cures(settings: Settings, plan: TrainingPlan, cards: int) -> list[tuple[str, Any]]:
     """Settings that save memory, those that cost least first, and what each changes."""
-    found: list[tuple[str, Any]] = []
+    cures: list[tuple[str, Any]] = []
     if plan.roles.get("text encoder"):
         none = {"_target_": "cf.models.prepared_text.PreparedText.from_folder", "folder": None}
-        found.append(("text=prepared", lambda s: {**s, "text": none}))
+        cures.append(("text=prepared", lambda s: {**s, "text": none}))
     if cards > 1 and not shards_weights(settings):
         strategy = {"_target_": "cf.modules.fully_shard.FullyShard"}
         trainer = {**settings["trainer"], "strategy": strategy}
-        found.append(("trainer=fsdp2", lambda s: {**s, "trainer": trainer}))
+        cures.append(("trainer=fsdp2", lambda s: {**s, "trainer": trainer}))
     if not settings["model"].get("activation_checkpointing", True):
-        found.append(("model.activation_checkpointing=true", _checkpointed))
+        cures.append(("model.activation_checkpointing=true", _checkpointed))
     if narrow := _wide_states(settings, plan):
         words = " ".join(f"{name}=adamw_8bit" for name in narrow.values())
-        found.append((words, lambda s: _in_8_bits(s, [*narrow])))
+        cures.append((words, lambda s: _in_8_bits(s, [*narrow])))
     if int(settings["data"].get("batch_size") or 1) > 1:
-        found.append(("data.batch_size=1", lambda s: {**s, "data": {**s["data"], "batch_size": 1}}))
-    return found
+        cures.append(("data.batch_size=1", lambda s: {**s, "data": {**s["data"], "batch_size": 1}}))
+    return cures
 
 
 def _wide_states(settings: Settings, plan: TrainingPlan) -> dict[str, str]:
     """Optimisers of the module whose states could be narrower, and how each is chosen."""
-    chosen = {"optimizer": "optimizer", "critic_optimizer": "optimizer@critic_optimizer"}
+    options = {"optimizer": "optimizer", "critic_optimizer": "optimizer@critic_optimizer"}
     return {
         name: words
-        for name, words in chosen.items()
+        for name, words in options.items()
         if str((settings["module"].get(name) or {}).get("_target_")) == "cf.modules.optim.adamw"
         and (name == "optimizer" or "critic: optimiser" in plan.roles)
     }
@@ -146,9 +148,9 @@ def _in_8_bits(settings: Settings, names: list[str]) -> Settings:
 def _checkpointed(settings: Any) -> Any:
     """The settings, in which every network recomputes its blocks."""
     if isinstance(settings, dict):
-        made = {name: _checkpointed(value) for name, value in settings.items()}
-        return {**made, "activation_checkpointing": True} if "num_layers" in made else made
-    return [_checkpointed(one) for one in settings] if isinstance(settings, list) else settings
+        changed = {name: _checkpointed(value) for name, value in settings.items()}
+        return {**changed, "activation_checkpointing": True} if "num_layers" in changed else changed
+    return [_checkpointed(item) for item in settings] if isinstance(settings, list) else settings
 
 
 def module_of(
@@ -201,13 +203,13 @@ def _activations(settings: Settings, codec: Any) -> dict[str, int]:
     frames = _frames(data, codec)
     size = int(data["batch_size"])
     layers = int(settings["model"]["num_layers"])
-    found = []
+    trials = []
     for few in _LAYERS if layers > max(_LAYERS) else (layers,):
         module = module_of(settings, few, dtype, codec)
-        found.append(tried(module, size, frames, max(last - 1, 0)))
-    peaks = found[-1]
-    if len(found) > 1:
-        peaks = {k: a + (found[1][k] - a) * (layers - _LAYERS[0]) for k, a in found[0].items()}
+        trials.append(tried(module, size, frames, max(last - 1, 0)))
+    peaks = trials[-1]
+    if len(trials) > 1:
+        peaks = {k: a + (trials[1][k] - a) * (layers - _LAYERS[0]) for k, a in trials[0].items()}
     if half.endswith("-mixed") and dtype is not torch.float32:
         wide = _wide_tokens(module, size, layers)
         peaks = {
@@ -274,10 +276,10 @@ def told_training(settings: Settings, cards: int | None, card_gb: float | None) 
     """The plan of a run, and whether it fits the cards that are given or found."""
     import torch
 
-    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    cards = cards or found or 1
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    cards = cards or gpus or 1
     plan = planned_training(settings, cards)
-    if card_gb is None and not found:
+    if card_gb is None and not gpus:
         return f"{plan.shown()}\ngive card_gb=80 (and cards=8) to learn whether it fits"
     card = int(card_gb * GB) if card_gb is not None else torch.cuda.mem_get_info()[1]
     return f"{plan.shown()}\n{check_training(plan, card, settings, cards)}"

@@ -41,19 +41,21 @@ def role_bytes(settings: Settings, module: Any, shards: int) -> dict[str, int]:
     real = getattr(module, "networks", None) and module.networks.real
     real = real or (getattr(module, "roles", None) and module.roles.teacher)
     teacher = real and real.network
-    every = [one for one in (*networks.values(), teacher) if one is not None]
+    every = [network for network in (*networks.values(), teacher) if network is not None]
     shared = shared_networks(every)
     half = 2 if _is_half(settings) else 1  # of what is frozen, and so stored as it is read
     stored = half if shards_weights(settings) else 1
-    if teacher is not None and all(one is not teacher for one in shared):
+    if teacher is not None and all(network is not teacher for network in shared):
         roles["teacher: weights"] = bytes_of(teacher) // shards // stored
     if real and real.guide is not None:
         every.append(real.guide.network)
         roles["guide: weights"] = bytes_of(real.guide.network) // shards // stored
-    own = (p for one in shared for name, p in one.named_parameters() if not is_factor(name))
-    roles["shared networks: weights"] = sum(p.nbytes for p in own) // shards // half
-    every = [one for one in every if not shared_networks([one])] + shared
-    every = list({id(one): one for one in every}.values())
+    weights = (
+        p for network in shared for name, p in network.named_parameters() if not is_factor(name)
+    )
+    roles["shared networks: weights"] = sum(p.nbytes for p in weights) // shards // half
+    every = [network for network in every if not shared_networks([network])] + shared
+    every = list({id(network): network for network in every}.values())
     return roles | _strategy(settings, every, trained, shards)
 
 
@@ -76,8 +78,8 @@ def _states(network: Any, maker: Any) -> int:
         if parameter.requires_grad:
             parameter.grad = torch.empty_like(parameter)
     optimizer = maker(network)
-    there = [x for p in network.parameters() for x in (p, p.grad) if x is not None]
-    with Allocated(held=there) as count:
+    tensors = [x for p in network.parameters() for x in (p, p.grad) if x is not None]
+    with Allocated(held=tensors) as count:
         before = count.now
         optimizer.step()
         states = count.now - before
@@ -102,11 +104,12 @@ def _strategy(
         return {}
     from cf.models.wrapped import blocks_of
 
-    each = [blocks_of(one) for one in networks]
-    blocks = [sum(p.numel() for p in one[0].parameters()) for one in each]
-    wholes = [sum(p.numel() for p in one.parameters()) for one in networks]
+    block_lists = [blocks_of(network) for network in networks]
+    blocks = [sum(p.numel() for p in block_list[0].parameters()) for block_list in block_lists]
+    wholes = [sum(p.numel() for p in network.parameters()) for network in networks]
     roots = [
-        whole - block * len(one) for whole, block, one in zip(wholes, blocks, each, strict=True)
+        total - block * len(block_list)
+        for total, block, block_list in zip(wholes, blocks, block_lists, strict=True)
     ]
     gathered = 2 * max(blocks) * (read + read + _MASTER)  # two blocks, their gradients, reduced
     roles = {"gathered blocks": gathered, "gathered ends of networks": sum(roots) * read}

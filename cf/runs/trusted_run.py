@@ -75,17 +75,17 @@ def vet_phases(
     Raises:
         ValueError: naming the setting, and the remedy.
     """
-    own = "" if config_dir is None else f"if they are yours, add --config-dir {config_dir}; "
+    remedy = "" if config_dir is None else f"if they are yours, add --config-dir {config_dir}; "
     refused = [] if config_dir is None else [f"the settings in {config_dir} (--config-dir)"]
     refused += [
         f"a phase named {name!r}"
         for name in phases
         if not _NAME.fullmatch(name) or not _inside(file.parent / name, file.parent)
     ]
-    refused += [one[:200] for one in chain(shared, *phases.values()) if not _harmless(one)]
+    refused += [text[:200] for text in chain(shared, *phases.values()) if not _harmless(text)]
     if refused:
         raise ValueError(
-            f"{file} asks for {refused[0]}; {own}a training that you did not make may run any "
+            f"{file} asks for {refused[0]}; {remedy}a training that you did not make may run any "
             f"code: if you know who made it and trust them, add trust=true"
         )
 
@@ -101,19 +101,19 @@ def _harmless(setting: str) -> bool:
         return False
     parts = override.key_or_group.split(".")
     names = re.split(r"[./]", f"{override.key_or_group}.{override.package or ''}")
-    if names[0] in _OF_THE_COMMAND or any(one in ("hydra", "_global_") for one in names):
+    if names[0] in _OF_THE_COMMAND or any(name in ("hydra", "_global_") for name in names):
         return False
-    return not any(one.startswith("_") for one in names) and _plain(override, parts, value)
+    return not any(name.startswith("_") for name in names) and _plain(override, parts, value)
 
 
 def _plain(override: Override, parts: Sequence[str], value: Any) -> bool:
     """Whether a value builds nothing, opens no file of settings and leads nowhere."""
-    each = [one for _, one, _ in walk(value)]
-    if not all(isinstance(one, str | int | float | dict | list | None) for one in each):
+    items = [item for _, item, _ in walk(value)]
+    if not all(isinstance(item, str | int | float | dict | list | None) for item in items):
         return False
-    if isinstance(value, dict | list) and any(str(one).startswith("_") for one in each):
+    if isinstance(value, dict | list) and any(str(item).startswith("_") for item in items):
         return False
-    texts = [one for one in each if isinstance(one, str)]
+    texts = [item for item in items if isinstance(item, str)]
     if len(parts) == 1:  # a group, an option of which is a file
         if not all(_NAME.fullmatch(part) for part in override.key_or_group.split("/")):
             return False
@@ -141,8 +141,8 @@ class _RunVetting(Vetting):
     def _resolved(self, target: Any, where: str) -> tuple[Callable[..., Any], type]:
         if target in _LIGHTNING:
             module, _, name = target.rpartition(".")
-            found: type = getattr(import_module(module), name)
-            return found, found
+            cls: type = getattr(import_module(module), name)
+            return cls, cls
         return super()._resolved(target, where)
 
     def _vet_option(self, name: str, value: Settings, later: bool, where: str) -> None:
@@ -163,9 +163,9 @@ class _RunVetting(Vetting):
 
             self.vet(value, FullyShard, where)
         elif called.__module__.startswith("lightning."):
-            for at, one, _ in walk(value):
-                if isinstance(one, dict) or (isinstance(one, str) and _SEPARATORS.search(one)):
-                    raise self.refusal(f"{one!r} as its {where}{at}", where)
+            for at, item, _ in walk(value):
+                if isinstance(item, dict) or (isinstance(item, str) and _SEPARATORS.search(item)):
+                    raise self.refusal(f"{item!r} as its {where}{at}", where)
         else:
             self.vet(value, hint, where)
 

@@ -23,12 +23,12 @@ def steps_of(run: Path) -> tuple[int, int]:
     """Steps that a run has taken, and those that it was asked for; 0 of 0 before it begins."""
     folder = RunFolder(run)
     try:
-        asked = int(yaml_of(folder.config, "run")["trainer"]["max_steps"])
+        steps = int(yaml_of(folder.config, "run")["trainer"]["max_steps"])
         if folder.summary() is not None:
-            return asked, asked
+            return steps, steps
     except (OSError, ValueError, KeyError, TypeError):  # not written yet, or not by a run
         return 0, 0
-    return min(_last_step(run / "metrics.csv"), asked), asked
+    return min(_last_step(run / "metrics.csv"), steps), steps
 
 
 def _last_step(table: Path) -> int:
@@ -55,7 +55,7 @@ def watched(folder: Path, what: str, count: int = 0) -> Iterator[None]:
     """
 
     def steps() -> tuple[float, float]:
-        return _together([steps_of(one.parent) for one in folder.glob("*/config.yaml")], count)
+        return _together([steps_of(file.parent) for file in folder.glob("*/config.yaml")], count)
 
     with _watching(steps, what, _SOON):
         yield
@@ -77,11 +77,11 @@ def watched_runs(runs: Sequence[Path], what: str) -> Iterator[None]:
         yield
 
 
-def _together(found: Sequence[tuple[int, int]], count: int) -> tuple[float, float]:
+def _together(counts: Sequence[tuple[int, int]], count: int) -> tuple[float, float]:
     """Steps done, and asked for by `count` runs; one not begun counts as the mean of others."""
-    begun = [asked for _, asked in found if asked]
+    begun = [total for _, total in counts if total]
     mean = sum(begun) / max(len(begun), 1)
-    return sum(done for done, _ in found), sum(begun) + mean * max(count - len(begun), 0)
+    return sum(steps for steps, _ in counts), sum(begun) + mean * max(count - len(begun), 0)
 
 
 @contextmanager
@@ -96,8 +96,8 @@ def _watching(
             bar.initial = bar.n = counted()[0]  # what was done before tells nothing of the pace
             while True:
                 last = ended.wait(_POLL)
-                done, bar.total = counted()
-                bar.update(done - bar.n)
+                steps, bar.total = counted()
+                bar.update(steps - bar.n)
                 if last:
                     return
 
