@@ -78,14 +78,14 @@ def begin_with(network: AdaptedBackbone, path: str, sha256: str | None) -> None:
             "start a new run"
         )
     weights = {k: v for k, v in network.network.state_dict().items() if not is_factor(k)}
-    found = read_updates(read_stored(Path(path), None, LORA_CONTAINERS), weights, 1.0, None)
-    own = {f"{layer}.weight" for layer in network.layers}
-    if other := sorted(found.keys() ^ own):
+    updates = read_updates(read_stored(Path(path), None, LORA_CONTAINERS), weights, 1.0, None)
+    names = {f"{layer}.weight" for layer in network.layers}
+    if differing := sorted(updates.keys() ^ names):
         raise CheckpointError(
-            f"{path} changes other layers than {where}.target_modules says: {some(other)}; name "
-            "the layers that it changes"
+            f"{path} changes other layers than {where}.target_modules says: {some(differing)}; "
+            "name the layers that it changes"
         )
-    for name, (update,) in found.items():
+    for name, (update,) in updates.items():
         if update.down is None or update.up is None or not _plain(update):
             raise CheckpointError(
                 f"{path} does more to {name} than B A, which cannot go on training; merge it: "

@@ -74,36 +74,36 @@ class Adapter:
                 f"adapters.{role} goes on one transformer, and {type(network).__name__} is none; "
                 "start from another network, or leave the role's adapter out (null)"
             )
-        made = AdaptedBackbone(network, role, self, self._layers(network, role))
+        adapted = AdaptedBackbone(network, role, self, self._layers(network, role))
         if self.path is not None and network.device.type != "meta":
-            begin_with(made, self.path, self.sha256)
-        return made
+            begin_with(adapted, self.path, self.sha256)
+        return adapted
 
     def _layers(self, network: VideoTransformer, role: str) -> list[str]:
         names = [
             name
-            for name, one in network.named_modules()
-            if isinstance(one, nn.Linear) and not re.search(r"lora_[AB]\b|^compressor\.", name)
+            for name, layer in network.named_modules()
+            if isinstance(layer, nn.Linear) and not re.search(r"lora_[AB]\b|^compressor\.", name)
         ]
-        found = [
+        layers = [
             name for name in names if any(_ends(name, target) for target in self.target_modules)
         ]
         unknown = [
-            one for one in self.target_modules if not any(_ends(name, one) for name in names)
+            end for end in self.target_modules if not any(_ends(name, end) for name in names)
         ]
-        if unknown or not found:
-            known = dict.fromkeys(re.sub(r"^blocks\.\d+\.", "", name) for name in names)
+        if unknown or not layers:
+            available = dict.fromkeys(re.sub(r"^blocks\.\d+\.", "", name) for name in names)
             raise ValueError(
                 f"adapters.{role}.target_modules={list(self.target_modules)}: no linear layer is "
-                f"called {', '.join(unknown) or 'so'}; there are {', '.join(known)}"
+                f"called {', '.join(unknown) or 'so'}; there are {', '.join(available)}"
             )
-        narrow = min(min(network.get_parameter(f"{name}.weight").shape) for name in found)
+        narrow = min(min(network.get_parameter(f"{name}.weight").shape) for name in layers)
         if self.r > narrow:
             raise ValueError(
                 f"adapters.{role}.r={self.r} must lie in 1 to {narrow}, the narrowest side of the "
                 "layers that it is to change"
             )
-        return found
+        return layers
 
 
 class AdaptedBackbone(WrappedBackbone):
@@ -152,8 +152,8 @@ class AdaptedBackbone(WrappedBackbone):
     ) -> Prediction:
         """The shared network's, with this role's difference."""
         with self._active():
-            made: Prediction = self.network(x_t, t, cond, past, mask)
-        return made
+            prediction: Prediction = self.network(x_t, t, cond, past, mask)
+        return prediction
 
     @override
     def prepare(self, past: Past, cond: Conditioning, times: Sequence[float] = ()) -> Prepared:
@@ -169,17 +169,17 @@ class AdaptedBackbone(WrappedBackbone):
             own: the shared network's state dict; roles' factors in it are passed over.
             factors: this role's state dict.
         """
-        made = {
+        weights = {
             name: weight.to(torch.promote_types(weight.dtype, torch.float32))
             for name, weight in own.items()
             if not is_factor(name)
         }
         for layer in self.layers:
-            weight = made[f"{layer}.weight"]
+            weight = weights[f"{layer}.weight"]
             a, b = (factors[f"factors.{layer}.lora_{x}.weight"].to(weight.device) for x in "AB")
             update = Update(1.0, self.settings.scale, down=a, up=b)
-            made[f"{layer}.weight"] = updated(weight, [update])
-        return made
+            weights[f"{layer}.weight"] = updated(weight, [update])
+        return weights
 
     def __getattr__(self, name: str) -> Any:
         """Sizes and the like are the shared network's."""
@@ -195,11 +195,11 @@ class AdaptedBackbone(WrappedBackbone):
         names = (f"{self.role}_{number}" for number in range(2, 1000))
         first = _role_linear(self.network, self.layers[0], self._role)
         role = next(name for name in names if name not in first.scales)
-        made = AdaptedBackbone(self.network, role, self.settings, self.layers)
+        adapted = AdaptedBackbone(self.network, role, self.settings, self.layers)
         with torch.no_grad():
-            for mine, theirs in zip(made.parameters(), self.parameters(), strict=True):
-                mine.copy_(theirs)
-        return made
+            for target, source in zip(adapted.parameters(), self.parameters(), strict=True):
+                target.copy_(source)
+        return adapted
 
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
         """Moves and casts are of the shared network, within which the factors are."""
@@ -217,22 +217,22 @@ class AdaptedBackbone(WrappedBackbone):
 
 def shared_networks(networks: Iterable[nn.Module | None]) -> list[VideoTransformer]:
     """What roles among these and within them are around, each once."""
-    parts = (part for one in networks if one is not None for part in one.modules())
-    found = (part.network for part in parts if isinstance(part, AdaptedBackbone))
-    return list({id(one): one for one in found}.values())
+    parts = (part for network in networks if network is not None for part in network.modules())
+    shared = (part.network for part in parts if isinstance(part, AdaptedBackbone))
+    return list({id(network): network for network in shared}.values())
 
 
 def parts_with_shared(module: nn.Module) -> Iterator[nn.Module]:
     """All parts of a module, and those of networks that roles within it share."""
     yield from module.modules()
-    for one in shared_networks([module]):
-        yield from one.modules()
+    for network in shared_networks([module]):
+        yield from network.modules()
 
 
 def exported_size(network: nn.Module) -> int:
     """Numbers of a network's weights; of a role, those of the network that it is merged into."""
-    one = network.network if isinstance(network, AdaptedBackbone) else network
-    return sum(p.numel() for name, p in one.named_parameters() if not is_factor(name))
+    base = network.network if isinstance(network, AdaptedBackbone) else network
+    return sum(p.numel() for name, p in base.named_parameters() if not is_factor(name))
 
 
 def freeze(network: nn.Module, dtype: torch.dtype | None = None) -> None:

@@ -53,11 +53,11 @@ class Allocated(TorchDispatchMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         """Run an operation and count the storage of what comes out."""
-        made = func(*args, **(kwargs or {}))
-        for x in tree_leaves(made):
+        result = func(*args, **(kwargs or {}))
+        for x in tree_leaves(result):
             if isinstance(x, Tensor) and x.device.type == self.kind:
                 self._count(x)
-        return made
+        return result
 
     def _count(self, x: Tensor) -> None:
         storage = x.untyped_storage()

@@ -46,8 +46,8 @@ class Remembered(NamedTuple):
                 past_k, past_v = (x[:, : -self.room] for x in (past_k, past_v))
             return torch.cat((past_k.to(k.dtype), k), 1), torch.cat((past_v.to(v.dtype), v), 1)
         stop = self.k.shape[1] - self.room + k.shape[1]
-        for whole, own in ((self.k, k), (self.v, v)):
-            whole[:, stop - k.shape[1] : stop] = own
+        for storage, new in ((self.k, k), (self.v, v)):
+            storage[:, stop - k.shape[1] : stop] = new
         return self.k[:, :stop], self.v[:, :stop]
 
 
@@ -83,8 +83,8 @@ def mask_for(
     if mask is None:
         return None
     if device.type == "meta":  # stands for a GPU, whose form of it is small
-        one = torch.empty((), dtype=torch.bool, device=device)
-        return one.expand(rows * tokens, rows * tokens)
+        value = torch.empty((), dtype=torch.bool, device=device)
+        return value.expand(rows * tokens, rows * tokens)
     return (block_sparse if device.type == "cuda" else dense)(mask, rows, tokens, device)
 
 
@@ -195,10 +195,10 @@ def _heads(x: Tensor, heads: int) -> Heads:
     return x.view(*x.shape[:-1], heads, x.shape[-1] // heads)
 
 
-def _with_own(mask: Tensor | None, own: int) -> Tensor | None:
+def _with_own(mask: Tensor | None, tokens: int) -> Tensor | None:
     if mask is None:
         return None
-    return F.pad(mask, (0, own), value=True if mask.dtype == torch.bool else 0.0)
+    return F.pad(mask, (0, tokens), value=True if mask.dtype == torch.bool else 0.0)
 
 
 def remembered(layer: LayerKV, place: Rotation, past: Past, number: int = 0) -> Remembered:
@@ -211,8 +211,8 @@ def remembered(layer: LayerKV, place: Rotation, past: Past, number: int = 0) -> 
         mask = mask.to(k.dtype)
     mask = None if mask is None else mask[:, None, None]
     if not past.room:
-        kept, values = pieces_of(k), pieces_of(v)
-        again = kept and values and partial(_again, kept, values, place, mask)
+        keys, values = pieces_of(k), pieces_of(v)
+        again = keys and values and partial(_again, keys, values, place, mask)
         return Remembered(rotate(k, place), v, mask, again=again or None)
     return Remembered(_turned(k, place, past, number), widened(v, past.room), mask, past.room)
 
@@ -232,21 +232,21 @@ def once_held(seen: Remembered | Reading | None) -> Remembered | Reading | None:
     again = seen.again if isinstance(seen, Remembered) else None
     if not isinstance(seen, Remembered) or again is None:
         return seen
-    there = [seen]
+    pending = [seen]
 
     def read(q: Heads, k: Heads, v: Heads) -> Remembered:
-        return there.pop() if there else again()
+        return pending.pop() if pending else again()
 
     return read
 
 
 def _turned(k: Tensor, place: Rotation, past: Past, number: int) -> Tensor:
     """Keys after RoPE and room behind them, added to what is there already."""
-    done, size = past.turned_tokens, k.shape[1]
+    turned, size = past.turned_tokens, k.shape[1]
     storage = past.turned[number] if past.turned else None
     if storage is None:
         storage = k.new_empty(len(k), size + past.room, *k.shape[2:])
     if isinstance(past.turned, list):
         past.turned[number] = storage
-    rotate_into(storage[:, done:size], k[:, done:], place)
+    rotate_into(storage[:, turned:size], k[:, turned:], place)
     return storage

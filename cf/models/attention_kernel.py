@@ -19,10 +19,10 @@ def attention_kernel(network: nn.Module) -> str:
         flash_attention, efficient_attention, cudnn_attention or math; empty for a network without
         attention.
     """
-    for one in network.modules():
-        if isinstance(one, SelfAttention):
-            weight = one.q.weight
-            shape = 1, one.num_heads, 16, weight.shape[0] // one.num_heads
+    for module in network.modules():
+        if isinstance(module, SelfAttention):
+            weight = module.q.weight
+            shape = 1, module.num_heads, 16, weight.shape[0] // module.num_heads
             x = torch.zeros(shape, dtype=weight.dtype, device=weight.device)
             return SDPBackend(torch._fused_sdp_choice(x, x, x)).name.lower()
     return ""

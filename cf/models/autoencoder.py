@@ -58,7 +58,7 @@ class VideoAutoencoder(Codec):
             low, high = _BOUNDS[name]
             if not low <= value <= high:
                 raise ValueError(f"{name} must lie in {low}..{high}, got {value}")
-        if not 1 <= len(widths) <= _DEEPEST or not all(1 <= one <= _WIDEST for one in widths):
+        if not 1 <= len(widths) <= _DEEPEST or not all(1 <= width <= _WIDEST for width in widths):
             raise ValueError(
                 f"widths must be 1 to {_DEEPEST} numbers of channels in 1..{_WIDEST}, got "
                 f"{list(widths)}"
@@ -92,9 +92,9 @@ class VideoAutoencoder(Codec):
                 "experiment=doom_codec, and give codec.file=RUN"
             )
         config, state = read_export(path)
-        made = cls(**_settings(config, file))
-        load_into(made, state, file)
-        return made.requires_grad_(False).eval()
+        codec = cls(**_settings(config, file))
+        load_into(codec, state, file)
+        return codec.requires_grad_(False).eval()
 
     @classmethod
     def outlined(cls, file: str) -> Self:
@@ -118,8 +118,8 @@ class VideoAutoencoder(Codec):
         signed = 2 * frames.float() - 1
         added = run_layers(self.encoder_layers, F.pixel_unshuffle(signed, _FOLD), held)
         linear: Tensor = self.encoder_map(self._patches(signed))
-        made: Tensor = added + linear.unflatten(0, added.shape[:2])
-        return made
+        latents: Tensor = added + linear.unflatten(0, added.shape[:2])
+        return latents
 
     def pixels(self, latents: Latents, held: list[Any]) -> Pixels:
         """What the decoder makes of the next latents, not clamped.
@@ -178,24 +178,24 @@ class VideoAutoencoder(Codec):
 
     @override
     def encoder(self) -> EncoderStream:
-        held: list[Any] = []
+        state: list[Any] = []
 
         def encode(video: Pixels) -> Latents:
-            self.check_video(video, started=bool(held))
-            first, stride = int(not held), self.time_stride
+            self.check_video(video, started=bool(state))
+            first, stride = int(not state), self.time_stride
             pieces = [first] * first + [stride] * ((video.shape[1] - first) // stride)
-            made = [self.latents(piece, held) for piece in torch.split(video, pieces, 1)]
-            return torch.cat(made, 1)
+            latents = [self.latents(piece, state) for piece in torch.split(video, pieces, 1)]
+            return torch.cat(latents, 1)
 
         return encode
 
     @override
     def decoder(self) -> DecoderStream:
 
-        def decode(latents: Latents, held: list[Any]) -> Pixels:
+        def decode(latents: Latents, state: list[Any]) -> Pixels:
             self.check_latents(latents)
-            made = [self.pixels(one, held) for one in torch.split(latents, 1, 1)]
-            return torch.cat(made, 1).clamp(0, 1)
+            frames = [self.pixels(latent, state) for latent in torch.split(latents, 1, 1)]
+            return torch.cat(frames, 1).clamp(0, 1)
 
         return DecoderStream(decode)
 
@@ -210,15 +210,15 @@ def _settings(config: Mapping[str, Any], file: str) -> dict[str, Any]:
 
     said = config.get("codec")
     names = {*_BOUNDS, "widths"}
-    given = {k: v for k, v in said.items() if k in names} if isinstance(said, dict) else {}
-    whole = [given.get("channels"), given.get("time_stride")]
-    widths = given.get("widths")
-    listed = isinstance(widths, list) and all(type(one) is int for one in widths)
-    if config.get("model") or not listed or any(type(one) is not int for one in whole):
+    settings = {k: v for k, v in said.items() if k in names} if isinstance(said, dict) else {}
+    integers = [settings.get("channels"), settings.get("time_stride")]
+    widths = settings.get("widths")
+    listed = isinstance(widths, list) and all(type(width) is int for width in widths)
+    if config.get("model") or not listed or any(type(value) is not int for value in integers):
         raise CheckpointError(
             f"{file} holds no codec: give a run of python -m cf.fit experiment=doom_codec"
         )
-    return given
+    return settings
 
 
 def _encoder(channels: int, stride: int, widths: Sequence[int]) -> nn.Sequential:

@@ -49,29 +49,29 @@ def preferred(name: str, there: Mapping[str, Collection[str]], file: object) -> 
     """
     if average_of(name) is not None:
         return name
-    alone = sum(average_of(other) is None for other in there) == 1
+    alone = sum(average_of(candidate) is None for candidate in there) == 1
     weights = set(there[name])
-    found = []
-    for other, held in there.items():
-        if not (is_average(other, name, alone) or other == "ema"):
+    averages = []
+    for candidate, names in there.items():
+        if not (is_average(candidate, name, alone) or candidate == "ema"):
             continue
-        if weights <= set(held) and not any(map(is_placed, set(held) - weights)):
-            found.append(other)
-        elif len(held) >= len(weights):
+        if weights <= set(names) and not any(map(is_placed, set(names) - weights)):
+            averages.append(candidate)
+        elif len(names) >= len(weights):
             raise CheckpointError(
-                f"{file} holds {other}, an average whose weights have other names than those of "
-                f"{name or 'the network'}; say which to take, container={other} or "
+                f"{file} holds {candidate}, an average whose weights have other names than those "
+                f"of {name or 'the network'}; say which to take, container={candidate} or "
                 f"container={name or 'model'}"
             )
-    if len(found) > 1:
+    if len(averages) > 1:
         raise CheckpointError(
-            f"{file} holds several averages of one network, {some(found)}; say which to take, "
-            f"container={found[0]}"
+            f"{file} holds several averages of one network, {some(averages)}; say which to take, "
+            f"container={averages[0]}"
         )
-    if not found:
+    if not averages:
         return name
-    log.info("%s: %s is taken, the average of %s", file, found[0], name or "its weights")
-    return found[0]
+    log.info("%s: %s is taken, the average of %s", file, averages[0], name or "its weights")
+    return averages[0]
 
 
 def is_average(other: str, name: str, alone: bool) -> bool:
@@ -82,8 +82,8 @@ def is_average(other: str, name: str, alone: bool) -> bool:
         name: of the network.
         alone: whether it is the only network, so that an average needs no name.
     """
-    own = "_".join(_words(name))
-    return average_of(other) in ((own, *_WHOLE) if alone else (own,))
+    stem = "_".join(_words(name))
+    return average_of(other) in ((stem, *_WHOLE) if alone else (stem,))
 
 
 def averages_beside(path: Path) -> list[Path]:
@@ -97,11 +97,11 @@ def averages_beside(path: Path) -> list[Path]:
         return []
     folder, meant = path.is_dir(), ("_".join(_words(path.stem)), *_WHOLE)
     return [
-        one
-        for one in sorted(path.parent.iterdir())
-        if one.is_dir() == folder
-        and (folder or one.suffix in _ENDINGS)
-        and average_of(one.stem) in meant
+        entry
+        for entry in sorted(path.parent.iterdir())
+        if entry.is_dir() == folder
+        and (folder or entry.suffix in _ENDINGS)
+        and average_of(entry.stem) in meant
     ]
 
 

@@ -63,7 +63,7 @@ def ahead(x: Tensor, device: torch.device) -> Tensor:
 
 def recomputes(network: nn.Module) -> bool:
     """Whether a backward pass runs some of the network's blocks again."""
-    return any(getattr(one, "activation_checkpointing", False) for one in network.modules())
+    return any(getattr(part, "activation_checkpointing", False) for part in network.modules())
 
 
 class Backbone(nn.Module, ABC):

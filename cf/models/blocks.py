@@ -89,11 +89,11 @@ class TransformerBlock(nn.Module):
             before = partial(self.compiled.before, self)
             after = partial(self.compiled.after, self)
             place = torch.view_as_real(place[0]), torch.view_as_real(place[1])
-        own = Own(*before(x, shift, scale, place))
+        qkv = Own(*before(x, shift, scale, place))
         if not reads.ends:
-            seen = self.self_attn(own, reads.past, reads.mask, reads.split, x.shape[1])
-            x = after(x, seen, rest, reads.text)
-        return x, own.q, own.k, own.v
+            attended = self.self_attn(qkv, reads.past, reads.mask, reads.split, x.shape[1])
+            x = after(x, attended, rest, reads.text)
+        return x, qkv.q, qkv.k, qkv.v
 
     def before(self, x: Tokens, shift: Tensor, scale: Tensor, place: Places) -> Own:
         """What self-attention is given: nothing in it depends on the past."""
@@ -108,8 +108,8 @@ class TransformerBlock(nn.Module):
         if self.cross_attn is not None and self.norm3 is not None:
             assert text is not None
             x = x + self.cross_attn(self.norm3(x).flatten(1, 2), text).view(x.shape)
-        made: Tensor = self.ffn(_modulated(x, shift2, scale2, self.eps))
-        return torch.addcmul(x, gate2, made)
+        ffn_out: Tensor = self.ffn(_modulated(x, shift2, scale2, self.eps))
+        return torch.addcmul(x, gate2, ffn_out)
 
 
 class Head(nn.Module):

@@ -136,16 +136,16 @@ def load_weights(
     stored = read_stored(Path(path), container, CONTAINERS)
     files = lora_files(lora, lora_alpha)
     if _CONFIG_KEY not in stored.said:
-        raw, made, updates = published_weights(stored, path, container, lora_alpha)
+        raw, makers, updates = published_weights(stored, path, container, lora_alpha)
     elif container is None:
-        raw, made, updates = stored.state, {}, {}
+        raw, makers, updates = stored.state, {}, {}
     else:
         raise one_network(path, container)
     read = [updates]
     for file in files:
-        given = read_stored(Path(file.path), None, LORA_CONTAINERS)
-        read.append(read_updates(given, raw, file.strength, file.alpha))
-    return Weights(raw, made, joined_updates(read))
+        stored_update = read_stored(Path(file.path), None, LORA_CONTAINERS)
+        read.append(read_updates(stored_update, raw, file.strength, file.alpha))
+    return Weights(raw, makers, joined_updates(read))
 
 
 def load_into(
@@ -166,15 +166,15 @@ def load_into(
         CheckpointError: if weights are missing, left over or of another shape; compares the sizes.
     """
     refuse_misfit(module, state, source)
-    own = module.state_dict()
+    targets = module.state_dict()
     raw = state.raw if isinstance(state, Weights) else state
     refuse_not_finite(raw, source)
     fresh: State = {}
     with torch.no_grad():
-        for name, held in own.items():
-            if held.is_meta:
-                held = fresh[name] = torch.empty_like(held, device=device or "cpu")
-            held.copy_(weight := state[name])
+        for name, target in targets.items():
+            if target.is_meta:
+                target = fresh[name] = torch.empty_like(target, device=device or "cpu")
+            target.copy_(weight := state[name])
             refuse_not_finite({name: weight}, source)
     if fresh:
         module.load_state_dict(fresh, strict=False, assign=True)
@@ -191,34 +191,34 @@ def refuse_misfit(module: nn.Module, state: Mapping[str, Tensor], source: str) -
     Raises:
         CheckpointError: if weights are missing, left over or of another shape; compares the sizes.
     """
-    own = module.state_dict()
+    expected = module.state_dict()
     raw = state.raw if isinstance(state, Weights) else state
-    missing = [name for name in own if name not in raw]
-    unexpected = [name for name in raw if name not in own]
+    missing = [name for name in expected if name not in raw]
+    unexpected = [name for name in raw if name not in expected]
     if rope := rope_of(module):
         tables = tables_among(state, unexpected, rope, source)
         unexpected = [name for name in unexpected if name not in tables]
     misfits = [
-        f"{name} ({shown_shape(raw[name])}, not {shown_shape(own[name])})"
-        for name in own
-        if name in raw and raw[name].shape != own[name].shape
+        f"{name} ({shown_shape(raw[name])}, not {shown_shape(expected[name])})"
+        for name in expected
+        if name in raw and raw[name].shape != expected[name].shape
     ]
     findings = (
         ("lacks", missing),
         ("holds, unasked for,", unexpected),
         ("has other shapes of", misfits),
     )
-    found = "; it ".join(f"{verb} {some(names)}" for verb, names in findings if names)
-    if not found:
+    problems = "; it ".join(f"{verb} {some(names)}" for verb, names in findings if names)
+    if not problems:
         return
-    theirs, ours = _size(raw), _size(own)
+    theirs, ours = _size(raw), _size(expected)
     if theirs == ours:
         remedy = "configure the model as the one that was saved"
     else:
         remedy = f"it is a model of {theirs}, this one is of {ours}: choose the model that fits"
         if "img_emb.proj.1.weight" in raw or "reference channels" in theirs:
             remedy += _image_settings(raw)
-    raise CheckpointError(f"{source} does not fit this model: it {found}; {remedy}")
+    raise CheckpointError(f"{source} does not fit this model: it {problems}; {remedy}")
 
 
 def refuse_not_finite(state: Mapping[str, Tensor], source: str) -> None:

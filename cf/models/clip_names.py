@@ -34,27 +34,27 @@ def to_transformers_clip(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
     Queries, keys and values lie in one matrix there, in this order.
     """
-    made: dict[str, Tensor] = {}
-    for whole in state:
-        name = whole.removeprefix(_VISUAL)
-        if name == whole or name.startswith("head"):
+    renamed: dict[str, Tensor] = {}
+    for key in state:
+        name = key.removeprefix(_VISUAL)
+        if name == key or name.startswith("head"):
             continue
         if name == "cls_embedding":
-            made["embeddings.class_embedding"] = state[whole].flatten()
+            renamed["embeddings.class_embedding"] = state[key].flatten()
         elif name == "pos_embedding":
-            made["embeddings.position_embedding.weight"] = state[whole][0]
+            renamed["embeddings.position_embedding.weight"] = state[key][0]
         elif match := re.fullmatch(r"transformer\.(\d+)\.(.+)\.(weight|bias)", name):
             at, part, kind = match.groups()
             layer = f"encoder.layers.{at}"
             if part == "attn.to_qkv":
-                for letter, third in zip("qkv", state[whole].chunk(3), strict=True):
-                    made[f"{layer}.self_attn.{letter}_proj.{kind}"] = third
+                for letter, third in zip("qkv", state[key].chunk(3), strict=True):
+                    renamed[f"{layer}.self_attn.{letter}_proj.{kind}"] = third
             else:
-                made[f"{layer}.{_IN_BLOCK.get(part, part)}.{kind}"] = state[whole]
+                renamed[f"{layer}.{_IN_BLOCK.get(part, part)}.{kind}"] = state[key]
         else:
             part, _, kind = name.rpartition(".")
-            made[f"{_TOP.get(part, part)}.{kind}"] = state[whole]
-    return {_TOWER + name: weight for name, weight in made.items()}
+            renamed[f"{_TOP.get(part, part)}.{kind}"] = state[key]
+    return {_TOWER + name: weight for name, weight in renamed.items()}
 
 
 def clip_config(tower: Mapping[str, Tensor], source: object) -> dict[str, Any]:
@@ -99,6 +99,6 @@ class StretchToSquare:
     def __call__(self, pictures: Tensor) -> Tensor:
         """Pictures in [0, 1] as the tower takes them."""
         size = (self.side, self.side)
-        made = torch.nn.functional.interpolate(pictures, size, mode="bicubic", align_corners=False)
-        mean, std = (made.new_tensor(x).view(3, 1, 1) for x in (self._MEAN, self._STD))
-        return (made - mean) / std
+        image = torch.nn.functional.interpolate(pictures, size, mode="bicubic", align_corners=False)
+        mean, std = (image.new_tensor(x).view(3, 1, 1) for x in (self._MEAN, self._STD))
+        return (image - mean) / std

@@ -183,7 +183,7 @@ class PixelCodec(Codec):
     @override
     def decoder(self) -> DecoderStream:
 
-        def decode(latents: Latents, held: list[Any]) -> Pixels:
+        def decode(latents: Latents, state: list[Any]) -> Pixels:
             self.check_latents(latents)
             return (latents.float().clamp(-1, 1) + 1) / 2
 

@@ -58,11 +58,11 @@ def compile_blocks(network: nn.Module, how: Compile) -> None:
         import torch._dynamo
 
         torch._dynamo.config.recompile_limit = _MOST_GRAPHS
-    for one in parts_with_shared(network):
-        if isinstance(one, TransformerBlock):
-            one.compiled = compiled_block()
-        if isinstance(one, VideoTransformer) and how == "graphs":
-            one.recorder = Recorder()
+    for part in parts_with_shared(network):
+        if isinstance(part, TransformerBlock):
+            part.compiled = compiled_block()
+        if isinstance(part, VideoTransformer) and how == "graphs":
+            part.recorder = Recorder()
 
 
 @cache

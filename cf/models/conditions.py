@@ -39,13 +39,13 @@ def text_tokens(
         return None
     if cond.text is None:
         raise ValueError("this model is conditioned on text: give the text encoder's states")
-    there, wide = cond.text.shape[1:]
-    if there > length or wide != width:
+    count, wide = cond.text.shape[1:]
+    if count > length or wide != width:
         raise ValueError(
-            f"text states of shape {there} x {wide} do not fit this model: it takes at most "
+            f"text states of shape {count} x {wide} do not fit this model: it takes at most "
             f"text_len={length} tokens of text_dim={width}"
         )
-    tokens: Tensor = embedding(F.pad(cond.text.to(of), (0, 0, 0, length - there)))
+    tokens: Tensor = embedding(F.pad(cond.text.to(of), (0, 0, 0, length - count)))
     return tokens
 
 
@@ -138,10 +138,10 @@ def with_reference(x_t: Latents, cond: Conditioning, at: Tensor, channels: int) 
         return x_t
     if not channels:
         raise ValueError("this model was built without reference_channels: it takes no picture")
-    given = tuple(cond.reference.shape[2:])
-    if given != (channels, *x_t.shape[-2:]):
+    size = tuple(cond.reference.shape[2:])
+    if size != (channels, *x_t.shape[-2:]):
         raise ValueError(
-            f"the reference has frames of {given}, but this model takes {channels} channels of "
+            f"the reference has frames of {size}, but this model takes {channels} channels of "
             f"{x_t.shape[-2]} x {x_t.shape[-1]} latents"
         )
     return torch.cat((x_t, cond.reference[:, at].to(x_t.dtype)), 2)

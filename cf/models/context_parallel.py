@@ -85,7 +85,7 @@ def own_tokens(
     """This process's tokens (b, f, n, dim), and the rotations of their queries and keys."""
     if split is None:
         return x, place
-    queries, keys = (split.rows(one, x.shape[1]) for one in place)
+    queries, keys = (split.rows(rotation, x.shape[1]) for rotation in place)
     return split.mine(x, 2), (queries, keys)
 
 
@@ -113,9 +113,9 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, part: Tensor, group: dist.ProcessGroup) -> Tensor:
         ctx.group = group
-        made = part.new_empty((group.size(), *part.shape))
-        dist.all_gather(list(made), part, group)
-        return made
+        gathered = part.new_empty((group.size(), *part.shape))
+        dist.all_gather(list(gathered), part, group)
+        return gathered
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
@@ -123,6 +123,6 @@ class _Gather(torch.autograd.Function):
 
 
 def _exchanged(parts: Tensor, group: dist.ProcessGroup) -> Tensor:
-    made = torch.empty_like(parts)
-    dist.all_to_all_single(made, parts, group=group)
-    return made
+    received = torch.empty_like(parts)
+    dist.all_to_all_single(received, parts, group=group)
+    return received

@@ -122,10 +122,10 @@ def _transformer(
     weights: Weights, to: str, path: Path, heads: int | None, exported: Mapping[str, Any]
 ) -> Files:
     state = weights.raw
-    own = [name for name in state if name.startswith(_OWN)]
-    if own and to != "cf":
+    of_writer = [name for name in state if name.startswith(_OWN)]
+    if of_writer and to != "cf":
         raise CheckpointError(
-            f"{path} holds {some(own)}, for which the layout {to!r} has no place; give to=cf"
+            f"{path} holds {some(of_writer)}, for which the layout {to!r} has no place; give to=cf"
         )
     sizes = sizes_of(state, heads, path)
     rope = Rope(wan_axes(sizes.dim // sizes.num_heads), ROPE_BASE)
@@ -151,16 +151,16 @@ def _refuse_unsaid(model: Any, rope: Rope, to: str, path: Path) -> None:
     """Refuse an export whose network does what no shape and no other layout says."""
     theirs = {"prediction": "velocity", "eps": 1e-6, "text_len": 512, "rope_base": rope.base}
     theirs |= {"rope_axes": rope.axes}
-    held = model if isinstance(model, dict) else {}
-    other = [
-        f"{name}={held[name]}"
+    settings = model if isinstance(model, dict) else {}
+    differing = [
+        f"{name}={settings[name]}"
         for name, value in theirs.items()
-        if held.get(name) is not None
-        and (tuple(held[name]) if name == "rope_axes" else held[name]) != value
+        if settings.get(name) is not None
+        and (tuple(settings[name]) if name == "rope_axes" else settings[name]) != value
     ]
-    if other:
+    if differing:
         raise CheckpointError(
-            f"{path} has {some(other)}, which the layout {to!r} cannot say; give to=cf"
+            f"{path} has {some(differing)}, which the layout {to!r} cannot say; give to=cf"
         )
 
 
@@ -177,19 +177,19 @@ def _part(
             kind = {"architectures": ["UMT5EncoderModel"], "model_type": "umt5"}
             return Files(names, "model.safetensors", kind | config, metadata)
         back = {name: to_original_text(theirs) for name, theirs in names.items()}
-        kept = {name: ours for name, ours in back.items() if ours is not None}
+        originals = {name: ours for name, ours in back.items() if ours is not None}
         ending = "-bf16" if dtype in (None, torch.bfloat16) else ""
-        return Files(kept, f"models_t5_umt5-xxl-enc{ending}.pth")
-    mine = is_original_vae(state)
-    if not mine and "decoder.conv_in.weight" not in state:
+        return Files(originals, f"models_t5_umt5-xxl-enc{ending}.pth")
+    is_original = is_original_vae(state)
+    if not is_original and "decoder.conv_in.weight" not in state:
         raise CheckpointError(
             f"{path} holds no transformer, codec or text encoder of Wan ({some(list(state))}); "
             "give one"
         )
-    ours = {n: n for n in state} if mine else to_original_vae(state)
+    ours = {n: n for n in state} if is_original else to_original_vae(state)
     named = {ours[name]: weight for name, weight in state.items()}
     config = vae_config(named, path)
-    theirs = to_diffusers_vae(state) if mine else {n: n for n in state}
+    theirs = to_diffusers_vae(state) if is_original else {n: n for n in state}
     as_diffusers = {theirs[name]: weight for name, weight in state.items()}
     check_whole("AutoencoderKLWan", config | said, as_diffusers, path)
     if original:
@@ -220,7 +220,7 @@ def _write(
     """The files, or none of them."""
     alone = target.suffix in (".safetensors", ".pth", ".pt")
     folder = target.parent if alone else target
-    made = not folder.exists()
+    is_new = not folder.exists()
     first = target if alone else folder / files.file
     shards = [list(files.names)]
     if files.config is not None and not alone:
@@ -246,7 +246,7 @@ def _write(
     except BaseException:
         for path in written:
             path.unlink(missing_ok=True)
-        if made:
+        if is_new:
             with suppress(OSError):
                 folder.rmdir()
         raise
@@ -258,26 +258,26 @@ def _shards(
 ) -> list[list[str]]:
     raw: Callable[[str], Tensor] = getattr(state, "raw", state).__getitem__
     shards: list[list[str]] = [[]]
-    held = 0
+    total = 0
     for name in files.names:
         weight = raw(name)
         size = weight.numel() * (weight.element_size() if dtype is None else dtype.itemsize)
-        if held + size > _SHARD and shards[-1]:
+        if total + size > _SHARD and shards[-1]:
             shards.append([])
-            held = 0
+            total = 0
         shards[-1].append(name)
-        held += size
+        total += size
     return shards
 
 
 def _cast(name: str, weight: Tensor, dtype: torch.dtype | None, source: Path) -> Tensor:
     refuse_not_finite({name: weight}, str(source))
-    made = (weight.detach() if dtype is None else weight.detach().to(dtype)).contiguous()
-    if dtype == torch.float16 and not made.isfinite().all():
+    converted = (weight.detach() if dtype is None else weight.detach().to(dtype)).contiguous()
+    if dtype == torch.float16 and not converted.isfinite().all():
         raise CheckpointError(
             f"{source} holds numbers in {name} that float16 cannot hold; give dtype=bfloat16"
         )
-    return made
+    return converted
 
 
 def _save(state: dict[str, Tensor], path: Path, metadata: Mapping[str, str] | None) -> None:

@@ -55,8 +55,8 @@ class _Reader(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if module in _PATHS and name.endswith("Path"):
             return _Inert
-        if module == "torch" and isinstance(found := getattr(torch, name, None), torch.dtype):
-            return found
+        if module == "torch" and isinstance(dtype := getattr(torch, name, None), torch.dtype):
+            return dtype
         if name in _KNOWN.get(module, ()):
             return super().find_class(module, name)
         raise pickle.UnpicklingError(f"it names {module}.{name}")
@@ -78,27 +78,27 @@ def read_distributed(folder: Path) -> Stored:
         if index.stat().st_size > _LARGEST_INDEX:
             raise pickle.UnpicklingError("its index is too large")
         said: Any = _Reader(io.BytesIO(index.read_bytes())).load()
-        places = {(key.fqn, _whole(key.offset)): one for key, one in said.storage_data.items()}
+        places = {(key.fqn, _whole(key.offset)): info for key, info in said.storage_data.items()}
         state: State = {}
-        made = {}
-        for name, one in said.state_dict_metadata.items():
-            if not hasattr(one, "chunks"):
+        makers = {}
+        for name, entry in said.state_dict_metadata.items():
+            if not hasattr(entry, "chunks"):
                 continue  # plain values
-            shape, dtype = _whole(one.size), one.properties.dtype
+            shape, dtype = _whole(entry.size), entry.properties.dtype
             pieces = [
-                _piece(folder, places[name, _whole(chunk.offsets)], chunk) for chunk in one.chunks
+                _piece(folder, places[name, _whole(chunk.offsets)], chunk) for chunk in entry.chunks
             ]
             if sum(math.prod(piece.shape) for piece in pieces) != math.prod(shape):
                 raise ValueError(f"the parts of {shown_key(name)} do not cover it")
             state[str(name)] = torch.empty(shape, dtype=dtype, device="meta")
-            made[str(name)] = partial(_joined, pieces=pieces, name=str(name))
+            makers[str(name)] = partial(_joined, pieces=pieces, name=str(name))
     except Exception as error:  # a damaged pickle fails in many ways
         raise CheckpointError(
             f"{folder} is a distributed checkpoint that is damaged or was refused, and nothing in "
             f"it was run ({str(error)[:200]}); make one file of it where you trust it: python -m "
             f"torch.distributed.checkpoint.format_utils dcp_to_torch '{folder}' model.pt"
         ) from error
-    return Stored(state, {}, index, made=made)
+    return Stored(state, {}, index, made=makers)
 
 
 def _whole(numbers: Iterable[int] | None) -> tuple[int, ...]:
@@ -123,7 +123,7 @@ def _piece(folder: Path, place: Any, chunk: Any) -> _Piece:
 
 def _joined(empty: Tensor, pieces: list[_Piece], name: str) -> Tensor:
     """The tensor, of its own type."""
-    whole = torch.empty(empty.shape, dtype=empty.dtype)
+    tensor = torch.empty(empty.shape, dtype=empty.dtype)
     for piece in pieces:
         with piece.file.open("rb") as stream:
             stream.seek(piece.begin)
@@ -137,5 +137,5 @@ def _joined(empty: Tensor, pieces: list[_Piece], name: str) -> Tensor:
                 f"{piece.file} is damaged where {shown_key(name)} lies; copy the folder again"
             ) from error
         at = tuple(slice(a, a + n) for a, n in zip(piece.at, piece.shape, strict=True))
-        whole[at] = part
-    return whole
+        tensor[at] = part
+    return tensor

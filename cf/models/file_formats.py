@@ -37,8 +37,8 @@ def foreign_format(file: Path) -> str | None:
         head = stream.read(_HEAD)
     if not head:
         return f"is empty (0 bytes); {_AGAIN}"
-    if told := pointer(file):
-        return told
+    if problem := pointer(file):
+        return problem
     for magic, name, remedy in _MAGIC:
         if head.startswith(magic):
             return f"is {name}; {remedy}"

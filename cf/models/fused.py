@@ -37,7 +37,7 @@ def unfused_names(name: str) -> tuple[str, ...]:
     ()
     """
     match = _FUSED.fullmatch(name)
-    return tuple(f"{match[1]}{one}{match[3]}" for one in _PARTS[match[2]]) if match else ()
+    return tuple(f"{match[1]}{part}{match[3]}" for part in _PARTS[match[2]]) if match else ()
 
 
 def unfused(weights: State, made: dict[str, Make], source: object) -> tuple[State, dict[str, Make]]:
@@ -56,25 +56,27 @@ def unfused(weights: State, made: dict[str, Make], source: object) -> tuple[Stat
     split = {name: x for name, x in weights.items() if name not in fused}
     how = {name: make for name, make in made.items() if name not in fused}
     for name in fused:
-        names, whole = unfused_names(name), weights[name]
-        for i, (one, rows) in enumerate(zip(names, _rows(whole, names, name, source), strict=True)):
-            if one in split and not (
-                {one, name}.isdisjoint(made) and torch.equal(split[one], rows)
+        names, weight = unfused_names(name), weights[name]
+        for i, (key, rows) in enumerate(
+            zip(names, _rows(weight, names, name, source), strict=True)
+        ):
+            if key in split and not (
+                {key, name}.isdisjoint(made) and torch.equal(split[key], rows)
             ):
                 raise CheckpointError(
-                    f"{source} holds {shown_key(one)} by itself and, with other numbers, within "
+                    f"{source} holds {shown_key(key)} by itself and, with other numbers, within "
                     f"{shown_key(name)}; save the one that is meant (in diffusers: "
                     "unfuse_qkv_projections)"
                 )
-            split[one] = rows
+            split[key] = rows
             if name in made:
-                how[one] = partial(_made, whole=whole, make=made[name], at=i, count=len(names))
+                how[key] = partial(_made, weight=weight, make=made[name], at=i, count=len(names))
     return split, how
 
 
-def _made(_: Tensor, whole: Tensor, make: Make, at: int, count: int) -> Tensor:
+def _made(_: Tensor, weight: Tensor, make: Make, at: int, count: int) -> Tensor:
     """Rows of a quantised weight, whose scales are those of the whole."""
-    return make(whole).chunk(count)[at]
+    return make(weight).chunk(count)[at]
 
 
 def split_update(
@@ -105,7 +107,7 @@ def split_update(
         assert adapter is not None
         yield names[int(adapter)], tensor
     elif part in ("down", "alpha"):
-        yield from ((one, tensor) for one in names)
+        yield from ((projection, tensor) for projection in names)
     elif part == "magnitude" and tensor.ndim == 2 and len(tensor) == 1:
         raise CheckpointError(
             f"{source} holds {shown_key(name)}, norms of columns that queries, keys and values "
@@ -125,10 +127,10 @@ def any_fused(names: Iterable[str]) -> bool:
     return any(map(unfused_names, names))
 
 
-def _rows(whole: Tensor, names: tuple[str, ...], name: str, source: object) -> tuple[Tensor, ...]:
-    if not whole.ndim or not len(whole) or len(whole) % len(names):
+def _rows(fused: Tensor, names: tuple[str, ...], name: str, source: object) -> tuple[Tensor, ...]:
+    if not fused.ndim or not len(fused) or len(fused) % len(names):
         raise CheckpointError(
-            f"{source} holds {shown_key(name)} of {shown_shape(whole)}, whose rows do not make "
+            f"{source} holds {shown_key(name)} of {shown_shape(fused)}, whose rows do not make "
             f"{len(names)} equal parts; give the file that belongs to these weights"
         )
-    return whole.chunk(len(names))
+    return fused.chunk(len(names))

@@ -70,11 +70,11 @@ class _Header:
         self.skip(size)
         return self.data[self.at - size : self.at].decode(errors="replace")
 
-    def value(self, kept: bool) -> Any:
+    def value(self, wanted: bool) -> Any:
         """The next value with its type; None of one that is only gone over."""
         kind = self.number("I")
         if kind == _STRING:
-            return self.text(len(self.data)) if kept else self.skip(self.count(len(self.data)))
+            return self.text(len(self.data)) if wanted else self.skip(self.count(len(self.data)))
         if kind != _ARRAY:
             if kind not in _SCALARS:
                 raise _BadHeaderError
@@ -89,7 +89,7 @@ class _Header:
             return None
         if kind not in _SCALARS:
             raise _BadHeaderError
-        if kept and size <= _MOST_AXES:
+        if wanted and size <= _MOST_AXES:
             return [self.number(_SCALARS[kind]) for _ in range(size)]
         return self.skip(size * struct.calcsize(_SCALARS[kind]))
 
@@ -115,9 +115,9 @@ def read_gguf(file: Path) -> Stored:
         ):
             said, tensors, start = _walk(_Header(data))
         size = file.stat().st_size
-        whole = torch.from_file(str(file), shared=False, size=size, dtype=torch.uint8)
+        raw = torch.from_file(str(file), shared=False, size=size, dtype=torch.uint8)
         state: State = {}
-        made = {}
+        makers = {}
         for name, (shape, code, offset) in tensors.items():
             kind = gguf.GGMLQuantizationType(code)
             block, width = gguf.GGML_QUANT_SIZES[kind]
@@ -126,14 +126,14 @@ def read_gguf(file: Path) -> Stored:
             begin = start + offset
             if numbers % block or shape[-1] % block or length > size - begin or name in state:
                 raise _BadHeaderError
-            bits = whole[begin : begin + length]
+            bits = raw[begin : begin + length]
             shape = _original(said, name, shape)
             if kind.name in _PLAIN:
                 state[name] = _viewed(bits, _PLAIN[kind.name]).view(shape)
             else:
                 _check(kind, file)
                 state[name] = torch.empty(shape, device="meta")
-                made[name] = partial(_numbers, bits=bits, kind=kind, shape=shape)
+                makers[name] = partial(_numbers, bits=bits, kind=kind, shape=shape)
     except (ValueError, KeyError, struct.error, OSError, RuntimeError) as error:
         if isinstance(error, CheckpointError):
             raise
@@ -141,7 +141,7 @@ def read_gguf(file: Path) -> Stored:
             f"{file} is GGUF that is truncated or damaged, or of a version that is not read; copy "
             "it again"
         ) from error
-    return Stored(state, {k: x for k, x in said.items() if isinstance(x, str)}, file, made=made)
+    return Stored(state, {k: x for k, x in said.items() if isinstance(x, str)}, file, made=makers)
 
 
 def _package(file: Path) -> Any:
@@ -164,9 +164,9 @@ def _walk(header: _Header) -> tuple[dict[str, Any], dict[str, tuple[list[int], i
     said: dict[str, Any] = {}
     for _ in range(values):
         key = header.text(_LONGEST_NAME)
-        kept = key.startswith(("general.", _SHAPE_KEY))
-        value = header.value(kept)
-        if kept:
+        wanted = key.startswith(("general.", _SHAPE_KEY))
+        value = header.value(wanted)
+        if wanted:
             said[key] = value
     tensors: dict[str, tuple[list[int], int, int]] = {}
     for _ in range(count):
@@ -186,12 +186,12 @@ def _walk(header: _Header) -> tuple[dict[str, Any], dict[str, tuple[list[int], i
 
 def _original(said: dict[str, Any], name: str, shape: list[int]) -> list[int]:
     """The shape of a tensor that was stored under fewer or other axes."""
-    given = said.get(_SHAPE_KEY + name)
-    if given is None:
+    stored = said.get(_SHAPE_KEY + name)
+    if stored is None:
         return shape
-    if not isinstance(given, list) or math.prod(given) != math.prod(shape) or min(given) < 1:
+    if not isinstance(stored, list) or math.prod(stored) != math.prod(shape) or min(stored) < 1:
         raise _BadHeaderError
-    return given
+    return stored
 
 
 def _viewed(bits: Tensor, dtype: torch.dtype) -> Tensor:

@@ -82,11 +82,11 @@ class Guided(WrappedBackbone):
         mask: Mask | None = None,
     ) -> Prediction:
         """See `Backbone.forward`; the conditioning has twice the batch of `x_t`."""
-        both = self.network(torch.cat((x_t, x_t)), torch.cat((t, t)), cond, past, mask)
-        asked, negative = both.velocity.chunk(2)
+        prediction = self.network(torch.cat((x_t, x_t)), torch.cat((t, t)), cond, past, mask)
+        positive, negative = prediction.velocity.chunk(2)
         if past.returns == "block":
-            return Prediction(asked, both.block)
-        return Prediction(led_away(asked, negative, self.scale, t, self.times), both.block)
+            return Prediction(positive, prediction.block)
+        return Prediction(led_away(positive, negative, self.scale, t, self.times), prediction.block)
 
     @override
     def fake_conditioning(self, batch: int, frames: int) -> Conditioning:
@@ -136,13 +136,13 @@ class GuidedByNetwork(WrappedBackbone):
     def prepare(
         self, past: Past, cond: Conditioning, times: Sequence[float] = ()
     ) -> ReadBesideGuide:
-        own, alone = self.network.prepare(past, cond, times), None
+        prepared, alone = self.network.prepare(past, cond, times), None
         if self.guide is not self.network or past.layers or past.live is not None:
             alone = self.guide.prepare(Past(start=past.start), cond, times)
             alone = replace(alone, returns="velocity")
         least, most = self.times
         return ReadBesideGuide(
-            **vars(own), alone=alone, steps=tuple(least <= one <= most for one in times)
+            **vars(prepared), alone=alone, steps=tuple(least <= time <= most for time in times)
         )
 
     def forward(

@@ -46,10 +46,10 @@ def _header(file: Path) -> tuple[dict[str, str], bytes, int] | None:
 
 
 def _bytes(header: tuple[dict[str, str], bytes, int], metadata: dict[str, str]) -> bytes:
-    before, whole, _ = header
+    before, data, _ = header
     start = b'{"__metadata__":'
     written, new = (
-        json.dumps(one, separators=(",", ":"), ensure_ascii=False).encode()
-        for one in (before, metadata)
+        json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
+        for entries in (before, metadata)
     )
-    return whole[:8] + start + new + whole[8 + len(start) + len(written) :]
+    return data[:8] + start + new + data[8 + len(start) + len(written) :]

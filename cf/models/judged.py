@@ -34,22 +34,22 @@ class Judged(WrappedBackbone):
         """
         super().__init__(network)
         blocks = blocks_of(network)
-        chosen = (len(blocks) - 1) // 2 if layer is None else layer
-        if not 0 <= chosen < len(blocks) or width < 1:
+        index = (len(blocks) - 1) // 2 if layer is None else layer
+        if not 0 <= index < len(blocks) or width < 1:
             raise ValueError(
                 f"layer={layer} must be one of the critic's {len(blocks)} blocks, counted from 0, "
                 f"and width={width} at least 1"
             )
-        self.layer = chosen
-        modulation = blocks[chosen].modulation
+        self.layer = index
+        modulation = blocks[index].modulation
         assert isinstance(modulation, Tensor)
-        made = (
+        layers = (
             nn.LayerNorm(modulation.shape[-1]),
             nn.Linear(modulation.shape[-1], width),
             nn.SiLU(),
             nn.Linear(width, 1),
         )
-        self.head = nn.Sequential(*made).to(network.device, network.dtype)
+        self.head = nn.Sequential(*layers).to(network.device, network.dtype)
 
     @override
     def forward(
@@ -65,19 +65,19 @@ class Judged(WrappedBackbone):
 
     def logits(self, features: Features) -> Float[Tensor, " b"]:
         """How real each sample is: the mean of its tokens' logits."""
-        told: Tensor = self.head(features)
-        return told.flatten(1).mean(1)
+        logits: Tensor = self.head(features)
+        return logits.flatten(1).mean(1)
 
     @contextmanager
     def watched(self) -> Iterator[list[Features]]:
         """While it lasts, every forward leaves its features in the list."""
-        seen: list[Features] = []
+        features: list[Features] = []
 
         def keep(block: nn.Module, inputs: object, out: Sequence[Tensor]) -> None:
-            seen.append(out[0])
+            features.append(out[0])
 
         handle = blocks_of(self.network)[self.layer].register_forward_hook(keep)
         try:
-            yield seen
+            yield features
         finally:
             handle.remove()

@@ -46,8 +46,8 @@ def refuse_other_transformer(state: Mapping[str, Tensor], source: str | Path) ->
         CheckpointError: names the kind of model.
     """
     for mark, kind in _TRANSFORMERS:
-        if found := [name for name in state if name.startswith(mark) or f".{mark}" in name]:
-            raise CheckpointError(f"{source} is {kind} (it holds {some(found)}); {_OR_GIVE}")
+        if marked := [name for name in state if name.startswith(mark) or f".{mark}" in name]:
+            raise CheckpointError(f"{source} is {kind} (it holds {some(marked)}); {_OR_GIVE}")
     takes, makes = channels(state)
     if takes not in (makes, 2 * makes + _MASK):
         raise CheckpointError(
@@ -74,10 +74,10 @@ def not_a_transformer(names: Iterable[str], source: str | Path) -> CheckpointErr
             "(torch.distributed.checkpoint.state_dict, full_state_dict=True)"
         )
     for marks, kind, group in _OTHERS:
-        if any(mark in f".{name}" for mark in (f".{one}" for one in marks) for name in names):
+        if any(mark in f".{name}" for mark in (f".{entry}" for entry in marks) for name in names):
             kind = kind or "a transformer of another architecture than Wan's"
-            there = f"; it belongs to {group}" if group else ""
-            return CheckpointError(f"{source} is {kind} (it holds {some(names)}){there}; {_GIVE}")
+            hint = f"; it belongs to {group}" if group else ""
+            return CheckpointError(f"{source} is {kind} (it holds {some(names)}){hint}; {_GIVE}")
     return CheckpointError(
         f"{source} holds no transformer of Wan's architecture: patch_embedding.weight is not among "
         f"its {len(names)} tensors ({some(names) or 'none'}); {_GIVE}"

@@ -38,9 +38,9 @@ class ActiveRole:
         """
         name = self.name
 
-        def run(*given: Any) -> Any:
+        def run(*args: Any) -> Any:
             with self.of(name):
-                return block(*given)
+                return block(*args)
 
         return run
 
@@ -66,11 +66,11 @@ class RoleLinear(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """What the layer makes, and the active role's difference."""
-        made, role = F.linear(x, *self._read(x)), self.active.name
+        output, role = F.linear(x, *self._read(x)), self.active.name
         if role is None or role not in self.scales:
-            return made
+            return output
         difference: Tensor = self.lora_B[role](self.lora_A[role](x))
-        return made + self.scales[role] * difference
+        return output + self.scales[role] * difference
 
     def _read(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """Weight and bias for a product with x; autocast reads any, nothing else does."""

@@ -102,10 +102,10 @@ class TeacherForcing(Mask):
         clean = rows - self._noisy(rows)
         query_frame, key_frame = self.frame(query, rows), self.frame(key, rows)
         query_noisy, key_noisy = query >= clean, key >= clean
-        own = self.end(query_frame) == self.end(key_frame)
+        same = self.end(query_frame) == self.end(key_frame)
         earlier = self.end(key_frame) < self.end(query_frame)
         earlier = earlier & self.remembered(query_frame, key_frame)
-        return torch.where(key_noisy, query_noisy & own, earlier | (own & ~query_noisy))
+        return torch.where(key_noisy, query_noisy & same, earlier | (same & ~query_noisy))
 
 
 def frames_at(

@@ -84,12 +84,12 @@ def prefix_of_all(names: Iterable[str]) -> str:
     >>> prefix_of_all(["student.blocks.0.ffn.0", "critic.blocks.0.ffn.0"])
     ''
     """
-    found = set()
+    prefixes = set()
     for name in names:
         parts = name.split(".")
         at = next((i for i, part in enumerate(parts) if part in _PLACES), 0)
-        found.add("".join(f"{part}." for part in parts[:at]))
-    return found.pop() if len(found) == 1 else ""
+        prefixes.add("".join(f"{part}." for part in parts[:at]))
+    return prefixes.pop() if len(prefixes) == 1 else ""
 
 
 def bare_of_roots(names: Iterable[str], roots: Iterable[str]) -> dict[str, str]:
@@ -104,11 +104,11 @@ def bare_of_roots(names: Iterable[str], roots: Iterable[str]) -> dict[str, str]:
     """
     inner = {name: _unwrapped(name) for name in names}
     ends = tuple(f".{root}" for root in roots)
-    prefixes = {one[: -len(end) + 1] for one in inner.values() for end in ends if one.endswith(end)}
+    prefixes = {key[: -len(end) + 1] for key in inner.values() for end in ends if key.endswith(end)}
     if len(prefixes) != 1 or not {end[1:] for end in ends}.isdisjoint(inner.values()):
         return inner
     prefix = prefixes.pop()
-    return {name: one.removeprefix(prefix) for name, one in inner.items() if one.startswith(prefix)}
+    return {name: key.removeprefix(prefix) for name, key in inner.items() if key.startswith(prefix)}
 
 
 def networks(names: Iterable[str]) -> dict[str, str]:
@@ -117,14 +117,14 @@ def networks(names: Iterable[str]) -> dict[str, str]:
     >>> networks(["student.model.patch_embedding.weight", "critic.patch_embedding.weight", "step"])
     {'student': 'student.model.', 'critic': 'critic.'}
     """
-    found: dict[str, str] = {}
+    prefixes: dict[str, str] = {}
     for name in map(_unwrapped, names):
         if name.endswith(_ROOT) and (prefix := name.removesuffix(_ROOT))[-1:] in ("", "."):
             called = prefix
-            while leading := next((one for one in _LEADING if called.endswith(one)), ""):
+            while leading := next((lead for lead in _LEADING if called.endswith(lead)), ""):
                 called = called.removesuffix(leading)
-            found[called.rstrip(".")] = prefix
-    return found
+            prefixes[called.rstrip(".")] = prefix
+    return prefixes
 
 
 def named(there: Mapping[str, str], container: str) -> str | None:
@@ -137,8 +137,8 @@ def named(there: Mapping[str, str], container: str) -> str | None:
     """
     if container in there:
         return container
-    own = "" in there and container in ("model", *filter(None, there[""].split(".")))
-    return "" if own else None
+    unnamed = "" in there and container in ("model", *filter(None, there[""].split(".")))
+    return "" if unnamed else None
 
 
 def only(names: Iterable[str], prefix: str, others: Iterable[str] = ()) -> dict[str, str]:
@@ -154,28 +154,28 @@ def only(names: Iterable[str], prefix: str, others: Iterable[str] = ()) -> dict[
     >>> only(["model.blocks.0.bias", "ema.blocks.0.bias"], "ema.", ["model."])
     {'ema.blocks.0.bias': 'blocks.0.bias'}
     """
-    longer = tuple(one for one in others if one.startswith(prefix) and one != prefix)
-    elsewhere = tuple(one for one in others if one and not one.startswith(prefix))
+    longer = tuple(p for p in others if p.startswith(prefix) and p != prefix)
+    elsewhere = tuple(p for p in others if p and not p.startswith(prefix))
     alone = "" not in others
-    kept = {}
+    bare_of = {}
     for name in names:
         inner = _unwrapped(name)
         if inner.startswith(longer):
             continue
         if inner.startswith(prefix):
-            kept[name] = bare_name(inner.removeprefix(prefix))
+            bare_of[name] = bare_name(inner.removeprefix(prefix))
         elif alone and not inner.startswith(elsewhere):
             bare = bare_name(inner)
             if is_placed(bare):
-                kept[name] = bare
-    return kept
+                bare_of[name] = bare
+    return bare_of
 
 
 def is_diffusers(names: Iterable[str]) -> bool:
     """Whether bare names are those of diffusers' `WanTransformer3DModel`."""
-    own = (".attn1.", ".attn2.", ".ffn.net.")
+    marks = (".attn1.", ".attn2.", ".ffn.net.")
     first = ("condition_embedder.", "proj_out.")
-    return any(name.startswith(first) or any(one in name for one in own) for name in names)
+    return any(name.startswith(first) or any(mark in name for mark in marks) for name in names)
 
 
 def to_wan_name(name: str) -> str:

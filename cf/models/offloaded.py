@@ -39,12 +39,12 @@ class Offloaded(Codec):
     @override
     def decoder(self) -> DecoderStream:
 
-        def decode(latents: Latents, held: list[Any]) -> Pixels:
+        def decode(latents: Latents, state: list[Any]) -> Pixels:
             with self._there():
-                there = moved(held, self.place)
-                made = self.codec.decoder().step(latents.to(self.place), there)
-                held[:] = moved(there, torch.device("cpu"))
-            return made
+                on_device = moved(state, self.place)
+                pixels = self.codec.decoder().step(latents.to(self.place), on_device)
+                state[:] = moved(on_device, torch.device("cpu"))
+            return pixels
 
         return DecoderStream(decode)
 
@@ -60,5 +60,5 @@ class Offloaded(Codec):
 def moved(held: Any, device: torch.device) -> Any:
     """What a stream holds, on another device."""
     if isinstance(held, list):
-        return [moved(one, device) for one in held]
+        return [moved(item, device) for item in held]
     return held.to(device) if isinstance(held, Tensor) else held

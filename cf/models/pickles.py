@@ -41,8 +41,8 @@ def read_pickle(file: Path, container: str | None, default: Sequence[str]) -> St
     if container is None and default == CONTAINERS:
         _refuse_nameless(loaded, file)
     for name, weight in state.items():
-        held = weight.untyped_storage().nbytes() if weight.layout == torch.strided else 0
-        if weight.numel() * weight.element_size() > held or weight.is_quantized:
+        size = weight.untyped_storage().nbytes() if weight.layout == torch.strided else 0
+        if weight.numel() * weight.element_size() > size or weight.is_quantized:
             raise CheckpointError(
                 f"{file} holds {shown_key(name)} as {weight.dtype} of {tuple(weight.shape)}, laid "
                 "out as weights are not (sparse, expanded, or quantised by PyTorch); "
@@ -84,8 +84,8 @@ def _loaded(file: Path) -> Any:
 def _refuse_training(file: Path, loaded: Mapping[str, Any]) -> None:
     """Refuse a training's own checkpoint, whose networks are not what the training made."""
     names = {**loaded}.get("state_dict")
-    own = ("student.", "average.network.")  # of a distillation, of a training from nothing
-    if not isinstance(names, Mapping) or not any(str(n).startswith(own) for n in names):
+    prefixes = ("student.", "average.network.")  # of a distillation, of a training from nothing
+    if not isinstance(names, Mapping) or not any(str(n).startswith(prefixes) for n in names):
         return
     export = file.absolute().parent.parent / "network.safetensors"
     remedy = f"give {export}" if export.is_file() else "give that run's network.safetensors"
@@ -100,34 +100,34 @@ def _choose(
 ) -> tuple[State, bool]:
     """The tensors, and whether `container` names them rather than a prefix of their names."""
     flat = _state(loaded)
-    there = dict(_networks(loaded, ""))
+    containers = dict(_networks(loaded, ""))
     if flat and (container is None or named(networks(flat), container) is not None):
-        beside = {name: one for name, one in there.items() if average_of(name) is not None}
+        beside = {name: state for name, state in containers.items() if average_of(name) is not None}
         return flat if container else _or_average("", {"": flat, **beside}, file), False
     wanted = default if container is None else (container,)
     for name in wanted:
-        found = [path for path in there if name in (path, path.rpartition(".")[2])]
-        found = [path for path in found if path == name] or found
-        if len(found) == 1 and container is not None:
-            return there[found[0]], True
-        if len(found) == 1:
-            return _or_average(found[0], there, file), False
+        paths = [path for path in containers if name in (path, path.rpartition(".")[2])]
+        paths = [path for path in paths if path == name] or paths
+        if len(paths) == 1 and container is not None:
+            return containers[paths[0]], True
+        if len(paths) == 1:
+            return _or_average(paths[0], containers, file), False
     for name in default if container is not None else ():
-        if named(networks(there.get(name, {})), container or "") is not None:
-            return there[name], False
-    alone = [path for path in there if default != CONTAINERS or networks(there[path])]
-    alone = [path for path in alone or there if not _BESIDE.search(path)]
+        if named(networks(containers.get(name, {})), container or "") is not None:
+            return containers[name], False
+    alone = [path for path in containers if default != CONTAINERS or networks(containers[path])]
+    alone = [path for path in alone or containers if not _BESIDE.search(path)]
     alone = [path for path in alone if average_of(path) is None] or alone
     if container is None and len(alone) == 1:
-        return _or_average(alone[0], there, file), False
-    if not there and container is None:
+        return _or_average(alone[0], containers, file), False
+    if not containers and container is None:
         kind = type(loaded).__name__
         keys = f" of {some([str(key) for key in loaded])}" if isinstance(loaded, dict) else ""
         raise CheckpointError(
             f"{file} holds no named network: it is a {kind}{keys}, in which no tensors have the "
             "names of weights; save the network's state_dict() alone"
         )
-    found_names = some(list(there)) if there else "no named network"
+    found_names = some(list(containers)) if containers else "no named network"
     remedy = (
         "say which container to take" if default == CONTAINERS else "save the one that is meant"
     )
@@ -137,10 +137,10 @@ def _choose(
     )
 
 
-def _or_average(path: str, there: Mapping[str, State], file: Path) -> State:
-    bare = {name: {*map(bare_name, state)} for name, state in there.items()}
-    taken = there[preferred(path, bare, file)]
-    return {name: weight for name, weight in taken.items() if bare_name(name) in bare[path]}
+def _or_average(path: str, containers: Mapping[str, State], file: Path) -> State:
+    bare = {name: {*map(bare_name, state)} for name, state in containers.items()}
+    weights = containers[preferred(path, bare, file)]
+    return {name: weight for name, weight in weights.items() if bare_name(name) in bare[path]}
 
 
 def _refuse_nameless(loaded: Any, file: Path, at: str = "", depth: int = 0) -> None:
@@ -149,7 +149,7 @@ def _refuse_nameless(loaded: Any, file: Path, at: str = "", depth: int = 0) -> N
         return
     for name, value in dict.items(loaded):
         path = f"{at}.{name}".lstrip(".")
-        within = [x for one in value for x in _within(one)] if isinstance(value, list) else []
+        within = [x for item in value for x in _within(item)] if isinstance(value, list) else []
         average = average_of(path) is not None or name == "shadow_params"
         if within and average and not _BESIDE.search(path):
             raise CheckpointError(
@@ -160,10 +160,10 @@ def _refuse_nameless(loaded: Any, file: Path, at: str = "", depth: int = 0) -> N
         _refuse_nameless(value, file, path, depth + 1)
 
 
-def _within(one: Any) -> list[Any]:
+def _within(item: Any) -> list[Any]:
     """Tensors of an entry of a list, or of a network in it."""
-    inner = [one, *dict.values(one)] if isinstance(one, dict) else []
-    return [one] if isinstance(one, Tensor) else [x for x in inner if _state(x)]
+    inner = [item, *dict.values(item)] if isinstance(item, dict) else []
+    return [item] if isinstance(item, Tensor) else [x for x in inner if _state(x)]
 
 
 def _networks(loaded: Any, at: str, depth: int = 0) -> Iterator[tuple[str, State]]:

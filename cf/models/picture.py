@@ -135,8 +135,8 @@ class _Processor:
 
         levels = (255 * pictures).round().byte().permute(0, 2, 3, 1).cpu().numpy()
         ready = self._library(images=[Image.fromarray(x) for x in levels], return_tensors="pt")
-        made: Tensor = ready.pixel_values
-        return made
+        pixels: Tensor = ready.pixel_values
+        return pixels
 
 
 @torch.no_grad()
@@ -172,10 +172,10 @@ def reference_of(codec: Codec, picture: Pixels, channels: int) -> Reference:
         latents.append(encode(grey))
         if len(latents) > 3 and all(torch.equal(x, latents[-1]) for x in latents[-3:-1]):
             break
-    seen = torch.cat(latents, 1)
-    mask = seen.new_zeros(*seen.shape[:2], _MASK, *seen.shape[3:])
+    reference = torch.cat(latents, 1)
+    mask = reference.new_zeros(*reference.shape[:2], _MASK, *reference.shape[3:])
     mask[:, 0] = 1
-    return torch.cat((mask, seen), 2)
+    return torch.cat((mask, reference), 2)
 
 
 def takes_picture(network: nn.Module) -> bool:

@@ -73,12 +73,12 @@ class PreparedText(TextEncoder):
         """
         if self._numbers is None:
             self._numbers = {text: i for i, text in enumerate(self.shards.prompts())}
-        missing = next((one for one in prompts if one not in self._numbers), None)
+        missing = next((prompt for prompt in prompts if prompt not in self._numbers), None)
         if missing is not None:
             raise ValueError(
                 f"{self.shards.folder} holds no states of the prompt {missing[:60]!r}: prepare a "
                 "folder with it (prompts_file=LIST, or negative_prompt=...), or give the encoder "
                 "itself (text=umt5)"
             )
-        found = [self.shards.text(self._numbers[one]).states for one in prompts]
-        return padded_states(found, (self.text_len, int(self.dim or 0))).to(self._here.device)
+        states = [self.shards.text(self._numbers[prompt]).states for prompt in prompts]
+        return padded_states(states, (self.text_len, int(self.dim or 0))).to(self._here.device)

@@ -74,9 +74,9 @@ def first_there(folder: str | Sequence[str], marks: Sequence[str]) -> str:
     """
     if isinstance(folder, str):
         return folder
-    there = [one for one in folder if expanded(one).exists()]
-    marked = [one for one in there if any(any(expanded(one).glob(m)) for m in marks)]
-    return [*marked, *there, *folder][0]
+    existing = [path for path in folder if expanded(path).exists()]
+    marked = [path for path in existing if any(any(expanded(path).glob(m)) for m in marks)]
+    return [*marked, *existing, *folder][0]
 
 
 def find_part(folder: str, part: ModelPart) -> Path:
@@ -98,22 +98,22 @@ def find_part(folder: str, part: ModelPart) -> Path:
         named = place.name == part.name and (place / "config.json").is_file()
         if said in part.kinds or (said is None and named):
             return place
-    found = {
+    files = {
         file
         for pattern in part.files
         for file in root.glob(pattern)
         if file.suffix in (".pth", ".pt", ".bin", ".safetensors", ".gguf")
     }
-    if len(found) > 1:
-        names = some(sorted(file.name for file in found))
+    if len(files) > 1:
+        names = some(sorted(file.name for file in files))
         raise ValueError(f"{root} holds several of these: {names}; give the one that is meant")
-    if found:
-        return found.pop()
-    other = model_class(root)
-    there = f" ({root / 'config.json'} is of {other})" if other else ""
+    if files:
+        return files.pop()
+    kind = model_class(root)
+    hint = f" ({root / 'config.json'} is of {kind})" if kind else ""
     also = f", or {part.example} of the original one" if part.example else ""
     raise FileNotFoundError(
-        f"no {part.name} found: looked for config.json in {root / part.name} and in {root}{there}"
+        f"no {part.name} found: looked for config.json in {root / part.name} and in {root}{hint}"
         f"{also}; put the folder {part.name!r} of a Wan model in diffusers layout (such as "
         f"Wan2.1-T2V-1.3B-Diffusers) there{also}, or point folder at it"
     )
@@ -162,10 +162,10 @@ def read_part(place: Path, *parts: ModelPart) -> Weights:
     """
     stored = read_stored(place, None, ("state_dict", "model", "model_state"))
     bare = bare_of_roots(stored.state, [root for part in parts for root in part.roots])
-    tensors = {one: stored.state[name] for name, one in bare.items() if one != _OF_COMFYUI}
-    raw, made = unquantised(stored, tensors)
-    made |= {bare[name]: make for name, make in stored.made.items() if name in bare}
-    return Weights(raw, made, {})
+    tensors = {key: stored.state[name] for name, key in bare.items() if key != _OF_COMFYUI}
+    raw, makers = unquantised(stored, tensors)
+    makers |= {bare[name]: make for name, make in stored.made.items() if name in bare}
+    return Weights(raw, makers, {})
 
 
 def fill(
@@ -186,12 +186,12 @@ def fill(
     """
     with torch.device("meta"):
         module = build()
-    own = module.state_dict()
-    check_fits(own, state, source)
+    weights = module.state_dict()
+    check_fits(weights, state, source)
     wanted = parse_dtype(dtype)
     wide = tuple(getattr(module, "_keep_in_fp32_modules", None) or ())
     filled: dict[str, Tensor] = {}
-    for name in own:
+    for name in weights:
         keeps = wanted == torch.float16 and any(part in wide for part in name.split("."))
         kind = torch.float32 if keeps else wanted
         refuse_not_finite({name: (weight := state[name])}, str(source))
@@ -219,9 +219,9 @@ def check_fits(own: Mapping[str, Tensor], state: Mapping[str, Tensor], source: P
         CheckpointError: if weights are missing, left over, or of other shapes.
     """
     check_complete(source, own.keys() - state.keys())
-    if left := sorted(state.keys() - own.keys()):
+    if extra := sorted(state.keys() - own.keys()):
         raise CheckpointError(
-            f"{source} holds {some(left)}, for which this model has no place; give the file that "
+            f"{source} holds {some(extra)}, for which this model has no place; give the file that "
             "was published"
         )
     wrong = [name for name in own if own[name].shape != tuple(state[name].shape)]

@@ -39,22 +39,22 @@ def published_weights(
             )
         raise not_a_transformer(stored.state, path)
     inner = {name: blocks[name](x) if name in blocks else x for name, x in inner.items()}
-    weights, made = unquantised(stored, state)
-    if made.keys() & blocks.keys():
+    weights, makers = unquantised(stored, state)
+    if makers.keys() & blocks.keys():
         raise CheckpointError(
             f"{path} holds 8-bit weights in a distributed checkpoint; make one file of it: python "
             f"-m torch.distributed.checkpoint.format_utils dcp_to_torch '{path}' model.pt"
         )
-    made |= {part_of(name)[0]: make for name, make in blocks.items() if name not in inner}
-    weights, made = unfused(weights, made, path)
+    makers |= {part_of(name)[0]: make for name, make in blocks.items() if name not in inner}
+    weights, makers = unfused(weights, makers, path)
     if is_diffusers(weights):
         weights = {to_wan_name(name): weight for name, weight in weights.items()}
-        made = {to_wan_name(name): make for name, make in made.items()}
+        makers = {to_wan_name(name): make for name, make in makers.items()}
     if weights["patch_embedding.weight"].ndim == 4:  # of pictures
         raise not_a_transformer(stored.state, path)
     refuse_other_transformer(weights, path)
     within = Stored(inner, stored.said, stored.file)
-    return weights, made, read_updates(within, weights, 1.0, alpha) if inner else {}
+    return weights, makers, read_updates(within, weights, 1.0, alpha) if inner else {}
 
 
 def _network(
@@ -63,26 +63,26 @@ def _network(
     """One network's tensors under bare names, where a file's names may have several."""
     names = networks(stored.state)
     called = _called(names, stored, path, container)
-    kept = only(stored.state, "") if called is None else _only(stored, names, called)
+    bare_of = only(stored.state, "") if called is None else _only(stored, names, called)
     if container is None and average_of(called or "") is None:
-        _refuse_joined(stored.state, kept, called or "", path)
-    if len(set(kept.values())) != len(kept):
+        _refuse_joined(stored.state, bare_of, called or "", path)
+    if len(set(bare_of.values())) != len(bare_of):
         raise CheckpointError(
             f"{path} holds some weights twice, under different prefixes; save one of each"
         )
-    state = {bare: stored.state[name] for name, bare in kept.items()}
-    return state, {bare: stored.made[name] for name, bare in kept.items() if name in stored.made}
+    state = {bare: stored.state[name] for name, bare in bare_of.items()}
+    return state, {bare: stored.made[name] for name, bare in bare_of.items() if name in stored.made}
 
 
-def _refuse_joined(state: State, kept: Mapping[str, str], called: str, path: str | Path) -> None:
+def _refuse_joined(state: State, bare_of: Mapping[str, str], called: str, path: str | Path) -> None:
     """Refuse to pass over an average whose names have lost their dots, as latent diffusion's."""
-    firsts = {name: name.partition(".")[0] for name in state if name not in kept}
-    found = [name for name, first in firsts.items() if is_average(first, called, alone=True)]
-    if len(found) >= len(kept):
+    firsts = {name: name.partition(".")[0] for name in state if name not in bare_of}
+    averages = [name for name, first in firsts.items() if is_average(first, called, alone=True)]
+    if len(averages) >= len(bare_of):
         raise CheckpointError(
-            f"{path} holds an average of the network under names that are not read, {some(found)}; "
-            f"save it under the network's own names, or say container={called or 'model'} for the "
-            "network itself"
+            f"{path} holds an average of the network under names that are not read, "
+            f"{some(averages)}; save it under the network's own names, or say "
+            f"container={called or 'model'} for the network itself"
         )
 
 
@@ -90,27 +90,27 @@ def _called(
     names: Mapping[str, str], stored: Stored, path: str | Path, container: str | None
 ) -> str | None:
     """What the network is called that is meant; None: there is none."""
-    asked = None if stored.chosen else container
-    wanted = CONTAINERS if asked is None else (asked,)
-    called = next((own for one in wanted if (own := named(names, one)) is not None), None)
+    requested = None if stored.chosen else container
+    wanted = CONTAINERS if requested is None else (requested,)
+    called = next((match for choice in wanted if (match := named(names, choice)) is not None), None)
     plain = [name for name in names if average_of(name) is None]
-    if called is None and len(names) > 1 and len(plain) == 1 and asked is None:
+    if called is None and len(names) > 1 and len(plain) == 1 and requested is None:
         called = plain[0]
     if called is None and len(names) > 1:
-        told = [name or prefix.strip(".") or "without prefix" for name, prefix in names.items()]
+        labels = [name or prefix.strip(".") or "without prefix" for name, prefix in names.items()]
         raise CheckpointError(
-            f"{path} holds the networks {some(told)}; say which to take, "
+            f"{path} holds the networks {some(labels)}; say which to take, "
             f"container={next(name for name in names if name)}"
         )
-    if called is None and asked is not None:
-        raise one_network(path, asked)
-    if called is None or asked is not None:
+    if called is None and requested is not None:
+        raise one_network(path, requested)
+    if called is None or requested is not None:
         return next(iter(names), None) if called is None else called
     return preferred(called, {name: _only(stored, names, name).values() for name in names}, path)
 
 
 def _only(stored: Stored, names: Mapping[str, str], called: str) -> dict[str, str]:
-    return only(stored.state, names[called], [names[one] for one in names if one != called])
+    return only(stored.state, names[called], [names[name] for name in names if name != called])
 
 
 def one_network(path: str | Path, container: str) -> CheckpointError:

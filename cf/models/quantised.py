@@ -70,7 +70,7 @@ def unquantised(stored: Stored, state: State) -> tuple[State, dict[str, Make]]:
     """
     _refuse_formats(state, stored)
     weights: State = {}
-    made: dict[str, Make] = {}
+    makers: dict[str, Make] = {}
     scales = {
         name: scale
         for name, weight in state.items()
@@ -82,9 +82,9 @@ def unquantised(stored: Stored, state: State) -> tuple[State, dict[str, Make]]:
             make = _scaling(weight, state[scales[name]], tile)
             if make is None:
                 raise _unknown_scales(stored.file, name, weight, state[scales[name]])
-            made[name] = make
+            makers[name] = make
         elif weight.dtype in _EIGHT_BIT_FLOATS:
-            made[name] = Tensor.float
+            makers[name] = Tensor.float
     bare = [n for n, x in state.items() if x.dtype in _EIGHT_BIT_FLOATS and n not in scales]
     if scales and (lost := [n for n in bare if n.endswith(".weight") and state[n].ndim == 2]):
         raise CheckpointError(
@@ -97,8 +97,8 @@ def unquantised(stored: Stored, state: State) -> tuple[State, dict[str, Make]]:
         ignored = name.endswith((*_OF_ACTIVATIONS, ".comfy_quant")) or name == "scaled_fp8"
         if name not in used and not ignored:
             weights[name] = weight
-    _refuse_rest(weights, made, stored.file)
-    return weights, made
+    _refuse_rest(weights, makers, stored.file)
+    return weights, makers
 
 
 def _refuse_unknown_scales(state: Mapping[str, Tensor], bare: Sequence[str], file: Path) -> None:
@@ -128,10 +128,10 @@ def _unknown_scales(file: Path, name: str, weight: Tensor, scale: Tensor) -> Che
 
 def _refuse_formats(state: Mapping[str, Tensor], stored: Stored) -> None:
     for mark, name in _FORMATS:
-        if found := [one for one in state if mark in one]:
+        if marked := [key for key in state if mark in key]:
             raise CheckpointError(
                 f"{stored.file} is quantised by {name}, which is not read here (it holds "
-                f"{some(found)}); {_REMEDY}"
+                f"{some(marked)}); {_REMEDY}"
             )
     for name, said in _said_formats(state, stored.said):
         if not _is_scaled(said):
@@ -143,17 +143,17 @@ def _refuse_formats(state: Mapping[str, Tensor], stored: Stored) -> None:
 
 def _said_formats(state: Mapping[str, Tensor], header: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What ComfyUI says of each layer, in a tensor beside its weight or in the file's header."""
-    told = [
+    formats = [
         (name, bytes(text.flatten()[:_LONGEST].byte().tolist()).decode(errors="replace"))
         for name, text in state.items()
         if name.endswith(".comfy_quant")
     ]
     said = _json(header.get("_quantization_metadata"))
     layers = said.get("layers") if isinstance(said, dict) else None
-    for layer, one in layers.items() if isinstance(layers, dict) else ():
+    for layer, settings in layers.items() if isinstance(layers, dict) else ():
         if f"{layer}.weight".endswith(tuple(state)):  # others are of other parts of the file
-            told.append((layer, json.dumps(one)[:_LONGEST]))
-    return told
+            formats.append((layer, json.dumps(settings)[:_LONGEST]))
+    return formats
 
 
 def _is_scaled(said: str) -> bool:
@@ -173,14 +173,14 @@ def _json(text: Any) -> Any:
         return None
 
 
-def _refuse_rest(weights: State, made: Mapping[str, Make], file: Path) -> None:
-    unread = [n for n, weight in weights.items() if weight.dtype not in _READ and n not in made]
-    rest = [n for n in unread if not (is_table(n) and weights[n].is_complex())]
-    if rest:
-        kind = str(weights[rest[0]].dtype).removeprefix("torch.")
+def _refuse_rest(weights: State, makers: Mapping[str, Make], file: Path) -> None:
+    unread = [n for n, weight in weights.items() if weight.dtype not in _READ and n not in makers]
+    unscaled = [n for n in unread if not (is_table(n) and weights[n].is_complex())]
+    if unscaled:
+        kind = str(weights[unscaled[0]].dtype).removeprefix("torch.")
         raise CheckpointError(
-            f"{file} holds {some(rest)} as {kind} without a scale, so that the weights cannot be "
-            f"known; {_REMEDY}"
+            f"{file} holds {some(unscaled)} as {kind} without a scale, so that the weights cannot "
+            f"be known; {_REMEDY}"
         )
     alone = [n for n in weights if n.endswith((".weight_scale", ".scale_weight", "_scale_inv"))]
     if alone:

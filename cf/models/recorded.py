@@ -57,12 +57,12 @@ def on_cuda(run: Run) -> Replayed:
     graph = torch.cuda.CUDAGraph()
     try:
         with torch.cuda.graph(graph, pool=_pool()):
-            made = run()
+            outputs = run()
     except RuntimeError as error:
         raise RuntimeError(
             f"compile=graphs: this pass cannot be recorded ({error}); give compile=blocks"
         ) from error
-    return made, graph.replay
+    return outputs, graph.replay
 
 
 @cache
@@ -74,24 +74,24 @@ def _pool() -> Any:
 class _Graph:
     """A recorded pass with the storage of what is given to it anew each time."""
 
-    def __init__(self, through: Through, given: Pass, record: Callable[[Run], Replayed]) -> None:
-        self._moving = [x.clone() for x in _moving(given)]
-        self._given = [ref(x) for x in _moving(given)]
-        own = _with_moving(given, self._moving)
-        self._outputs, self._replay = record(lambda: _outputs(through(own)))
+    def __init__(self, through: Through, inputs: Pass, record: Callable[[Run], Replayed]) -> None:
+        self._moving = [x.clone() for x in _moving(inputs)]
+        self._given = [ref(x) for x in _moving(inputs)]
+        static = _with_moving(inputs, self._moving)
+        self._outputs, self._replay = record(lambda: _outputs(through(static)))
 
-    def __call__(self, given: Pass) -> Passed:
-        for i, (own, x) in enumerate(zip(self._moving, _moving(given), strict=True)):
+    def __call__(self, inputs: Pass) -> Passed:
+        for i, (buffer, x) in enumerate(zip(self._moving, _moving(inputs), strict=True)):
             if self._given[i]() is not x:  # texts and places stay for all passes of a block
-                own.copy_(x)
+                buffer.copy_(x)
                 self._given[i] = ref(x)
         self._replay()
         patches, *rest = [x.clone() for x in self._outputs]  # which the next replay overwrites
         layers, queries = [], []
-        each = 3 if given.past.queries else 2
-        for i in range(0, len(rest), each):
-            layers.append(LayerKV(rest[i], rest[i + 1], given.ids))
-            queries += rest[i + 2 : i + each]
+        per_layer = 3 if inputs.past.queries else 2
+        for i in range(0, len(rest), per_layer):
+            layers.append(LayerKV(rest[i], rest[i + 1], inputs.ids))
+            queries += rest[i + 2 : i + per_layer]
         return Passed(patches, tuple(layers), tuple(queries))
 
 
@@ -138,41 +138,41 @@ class Recorder:
         return graph(given)
 
 
-def _still(given: Pass) -> bool:
+def _still(inputs: Pass) -> bool:
     """Whether a graph can read it: no mask, which changes, and no callback in the middle."""
-    masked = given.reads.mask is not None or any(x.mask is not None for x in given.past.layers)
-    return given.past.live is None and not masked
+    masked = inputs.reads.mask is not None or any(x.mask is not None for x in inputs.past.layers)
+    return inputs.past.live is None and not masked
 
 
-def _key(given: Pass) -> Hashable:
-    moving = tuple((x.shape, x.dtype) for x in _moving(given))
+def _key(inputs: Pass) -> Hashable:
+    moving = tuple((x.shape, x.dtype) for x in _moving(inputs))
     standing = tuple(
         (x.data_ptr(), x.shape, x.stride(), x.dtype)
-        for layer in given.past.layers
+        for layer in inputs.past.layers
         for x in (layer.k, layer.v)
     )
-    rooms = tuple(layer.room for layer in given.past.layers)
-    return moving, standing, rooms, given.past.queries, given.past.returns
+    rooms = tuple(layer.room for layer in inputs.past.layers)
+    return moving, standing, rooms, inputs.past.queries, inputs.past.returns
 
 
-def _moving(given: Pass) -> list[Tensor]:
-    texts = [x for layer in given.past.text or () for x in layer]
-    return [given.x, given.time, given.modulation, *given.reads.place, *texts]
+def _moving(inputs: Pass) -> list[Tensor]:
+    texts = [x for layer in inputs.past.text or () for x in layer]
+    return [inputs.x, inputs.time, inputs.modulation, *inputs.reads.place, *texts]
 
 
-def _with_moving(given: Pass, moving: Sequence[Tensor]) -> Pass:
-    x, time, modulation, query, key, *rest = moving
+def _with_moving(inputs: Pass, moving: Sequence[Tensor]) -> Pass:
+    x, time, modulation, query, key, *texts = moving
     text = None
-    if given.past.text is not None:
-        parts = iter(rest)
-        text = tuple(tuple(next(parts) for _ in layer) for layer in given.past.text)
-    layers = tuple(Remembered(*layer) for layer in given.past.layers)
-    past = replace(given.past, text=text, layers=layers, held=None, times=())
-    return Pass(x, time, modulation, given.reads._replace(place=(query, key)), past, given.ids)
+    if inputs.past.text is not None:
+        parts = iter(texts)
+        text = tuple(tuple(next(parts) for _ in layer) for layer in inputs.past.text)
+    layers = tuple(Remembered(*layer) for layer in inputs.past.layers)
+    past = replace(inputs.past, text=text, layers=layers, held=None, times=())
+    return Pass(x, time, modulation, inputs.reads._replace(place=(query, key)), past, inputs.ids)
 
 
-def _outputs(made: Passed) -> list[Tensor]:
-    found = [made.patches]
-    for i, layer in enumerate(made.layers):
-        found += [layer.k, layer.v, *made.queries[i : i + 1]]
-    return found
+def _outputs(passed: Passed) -> list[Tensor]:
+    tensors = [passed.patches]
+    for i, layer in enumerate(passed.layers):
+        tensors += [layer.k, layer.v, *passed.queries[i : i + 1]]
+    return tensors

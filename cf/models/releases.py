@@ -35,36 +35,36 @@ class Need:
 
 def needs(settings: Mapping[str, Any]) -> list[Need]:
     """The published files that a generator of these settings reads: its network's first."""
-    found = []
+    required = []
     if settings.get("checkpoint"):
-        found.append(_file("network", str(settings["checkpoint"])))
+        required.append(_file("network", str(settings["checkpoint"])))
     weights = _mapping(settings.get("weights"))
     updates = lora_files(weights.get("lora"), weights.get("lora_alpha"))
-    found += [_file("LoRA", one.path) for one in updates]
+    required += [_file("LoRA", update.path) for update in updates]
     for what in ("codec", "text", "image_encoder"):
         folders = _mapping(settings.get(what)).get("folder")
         if folders is not None:
-            found.append(_part(what, [folders] if isinstance(folders, str) else list(folders)))
-    return found
+            required.append(_part(what, [folders] if isinstance(folders, str) else list(folders)))
+    return required
 
 
 def missing(wanted: Iterable[Need]) -> str:
     """What is not there, and the commands that get it; empty if nothing lacks."""
-    lacking = [one for one in wanted if not one.there]
+    lacking = [need for need in wanted if not need.there]
     if not lacking:
         return ""
-    paths = [path for one in lacking for path in one.paths]
-    rest = f" and {len(paths) - _TOLD} more" if len(paths) > _TOLD else ""
-    said = f"{', '.join(paths[:_TOLD])}{rest} not found"
+    paths = [path for need in lacking for path in need.paths]
+    more = f" and {len(paths) - _TOLD} more" if len(paths) > _TOLD else ""
+    said = f"{', '.join(paths[:_TOLD])}{more} not found"
     return f"{said}; get it by: {got}" if (got := " && ".join(commands(lacking))) else said
 
 
 def commands(lacking: Iterable[Need]) -> list[str]:
     """What downloads all of this, one command for a repository."""
     files: dict[Release, list[str]] = {}
-    for one in lacking:
-        if one.release is not None:
-            files.setdefault(one.release, []).extend(one.files)
+    for need in lacking:
+        if need.release is not None:
+            files.setdefault(need.release, []).extend(need.files)
     return [release.command(dict.fromkeys(paths)) for release, paths in files.items()]
 
 
@@ -79,9 +79,9 @@ def update_of(path: str | Path) -> str:
 
 def is_base(path: str) -> bool:
     """Whether these are weights of Wan2.1 itself, trained on whole clips and for many steps."""
-    known = release_of(path)
-    if known is not None:
-        return known[0].repository.startswith("Wan-AI/")
+    match = release_of(path)
+    if match is not None:
+        return match[0].repository.startswith("Wan-AI/")
     place = expanded(path)
     said = (place if place.is_dir() else place.parent) / "config.json"
     if not said.is_file() or said.stat().st_size > _LARGEST_CONFIG:
@@ -103,28 +103,28 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 
 def _file(what: str, path: str) -> Need:
-    known = release_of(path)
-    there = expanded(path).exists()
-    if known is not None and not known[1] and known[0].network:
-        there = all(_has(path, one) for one in known[0].network)
-        return Need(what, (path,), there, known[0], known[0].network)
-    if known is None or not known[1]:
-        return Need(what, (path,), there, None, ())
-    return Need(what, (path,), there, known[0], (known[1],))
+    match = release_of(path)
+    exists = expanded(path).exists()
+    if match is not None and not match[1] and match[0].network:
+        exists = all(_has(path, file) for file in match[0].network)
+        return Need(what, (path,), exists, match[0], match[0].network)
+    if match is None or not match[1]:
+        return Need(what, (path,), exists, None, ())
+    return Need(what, (path,), exists, match[0], (match[1],))
 
 
 def _part(what: str, folders: Sequence[str]) -> Need:
     """The first folder that has it all; else the first of all."""
     for folder in folders:
-        known = release_of(folder)
-        files = getattr(known[0], what) if known else ()
-        if expanded(folder).is_dir() and all(_has(folder, one) for one in files):
-            return Need(what, (folder,), True, known[0] if known else None, files)
-    known = release_of(folders[0])
-    if known is None:
+        match = release_of(folder)
+        files = getattr(match[0], what) if match else ()
+        if expanded(folder).is_dir() and all(_has(folder, file) for file in files):
+            return Need(what, (folder,), True, match[0] if match else None, files)
+    match = release_of(folders[0])
+    if match is None:
         return Need(what, (folders[0],), False, None, ())
-    files = tuple(one for one in getattr(known[0], what) if not _has(folders[0], one))
-    return Need(what, tuple(f"{folders[0]}/{one}" for one in files), False, known[0], files)
+    files = tuple(file for file in getattr(match[0], what) if not _has(folders[0], file))
+    return Need(what, tuple(f"{folders[0]}/{file}" for file in files), False, match[0], files)
 
 
 def _has(folder: str, pattern: str) -> bool:

@@ -62,7 +62,7 @@ class Release:
 
     def file(self, path: str) -> File:
         """What is known of a file."""
-        return next((one for one in self.files if one.path == path), File(path))
+        return next((file for file in self.files if file.path == path), File(path))
 
 
 _WORDS = "google/umt5-xxl"
@@ -128,14 +128,14 @@ _ALL = (
         "Apache-2.0",
         _WAN,
         codec=(_VAE,),
-        text=(_T5, *(one.path for one in _WAN if one.path.startswith(_WORDS))),
+        text=(_T5, *(file.path for file in _WAN if file.path.startswith(_WORDS))),
     ),
     Release(
         "Wan-AI/Wan2.1-I2V-14B-480P",
         "Apache-2.0",
-        (File(_SHARDS), *(File(one.path) for one in _WAN[1:]), File(_CLIP)),
+        (File(_SHARDS), *(File(file.path) for file in _WAN[1:]), File(_CLIP)),
         codec=(_VAE,),
-        text=(_T5, *(one.path for one in _WAN if one.path.startswith(_WORDS))),
+        text=(_T5, *(file.path for file in _WAN if file.path.startswith(_WORDS))),
         image_encoder=(_CLIP,),
         network=(_SHARDS,),
     ),
@@ -182,5 +182,5 @@ _ALL = (
     ),
     Release("ShuoChen20/context_forcing", "CC BY-NC-SA 4.0 (at second hand)", (File("model.pt"),)),
 )
-RELEASES = {one.folder: one for one in _ALL}
+RELEASES = {release.folder: release for release in _ALL}
 """Everything that is known, by the name of its folder."""

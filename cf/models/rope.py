@@ -37,8 +37,8 @@ def rotation(
     `dtype` is that of what will be rotated; it is cast here, once, to the width of `rotate`.
     """
     on_host = ids.device.type == "cpu"
-    found = _on_host if on_host else frequencies
-    axis, frequency = found((axes[0], axes[1], axes[2]), base, ids.device)
+    compute = _on_host if on_host else frequencies
+    axis, frequency = compute((axes[0], axes[1], axes[2]), base, ids.device)
     angle = (ids.double().index_select(-1, axis) * frequency).unsqueeze(-2)
     return torch.complex(angle.cos(), angle.sin()).to(_wide(dtype).to_complex())
 
@@ -53,11 +53,11 @@ def frequencies(
         base: of the slowest.
         device: of both.
     """
-    found = []
+    pairs = []
     for axis, channels in enumerate(axes):
         exponent = torch.arange(0, channels, 2, device=device, dtype=torch.float64) / channels
-        found.append((torch.full((len(exponent),), axis, device=device), base**-exponent))
-    which, frequency = zip(*found, strict=True)
+        pairs.append((torch.full((len(exponent),), axis, device=device), base**-exponent))
+    which, frequency = zip(*pairs, strict=True)
     return torch.cat(which), torch.cat(frequency)
 
 
@@ -109,7 +109,7 @@ def rotate_into(storage: Tensor, x: Float[Tensor, "b n heads d"], by: Rotation) 
     if storage.dtype != _wide(x.dtype):
         storage.copy_(rotate(x, by))
         return
-    pairs, out = (torch.view_as_complex(_pairs(each)) for each in (x, storage))
+    pairs, out = (torch.view_as_complex(_pairs(tensor)) for tensor in (x, storage))
     torch.mul(pairs, by.to(out.dtype), out=out)
 
 

@@ -44,8 +44,8 @@ def rope_of(network: object) -> Rope | None:
     Args:
         network: any module.
     """
-    known: Any = network
-    axes, base = getattr(known, "rope_axes", None), getattr(known, "rope_base", None)
+    module: Any = network
+    axes, base = getattr(module, "rope_axes", None), getattr(module, "rope_base", None)
     return None if axes is None or base is None else Rope(tuple(axes), float(base))
 
 
@@ -63,27 +63,27 @@ def tables_among(
     Raises:
         CheckpointError: a table is of another rotation; names it and the difference.
     """
-    found = [name for name in names if is_table(name)]
-    for name in found:
-        if told := _unlike(name, state[name], rope):
+    tables = [name for name in names if is_table(name)]
+    for name in tables:
+        if difference := _unlike(name, state[name], rope):
             raise CheckpointError(
-                f"{source} was made with other positions than this model has: {name} {told}, for "
-                f"rope_axes={list(rope.axes)} and rope_base={rope.base:g}; configure the model as "
-                f"the one that was saved"
+                f"{source} was made with other positions than this model has: {name} {difference}, "
+                f"for rope_axes={list(rope.axes)} and rope_base={rope.base:g}; configure the model "
+                f"as the one that was saved"
             )
-    return found
+    return tables
 
 
 def _unlike(name: str, table: Tensor, rope: Rope) -> str:
     """By how much a table differs, in words; empty if it does not."""
-    held = torch.view_as_real(table) if table.is_complex() else table
-    expected = _expected(name.rpartition(".")[2], held, rope)
+    numbers = torch.view_as_real(table) if table.is_complex() else table
+    expected = _expected(name.rpartition(".")[2], numbers, rope)
     if not expected:
         shape = " x ".join(map(str, table.shape)) or "a number"
         return f"has the shape {shape}, which no table has"
-    rounding = torch.finfo(held.dtype).eps if held.is_floating_point() else 0.0
-    wide = held.detach().cpu().double()
-    least = min((_difference(wide.reshape(one.shape), one) for one in expected), key=itemgetter(0))
+    rounding = torch.finfo(numbers.dtype).eps if numbers.is_floating_point() else 0.0
+    wide = numbers.detach().cpu().double()
+    least = min((_difference(wide.reshape(x.shape), x) for x in expected), key=itemgetter(0))
     if least[0] <= max(_TOLERANCE, 2 * rounding):
         return ""
     place = ", ".join(map(str, least[1]))
@@ -96,17 +96,17 @@ def _difference(table: Tensor, expected: Tensor) -> tuple[float, list[int]]:
     apart = (table - expected).abs() / expected.abs().clamp(min=least)
     flat = apart.nan_to_num(torch.inf).flatten()
     most = flat.argmax()
-    return float(flat[most]), [int(one) for one in torch.unravel_index(most, apart.shape)]
+    return float(flat[most]), [int(i) for i in torch.unravel_index(most, apart.shape)]
 
 
-def _expected(kind: str, held: Tensor, rope: Rope) -> list[Tensor]:
+def _expected(kind: str, numbers: Tensor, rope: Rope) -> list[Tensor]:
     """What a table of this name and shape may hold; nothing if no table has the shape."""
     _, speed = frequencies(rope.axes, rope.base, torch.device("cpu"))
-    shape = _without_ones(held.shape, speed.numel())
+    shape = _without_ones(numbers.shape, speed.numel())
     if kind in _SPEED:
-        each = speed.split([channels // 2 for channels in rope.axes])
-        return [one for one in (speed, *each) if tuple(one.shape) == shape]
-    if len(shape) < 2 or not held.numel():
+        per_axis = speed.split([channels // 2 for channels in rope.axes])
+        return [x for x in (speed, *per_axis) if tuple(x.shape) == shape]
+    if len(shape) < 2 or not numbers.numel():
         return []
     angle = torch.arange(shape[0], dtype=torch.float64)[:, None] * speed
     turned = {
@@ -115,7 +115,7 @@ def _expected(kind: str, held: Tensor, rope: Rope) -> list[Tensor]:
         "": [angle, torch.stack((angle.cos(), angle.sin()), -1)],
     }
     which = "cos" if kind in _COSINE else "sin" if kind in _SINE else ""
-    return [one for one in turned[which] if tuple(one.shape) == shape]
+    return [x for x in turned[which] if tuple(x.shape) == shape]
 
 
 def _without_ones(shape: Sequence[int], pairs: int) -> tuple[int, ...]:

@@ -45,14 +45,14 @@ class Sharding:
         Raises:
             ValueError: if the network holds weights twice, or itself rather than in its parts.
         """
-        seen = set[int]()
-        for name, one in network.named_parameters(remove_duplicate=False):
-            if id(one) in seen:
+        ids = set[int]()
+        for name, weight in network.named_parameters(remove_duplicate=False):
+            if id(weight) in ids:
                 raise ValueError(
                     f"{type(network).__name__} holds {name} twice, and shared weights cannot be "
                     "sharded; give trainer=ddp"
                 )
-            seen.add(id(one))
+            ids.add(id(weight))
         self._shard(network)
 
     def _shard(self, network: nn.Module) -> None:
@@ -65,9 +65,9 @@ class Sharding:
                 self._unit(network.compressor, self.gather_again)
             self._unit(network, False, "prepare")
         elif isinstance(network, WrappedBackbone):
-            if own := [name for name, _ in network.named_parameters(recurse=False)]:
+            if names := [name for name, _ in network.named_parameters(recurse=False)]:
                 raise ValueError(
-                    f"{type(network).__name__} holds {own[0]} itself, which cannot be sharded; "
+                    f"{type(network).__name__} holds {names[0]} itself, which cannot be sharded; "
                     "put it into a module of its own"
                 )
             for part in network.children():
@@ -83,7 +83,7 @@ class Sharding:
         self._unit(block, self.gather_again)
 
     def _unit(self, module: nn.Module, gather_again: bool, *called: str) -> None:
-        stored = max(module.parameters(), key=lambda one: one.requires_grad).dtype
+        stored = max(module.parameters(), key=lambda weight: weight.requires_grad).dtype
         policy = MixedPrecisionPolicy(
             param_dtype=self.reads, reduce_dtype=stored, cast_forward_inputs=False
         )
@@ -94,14 +94,14 @@ class Sharding:
 
 def is_sharded(module: nn.Module) -> bool:
     """Whether some of its weights lie in shards."""
-    return any(isinstance(one, FSDPModule) for one in parts_with_shared(module))
+    return any(isinstance(part, FSDPModule) for part in parts_with_shared(module))
 
 
 def each_shard(module: nn.Module, do: Callable[[FSDPModule], None]) -> None:
     """Call something with each part that is gathered by itself."""
-    for one in parts_with_shared(module):
-        if isinstance(one, FSDPModule):
-            do(one)
+    for part in parts_with_shared(module):
+        if isinstance(part, FSDPModule):
+            do(part)
 
 
 def let_go(module: nn.Module) -> None:

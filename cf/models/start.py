@@ -54,11 +54,11 @@ def with_weights(
             f"{path} holds other weights than when this run began; put those back, or start a new "
             "run"
         )
-    path, made = shipped(path), list[Backbone]()
+    path, networks = shipped(path), list[Backbone]()
 
     def make() -> Backbone:
-        made.append(copy.deepcopy(network) if made else network)
-        return made[-1]
+        networks.append(copy.deepcopy(network) if networks else network)
+        return networks[-1]
 
     return filled_backbone(make, load_weights(path, container, lora, lora_alpha), path)
 
@@ -71,9 +71,9 @@ def fingerprint(path: str | Path, lora: Lora = None, lora_alpha: float | None = 
     Raises:
         CheckpointError: if there is nothing to tell.
     """
-    own = _digests(path)
-    own += sorted(map(fingerprint_of_update, lora_files(lora, lora_alpha)))
-    return own[0] if len(own) == 1 else _hash("".join(own))
+    digests = _digests(path)
+    digests += sorted(map(fingerprint_of_update, lora_files(lora, lora_alpha)))
+    return digests[0] if len(digests) == 1 else _hash("".join(digests))
 
 
 def is_same(
@@ -95,11 +95,11 @@ def is_same(
     for begin, at in other_orders(files[0]):
         with files[0].open("rb") as stream:
             stream.seek(at)
-            whole = hashlib.sha256(begin)
+            digest = hashlib.sha256(begin)
             while part := stream.read(_AT_ONCE):
-                whole.update(part)
-        own = [whole.hexdigest(), *updates]
-        if sha256 == (own[0] if len(own) == 1 else _hash("".join(own))):
+                digest.update(part)
+        digests = [digest.hexdigest(), *updates]
+        if sha256 == (digests[0] if len(digests) == 1 else _hash("".join(digests))):
             return True
     return False
 
@@ -110,13 +110,13 @@ def _digests(path: str | Path) -> list[str]:
 
 def fingerprint_of_update(file: LoraFile) -> str:
     """Of a file of updates and all else that decides what it does."""
-    own = _digests(file.path)
+    digests = _digests(file.path)
     config = adapter_config(Path(file.path))
     how = [] if file.strength == 1 else [f"strength {file.strength!r}"]
     how += [] if file.alpha is None else [f"alpha {file.alpha!r}"]
     how += [] if config is None else [hashlib.sha256(config.read_bytes()).hexdigest()]
-    own += how
-    return own[0] if len(own) == 1 else _hash("".join(own))
+    digests += how
+    return digests[0] if len(digests) == 1 else _hash("".join(digests))
 
 
 def _weights_of(path: str | Path) -> list[Path]:
@@ -124,8 +124,8 @@ def _weights_of(path: str | Path) -> list[Path]:
     if not root.exists():
         raise absent(path)
     files = [root] if root.is_file() else sorted(root.rglob("*"))
-    known = [file for file in files if file.suffix in _SUFFIXES or file == root]
-    files = [file for file in known if file.is_file()]
+    weights = [file for file in files if file.suffix in _SUFFIXES or file == root]
+    files = [file for file in weights if file.is_file()]
     if not files:
         raise CheckpointError(f"{path} holds no weights; give a run's folder or a file of weights")
     if root.is_file() and root.suffix == ".json":  # an index: its shards lie beside it

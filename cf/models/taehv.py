@@ -33,8 +33,8 @@ class MemBlock(nn.Module):
         """The frames after this block; nothing was before the first of a video."""
         first = torch.zeros_like(x[:, :1]) if before is None else before
         past = torch.cat((first, x[:, :-1]), 1)
-        made = self.conv(torch.cat((x, past), 2).flatten(0, 1)).unflatten(0, x.shape[:2])
-        return F.relu(made + x)
+        residual = self.conv(torch.cat((x, past), 2).flatten(0, 1)).unflatten(0, x.shape[:2])
+        return F.relu(residual + x)
 
 
 class TPool(nn.Module):
@@ -49,8 +49,8 @@ class TPool(nn.Module):
         """Fewer frames, of which there are a multiple of the stride."""
         count = x.shape[1] // self.stride
         groups = x.flatten(0, 1).unflatten(0, (-1, self.stride)).flatten(1, 2)
-        made: Tensor = self.conv(groups)
-        pooled: Tensor = made.unflatten(0, (x.shape[0], count))
+        features: Tensor = self.conv(groups)
+        pooled: Tensor = features.unflatten(0, (x.shape[0], count))
         return pooled
 
 
@@ -64,8 +64,8 @@ class TGrow(nn.Module):
 
     def forward(self, x: Frames) -> Frames:
         """More frames."""
-        made: Tensor = self.conv(x.flatten(0, 1)).unflatten(1, (self.stride, -1))
-        grown: Tensor = made.flatten(0, 1).unflatten(0, (x.shape[0], -1))
+        features: Tensor = self.conv(x.flatten(0, 1)).unflatten(1, (self.stride, -1))
+        grown: Tensor = features.flatten(0, 1).unflatten(0, (x.shape[0], -1))
         return grown
 
 
@@ -131,10 +131,10 @@ class TAEHV(Codec):
                 f"{file}: a TAEHV of {pixels.shape[1]} input channels is not one of Wan; give "
                 "taew2_1.pth or taew2_2.pth"
             )
-        made = cls(latents.shape[1], patch)
-        named = {_own_name(name): _fitted(name, x, made) for name, x in state.items()}
-        load_into(made, named, file)
-        return made.to(parse_dtype(dtype))
+        codec = cls(latents.shape[1], patch)
+        named = {_own_name(name): _fitted(name, x, codec) for name, x in state.items()}
+        load_into(codec, named, file)
+        return codec.to(parse_dtype(dtype))
 
     @classmethod
     def outlined(cls, file: str, dtype: str = "float32") -> Self:
@@ -172,14 +172,14 @@ class TAEHV(Codec):
     @override
     def decoder(self) -> DecoderStream:
 
-        def decode(latents: Latents, held: list[Any]) -> Pixels:
+        def decode(latents: Latents, state: list[Any]) -> Pixels:
             self.check_latents(latents)
-            early = 0 if held else _TIMES - 1  # frames before the first one
-            made = [
-                run_layers(self.decoder_layers, one.to(self._dtype), held)
-                for one in torch.split(latents, 1, 1)
+            early = 0 if state else _TIMES - 1  # frames before the first one
+            frames = [
+                run_layers(self.decoder_layers, latent.to(self._dtype), state)
+                for latent in torch.split(latents, 1, 1)
             ]
-            video = F.pixel_shuffle(torch.cat(made, 1)[:, early:], self.patch)
+            video = F.pixel_shuffle(torch.cat(frames, 1)[:, early:], self.patch)
             return video.float().clamp(0, 1)
 
         return DecoderStream(decode)
@@ -231,10 +231,10 @@ def _own_name(name: str) -> str:
     return f"{part}_layers.{rest}"
 
 
-def _fitted(name: str, weight: Tensor, made: nn.Module) -> Tensor:
+def _fitted(name: str, weight: Tensor, codec: nn.Module) -> Tensor:
     """A layer that makes more frames than are wanted gives the last ones."""
-    own = dict(made.named_parameters()).get(_own_name(name))
-    grows = own is not None and weight.ndim == 4 and weight.shape[2:] == (1, 1)
-    if own is not None and grows and weight.shape[0] > own.shape[0]:
-        return weight[-own.shape[0] :]
+    parameter = dict(codec.named_parameters()).get(_own_name(name))
+    grows = parameter is not None and weight.ndim == 4 and weight.shape[2:] == (1, 1)
+    if parameter is not None and grows and weight.shape[0] > parameter.shape[0]:
+        return weight[-parameter.shape[0] :]
     return weight

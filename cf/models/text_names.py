@@ -116,9 +116,9 @@ def text_config(state: Mapping[str, Tensor], source: object) -> dict[str, Any]:
 
 def with_tied(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The weights, with those of the words under both names that transformers has for them."""
-    made = dict(state)
-    if "shared.weight" in made:
-        made.setdefault(_TIED, made["shared.weight"])
-    elif _TIED in made:
-        made["shared.weight"] = made[_TIED]
-    return made
+    tied = dict(state)
+    if "shared.weight" in tied:
+        tied.setdefault(_TIED, tied["shared.weight"])
+    elif _TIED in tied:
+        tied["shared.weight"] = tied[_TIED]
+    return tied

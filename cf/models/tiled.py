@@ -57,15 +57,15 @@ class Tiled(Codec):
     def decoder(self) -> DecoderStream:
         """See `Codec.decoder`; every tile has a stream of its own."""
 
-        def decode(latents: Latents, held: list[Any]) -> Pixels:
+        def decode(latents: Latents, state: list[Any]) -> Pixels:
             self.check_latents(latents)
             grid = _grid(latents.shape[-2:], self.side // self.space_stride)
-            held.extend([] for _ in range(len(grid) - len(held)))
+            state.extend([] for _ in range(len(grid) - len(state)))
 
             def tile(number: int) -> Pixels:
                 (top, bottom), (left, right) = grid[number]
                 part = latents[..., top:bottom, left:right]
-                return self.codec.decoder().step(part, held[number])
+                return self.codec.decoder().step(part, state[number])
 
             return _joined(tile, grid, lambda at: at * self.space_stride)
 
@@ -80,14 +80,14 @@ def _joined(
     out: Tensor | None = None
     total: Tensor | None = None
     for number, spans in enumerate(grid):
-        made = tile(number)
+        part = tile(number)
         (top, bottom), (left, right) = ((to(a), to(b)) for a, b in spans)
-        share = _fading(bottom - top, top > 0, bottom < height, made)[:, None]
-        share = share * _fading(right - left, left > 0, right < width, made)
+        share = _fading(bottom - top, top > 0, bottom < height, part)[:, None]
+        share = share * _fading(right - left, left > 0, right < width, part)
         if out is None or total is None:
-            out = made.new_zeros(*made.shape[:-2], height, width)
-            total = made.new_zeros(height, width)
-        out[..., top:bottom, left:right] += made * share
+            out = part.new_zeros(*part.shape[:-2], height, width)
+            total = part.new_zeros(height, width)
+        out[..., top:bottom, left:right] += part * share
         total[top:bottom, left:right] += share
     assert out is not None
     assert total is not None

@@ -162,8 +162,8 @@ class VideoTransformer(Backbone):
                 place = None  # not kept: with positions per layer they would add up to many keys
                 placed, place = layer.ids, self._rotation(layer.ids[:, past.turned_tokens :])
             layers.append(remembered(layer, place, past, i))
-        seen = tuple(layers), past.start, self._project_text(cond), past.query_start, past.live
-        return Prepared(*seen, times=self._embed_each(times), held={})
+        parts = tuple(layers), past.start, self._project_text(cond), past.query_start, past.live
+        return Prepared(*parts, times=self._embed_each(times), held={})
 
     @override
     def forward(
@@ -186,15 +186,15 @@ class VideoTransformer(Backbone):
         time, modulation = past.times[past.step] if past.times else self._embed_time(t)
         ids, place = self._placed(x, at, grid, cond.origin, past)
         text = past.text if past.text is not None else self._project_text(cond)
-        seen = mask_for(mask, frames, x.shape[2], x.device)
+        attn_mask = mask_for(mask, frames, x.shape[2], x.device)
         x, place = own_tokens(self.split, x, place)
-        reads = BlockInputs(place, None, None, seen, self.split)
+        reads = BlockInputs(place, None, None, attn_mask, self.split)
         past = past if past.text is text else replace(past, text=text)
         through = self._through if self.recorder is None else partial(self.recorder, self._through)
         patches, layers, queries = through(Pass(x, time, modulation, reads, past, ids))
         control = None if cond.control is None else cond.control[:, at]
-        rest = control, self.compressor, self.rotate if queries else None
-        block = Block(layers, frames, grid, queries, *rest)
+        extras = control, self.compressor, self.rotate if queries else None
+        block = Block(layers, frames, grid, queries, *extras)
         if past.returns == "block":
             return Prediction(x_t[:, :0], block)
         (patches,) = all_tokens(self.split, (patches.flatten(1, 2),), frames)
@@ -215,21 +215,21 @@ class VideoTransformer(Backbone):
         """Random conditioning of the kinds that this backbone was built for."""
         return random_conditioning(self, batch, frames)
 
-    def _through(self, given: Pass) -> Passed:
+    def _through(self, inputs: Pass) -> Passed:
         """From tokens to patches, through all blocks."""
-        x, time, modulation, reads, past, ids = given
+        x, time, modulation, reads, past, ids = inputs
         layers, queries = [], []
         recompute = self.activation_checkpointing and torch.is_grad_enabled()
         for i, block in enumerate(self.blocks):
             ends = past.returns == "block" and i + 1 == len(self.blocks)
-            seen: Any = past.layers[i] if past.layers and not ends else None
+            memory: Any = past.layers[i] if past.layers and not ends else None
             if past.live is not None:
-                seen = self._reading(past.live, i, ids)
-            seen = once_held(seen) if recompute and reads.split is None else seen
-            mine = reads._replace(past=seen, text=past.text[i] if past.text else None, ends=ends)
-            own = block if self.active is None else self.active.kept(block)
-            run: Any = partial(checkpoint, own, use_reentrant=False) if recompute else block
-            x, q, k, v = run(x, modulation, mine)
+                memory = self._reading(past.live, i, ids)
+            memory = once_held(memory) if recompute and reads.split is None else memory
+            args = reads._replace(past=memory, text=past.text[i] if past.text else None, ends=ends)
+            role_block = block if self.active is None else self.active.kept(block)
+            run: Any = partial(checkpoint, role_block, use_reentrant=False) if recompute else block
+            x, q, k, v = run(x, modulation, args)
             if past.returns == "velocity":
                 continue
             q, k, v = all_tokens(reads.split, (q, k, v), x.shape[1])
@@ -241,8 +241,8 @@ class VideoTransformer(Backbone):
 
     def _reading(self, live: Live, layer: int, ids: Tensor) -> Reading:
         def read(q: Tensor, k: Tensor, v: Tensor) -> Remembered:
-            seen = live(layer, LayerKV(k, v, ids), q)
-            return remembered(seen, self._rotation(seen.ids), Past())
+            kv = live(layer, LayerKV(k, v, ids), q)
+            return remembered(kv, self._rotation(kv.ids), Past())
 
         return read
 
@@ -258,17 +258,17 @@ class VideoTransformer(Backbone):
         past: Prepared,
     ) -> tuple[Tensor, tuple[Rotation, Rotation]]:
         """Where the tokens stand, and the rotations of queries and keys; once for a block."""
-        key, held = (*x.shape[:2], grid), past.held
-        if held is not None and key in held:
-            found: tuple[Tensor, tuple[Rotation, Rotation]] = held[key]
-            return found
+        key, cache = (*x.shape[:2], grid), past.held
+        if cache is not None and key in cache:
+            cached: tuple[Tensor, tuple[Rotation, Rotation]] = cache[key]
+            return cached
         ids = positions(at, grid, origin)
         keys = queries = self._rotation(later(ids, past.start))
         if past.query_start is not None:
             queries = self._rotation(later(ids, past.query_start))
         placed = ids.expand(len(x), -1, -1), (queries, keys)
-        if held is not None:
-            held[key] = placed
+        if cache is not None:
+            cache[key] = placed
         return placed
 
     def _embed_time(self, t: Times) -> tuple[Tensor, Float[Tensor, "b f 6 dim"]]:
@@ -281,7 +281,7 @@ class VideoTransformer(Backbone):
         if not times:
             return ()
         t = ahead(torch.tensor([times], dtype=torch.float64), self.device)
-        return tuple(zip(*(made.split(1, 1) for made in self._embed_time(t)), strict=True))
+        return tuple(zip(*(x.split(1, 1) for x in self._embed_time(t)), strict=True))
 
     def _project_text(self, cond: Conditioning) -> tuple[TextKV, ...] | None:
         text = text_tokens(cond, self.text_embedding, self.text_len, self.text_dim, self.dtype)

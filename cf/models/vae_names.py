@@ -70,12 +70,12 @@ def to_diffusers_vae(names: Iterable[str]) -> dict[str, str]:
 def to_original_vae(names: Iterable[str]) -> dict[str, str]:
     """What Wan's authors call each weight of diffusers' `AutoencoderKLWan`."""
     names = list(names)
-    found = [match for name in names if (match := _BLOCKS.fullmatch(name))]
+    blocks = [match for name in names if (match := _BLOCKS.fullmatch(name))]
     resnets = {
-        side: 1 + max((int(m[5]) for m in found if m[1] == side and m[4] == "resnets"), default=0)
+        side: 1 + max((int(m[5]) for m in blocks if m[1] == side and m[4] == "resnets"), default=0)
         for side in ("en", "de")
     }
-    nested = any(match[6] for match in found)
+    nested = any(match[6] for match in blocks)
     return {name: _ours(name, resnets, nested) for name in names}
 
 
@@ -95,8 +95,8 @@ def vae_config(state: Mapping[str, Tensor], source: object) -> dict[str, Any]:
             f"{source} is a VAE of {channels} channels, but those of Wan have 16 or 48; give "
             "Wan2.1_VAE.pth or Wan2.2_VAE.pth, or a VAE with its config.json in diffusers' layout"
         )
-    made = to_diffusers_vae(state)
-    shapes = {made[name]: weight.shape for name, weight in state.items()}
+    names = to_diffusers_vae(state)
+    shapes = {names[name]: weight.shape for name, weight in state.items()}
     nested = "encoder.downsamples.0.downsamples.0.residual.2.weight" in state
     widths, deeper = _stages(shapes, nested)
     base, patch = len(first), round((first.shape[1] / 3) ** 0.5)
@@ -155,15 +155,15 @@ def _blocks(names: Iterable[str], side: str) -> int:
 def _theirs(name: str, blocks: Mapping[str, int]) -> str:
     if match := _NESTED.fullmatch(name):
         side, way, stage, at, rest = match.groups()
-        here = f"resnets.{at}" if int(at) < blocks[side] else f"{way}sampler"
-        return f"{side}coder.{way}_blocks.{stage}.{here}.{renamed_part(rest, _RESNET)}"
+        module = f"resnets.{at}" if int(at) < blocks[side] else f"{way}sampler"
+        return f"{side}coder.{way}_blocks.{stage}.{module}.{renamed_part(rest, _RESNET)}"
     if match := _FLAT.fullmatch(name):
         side, way, at, rest = match.groups()
         if side == "en":
             return f"encoder.down_blocks.{at}.{renamed_part(rest, _RESNET)}"
         stage, inner = divmod(int(at), blocks[side] + 1)
-        here = f"resnets.{inner}" if inner < blocks[side] else "upsamplers.0"
-        return f"decoder.up_blocks.{stage}.{here}.{renamed_part(rest, _RESNET)}"
+        module = f"resnets.{inner}" if inner < blocks[side] else "upsamplers.0"
+        return f"decoder.up_blocks.{stage}.{module}.{renamed_part(rest, _RESNET)}"
     side, _, rest = name.partition(".")
     if side in ("encoder", "decoder"):
         middle = rest.startswith("middle.")
@@ -182,8 +182,8 @@ def _ours(name: str, resnets: Mapping[str, int], nested: bool) -> str:
         side, way, stage, kind, at, sampler, rest = match.groups()
         rest = renamed_part(rest, back)
         if nested or sampler:
-            here = resnets[side] if sampler else at
-            return f"{side}coder.{way}samples.{stage}.{way}samples.{here}.{rest}"
+            place = resnets[side] if sampler else at
+            return f"{side}coder.{way}samples.{stage}.{way}samples.{place}.{rest}"
         if side == "en":
             return f"encoder.downsamples.{stage}.{rest}"
         inner = resnets[side] if kind == "upsamplers" else int(at)

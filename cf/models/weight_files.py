@@ -49,18 +49,18 @@ def one_file(path: Path) -> Path:
         return _there(path)
     for patterns in (("*.safetensors",), _PICKLES, ("*.gguf",)):
         files = sorted(file for pattern in patterns for file in path.glob(pattern))
-        chosen = _default(files)
-        if len(chosen) == 1:
-            _refuse_average(chosen[0])
-            return _there(chosen[0])
+        defaults = _default(files)
+        if len(defaults) == 1:
+            _refuse_average(defaults[0])
+            return _there(defaults[0])
         if files:
-            found = f"several, {some([file.name for file in files])}{_of_deepspeed(path)}"
+            contents = f"several, {some([file.name for file in files])}{_of_deepspeed(path)}"
             break
     else:
-        found = "none" + _of_another_layout(path)
+        contents = "none" + _of_another_layout(path)
     raise CheckpointError(
-        f"{path} is a folder that should hold one .safetensors file, but holds {found}; give the "
-        "file"
+        f"{path} is a folder that should hold one .safetensors file, but holds {contents}; give "
+        "the file"
     )
 
 
@@ -69,15 +69,15 @@ def _there(file: Path) -> Path:
         existing_file(file, "file of weights")
     except ValueError as error:
         raise CheckpointError(str(error)) from None
-    if told := unfinished(file):
-        raise CheckpointError(f"{file} {told}")
+    if problem := unfinished(file):
+        raise CheckpointError(f"{file} {problem}")
     return file
 
 
 def _refuse_average(plain: Path) -> None:
     """Refuse to choose between a network and its average, each in a file or folder of its own."""
     if averages := averages_beside(plain):
-        either = " or ".join(str(one) for one in (*averages, plain))
+        either = " or ".join(str(path) for path in (*averages, plain))
         raise CheckpointError(
             f"{plain.parent} holds {plain.name} and an average of it; give the one that is meant, "
             f"{either}"
@@ -86,11 +86,11 @@ def _refuse_average(plain: Path) -> None:
 
 def _refuse_whole(index: Path) -> None:
     """Refuse to choose between shards and a whole file of the same name, which may be older."""
-    whole = index.with_name(index.name.removesuffix(".index.json"))
-    if whole.is_file():
+    single = index.with_name(index.name.removesuffix(".index.json"))
+    if single.is_file():
         raise CheckpointError(
-            f"{index.parent} holds {whole.name} and shards of a model of that name; give the one "
-            f"that is meant, {whole} or {index}"
+            f"{index.parent} holds {single.name} and shards of a model of that name; give the one "
+            f"that is meant, {single} or {index}"
         )
 
 
@@ -107,8 +107,8 @@ def refuse_foreign(file: Path) -> None:
     Raises:
         CheckpointError: names the format and the remedy.
     """
-    if not is_safetensors(file) and (told := foreign_format(file)):
-        raise CheckpointError(f"{file} {told}")
+    if not is_safetensors(file) and (problem := foreign_format(file)):
+        raise CheckpointError(f"{file} {problem}")
 
 
 def read_safetensors(file: Path) -> tuple[dict[str, str], State]:
@@ -156,7 +156,7 @@ def read_stored(path: Path, container: str | None, default: Sequence[str]) -> St
         indices = [file for pattern in _INDEX for file in sorted(path.glob(pattern))]
         indices = [file for file in indices if file.name.count(".") == 3] or indices
         if len(indices) > 1:  # the same model twice, as repositories have had it since safetensors
-            indices = [one for one in indices if ".safetensors." in one.name] or indices
+            indices = [index for index in indices if ".safetensors." in index.name] or indices
         if len(indices) == 1:
             shards = _shards_of(indices[0])
             if shards is None:
@@ -215,9 +215,9 @@ def _of_another_layout(folder: Path) -> str:
         return deepspeed
     if inner := _folders_within(folder):
         return f" (its folders {some(inner)} do)"
-    for file in sorted(one for one in folder.iterdir() if one.is_file())[:_MOST_LOOKED_AT]:
-        if file.suffix not in _NOTES and (told := unfinished(file) or foreign_format(file)):
-            return f" ({file.name} {told})"
+    for file in sorted(entry for entry in folder.iterdir() if entry.is_file())[:_MOST_LOOKED_AT]:
+        if file.suffix not in _NOTES and (problem := unfinished(file) or foreign_format(file)):
+            return f" ({file.name} {problem})"
     return ""
 
 
@@ -230,12 +230,12 @@ def _of_deepspeed(folder: Path) -> str:
 
 def _folders_within(folder: Path) -> list[str]:
     """Folders some levels below that hold weights, such as those of steps, or of a cache."""
-    level, found = [folder], list[str]()
+    level, folders = [folder], list[str]()
     for _ in range(_DEEPEST):
-        below = [one for at in level for one in sorted(at.glob("[!.]*/"))]
+        below = [sub for at in level for sub in sorted(at.glob("[!.]*/"))]
         level = below[:_MOST_LOOKED_AT]
-        found += [one.relative_to(folder).as_posix() for one in level if _gives_weights(one)]
-    return found
+        folders += [sub.relative_to(folder).as_posix() for sub in level if _gives_weights(sub)]
+    return folders
 
 
 def _gives_weights(folder: Path) -> bool:
@@ -263,13 +263,13 @@ def _shards_of(index: Path) -> dict[str, list[str]] | None:
 def _shards_without_index(folder: Path) -> dict[str, list[str]] | None:
     """Numbered files of a folder, where all of them are there and nothing else is."""
     kinds = ("*.safetensors", *_PICKLES, "*.gguf")
-    files = next((found for kind in kinds if (found := sorted(folder.glob(kind)))), [])
+    files = next((matches for kind in kinds if (matches := sorted(folder.glob(kind)))), [])
     shards = [match for file in files if (match := _SHARD.fullmatch(file.name))]
     if not shards or len(shards) != len(files) or len({m[1] + m[3] + m[4] for m in shards}) != 1:
         return None
-    one, there = shards[0], {int(shard[2]) for shard in shards}
-    first = min(1, *there)  # some count from 0
-    names = [f"{one[1]}-{first + i:0{len(one[2])}}-of-{one[3]}{one[4]}" for i in range(int(one[3]))]
+    m, numbers = shards[0], {int(shard[2]) for shard in shards}
+    first = min(1, *numbers)  # some count from 0
+    names = [f"{m[1]}-{first + i:0{len(m[2])}}-of-{m[3]}{m[4]}" for i in range(int(m[3]))]
     return {name: [] for name in names} if len(shards) <= len(names) else None
 
 
@@ -279,7 +279,7 @@ def _read_shards(
     folder = index if index.is_dir() else index.parent
     state: State = {}
     said: dict[str, Any] = {}
-    made: dict[str, Callable[[Tensor], Tensor]] = {}
+    makers: dict[str, Callable[[Tensor], Tensor]] = {}
     chosen = False
     for name in sorted(shards):
         if not (folder / name).is_file():
@@ -287,12 +287,12 @@ def _read_shards(
                 f"{folder} lacks the shard {shown_key(name)}; copy the folder again"
             )
         part = _read_file(_there(folder / name), container, default)
-        if twice := [one for one in part.state if one in state]:
+        if twice := [key for key in part.state if key in state]:
             raise CheckpointError(f"{folder} holds {some(twice)} in several shards; copy it again")
         state |= part.state
         said |= part.said
-        made |= part.made
+        makers |= part.made
         chosen = part.chosen
-    if lost := [one for names in shards.values() for one in names if one not in state]:
+    if lost := [key for names in shards.values() for key in names if key not in state]:
         raise CheckpointError(f"{folder} lacks {some(lost)} of {index.name}; copy it again")
-    return Stored(state, said, index, chosen, made)
+    return Stored(state, said, index, chosen, makers)

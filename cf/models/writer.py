@@ -48,8 +48,8 @@ class WithWriter(WrappedBackbone):
         mask: Mask | None = None,
     ) -> Prediction:
         """The denoiser's."""
-        made: Prediction = self.network(x_t, t, cond, past, mask)
-        return made
+        prediction: Prediction = self.network(x_t, t, cond, past, mask)
+        return prediction
 
 
 def filled_backbone(
@@ -93,9 +93,9 @@ def refuse_other_network(network: nn.Module, state: Mapping[str, Tensor], source
     Raises:
         CheckpointError: see `refuse_misfit`.
     """
-    for one in _of_each(state):
-        if one is not None:
-            refuse_misfit(network, one, source)
+    for part in _of_each(state):
+        if part is not None:
+            refuse_misfit(network, part, source)
 
 
 def _of_each(
@@ -103,11 +103,11 @@ def _of_each(
 ) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor] | None]:
     """Weights of the network that denoises, and those of its writer if there is one."""
     raw = state.raw if isinstance(state, Weights) else state
-    own = {_OWN.sub(r"\1", name, count=1): name for name in raw if _OWN.search(name)}
-    if not own:
+    of_writer = {_OWN.sub(r"\1", name, count=1): name for name in raw if _OWN.search(name)}
+    if not of_writer:
         return state, None
     shared = {name: name for name in raw if not _OWN.search(name)}
-    return _named(state, shared), _named(state, {**shared, **own})
+    return _named(state, shared), _named(state, {**shared, **of_writer})
 
 
 def exported_weights(
@@ -123,12 +123,12 @@ def exported_weights(
     if not isinstance(network, WithWriter):
         return state
     parts = {"network.": "", "context_writer.": "memory_"}
-    made = {}
+    exported = {}
     for name, weight in state.items():
         whose = next(part for part in parts if name.startswith(part))
         above, dot, last = name.removeprefix(whose).rpartition(".")
-        made[f"{above}{dot}{parts[whose]}{last}"] = weight
-    return made
+        exported[f"{above}{dot}{parts[whose]}{last}"] = weight
+    return exported
 
 
 def _named(state: Mapping[str, Tensor], names: Mapping[str, str]) -> Mapping[str, Tensor]:
@@ -136,6 +136,6 @@ def _named(state: Mapping[str, Tensor], names: Mapping[str, str]) -> Mapping[str
     if not isinstance(state, Weights):
         return {new: state[old] for new, old in names.items()}
     raw = {new: state.raw[old] for new, old in names.items()}
-    made = {new: state.made[old] for new, old in names.items() if old in state.made}
+    makers = {new: state.made[old] for new, old in names.items() if old in state.made}
     updates = {new: state.updates[old] for new, old in names.items() if old in state.updates}
-    return Weights(raw, made, updates)
+    return Weights(raw, makers, updates)
