@@ -50,10 +50,10 @@ def disk_is_full(error: BaseException | None) -> bool:
         seen.add(id(error))
         if isinstance(error, OSError) and error.errno in _FULL:
             return True
-        told = (
+        no_space = (
             isinstance(error, RuntimeError | OSError) or type(error).__name__ == "SafetensorError"
         )
-        if told and _FULL_TEXTS.search(str(error)):
+        if no_space and _FULL_TEXTS.search(str(error)):
             return True
         error = error.__cause__ or error.__context__
     return False
@@ -117,18 +117,18 @@ def check_here() -> None:
         ValueError: it is gone, or has a name that cannot.
     """
     try:
-        here = os.getcwd()
+        folder = os.getcwd()
     except FileNotFoundError:
         raise ValueError("the folder that this began in is gone; cd to one that is there") from None
     try:
-        here.encode()
+        folder.encode()
     except UnicodeEncodeError:
-        told = f"the folder {here!r} is not UTF-8 text; rename it, or cd to another"
-        raise ValueError(told) from None
-    if "${" in here:
+        reason = f"the folder {folder!r} is not UTF-8 text; rename it, or cd to another"
+        raise ValueError(reason) from None
+    if "${" in folder:
         raise ValueError(
-            f"the folder {here} has ${{ in its name, with which settings begin a reference; rename "
-            "it, or cd to another"
+            f"the folder {folder} has ${{ in its name, with which settings begin a reference; "
+            "rename it, or cd to another"
         )
 
 
@@ -142,7 +142,7 @@ def check_writable(folder: Path, remedy: str = "give another folder") -> None:
     Raises:
         ValueError: it cannot.
     """
-    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         trial = folder / _temporary_name("trial")
@@ -150,7 +150,7 @@ def check_writable(folder: Path, remedy: str = "give another folder") -> None:
         trial.unlink()
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        if link := next((one for one in missing if one.is_symlink()), None):
+        if link := next((path for path in missing if path.is_symlink()), None):
             reason = f"{link} is a link to {link.readlink()}, which is not there"
         raise ValueError(f"{folder} cannot be written ({reason}); {remedy}") from None
     finally:

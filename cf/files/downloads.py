@@ -33,13 +33,14 @@ def to_fetch(path: str | Path) -> str:
     scheme = re.match(r"([a-z][a-z\d+.-]+):/*", text)
     if scheme and scheme[1] == "file":
         return f"; give the path alone, /{text[scheme.end() :]}"
-    found = _REPOSITORY.fullmatch(text)
-    if found and (scheme or not _may_be_path(Path(text))):
-        folder = f"weights/{found['name'].partition('/')[2]}"
-        one = found["file"] or ""
+    match = _REPOSITORY.fullmatch(text)
+    if match and (scheme or not _may_be_path(Path(text))):
+        folder = f"weights/{match['name'].partition('/')[2]}"
+        path = match["file"] or ""
         return (
-            f"; if that repository of Hugging Face is meant: hf download {found['name']} {one}"
-            f"{' ' * bool(one)}--local-dir {folder}, and then give {folder}{'/' * bool(one)}{one}"
+            f"; if that repository of Hugging Face is meant: hf download {match['name']} {path}"
+            f"{' ' * bool(path)}--local-dir {folder}, and then give "
+            f"{folder}{'/' * bool(path)}{path}"
         )
     if scheme and f"{scheme[1]}:/" in text:
         return (

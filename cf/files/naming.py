@@ -42,8 +42,8 @@ def spelt(name: str, known: Iterable[str]) -> str:
     >>> spelt("Prompt ID", ["prompt", "prompt_id"]), spelt("FPS", ["prompt"])
     ('prompt_id', 'FPS')
     """
-    own = re.sub(r"[\s-]+", "_", folded(name.strip()))
-    return own if own in known else name
+    name_folded = re.sub(r"[\s-]+", "_", folded(name.strip()))
+    return name_folded if name_folded in known else name
 
 
 def number_of(text: str) -> int:
@@ -90,12 +90,12 @@ def name_by(form: re.Pattern[str], stem: str, file: str | Path) -> tuple[str, in
     Raises:
         ValueError: the pattern does not match the name, or its seed is no whole number.
     """
-    found = form.fullmatch(stem)
-    if found is None:
+    match = form.fullmatch(stem)
+    if match is None:
         raise ValueError(f"pattern={form.pattern!r} does not match {stem!r}, from {file}")
-    seed = found.groupdict().get("seed")
+    seed = match.groupdict().get("seed")
     try:
-        return found["prompt"] or "", None if seed is None else int(seed)
+        return match["prompt"] or "", None if seed is None else int(seed)
     except ValueError:
         raise ValueError(
             f"pattern={form.pattern!r} takes {seed!r} for a seed, from {file}; a seed is a whole "

@@ -96,7 +96,7 @@ def sweeps() -> bool:
 
 def _again(module: str, folder: Path | None, goes_on: str) -> str:
     """The command that was given, and the folder that it worked in; that of a sweep is known."""
-    rest = [one for one in sys.argv[1:] if one.lstrip("+").split("=")[0] not in _OWN]
+    rest = [word for word in sys.argv[1:] if word.lstrip("+").split("=")[0] not in _OWN]
     if sweeps():
         goes_on, folder = "hydra.sweep.dir", Path(HydraConfig.get().sweep.dir).absolute()
     return shell_command(module, [*rest, f"{goes_on}={folder}"])
@@ -105,27 +105,27 @@ def _again(module: str, folder: Path | None, goes_on: str) -> str:
 def remove_empty_logs(folder: Path) -> None:
     """Of a command that was refused in a folder of something else; who works there has a lock."""
     if not (folder / ".lock").exists():
-        for one in folder.glob("*.log"):
-            if not one.stat().st_size:
-                one.unlink()
+        for path in folder.glob("*.log"):
+            if not path.stat().st_size:
+                path.unlink()
 
 
 def tidy(folder: Path) -> None:
     """Remove the folder of a run that ended with a mistake before it left anything of worth."""
-    left = list(folder.rglob("*")) if folder.is_dir() else []
-    files = [one for one in left if not one.is_dir()]
+    paths = list(folder.rglob("*")) if folder.is_dir() else []
+    files = [path for path in paths if not path.is_dir()]
     if not all(
-        one.suffix == ".log" or one.name in _EMPTY or one.name.startswith("events.out.tfevents.")
-        for one in files
+        path.suffix == ".log" or path.name in _EMPTY or path.name.startswith("events.out.tfevents.")
+        for path in files
     ):
         return
-    for one in files:
-        one.unlink()
-    for one in sorted(set(left) - set(files), reverse=True):
-        one.rmdir()
+    for path in files:
+        path.unlink()
+    for path in sorted(set(paths) - set(files), reverse=True):
+        path.rmdir()
     folder.rmdir()
-    own = Path.cwd() / "outputs"  # outputs/COMMAND/DATE/TIME
-    for place in [one for one in folder.parents if own in (one, *one.parents)]:
+    outputs = Path.cwd() / "outputs"  # outputs/COMMAND/DATE/TIME
+    for place in [path for path in folder.parents if outputs in (path, *path.parents)]:
         if any(place.iterdir()):
             return
         place.rmdir()

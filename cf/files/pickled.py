@@ -104,17 +104,17 @@ def _description_bytes(path: Path | io.BytesIO, archive: Any) -> int:
         UnpicklingError: Python's reader sees another archive than PyTorch's, so that it cannot say.
     """
     try:
-        with zipfile.ZipFile(path) as seen:
-            entries = seen.infolist()
+        with zipfile.ZipFile(path) as file:
+            entries = file.infolist()
     except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
         raise pickle.UnpicklingError(f"it is no archive of tensors: {error}") from None
-    told = {one.filename.partition("/")[2]: one for one in entries}
-    if sorted(told) != sorted(archive.get_all_records()):
+    infos = {one.filename.partition("/")[2]: one for one in entries}
+    if sorted(infos) != sorted(archive.get_all_records()):
         raise pickle.UnpicklingError("its two tables of contents differ")
     start = archive.get_record_header_offset(_DESCRIPTION)
-    if told[_DESCRIPTION].header_offset != start:
+    if infos[_DESCRIPTION].header_offset != start:
         raise pickle.UnpicklingError(f"{_DESCRIPTION} lies in it twice")
-    return told[_DESCRIPTION].file_size
+    return infos[_DESCRIPTION].file_size
 
 
 def _names(file: bytes | io.BufferedReader | io.BytesIO, codecs: set[str]) -> Iterator[str]:

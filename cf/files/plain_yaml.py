@@ -51,8 +51,8 @@ class _Unique(_C):  # type: ignore[misc] # the one in C, where PyYAML was built 
                     problem=f"{name.value!r}: {reason}", problem_mark=name.start_mark
                 )
             seen.add(name.value)
-        made: dict[Any, Any] = super().construct_mapping(node, deep)
-        return made
+        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
+        return mapping
 
 
 class _Literal(_Unique):

@@ -88,10 +88,10 @@ def read_shards(path: Path, module: nn.Module, optimizers: Sequence[Optimizer]) 
     state: dict[str, Any] = {"state_dict": get_model_state_dict(module)}
     _load(state, path)
     module.load_state_dict(state["state_dict"])
-    for number, one in enumerate(optimizers):
-        held = {f"optimizer_{number}": get_optimizer_state_dict(module, one)}
-        _load(held, path)
-        set_optimizer_state_dict(module, one, held[f"optimizer_{number}"])
+    for number, optimizer in enumerate(optimizers):
+        states = {f"optimizer_{number}": get_optimizer_state_dict(module, optimizer)}
+        _load(states, path)
+        set_optimizer_state_dict(module, optimizer, states[f"optimizer_{number}"])
     return rest_of(path)
 
 

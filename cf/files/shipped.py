@@ -17,9 +17,9 @@ def shipped(path: str) -> str:
     """
     if not path.startswith(SHIPPED):
         return path
-    known = sorted(one.name for one in _FOLDER.iterdir() if one.is_dir() and one.name[0] != "_")
+    known = sorted(path.name for path in _FOLDER.iterdir() if path.is_dir() and path.name[0] != "_")
     name = path.removeprefix(SHIPPED)
     if name not in known:
-        there = ", ".join(SHIPPED + one for one in known)
-        raise ValueError(f"{path} does not come with the package; there are {there or 'none'}")
+        names = ", ".join(SHIPPED + name for name in known)
+        raise ValueError(f"{path} does not come with the package; there are {names or 'none'}")
     return str(_FOLDER / name)

@@ -15,14 +15,14 @@ def checkpoint(folder: Path, step: int) -> Path:
 
 def steps_in(path: Path | None) -> int:
     """Steps taken by the time of a checkpoint: step=00000100.ckpt -> 100; none: 0."""
-    found = None if path is None else _NAME.fullmatch(path.name)
-    return int(found[1]) if found else 0
+    match = None if path is None else _NAME.fullmatch(path.name)
+    return int(match[1]) if match else 0
 
 
 def checkpoints(folder: Path) -> list[Path]:
     """Those of a folder in the order of their steps; files of other names are somebody's own."""
-    there = [path for path in folder.glob("*.ckpt") if _NAME.fullmatch(path.name)]
-    return sorted(there, key=steps_in)
+    checkpoints = [path for path in folder.glob("*.ckpt") if _NAME.fullmatch(path.name)]
+    return sorted(checkpoints, key=steps_in)
 
 
 def outlived(there: list[Path], every: int, keep: int) -> list[Path]:

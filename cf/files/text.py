@@ -63,7 +63,7 @@ def existing_file(path: str | Path, what: str = "file") -> Path:
     """
     path = Path(path)
     try:
-        found = path.stat()
+        status = path.stat()
     except FileNotFoundError:
         if path.is_symlink():
             raise ValueError(f"{path} is a link to {path.readlink()}, which is not there") from None
@@ -79,7 +79,7 @@ def existing_file(path: str | Path, what: str = "file") -> Path:
     if path.is_dir():
         raise ValueError(f"{path} is a folder, and a {what} is wanted")
     if not path.is_file():
-        raise ValueError(f"{path} is no regular file (mode {found.st_mode:o}); a {what} is wanted")
+        raise ValueError(f"{path} is no regular file (mode {status.st_mode:o}); a {what} is wanted")
     return path
 
 
@@ -138,9 +138,9 @@ def table_of(
             fewer cells than the heading, or quotes are not closed.
     """
     path, text = Path(path), text_of(path, what)
-    told = re.match(r"sep=(.)\n", text)  # as Excel writes it
-    heading = text.removeprefix(told[0] if told else "").partition("\n")[0]
-    delimiter = told[1] if told else max(_DELIMITERS, key=heading.count)
+    excel = re.match(r"sep=(.)\n", text)  # as Excel writes it
+    heading = text.removeprefix(excel[0] if excel else "").partition("\n")[0]
+    delimiter = excel[1] if excel else max(_DELIMITERS, key=heading.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     begin, read = 1, list[tuple[int, list[str]]]()
     try:
@@ -149,10 +149,10 @@ def table_of(
             begin = reader.line_num + 1
     except csv.Error as error:
         raise ValueError(f"{path}, from line {begin}: {error}; are quotes closed?") from None
-    del read[: bool(told)]
+    del read[: bool(excel)]
     if not read:
         raise ValueError(f"{path} is empty; a {what} begins with the names of its columns")
-    columns = [spelt(one, {*needed, *(known or ())}) for one in read[0][1]]
+    columns = [spelt(name, {*needed, *(known or ())}) for name in read[0][1]]
     _check_columns(path, columns, needed, known)
     rows = []
     for line, cells in read[1:]:
@@ -222,11 +222,11 @@ def _json(text: str, path: str, first: int, literal: bool) -> Any:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) < len(pairs):
+    tree = dict(pairs)
+    if len(tree) < len(pairs):
         twice = _twice(name for name, _ in pairs)
         raise ValueError(f"{twice!r} comes twice in one object")
-    return made
+    return tree
 
 
 def _twice(names: Iterable[str]) -> str | None:
@@ -242,20 +242,19 @@ def _twice(names: Iterable[str]) -> str | None:
 def _check_columns(
     path: Path, columns: list[str], needed: Collection[str], known: Collection[str] | None
 ) -> None:
-    there = f"it has the columns {', '.join(map(repr, columns))}"
+    has = f"it has the columns {', '.join(map(repr, columns))}"
     if (twice := _twice(columns)) is not None:
-        raise ValueError(f"{path}: the column {twice!r} comes twice; {there}")
+        raise ValueError(f"{path}: the column {twice!r} comes twice; {has}")
     for name in needed:
         if name not in columns:
-            near = difflib.get_close_matches(name, [one.casefold() for one in columns], 1)
+            near = difflib.get_close_matches(name, [column.casefold() for column in columns], 1)
             raise ValueError(
-                f"{path} has no column {name!r}{f' (is {near[0]!r} meant?)' if near else ''}; "
-                f"{there}"
+                f"{path} has no column {name!r}{f' (is {near[0]!r} meant?)' if near else ''}; {has}"
             )
     unknown = [name for name in columns if known is not None and name not in {*needed, *known}]
     if unknown:
         raise ValueError(
-            f"{path}: the column {unknown[0]!r} is unknown; {there}, and may have "
+            f"{path}: the column {unknown[0]!r} is unknown; {has}, and may have "
             f"{', '.join([*needed, *(known or ())])}"
         )
 
@@ -263,7 +262,7 @@ def _check_columns(
 def _closest(path: Path) -> str:
     """A file beside it whose name is much the same, as the end of a message."""
     try:
-        names = [one.name for one in path.parent.iterdir()]
+        names = [entry.name for entry in path.parent.iterdir()]
     except OSError:
         return f"; nor is there a folder {path.parent}" if not path.parent.is_dir() else ""
     near = difflib.get_close_matches(path.name, names[:10_000], 1)

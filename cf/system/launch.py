@@ -125,25 +125,25 @@ def _typed() -> bool:
 
 
 def _number(name: str, missing: int = 0) -> int:
-    told = os.environ.get(name)
-    if told is None:
+    value = os.environ.get(name)
+    if value is None:
         return missing
-    if not (told.isascii() and told.isdecimal()):
-        raise ValueError(f"the variable {name} is {told!r}, which is no number; unset {name}")
-    return int(told)
+    if not (value.isascii() and value.isdecimal()):
+        raise ValueError(f"the variable {name} is {value!r}, which is no number; unset {name}")
+    return int(value)
 
 
 def _unclear(names: Iterable[str]) -> str:
-    told = ", ".join(f"{name}={os.environ[name]}" for name in names)
+    settings = ", ".join(f"{name}={os.environ[name]}" for name in names)
     return (
-        f"{told}: this is one of several processes that neither torchrun nor srun began; begin "
+        f"{settings}: this is one of several processes that neither torchrun nor srun began; begin "
         f"them by one of these, or, if another program left this: unset {' '.join(names)}"
     )
 
 
-def _agreed(host: str, port: int, mine: str) -> str:
+def _agreed(host: str, port: int, proposal: str) -> str:
     """What the first process to ask has proposed to torchrun's store."""
     from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
     store = TCPStore(host, port, is_master=False, timeout=_PATIENCE)
-    return str(store.compare_set(_KEY, "", mine).decode())
+    return str(store.compare_set(_KEY, "", proposal).decode())

@@ -10,11 +10,11 @@ _GROUPS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_b
 
 def computer_bytes() -> int:
     """Memory of this computer, or what its container may take of it."""
-    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for file in _GROUPS:
         with suppress(OSError, ValueError):  # no such group, or "max"
-            there = min(there, int(Path(file).read_text()))
-    return there
+            available = min(available, int(Path(file).read_text()))
+    return available
 
 
 def refuse_beyond_computer(needed: int, what: str) -> None:
@@ -23,8 +23,8 @@ def refuse_beyond_computer(needed: int, what: str) -> None:
     Raises:
         ValueError: says how much it takes and how much there is.
     """
-    if needed > (there := computer_bytes()):
+    if needed > (total := computer_bytes()):
         raise ValueError(
-            f"{what} takes {needed / 1e9:.1f} GB, and this computer has {there / 1e9:.1f}; choose "
+            f"{what} takes {needed / 1e9:.1f} GB, and this computer has {total / 1e9:.1f}; choose "
             "a smaller one, or a computer with more memory"
         )

@@ -85,12 +85,12 @@ class Peers:
 
     def _admit(self, link: socket.socket) -> None:
         link.settimeout(5.0)
-        told = b""
+        greeting = b""
         with suppress(OSError):
-            while len(told) < _TOKEN + 4 and (part := link.recv(_TOKEN + 4 - len(told))):
-                told += part
-        rank = int.from_bytes(told[_TOKEN:], "big")
-        if secrets.compare_digest(told[:_TOKEN], self._token) and rank not in self._links:
+            while len(greeting) < _TOKEN + 4 and (part := link.recv(_TOKEN + 4 - len(greeting))):
+                greeting += part
+        rank = int.from_bytes(greeting[_TOKEN:], "big")
+        if secrets.compare_digest(greeting[:_TOKEN], self._token) and rank not in self._links:
             self._take(rank, link)
         else:
             link.close()

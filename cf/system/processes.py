@@ -72,11 +72,11 @@ def spread(
                 waiting.append(alone.pop())
             while waiting and team.idle and not (team.busy and waiting[0][1] > 2):
                 team.give(*waiting.popleft())
-            for task, attempt, made in team.ended():
-                if not isinstance(made, Died) or attempt > 2:
-                    yield task, made
+            for task, attempt, answer in team.ended():
+                if not isinstance(answer, Died) or attempt > 2:
+                    yield task, answer
                     continue
-                log.warning("a process died (%s); what it did is tried again", made.reason)
+                log.warning("a process died (%s); what it did is tried again", answer.reason)
                 (waiting if attempt == 1 else alone).append((task, attempt + 1))
     finally:
         team.end()
@@ -90,8 +90,8 @@ def end_with_parent(*_: object) -> None:
     """
     global _watching
     parent = multiprocessing.parent_process()
-    told = os.environ.pop(BEGUN_BY, None)  # of this process, and not of those that it begins
-    begun_by = int(told) if parent is None and told else parent and parent.pid
+    parent_id = os.environ.pop(BEGUN_BY, None)  # of this process, and not of those that it begins
+    begun_by = int(parent_id) if parent is None and parent_id else parent and parent.pid
     if begun_by is None or _watching == os.getpid():
         return
     _watching = os.getpid()
@@ -128,7 +128,7 @@ class _Team(Generic[T, R]):
     @property
     def busy(self) -> list[_Worker[T]]:
         """Who does something."""
-        return [one for one in self.members if one.task is not None]
+        return [worker for worker in self.members if worker.task is not None]
 
     @property
     def idle(self) -> bool:
@@ -137,7 +137,8 @@ class _Team(Generic[T, R]):
 
     def give(self, task: T, attempt: int) -> None:
         """Have somebody do a task."""
-        free = next((one for one in self.members if one.task is None), None) or self._begun()
+        without_task = (worker for worker in self.members if worker.task is None)
+        free = next(without_task, None) or self._begun()
         free.task = task, attempt
         with suppress(OSError):  # if it has died, that is noticed where answers are read
             free.pipe.send_bytes(pickle.dumps(task))
@@ -149,43 +150,43 @@ class _Team(Generic[T, R]):
             ChildProcessError: a process ended by itself before it was ready.
             Exception: whatever `work` raised.
         """
-        busy = {one.pipe: one for one in self.busy}
+        busy = {worker.pipe: worker for worker in self.busy}
         for pipe in wait(list(busy)):
-            one = busy[pipe]  # type: ignore[index]
-            assert one.task is not None
-            task, attempt = one.task
+            worker = busy[pipe]  # type: ignore[index]
+            assert worker.task is not None
+            task, attempt = worker.task
             try:
-                told = one.pipe.recv_bytes()
+                message = worker.pipe.recv_bytes()
             except (EOFError, OSError):
-                self.members.remove(one)
-                cause = fate(one.process, one.pipe)
-                if not one.ready and (one.process.exitcode or 0) > 0:
+                self.members.remove(worker)
+                cause = fate(worker.process, worker.pipe)
+                if not worker.ready and (worker.process.exitcode or 0) > 0:
                     raise ChildProcessError(
                         f"a process ended before its work ({cause}); its message stands above"
                     ) from None
                 yield task, attempt, Died(cause)
                 continue
-            if not one.ready:
-                one.ready = True
+            if not worker.ready:
+                worker.ready = True
                 continue
-            error, made = pickle.loads(told)
+            error, answer = pickle.loads(message)
             if error is not None:
                 raise error
-            one.task = None
-            yield task, attempt, made
+            worker.task = None
+            yield task, attempt, answer
 
     def end(self) -> None:
         """End all processes, whatever they do."""
-        for one in self.members:
-            one.process.terminate()
-        for one in self.members:
-            end(one.process, one.pipe)
+        for worker in self.members:
+            worker.process.terminate()
+        for worker in self.members:
+            end(worker.process, worker.pipe)
         self.members.clear()
 
     def _begun(self) -> _Worker[T]:
-        number = min(set(range(self.size)) - {one.number for one in self.members})
-        given = pickle.dumps((self.work, self.begin))  # what they import takes seconds
-        process, ours = spawned(_serve, given, number)
+        number = min(set(range(self.size)) - {worker.number for worker in self.members})
+        orders = pickle.dumps((self.work, self.begin))  # what they import takes seconds
+        process, ours = spawned(_serve, orders, number)
         self.members.append(_Worker(process, ours, number))
         return self.members[-1]
 
@@ -215,18 +216,18 @@ def spawned(
 
 def _serve(
     pipe: Connection,
-    given: bytes,
+    orders: bytes,
     number: int,
 ) -> None:
     """Do what comes through the pipe, until the parent ends this process.
 
     Args:
         pipe: to the parent.
-        given: pickled, what is to be done with it and what is called first.
+        orders: pickled, what is to be done with each task and what is called first.
         number: of this process, from 0 to the number of processes less one.
     """
     end_with_parent()
-    work, begin = pickle.loads(given)
+    work, begin = pickle.loads(orders)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if begin is not None:
         begin(number)
@@ -247,11 +248,11 @@ def told_of(error: Exception) -> bytes:
     """An error, pickled with None beside it: itself, or what it says where it cannot be."""
     error.add_note("".join(traceback.format_exception(error)))
     try:
-        told = pickle.dumps((error, None))
-        pickle.loads(told)
+        message = pickle.dumps((error, None))
+        pickle.loads(message)
     except Exception:  # some exceptions cannot be made again from what they hold
-        told = pickle.dumps((RuntimeError(f"{type(error).__name__}: {error}"), None))
-    return told
+        message = pickle.dumps((RuntimeError(f"{type(error).__name__}: {error}"), None))
+    return message
 
 
 def fate(process: Any, pipe: Connection) -> str:

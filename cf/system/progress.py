@@ -61,9 +61,9 @@ def progress(
         A bar of tqdm: `update(n)` moves it, and it is a context manager.
     """
     place = sys.stderr if file is None else file
-    told: dict[str, Any] = {"desc": what, "unit": unit, "disable": disable, "file": place}
+    common: dict[str, Any] = {"desc": what, "unit": unit, "disable": disable, "file": place}
     if place.isatty() and os.environ.get("TERM") != "dumb":
-        return tqdm(total=total, bar_format=_BAR, **told)
+        return tqdm(total=total, bar_format=_BAR, **common)
     return _Lines(
-        total=total, bar_format=_LINE, mininterval=every, maxinterval=max(every, 1), **told
+        total=total, bar_format=_LINE, mininterval=every, maxinterval=max(every, 1), **common
     )

@@ -23,7 +23,7 @@ def word(text: str) -> ShellWord:
     >>> print(word("videos='a b'"), word("say $HOME"), word("plain"))
     "videos='a b'" 'say $HOME' plain
     """
-    single = "'" in text and not any(one in text for one in _LIVE)
+    single = "'" in text and not any(mark in text for mark in _LIVE)
     return ShellWord(f'"{text}"' if single else shlex.quote(text))
 
 
@@ -44,7 +44,7 @@ def shell_command(module: str, arguments: Sequence[str]) -> str:
     >>> print(shell_command("cf.fit", [setting("resume", "a b")]))
     python -m cf.fit 'resume=a b'
     """
-    words = [one if isinstance(one, ShellWord) else word(one) for one in arguments]
+    words = [text if isinstance(text, ShellWord) else word(text) for text in arguments]
     return " ".join(["python", "-m", module, *words])
 
 

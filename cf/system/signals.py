@@ -77,8 +77,8 @@ class Stop:
 
     def listen(self) -> None:
         """Hear what asks this process to end, in place of who hears it now."""
-        for one in _heeded():
-            signal.signal(one, self.heard)
+        for number in _heeded():
+            signal.signal(number, self.heard)
 
 
 @contextmanager
@@ -88,8 +88,10 @@ def heard(stop: Stop, only_unheard: bool = False) -> Iterator[Stop]:
     Raises:
         Stopped: it was asked to end, whatever the work made of that.
     """
-    own = (signal.SIG_DFL, signal.default_int_handler)
-    with _handling(stop.heard, lambda number: not only_unheard or signal.getsignal(number) in own):
+    unheard = (signal.SIG_DFL, signal.default_int_handler)
+    with _handling(
+        stop.heard, lambda number: not only_unheard or signal.getsignal(number) in unheard
+    ):
         try:
             yield stop
         except Exception:  # C code that is interrupted may tell of an error of its own instead
@@ -110,15 +112,15 @@ def passed_on(children: Callable[[], Sequence[int]] | None = None) -> Iterator[N
     Raises:
         Stopped: at the end of the block, if it was asked to.
     """
-    asked: list[int] = []
+    signals: list[int] = []
 
     def hear(number: int, frame: FrameType | None) -> None:
         living = (children or _workers)()
-        if number in asked:
+        if number in signals:
             for child in living:
                 _send(child, signal.SIGKILL)
             end_at_once(number)
-        asked.append(number)
+        signals.append(number)
         os.environ["HYDRA_FULL_ERROR"] = "1"  # it shall not print what comes of it, but raise
         for child in living:
             # A terminal has asked them as well; SIGTERM is then no second time.
@@ -132,11 +134,11 @@ def passed_on(children: Callable[[], Sequence[int]] | None = None) -> Iterator[N
     except Stopped:
         raise
     except BaseException:  # of children that had not begun to hear
-        if asked:
-            raise Stopped(asked[0]) from None
+        if signals:
+            raise Stopped(signals[0]) from None
         raise
-    if asked:
-        raise Stopped(asked[0])
+    if signals:
+        raise Stopped(signals[0])
 
 
 def spare_tracker() -> None:
@@ -201,14 +203,14 @@ def _handling(
     takes: Callable[[int], bool] = lambda _: True,
 ) -> Iterator[None]:
     """`hear` in place of the handlers there are, of the signals that it takes."""
-    before = {one: signal.getsignal(one) for one in _heeded() if takes(one)}
-    for one in before:
-        signal.signal(one, hear)
+    before = {number: signal.getsignal(number) for number in _heeded() if takes(number)}
+    for number in before:
+        signal.signal(number, hear)
     try:
         yield
     finally:
-        for one, was in before.items():
-            signal.signal(one, was)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _heeded() -> list[signal.Signals]:
@@ -218,11 +220,11 @@ def _heeded() -> list[signal.Signals]:
     """
     if threading.current_thread() is not threading.main_thread():
         return []
-    return [one for one in ASKED if signal.getsignal(one) is not signal.SIG_IGN]
+    return [number for number in ASKED if signal.getsignal(number) is not signal.SIG_IGN]
 
 
 def _workers() -> list[int]:
-    return [one.pid for one in multiprocessing.active_children() if one.pid is not None]
+    return [child.pid for child in multiprocessing.active_children() if child.pid is not None]
 
 
 def _send(process: int, number: int) -> None:
