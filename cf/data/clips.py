@@ -116,18 +116,18 @@ class Clips:
         return source, source.first(place, self.clip_frames)
 
     def _read(self, source: Source, first: int) -> UInt8[Tensor, "t 3 h w"]:
-        kept = self._room_for(source)
-        if kept is None:
+        cache = self._room_for(source)
+        if cache is None:
             return read_frames(source.path, first / self.fps, self.clip_frames, self.fps, self.size)
-        frames, known = kept
+        frames, filled = cache
         window = slice(first, first + self.clip_frames)
-        missing = (~known[window]).nonzero().flatten()
+        missing = (~filled[window]).nonzero().flatten()
         if len(missing):
             start, stop = first + int(missing[0]), first + int(missing[-1]) + 1
             frames[start:stop] = read_frames(
                 source.path, start / self.fps, stop - start, self.fps, self.size
             )
-            known[start:stop] = True
+            filled[start:stop] = True
         return frames[window].clone()
 
     def _room_for(
@@ -136,8 +136,8 @@ class Clips:
         """What is kept of a file, empty at first; None if it does not fit any more."""
         if source.name not in self._kept:
             shape = (source.pictures, 3, *self.size)
-            held = sum(frames.numel() for frames, _ in self._kept.values())
-            if held + math.prod(shape) > self.cache_bytes:
+            used = sum(frames.numel() for frames, _ in self._kept.values())
+            if used + math.prod(shape) > self.cache_bytes:
                 return None
             # numpy leaves pages that are never written to the operating system, torch does not
             frames = torch.from_numpy(np.zeros(shape, np.uint8))

@@ -116,9 +116,9 @@ class LatentFolder(EndlessData):
     @property
     def frames(self) -> int:
         """Latent frames of a clip."""
-        made = self.shards.index.made
-        stride = int(made["time_stride"])
-        return 1 + (int(self.clip_frames or made["clip_frames"]) - 1) // stride
+        spec = self.shards.index.made
+        stride = int(spec["time_stride"])
+        return 1 + (int(self.clip_frames or spec["clip_frames"]) - 1) // stride
 
     def setup(self, stage: str | None = None) -> None:
         """Read the index and split training from validation.
@@ -129,8 +129,8 @@ class LatentFolder(EndlessData):
         if self._train:
             return
         names = self.shards.sources()
-        kept, out = held_out(sorted(set(names)), self.val_fraction)
-        if kept == out:
+        train_names, out = held_out(sorted(set(names)), self.val_fraction)
+        if train_names == out:
             warnings.warn(
                 f"{self.folder} holds clips of one video, {names[0]}: validation uses what is "
                 "trained on and cannot show overfitting; prepare a second video",
@@ -140,7 +140,7 @@ class LatentFolder(EndlessData):
         for shard in self.shards.index.latents:
             places = np.arange(first, first + shard.count)
             first += shard.count
-            self._train.append(places[[names[i] in kept for i in places]])
+            self._train.append(places[[names[i] in train_names for i in places]])
         self._val = np.array([i for i, name in enumerate(names) if name in out], np.int64)
 
     def maker(self) -> Callable[[list[int]], LatentBatch]:
@@ -151,7 +151,7 @@ class LatentFolder(EndlessData):
 
     def identity(self) -> object:
         """The files and how they are sampled."""
-        hashes = [(one.sha256, one.count) for one in self.shards.index.latents]
+        hashes = [(shard.sha256, shard.count) for shard in self.shards.index.latents]
         return hashes, self.seed, self.mix_shards, self.val_fraction, self.frames
 
     def val_dataloader(self) -> DataLoader[LatentBatch] | list[Any]:
@@ -179,26 +179,26 @@ class LatentFolder(EndlessData):
                 stacklevel=2,
             )
 
-    def _compare(self, made: dict[str, Any], shape: tuple[int, ...]) -> None:
+    def _compare(self, spec: dict[str, Any], shape: tuple[int, ...]) -> None:
         """Raise a ValueError unless the folder holds what the settings say."""
         if not shape:
             raise ValueError(f"{self.folder} holds prompts alone; give data=prompts")
         wanted = self.clip_frames
         if wanted is not None and (
-            wanted > int(made["clip_frames"]) or (wanted - 1) % int(made["time_stride"])
+            wanted > int(spec["clip_frames"]) or (wanted - 1) % int(spec["time_stride"])
         ):
             raise ValueError(
                 f"data.clip_frames={wanted}: the clips of {self.folder} were prepared with "
-                f"clip_frames={made['clip_frames']}, of which the first 1 + n x "
-                f"{made['time_stride']} can be taken; null takes all"
+                f"clip_frames={spec['clip_frames']}, of which the first 1 + n x "
+                f"{spec['time_stride']} can be taken; null takes all"
             )
-        if self.fps is not None and abs(self.fps - float(made["fps"])) > _FPS_ERROR:
+        if self.fps is not None and abs(self.fps - float(spec["fps"])) > _FPS_ERROR:
             raise ValueError(
-                f"data.fps={self.fps:g}: {self.folder} was prepared with fps={made['fps']:g}"
+                f"data.fps={self.fps:g}: {self.folder} was prepared with fps={spec['fps']:g}"
             )
-        if self.size is not None and list(self.size) != list(made["size"]):
+        if self.size is not None and list(self.size) != list(spec["size"]):
             raise ValueError(
-                f"data.size={list(self.size)}: {self.folder} was prepared with size={made['size']}"
+                f"data.size={list(self.size)}: {self.folder} was prepared with size={spec['size']}"
             )
         if self.latent_shape is not None and tuple(self.latent_shape) != shape[1:]:
             raise ValueError(
@@ -216,17 +216,17 @@ class _Reader:
     frames: int
 
     def __call__(self, numbers: list[int]) -> LatentBatch:
-        found = [self.read(number) for number in numbers]
-        clips = [one.clip for one in found]
+        samples = [self.read(number) for number in numbers]
+        clips = [sample.clip for sample in samples]
         batch = LatentBatch(
             latents=torch.stack([clip.latents for clip in clips]),
             name=[clip.source for clip in clips],
             start=torch.tensor([clip.start for clip in clips]),
             prompt=[clip.prompt for clip in clips],
             number=torch.tensor(numbers),
-            failures={name: why for one in found for name, why in one.failures.items()},
+            failures={name: why for sample in samples for name, why in sample.failures.items()},
         )
-        states = [one.states for one in found if one.states is not None]
+        states = [sample.states for sample in samples if sample.states is not None]
         if states:
             batch["text"] = padded_states(states, self.shards.index.text_shape)
         if pictures := [clip.picture for clip in clips if clip.picture is not None]:

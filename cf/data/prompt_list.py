@@ -95,16 +95,16 @@ def prompts_of(file: str | Path, setting: str = "asked.file") -> list[Prompt]:
     passed_over: dict[str, None] = {}
     for where, row in _READERS.get(suffix, _lines)(path):
         passed_over |= dict.fromkeys(x for x in _NOT_READ if isinstance(row, dict) and row.get(x))
-        one = _prompt(where, row)
+        prompt = _prompt(where, row)
         entries += 1
-        if one.image:
-            one = replace(one, image=str(path.parent / expanded(one.image)))
-        before = prompts.setdefault(folded(one.name), one)
-        if (before.name, before.script, before.image) != (one.name, one.script, one.image):
+        if prompt.image:
+            prompt = replace(prompt, image=str(path.parent / expanded(prompt.image)))
+        before = prompts.setdefault(folded(prompt.name), prompt)
+        if (before.name, before.script, before.image) != (prompt.name, prompt.script, prompt.image):
             raise ValueError(
-                f"{one.where}: two prompts would have one name, {before.name!r} (of "
-                f"{before.where}) and {one.name!r}; case does not count, since some file systems "
-                f"ignore it. Give each prompt_id once"
+                f"{prompt.where}: two prompts would have one name, {before.name!r} (of "
+                f"{before.where}) and {prompt.name!r}; case does not count, since some file "
+                f"systems ignore it. Give each prompt_id once"
             )
     if not prompts:
         raise ValueError(f"{path} holds no prompt")
@@ -117,31 +117,33 @@ def prompts_of(file: str | Path, setting: str = "asked.file") -> list[Prompt]:
 
 def _lines(path: Path) -> Iterator[tuple[str, Any]]:
     lines = lines_of(path, _WHAT)
-    if other := _other_kind([line for _, line in lines]):
-        raise ValueError(f"{path} {other}")
+    if kind := _other_kind([line for _, line in lines]):
+        raise ValueError(f"{path} {kind}")
     for number, line in lines:
         if line.startswith("#"):
             log.warning("%s, line %d is a prompt like any other: %s", path, number, line[:60])
-        if found := _ENDS.search(line):
+        if match := _ENDS.search(line):
             raise ValueError(
-                f"{path}, line {number}: it holds U+{ord(found[0]):04X}, at which some programs "
-                f"end a line: {line[: found.end() + 20]!r}; put a line feed or a space there"
+                f"{path}, line {number}: it holds U+{ord(match[0]):04X}, at which some programs "
+                f"end a line: {line[: match.end() + 20]!r}; put a line feed or a space there"
             )
         yield f"{path}, line {number}", line
 
 
 def _other_kind(lines: list[str]) -> str:
     """What else a list of lines plainly is, whose name says that it is one of texts."""
-    known = {*TEXTS, "segments"}
-    objects = [one for one in (_value(line) for line in lines if line[0] == "{") if one is not None]
-    objects = [one for one in objects if known & one.keys()]
+    keys = {*TEXTS, "segments"}
+    objects = [
+        item for item in (_value(line) for line in lines if line[0] == "{") if item is not None
+    ]
+    objects = [item for item in objects if keys & item.keys()]
     if objects and len(objects) == len(lines):
         return "holds JSON, an object a line; name it .jsonl, so that their texts are read"
     if lines and lines[0].startswith("[") and isinstance(_value("\n".join(lines)), list):
         return "holds a list in JSON; name it .json, so that its texts are read"
     for mark, suffix in ((",", ".csv"), (";", ".csv"), ("\t", ".tsv")):
         cells = {cell.strip(' "').lower() for cell in (lines or [""])[0].split(mark)}
-        if len(lines) > 1 and cells <= {*known, *_BESIDE} and cells & known - {"text"}:
+        if len(lines) > 1 and cells <= {*keys, *_BESIDE} and cells & keys - {"text"}:
             return f"begins with the columns of a table; name it {suffix}, or take that line out"
     return ""
 
@@ -165,12 +167,12 @@ def _entries(path: Path, value: Any) -> Iterator[tuple[str, Any]]:
     if not isinstance(value, list):
         kind = "a mapping" if isinstance(value, dict) else repr(value)[:60]
         raise ValueError(f"{path} must hold a list of prompts at its top, and holds {kind}")
-    return ((f"{path}, entry {i}", one) for i, one in enumerate(value, 1))
+    return ((f"{path}, entry {i}", entry) for i, entry in enumerate(value, 1))
 
 
 def _jsonl(path: Path) -> Iterator[tuple[str, Any]]:
     values = json_lines_of(path, _WHAT, literal=True)
-    return ((f"{path}, line {number}", one) for number, one in values)
+    return ((f"{path}, line {number}", value) for number, value in values)
 
 
 def _csv(path: Path) -> Iterator[tuple[str, Any]]:
@@ -213,23 +215,23 @@ def _prompt(where: str, row: Any) -> Prompt:
             f"{', '.join(map(str, row)) or 'nothing'}"
         )
     image = _image(where, row)
-    given = row.get("prompt_id")
-    if given is None or given == "":
+    label = row.get("prompt_id")
+    if label is None or label == "":
         return Prompt(where, script_name(script), script, False, image)
-    name = composed(given) if isinstance(given, str) and len(given) <= 4 * _MOST_NAME else ""
+    name = composed(label) if isinstance(label, str) and len(label) <= 4 * _MOST_NAME else ""
     plain = all(c.isalnum() or c in "-_." for c in name) and not name.startswith(".")
     if not (name and plain and len(name.encode()) <= _MOST_NAME):
         raise ValueError(
-            f"{where}: prompt_id {repr(given)[:80]} must name files: at most {_MOST_NAME} bytes "
+            f"{where}: prompt_id {repr(label)[:80]} must name files: at most {_MOST_NAME} bytes "
             f"of letters, digits, hyphens, underlines and dots, the first no dot"
         )
     return Prompt(where, name, script, True, image)
 
 
 def _image(where: str, row: dict[str, Any]) -> str:
-    given = row.get("image")
-    if given is None or given == "":
+    image = row.get("image")
+    if image is None or image == "":
         return ""
-    if not isinstance(given, str) or "\0" in given:
-        raise ValueError(f"{where}: image {repr(given)[:80]} must be the path of a picture")
-    return given
+    if not isinstance(image, str) or "\0" in image:
+        raise ValueError(f"{where}: image {repr(image)[:80]} must be the path of a picture")
+    return image

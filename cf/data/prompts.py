@@ -97,8 +97,8 @@ class PromptData(EndlessData):
 
     def identity(self) -> object:
         """The prompts and how they are sampled."""
-        told = self._prompts if self._shards is None else self._shards.index.texts
-        return hashlib.sha256(repr(told).encode()).hexdigest(), len(self._prompts), self.seed
+        content = self._prompts if self._shards is None else self._shards.index.texts
+        return hashlib.sha256(repr(content).encode()).hexdigest(), len(self._prompts), self.seed
 
     def val_dataloader(self) -> list[Any]:
         """None: there is no video to compare with."""
@@ -115,7 +115,9 @@ def read_texts(file: str, setting: str) -> list[str]:
     Raises:
         ValueError: it cannot be read, or holds no prompt.
     """
-    return list(dict.fromkeys(text for one in prompts_of(file, setting) for _, text in one.script))
+    return list(
+        dict.fromkeys(text for prompt in prompts_of(file, setting) for _, text in prompt.script)
+    )
 
 
 @dataclass
@@ -132,9 +134,9 @@ class _PromptReader:
             return PromptBatch(
                 prompt=[self.prompts[place] for place in places], number=torch.tensor(numbers)
             )
-        found = [self.shards.text(place) for place in places]
+        texts = [self.shards.text(place) for place in places]
         return PromptBatch(
-            prompt=[one.prompt for one in found],
-            text=padded_states([one.states for one in found], self.shards.index.text_shape),
+            prompt=[text.prompt for text in texts],
+            text=padded_states([text.states for text in texts], self.shards.index.text_shape),
             number=torch.tensor(numbers),
         )

@@ -39,8 +39,8 @@ def script_of(acts: Any, where: str, may_be_empty: bool = False) -> Script:
     script = []
     for act in acts:
         if not isinstance(act, Sequence) or isinstance(act, str) or len(act) != 2:
-            told = repr(act)[:80]
-            raise ValueError(f"{where} must be [[seconds, text], ...], got {told} in it")
+            excerpt = repr(act)[:80]
+            raise ValueError(f"{where} must be [[seconds, text], ...], got {excerpt} in it")
         script.append((_seconds(act[0], where), text_from(act[1], where, may_be_empty)))
     times = [seconds for seconds, _ in script]
     if times[0] != 0 or any(a >= b for a, b in pairwise(times)):
@@ -64,10 +64,10 @@ def refuse_unseen(
     Raises:
         ValueError: naming the texts.
     """
-    for (one, first), (other, second) in pairwise(zip(times, steps, strict=True)):
+    for (t1, first), (t2, second) in pairwise(zip(times, steps, strict=True)):
         if first >= second:
             raise ValueError(
-                f"{where}: the texts of {one:g} s and {other:g} s begin in one {each}, so that the "
+                f"{where}: the texts of {t1:g} s and {t2:g} s begin in one {each}, so that the "
                 f"first would never be seen; let more time pass between them, or leave one out"
             )
     if steps[-1] >= stop:
@@ -88,8 +88,8 @@ def text_from(value: Any, where: str, may_be_empty: bool = False) -> str:
     if isinstance(value, bool):
         value = "true" if value else "false"
     if not isinstance(value, str | int | float):
-        told = "null" if value is None else repr(value)
-        raise ValueError(f"{where}: the text is {told}; give a text, in quotes if it is a word")
+        shown = "null" if value is None else repr(value)
+        raise ValueError(f"{where}: the text is {shown}; give a text, in quotes if it is a word")
     text = str(value)
     if len(text) > MOST_LETTERS:
         raise ValueError(
@@ -99,9 +99,9 @@ def text_from(value: Any, where: str, may_be_empty: bool = False) -> str:
     text = _AROUND.sub("", composed(text))
     if "\0" in text:
         raise ValueError(f"{where}: {text[:40]!r} holds a NUL character, which no text does")
-    if any("\ud800" <= one <= "\udfff" for one in text):
+    if any("\ud800" <= char <= "\udfff" for char in text):
         raise ValueError(f"{where}: {text!r} holds half a character (a surrogate alone)")
-    if all(unicodedata.category(one) in _UNSEEN for one in text):
+    if all(unicodedata.category(char) in _UNSEEN for char in text):
         text = ""
     if not text and not may_be_empty:
         raise ValueError(f"{where}: the text is empty; give one, or take the entry out")

@@ -70,7 +70,7 @@ class ShardIndex:
             said = json.loads(text)
             if said["format"] != FORMAT:
                 raise ValueError(f"format {said['format']!r}, and {FORMAT} is read here")
-            shards = [tuple(_shard(one) for one in said[kind]) for kind in (LATENTS, TEXTS)]
+            shards = [tuple(_shard(shard) for shard in said[kind]) for kind in (LATENTS, TEXTS)]
             clip, states = _shape(said["shape"], 4), _shape(said["text_shape"], 2)
             left_out = {str(name): str(why) for name, why in said["left_out"].items()}
             return cls(shards[0], shards[1], clip, states, dict(said["made"]), left_out)

@@ -39,16 +39,16 @@ class ShardPlace:
         """
         try:
             with self._open(name) as file:
-                found = file.read(MOST_BYTES + 1)
+                data = file.read(MOST_BYTES + 1)
         except (OSError, ImportError) as error:
             raise ValueError(
                 f"{self.folder} is no prepared folder: {name} cannot be read ({_told(error)}). "
                 "Make one with python -m cf.prepare; the same command finishes one that was stopped"
             ) from None
-        if len(found) > MOST_BYTES:
+        if len(data) > MOST_BYTES:
             raise ValueError(f"{self.folder}/{name} has more than {MOST_BYTES:,} bytes")
         try:
-            return str(found.decode("utf-8"))
+            return str(data.decode("utf-8"))
         except UnicodeDecodeError:
             raise ValueError(f"{self.folder}/{name} is no text in UTF-8") from None
 
@@ -65,37 +65,37 @@ class ShardPlace:
                 raise ValueError(f"it has {path.stat().st_size} bytes and not {size}")
             return path
         within = user_cache("shards") / hashlib.sha256(self.folder.encode()).hexdigest()[:16]
-        kept = within / f"{hashlib.sha256(f'{name} {sha256}'.encode()).hexdigest()}.safetensors"
-        if kept.is_file():
+        target = within / f"{hashlib.sha256(f'{name} {sha256}'.encode()).hexdigest()}.safetensors"
+        if target.is_file():
             with suppress(OSError):
-                os.utime(kept)
-            return kept
-        self._fetch(name, sha256, size, kept)
-        self._forget(within, kept)
-        return kept
+                os.utime(target)
+            return target
+        self._fetch(name, sha256, size, target)
+        self._forget(within, target)
+        return target
 
-    def _fetch(self, name: str, sha256: str, size: int, kept: Path) -> None:
-        found, left = hashlib.sha256(), size
-        with replacing(kept) as temporary:
+    def _fetch(self, name: str, sha256: str, size: int, target: Path) -> None:
+        digest, remaining = hashlib.sha256(), size
+        with replacing(target) as temporary:
             with self._open(name) as file, temporary.open("wb") as out:
-                while piece := file.read(min(_PIECE, left + 1)):
-                    left -= len(piece)
-                    found.update(piece)
-                    if left < 0:
+                while piece := file.read(min(_PIECE, remaining + 1)):
+                    remaining -= len(piece)
+                    digest.update(piece)
+                    if remaining < 0:
                         break
                     out.write(piece)
-            if left or found.hexdigest() != sha256:
+            if remaining or digest.hexdigest() != sha256:
                 raise ValueError("what was fetched is not the file that the index says (SHA-256)")
 
-    def _forget(self, within: Path, kept: Path) -> None:
+    def _forget(self, within: Path, target: Path) -> None:
         """Files beyond what may be kept; who reads one still has it open."""
-        others = [one for one in within.glob("*.safetensors") if one != kept]
-        room = self.cache_bytes - kept.stat().st_size
+        others = [file for file in within.glob("*.safetensors") if file != target]
+        room = self.cache_bytes - target.stat().st_size
         with suppress(OSError):
-            for one in sorted(others, key=lambda one: -one.stat().st_mtime):
-                room -= one.stat().st_size
+            for file in sorted(others, key=lambda file: -file.stat().st_mtime):
+                room -= file.stat().st_size
                 if room < 0:
-                    one.unlink(missing_ok=True)
+                    file.unlink(missing_ok=True)
 
     def _open(self, name: str) -> Any:
         if not self.remote:

@@ -88,7 +88,7 @@ class ShardFolder:
         self._place = ShardPlace(self.folder, self.cache_bytes)
         self.index = ShardIndex.read(self._place.text(INDEX), f"{self.folder}/{INDEX}")
         self._ends = {
-            kind: list(accumulate(one.count for one in getattr(self.index, kind)))
+            kind: list(accumulate(shard.count for shard in getattr(self.index, kind)))
             for kind in (LATENTS, TEXTS)
         }
 
@@ -112,14 +112,14 @@ class ShardFolder:
         """
         handle, said, place, name = self._found(LATENTS, number)
         latents = self._numbers(name, lambda: handle.get_slice(LATENTS)[place : place + 1][0])
-        one = said[place]
-        _compare(latents, one["sha256"], name)
+        sample = said[place]
+        _compare(latents, sample["sha256"], name)
         picture = None
-        if "picture_sha256" in one:
+        if "picture_sha256" in sample:
             picture = self._numbers(name, lambda: handle.get_slice(PICTURES)[place : place + 1][0])
-            _compare(picture, one["picture_sha256"], name)
-        told = one["source"], one["start"], one["prompt"], one["text"]
-        return StoredClip(latents[:frames], *told, picture)
+            _compare(picture, sample["picture_sha256"], name)
+        details = sample["source"], sample["start"], sample["prompt"], sample["text"]
+        return StoredClip(latents[:frames], *details, picture)
 
     def text(self, number: int) -> StoredText:
         """The states of a prompt.
@@ -138,10 +138,10 @@ class ShardFolder:
         Raises:
             DamagedSample: a file is missing or damaged.
         """
-        found = []
+        prompts = []
         for shard in self.index.texts:
-            found += [str(one["prompt"]) for one in self._open(shard)[1]]
-        return found
+            prompts += [str(sample["prompt"]) for sample in self._open(shard)[1]]
+        return prompts
 
     def _found(self, kind: str, number: int) -> tuple[Any, list[Any], int, str]:
         """The file that holds a sample, opened, what it says of its samples, and the place."""
@@ -193,8 +193,8 @@ def write_shard(
     from safetensors.torch import save_file
 
     with replacing(path) as temporary:
-        told = json.dumps(list(samples), ensure_ascii=False)
-        save_file(tensors, temporary, metadata={"samples": told})
+        header = json.dumps(list(samples), ensure_ascii=False)
+        save_file(tensors, temporary, metadata={"samples": header})
         return temporary.stat().st_size, file_hash(temporary)
 
 
@@ -202,10 +202,10 @@ def padded_states(
     states: Sequence[Float[Tensor, "_ d"]], shape: tuple[int, ...]
 ) -> Float[Tensor, "b s d"]:
     """States of several texts, each with the zeros behind its last token that an encoder gives."""
-    made = states[0].new_zeros(len(states), *shape)
-    for one, row in zip(states, made, strict=True):
-        row[: len(one)] = one
-    return made
+    padded = states[0].new_zeros(len(states), *shape)
+    for state, row in zip(states, padded, strict=True):
+        row[: len(state)] = state
+    return padded
 
 
 def file_hash(path: Path) -> str:

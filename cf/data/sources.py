@@ -47,10 +47,10 @@ class Source(NamedTuple):
     def first(self, place: int, clip_frames: int) -> int:
         """Where a clip begins, the places where one can begin counted over all shots."""
         for start, pictures in self.shots:
-            here = pictures - clip_frames + 1
-            if place < here:
+            count = pictures - clip_frames + 1
+            if place < count:
                 return start + place
-            place -= here
+            place -= count
         assert not self.shots, "no such place"
         return place
 
@@ -93,26 +93,26 @@ def survey(
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         looks = pool.map(lambda path: _look(lengths, path, clip_frames, fps), videos)
         hidden = None if progress else True
-        found = [*tqdm(looks, "checking videos", len(videos), leave=False, delay=2, disable=hidden)]
+        infos = [*tqdm(looks, "checking videos", len(videos), leave=False, delay=2, disable=hidden)]
     lengths.keep()
-    failures = {n: look for n, look in zip(names, found, strict=True) if isinstance(look, str)}
+    failures = {n: look for n, look in zip(names, infos, strict=True) if isinstance(look, str)}
     sources = [
         Source(name, path, look.pictures(fps), caption_of(path, folder), kinds=look.kinds)
-        for name, path, look in zip(names, videos, found, strict=True)
+        for name, path, look in zip(names, videos, infos, strict=True)
         if not isinstance(look, str)
     ]
-    converted = conversions_told([one.kinds for one in sources])
+    converted = conversions_told([source.kinds for source in sources])
     if progress and converted:
         log.info("%s", converted)
     if cuts == "split":
         parts = tqdm(sources, "finding cuts", leave=False, delay=2, disable=hidden)
         within = [_within_shots(source, clip_frames, fps) for source in parts]
         failures |= {
-            source.name: one
-            for source, one in zip(sources, within, strict=True)
-            if isinstance(one, str)
+            source.name: outcome
+            for source, outcome in zip(sources, within, strict=True)
+            if isinstance(outcome, str)
         }
-        sources = [one for one in within if isinstance(one, Source)]
+        sources = [outcome for outcome in within if isinstance(outcome, Source)]
     if not sources:
         raise ValueError(
             f"no video of {len(videos)} in {folder} can be used:\n{listing(failures)}\n"
@@ -128,10 +128,12 @@ def split(sources: Sequence[Source], fraction: float) -> tuple[list[Source], lis
     At least one of several files is for validation; a single file serves both; a fraction of 0
     keeps all for training.
     """
-    kept, out = held_out([source.name for source in sources], fraction)
-    if kept == out or not out:
-        return list(sources), [one for one in sources if one.name in out]
-    return sorted(s for s in sources if s.name in kept), sorted(s for s in sources if s.name in out)
+    train, out = held_out([source.name for source in sources], fraction)
+    if train == out or not out:
+        return list(sources), [source for source in sources if source.name in out]
+    return sorted(s for s in sources if s.name in train), sorted(
+        s for s in sources if s.name in out
+    )
 
 
 def listing(failures: dict[str, str], most: int = 20) -> str:

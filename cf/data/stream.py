@@ -117,8 +117,8 @@ class EndlessData(LightningDataModule):
         return processed * self._at_once + self._offset
 
     def _told(self, *more: int) -> str:
-        told = (self.identity(), *more) if more else self.identity()
-        return hashlib.sha256(repr(told).encode()).hexdigest()
+        content = (self.identity(), *more) if more else self.identity()
+        return hashlib.sha256(repr(content).encode()).hexdigest()
 
     @property
     def _at_once(self) -> int:

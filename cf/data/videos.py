@@ -108,7 +108,7 @@ class VideoFolder(EndlessData):
     @property
     def uncaptioned(self) -> str:
         """That videos lack captions, for networks that read text; empty if none does."""
-        return uncaptioned({one.name: one.prompt for one in self.train_sources})
+        return uncaptioned({source.name: source.prompt for source in self.train_sources})
 
     def maker(self) -> Callable[[list[int]], ClipBatch]:
         """Reads the clips of training."""
@@ -116,7 +116,7 @@ class VideoFolder(EndlessData):
 
     def identity(self) -> object:
         """Files and how they are sampled."""
-        files = [(one.name, one.pictures, *one.shots) for one in self.train_sources]
+        files = [(source.name, source.pictures, *source.shots) for source in self.train_sources]
         return files, self.seed, self.fps, self.clip_frames
 
     def val_dataloader(self) -> DataLoader[ClipBatch] | list[Any]:

@@ -40,9 +40,9 @@ def away(path: Int[Tensor, "t 3"], given: int, start: int = 0) -> Int[Tensor, " 
     at, now = torch.arange(frames), torch.arange(start, frames)
     near &= at < now[:, None]
     # A view came into sight behind the last earlier frame that did not show it.
-    other = torch.where(~near & (at < now[:, None]), at, -1).amax(1)
-    last = torch.where(near & (at <= other[:, None]), at, -1).amax(1)
-    found = torch.where(last >= 0, other + 1 - last, 0)
-    found = torch.where((near & (at < given)).any(1), found, UNKNOWN)
-    found = torch.where(near.any(1), found, NOVEL)
-    return torch.where(now < given, 0, found)
+    hidden = torch.where(~near & (at < now[:, None]), at, -1).amax(1)
+    last = torch.where(near & (at <= hidden[:, None]), at, -1).amax(1)
+    lag = torch.where(last >= 0, hidden + 1 - last, 0)
+    lag = torch.where((near & (at < given)).any(1), lag, UNKNOWN)
+    lag = torch.where(near.any(1), lag, NOVEL)
+    return torch.where(now < given, 0, lag)

@@ -54,11 +54,11 @@ class ObjectMotion:
         things = self.kind.shape[1]
         still = torch.zeros_like(self.step[:, :, :1])
         steps = torch.cat((still, self.step), 2)
-        known = torch.where(instance <= things, instance, 0)
+        label = torch.where(instance <= things, instance, 0)
         batch, frames = (torch.arange(n) for n in instance.shape[:2])
-        own = steps[batch[:, None, None, None], frames[:, None, None], known]
-        columns = own[..., 1] - self.depth * self.camera_step[..., None, None]
-        return torch.stack((own[..., 0], columns), -1)
+        pixel_steps = steps[batch[:, None, None, None], frames[:, None, None], label]
+        columns = pixel_steps[..., 1] - self.depth * self.camera_step[..., None, None]
+        return torch.stack((pixel_steps[..., 0], columns), -1)
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,7 @@ def _check_video(video: Tensor, painted: tuple[int, int]) -> None:
         raise ValueError(f"paint must make a video of {wanted}, got {tuple(video.shape)}")
     if not video.is_floating_point():
         raise ValueError(f"paint must make floats in [0, 1], got {video.dtype}; divide by 255")
-    least, most = (float(one) for one in torch.aminmax(video))
+    least, most = (float(value) for value in torch.aminmax(video))
     if least < -_ROUNDING or most > 1 + _ROUNDING:
         raise ValueError(f"paint must make floats in [0, 1], got {least:g} to {most:g}; scale them")
 
@@ -194,8 +194,8 @@ def check_truth(truth: WorldTruth, video: Video) -> None:
         ValueError: a tensor of it has another shape or kind, or counts from below 0.
     """
     if not isinstance(truth, WorldTruth):
-        told = type(truth).__name__
-        raise ValueError(f"paint must return a video and its WorldTruth, got a {told} beside it")
+        kind = type(truth).__name__
+        raise ValueError(f"paint must return a video and its WorldTruth, got a {kind} beside it")
     batch, frames, _, height, width = video.shape
     sizes = {"b": batch, "t": frames, "h": height, "w": width}
     _check_shapes(truth, sizes)
@@ -229,9 +229,11 @@ def _check_shapes(of: WorldTruth | ObjectMotion, sizes: dict[str, int]) -> None:
 def _tensors(of: type) -> dict[str, tuple[Any, bool]]:
     """The tensors of a class by name: their annotation, and whether each must be there."""
     hints = typing.get_type_hints(of)
-    each = {name: [hint, *typing.get_args(hint)] for name, hint in hints.items()}
-    kinds = {name: [one for one in some if hasattr(one, "dim_str")] for name, some in each.items()}
-    return {name: (some[0], type(None) not in each[name]) for name, some in kinds.items() if some}
+    unions = {name: [hint, *typing.get_args(hint)] for name, hint in hints.items()}
+    kinds = {
+        name: [hint for hint in some if hasattr(hint, "dim_str")] for name, some in unions.items()
+    }
+    return {name: (some[0], type(None) not in unions[name]) for name, some in kinds.items() if some}
 
 
 class World(ABC):
@@ -261,9 +263,9 @@ class World(ABC):
         """
         drawn = self.film(seed, numbers, frames).part(0, frames)
         if drawn.video.shape[-2:] != tuple(self.size):
-            found = tuple(drawn.video.shape[-2:])
+            size = tuple(drawn.video.shape[-2:])
             raise ValueError(
-                f"{type(self).__name__} must paint frames of size={tuple(self.size)}, got {found}"
+                f"{type(self).__name__} must paint frames of size={tuple(self.size)}, got {size}"
             )
         check_truth(drawn.truth, drawn.video)
         if (most := int(drawn.truth.place.max())) >= self.num_places:

@@ -68,13 +68,13 @@ class Needle(Rooms):
 
     def _path(self, rng: np.random.Generator, frames: int) -> Int[np.ndarray, "frames 3"]:
         column = int(rng.integers(self.room_cells - self.view_cells + 1))
-        plain = {one.name: getattr(self, one.name) for one in fields(Rooms)}
+        plain = {field.name: getattr(self, field.name) for field in fields(Rooms)}
         others = Rooms(**{**plain, "num_places": self.num_places - 1})
         place, columns, age = others._path(rng, frames).T
-        here = self.role(frames).numpy() > 0
-        place = np.where(here, 0, place + 1)
-        columns = np.where(here, column, columns)
+        in_needle = self.role(frames).numpy() > 0
+        place = np.where(in_needle, 0, place + 1)
+        columns = np.where(in_needle, column, columns)
         cut = np.diff(place, prepend=-1) != 0
-        cut |= ~here & (age == 0)
+        cut |= ~in_needle & (age == 0)
         since = np.maximum.accumulate(np.where(cut, np.arange(frames), 0))
         return np.stack((place, columns, np.arange(frames) - since), 1)

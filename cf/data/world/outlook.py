@@ -109,12 +109,12 @@ class _Line(NamedTuple):
     ) -> Float[Tensor, "f rows w"]:
         """Share of each pixel that lies below the line, more than so far if told."""
         stretch = (1 + self.slope * self.slope).sqrt()[:, None]
-        one, two = ((x if thick is None else x + thick)[:, None] for x in self[:2])
-        one = ((row - one) / stretch + 0.5).clamp(0, 1)
+        first, second = ((x if thick is None else x + thick)[:, None] for x in self[:2])
+        first = ((row - first) / stretch + 0.5).clamp(0, 1)
         if not self.weight.any():
-            return one
-        two = ((row - two) / stretch + 0.5).clamp(0, 1)
-        return one + (two - one) * self.weight[:, None]
+            return first
+        second = ((row - second) / stretch + 0.5).clamp(0, 1)
+        return first + (second - first) * self.weight[:, None]
 
 
 def _line(

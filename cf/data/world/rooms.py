@@ -134,16 +134,19 @@ class Rooms(SteeredWorld):
 
     @override
     def filmed(self, stages: Sequence[Stage], ways: Sequence[Sequence[Standpoint]]) -> Film:
-        mine = cast(Sequence[_RoomStage], stages)
-        sky = torch.from_numpy(np.stack([stage.sky for stage in mine])).float()
-        layout = torch.from_numpy(np.stack([stage.layout for stage in mine]))
-        rows = np.array([list(way) for way in ways], np.int64).reshape(len(mine), -1, 3)
+        room_stages = cast(Sequence[_RoomStage], stages)
+        sky = torch.from_numpy(np.stack([stage.sky for stage in room_stages])).float()
+        layout = torch.from_numpy(np.stack([stage.layout for stage in room_stages]))
+        rows = np.array([list(way) for way in ways], np.int64).reshape(len(room_stages), -1, 3)
         place, column, fresh = torch.from_numpy(rows).unbind(-1)
         pixels = (column * self.cell[1]).float()
         return Film(
             one_hot(place, self.num_places),
             torch.stack((torch.zeros_like(pixels), pixels / self.token[1]), -1),
-            [self._caption(stage.layout, way[0]) for stage, way in zip(mine, ways, strict=True)],
+            [
+                self._caption(stage.layout, way[0])
+                for stage, way in zip(room_stages, ways, strict=True)
+            ],
             {"sky": sky},
             partial(self._part, sky, layout, place, column, fresh),
         )
@@ -161,8 +164,8 @@ class Rooms(SteeredWorld):
         nearest, error = [], []
         for row, bank in enumerate(self._banks(scene["sky"].to(video))):
             bank = bank.flatten(2)
-            seen = cells[:, row].flatten(1, 2)
-            distance = torch.cdist(seen, bank, compute_mode="donot_use_mm_for_euclid_dist")
+            patches = cells[:, row].flatten(1, 2)
+            distance = torch.cdist(patches, bank, compute_mode="donot_use_mm_for_euclid_dist")
             least = distance.square().min(-1)
             shape = (len(video), self.view_cells, video.shape[1])
             nearest.append(least.indices.view(shape).transpose(1, 2))

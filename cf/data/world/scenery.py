@@ -158,5 +158,5 @@ _COLOURS = {"rock": _STONE, "house": _WALL, "tower": _WALL}
 def colours(kinds: np.ndarray, chance: np.ndarray) -> np.ndarray:
     """One of the four natural colours of each thing's kind, by a number in [0, 1)."""
     shades = np.array([_COLOURS.get(name, _GREEN) for name in NAMES])
-    chosen: np.ndarray = shades[kinds, (chance * shades.shape[1]).astype(np.int64)]
-    return chosen
+    rgb: np.ndarray = shades[kinds, (chance * shades.shape[1]).astype(np.int64)]
+    return rgb

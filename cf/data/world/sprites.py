@@ -63,20 +63,20 @@ def _snail(swing: Tensor, face: Tensor) -> list[Box]:
 
 
 def _ball(swing: Tensor, face: Tensor) -> list[Box]:
-    whole = Box(0, 0, 0.82, 0.82)
+    ball = Box(0, 0, 0.82, 0.82)
     return [
-        _dark(whole),
-        whole,
+        _dark(ball),
+        ball,
         Box(0, 0, 0.20, 0.84, lean=swing, body=0.0, paint=(0.98, 0.97, 0.93)),
         Box(0, 0, 0.30, 0.30, body=0.62),
     ]
 
 
 def _slime(swing: Tensor, face: Tensor) -> list[Box]:
-    whole = Box(0, 0, 0.72, 0.80, 0.42, taper=0.34)
+    slime = Box(0, 0, 0.72, 0.80, 0.42, taper=0.34)
     return [
-        _dark(whole),
-        whole,
+        _dark(slime),
+        slime,
         Box(-0.24, -0.42, 0.16, 0.12, body=0.4, paint=(0.6, 0.6, 0.6)),
         _dot(-0.02, 0.02, 0.20, _WHITE),
         _dot(0.48, 0.02, 0.20, _WHITE),
@@ -86,14 +86,14 @@ def _slime(swing: Tensor, face: Tensor) -> list[Box]:
 
 
 def _balloon(swing: Tensor, face: Tensor) -> list[Box]:
-    whole = Box(0, -0.28, 0.74, 0.74)
+    balloon = Box(0, -0.28, 0.74, 0.74)
     basket = Box(0, 0.90, 0.24, 0.16, 0.05, body=0.0, paint=(0.55, 0.38, 0.22))
     rope = (0.35, 0.28, 0.22)
     return [
         Box(-0.20, 0.58, 0.05, 0.30, lean=-0.15, body=0.0, paint=rope),
         Box(0.20, 0.58, 0.05, 0.30, lean=0.15, body=0.0, paint=rope),
-        _dark(whole),
-        whole,
+        _dark(balloon),
+        balloon,
         Box(0, -0.28, 0.30, 0.74, body=0.62),
         Box(0, -0.28, 0.10, 0.74, body=0.5, paint=(0.5, 0.5, 0.5)),
         _dark(basket),

@@ -150,14 +150,14 @@ def _moving(shot: StagedFrames, height: int, without: Sequence[int]) -> Cast:
     """The sprites that live in the place of each frame."""
     troupe, place = shot.troupe, shot.route.place
     frames, sprites = len(place), len(troupe.kind)
-    each = sprites // len(shot.land.theme)
-    here = place[:, None] * each + np.arange(each)
+    per_place = sprites // len(shot.land.theme)
+    index = place[:, None] * per_place + np.arange(per_place)
     poses = [getattr(shot.poses, name)[1:] for name in ("centre", "stretch", "swing", "face")]
-    centre, stretch, swing, face = (x[np.arange(frames)[:, None], here] for x in poses)
-    colour = np.array(list(COLOURS.values()))[troupe.colour][here]
-    hidden = np.isin(here + 1, list(without))
+    centre, stretch, swing, face = (x[np.arange(frames)[:, None], index] for x in poses)
+    colour = np.array(list(COLOURS.values()))[troupe.colour][index]
+    hidden = np.isin(index + 1, list(without))
     return Cast(
-        *(torch.from_numpy(x) for x in (np.where(hidden, -1, troupe.kind[here]), here + 1)),
+        *(torch.from_numpy(x) for x in (np.where(hidden, -1, troupe.kind[index]), index + 1)),
         *_floats(
             centre[..., 0] * height,
             centre[..., 1] * height - shot.route.column[:, None],
@@ -166,7 +166,7 @@ def _moving(shot: StagedFrames, height: int, without: Sequence[int]) -> Cast:
             face,
             colour,
             np.ones(colour.shape),
-            np.ones(here.shape),
+            np.ones(index.shape),
         ),
     )
 
@@ -197,13 +197,13 @@ def _visible(shots: Sequence[StagedFrames], painted: Painted) -> Float[Tensor, "
     """Share of each sprite's own pixels that are its in the picture too."""
     place = torch.from_numpy(np.concatenate([shot.route.place for shot in shots]))
     sprites, frames = len(shots[0].troupe.kind), len(place)
-    each = sprites // len(shots[0].land.theme)
+    per_place = sprites // len(shots[0].land.theme)
     label = torch.where(painted.instance <= sprites, painted.instance, 0)
     cell = torch.arange(frames)[:, None, None] * (sprites + 1) + label
-    seen = torch.bincount(cell.flatten(), minlength=frames * (sprites + 1))
-    seen = seen.view(frames, sprites + 1)[:, 1:].float()
+    visible = torch.bincount(cell.flatten(), minlength=frames * (sprites + 1))
+    visible = visible.view(frames, sprites + 1)[:, 1:].float()
     first = shots[0].land.behind.kind.shape[1]
     area = torch.zeros(frames, sprites)
-    here = place[:, None] * each + torch.arange(each)
-    area.scatter_(1, here, painted.area[:, first : first + each].float())
-    return torch.where(area > 0, seen / area.clamp(min=1), 0.0)
+    index = place[:, None] * per_place + torch.arange(per_place)
+    area.scatter_(1, index, painted.area[:, first : first + per_place].float())
+    return torch.where(area > 0, visible / area.clamp(min=1), 0.0)

@@ -87,12 +87,12 @@ class Walk(World):
         check_least(1, block_frames=self.block_frames, stay_blocks=self.stay_blocks)
         if len(self.token) != 2 or min(self.token) < 1:
             raise ValueError(f"token={list(self.token)} must be two sides of at least 1 pixel")
-        for name, given, known in (
+        for name, values, choices in (
             ("themes", self.themes, THEMES),
             ("hours", self.hours, HOURS),
         ):
-            if given is not None and (not given or not set(given) <= set(known)):
-                raise ValueError(f"{name}={list(given)} must be some of {', '.join(known)}")
+            if values is not None and (not values or not set(values) <= set(choices)):
+                raise ValueError(f"{name}={list(values)} must be some of {', '.join(choices)}")
 
     def draw(
         self, seed: int, numbers: Sequence[int], frames: int, *, without: Sequence[int] = ()
@@ -189,8 +189,8 @@ class Walk(World):
     def _caption(self, plan: StagedVideo) -> str:
         places = []
         for place in range(self.num_places):
-            here = np.flatnonzero(plan.troupe.home == place)
-            names = [f"a {plan.troupe.name(int(sprite))}" for sprite in here]
+            sprites = np.flatnonzero(plan.troupe.home == place)
+            names = [f"a {plan.troupe.name(int(sprite))}" for sprite in sprites]
             listed = " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
             places.append(plan.land.name(place) + (f" with {listed}" if listed else ""))
         return "A walk through a " + "; a ".join(places)

@@ -126,21 +126,21 @@ class _Engine:
         self.heading = 0
 
     def _begin(self, screen: tuple[int, int]) -> None:
-        asked, requests = os.pipe()
-        replies, told = os.pipe()
+        request_end, requests = os.pipe()
+        replies, reply_end = os.pipe()
         with (self.folder / _LOG).open("wb") as log_file:
-            words = [self.folder, *screen, asked, told]
+            words = [self.folder, *screen, request_end, reply_end]
             self.process = subprocess.Popen(
                 [sys.executable, "-P", game.__file__, *map(str, words)],
-                pass_fds=(asked, told),
+                pass_fds=(request_end, reply_end),
                 stdin=subprocess.DEVNULL,
                 stdout=log_file,
                 stderr=log_file,
                 cwd=self.folder,  # the engine makes a folder where it stands
                 start_new_session=True,  # Ctrl-C is for us
             )
-        os.close(asked)
-        os.close(told)
+        os.close(request_end)
+        os.close(reply_end)
         with suppress(AttributeError, OSError):  # more than a page at once, where that is allowed
             fcntl.fcntl(replies, fcntl.F_SETPIPE_SZ, 1 << 20)
         self.requests = os.fdopen(requests, "wb")
@@ -191,12 +191,12 @@ class _Engine:
 
     def _answer(self) -> tuple[np.ndarray, ...]:
         try:
-            told = pickle.load(self.replies)
+            reply = pickle.load(self.replies)
         except (EOFError, pickle.UnpicklingError) as error:
             raise _EndedError(self._last_words()) from error
-        if isinstance(told, str):
-            raise _EndedError(told)
-        answer: tuple[np.ndarray, ...] = told
+        if isinstance(reply, str):
+            raise _EndedError(reply)
+        answer: tuple[np.ndarray, ...] = reply
         return answer
 
     def _last_words(self) -> str:

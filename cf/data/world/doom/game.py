@@ -47,10 +47,10 @@ def main(folder: Path, width: int, height: int, requests: BinaryIO, replies: Bin
             assert game is not None  # the first request is of a new map
             for buffer in ("depth", "labels"):  # by the next tic; half of the engine's time
                 game.send_game_command(f"viz_{buffer} {int(things is not None)}")
-            known: dict[tuple[float, float], int] = {}
+            thing_numbers: dict[tuple[float, float], int] = {}
             for first in range(0, len(moves), _AT_ONCE):
                 some = [
-                    _shown(game, move, things, known, size)
+                    _shown(game, move, things, thing_numbers, size)
                     for move in moves[first : first + _AT_ONCE]
                 ]
                 _tell(tuple(np.stack(field) for field in zip(*some, strict=True)), replies)
@@ -76,13 +76,13 @@ def clear(folder: Path, since: float) -> None:
         since: time of the clock before it began: a library that crashed does not tell how its
             shared memory is called, but nobody holds it.
     """
-    mine = {os.getpid()}
-    found = engine(folder)
-    if found is not None:
-        mine.add(found)
+    pids = {os.getpid()}
+    pid = engine(folder)
+    if pid is not None:
+        pids.add(pid)
         with suppress(ProcessLookupError):
-            os.kill(found, signal.SIGKILL)
-    for memory in unheld(mine):
+            os.kill(pid, signal.SIGKILL)
+    for memory in unheld(pids):
         with suppress(OSError):  # gone already, or of another user
             if memory.stat().st_mtime > since - 0.1:
                 memory.unlink()
@@ -103,13 +103,13 @@ def engine(folder: Path) -> int | None:
 
 def unheld(but_by: Container[int] = ()) -> list[Path]:
     """Engines' shared memory that no process holds, these left out."""
-    found = list(_SHARED.glob("ViZDoom*"))
-    for place in _PROC.glob("[0-9]*") if found else ():
+    memories = list(_SHARED.glob("ViZDoom*"))
+    for place in _PROC.glob("[0-9]*") if memories else ():
         if int(place.name) not in but_by:
             with suppress(OSError):  # it has ended, or is not ours
-                held = (place / "maps").read_text()
-                found = [memory for memory in found if f"{memory}\n" not in held]
-    return found
+                maps = (place / "maps").read_text()
+                memories = [memory for memory in memories if f"{memory}\n" not in maps]
+    return memories
 
 
 def _loaded(game: Any, folder: Path, resolution: str, wait: int) -> Any:
@@ -153,7 +153,7 @@ def _shown(
     game: Any,
     move: tuple[int, int, float],
     things: np.ndarray | None,
-    known: dict[tuple[float, float], int],
+    thing_numbers: dict[tuple[float, float], int],
     size: tuple[int, int],
 ) -> tuple[np.ndarray, ...]:
     """Pixels, and if things are told, the thing that each shows, and depth.
@@ -162,7 +162,7 @@ def _shown(
         game: the engine.
         move: place and heading of the camera.
         things: what stands where; None if things are not told.
-        known: numbers of the things that were seen before, by where they stand.
+        thing_numbers: of the things that were seen before, by where they stand.
         size: height and width of the pictures, in pixels.
     """
     x, y, degrees = move
@@ -175,11 +175,11 @@ def _shown(
     numbers = np.zeros(256, np.uint8)
     for label in state.labels:
         at = (label.object_position_x, label.object_position_y)
-        if at not in known:
+        if at not in thing_numbers:
             apart = np.hypot(*(things - at).T) if len(things) else np.array([np.inf])
-            known[at] = int(apart.argmin()) + 1 if apart.min() < _NEAR else 0
-        if known[at]:
-            numbers[label.value] = known[at]
+            thing_numbers[at] = int(apart.argmin()) + 1 if apart.min() < _NEAR else 0
+        if thing_numbers[at]:
+            numbers[label.value] = thing_numbers[at]
     thing = _fitted(numbers[state.labels_buffer], size, cv2.INTER_NEAREST)
     return pixels, thing, _fitted(state.depth_buffer, size, cv2.INTER_NEAREST)
 

@@ -80,17 +80,17 @@ class DoomPainter:
             replace(room, walls=(wall,) * 4, floor=floor, ceiling=ceiling, light=255, items=())
             for room in place.rooms
         ]
-        seen = pictures(replace(place, rooms=tuple(plain)), _poses(pose), size).astype(int)
-        red, green, blue = np.moveaxis(seen, 3, 0)
-        found = np.where(red > 2 * blue, 1, np.where(blue > red + green // 2, 2, 0))
-        return torch.from_numpy(found)
+        image = pictures(replace(place, rooms=tuple(plain)), _poses(pose), size).astype(int)
+        red, green, blue = np.moveaxis(image, 3, 0)
+        regions = np.where(red > 2 * blue, 1, np.where(blue > red + green // 2, 2, 0))
+        return torch.from_numpy(regions)
 
     def turned(self, pose: Int[Tensor, "n 3"], degrees: float) -> Int[Tensor, "n 3"]:
         """The same cameras, turned to the left."""
         by = torch.tensor([0, 0, round(degrees / 360 * TURN)])
-        made = pose.long() + by
-        made[:, 2] %= TURN
-        return made
+        poses = pose.long() + by
+        poses[:, 2] %= TURN
+        return poses
 
     def provenance(self) -> dict[str, Any]:
         """All that the pictures depend on besides the engine."""
@@ -105,12 +105,14 @@ def _furnished(
     grid: tuple[int, ...], things: int, seed: int, number: int, other: int, kept: Kept
 ) -> Place:
     world = Doom(grid=grid, things=things)
-    place, made = world.place(seed, number), world.place(seed, number, other)
+    place, variant = world.place(seed, number), world.place(seed, number, other)
     if not other or not kept:
-        return made
-    surfaces, items = (place, made) if kept == "surfaces" else (made, place)
+        return variant
+    surfaces, items = (place, variant) if kept == "surfaces" else (variant, place)
     rooms = zip(surfaces.rooms, items.rooms, strict=True)
-    return replace(made, rooms=tuple(replace(one, items=two.items) for one, two in rooms))
+    return replace(
+        variant, rooms=tuple(replace(surface, items=contents.items) for surface, contents in rooms)
+    )
 
 
 @lru_cache(1)
@@ -118,8 +120,8 @@ def _seen(
     place: Place, poses: tuple[Pose, ...], size: tuple[int, int]
 ) -> tuple[Float[Tensor, "n 3 h w"], Bool[Tensor, "n h w"]]:
     """What several measures ask for, one after the other."""
-    seen = views(place, poses, size)
-    return _scaled(seen.pixels), torch.from_numpy(seen.thing > 0)
+    frames = views(place, poses, size)
+    return _scaled(frames.pixels), torch.from_numpy(frames.thing > 0)
 
 
 @lru_cache(1)

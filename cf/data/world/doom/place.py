@@ -63,7 +63,7 @@ class Room:
         'a pale pebble and grey crate room with a striped yellow floor, a rocket launcher'
         """
         main, *accent = dict.fromkeys(self.walls)
-        wall = WALLS[main] + "".join(f" and {WALLS[one]}" for one in accent)
+        wall = WALLS[main] + "".join(f" and {WALLS[texture]}" for texture in accent)
         base = f"{wall} room with {_with_article(FLOORS[self.floor])} floor"
         kinds = Counter(THINGS[item.thing].words for item in self.items)
         things = [_counted(words, count) for words, count in kinds.items()]
@@ -118,10 +118,10 @@ class Place:
 
     def threshold(self, a: int, b: int) -> tuple[int, int]:
         """The middle of the doorway between two rooms, (x, y) in map units."""
-        one, other = (self.rooms[i] for i in sorted((a, b)))
-        if other.left > one.right:
-            return (one.right + other.left) // 2, one.centre[1]
-        return one.centre[0], (one.top + other.bottom) // 2
+        room_a, room_b = (self.rooms[i] for i in sorted((a, b)))
+        if room_b.left > room_a.right:
+            return (room_a.right + room_b.left) // 2, room_a.centre[1]
+        return room_a.centre[0], (room_a.top + room_b.bottom) // 2
 
     def room_at(self, x: float, y: float) -> int:
         """The room in which a camera is; in the middle of a doorway, the lower number."""
@@ -151,14 +151,14 @@ def _doors(rng: np.random.Generator, rows: int, columns: int) -> tuple[tuple[int
     pairs = [(i, i + 1) for i in range(rows * columns) if (i + 1) % columns]
     pairs += [(i, i + columns) for i in range((rows - 1) * columns)]
     group = list(range(rows * columns))
-    chosen = []
+    doors = []
     for i in rng.permutation(len(pairs)).tolist():
         a, b = pairs[i]
         extra = rng.uniform() < 0.5
         if group[a] != group[b] or extra:
-            chosen.append((a, b))
-            group = [group[a] if one == group[b] else one for one in group]
-    return tuple(sorted(chosen))
+            doors.append((a, b))
+            group = [group[a] if label == group[b] else label for label in group]
+    return tuple(sorted(doors))
 
 
 def _furnished(room: Room, rng: np.random.Generator, things: int) -> Room:

@@ -21,9 +21,9 @@ _SPEED, _TURN = 160.0, 120.0
 
 def gait(path: CameraPath, fps: float) -> Gait:
     """As fast as the world's own path, with which a network was trained."""
-    own: Any = path
-    speed = getattr(own, "speed", _SPEED)
-    return gait_of(speed, getattr(own, "turn_degrees", _TURN) or _TURN, fps)
+    tour: Any = path
+    speed = getattr(tour, "speed", _SPEED)
+    return gait_of(speed, getattr(tour, "turn_degrees", _TURN) or _TURN, fps)
 
 
 def next_pose(place: Place, at: Pose, keys: Collection[str], gait: Gait) -> Pose:
@@ -32,9 +32,9 @@ def next_pose(place: Place, at: Pose, keys: Collection[str], gait: Gait) -> Pose
     ahead = along(keys) * gait.step
     angle = 2 * math.pi * heading / TURN
     x, y = at.x + round(ahead * math.cos(angle)), at.y + round(ahead * math.sin(angle))
-    for there in ((x, y), (x, at.y), (at.x, y)):
-        if free(place, *there, since=(at.x, at.y)):
-            return Pose(*there, heading)
+    for point in ((x, y), (x, at.y), (at.x, y)):
+        if free(place, *point, since=(at.x, at.y)):
+            return Pose(*point, heading)
     return Pose(at.x, at.y, heading)
 
 
@@ -69,8 +69,8 @@ def _inside(room: Room, x: int, y: int) -> bool:
 
 def _in_doorway(place: Place, a: int, b: int, x: int, y: int) -> bool:
     """From one room's floor through the wall to the other's."""
-    one, other = place.rooms[a], place.rooms[b]
+    room_a, room_b = place.rooms[a], place.rooms[b]
     middle, reach = place.threshold(a, b), DOOR // 2 - BODY
-    if other.left > one.right:
-        return one.right - BODY <= x <= other.left + BODY and abs(y - middle[1]) <= reach
-    return one.top - BODY <= y <= other.bottom + BODY and abs(x - middle[0]) <= reach
+    if room_b.left > room_a.right:
+        return room_a.right - BODY <= x <= room_b.left + BODY and abs(y - middle[1]) <= reach
+    return room_a.top - BODY <= y <= room_b.bottom + BODY and abs(x - middle[0]) <= reach

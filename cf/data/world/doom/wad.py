@@ -59,11 +59,11 @@ class _Builder:
         """A room's sector and its solid walls; openings wait for their doorway."""
         sector = self._sector(room.height, room.floor, room.ceiling, room.light)
         gaps = {
-            _side_of(room, place.threshold(number, other)): (
-                place.threshold(number, other),
-                (min(number, other), max(number, other)),
+            _side_of(room, place.threshold(number, neighbour)): (
+                place.threshold(number, neighbour),
+                (min(number, neighbour), max(number, neighbour)),
             )
-            for other in place.neighbours(number)
+            for neighbour in place.neighbours(number)
         }
         for side, (start, end) in enumerate(_walls(room)):
             texture = room.walls[side]
@@ -78,12 +78,12 @@ class _Builder:
 
     def doorway(self, place: Place, a: int, b: int) -> None:
         """The sector between two rooms, which its lines share with theirs."""
-        one, other = place.rooms[a], place.rooms[b]
-        light = (one.light + other.light) // 2
-        sector = self._sector(DOOR_HEIGHT, one.floor, one.ceiling, light)
+        room_a, room_b = place.rooms[a], place.rooms[b]
+        light = (room_a.light + room_b.light) // 2
+        sector = self._sector(DOOR_HEIGHT, room_a.floor, room_a.ceiling, light)
         middle = place.threshold(a, b)
         edges = []
-        for number, room in ((a, one), (b, other)):
+        for number, room in ((a, room_a), (b, room_b)):
             start, end = _walls(room)[_side_of(room, middle)]
             first, last = _opening(start, end, middle)
             theirs, texture = self.openings[(a, b, number)]

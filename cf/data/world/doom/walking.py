@@ -38,8 +38,8 @@ class Gait:
 
     def facing(self, pose: Pose, heading: int) -> list[Pose]:
         """Turn on the spot, the shorter way."""
-        rest = (heading - pose.heading + TURN // 2) % TURN - TURN // 2
-        return self._turned(pose, rest)
+        angle = (heading - pose.heading + TURN // 2) % TURN - TURN // 2
+        return self._turned(pose, angle)
 
     def around(self, pose: Pose, way: int, frames: int | None = None) -> list[Pose]:
         """A full turn to the left (1) or right (-1), in so many frames if told."""
@@ -77,7 +77,7 @@ def excursion(
     if not nearest:  # a single room: it waits with its face to the wall
         return [pose] * frames
     out = through(place, home, int(rng.choice(nearest)), pose, gait)
-    leave = next(i for i, one in enumerate(out) if place.room_at(one.x, one.y) != home)
+    leave = next(i for i, spot in enumerate(out) if place.room_at(spot.x, spot.y) != home)
     back = _homeward(place, home, out[-1], gait)
     if _outside(place, home, [*out, *back]) > frames:  # too far: turn round on the way
         for stop in range(leave + 1, len(out)):
@@ -93,9 +93,9 @@ def excursion(
             for n in rng.permutation(choices).astype(int).tolist()
         ]
         fitting = [
-            one
-            for one in longer
-            if _outside(place, home, [*one, *_homeward(place, home, one[-1], gait)]) <= frames
+            way
+            for way in longer
+            if _outside(place, home, [*way, *_homeward(place, home, way[-1], gait)]) <= frames
         ]
         if not fitting:
             break
@@ -108,7 +108,7 @@ def excursion(
 
 def _outside(place: Place, home: int, poses: Sequence[Pose]) -> int:
     """Frames in which the camera is not at home."""
-    return sum(place.room_at(one.x, one.y) != home for one in poses)
+    return sum(place.room_at(pose.x, pose.y) != home for pose in poses)
 
 
 def through(place: Place, room: int, other: int, pose: Pose, gait: Gait) -> list[Pose]:
@@ -134,10 +134,10 @@ def _route(place: Place, start: int, goal: int) -> list[int]:
     waiting = deque([start])
     while waiting:
         room = waiting.popleft()
-        for one in place.neighbours(room):
-            if one not in came:
-                came[one] = room
-                waiting.append(one)
+        for neighbour in place.neighbours(room):
+            if neighbour not in came:
+                came[neighbour] = room
+                waiting.append(neighbour)
     route = [goal]
     while came[route[0]] != route[0]:
         route.insert(0, came[route[0]])

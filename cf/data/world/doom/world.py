@@ -122,12 +122,12 @@ class Doom(SteeredWorld):
 
     @override
     def filmed(self, stages: Sequence[Stage], ways: Sequence[Sequence[Standpoint]]) -> Film:
-        mine = cast(Sequence[_PlaceStage], stages)
-        places = [stage.place for stage in mine]
-        rows = np.array([list(way) for way in ways], np.int64).reshape(len(mine), -1, 4)
+        place_stages = cast(Sequence[_PlaceStage], stages)
+        places = [stage.place for stage in place_stages]
+        rows = np.array([list(way) for way in ways], np.int64).reshape(len(place_stages), -1, 4)
         pose, fresh = rows[..., :3].astype(np.int32), rows[..., 3]
-        signals = [self.control(camera(one), age) for one, age in zip(pose, fresh, strict=True)]
-        numbers = [(stage.seed, stage.number) for stage in mine]
+        signals = [self.control(camera(track), age) for track, age in zip(pose, fresh, strict=True)]
+        numbers = [(stage.seed, stage.number) for stage in place_stages]
         seed, number = torch.tensor(numbers).reshape(-1, 2).unbind(1)
         return Film(
             torch.from_numpy(np.stack(signals)).float(),
@@ -147,12 +147,12 @@ class Doom(SteeredWorld):
         stop: int,
     ) -> tuple[Video, WorldTruth]:
         size = (self.size[0], self.size[1])
-        poses = [[Pose(*row) for row in one[start:stop].tolist()] for one in pose]
-        seen = [views(place, one, size) for place, one in zip(places, poses, strict=True)]
-        pixels = torch.from_numpy(np.stack([one.pixels for one in seen]))
+        poses = [[Pose(*row) for row in track[start:stop].tolist()] for track in pose]
+        renders = [views(place, track, size) for place, track in zip(places, poses, strict=True)]
+        pixels = torch.from_numpy(np.stack([render.pixels for render in renders]))
         rooms = [
-            [place.room_at(at.x, at.y) for at in one]
-            for place, one in zip(places, poses, strict=True)
+            [place.room_at(at.x, at.y) for at in track]
+            for place, track in zip(places, poses, strict=True)
         ]
         shape = (len(places), stop - start)
         truth = WorldTruth(
@@ -160,9 +160,9 @@ class Doom(SteeredWorld):
             camera=torch.zeros(shape),
             fresh=torch.from_numpy(fresh[:, start:stop]),
             identity=torch.zeros(*shape, 0, 0, dtype=torch.long),
-            instance=torch.from_numpy(np.stack([one.thing for one in seen])).long(),
+            instance=torch.from_numpy(np.stack([render.thing for render in renders])).long(),
             pose=torch.from_numpy(pose[:, start:stop]),
-            depth=torch.from_numpy(np.stack([one.depth for one in seen])),
+            depth=torch.from_numpy(np.stack([render.depth for render in renders])),
         )
         return pixels.permute(0, 1, 4, 2, 3).float() / 255, truth
 
