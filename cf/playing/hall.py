@@ -71,14 +71,14 @@ class Hall:
             return self.seats[name]
         if len(self.seats) >= self.most:
             seats = list(self.seats.values())
-            free = [one for one in seats if one.connection is None] or (seats if take else [])
+            free = [seat for seat in seats if seat.connection is None] or (seats if take else [])
             if not free:
                 return None
-            self._clear(min(free, key=lambda one: one.left))
+            self._clear(min(free, key=lambda seat: seat.left))
         frames = max(round(self.seconds * self.maker.generator.fps), 1)
-        made = Seat(self.maker, self.folder, frames)
-        self.seats[made.name] = made
-        return made
+        seat = Seat(self.maker, self.folder, frames)
+        self.seats[seat.name] = seat
+        return seat
 
     def _clear(self, seat: Seat) -> None:
         """Take a seat away from whoever sits there."""
@@ -94,18 +94,18 @@ class Hall:
 
     def about(self) -> dict[str, Any]:
         """What a page must know of the network before it begins."""
-        world, made = self.maker.world, self.maker.generator
+        world, generator = self.maker.world, self.maker.generator
         built: Any = None if world is None else self.maker._world()
         return {
-            "fps": made.fps,
-            "size": list(made.size),
+            "fps": generator.fps,
+            "size": list(generator.size),
             "memories": list(self.maker.memories),
             "switches": list(self.maker.switches),
-            "text": made.text.dim is not None,
+            "text": generator.text.dim is not None,
             "keys": {} if built is None else dict(built.told),
             "truth": TRUTH if world is not None else "",
             "picture": world is None,
-            "needs_picture": bool(getattr(made.network, "reference_channels", 0)),
+            "needs_picture": bool(getattr(generator.network, "reference_channels", 0)),
             "network": Path(self.maker.network.get("checkpoint", "")).name,
             "folder": str(self.folder),
             "defaults": dict(self.defaults),

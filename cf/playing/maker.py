@@ -101,7 +101,7 @@ class Maker:
             network["guide_sha256"] = fingerprint(file_of(guide))
         follows = getattr(generator.network, "control_dim", None) is not None
         weights = settings["weights"]
-        made = cls(
+        maker = cls(
             generator,
             network,
             world_settings(settings["checkpoint"]) if follows else None,
@@ -114,7 +114,7 @@ class Maker:
             ),
             torch.get_num_threads(),
         )
-        return made._usable()
+        return maker._usable()
 
     def session(self, wish: Wish) -> Session:
         """A session as a page asks for it, which has not begun.
@@ -128,11 +128,11 @@ class Maker:
         if unknown:
             raise ValueError(f"there is no memory {unknown[0]!r}")
         block = self.generator.rollout.block_frames
-        given = round(self.given_seconds * self.generator.fps / block) * block
+        given_frames = round(self.given_seconds * self.generator.fps / block) * block
         memories = {name: self.memory(name) for name in wish.memories}
         begin = Begin(
             *(memories, wish.seed, self.world_seed, wish.number),
-            *(given if self.world else 0, wish.text, wish.picture),
+            *(given_frames if self.world else 0, wish.text, wish.picture),
         )
         return Session(self.generator, self._world(), begin)
 

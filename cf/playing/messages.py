@@ -45,16 +45,16 @@ def read_message(text: str) -> PageMessage:
     if len(text) > MOST_TEXT:
         raise MalformedMessageError("too long")
     try:
-        told = json.loads(text, parse_constant=_refused)
+        message = json.loads(text, parse_constant=_refused)
     except (ValueError, RecursionError):
         raise MalformedMessageError("no JSON") from None
-    if not isinstance(told, dict) or told.get("do") not in _SHAPES:
+    if not isinstance(message, dict) or message.get("do") not in _SHAPES:
         raise MalformedMessageError("says nothing that is known")
-    what = told.pop("do")
+    what = message.pop("do")
     shape = _SHAPES[what]
-    if set(told) != set(shape) or not all(fits(told[name]) for name, fits in shape.items()):
+    if set(message) != set(shape) or not all(fits(message[name]) for name, fits in shape.items()):
         raise MalformedMessageError(f"{what} has another shape")
-    return PageMessage(what, told)
+    return PageMessage(what, message)
 
 
 def _refused(name: str) -> Any:
@@ -78,7 +78,7 @@ def _name(value: Any) -> bool:
 
 
 def _held(value: Any) -> bool:
-    return isinstance(value, list) and len(value) <= len(KEYS) and all(one in KEYS for one in value)
+    return isinstance(value, list) and len(value) <= len(KEYS) and all(key in KEYS for key in value)
 
 
 def _memories(value: Any) -> bool:
@@ -115,5 +115,5 @@ def packed(head: Mapping[str, Any], pictures: Sequence[bytes]) -> bytes:
         head: becomes JSON, with the pictures' lengths as `sizes`.
         pictures: encoded, in the order that `head` implies.
     """
-    line = json.dumps({**head, "sizes": [len(one) for one in pictures]}).encode()
+    line = json.dumps({**head, "sizes": [len(picture) for picture in pictures]}).encode()
     return b"".join((struct.pack("<I", len(line)), line, *pictures))

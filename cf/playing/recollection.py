@@ -60,29 +60,29 @@ class CellRecollection(Recollection):
     def watch(
         self, frames: Float[Tensor, "t 3 h w"], drawn: Drawn, given: int
     ) -> list[Recalled | None]:
-        made = self._world.read(frames[None], drawn.scene)[0][0]
+        identities = self._world.read(frames[None], drawn.scene)[0][0]
         truth = drawn.truth
         columns = (truth.camera[0] / self._world.cell[1]).round().long().tolist()
-        told = []
+        recalls = []
         for i, (place, first) in enumerate(zip(truth.place[0].tolist(), columns, strict=True)):
             is_given = self._frame < given
-            shown = (truth.identity[0, i] if is_given else made[i]).T.tolist()
+            shown = (truth.identity[0, i] if is_given else identities[i]).T.tolist()
             cells = {(place, first + j): shown[j] for j in range(self._world.view_cells)}
-            found = self._seen(cells)
-            told.append(None if is_given else found)
+            recall = self._seen(cells)
+            recalls.append(None if is_given else recall)
             self._frame += 1
-        return told
+        return recalls
 
     def _seen(self, cells: dict[tuple[int, int], list[int]]) -> Recalled | None:
         """Note what one frame shows; of the columns that came back, what is as it was."""
-        for key in [one for one in self._in_view if one not in cells]:
+        for key in [cell for cell in self._in_view if cell not in cells]:
             del self._in_view[key]
             self._left[key] = self._frame - 1
         right = counted = longest = 0
         for key, shown in cells.items():
             if key not in self._in_view:
-                left = self._left.get(key)
-                self._in_view[key] = None if left is None else self._frame - left
+                last_seen = self._left.get(key)
+                self._in_view[key] = None if last_seen is None else self._frame - last_seen
             lag, first = self._in_view[key], self._first.setdefault(key, shown)
             if lag is not None:
                 right += sum(a == b for a, b in zip(shown, first, strict=True))
@@ -109,12 +109,12 @@ class ViewRecollection(Recollection):
         path = drawn.path[0]
         lags = away(path, given, len(path) - len(frames)).tolist()
         back = [i for i, lag in enumerate(lags) if lag > 0]
-        told: list[Recalled | None] = [None] * len(frames)
+        recalls: list[Recalled | None] = [None] * len(frames)
         if back:
             shares = self._alike(frames[back], drawn.video[0, back]).clamp(min=0).tolist()
             for i, share in zip(back, shares, strict=True):
-                told[i] = Recalled(share, lags[i] / self._fps)
-        return told
+                recalls[i] = Recalled(share, lags[i] / self._fps)
+        return recalls
 
 
 def recollection_of(world: World, fps: float) -> Recollection | None:

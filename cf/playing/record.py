@@ -62,10 +62,10 @@ class Played:
 
     def write(self, path: Path) -> None:
         """As JSON that a person can read."""
-        told = asdict(self)
+        values = asdict(self)
         if self.picture is not None:
-            told["picture"] = base64.b64encode(self.picture).decode()
-        write_text(path, json.dumps({"kind": KIND, "version": VERSION, **told}, indent=1) + "\n")
+            values["picture"] = base64.b64encode(self.picture).decode()
+        write_text(path, json.dumps({"kind": KIND, "version": VERSION, **values}, indent=1) + "\n")
 
     def held(self) -> list[tuple[str, ...]]:
         """Keys of each generated frame."""
@@ -83,7 +83,7 @@ def runs_of(keys: Sequence[Collection[str]]) -> list[tuple[int, str]]:
     >>> runs_of([("ahead",), ("ahead",), (), ("ahead", "left")])
     [(2, 'W'), (1, ''), (1, 'WA')]
     """
-    spelt = ("".join(_LETTERS[key] for key in KEYS if key in held) for held in keys)
+    spelt = ("".join(_LETTERS[key] for key in KEYS if key in pressed) for pressed in keys)
     return [(len(list(same)), letters) for letters, same in groupby(spelt)]
 
 
@@ -93,21 +93,21 @@ def read_played(path: str | Path) -> Played:
     Raises:
         ValueError: it cannot be read, is no session, or asks for what it may not.
     """
-    told = read_json_file(path, "recorded session")
-    if not isinstance(told, dict) or told.pop("kind", None) != KIND:
+    values = read_json_file(path, "recorded session")
+    if not isinstance(values, dict) or values.pop("kind", None) != KIND:
         raise ValueError(f"{path} is no session of cf.play; give the session.json that it saved")
-    version = told.pop("version", None)
+    version = values.pop("version", None)
     if version != VERSION:
         raise ValueError(f"{path} is of version {version!r}, and this one reads {VERSION}")
-    faults = list(_faults(told))
+    faults = list(_faults(values))
     if faults:
         raise ValueError(f"{path}: {faults[0]}; record the session again")
-    picture = told["picture"]
+    picture = values["picture"]
     read = {
-        **told,
+        **values,
         "picture": None if picture is None else base64.b64decode(picture, validate=True),
-        "keys": [(count, letters) for count, letters in told["keys"]],
-        "texts": [(at, text_from(text, str(path)), name) for at, text, name in told["texts"]],
+        "keys": [(count, letters) for count, letters in values["keys"]],
+        "texts": [(at, text_from(text, str(path)), name) for at, text, name in values["texts"]],
     }
     played = Played(**read)
     vet_played(played, f"the session {Path(path).name}")
@@ -136,8 +136,8 @@ def vet_played(played: Played, source: str) -> None:
     ]
     slots += [(network.get("image_encoder"), ImageEncoder, "image_encoder")]
     slots += [(played.world, SteeredWorld, "world")]
-    slots += [(one, Memory, f"memories.{name}") for name, one in played.memories.items()]
-    slots += [(one, Switch, f"switches.{name}") for name, one in played.switches.items()]
+    slots += [(memory, Memory, f"memories.{name}") for name, memory in played.memories.items()]
+    slots += [(switch, Switch, f"switches.{name}") for name, switch in played.switches.items()]
     for settings, kind, where in slots:
         if settings is not None:
             bound(settings, source, 10**6)
@@ -146,51 +146,52 @@ def vet_played(played: Played, source: str) -> None:
     vetting.vet(others, None, "network")
 
 
-def _faults(told: dict[str, Any]) -> Iterator[str]:
+def _faults(values: dict[str, Any]) -> Iterator[str]:
     """What is wrong with a file's values, in words."""
     names = Played.__dataclass_fields__
-    if lacking := [name for name in names if name not in told]:
+    if lacking := [name for name in names if name not in values]:
         yield f"it has no {lacking[0]}"
         return
-    if more := [name for name in told if name not in names]:
+    if more := [name for name in values if name not in names]:
         yield f"it has a {more[0]}, which no session has"
     for name in ("seed", "world_seed", "number", "given", "frames", "threads"):
-        if not _whole(told[name], 2**63 - 1):
-            yield f"{name} is {told[name]!r}, and no whole number from 0 on"
+        if not _whole(values[name], 2**63 - 1):
+            yield f"{name} is {values[name]!r}, and no whole number from 0 on"
     for name in ("weights_sha256", "text", "device"):
-        if not isinstance(told[name], str):
+        if not isinstance(values[name], str):
             yield f"{name} is no text"
     for name in ("network", "memories", "switches"):
-        if not isinstance(told[name], dict):
+        if not isinstance(values[name], dict):
             yield f"{name} is no mapping"
-    yield from _faults_of_lists(told)
+    yield from _faults_of_lists(values)
 
 
-def _faults_of_lists(told: dict[str, Any]) -> Iterator[str]:
-    picture, keys, texts = told["picture"], told["keys"], told["texts"]
+def _faults_of_lists(values: dict[str, Any]) -> Iterator[str]:
+    picture, keys, texts = values["picture"], values["keys"], values["texts"]
     if picture is not None and not (isinstance(picture, str) and len(picture) <= _MOST_PICTURE):
         yield "picture is no PNG in base64"
-    if not (_whole(told["frames"], MOST_FRAMES) and _whole(told["given"], MOST_FRAMES)):
+    if not (_whole(values["frames"], MOST_FRAMES) and _whole(values["given"], MOST_FRAMES)):
         yield f"it has more than {MOST_FRAMES:,} frames"
         return
     letters = set(_LETTERS.values())
     fits = isinstance(keys, list) and all(
-        isinstance(one, list)
-        and len(one) == 2
-        and _whole(one[0], MOST_FRAMES)
-        and isinstance(one[1], str)
-        and len(one[1]) <= len(letters)
-        and set(one[1]) <= letters
-        for one in keys
+        isinstance(run, list)
+        and len(run) == 2
+        and _whole(run[0], MOST_FRAMES)
+        and isinstance(run[1], str)
+        and len(run[1]) <= len(letters)
+        and set(run[1]) <= letters
+        for run in keys
     )
-    if not fits or sum(count for count, _ in keys) not in (0, told["frames"]):
+    if not fits or sum(count for count, _ in keys) not in (0, values["frames"]):
         yield "keys must be [[frames, letters of WASD], ...] of all frames"
     fits = isinstance(texts, list) and len(texts) <= _MOST_TEXTS
     if not fits or not all(
-        isinstance(one, list) and len(one) == 3 and _whole(one[0], 2 * MOST_FRAMES) for one in texts
+        isinstance(entry, list) and len(entry) == 3 and _whole(entry[0], 2 * MOST_FRAMES)
+        for entry in texts
     ):
         yield "texts must be [[frame, text, switch], ...]"
-    elif any(one[2] not in told["switches"] for one in texts):
+    elif any(entry[2] not in values["switches"] for entry in texts):
         yield "a text names a switch that is not there"
 
 

@@ -63,11 +63,11 @@ def replay(settings: Settings, folder: Path) -> list[Path]:
 def moments(session: Session, maker: Maker, played: Played) -> Any:
     """What a session that has started shows after what was given, block by block."""
     keys, texts = played.held(), {at: (text, name) for at, text, name in played.texts}
-    while (done := session.frames - session.given) < played.frames:
+    while (frame := session.frames - session.given) < played.frames:
         if session.frames in texts:
             text, name = texts[session.frames]
             session.say(text, name, maker.switch(name))
-        yield session.step(keys[done:] or [()])
+        yield session.step(keys[frame:] or [()])
 
 
 def maker_session(maker: Maker, played: Played) -> Session:

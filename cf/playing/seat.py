@@ -84,7 +84,7 @@ class Seat:
     @property
     def waits(self) -> bool:
         """Whether the page still has to show what it was sent."""
-        behind = [one for one in self._heads[-_UNSEEN - 1 :] if one["first"] > self._seen]
+        behind = [head for head in self._heads[-_UNSEEN - 1 :] if head["first"] > self._seen]
         return len(behind) >= _UNSEEN
 
     def seen(self, frame: int) -> None:
@@ -110,8 +110,8 @@ class Seat:
         self.tapped, self.early, heard = (), False, self.heard
         began = time.perf_counter()
         moment = self.session.step(keys)
-        made = time.perf_counter() - began
-        data = self._kept(moment, heard=heard, milliseconds=round(1000 * made, 1))
+        seconds = time.perf_counter() - began
+        data = self._kept(moment, heard=heard, milliseconds=round(1000 * seconds, 1))
         if self.frames >= self.most_frames:
             self.ended = f"The session is {self.frames / self.session.fps:g} seconds long: its end."
         elif self._bytes > _MOST_BYTES:
@@ -122,9 +122,9 @@ class Seat:
 
     def again(self, wanted: Sequence[int]) -> bytes:
         """Frames that were shown before."""
-        there = [one for one in dict.fromkeys(wanted) if one < self.frames]
-        pictures = [self._shown[name][one] for one in there for name in self._shown]
-        return packed({"again": there, "names": list(self._shown)}, pictures)
+        frames = [frame for frame in dict.fromkeys(wanted) if frame < self.frames]
+        pictures = [self._shown[name][frame] for frame in frames for name in self._shown]
+        return packed({"again": frames, "names": list(self._shown)}, pictures)
 
     def history(self) -> dict[str, Any]:
         """What a page that comes back must know: recall of every frame, without pictures."""
@@ -132,8 +132,8 @@ class Seat:
         for head in self._heads:
             for name, values in head["recall"].items():
                 recall.setdefault(name, []).extend(values)
-        held = self._heads[-1]["held"] if self._heads else {}
-        return {"frames": self.frames, "recall": recall, "held": held}
+        context_frames = self._heads[-1]["held"] if self._heads else {}
+        return {"frames": self.frames, "recall": recall, "held": context_frames}
 
     def write(self) -> Path | None:
         """Save session.json as it is now; None where nothing was played."""
@@ -158,31 +158,38 @@ class Seat:
         path = self.write()
         if path is None or self.session is None:
             raise ValueError("nothing was played yet: there is nothing to save")
-        made, letters = {"session.json": path}, iter("ab")
+        paths, letters = {"session.json": path}, iter("ab")
         scale = max(256 // max(self.session.size), 1)
         for name, pictures in self._shown.items():
             file = "truth.mp4" if name == TRUTH else f"memory_{next(letters)}.mp4"
             size = self.session.size
             with VideoWriter(path.with_name(file), self.session.fps, size, scale) as writer:
                 for first in range(0, len(pictures), 64):
-                    some = [decoded(one, size)[0] for one in pictures[first : first + 64]]
+                    some = [decoded(picture, size)[0] for picture in pictures[first : first + 64]]
                     writer.write(torch.stack(some))
-            made[file] = path.with_name(file)
-        self.files |= {f"{path.parent.name}/{name}": one for name, one in made.items()}
-        return made
+            paths[file] = path.with_name(file)
+        self.files |= {f"{path.parent.name}/{name}": target for name, target in paths.items()}
+        return paths
 
     def _kept(self, moment: Moment, **more: Any) -> bytes:
         """Keep what is shown, and say it."""
-        pictures = {name: [encoded(one) for one in x] for name, x in moment.pictures.items()}
+        pictures = {
+            name: [encoded(picture) for picture in x] for name, x in moment.pictures.items()
+        }
         for name, data in pictures.items():
             self._shown[name] += data
             self._bytes += sum(map(len, data))
         recall = {
-            name: [one and [round(one.share, 4), round(one.seconds, 3)] for one in values]
+            name: [value and [round(value.share, 4), round(value.seconds, 3)] for value in values]
             for name, values in moment.recall.items()
         }
-        held = {name: thinned(frames) for name, frames in moment.held.items()}
-        head = {"first": moment.first, "recall": recall, "held": held, "given": moment.given}
+        context_frames = {name: thinned(frames) for name, frames in moment.held.items()}
+        head = {
+            "first": moment.first,
+            "recall": recall,
+            "held": context_frames,
+            "given": moment.given,
+        }
         self._heads.append(head)
         order = [data[i] for i in range(moment.frames) for data in pictures.values()]
         return packed({**head, "count": moment.frames, "names": list(pictures), **more}, order)

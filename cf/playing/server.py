@@ -43,8 +43,8 @@ def application(hall: Hall, host: str = "127.0.0.1") -> Starlette:
     async def asset(request: Request) -> Response:
         name = request.url.path.removeprefix("/") or "play.html"
         if name == "play.html" and not hall.allows(request.query_params.get("token", "")):
-            told = "This page asks for a token: open the whole address that cf.play printed."
-            return PlainTextResponse(told, 403, _SAFE)
+            text = "This page asks for a token: open the whole address that cf.play printed."
+            return PlainTextResponse(text, 403, _SAFE)
         data = (files("cf.playing") / "assets" / name).read_bytes()
         return Response(data, headers=_SAFE, media_type=_KINDS[name])
 
@@ -78,6 +78,6 @@ def application(hall: Hall, host: str = "127.0.0.1") -> Starlette:
         WebSocketRoute("/socket", socket),
     ]
     # Another site's name that leads here (DNS rebinding) is not ours.
-    own = ["localhost", "127.0.0.1", host] if is_loopback(host) else ["*"]
-    guard = Middleware(TrustedHostMiddleware, allowed_hosts=own, www_redirect=False)
+    hosts = ["localhost", "127.0.0.1", host] if is_loopback(host) else ["*"]
+    guard = Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)
     return Starlette(routes=routes, middleware=[guard], lifespan=life)

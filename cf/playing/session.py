@@ -146,12 +146,12 @@ class Session:
             self._lanes[name] = self._lane(memory, prefix)
         if prefix is None:
             return None
-        made = {}
-        for name, one in self._lanes.items():
-            assert one.stream.given is not None
-            made[name] = one.stream.decode(one.stream.given)[0]
-        self.given = len(next(iter(made.values())))
-        return self._moment(made, drawn)
+        videos = {}
+        for name, lane in self._lanes.items():
+            assert lane.stream.given is not None
+            videos[name] = lane.stream.decode(lane.stream.given)[0]
+        self.given = len(next(iter(videos.values())))
+        return self._moment(videos, drawn)
 
     @torch.inference_mode()
     def step(self, keys: Sequence[Collection[str]] = ((),)) -> Moment:
@@ -165,10 +165,10 @@ class Session:
         drawn = None
         if self.steers:
             drawn = self._walked([keys[min(i, len(keys) - 1)] for i in range(count)])
-        made: dict[str, Tensor] = {}
-        for name, one in self._lanes.items():
-            made[name] = one.stream.decode(one.stream.denoise())[0]
-        return self._moment(made, drawn)
+        videos: dict[str, Tensor] = {}
+        for name, lane in self._lanes.items():
+            videos[name] = lane.stream.decode(lane.stream.denoise())[0]
+        return self._moment(videos, drawn)
 
     @torch.inference_mode()
     def say(self, text: str, switch_name: str, switch: Switch) -> None:
@@ -189,10 +189,10 @@ class Session:
         if self.frames == self.given or (self.texts and self.texts[-1][0] == self.frames):
             raise ValueError("a text holds for one block at least: say the next one after it")
         cond = self._generator.conditioning([text])
-        for one in self._lanes.values():
-            one.stream.try_switch(cond, switch)
-        for one in self._lanes.values():
-            one.stream.say(one.stream.shown, cond, switch)
+        for lane in self._lanes.values():
+            lane.stream.try_switch(cond, switch)
+        for lane in self._lanes.values():
+            lane.stream.say(lane.stream.shown, cond, switch)
         self.texts.append((self.frames, text, switch_name))
 
     def _check(self) -> None:
@@ -223,8 +223,8 @@ class Session:
         generator = self._generator
         if memory is not None:
             generator = replace(generator, rollout=replace(generator.rollout, memory=memory))
-        if not self.steers and (told := generator.shown(prefix)):
-            generator, prefix = told, None
+        if not self.steers and (conditioned := generator.shown(prefix)):
+            generator, prefix = conditioned, None
         if self.steers:  # an image-to-video network is shown where the world begins
             cond = generator.told(self._stage.film(self._way), self.begin.text)
         else:
@@ -235,46 +235,48 @@ class Session:
 
     def _coming(self) -> int:
         """Frames that the next block will have."""
-        one = next(iter(self._lanes.values()))
-        codec, made = self._generator.codec, one.stream.state.context.start
-        return codec.video_frames(made + self._block) - codec.video_frames(made)
+        lane = next(iter(self._lanes.values()))
+        codec, latents = self._generator.codec, lane.stream.state.context.start
+        return codec.video_frames(latents + self._block) - codec.video_frames(latents)
 
     def _walked(self, keys: Sequence[Collection[str]]) -> Drawn:
         """Move the camera, tell every memory's network of it, and draw what the world shows."""
-        for i, held in enumerate(keys):
+        for i, pressed in enumerate(keys):
             at, edge = self._way[-1], (self.frames + i - self.given) % self._block == 0
-            known = tuple(key for key in KEYS if key in held)
+            frame_keys = tuple(key for key in KEYS if key in pressed)
             if self.frames + i:  # the first frame of all stands where the plan begins
-                self._way.append(self._stage.moved(at, known, edge))
-            self.played.append(known)
+                self._way.append(self._stage.moved(at, frame_keys, edge))
+            self.played.append(frame_keys)
         film = self._stage.film(self._way)
-        for one in self._lanes.values():
-            one.stream.steer(film.control, film.origin)
+        for lane in self._lanes.values():
+            lane.stream.steer(film.control, film.origin)
         return film.part(self.frames, self.frames + len(keys))
 
-    def _moment(self, made: dict[str, Tensor], drawn: Drawn | None) -> Moment:
-        pictures = {name: pictures_of(video).cpu() for name, video in made.items()}
+    def _moment(self, videos: dict[str, Tensor], drawn: Drawn | None) -> Moment:
+        pictures = {name: pictures_of(video).cpu() for name, video in videos.items()}
         recall: dict[str, list[Recalled | None]] = {}
-        for name, one in self._lanes.items():
-            frames = made[name].float().cpu()
+        for name, lane in self._lanes.items():
+            frames = videos[name].float().cpu()
             recall[name] = [None] * len(frames)
-            if drawn is not None and one.recollection is not None:
-                recall[name] = one.recollection.watch(frames, drawn, self.given)
+            if drawn is not None and lane.recollection is not None:
+                recall[name] = lane.recollection.watch(frames, drawn, self.given)
         if drawn is not None:
             pictures[TRUTH] = pictures_of(drawn.video[0])
-        first, given = self.frames, not self.frames and self.given > 0
+        first, is_given = self.frames, not self.frames and self.given > 0
         self.frames += len(next(iter(pictures.values())))
-        held = {name: self._held(one.stream.state.context) for name, one in self._lanes.items()}
-        return Moment(first, pictures, recall, held, given)
+        context_frames = {
+            name: self._held(lane.stream.state.context) for name, lane in self._lanes.items()
+        }
+        return Moment(first, pictures, recall, context_frames, is_given)
 
     def _held(self, context: Context) -> list[int]:
         """Numbers of the frames, one of each latent, that a context is made of."""
-        found = set(context.frames)
+        frames = set(context.frames)
         for layer in context.layers[:1]:
             times = layer.ids[0, :, 0]
             if layer.valid is not None:
                 times = times[layer.valid[0]]
-            found |= {round(one) for one in times.unique().tolist()}
+            frames |= {round(t) for t in times.unique().tolist()}
         last = context.start - 1
         codec = self._generator.codec
-        return [codec.video_frames(one + 1) - 1 for one in sorted(found) if 0 <= one <= last]
+        return [codec.video_frames(frame + 1) - 1 for frame in sorted(frames) if 0 <= frame <= last]

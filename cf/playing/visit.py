@@ -73,10 +73,10 @@ class Visit:
             await self._ws.close(code)
 
     async def _greet(self, seat: Seat) -> None:
-        told = {"about": self._hall.about(), "seat": seat.name}
+        greeting = {"about": self._hall.about(), "seat": seat.name}
         if seat.session is not None:
-            told["back"] = {**seat.history(), "begin": _begun(seat), "ended": seat.ended}
-        await self._tell(**told)
+            greeting["back"] = {**seat.history(), "begin": _begun(seat), "ended": seat.ended}
+        await self._tell(**greeting)
 
     async def _listen(self, seat: Seat) -> None:
         while seat.connection is self:
@@ -97,27 +97,27 @@ class Visit:
                 await self._tell(fault=str(error))
             self._woken.set()
 
-    async def _hear(self, seat: Seat, asked: PageMessage) -> None:
-        told = asked.values
-        match asked.what:
-            case "begin" if told["picture"]:
-                self._wish = dict(told)  # the picture is the next message
+    async def _hear(self, seat: Seat, message: PageMessage) -> None:
+        values = message.values
+        match message.what:
+            case "begin" if values["picture"]:
+                self._wish = dict(values)  # the picture is the next message
             case "begin":
-                await self._begin(seat, told, self._hall.picture)
+                await self._begin(seat, values, self._hall.picture)
             case "keys":
-                seat.keys(told["held"], told["tapped"], told["at"])
+                seat.keys(values["held"], values["tapped"], values["at"])
             case "run":
-                seat.running = bool(told["on"])
+                seat.running = bool(values["on"])
                 if not seat.running:
                     seat.held = seat.tapped = ()
                     await self._hall.work(seat.write)
             case "say":
-                await self._hall.work(lambda: _say(seat, told["text"], told["switch"]))
+                await self._hall.work(lambda: _say(seat, values["text"], values["switch"]))
                 seat.early = True
             case "frames":
-                await self._send(seat.again(told["wanted"]))
+                await self._send(seat.again(values["wanted"]))
             case "seen":
-                seat.seen(told["frame"])
+                seat.seen(values["frame"])
             case "save":
                 saved = await self._hall.work(seat.save)
                 place = next(iter(saved.values())).parent
@@ -131,14 +131,14 @@ class Visit:
         size = self._hall.maker.generator.size
         await self._begin(seat, wish, decoded(data, size))
 
-    async def _begin(self, seat: Seat, told: Mapping[str, Any], picture: Any) -> None:
+    async def _begin(self, seat: Seat, values: Mapping[str, Any], picture: Any) -> None:
         seat.running = False
-        names = tuple(told["memories"])
-        wish = Wish(names, told["seed"], told["number"], told["text"].strip(), picture)
+        names = tuple(values["memories"])
+        wish = Wish(names, values["seed"], values["number"], values["text"].strip(), picture)
         sent = await self._hall.work(lambda: seat.begin(wish))
         await self._tell(begun=_begun(seat))
-        for one in sent:
-            await self._send(one)
+        for data in sent:
+            await self._send(data)
         seat.running = True
 
     async def _play(self, seat: Seat) -> None:
@@ -165,9 +165,9 @@ class Visit:
             if seat.ended:
                 await self._tell(ended=seat.ended)
 
-    async def _tell(self, **told: Any) -> None:
+    async def _tell(self, **message: Any) -> None:
         async with self._sending:
-            await self._ws.send_text(json.dumps(told))
+            await self._ws.send_text(json.dumps(message))
 
     async def _send(self, data: bytes) -> None:
         """Waits for a page that is slow: nothing is made meanwhile, so that no queue grows."""
