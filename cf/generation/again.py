@@ -29,8 +29,8 @@ class Again:
 
     def __init__(self, film: Film, given: int, fps: float) -> None:
         self._fps, self._frames = fps, film.frames
-        known = film.path is not None and given
-        self._lag = away(film.path[0], given) if known and film.path is not None else None
+        has_past = film.path is not None and given
+        self._lag = away(film.path[0], given) if has_past and film.path is not None else None
         self._chosen: set[int] = set()
         if self._lag is not None:
             back = torch.where(self._lag > 0)[0].tolist()

@@ -75,14 +75,14 @@ class VideoBatch:
         if saved is not None:
             clock.timing = Timing(**saved["timing"])
         texts = self._texts() if saved is None else saved["texts"]
-        blocks, given = self._begin(texts, clock, saved)
+        blocks, pixels = self._begin(texts, clock, saved)
         total = self.frames + (0 if self.prefix is None else self.prefix.shape[1])
-        paths = [self.folder / f"{one.name}.mp4" for one in self.videos]
+        paths = [self.folder / f"{request.name}.mp4" for request in self.videos]
         start = (paths, self.generator.fps, self.generator.size, total, total - self.frames)
         with VideoFiles(*start, None if saved is None else saved["files"]) as files:
             if saved is not None:
                 bar.update(files.done * len(paths))
-            self._show(given, files, clock, bar, new=False)
+            self._show(pixels, files, clock, bar, new=False)
             stop.waits = unfinished.seconds is not None
             decoding = Decoding(self.generator.network.device, self.overlap)
             while files.done < total:
@@ -95,15 +95,17 @@ class VideoBatch:
                     self._show(video, files, clock, bar, new=True)
                 if unfinished.due or (stop.waits and stop.asked):
                     decoding.wait()
-                    whole = {"blocks": blocks.saved(), "files": files.saved(), "texts": texts}
-                    unfinished.save(list(self.videos), {**whole, "timing": clock.saved()})
+                    state = {"blocks": blocks.saved(), "files": files.saved(), "texts": texts}
+                    unfinished.save(list(self.videos), {**state, "timing": clock.saved()})
                 stop.now()
             stop.waits = False
         clock.spent("write", files.seconds)
         clock.settle()
         clock.made(0)
         files.write_sheets()
-        return {one.name: self._recorded(i, texts, clock) for i, one in enumerate(self.videos)}
+        return {
+            request.name: self._recorded(i, texts, clock) for i, request in enumerate(self.videos)
+        }
 
     def _texts(self) -> Texts:
         """Those of the scripts, or the first that is typed."""
@@ -113,7 +115,7 @@ class VideoBatch:
             return [(0, [begin] * len(self.videos))]
         fps = self.generator.fps
         return [
-            (round(at * fps), [one.script[act][1] for one in self.videos])
+            (round(at * fps), [request.script[act][1] for request in self.videos])
             for act, (at, _) in enumerate(first)
         ]
 
@@ -122,7 +124,7 @@ class VideoBatch:
     ) -> tuple[BlockStream, Video | None]:
         """The stream, and the pixels of the given frames if they are still to be written."""
         script = [(at, self.generator.conditioning(lines)) for at, lines in texts]
-        numbers = [one.sample for one in self.videos]
+        numbers = [request.sample for request in self.videos]
         clock.made(0)  # texts are not counted
         prefix = self.prefix if saved is None else None
         blocks = self.generator.begin(prefix, script, self.seed, numbers)
@@ -130,8 +132,8 @@ class VideoBatch:
             blocks.pin(self.images)
         else:
             blocks.restore(saved["blocks"])
-        given = None if blocks.given is None else blocks.decode(blocks.given)
-        return blocks, given
+        pixels = None if blocks.given is None else blocks.decode(blocks.given)
+        return blocks, pixels
 
     def _show(
         self,
@@ -178,6 +180,6 @@ class VideoBatch:
             "seed": self.seed,
             "sample": self.videos[video].sample,
             "frames": self.frames,
-            "made_with": [one.name for one in self.videos],
+            "made_with": [request.name for request in self.videos],
             "timing": clock.timing.recorded(),
         }

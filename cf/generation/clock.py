@@ -43,8 +43,8 @@ class Timing:
     def shown(self) -> str:
         """For a line of progress."""
         rates = self.rates()
-        known = [name for name in ("denoise", "decode") if f"{name}_fps" in rates]
-        parts = [f"{name} {number(rates[f'{name}_fps'], '.3g')} frames/s" for name in known]
+        names = [name for name in ("denoise", "decode") if f"{name}_fps" in rates]
+        parts = [f"{name} {number(rates[f'{name}_fps'], '.3g')} frames/s" for name in names]
         return ", ".join([f"first after {self.first_frame_seconds:.2f} s", *parts])
 
 

@@ -32,13 +32,13 @@ def prefix_of(settings: Settings, generator: Generator) -> Video | None:
         frames_in_seconds(settings, "given_seconds", fps)
     file = video_at(Path(settings["video"]), settings["pictures_fps"])
     line = timeline(file)
-    there = line.pictures(fps)
-    beyond = seconds is not None and round(seconds * fps) > there
+    pictures = line.pictures(fps)
+    beyond = seconds is not None and round(seconds * fps) > pictures
     if beyond or (line.missing and not seconds):
         lacks = line.missing or f"given_seconds={seconds:g} is more than it has"
         raise ValueError(
-            f"video={settings['video']}: {lacks}; given_seconds={there / fps:.4g} uses the "
-            f"{there} pictures at {fps:g} per second that are there"
+            f"video={settings['video']}: {lacks}; given_seconds={pictures / fps:.4g} uses the "
+            f"{pictures} pictures at {fps:g} per second that are there"
         )
     video = read_video(file, fps, size, seconds)[None]
     stride = generator.codec.time_stride

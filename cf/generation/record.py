@@ -56,7 +56,7 @@ class Record:
             self._compare(before)
 
     def _compare(self, before: dict[str, Any]) -> None:
-        told = [
+        faults = [
             f"{name}={then} and now {now}"
             for name, then, now in _differences(
                 _OF_OLD | (before.get("settings") or {}), self._now["settings"]
@@ -65,12 +65,12 @@ class Record:
         ]
         for name, setting in (("weights", "checkpoint"), ("guide", "sampling.guide")):
             if before.get(f"{name}_sha256") != self._now.get(f"{name}_sha256"):
-                told.append(f"other weights, though {setting}= is the same")
-        if told:
-            more = f", and {len(told) - _MOST_TOLD} more" if len(told) > _MOST_TOLD else ""
+                faults.append(f"other weights, though {setting}= is the same")
+        if faults:
+            more = f", and {len(faults) - _MOST_TOLD} more" if len(faults) > _MOST_TOLD else ""
             raise ValueError(
                 f"{self._path.parent} holds videos that were made with "
-                f"{'; '.join(told[:_MOST_TOLD])}{more}; give the same to go on there, or another "
+                f"{'; '.join(faults[:_MOST_TOLD])}{more}; give the same to go on there, or another "
                 f"folder: hydra.run.dir=..."
             )
 
@@ -80,20 +80,20 @@ class Record:
         Raises:
             ValueError: one of that name is there, of other texts.
         """
-        left = []
-        for one in wanted:
-            known = self.videos.get(one.name)
-            if known is None or not (self._path.parent / f"{one.name}.mp4").is_file():
-                left.append(one)
-            elif not typed and known["script"] != one.described()["script"]:
+        missing = []
+        for request in wanted:
+            entry = self.videos.get(request.name)
+            if entry is None or not (self._path.parent / f"{request.name}.mp4").is_file():
+                missing.append(request)
+            elif not typed and entry["script"] != request.described()["script"]:
                 raise ValueError(
-                    f"{one.where}: {one.name}.mp4 was made of {_text(known['script'])}, and is now "
-                    f"to be of {_text(one.described()['script'])}; give it another prompt_id, or "
-                    f"another folder: hydra.run.dir=..."
+                    f"{request.where}: {request.name}.mp4 was made of {_text(entry['script'])}, and is "
+                    f"now to be of {_text(request.described()['script'])}; give it another "
+                    f"prompt_id, or another folder: hydra.run.dir=..."
                 )
-        if len(left) < len(wanted):
-            log.info("%d of %d videos are there and kept", len(wanted) - len(left), len(wanted))
-        return left
+        if len(missing) < len(wanted):
+            log.info("%d of %d videos are there and kept", len(wanted) - len(missing), len(wanted))
+        return missing
 
     def write(self, generator: Generator, made: dict[str, dict[str, Any]]) -> None:
         """Note whole videos, and the command that makes them again."""
@@ -114,10 +114,10 @@ class Record:
     def _repeated(self) -> Iterator[str]:
         """What was typed, with the texts that were typed meanwhile and without the folder."""
         typed = self._now["settings"]["prompts"] == TYPED
-        for one in sys.argv[1:]:
-            name = one.lstrip("+").partition("=")[0]
+        for argument in sys.argv[1:]:
+            name = argument.lstrip("+").partition("=")[0]
             if name != "hydra.run.dir" and not (typed and name in ("prompt", "prompts")):
-                yield one
+                yield argument
         if typed and self.videos:
             yield f"prompts={json.dumps(next(iter(self.videos.values()))['script'])}"
 

@@ -53,30 +53,31 @@ def requests_of(settings: Settings) -> list[VideoRequest]:
     if not settings.get("prompts_file"):
         script = _script(settings)
         return [VideoRequest(f"video_{i}", script, i) for i in range(samples)]
-    found: list[VideoRequest] = []
+    requests: list[VideoRequest] = []
     names: dict[str, str] = {}
-    for one in prompts_of(settings["prompts_file"], "prompts_file"):
-        if one.image:
+    for prompt in prompts_of(settings["prompts_file"], "prompts_file"):
+        if prompt.image:
             raise ValueError(
-                f"{one.where}: images of a list are for cf.benchmark; give image=... and a prompt"
+                f"{prompt.where}: images of a list are for cf.benchmark; give image=... and a "
+                f"prompt"
             )
         for i in range(samples):
-            name = one.name if samples == 1 else f"{one.name}-{i}"
-            before = names.setdefault(folded(name), one.where)
-            if before != one.where:
+            name = prompt.name if samples == 1 else f"{prompt.name}-{i}"
+            before = names.setdefault(folded(name), prompt.where)
+            if before != prompt.where:
                 raise ValueError(
-                    f"{one.where}: its video would be {name}.mp4, as that of {before} is; give the "
-                    f"two other ids (a column prompt_id)"
+                    f"{prompt.where}: its video would be {name}.mp4, as that of {before} is; give "
+                    f"the two other ids (a column prompt_id)"
                 )
-            found.append(VideoRequest(name, one.script, i, one.where))
-    return found
+            requests.append(VideoRequest(name, prompt.script, i, prompt.where))
+    return requests
 
 
 def batches(wanted: Sequence[VideoRequest], size: int) -> Iterator[list[VideoRequest]]:
     """Videos that are made at once: at most so many, whose texts begin at the same seconds."""
     alike: dict[tuple[float, ...], list[VideoRequest]] = {}
-    for one in wanted:
-        alike.setdefault(tuple(one.seconds), []).append(one)
+    for request in wanted:
+        alike.setdefault(tuple(request.seconds), []).append(request)
     for group in alike.values():
         yield from (group[i : i + size] for i in range(0, len(group), size))
 

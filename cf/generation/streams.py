@@ -55,15 +55,15 @@ def arrival(frames: Tensor) -> Callable[[], Pictures]:
     finite = frames.float().isfinite().all()
     pictures = (frames.float().clamp(0, 1) * 255).round().to(torch.uint8)
     pinned = torch.empty(pictures.shape, dtype=torch.uint8, pin_memory=True)
-    told = torch.empty((), dtype=torch.bool, pin_memory=True)
+    all_finite = torch.empty((), dtype=torch.bool, pin_memory=True)
     pinned.copy_(pictures, non_blocking=True)
-    told.copy_(finite, non_blocking=True)
-    there = torch.cuda.Event()
-    there.record()
+    all_finite.copy_(finite, non_blocking=True)
+    event = torch.cuda.Event()
+    event.record()
 
     def wait() -> Pictures:
-        there.synchronize()
-        if not bool(told):
+        event.synchronize()
+        if not bool(all_finite):
             raise ValueError("frames of a video hold values that are not finite")
         return pinned
 

@@ -44,7 +44,7 @@ class Unfinished:
     def save(self, batch: list[VideoRequest], state: dict[str, Any]) -> bool:
         """Replace the state before; whether there was space for it, which is told."""
         began = time.monotonic()
-        described = {one.name: one.described() for one in batch}
+        described = {request.name: request.described() for request in batch}
         try:
             with replacing(self._path) as temporary:
                 torch.save({"version": _VERSION, "videos": described, **state}, temporary)
@@ -70,13 +70,13 @@ class Unfinished:
             return None
         try:
             state = load_tensors(self._path)
-            known = state["version"] == _VERSION and bool(state["videos"])
+            valid = state["version"] == _VERSION and bool(state["videos"])
         except (pickle.UnpicklingError, RuntimeError, OSError, ValueError, KeyError, TypeError):
-            known = False
-        if not known:
+            valid = False
+        if not valid:
             raise self.damaged()
-        found: dict[str, Any] = state
-        return found
+        saved: dict[str, Any] = state
+        return saved
 
     def damaged(self) -> ValueError:
         """That the file is no state from which this version goes on."""
@@ -93,6 +93,6 @@ class Unfinished:
         """Remove a state that is of these videos alone, or of none that can be read."""
         with suppress(ValueError):
             saved = self.read()
-            if saved is not None and set(saved["videos"]) - {one.name for one in finished}:
+            if saved is not None and set(saved["videos"]) - {request.name for request in finished}:
                 return
         self.forget()

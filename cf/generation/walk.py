@@ -48,61 +48,63 @@ def make_walks(settings: Settings, folder: Path) -> list[Path]:
         ValueError: a setting is of networks that follow no camera, or the run says of no world.
         ImportError: the world's engine is not installed.
     """
-    known = _world(settings)
+    run_world = _world(settings)
     first = settings["number"]
     wanted = [
         VideoRequest(f"video_{i}", ((0.0, settings["prompt"]),), first + i, "number")
         for i in range(settings["samples"])
     ]
     record = Record(folder, settings)
-    left = record.missing(wanted, typed=False)
-    if left:
+    missing = record.missing(wanted, typed=False)
+    if missing:
         generator = load({**settings, "texts": []})
         if generator.text.dim is None:
             generator.text.encode([settings["prompt"]])  # which refuses what would be ignored
-        world = steered(generator, known)
+        world = steered(generator, run_world)
         assert world is not None  # it follows a camera
-        given, frames = _lengths(settings, generator)
-        total = given + frames
-        with torch.inference_mode(), progress(len(left) * total, "walking", "frames") as bar:
-            for one in left:
-                film = world.film(settings["world_seed"], [one.sample], total)
-                again = Again(film, given, generator.fps)
-                for video, true in _made(generator, film, given, settings, one, folder):
+        given_frames, frames = _lengths(settings, generator)
+        total = given_frames + frames
+        with torch.inference_mode(), progress(len(missing) * total, "walking", "frames") as bar:
+            for request in missing:
+                film = world.film(settings["world_seed"], [request.sample], total)
+                again = Again(film, given_frames, generator.fps)
+                for video, true in _made(generator, film, given_frames, settings, request, folder):
                     again.add(video, true)
                     bar.update(video.shape[1])
-                again.write(folder / f"again_{one.name.removeprefix('video_')}.png")
-                record.write(generator, {one.name: {**one.described(), "frames": frames}})
+                again.write(folder / f"again_{request.name.removeprefix('video_')}.png")
+                record.write(generator, {request.name: {**request.described(), "frames": frames}})
     log.info("videos: %s", folder)
     network = setting("checkpoint", settings["checkpoint"])
     typed = typed_for("play", aside=("checkpoint", "seconds", "image"))
     played = [*own_settings(), network, *typed, "against=window"]
     log.info("walk yourself: %s", shell_command("cf.play", played))
-    return [folder / f"{one.name}.mp4" for one in wanted]
+    return [folder / f"{request.name}.mp4" for request in wanted]
 
 
 def _made(
     generator: Generator,
     film: Film,
-    given: int,
+    given_frames: int,
     settings: Settings,
-    one: VideoRequest,
+    request: VideoRequest,
     folder: Path,
 ) -> Iterator[tuple[Video, Video | None]]:
     """What the network makes, written as it comes, and what the world shows there.
 
     Where nothing was given, the network makes a place of its own, and nothing is true.
     """
-    paths = [folder / f"{one.name}.mp4"]
-    if given:
-        paths += [folder / f"{one.name.replace('video', 'truth')}.mp4"]
-    shape = (generator.fps, generator.size, film.frames, given)
+    paths = [folder / f"{request.name}.mp4"]
+    if given_frames:
+        paths += [folder / f"{request.name.replace('video', 'truth')}.mp4"]
+    shape = (generator.fps, generator.size, film.frames, given_frames)
     with VideoFiles(paths, *shape) as files:
-        parts = generator.following(film, given, settings["seed"], [one.sample], settings["prompt"])
+        parts = generator.following(
+            film, given_frames, settings["seed"], [request.sample], settings["prompt"]
+        )
         while files.done < film.frames:
             video = next(parts)[:, : film.frames - files.done].float().cpu()
             end = files.done + video.shape[1]
-            true = film.part(files.done, end).video if given else None
+            true = film.part(files.done, end).video if given_frames else None
             files.add(video if true is None else torch.cat((video, true)))
             yield video, true
         files.write_sheets()
@@ -113,8 +115,8 @@ def _lengths(settings: Settings, generator: Generator) -> tuple[int, int]:
     block = generator.codec.video_frames(generator.rollout.block_frames)
     seconds = settings["given_seconds"]
     wanted = _GIVEN_SECONDS if seconds is None else seconds
-    given = round(wanted * generator.fps / block) * block
-    if wanted and not given:
+    given_frames = round(wanted * generator.fps / block) * block
+    if wanted and not given_frames:
         raise ValueError(
             f"given_seconds={wanted:g} is less than half a block, of {block / generator.fps:.3g} "
             "s; give more, or 0 to begin with nothing"
@@ -122,8 +124,8 @@ def _lengths(settings: Settings, generator: Generator) -> tuple[int, int]:
     frames = -(-round(settings["seconds"] * generator.fps) // block) * block
     if not frames:
         raise ValueError(f"seconds={settings['seconds']} is no frame; give more")
-    generator.check_length(frames // block, given)
-    return given, frames
+    generator.check_length(frames // block, given_frames)
+    return given_frames, frames
 
 
 def _world(settings: Settings) -> SteeredWorld | None:
@@ -138,8 +140,8 @@ def _world(settings: Settings) -> SteeredWorld | None:
                 f"{name}={settings[name]}: this network follows a camera through its world; which "
                 "video of it, and which way, number=... and camera_path@path=... say"
             )
-    found, path = world_settings(settings["checkpoint"]), settings["path"]
-    if found is None:
+    options, path = world_settings(settings["checkpoint"]), settings["path"]
+    if options is None:
         return None
-    made: SteeredWorld = build(found if path is None else {**found, "path": path}, "world")
-    return made
+    world: SteeredWorld = build(options if path is None else {**options, "path": path}, "world")
+    return world
