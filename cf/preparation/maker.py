@@ -92,10 +92,10 @@ class ShardMaker:
             assert states is not None
             shape = (int(states.shape[1]), int(states.shape[2]))
             filled = states[0].ne(0).any(-1).nonzero()
-            kept = states[0, : int(filled.max()) + 1 if len(filled) else 0].cpu().contiguous()
-            tensors[str(place)] = kept
-            left_out |= {f"prompt {text[:60]!r}": str(one.message) for one in said}
-            samples.append({"prompt": text, "sha256": tensor_hash(kept)})
+            tokens = states[0, : int(filled.max()) + 1 if len(filled) else 0].cpu().contiguous()
+            tensors[str(place)] = tokens
+            left_out |= {f"prompt {text[:60]!r}": str(warning.message) for warning in said}
+            samples.append({"prompt": text, "sha256": tensor_hash(tokens)})
         written = self._written(planned, tensors, samples)
         return {**written, "weights": weights, "shape": shape, "left_out": left_out}
 
@@ -103,7 +103,7 @@ class ShardMaker:
         codec: Codec
         codec, weights = self._network("codec")
         number = parse_dtype(self.settings["dtype"])
-        made, samples, left_out = [], [], dict[str, str]()
+        latents, samples, left_out = [], [], dict[str, str]()
         pictures: list[Tensor] = []
         for clip, frames in self._read(planned.work):
             at = clip.first / self.settings["fps"]
@@ -111,21 +111,22 @@ class ShardMaker:
                 left_out.setdefault(clip.source, f"from {at:.2f} s: {frames}")
                 continue
             video = frames[None].to(self.device).float() / 255
-            made.append(codec.encode(video)[0].to(number).cpu())
-            told = {"source": clip.source, "start": at, "prompt": clip.prompt, "text": clip.text}
-            samples.append({**told, "sha256": tensor_hash(made[-1])})
+            latents.append(codec.encode(video)[0].to(number).cpu())
+            details = {"source": clip.source, "start": at, "prompt": clip.prompt, "text": clip.text}
+            samples.append({**details, "sha256": tensor_hash(latents[-1])})
             if self.settings["pictures"]:
                 pictures.append(frames[0])
                 samples[-1]["picture_sha256"] = tensor_hash(frames[0])
-        tensors = {"latents": torch.stack(made)} if made else {}
+        tensors = {"latents": torch.stack(latents)} if latents else {}
         tensors |= {"pictures": torch.stack(pictures)} if pictures else {}
         sources = [
-            (name, len(list(clips))) for name, clips in groupby(one["source"] for one in samples)
+            (name, len(list(clips)))
+            for name, clips in groupby(sample["source"] for sample in samples)
         ]
         receipt = {**self._written(planned, tensors, samples), "sources": sources}
-        shape = list(made[0].shape) if made else []
-        told = {"weights": weights, "shape": shape, "left_out": left_out}
-        return {**receipt, **told, "time_stride": codec.time_stride}
+        shape = list(latents[0].shape) if latents else []
+        summary = {"weights": weights, "shape": shape, "left_out": left_out}
+        return {**receipt, **summary, "time_stride": codec.time_stride}
 
     def _read(
         self, clips: Sequence[PlannedClip]
@@ -134,7 +135,9 @@ class ShardMaker:
         with ThreadPoolExecutor(1) as pool:
             waiting = [pool.submit(self._pictures, clip) for clip in clips[:1]]
             for at, clip in enumerate(clips):
-                waiting += [pool.submit(self._pictures, one) for one in clips[at + 1 : at + 2]]
+                waiting += [
+                    pool.submit(self._pictures, following) for following in clips[at + 1 : at + 2]
+                ]
                 yield clip, waiting.pop(0).result()
 
     def _pictures(self, clip: PlannedClip) -> UInt8[Tensor, "t 3 h w"] | str:
@@ -151,19 +154,19 @@ class ShardMaker:
         if not samples:
             return {"file": "", "count": 0, "size": 0, "sha256": "", "sources": []}
         file = f"{planned.name}.safetensors"
-        size, found = write_shard(self.folder / file, tensors, samples)
-        told = {"file": file, "count": len(samples), "size": size, "sha256": found}
-        return {**told, "sources": []}
+        size, sha256 = write_shard(self.folder / file, tensors, samples)
+        receipt = {"file": file, "count": len(samples), "size": size, "sha256": sha256}
+        return {**receipt, "sources": []}
 
 
 def parameters_hash(network: torch.nn.Module) -> str:
     """SHA-256 of all parameters and buffers by name, on whichever device."""
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for name, weight in sorted(network.state_dict().items()):
-        found.update(f"{name} {tuple(weight.shape)} {weight.dtype}".encode())
+        digest.update(f"{name} {tuple(weight.shape)} {weight.dtype}".encode())
         numbers = weight.detach().cpu().contiguous().flatten()
-        found.update(numbers.view(torch.uint8).numpy().data)
-    return found.hexdigest()
+        digest.update(numbers.view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def receipt_of(folder: Path, name: str, verify: bool) -> dict[str, Any] | None:
@@ -179,7 +182,7 @@ def receipt_of(folder: Path, name: str, verify: bool) -> dict[str, Any] | None:
         if not said["count"]:
             return said
         path = folder / f"{name}.safetensors"
-        whole = path.stat().st_size == said["size"]
-        return said if whole and (not verify or file_hash(path) == said["sha256"]) else None
+        complete = path.stat().st_size == said["size"]
+        return said if complete and (not verify or file_hash(path) == said["sha256"]) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -37,21 +37,23 @@ def training(
         choices: its options, by group.
         given: settings that were typed, as they were typed; those of the codec are needed again.
     """
-    here = setting("data.folder", folder)
+    place = setting("data.folder", folder)
     text = ["text=prepared"] if index.text_shape else []
     if not index.shape:
-        found = ["data=prompts", here, *text]
+        data = ["data=prompts", place, *text]
         if choices.get("text") != _WAN_TEXT:
             return (
                 f"train on it by a recipe (docs/distillation.md) whose networks read such texts: "
-                f"{' '.join(found)}"
+                f"{' '.join(data)}"
             )
         words = ["experiment=self_forcing", "scale=wan_1_3b"]
         roles = ["start.student.path=BASE", "start.teacher.path=TEACHER"]
-        return f"train on it, from networks of yours: {_fit([*words, *found, *roles])}"
-    words = ["data=latents", here, f"data.fps={settings['fps']:g}"]
+        return f"train on it, from networks of yours: {_fit([*words, *data, *roles])}"
+    words = ["data=latents", place, f"data.fps={settings['fps']:g}"]
     words += [f"data.size={_list(settings['size'])}", *_network(index, choices)]
-    words += [setting(*one.split("=", 1)) for one in given if one.startswith("codec.")]
+    words += [
+        setting(*override.split("=", 1)) for override in given if override.startswith("codec.")
+    ]
     return f"train on it: {_fit([*words, *text])}"
 
 

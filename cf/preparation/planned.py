@@ -71,7 +71,7 @@ class PreparationPlan:
 
     def count(self, kind: str) -> int:
         """How many clips or texts there are."""
-        return sum(len(one.work) for one in self.files if one.kind == kind)
+        return sum(len(file.work) for file in self.files if file.kind == kind)
 
 
 def plan_preparation(settings: Settings) -> PreparationPlan:
@@ -90,7 +90,7 @@ def plan_preparation(settings: Settings) -> PreparationPlan:
 
     sources: list[Source] = []
     left_out: dict[str, str] = {}
-    told = not str(settings["text"]["_target_"]).endswith("NoText")
+    reads_text = not str(settings["text"]["_target_"]).endswith("NoText")
     if settings["videos"] is not None:
         folder, frames = Path(settings["videos"]), settings["clip_frames"]
         sources, left_out = survey(
@@ -101,30 +101,37 @@ def plan_preparation(settings: Settings) -> PreparationPlan:
             pictures_fps=settings["pictures_fps"],
             setting="pictures_fps",
         )
-    if told and (lacking := uncaptioned({one.name: one.prompt for one in sources})):
+    if reads_text and (lacking := uncaptioned({source.name: source.prompt for source in sources})):
         log.warning("%s", lacking)
-    texts = [one.prompt for one in sources]
+    texts = [source.prompt for source in sources]
     if settings["prompts_file"] is not None:
         texts += read_texts(settings["prompts_file"], "prompts_file")
     numbers = {text: i for i, text in enumerate(dict.fromkeys(texts))}
     prompts = len(numbers)
     for text in ("", settings["negative_prompt"]):
         numbers.setdefault(text, len(numbers))
-    clips = _clips(sources, settings, numbers if told else None)
+    clips = _clips(sources, settings, numbers if reads_text else None)
     files = [
-        *(_files("texts", list(numbers), TEXTS_IN_A_FILE) if told else ()),
+        *(_files("texts", list(numbers), TEXTS_IN_A_FILE) if reads_text else ()),
         *_files("latents", list(clips), clips_in_a_file(settings) if sources else 1),
     ]
     named = [
-        (one.name, stamp(one.path)[0], one.pictures, one.prompt, *one.shots, *one.kinds)
-        for one in sources
+        (
+            source.name,
+            stamp(source.path)[0],
+            source.pictures,
+            source.prompt,
+            *source.shots,
+            *source.kinds,
+        )
+        for source in sources
     ]
     made_by = ("codec", "text", "clip_frames", "stride", "fps", "size", "cuts", "dtype")
     identity = {name: settings[name] for name in (*made_by, "shard_megabytes")}
     identity |= {"videos": _hash(named), "texts": _hash(list(numbers))}
     if settings["pictures"]:  # left out otherwise: folders of old go on
         identity["pictures"] = True
-    return PreparationPlan(tuple(files), prompts if told else 0, left_out, identity)
+    return PreparationPlan(tuple(files), prompts if reads_text else 0, left_out, identity)
 
 
 def clips_in_a_file(settings: Settings) -> int:
@@ -142,10 +149,10 @@ def clips_in_a_file(settings: Settings) -> int:
     frames = codec.latent_frames(settings["clip_frames"])
     channels, height, width = codec.latent_shape(*settings["size"])
     number = torch.empty((), dtype=parse_dtype(settings["dtype"])).element_size()
-    one = frames * channels * height * width * number
+    size = frames * channels * height * width * number
     if settings["pictures"]:
-        one += 3 * int(settings["size"][0]) * int(settings["size"][1])
-    return max(int(settings["shard_megabytes"] * 1e6) // one, 1)
+        size += 3 * int(settings["size"][0]) * int(settings["size"][1])
+    return max(int(settings["shard_megabytes"] * 1e6) // size, 1)
 
 
 def _clips(
@@ -154,16 +161,16 @@ def _clips(
     """Clips one after the other, within shots where cuts are respected."""
     frames = settings["clip_frames"]
     stride = settings["stride"] or frames
-    for one in sources:
-        text = None if numbers is None else numbers[one.prompt]
-        for first, pictures in one.shots or ((0, one.pictures),):
+    for source in sources:
+        text = None if numbers is None else numbers[source.prompt]
+        for first, pictures in source.shots or ((0, source.pictures),):
             for at in range(first, first + pictures - frames + 1, stride):
-                yield PlannedClip(one.name, one.path, at, one.prompt, text)
+                yield PlannedClip(source.name, source.path, at, source.prompt, text)
 
 
-def _files(kind: str, work: list[Any], each: int) -> Iterator[PlannedFile]:
-    left, number = iter(work), 0
-    while part := tuple(islice(left, each)):
+def _files(kind: str, work: list[Any], size: int) -> Iterator[PlannedFile]:
+    remaining, number = iter(work), 0
+    while part := tuple(islice(remaining, size)):
         yield PlannedFile(kind, number, part)
         number += 1
 

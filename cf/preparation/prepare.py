@@ -46,8 +46,8 @@ def prepare(settings: Settings, folder: Path) -> ShardIndex:
         so_many(plan.count("texts"), "text"),
         so_many(len(plan.files), "file"),
     )
-    receipts = {one.name: receipt_of(folder, one.name, settings["verify"]) for one in plan.files}
-    missing = [one for one in plan.files if receipts[one.name] is None]
+    receipts = {file.name: receipt_of(folder, file.name, settings["verify"]) for file in plan.files}
+    missing = [file for file in plan.files if receipts[file.name] is None]
     if len(missing) < len(plan.files):
         log.info(
             "%d of %d files are there and kept", len(plan.files) - len(missing), len(plan.files)
@@ -55,7 +55,7 @@ def prepare(settings: Settings, folder: Path) -> ShardIndex:
     if missing:
         (folder / INDEX).unlink(missing_ok=True)
     receipts |= _made(settings, folder, missing)
-    index = _index(settings, plan, {name: one for name, one in receipts.items() if one})
+    index = _index(settings, plan, {name: receipt for name, receipt in receipts.items() if receipt})
     write_text(folder / INDEX, index.written())
     if index.left_out:
         count = len(index.left_out)
@@ -65,8 +65,8 @@ def prepare(settings: Settings, folder: Path) -> ShardIndex:
 
 def finished_files(folder: Path) -> str:
     """How many files are finished."""
-    done = [one for one in folder.glob("*-*.json") if one.stem.split("-")[-1].isdigit()]
-    return f"{so_many(len(done), 'file')} made and kept"
+    files = [file for file in folder.glob("*-*.json") if file.stem.split("-")[-1].isdigit()]
+    return f"{so_many(len(files), 'file')} made and kept"
 
 
 def _claim(folder: Path, plan: PreparationPlan) -> None:
@@ -76,14 +76,14 @@ def _claim(folder: Path, plan: PreparationPlan) -> None:
         ValueError: it holds another.
     """
     path = folder / PLAN
-    mine = json.loads(json.dumps(plan.identity))
+    ours = json.loads(json.dumps(plan.identity))
     if not path.exists():
-        write_text(path, json.dumps(mine, indent=1, ensure_ascii=False) + "\n")
+        write_text(path, json.dumps(ours, indent=1, ensure_ascii=False) + "\n")
         return
     theirs = read_json_file(path, "plan of a preparation")
-    if theirs != mine:
-        known = theirs if isinstance(theirs, dict) else {}
-        differ = [name for name in mine if known.get(name) != mine[name]]
+    if theirs != ours:
+        saved = theirs if isinstance(theirs, dict) else {}
+        differ = [name for name in ours if saved.get(name) != ours[name]]
         raise ValueError(
             f"{folder} holds a preparation that differs in {', '.join(differ)}; give another "
             "folder (hydra.run.dir=...), or delete it"
@@ -94,22 +94,22 @@ def _made(settings: Settings, folder: Path, missing: list[PlannedFile]) -> dict[
     """Receipts of the files that were missing, once they are made."""
     devices = _devices(settings["device"])
     workers = min(settings["workers"] or len(devices), max(len(missing), 1))
-    done: Iterable[tuple[PlannedFile, dict[str, Any] | Died]]
+    results: Iterable[tuple[PlannedFile, dict[str, Any] | Died]]
     if workers == 1:
         maker = ShardMaker(settings, folder, devices[0])
-        done = ((one, maker.make(one)) for one in missing)
+        results = ((file, maker.make(file)) for file in missing)
     else:
         threads = max((os.cpu_count() or 1) // workers, 1)
-        done = spread(make, missing, workers, partial(begin, settings, folder, devices, threads))
+        results = spread(make, missing, workers, partial(begin, settings, folder, devices, threads))
     receipts: dict[str, Any] = {}
     with progress(len(missing), "preparing", "files", disable=not missing) as bar:
-        for one, made in done:
-            if isinstance(made, Died):
+        for file, result in results:
+            if isinstance(result, Died):
                 raise ValueError(
-                    f"{one.name} could not be made ({made.reason}); give fewer workers=... and the "
-                    "same command again: what is finished is kept"
+                    f"{file.name} could not be made ({result.reason}); give fewer workers=... and "
+                    "the same command again: what is finished is kept"
                 )
-            receipts[one.name] = made
+            receipts[file.name] = result
             bar.update(1)
     return receipts
 
@@ -132,24 +132,24 @@ def _index(settings: Settings, plan: PreparationPlan, receipts: dict[str, Any]) 
     hashes: dict[str, str] = {}
     left_out, stride = dict(plan.left_out), 1
     for kind in ("latents", "texts"):
-        said = [receipts[one.name] for one in plan.files if one.kind == kind]
-        made_by = {one["weights"] for one in said}
+        said = [receipts[file.name] for file in plan.files if file.kind == kind]
+        made_by = {receipt["weights"] for receipt in said}
         if len(made_by) > 1:
             raise ValueError(
                 f"the weights that made the {kind} were exchanged meanwhile; prepare anew, in "
                 "another folder"
             )
         hashes[kind] = next(iter(made_by), "")
-        shapes[kind] = next((tuple(one["shape"]) for one in said if one["count"]), ())
-        shards[kind] = tuple(_shard(one) for one in said)
-        for one in said:
-            left_out |= one["left_out"]
-            stride = one.get("time_stride", stride)
+        shapes[kind] = next((tuple(receipt["shape"]) for receipt in said if receipt["count"]), ())
+        shards[kind] = tuple(_shard(receipt) for receipt in said)
+        for receipt in said:
+            left_out |= receipt["left_out"]
+            stride = receipt.get("time_stride", stride)
     if plan.count("latents") and not shapes["latents"]:
         raise ValueError(f"not one clip could be read:\n{listing(left_out)}")
-    given = ("codec", "text", "clip_frames", "stride", "fps", "size", "cuts", "dtype", "videos")
-    made = {
-        **{name: settings[name] for name in (*given, "prompts_file", "negative_prompt")},
+    names = ("codec", "text", "clip_frames", "stride", "fps", "size", "cuts", "dtype", "videos")
+    record = {
+        **{name: settings[name] for name in (*names, "prompts_file", "negative_prompt")},
         "time_stride": stride,
         "pictures": settings["pictures"],
         "pictures_fps": settings["pictures_fps"],
@@ -161,9 +161,9 @@ def _index(settings: Settings, plan: PreparationPlan, receipts: dict[str, Any]) 
     if settings["cuts"] == "split" and plan.count("latents"):
         from cf.video.cuts import cut_weights_hash
 
-        made["cuts_sha256"] = cut_weights_hash()
+        record["cuts_sha256"] = cut_weights_hash()
     return ShardIndex(
-        shards["latents"], shards["texts"], shapes["latents"], shapes["texts"], made, left_out
+        shards["latents"], shards["texts"], shapes["latents"], shapes["texts"], record, left_out
     )
 
 
