@@ -136,8 +136,8 @@ class Clips:
         """What is kept of a file, empty at first; None if it does not fit any more."""
         if source.name not in self._kept:
             shape = (source.pictures, 3, *self.size)
-            used = sum(frames.numel() for frames, _ in self._kept.values())
-            if used + math.prod(shape) > self.cache_bytes:
+            used_bytes = sum(frames.numel() for frames, _ in self._kept.values())
+            if used_bytes + math.prod(shape) > self.cache_bytes:
                 return None
             # numpy leaves pages that are never written to the operating system, torch does not
             frames = torch.from_numpy(np.zeros(shape, np.uint8))

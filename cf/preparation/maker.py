@@ -92,10 +92,10 @@ class ShardMaker:
             assert states is not None
             shape = (int(states.shape[1]), int(states.shape[2]))
             filled = states[0].ne(0).any(-1).nonzero()
-            tokens = states[0, : int(filled.max()) + 1 if len(filled) else 0].cpu().contiguous()
-            tensors[str(place)] = tokens
+            text_state = states[0, : int(filled.max()) + 1 if len(filled) else 0].cpu().contiguous()
+            tensors[str(place)] = text_state
             left_out |= {f"prompt {text[:60]!r}": str(warning.message) for warning in said}
-            samples.append({"prompt": text, "sha256": tensor_hash(tokens)})
+            samples.append({"prompt": text, "sha256": tensor_hash(text_state)})
         written = self._written(planned, tensors, samples)
         return {**written, "weights": weights, "shape": shape, "left_out": left_out}
 
