@@ -87,8 +87,8 @@ class Record:
                 missing.append(request)
             elif not typed and entry["script"] != request.described()["script"]:
                 raise ValueError(
-                    f"{request.where}: {request.name}.mp4 was made of {_text(entry['script'])}, and "
-                    f"is now to be of {_text(request.described()['script'])}; give it another "
+                    f"{request.where}: {request.name}.mp4 was made of {_text(entry['script'])}, "
+                    f"and is now to be of {_text(request.described()['script'])}; give it another "
                     f"prompt_id, or another folder: hydra.run.dir=..."
                 )
         if len(missing) < len(wanted):
