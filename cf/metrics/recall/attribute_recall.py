@@ -47,19 +47,19 @@ class AttributeRecall(LagMetric):
     @override
     def score(self, videos: list[Scored]) -> Result:
         tables, counts = {}, {}
-        for one in videos:
-            found = self.visits(one)
-            asked = found.revisit[:, None] & found.known[:, None]
-            asked = asked & self.counted(found)[:, None, None]
-            asked = asked.expand_as(found.watched.true)
-            tables[one.video] = self._attributes(one, found, asked)
-            counts[one.video] = self._cells(one, found, asked)
+        for video in videos:
+            history = self.visits(video)
+            probes = history.revisit[:, None] & history.known[:, None]
+            probes = probes & self.counted(history)[:, None, None]
+            probes = probes.expand_as(history.watched.true)
+            tables[video.video] = self._attributes(video, history, probes)
+            counts[video.video] = self._cells(video, history, probes)
         lags = len(self.edges) - 1
         hits = {v: x[0] for v, x in counts.items()}
-        seen = {v: x[1] for v, x in counts.items()}
-        plain = self.shares(hits, seen)
+        cells = {v: x[1] for v, x in counts.items()}
+        plain = self.shares(hits, cells)
         total = sum(tables.values(), torch.zeros(len(self._named()), 2, lags, dtype=torch.float64))
-        values = {video: self._headline(table.sum(-1)) for video, table in tables.items()}
+        values = {number: self._headline(table.sum(-1)) for number, table in tables.items()}
         extras = {"accuracy": plain.value, "cells": float(plain.curves["cells_by_lag"].sum())}
         corrected = self._corrected(total.sum(-1))
         extras |= dict(zip(self._named(), corrected.tolist(), strict=True))
@@ -80,32 +80,32 @@ class AttributeRecall(LagMetric):
 
     def _named(self) -> dict[str, int]:
         """Row and attribute -> how many values it has."""
-        made = {}
+        sizes = {}
         for row, attributes in self.world.rows().items():
             for name, classes in attributes.items():
-                made[f"{row}/{name}"] = max(classes) + 1
-            made[f"{row}/{IDENTITY}"] = max(len(classes) for classes in attributes.values())
-        return made
+                sizes[f"{row}/{name}"] = max(classes) + 1
+            sizes[f"{row}/{IDENTITY}"] = max(len(classes) for classes in attributes.values())
+        return sizes
 
     def _attributes(
-        self, one: Scored, found: CellVisits, asked: Tensor
+        self, video: Scored, history: CellVisits, probes: Tensor
     ) -> Float[Tensor, "attributes 2 lags"]:
         """Hits and cells of each attribute by lag."""
         rows = []
         for row, attributes in enumerate(self.world.rows().values()):
-            made, true = (x[:, row] for x in (found.watched.made, found.watched.true))
+            painted, true = (x[:, row] for x in (history.watched.made, history.watched.true))
             banks = [torch.tensor(classes) for classes in attributes.values()]
             banks.append(torch.arange(len(banks[0])))
             for bank in banks:
-                where = (asked[:, row] & (bank[true] >= 0))[:, None]
-                right = where & (bank[made] == bank[true])[:, None]
-                pair = [self.by_lag(one, found.lag, part) for part in (right, where)]
+                where = (probes[:, row] & (bank[true] >= 0))[:, None]
+                right = where & (bank[painted] == bank[true])[:, None]
+                pair = [self.by_lag(video, history.lag, part) for part in (right, where)]
                 rows.append(torch.stack(pair))
         return torch.stack(rows)
 
-    def _cells(self, one: Scored, found: CellVisits, asked: Tensor) -> tuple[Tensor, Tensor]:
-        right = asked & (found.watched.made == found.watched.true)
-        return self.by_lag(one, found.lag, right), self.by_lag(one, found.lag, asked)
+    def _cells(self, video: Scored, history: CellVisits, probes: Tensor) -> tuple[Tensor, Tensor]:
+        right = probes & (history.watched.made == history.watched.true)
+        return self.by_lag(video, history.lag, right), self.by_lag(video, history.lag, probes)
 
     def _corrected(self, table: Float[Tensor, "attributes 2"]) -> Float[Tensor, " attributes"]:
         chance = 1 / torch.tensor(list(self._named().values()), dtype=torch.float64)

@@ -96,10 +96,10 @@ class Cells(Measurement):
             )
         truth = seen.truth
         scene = {name: truth[name][:1] for name in self.scene}
-        made, error = self.world.read(seen.frames[None].cpu(), scene)
+        painted, error = self.world.read(seen.frames[None].cpu(), scene)
         first = (truth["camera"].double() / self.world.cell[1]).round()
         head = (truth["given"], truth["place"], first, truth["fresh"])
-        cells = (made[0], truth["identity"], error[0])
+        cells = (painted[0], truth["identity"], error[0])
         return torch.cat(
             [part.double()[:, None] for part in head]
             + [part.double().reshape(len(part), -1) for part in cells],
@@ -121,8 +121,8 @@ class Cells(Measurement):
         """The numbers of a video as what they mean."""
         rows, columns = len(self.world.rows()), self.world.view_cells
         given, place, first, fresh = one.sums[:, :_HEAD].long().T
-        made, true, error = one.sums[:, _HEAD:].view(-1, 3, rows, columns).unbind(1)
-        return Watched(given.bool(), place, first, fresh, made.long(), true.long(), error)
+        painted, true, error = one.sums[:, _HEAD:].view(-1, 3, rows, columns).unbind(1)
+        return Watched(given.bool(), place, first, fresh, painted.long(), true.long(), error)
 
 
 @dataclass(frozen=True)

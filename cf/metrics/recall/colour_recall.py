@@ -114,10 +114,10 @@ class ColourRecall(VideoMetric):
 
     @override
     def score(self, videos: list[Scored]) -> Result:
-        read = {one.video: self._read(one) for one in videos}
+        read = {video.video: self._read(video) for video in videos}
         trials = {
-            video: [(lag, (after - self.chance) / (1 - self.chance)) for lag, _, after in rows]
-            for video, rows in read.items()
+            number: [(lag, (after - self.chance) / (1 - self.chance)) for lag, _, after in rows]
+            for number, rows in read.items()
         }
         pairs = [row for rows in read.values() for row in rows]
         legible, accuracy = (
@@ -125,19 +125,19 @@ class ColourRecall(VideoMetric):
         )
         return over_absences(self, trials, self.edges, accuracy=accuracy, legible=legible)
 
-    def _read(self, one: Scored) -> list[tuple[float, float, float]]:
+    def _read(self, video: Scored) -> list[tuple[float, float, float]]:
         """(lag, right before, right after) of each absence."""
-        rows = one.sums.view(len(one.sums), self.things, -1)
-        made = []
+        rows = video.sums.view(len(video.sums), self.things, -1)
+        trials = []
         for thing in range(self.things):
             given, colour, area = rows[:, thing, :3].T
-            for absence in hidden_again(one, given, area):
+            for absence in hidden_again(video, given, area):
                 right = [
                     float(rows[when, thing, 3:].sum(0).argmax() == colour[when[0]])
                     for when in (absence.before, absence.after)
                 ]
-                made.append((seconds(one, absence), right[0], right[1]))
-        return made
+                trials.append((seconds(video, absence), right[0], right[1]))
+        return trials
 
 
 def _lab(pixels: np.ndarray) -> np.ndarray:

@@ -55,17 +55,17 @@ class Crops(Measurement):
                 row[thing, 2:] = torch.nn.functional.normalize(features, dim=-1, eps=1e-12)
         return rows.flatten(1)
 
-    def _crop(self, frame: Tensor, mine: Tensor) -> Float[Tensor, "3 rows columns"]:
-        where = mine.nonzero()
+    def _crop(self, frame: Tensor, mask: Tensor) -> Float[Tensor, "3 rows columns"]:
+        where = mask.nonzero()
         low = (where.amin(0) - self.border).clamp(min=0).tolist()
         high = (where.amax(0) + 1 + self.border).tolist()
         box = slice(low[0], high[0]), slice(low[1], high[1])
-        return torch.where(mine[box], frame[:, box[0], box[1]], 0.5)
+        return torch.where(mask[box], frame[:, box[0], box[1]], 0.5)
 
     @override
     def provenance(self) -> dict[str, Any]:
-        own = {"things": self.things, "border": self.border, "rate": self.rate}
-        return {"by": self.extractor.name, **own, **self.extractor.provenance()}
+        settings = {"things": self.things, "border": self.border, "rate": self.rate}
+        return {"by": self.extractor.name, **settings, **self.extractor.provenance()}
 
 
 class IdentityPersistence(VideoMetric):
@@ -123,29 +123,29 @@ class IdentityPersistence(VideoMetric):
 
     @override
     def score(self, videos: list[Scored]) -> Result:
-        trials = {one.video: self._trials(one) for one in videos}
+        trials = {video.video: self._trials(video) for video in videos}
         return over_absences(self, trials, self.edges)
 
-    def _trials(self, one: Scored) -> list[tuple[float, float]]:
+    def _trials(self, video: Scored) -> list[tuple[float, float]]:
         """(lag in seconds, corrected cosine) of each absence."""
-        rows = one.sums.double().view(len(one.sums), self.things, -1)
-        found = [
+        rows = video.sums.double().view(len(video.sums), self.things, -1)
+        absences = [
             (thing, absence)
             for thing in range(self.things)
-            for absence in hidden_again(one, rows[:, thing, 0], rows[:, thing, 1])
+            for absence in hidden_again(video, rows[:, thing, 0], rows[:, thing, 1])
         ]
         unit = [
             torch.nn.functional.normalize(rows[absence.before, thing, 2:].mean(0), dim=0)
-            for thing, absence in found
+            for thing, absence in absences
         ]
-        made = []
-        for (thing, absence), before in zip(found, unit, strict=True):
-            others = [x for (other, _), x in zip(found, unit, strict=True) if other != thing]
+        trials = []
+        for (thing, absence), before in zip(absences, unit, strict=True):
+            others = [x for (other, _), x in zip(absences, unit, strict=True) if other != thing]
             if not others:
                 continue
             chance = float(torch.stack(others).mv(before).mean())
             after = torch.nn.functional.normalize(rows[absence.after, thing, 2:].mean(0), dim=0)
             if chance < 1:
                 cosine = (float(before @ after) - chance) / (1 - chance)
-                made.append((seconds(one, absence), cosine))
-        return made
+                trials.append((seconds(video, absence), cosine))
+        return trials

@@ -95,12 +95,12 @@ def falling(
     probes: Int[np.ndarray, " lags"] | Float[np.ndarray, " lags"],
 ) -> Float[np.ndarray, " lags"]:
     """Accuracy as a falling curve, each lag weighted by its probes; lags without any follow."""
-    asked = probes > 0
+    probed = probes > 0
     fitted = np.full(len(probes), math.nan)
-    if asked.any():
-        share = hits[asked] / probes[asked]
-        fit = isotonic_regression(share, weights=probes[asked].astype(float), increasing=False)
-        fitted[asked] = fit.x
+    if probed.any():
+        share = hits[probed] / probes[probed]
+        fit = isotonic_regression(share, weights=probes[probed].astype(float), increasing=False)
+        fitted[probed] = fit.x
     return fitted
 
 
@@ -111,8 +111,8 @@ def crossing(
 
     0 if the curve starts at chance or below, so that there is nothing to lose.
     """
-    known = ~np.isnan(fitted)
-    lags, fitted = lags[known], fitted[known]
+    finite = ~np.isnan(fitted)
+    lags, fitted = lags[finite], fitted[finite]
     if not len(fitted) or fitted[0] <= chance + _TINY:
         return 0.0
     level = chance + (fitted[0] - chance) / 2
@@ -136,6 +136,6 @@ def crossing_interval(
     """Percentiles of the crossing over worlds drawn with replacement."""
     weights = resample_counts(len(right), resamples, seed)
     hits, probes = weights @ right, weights @ asked
-    found = [crossing(lags, falling(h, p), chance) for h, p in zip(hits, probes, strict=True)]
-    low, high = np.quantile(found, (0.025, 0.975), method="inverted_cdf")
+    crossings = [crossing(lags, falling(h, p), chance) for h, p in zip(hits, probes, strict=True)]
+    low, high = np.quantile(crossings, (0.025, 0.975), method="inverted_cdf")
     return float(low), float(high)

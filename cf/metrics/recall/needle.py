@@ -96,32 +96,32 @@ class NeedleInVideo(VideoMetric):
     @override
     def score(self, videos: list[Scored]) -> Result:
         shape = (len(self.depths) - 1, len(self.lengths) - 1)
-        hits, asked, needles = torch.zeros(3, *shape, dtype=torch.float64)
+        hits, cells, needles = torch.zeros(3, *shape, dtype=torch.float64)
         lagged = torch.zeros(2, shape[1], dtype=torch.float64)
         per_video: dict[int, float] = {}
         reasons: dict[int | None, str] = {}
         sums = torch.zeros(3, dtype=torch.float64)
-        for one in videos:
-            found = self._needle(one)
-            if found is None:
-                per_video[one.video] = float("nan")
-                reasons[one.video] = "no needle is shown and asked for"
+        for video in videos:
+            needle = self._needle(video)
+            if needle is None:
+                per_video[video.video] = float("nan")
+                reasons[video.video] = "no needle is shown and asked for"
                 continue
-            counts, depth, length, lag = found
+            counts, depth, length, lag = needle
             sums += counts
-            per_video[one.video] = _corrected(counts)
+            per_video[video.video] = _corrected(counts)
             if (column := _field(lag, self.lengths)) >= 0:
                 lagged[:, column] += counts[:2]
             field = _field(depth, self.depths, last=True), _field(length, self.lengths)
             if min(field) >= 0:
                 hits[field] += counts[0]
-                asked[field] += counts[1]
+                cells[field] += counts[1]
                 needles[field] += 1
         value = _corrected(sums)
         if per_video and value != value:
             reasons[None] = "no needle is shown and asked for"
         curves = {
-            "accuracy": share(hits, asked),
+            "accuracy": share(hits, cells),
             "needles": needles,
             "depths": torch.tensor(self.depths, dtype=torch.float64),
             "lengths": torch.tensor(self.lengths, dtype=torch.float64),
@@ -130,30 +130,30 @@ class NeedleInVideo(VideoMetric):
         }
         return self.answer(value, per_video, reasons=reasons, curves=curves)
 
-    def _needle(self, one: Scored) -> tuple[Tensor, float, float, float] | None:
+    def _needle(self, video: Scored) -> tuple[Tensor, float, float, float] | None:
         """Hits, cells and what chance hits; its depth; seconds of the past and since the needle."""
-        role, sums = one.sums[:, -1], one.sums[:, :-1]
-        watched = self.cells.watched(replace(one, sums=sums))
+        role, sums = video.sums[:, -1], video.sums[:, :-1]
+        watched = self.cells.watched(replace(video, sums=sums))
         shown, begins = (role == SHOWN).nonzero().flatten(), (role == ASKED).nonzero().flatten()
         frames = begins[~watched.given[begins]]
         if not len(shown) or not len(frames) or shown[0] >= begins[0]:
             return None
         world = self.cells.world
-        known = torch.zeros(world.room_cells, dtype=torch.bool)
+        needle = torch.zeros(world.room_cells, dtype=torch.bool)
         for frame in shown.tolist():
             first = int(watched.first[frame])
-            known[first : first + world.view_cells] = True
+            needle[first : first + world.view_cells] = True
         columns = watched.first[frames, None] + torch.arange(world.view_cells)
         counts = torch.zeros(3, dtype=torch.float64)
         for row, attributes in enumerate(world.rows().values()):
-            made, true = (x[frames, row] for x in (watched.made, watched.true))
+            painted, true = (x[frames, row] for x in (watched.made, watched.true))
             banks = torch.tensor(list(attributes.values()))
-            here = known[columns] & (banks[0][true] >= 0)
-            cells = float(here.sum())
-            right = float((here & (made == true)).sum())
+            probes = needle[columns] & (banks[0][true] >= 0)
+            cells = float(probes.sum())
+            right = float((probes & (painted == true)).sum())
             counts += torch.tensor([right, cells, cells / banks.shape[1]], dtype=torch.float64)
         start, end = int(shown[0]), int(begins[0])
-        past, fps = end - len(shown), float(one.clock.fps)
+        past, fps = end - len(shown), float(video.clock.fps)
         lag = (end - 1 - int(shown[-1])) / fps
         return counts, start / past if past > 0 else 0.0, end / fps, lag
 

@@ -37,13 +37,13 @@ class NovelEntropy(CellMetric):
 
     @override
     def score(self, videos: list[Scored]) -> Result:
-        kinds = max(len(one) for row in self.world.rows().values() for one in row.values())
+        kinds = max(len(classes) for row in self.world.rows().values() for classes in row.values())
         sums = {}
-        for one in videos:
-            found = self.visits(one)
-            made = found.watched.made
-            one_hot = torch.nn.functional.one_hot(made, kinds).double()
-            sums[one.video] = (one_hot * _new(found)[..., None]).sum((0, 2))
+        for video in videos:
+            history = self.visits(video)
+            painted = history.watched.made
+            one_hot = torch.nn.functional.one_hot(painted, kinds).double()
+            sums[video.video] = (one_hot * _new(history)[..., None]).sum((0, 2))
         return self.of_sums(sums, _bits, _NOTHING)
 
 
@@ -69,9 +69,9 @@ class NovelQuality(CellMetric):
     @override
     def score(self, videos: list[Scored]) -> Result:
         sums = {}
-        for one in videos:
-            found = self.visits(one)
-            sums[one.video] = _errors(found.watched.error, _new(found))
+        for video in videos:
+            history = self.visits(video)
+            sums[video.video] = _errors(history.watched.error, _new(history))
         return self.of_sums(sums, decibels, _NOTHING)
 
 
@@ -96,21 +96,21 @@ class CellQualityDrift(CellMetric):
     @override
     def score(self, videos: list[Scored]) -> Result:
         sums = {}
-        for one in videos:
-            watched = self.cells.watched(one)
+        for video in videos:
+            watched = self.cells.watched(video)
             error = watched.error[~watched.given]
             quarter = max(len(error) // 4, 1)
             ends = (error[:quarter], error[-quarter:])
-            sums[one.video] = torch.cat(
+            sums[video.video] = torch.cat(
                 [_errors(x, torch.ones_like(x, dtype=torch.bool)) for x in ends]
             )
         return self.of_sums(sums, _lost, "no frame was generated")
 
 
-def _new(found: CellVisits) -> Tensor:
+def _new(history: CellVisits) -> Tensor:
     """Cells (n, rows, columns) of generated frames that were never in view before."""
-    novel = (found.lag < 0) & ~found.known & found.generated[:, None]
-    return novel[:, None].expand_as(found.watched.made)
+    novel = (history.lag < 0) & ~history.known & history.generated[:, None]
+    return novel[:, None].expand_as(history.watched.made)
 
 
 def _errors(error: Tensor, where: Tensor) -> Float[Tensor, " 2"]:

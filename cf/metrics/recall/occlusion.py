@@ -48,7 +48,7 @@ def hidings(
     if most <= 0:
         return []
     visible, hidden = area >= _VISIBLE * most, area < _HIDDEN * most
-    found = []
+    absences = []
     for start, stop in _runs(hidden):
         ahead = visible[stop:].nonzero().flatten()
         behind = visible[:start].nonzero().flatten()
@@ -61,8 +61,8 @@ def hidings(
         after = stop + ahead[stop + ahead < first + second]
         after = after[generated[after]]
         if len(after):
-            found.append(Hiding(before, after, first - last))
-    return found
+            absences.append(Hiding(before, after, first - last))
+    return absences
 
 
 def _runs(where: Bool[Tensor, " t"]) -> list[tuple[int, int]]:
@@ -100,9 +100,9 @@ def over_absences(
     where = lag_bins(lag, edges)
     inside = where >= 0
     lags = torch.tensor(edges[:-1], dtype=torch.float64)
-    total, seen = torch.zeros(2, len(lags), dtype=torch.float64)
+    total, count = torch.zeros(2, len(lags), dtype=torch.float64)
     total = total.index_add(0, where[inside], value[inside])
-    seen = seen.index_add(0, where[inside], torch.ones_like(value[inside]))
+    count = count.index_add(0, where[inside], torch.ones_like(value[inside]))
     per_video = {
         video: sum(x for _, x in rows) / len(rows) if rows else float("nan")
         for video, rows in trials.items()
@@ -114,6 +114,6 @@ def over_absences(
         float(value.mean()) if len(value) else float("nan"),
         per_video,
         reasons=reasons,
-        curves={"by_lag": share(total, seen), "trials_by_lag": seen, "lags": lags},
+        curves={"by_lag": share(total, count), "trials_by_lag": count, "lags": lags},
         extras={**extras, "trials": float(len(pairs))},
     )

@@ -47,10 +47,10 @@ class Thumbnails(Measurement):
 
     @override
     def provenance(self) -> dict[str, Any]:
-        own = {"thumbnail": list(self.size), "rate": self.rate}
+        settings = {"thumbnail": list(self.size), "rate": self.rate}
         if self.extractor is None:
-            return own
-        return {"by": self.extractor.name, **own, **self.extractor.provenance()}
+            return settings
+        return {"by": self.extractor.name, **settings, **self.extractor.provenance()}
 
 
 class MirrorConsistency(VideoMetric):
@@ -102,21 +102,21 @@ class MirrorConsistency(VideoMetric):
         values: dict[int, float] = {}
         reasons: dict[int | None, str] = {}
         turned, cosines = [], []
-        for one in videos:
-            pictures, features = one.sums.split(
-                [self.thumbnails.pixels, one.sums.shape[1] - self.thumbnails.pixels], 1
+        for video in videos:
+            pictures, features = video.sums.split(
+                [self.thumbnails.pixels, video.sums.shape[1] - self.thumbnails.pixels], 1
             )
-            out, back = self._pairs(one)
-            values[one.video] = float("nan")
+            out, back = self._pairs(video)
+            values[video.video] = float("nan")
             if not len(out):
-                reasons[one.video] = "no two sampled frames mirror each other beyond the lag"
+                reasons[video.video] = "no two sampled frames mirror each other beyond the lag"
                 continue
-            stayed = _decibels(pictures[out], pictures[self._turn(one)][None]).mean()
+            stayed = _decibels(pictures[out], pictures[self._turn(video)][None]).mean()
             turned.append(float(stayed))
             if stayed > _NEVER_LEFT:
-                reasons[one.video] = f"the way out looks like its turn ({float(stayed):.0f} dB)"
+                reasons[video.video] = f"the way out looks like its turn ({float(stayed):.0f} dB)"
                 continue
-            values[one.video] = float(_decibels(pictures[out], pictures[back]).mean())
+            values[video.video] = float(_decibels(pictures[out], pictures[back]).mean())
             cosines.append(float((features[out].double() * features[back]).sum(1).mean()))
         value = mean(values.values())
         if values and value != value:
@@ -126,20 +126,22 @@ class MirrorConsistency(VideoMetric):
             extras["cosine"] = mean(cosines)
         return self.answer(value, values, reasons=reasons, extras=extras)
 
-    def _pairs(self, one: Scored) -> tuple[Tensor, Tensor]:
+    def _pairs(self, video: Scored) -> tuple[Tensor, Tensor]:
         """Rows of the way out, and of the way back in the same order."""
-        stride, last = one.clock.stride, one.frames - 1
+        stride, last = video.clock.stride, video.frames - 1
         if last % stride:
             return torch.zeros(0, dtype=torch.long), torch.zeros(0, dtype=torch.long)
         rows = torch.arange(last // stride + 1)
-        apart = (last - 2 * rows * stride).double() / float(one.clock.fps)
+        apart = (last - 2 * rows * stride).double() / float(video.clock.fps)
         out = rows[(apart > 0) & (apart >= self.lag)]
         return out, last // stride - out
 
-    def _turn(self, one: Scored) -> int:
-        return (one.frames - 1) // one.clock.stride // 2
+    def _turn(self, video: Scored) -> int:
+        return (video.frames - 1) // video.clock.stride // 2
 
 
-def _decibels(one: Float[Tensor, "n p"], other: Float[Tensor, "#n p"]) -> Float[Tensor, " n"]:
-    error = (one.double() - other.double()).square().mean(1)
+def _decibels(
+    pictures: Float[Tensor, "n p"], reference: Float[Tensor, "#n p"]
+) -> Float[Tensor, " n"]:
+    error = (pictures.double() - reference.double()).square().mean(1)
     return -10 * error.clamp(min=1e-10).log10()

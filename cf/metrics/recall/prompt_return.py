@@ -118,26 +118,26 @@ class PromptReturnRecall(VideoMetric):
     @override
     def score(self, videos: list[Scored]) -> Result:
         reasons: dict[int | None, str] = {}
-        found: dict[int, PromptReturn] = {}
-        for one in videos:
+        readings: dict[int, PromptReturn] = {}
+        for video in videos:
             try:
-                found[one.video] = self._read(one)
+                readings[video.video] = self._read(video)
             except ValueError as problem:
-                reasons[one.video] = str(problem)
-        values = {one.video: math.nan for one in videos}
+                reasons[video.video] = str(problem)
+        values = {video.video: math.nan for video in videos}
         curves, windows = {}, {}
-        chance = _chance(found, videos)
-        for video, read in found.items():
-            kappa, own = chance[video], float(read.before @ read.before)
-            if unfit := self._unfit(read, own - kappa):
-                reasons[video] = unfit
+        chance = _chance(readings, videos)
+        for number, reading in readings.items():
+            kappa, own = chance[number], float(reading.before @ reading.before)
+            if unfit := self._unfit(reading, own - kappa):
+                reasons[number] = unfit
                 continue
-            back = read.shows is None or read.shows[2] > 0
-            alike = float(read.before @ read.after)
-            values[video] = (alike - kappa) / (own - kappa) if back else 0.0
-            curves[video] = (read.later @ read.before - kappa) / (own - kappa)
-            windows[video] = read.seconds
-        lags, extras, note = self._by_lag(values, found, videos)
+            back = reading.shows is None or reading.shows[2] > 0
+            alike = float(reading.before @ reading.after)
+            values[number] = (alike - kappa) / (own - kappa) if back else 0.0
+            curves[number] = (reading.later @ reading.before - kappa) / (own - kappa)
+            windows[number] = reading.seconds
+        lags, extras, note = self._by_lag(values, readings, videos)
         if note:
             reasons[None] = note
         return self.answer(
@@ -146,7 +146,7 @@ class PromptReturnRecall(VideoMetric):
             reasons=reasons,
             per_window=curves,
             windows=windows,
-            extras={**_shares(found), **extras},
+            extras={**_shares(readings), **extras},
             curves=lags,
         )
 
@@ -156,20 +156,20 @@ class PromptReturnRecall(VideoMetric):
         names = ("span", "skip", "gated", "distinct", "least")
         return {**super().provenance(), **texts, **{name: getattr(self, name) for name in names}}
 
-    def _read(self, one: Scored) -> PromptReturn:
+    def _read(self, video: Scored) -> PromptReturn:
         """What is compared of a video.
 
         Raises:
             ValueError: its prompt does not come back, or a part is too short.
         """
-        shown = [segment.prompt for segment in one.segments]
+        shown = [segment.prompt for segment in video.segments]
         back = [i for i in range(2, len(shown)) if shown[i] == shown[0] != shown[i - 1]]
         if not back or shown[0] is None:
             raise ValueError(_NEVER)
-        away, returned = one.segments[back[0] - 1], one.segments[back[0]]
-        lag = float((returned.first - one.segments[0].stop) / one.clock.fps)
-        parts = prompt_parts(one)
-        begins = float(returned.first / one.clock.fps)
+        away, returned = video.segments[back[0] - 1], video.segments[back[0]]
+        lag = float((returned.first - video.segments[0].stop) / video.clock.fps)
+        parts = prompt_parts(video)
+        begins = float(returned.first / video.clock.fps)
         between = [p for p in parts if p.shown == away.prompt and float(p.seconds[0]) < begins]
         after = [p for p in parts if float(p.seconds[0]) >= begins][:1]
         skipped = math.ceil(self.skip / self.step - 1e-9)
@@ -204,11 +204,11 @@ class PromptReturnRecall(VideoMetric):
 
         return more(before, own, other), more(away, other, own), more(after, own, other)
 
-    def _unfit(self, one: PromptReturn, distance: float) -> str:
+    def _unfit(self, reading: PromptReturn, distance: float) -> str:
         """Why a video has no value; empty if it has one."""
-        if one.shows is not None and one.shows[0] <= 0:
+        if reading.shows is not None and reading.shows[0] <= 0:
             return "before the other prompt it is not like its own text"
-        if one.shows is not None and one.shows[1] <= 0:
+        if reading.shows is not None and reading.shows[1] <= 0:
             return "it never left its first text: under the other it is more like the first"
         if math.isnan(distance):
             return "no other seed of its prompt is there to compare with; give two seeds or more"
@@ -222,17 +222,17 @@ class PromptReturnRecall(VideoMetric):
     def _by_lag(
         self,
         values: Mapping[int, float],
-        found: Mapping[int, PromptReturn],
+        readings: Mapping[int, PromptReturn],
         videos: Sequence[Scored],
     ) -> tuple[dict[str, Tensor], dict[str, float], str]:
         """Curves over the lag, further numbers, and why there is no horizon."""
-        lags = sorted({round(found[v].lag, 2) for v, x in values.items() if not math.isnan(x)})
-        prompts = sorted({one.prompt for one in videos})
+        lags = sorted({round(readings[v].lag, 2) for v, x in values.items() if not math.isnan(x)})
+        prompts = sorted({video.prompt for video in videos})
         sums, counts = np.zeros((len(prompts), len(lags))), np.zeros((len(prompts), len(lags)))
-        for one in videos:
-            if not math.isnan(values[one.video]):
-                at = prompts.index(one.prompt), lags.index(round(found[one.video].lag, 2))
-                sums[at] += values[one.video]
+        for video in videos:
+            if not math.isnan(values[video.video]):
+                at = prompts.index(video.prompt), lags.index(round(readings[video.video].lag, 2))
+                sums[at] += values[video.video]
                 counts[at] += 1
         shares = np.divide(sums, counts, out=np.full_like(sums, math.nan), where=counts > 0)
         means = [mean(column.tolist()) for column in shares.T]
@@ -241,56 +241,56 @@ class PromptReturnRecall(VideoMetric):
         curves["recall"] = torch.tensor(means, dtype=torch.double)
         if len(lags) < 2:
             return curves, extras, ""
-        known = (counts > 0).astype(float)
-        horizon, note = self._horizon(np.array(lags), np.nan_to_num(shares), known)
+        votes = (counts > 0).astype(float)
+        horizon, note = self._horizon(np.array(lags), np.nan_to_num(shares), votes)
         return curves, {**extras, **horizon}, note
 
     def _horizon(
         self,
         lags: Float[np.ndarray, " lags"],
         recall: Float[np.ndarray, "prompts lags"],
-        known: Float[np.ndarray, "prompts lags"],
+        votes: Float[np.ndarray, "prompts lags"],
     ) -> tuple[dict[str, float], str]:
         """The lag at which half is left, a prompt having one vote at each lag."""
-        fitted = falling(recall.sum(0), known.sum(0))
+        fitted = falling(recall.sum(0), votes.sum(0))
         if not fitted[0] >= self.least:
-            told = f"no horizon: at the shortest lag {fitted[0]:.2f} is recalled"
+            reason = f"no horizon: at the shortest lag {fitted[0]:.2f} is recalled"
             named = ("horizon", "low", "high", "censored")
-            return dict.fromkeys(named, math.nan), f"{told}, and {self.least:g} is asked for"
+            return dict.fromkeys(named, math.nan), f"{reason}, and {self.least:g} is asked for"
         where = crossing(lags, fitted, 0.0)
-        low, high = crossing_interval(lags, recall, known, 0.0, self.resamples, 0)
+        low, high = crossing_interval(lags, recall, votes, 0.0, self.resamples, 0)
         seconds = float(np.clip(where, lags[0], lags[-1]))
         censored = float(int(where == math.inf) - int(where == 0))
         extras = {"horizon": seconds, "low": low, "high": high, "censored": censored}
         return extras, f"censored: >{lags[-1]:g} s" if censored > 0 else ""
 
 
-def _chance(found: Mapping[int, PromptReturn], videos: Sequence[Scored]) -> dict[int, float]:
+def _chance(readings: Mapping[int, PromptReturn], videos: Sequence[Scored]) -> dict[int, float]:
     """How like each video's first part is to those of other seeds; NaN without any."""
     seeds: dict[int, dict[int, list[Tensor]]] = {}
-    own: dict[int, int] = {}
-    for one in videos:
-        if one.video in found:
-            own[one.video] = one.video if one.seed is None else one.seed
-            mine = seeds.setdefault(one.prompt, {}).setdefault(own[one.video], [])
-            mine.append(found[one.video].before)
-    prompts = {one.video: one.prompt for one in videos}
+    seed_of: dict[int, int] = {}
+    for video in videos:
+        if video.video in readings:
+            seed_of[video.video] = video.video if video.seed is None else video.seed
+            features = seeds.setdefault(video.prompt, {}).setdefault(seed_of[video.video], [])
+            features.append(readings[video.video].before)
+    prompts = {video.video: video.prompt for video in videos}
     chance = {}
-    for video, read in found.items():
+    for number, reading in readings.items():
         others = [
-            float(torch.stack(mine).mean(0) @ read.before)
-            for seed, mine in seeds[prompts[video]].items()
-            if seed != own[video]
+            float(torch.stack(features).mean(0) @ reading.before)
+            for seed, features in seeds[prompts[number]].items()
+            if seed != seed_of[number]
         ]
-        chance[video] = mean(others)
+        chance[number] = mean(others)
     return chance
 
 
-def _shares(found: Mapping[int, PromptReturn]) -> dict[str, float]:
+def _shares(readings: Mapping[int, PromptReturn]) -> dict[str, float]:
     """Of all videos: how many left their first text, and how many of these came back to it."""
-    shows = [one.shows for one in found.values() if one.shows is not None]
-    left = [one for one in shows if one[0] > 0 and one[1] > 0]
+    shows = [reading.shows for reading in readings.values() if reading.shows is not None]
+    gone = [show for show in shows if show[0] > 0 and show[1] > 0]
     if not shows:
         return {}
-    returned = mean(float(one[2] > 0) for one in left)
-    return {"left": len(left) / len(shows), "returned": returned}
+    returned = mean(float(show[2] > 0) for show in gone)
+    return {"left": len(gone) / len(shows), "returned": returned}

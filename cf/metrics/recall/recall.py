@@ -52,13 +52,13 @@ class CellMetric(VideoMetric):
             nothing: why there is no value where nothing was counted.
             parts: of the result, besides.
         """
-        per_video = {video: float(of(one[None])) for video, one in sums.items()}
+        per_video = {video: float(of(row[None])) for video, row in sums.items()}
         if not sums:
             return self.answer(float("nan"), per_video, **parts)
-        whole = PooledResult(torch.stack(list(sums.values())), of)
-        reasons = without_value(per_video, nothing, whole.value)
-        pooled = {"all": whole, **parts.pop("pooled", {})}
-        return self.answer(whole.value, per_video, reasons=reasons, pooled=pooled, **parts)
+        result = PooledResult(torch.stack(list(sums.values())), of)
+        reasons = without_value(per_video, nothing, result.value)
+        pooled = {"all": result, **parts.pop("pooled", {})}
+        return self.answer(result.value, per_video, reasons=reasons, pooled=pooled, **parts)
 
 
 class LagMetric(CellMetric):
@@ -88,14 +88,14 @@ class LagMetric(CellMetric):
 
     def bins(self, one: Scored, lag: Tensor) -> Tensor:
         """Which bin each lag of so many frames lies in; -1 for none."""
-        found = lag_bins(lag.double() / float(one.clock.fps), self.edges)
-        return found.where(lag >= 0, -1)
+        bins = lag_bins(lag.double() / float(one.clock.fps), self.edges)
+        return bins.where(lag >= 0, -1)
 
     def by_lag(self, one: Scored, lag: Tensor, where: Tensor) -> Float[Tensor, " lags"]:
         """How many cells of (n, rows, columns) lie in each bin."""
         bins = self.bins(one, lag)[:, None].expand_as(where)
-        chosen = bins[where & (bins >= 0)]
-        return torch.bincount(chosen, minlength=len(self.edges) - 1).double()
+        inside = bins[where & (bins >= 0)]
+        return torch.bincount(inside, minlength=len(self.edges) - 1).double()
 
     def shares(self, hits: Mapping[int, Tensor], seen: Mapping[int, Tensor]) -> Result:
         """Share of hits over all videos, and in each, with the share in each bin of lag."""
@@ -109,7 +109,7 @@ class LagMetric(CellMetric):
             "lags": torch.tensor(self.edges[:-1], dtype=torch.float64),
         }
         by_lag = {f"lag {i}": PooledResult(table[..., i], ratio) for i in range(lags)}
-        sums = {video: one.sum(-1) for video, one in counts.items()}
+        sums = {video: count.sum(-1) for video, count in counts.items()}
         return self.of_sums(sums, ratio, _NOTHING, curves=curves, pooled=by_lag)
 
 
@@ -140,17 +140,17 @@ class TriggerGate(LagMetric):
     @override
     def score(self, videos: list[Scored]) -> Result:
         valid: dict[int, float] = {}
-        found = []
-        for one in videos:
-            seen = self.visits(one)
+        tables = []
+        for video in videos:
+            history = self.visits(video)
             rows = [
-                [seen.is_valid(trial), trial.left, trial.returned, trial.away >= seen.away]
-                for trial in seen.trials
+                [history.is_valid(trial), trial.left, trial.returned, trial.away >= history.away]
+                for trial in history.trials
             ]
             shares = torch.tensor(rows, dtype=torch.float64).view(-1, 4)
-            valid[one.video] = float(shares[:, 0].mean()) if len(shares) else float("nan")
-            found.append(shares)
-        shares = torch.cat(found) if found else torch.zeros(0, 4, dtype=torch.float64)
+            valid[video.video] = float(shares[:, 0].mean()) if len(shares) else float("nan")
+            tables.append(shares)
+        shares = torch.cat(tables) if tables else torch.zeros(0, 4, dtype=torch.float64)
         names = ("left", "returned", "long_enough")
         means = shares.mean(0).tolist() if len(shares) else [float("nan")] * 4
         reasons = without_value(valid, "no place is shown twice", means[0])
@@ -179,15 +179,15 @@ class SelfRevisit(LagMetric):
 
     @override
     def score(self, videos: list[Scored]) -> Result:
-        hits, seen = {}, {}
-        for one in videos:
-            found = self.visits(one)
-            here = (found.generated & self.counted(found))[:, None, None]
-            own = found.revisit[:, None] & (found.before >= 0) & here
-            right = own & (found.watched.made == found.before)
-            hits[one.video] = self.by_lag(one, found.lag, right)
-            seen[one.video] = self.by_lag(one, found.lag, own)
-        return self.shares(hits, seen)
+        hits, cells = {}, {}
+        for video in videos:
+            history = self.visits(video)
+            counted = (history.generated & self.counted(history))[:, None, None]
+            probes = history.revisit[:, None] & (history.before >= 0) & counted
+            right = probes & (history.watched.made == history.before)
+            hits[video.video] = self.by_lag(video, history.lag, right)
+            cells[video.video] = self.by_lag(video, history.lag, probes)
+        return self.shares(hits, cells)
 
 
 class CrossRoomMatch(LagMetric):
@@ -212,13 +212,13 @@ class CrossRoomMatch(LagMetric):
     @override
     def score(self, videos: list[Scored]) -> Result:
         counts = {}
-        for one in videos:
-            watched = self.cells.watched(one)
+        for video in videos:
+            watched = self.cells.watched(video)
             drawn = replace(watched, made=watched.true)
             pairs = (*alike(watched, self.world), *alike(drawn, self.world))
-            counts[one.video] = torch.tensor(pairs, dtype=torch.float64)
+            counts[video.video] = torch.tensor(pairs, dtype=torch.float64)
         total = sum(counts.values(), torch.zeros(4, dtype=torch.float64))
         extras = {"truth": float(share(total[2], total[3])), "cells": float(total[1])}
-        sums = {video: pairs[:2] for video, pairs in counts.items()}
+        sums = {number: pairs[:2] for number, pairs in counts.items()}
         alone = "fewer than two places were generated in one column"
         return self.of_sums(sums, ratio, alone, extras=extras)

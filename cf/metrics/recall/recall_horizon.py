@@ -79,83 +79,87 @@ class RecallHorizon(LagMetric):
 
     @override
     def score(self, videos: list[Scored]) -> Result:
-        table = np.array([self.probes(one) for one in videos]).reshape(-1, 2, len(self.lags))
-        right, asked = table[:, 0], table[:, 1]
-        per_video = {one.video: float("nan") for one in videos}
+        table = np.array([self.probes(video) for video in videos]).reshape(-1, 2, len(self.lags))
+        right, probes = table[:, 0], table[:, 1]
+        per_video = {video.video: float("nan") for video in videos}
         reasons: dict[int | None, str] = {
-            one.video: "a horizon is of a set of worlds" for one in videos
+            video.video: "a horizon is of a set of worlds" for video in videos
         }
-        used = asked.sum(0) > 0
+        used = probes.sum(0) > 0
         if used.sum() < 2:
             if videos:
                 reasons[None] = "fewer than two lags have probes in valid trials"
             return self.answer(float("nan"), per_video, reasons=reasons)
         kinds = list(self.world.rows().values())[-1]
         chance = 1 / len(next(iter(kinds.values())))
-        found = recall_horizon(
+        horizon = recall_horizon(
             self.lags[used],
             right[:, used],
-            asked[:, used],
+            probes[:, used],
             chance,
             significance=2.0 if self.significance is None else self.significance,
             resamples=self.resamples,
         )
-        recalled = float((found.fitted[0] - chance) / (1 - chance))
+        recalled = float((horizon.fitted[0] - chance) / (1 - chance))
         if recalled < self.least:
-            found = replace(found, seconds=math.nan, censored=0, low=math.nan, high=math.nan)
-        note = self._note(found, recalled)
+            horizon = replace(horizon, seconds=math.nan, censored=0, low=math.nan, high=math.nan)
+        note = self._note(horizon, recalled)
         if note:
             reasons[None] = note
         extras = {
-            "censored": float(found.censored),
-            "low": found.low,
-            "high": found.high,
-            "gate": found.gate,
+            "censored": float(horizon.censored),
+            "low": horizon.low,
+            "high": horizon.high,
+            "gate": horizon.gate,
             "recalled": recalled,
             "chance": chance,
-            "thin_lags": float(len(found.thin)),
+            "thin_lags": float(len(horizon.thin)),
         }
         curves = {
             "lags": torch.from_numpy(self.lags[used]),
-            "accuracy": torch.from_numpy(right.sum(0)[used] / asked.sum(0)[used]),
-            "fitted": torch.from_numpy(found.fitted),
-            "probes": torch.from_numpy(asked.sum(0)[used]).double(),
+            "accuracy": torch.from_numpy(right.sum(0)[used] / probes.sum(0)[used]),
+            "fitted": torch.from_numpy(horizon.fitted),
+            "probes": torch.from_numpy(probes.sum(0)[used]).double(),
         }
-        return self.answer(found.seconds, per_video, reasons=reasons, extras=extras, curves=curves)
+        return self.answer(
+            horizon.seconds, per_video, reasons=reasons, extras=extras, curves=curves
+        )
 
-    def _note(self, found: Horizon, recalled: float) -> str:
+    def _note(self, horizon: Horizon, recalled: float) -> str:
         parts = []
-        if str(found) == "none":
+        if str(horizon) == "none":
             parts.append(
                 f"none: at the shortest lag {recalled:.2f} is recalled (1: all, 0: guessing, "
-                f"p={found.gate:.3g}), and {self.least:g} is asked for"
+                f"p={horizon.gate:.3g}), and {self.least:g} is asked for"
             )
-        elif found.censored:
-            parts.append(f"censored: {found}")
-        if found.thin:
-            parts.append(f"fewer than {ENOUGH_PROBES} probes at {len(found.thin)} lags")
+        elif horizon.censored:
+            parts.append(f"censored: {horizon}")
+        if horizon.thin:
+            parts.append(f"fewer than {ENOUGH_PROBES} probes at {len(horizon.thin)} lags")
         return "; ".join(parts)
 
     def probes(self, one: Scored) -> tuple[np.ndarray, np.ndarray]:
         """Right answers and questions of one video by lag."""
-        seen = self.visits(one)
-        asked = seen.revisit & seen.known & self.counted(seen)[:, None]
-        bins = self.bins(one, seen.lag)
-        frames, columns = (asked & (bins >= 0)).nonzero().T
+        history = self.visits(one)
+        probes = history.revisit & history.known & self.counted(history)[:, None]
+        bins = self.bins(one, history.lag)
+        frames, columns = (probes & (bins >= 0)).nonzero().T
         keys = torch.stack(
             (
-                seen.watched.place[frames],
-                seen.watched.first[frames] + columns,
+                history.watched.place[frames],
+                history.watched.first[frames] + columns,
                 bins[frames, columns],
             ),
             1,
         )
         first = _first(keys)
         frames, columns = frames[first], columns[first]
-        made, true = (x[frames, -1, columns] for x in (seen.watched.made, seen.watched.true))
+        painted, true = (
+            x[frames, -1, columns] for x in (history.watched.made, history.watched.true)
+        )
         lag = bins[frames, columns]
         count = len(self.edges) - 1
-        right = torch.bincount(lag[made == true], minlength=count)
+        right = torch.bincount(lag[painted == true], minlength=count)
         return right.numpy(), torch.bincount(lag, minlength=count).numpy()
 
 

@@ -39,8 +39,8 @@ class Posed(Measurement):
         assert seen.reference is not None
         if not len(seen.frames):
             return torch.zeros(0, self.width, dtype=torch.float64)
-        found = self.comparison(seen.frames, seen.reference.nan_to_num(0, 0, 0))
-        return torch.stack([*(seen.truth[name].double() for name in _POSE), found], 1)
+        likeness = self.comparison(seen.frames, seen.reference.nan_to_num(0, 0, 0))
+        return torch.stack([*(seen.truth[name].double() for name in _POSE), likeness], 1)
 
     @override
     def provenance(self) -> dict[str, Any]:
@@ -76,13 +76,13 @@ class Revisit(VideoMetric):
     def score(self, videos: list[Scored]) -> Result:
         by_lag = []
         per_video: dict[int, float] = {}
-        for one in videos:
-            lag = lags(one.sums, self.tolerance * one.size[1])
-            at = lag_bins(lag.double() / float(one.clock.fps), self.edges)
-            asked = (lag >= 0) & (at >= 0)
-            found = one.sums[asked, -1]
-            by_lag.append((at[asked], found))
-            per_video[one.video] = float(found.mean()) if len(found) else float("nan")
+        for video in videos:
+            lag = lags(video.sums, self.tolerance * video.size[1])
+            at = lag_bins(lag.double() / float(video.clock.fps), self.edges)
+            again = (lag >= 0) & (at >= 0)
+            values = video.sums[again, -1]
+            by_lag.append((at[again], values))
+            per_video[video.video] = float(values.mean()) if len(values) else float("nan")
         nothing = "no view that was given is shown again"
         value = mean(per_video.values())
         reasons = without_value(per_video, nothing, value)
@@ -160,12 +160,12 @@ def lags(rows: Float[Tensor, "n 5"], tolerance: float) -> Int[Tensor, " n"]:
     """
     given, place, camera, fresh = rows[:, :4].T
     starts = (fresh == 0).nonzero().flatten().tolist()
-    found = torch.full((len(rows),), -1)
+    lag = torch.full((len(rows),), -1)
     for start, stop in zip(starts, [*starts[1:], len(rows)], strict=True):
         same = place[:start] == place[start]
         apart = (camera[start:stop, None] - camera[None, :start]).abs()
         shown = (apart <= tolerance) & same
-        known = (shown & (given[:start] > 0)).any(1) & (given[start:stop] == 0)
-        latest = torch.where(shown, torch.arange(start), -1).amax(1) if start else found[start:stop]
-        found[start:stop] = torch.where(known & (latest >= 0), start - latest, -1)
-    return found
+        counted = (shown & (given[:start] > 0)).any(1) & (given[start:stop] == 0)
+        latest = torch.where(shown, torch.arange(start), -1).amax(1) if start else lag[start:stop]
+        lag[start:stop] = torch.where(counted & (latest >= 0), start - latest, -1)
+    return lag

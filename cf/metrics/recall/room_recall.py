@@ -57,7 +57,7 @@ class RoomRecall:
     def pooled(self) -> dict[str, PooledResult]:
         """Every number by name; `lag 0`, `lag 1` and so on is recall in that bin."""
         metrics = cast(Iterable[VideoMetric], self.metrics.values())
-        results = {type(one).__name__: one.result() for one in metrics}
+        results = {type(metric).__name__: metric.result() for metric in metrics}
         recall = results["AttributeRecall"].pooled
         by_lag = {f"lag {i}": recall[f"lag {i}"] for i in range(self.bins)}
         others = {name: results[metric].pooled["all"] for name, metric in _SHARES.items()}

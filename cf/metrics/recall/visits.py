@@ -82,29 +82,29 @@ def visits(measurement: Cells, one: Scored) -> CellVisits:
     """Follow a video from its first frame to its last."""
     watched, world = measurement.watched(one), measurement.world
     # Frame by frame on arrays: as tensors, so many small ones would take most of the time.
-    made, given = watched.made.numpy(), watched.given.numpy()
+    cells, given = watched.made.numpy(), watched.given.numpy()
     place, first = watched.place.tolist(), watched.first.tolist()
     shape = (world.num_places, world.room_cells)
-    frames, rows, columns = made.shape
+    frames, rows, columns = cells.shape
     last, given_at = np.full(shape, -1), np.zeros(shape, bool)
     painted = np.full((shape[0], rows, shape[1]), -1)
     at_cut, painted_at_cut, start = last.copy(), painted.copy(), 0
     lag, known = np.zeros((frames, columns), np.int64), np.zeros((frames, columns), bool)
-    before, starts = np.zeros_like(made), np.zeros(frames, np.int64)
+    before, starts = np.zeros_like(cells), np.zeros(frames, np.int64)
     for frame, cut in enumerate((watched.fresh == 0).tolist()):
         if cut:
             start, at_cut, painted_at_cut = frame, last.copy(), painted.copy()
-        here, view = place[frame], slice(first[frame], first[frame] + world.view_cells)
-        seen = at_cut[here, view]
-        lag[frame] = np.where(seen >= 0, start - seen, -1)
-        known[frame] = given_at[here, view]
-        before[frame] = painted_at_cut[here, :, view]
+        room, view = place[frame], slice(first[frame], first[frame] + world.view_cells)
+        last_seen = at_cut[room, view]
+        lag[frame] = np.where(last_seen >= 0, start - last_seen, -1)
+        known[frame] = given_at[room, view]
+        before[frame] = painted_at_cut[room, :, view]
         starts[frame] = start
-        last[here, view] = frame
+        last[room, view] = frame
         if given[frame]:
-            given_at[here, view] = True
+            given_at[room, view] = True
         else:
-            painted[here, :, view] = made[frame]
+            painted[room, :, view] = cells[frame]
     return CellVisits(
         watched,
         torch.from_numpy(lag),
@@ -124,12 +124,12 @@ def alike(watched: Watched, world: CellWorld) -> tuple[int, int]:
         painted[int(watched.place[frame]), :, first : first + world.view_cells] = watched.made[
             frame
         ]
-    hits = seen = 0
-    for one in range(world.num_places):
-        both = (painted[:one] >= 0) & (painted[one] >= 0)
-        hits += int((both & (painted[:one] == painted[one])).sum())
-        seen += int(both.sum())
-    return hits, seen
+    hits = cells = 0
+    for place in range(world.num_places):
+        shared = (painted[:place] >= 0) & (painted[place] >= 0)
+        hits += int((shared & (painted[:place] == painted[place])).sum())
+        cells += int(shared.sum())
+    return hits, cells
 
 
 def _trials(watched: Watched, world: CellWorld) -> list[Trial]:
@@ -144,18 +144,18 @@ def _trials(watched: Watched, world: CellWorld) -> list[Trial]:
     looks = np.full((world.num_places, shown.shape[1], world.room_cells), -1)
     latest: dict[int, int] = {}
     for number, (begin, stop) in enumerate(stays):
-        here = place[begin]
+        room = place[begin]
         for frame in range(begin, stop):
-            looks[here, :, first[frame] : first[frame] + world.view_cells] = shown[frame]
-        if here in latest and not given[begin:stop].all():
-            earlier = latest[here]
+            looks[room, :, first[frame] : first[frame] + world.view_cells] = shown[frame]
+        if room in latest and not given[begin:stop].all():
+            earlier = latest[room]
             gone, back = slice(stays[earlier][1], begin), slice(begin, stop)
             left = _agreement(shown[gone], snapshots[earlier], columns[gone])
             returned = _agreement(shown[back], snapshots[number - 1], columns[back])
             away = begin - stays[earlier][1]
             trials.append(Trial(begin, stop, away, left <= _ALIKE, returned <= _ALIKE))
-        latest[here] = number
-        snapshots.append(looks[here].copy())
+        latest[room] = number
+        snapshots.append(looks[room].copy())
     return trials
 
 
@@ -165,9 +165,9 @@ def _agreement(
     columns: Int[np.ndarray, "n columns"],
 ) -> float:
     """Share of cells in these frames that look as a place did in the same columns."""
-    there = look[:, columns].transpose(1, 0, 2)
-    known = there >= 0
-    return float((known & (there == shown)).sum() / known.sum()) if known.any() else 0.0
+    earlier = look[:, columns].transpose(1, 0, 2)
+    visible = earlier >= 0
+    return float((visible & (earlier == shown)).sum() / visible.sum()) if visible.any() else 0.0
 
 
 def share(hits: Float[Tensor, "..."], seen: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
