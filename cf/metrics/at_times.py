@@ -74,7 +74,7 @@ def by_time(
     """
     means = {}
     for time in times:
-        now = {video: mine[time] for video, mine in readings.items()}
-        whole = not any(math.isnan(value) for value in now.values())
-        means[time] = over_prompts(now, videos) if whole else math.nan
+        now = {video: reading[time] for video, reading in readings.items()}
+        complete = not any(math.isnan(value) for value in now.values())
+        means[time] = over_prompts(now, videos) if complete else math.nan
     return means

@@ -104,12 +104,12 @@ class VideoMetric(Metric):
             raise ValueError(f"start_frame={start_frame} must be at least 0")
         stop = start_frame + len(frames)
         size = list(frames.shape[-2:])
-        known = getattr(self, self._states["runs"]), getattr(self, self._states["segments"])
-        refuse_misfits(known, video_id, start_frame, stop, rate, size)
+        states = getattr(self, self._states["runs"]), getattr(self, self._states["segments"])
+        refuse_misfits(states, video_id, start_frame, stop, rate, size)
         stride = self._stream.clock(rate).stride
         sampled = slice(-start_frame % stride, None, stride)
-        seen = seen_of(self.name, self.measurement, frames, reference, truth or {}, sampled)
-        prompt, own = (NO_PROMPT if x is None else x for x in (prompt_id, seed))
+        piece = seen_of(self.name, self.measurement, frames, reference, truth or {}, sampled)
+        prompt, seed_number = (NO_PROMPT if x is None else x for x in (prompt_id, seed))
         faults = []
         finite = torch.isfinite(frames).flatten(1).all(1) if frames.is_floating_point() else None
         if finite is not None and not finite.all():
@@ -117,13 +117,13 @@ class VideoMetric(Metric):
             faults = [[video_id, frame, int(Fault.NOT_FINITE)]]
         marks = [[video_id, mark] for mark in boundaries or () if start_frame <= mark < stop]
         with torch.no_grad():
-            kept = looked_at(self.measurement, seen)
+            rows = looked_at(self.measurement, piece)
         described = {
-            "segments": torch.tensor([[video_id, start_frame, stop, prompt, own, *size]]),
+            "segments": torch.tensor([[video_id, start_frame, stop, prompt, seed_number, *size]]),
             "marks": torch.tensor(marks, dtype=torch.long).view(-1, 2),
             "faults": torch.tensor(faults, dtype=torch.long).view(-1, 3),
         }
-        measured = self._stream.measured(video_id, start_frame, stop, rate, kept)
+        measured = self._stream.measured(video_id, start_frame, stop, rate, rows)
         self._append(replace(measured, **described))
 
     def fail(self, video_id: int, frame: int = 0, fault: Fault = Fault.UNDECODABLE) -> None:
@@ -179,8 +179,8 @@ class VideoMetric(Metric):
         kinds = reversed(type(self).__mro__)
         names = [name for kind in kinds for name in vars(kind).get("depends_on", ())]
         metric = {"metric": type(self).__name__, "window": self.window}
-        own = {name: getattr(self, name) for name in names}
-        return {**metric, **self.measurement.provenance(), **own}
+        settings = {name: getattr(self, name) for name in names}
+        return {**metric, **self.measurement.provenance(), **settings}
 
     def reset(self) -> None:
         """Forget all videos."""
@@ -219,18 +219,18 @@ class VideoMetric(Metric):
             setattr(self, state, [getattr(empty, name)])
 
     def _table(self) -> Table:
-        held = {name: getattr(self, state) for name, state in self._states.items()}
+        states = {name: getattr(self, state) for name, state in self._states.items()}
         return Table(
-            **{k: (x if isinstance(x, Tensor) else stacked(x)).cpu() for k, x in held.items()}
+            **{k: (x if isinstance(x, Tensor) else stacked(x)).cpu() for k, x in states.items()}
         )
 
     def _coalesced(self, edges: bool) -> Table:
-        held = {name: getattr(self, state) for name, state in self._states.items()}
-        if any(isinstance(one, Tensor) for one in held.values()):  # of all processes
+        states = {name: getattr(self, state) for name, state in self._states.items()}
+        if any(isinstance(value, Tensor) for value in states.values()):  # of all processes
             return coalesced([self._table()], self._stream.stitch, edges)
-        parts = zip(*held.values(), strict=True)
+        parts = zip(*states.values(), strict=True)
         tables = [
-            Table(**{name: x.cpu() for name, x in zip(held, part, strict=True)}) for part in parts
+            Table(**{name: x.cpu() for name, x in zip(states, part, strict=True)}) for part in parts
         ]
         return coalesced(tables, self._stream.stitch, edges)
 
@@ -250,9 +250,9 @@ class VideoMetric(Metric):
     def _result(self) -> Result:
         table = self._coalesced(edges=False)
         videos = list(self._stream.scored(table))
-        bad: dict[int | None, str] = {one.video: one.reason for one in videos if one.reason}
-        result = self.score([one for one in videos if not one.reason])
-        nothing = {one.video: math.nan for one in videos if one.reason}
+        bad: dict[int | None, str] = {video.video: video.reason for video in videos if video.reason}
+        result = self.score([video for video in videos if not video.reason])
+        nothing = {video.video: math.nan for video in videos if video.reason}
         return replace(
             result,
             per_video={**result.per_video, **nothing},
@@ -266,14 +266,14 @@ def groups(metrics: Iterable[VideoMetric]) -> list[list[VideoMetric]]:
     Raises:
         ValueError: if two metrics have one name.
     """
-    found: dict[str, list[VideoMetric]] = {}
+    grouped: dict[str, list[VideoMetric]] = {}
     names: set[str] = set()
     for metric in metrics:
         if metric.name in names:
             raise ValueError(f"two metrics are named {metric.name}; give each once")
         names.add(metric.name)
-        found.setdefault(metric._states["keys"], []).append(metric)
-    return list(found.values())
+        grouped.setdefault(metric._states["keys"], []).append(metric)
+    return list(grouped.values())
 
 
 def together(metrics: Sequence[VideoMetric]) -> MetricCollection:

@@ -17,8 +17,8 @@ def resampled(units: int) -> Iterator[Float[Tensor, "b n"]]:
     """Counts of each unit in each resample, in pieces of bounded size; always the same."""
     random = torch.Generator().manual_seed(0)
     most = max(_AT_ONCE // max(units, 1), 1)
-    for done in range(0, TIMES, most):
-        drawn = torch.randint(units, (min(most, TIMES - done), units), generator=random)
+    for start in range(0, TIMES, most):
+        drawn = torch.randint(units, (min(most, TIMES - start), units), generator=random)
         counts = torch.zeros(drawn.shape, dtype=torch.double)
         yield counts.scatter_add_(1, drawn, torch.ones_like(drawn, dtype=torch.double))
 

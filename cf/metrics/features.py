@@ -46,10 +46,10 @@ class Features(Measurement):
     def see(self, seen: Seen) -> Float[Tensor, "t d"]:
         if not len(seen.frames):  # none of a short piece need be looked at
             return torch.zeros(0, self.width)
-        kind, made = type(self.extractor).__name__, self.extractor(seen.frames)
-        if not isinstance(made, Tensor):
-            raise ValueError(f"{kind} must make features as a tensor, got {type(made).__name__}")
-        features = made.to(torch.float32)
+        kind, raw = type(self.extractor).__name__, self.extractor(seen.frames)
+        if not isinstance(raw, Tensor):
+            raise ValueError(f"{kind} must make features as a tensor, got {type(raw).__name__}")
+        features = raw.to(torch.float32)
         if features.shape != (len(seen.frames), self.width):
             raise ValueError(
                 f"{kind} made features of shape {tuple(features.shape)} "

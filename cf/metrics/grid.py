@@ -68,13 +68,13 @@ def prompt_parts(one: Scored) -> list[PromptPart]:
     return parts
 
 
-def _windows(segment: Segment, one: Scored) -> tuple[int, int]:
-    length = one.clock.fps * Fraction(one.clock.window or 1)
+def _windows(segment: Segment, video: Scored) -> tuple[int, int]:
+    length = video.clock.fps * Fraction(video.clock.window or 1)
     begin = math.ceil(segment.first / length)
-    if segment.stop < one.frames:
+    if segment.stop < video.frames:
         return begin, math.floor(segment.stop / length)
-    whole = math.floor(segment.stop / length + Fraction(1, 2))
-    return begin, max(whole, begin + 1 if not segment.first else begin)
+    rounded = math.floor(segment.stop / length + Fraction(1, 2))
+    return begin, max(rounded, begin + 1 if not segment.first else begin)
 
 
 @dataclass(frozen=True)
@@ -154,8 +154,8 @@ class Grid:
     def across(self) -> float:
         """Mean likeness of parts of one video whose prompts follow each other; NaN without."""
         pairs = [n for n in range(1, len(self.videos)) if self.videos[n] == self.videos[n - 1]]
-        whole = self.means.mean(1)
-        likeness = [float(whole[n] @ whole[n - 1]) for n in pairs]
+        means = self.means.mean(1)
+        likeness = [float(means[n] @ means[n - 1]) for n in pairs]
         return math.fsum(likeness) / len(likeness) if likeness else math.nan
 
     def unrelated(self) -> Bool[Tensor, "v v"]:
@@ -164,10 +164,10 @@ class Grid:
 
     def by_prompt(self, values: Float[Tensor, "v ..."]) -> Float[Tensor, "p ..."]:
         """Means over the parts of each prompt; parts with NaN are left out."""
-        known = ~values.isnan()
+        finite = ~values.isnan()
         shape = (self.prompts, *values.shape[1:])
         sums = values.new_zeros(shape).index_add_(0, self.prompt, values.nan_to_num(0.0))
-        number = values.new_zeros(shape).index_add_(0, self.prompt, known.to(values.dtype))
+        number = values.new_zeros(shape).index_add_(0, self.prompt, finite.to(values.dtype))
         return sums / number
 
     def mean(self, values: Float[Tensor, "v ..."]) -> Float[Tensor, "..."]:
@@ -177,8 +177,8 @@ class Grid:
     def by_video(self, values: Float[Tensor, " v"]) -> dict[int, float]:
         """Mean over the parts of each video; NaN if one of them has NaN."""
         return {
-            video: float(torch.stack(mine).mean())
-            for video, mine in _grouped(self.videos, values).items()
+            video: float(torch.stack(parts).mean())
+            for video, parts in _grouped(self.videos, values).items()
         }
 
     def over_time(
@@ -188,8 +188,8 @@ class Grid:
         curves = _grouped(self.videos, values)
         seconds = _grouped(self.videos, self.seconds)
         return (
-            {video: torch.cat(mine) for video, mine in curves.items()},
-            {video: torch.cat(mine) for video, mine in seconds.items()},
+            {video: torch.cat(parts) for video, parts in curves.items()},
+            {video: torch.cat(parts) for video, parts in seconds.items()},
         )
 
 

@@ -32,11 +32,11 @@ def check_frames(frames: Tensor, what: str) -> None:
     low, high = torch.aminmax(frames)
     if low >= 0 and high <= 1:  # false if any of them is no number
         return
-    known = frames[torch.isfinite(frames)]
-    if len(known) and (known.min() < 0 or known.max() > 1):
+    finite = frames[torch.isfinite(frames)]
+    if len(finite) and (finite.min() < 0 or finite.max() > 1):
         raise ValueError(
-            f"{what} must lie in [0, 1], got {float(known.min()):.9g} to {float(known.max()):.9g}; "
-            f"clamp them, or rescale from [-1, 1] by (x + 1) / 2"
+            f"{what} must lie in [0, 1], got {float(finite.min()):.9g} to "
+            f"{float(finite.max()):.9g}; clamp them, or rescale from [-1, 1] by (x + 1) / 2"
         )
 
 
@@ -58,24 +58,24 @@ def refuse_misfits(
     """Raise a ValueError if the piece does not fit to what has been seen of its video."""
     for runs in known[0]:
         rows = runs.cpu().numpy()
-        mine = rows[rows[:, 0] == video]
-        twice = mine[(mine[:, 1] < stop) & (mine[:, 2] > first)]
+        pieces = rows[rows[:, 0] == video]
+        twice = pieces[(pieces[:, 1] < stop) & (pieces[:, 2] > first)]
         if len(twice):
             raise ValueError(
                 f"frame {max(first, int(twice[0, 1]))} of video {video} was delivered twice; "
                 f"hand every frame over once, or call reset() first"
             )
-        if len(mine) and mine[0, 3:5].tolist() != [fps.numerator, fps.denominator]:
+        if len(pieces) and pieces[0, 3:5].tolist() != [fps.numerator, fps.denominator]:
             raise ValueError(
-                f"video {video} had fps={int(mine[0, 3]) / int(mine[0, 4]):g} and now has "
+                f"video {video} had fps={int(pieces[0, 3]) / int(pieces[0, 4]):g} and now has "
                 f"fps={float(fps):g}; a video has one"
             )
     for segments in known[1]:
         rows = segments.cpu().numpy()
-        mine = rows[rows[:, 0] == video, 5:]
-        if len(mine) and mine[0].tolist() != size:
+        sizes = rows[rows[:, 0] == video, 5:]
+        if len(sizes) and sizes[0].tolist() != size:
             raise ValueError(
-                f"frames of video {video} were {mine[0].tolist()} pixels and are now {size}; "
+                f"frames of video {video} were {sizes[0].tolist()} pixels and are now {size}; "
                 f"hand over frames of one size"
             )
 

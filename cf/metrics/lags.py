@@ -38,8 +38,8 @@ def lag_bins(lag: Float[Tensor, "..."], edges: Sequence[float]) -> Int[Tensor, "
     [-1, 0, 1, -1]
     """
     bounds = torch.tensor(edges, dtype=torch.float64)
-    found = torch.bucketize(lag.double().contiguous(), bounds, right=True) - 1
-    return torch.where(found < len(bounds) - 1, found, -1)
+    bins = torch.bucketize(lag.double().contiguous(), bounds, right=True) - 1
+    return torch.where(bins < len(bounds) - 1, bins, -1)
 
 
 def means_by_lag(

@@ -88,19 +88,19 @@ def looked_at(measurement: Measurement, seen: Seen) -> Tensor:
     Raises:
         ValueError: it is no tensor with a row for each frame, or of another dtype than it says.
     """
-    kind, frames, kept = type(measurement).__name__, len(seen.frames), measurement.see(seen)
-    if not isinstance(kept, Tensor) or kept.shape[:1] != (frames,):
-        found = f"shape {tuple(kept.shape)}" if isinstance(kept, Tensor) else type(kept).__name__
+    kind, frames, rows = type(measurement).__name__, len(seen.frames), measurement.see(seen)
+    if not isinstance(rows, Tensor) or rows.shape[:1] != (frames,):
+        shape = f"shape {tuple(rows.shape)}" if isinstance(rows, Tensor) else type(rows).__name__
         raise ValueError(
             f"{kind}.see must return a tensor with a row for each frame, ({frames}, ...), "
-            f"got {found}"
+            f"got {shape}"
         )
-    if kept.dtype != measurement.kept:
+    if rows.dtype != measurement.kept:
         raise ValueError(
-            f"{kind}.see returned {kept.dtype}, but {kind}.kept is {measurement.kept}; "
-            f"write kept = {kept.dtype} in the class, or convert what see returns"
+            f"{kind}.see returned {rows.dtype}, but {kind}.kept is {measurement.kept}; "
+            f"write kept = {rows.dtype} in the class, or convert what see returns"
         )
-    return kept.cpu()
+    return rows.cpu()
 
 
 def digest(provenance: dict[str, Any]) -> str:

@@ -39,8 +39,8 @@ class PooledResult:
         far 64 successes out of 64 may be from the truth.
         """
         videos, value, nothing = len(self.sums), self.value, float("nan")
-        told = int((~torch.isnan(self.of(self.sums))).sum())
-        if told == 1:
+        valued = int((~torch.isnan(self.of(self.sums))).sum())
+        if valued == 1:
             return Interval(value, nothing, nothing, 0.95, "percentile", 1)
         weights = torch.from_numpy(resample_counts(videos, resamples, seed)).double()
         values = self.of(torch.einsum("rb,b...->r...", weights, self.sums))

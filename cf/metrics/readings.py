@@ -53,19 +53,19 @@ def collected(
     **parts: Any,
 ) -> Result:
     """The result of reading every video: value and extras are means over prompts."""
-    readings = {one.video: read(one) for one in videos}
+    readings = {video.video: read(video) for video in videos}
     names = {name: None for reading in readings.values() for name in reading.extras}
     extras = {
         name: over_prompts({v: r.extras.get(name, math.nan) for v, r in readings.items()}, videos)
         for name in names
     }
-    per_video = {video: reading.value for video, reading in readings.items()}
+    per_video = {number: reading.value for number, reading in readings.items()}
     return metric.answer(
         over_prompts(per_video, videos),
         per_video,
-        reasons={video: reading.reason for video, reading in readings.items() if reading.reason},
-        per_window={video: reading.curve for video, reading in readings.items()},
-        windows={video: reading.seconds for video, reading in readings.items()},
+        reasons={number: reading.reason for number, reading in readings.items() if reading.reason},
+        per_window={number: reading.curve for number, reading in readings.items()},
+        windows={number: reading.seconds for number, reading in readings.items()},
         extras={**extras, **parts.pop("extras", {})},
         **parts,
     )
@@ -78,14 +78,14 @@ class ReadingMetric(VideoMetric):
     def score(self, videos: list[Scored]) -> Result:
         return collected(self, videos, self._read)
 
-    def _read(self, one: Scored) -> VideoReading:
-        made: Any = self.reading(one)
-        if not isinstance(made, VideoReading):
+    def _read(self, video: Scored) -> VideoReading:
+        reading: Any = self.reading(video)
+        if not isinstance(reading, VideoReading):
             raise ValueError(
                 f"{type(self).__name__}.reading must return a VideoReading, got "
-                f"{type(made).__name__}; write VideoReading(value) or VideoReading(reason='...')"
+                f"{type(reading).__name__}; write VideoReading(value) or VideoReading(reason='...')"
             )
-        return made
+        return reading
 
     @abstractmethod
     def reading(self, one: Scored) -> VideoReading:
@@ -95,6 +95,6 @@ class ReadingMetric(VideoMetric):
 def over_prompts(values: Mapping[int, float], videos: Iterable[Scored]) -> float:
     """Mean over prompts of the mean over each prompt's videos, of those that are numbers."""
     prompts: dict[int, list[float]] = {}
-    for one in videos:
-        prompts.setdefault(one.prompt, []).append(values[one.video])
+    for video in videos:
+        prompts.setdefault(video.prompt, []).append(values[video.video])
     return mean(mean(of_one) for of_one in prompts.values())

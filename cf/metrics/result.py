@@ -85,7 +85,7 @@ def reason_kinds(reasons: Iterable[str]) -> list[tuple[str, int]]:
     kinds: dict[str, list[str]] = {}
     for reason in reasons:
         kinds.setdefault(_NUMBER.sub("0", reason), []).append(reason)
-    return sorted(((some[0], len(some)) for some in kinds.values()), key=lambda one: -one[1])
+    return sorted(((some[0], len(some)) for some in kinds.values()), key=lambda kind: -kind[1])
 
 
 def without_value(
@@ -104,5 +104,5 @@ def without_value(
 
 def mean(values: Iterable[float]) -> float:
     """The mean of the values that are numbers; NaN if none is."""
-    known = [value for value in values if not math.isnan(value)]
-    return math.fsum(known) / len(known) if known else float("nan")
+    numbers = [value for value in values if not math.isnan(value)]
+    return math.fsum(numbers) / len(numbers) if numbers else float("nan")

@@ -64,13 +64,13 @@ class SetMetric(VideoMetric):
     def score(self, videos: list[Scored]) -> Result:
         parts: list[PromptPart] = []
         short: dict[int | None, str] = {}
-        for one in videos:
+        for video in videos:
             try:
-                mine = self._cut(prompt_parts(one))
+                cuts = self._cut(prompt_parts(video))
             except ValueError as problem:
-                short[one.video] = str(problem)
+                short[video.video] = str(problem)
             else:
-                parts += mine
+                parts += cuts
         refusal = self._refusal(parts)
         if refusal:
             result = self.refused({part.video for part in parts}, refusal)
@@ -79,7 +79,10 @@ class SetMetric(VideoMetric):
         described = {"prompts": digest({"prompts": sorted({part.prompt for part in parts})})}
         return replace(
             result,
-            per_video={**result.per_video, **{one: math.nan for one in short if one is not None}},
+            per_video={
+                **result.per_video,
+                **{number: math.nan for number in short if number is not None},
+            },
             reasons={**result.reasons, **short},
             provenance={**result.provenance, **described},
         )
@@ -146,15 +149,17 @@ class AloneMetric(SetMetric):
         result = super().score(videos)
         if not math.isnan(result.value):
             return result
-        alone = {one.video: super(AloneMetric, self).score([one]) for one in videos}
+        alone = {video.video: super(AloneMetric, self).score([video]) for video in videos}
         reasons: dict[int | None, str] = {
-            video: one.reasons[video] for video, one in alone.items() if video in one.reasons
+            number: single.reasons[number]
+            for number, single in alone.items()
+            if number in single.reasons
         }
-        curves = {v: curve for one in alone.values() for v, curve in one.per_window.items()}
-        seconds = {v: curve for one in alone.values() for v, curve in one.windows.items()}
+        curves = {v: curve for single in alone.values() for v, curve in single.per_window.items()}
+        seconds = {v: curve for single in alone.values() for v, curve in single.windows.items()}
         return replace(
             result,
-            per_video={video: one.per_video[video] for video, one in alone.items()},
+            per_video={number: single.per_video[number] for number, single in alone.items()},
             reasons={None: result.reasons[None], **reasons},
             per_window=curves,
             windows=seconds,
@@ -182,12 +187,12 @@ def _chance_of(extractor: Extractor, kappa: float | None) -> float:
     Raises:
         ValueError: if neither is known, or it is no likeness.
     """
-    known = getattr(extractor, "kappa", None) if kappa is None else kappa
-    if known is None:
+    chance = getattr(extractor, "kappa", None) if kappa is None else kappa
+    if chance is None:
         raise ValueError(
             f"{extractor.name} ships no chance likeness; give kappa=, the mean cosine of its "
             f"features of unrelated videos"
         )
-    if not -1 <= known < 1:
-        raise ValueError(f"kappa={known} must be a cosine below 1")
-    return float(known)
+    if not -1 <= chance < 1:
+        raise ValueError(f"kappa={chance} must be a cosine below 1")
+    return float(chance)

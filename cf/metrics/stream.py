@@ -43,20 +43,21 @@ class Stream:
         run = FrameRange(video, first, stop, fps, kept[:edge], kept[len(kept) - edge :])
         return rows.with_runs([run])
 
-    def _rows(self, video: int, sample: int, fps: Fraction, kept: Tensor) -> Table:
-        """Rows of all measurements that lie within `kept`, whose first frame is that sample."""
+    def _rows(self, video: int, sample: int, fps: Fraction, frames: Tensor) -> Table:
+        """Rows of all measurements that lie within `frames`, whose first frame is that sample."""
         m, at = self.measurement, self.clock(fps)
         skip = -sample % m.stride
-        kept = kept[skip:]
-        if len(kept) < m.span:
+        frames = frames[skip:]
+        if len(frames) < m.span:
             return self.empty
         with torch.no_grad():
-            numbers = m.measure(kept).to("cpu", m.dtype)
-        expected = (len(kept) - m.span) // m.stride + 1
+            numbers = m.measure(frames).to("cpu", m.dtype)
+        expected = (len(frames) - m.span) // m.stride + 1
         if numbers.shape != (expected, m.width):
             raise ValueError(
-                f"{type(m).__name__}.measure returned shape {tuple(numbers.shape)} for {len(kept)} "
-                f"frames; with its span, stride and width it must be {(expected, m.width)}"
+                f"{type(m).__name__}.measure returned shape {tuple(numbers.shape)} for "
+                f"{len(frames)} frames; with its span, stride and width it must be "
+                f"{(expected, m.width)}"
             )
         samples = sample + skip + torch.arange(expected) * m.stride
         window = at.windows(samples * at.stride)
@@ -100,9 +101,9 @@ class Stream:
         runs: dict[int, list[FrameRange]] = {}
         for run in table.unpacked():
             runs.setdefault(run.video, []).append(run)
-        owned = [_ByVideo(one) for one in (table.keys, table.faults, table.segments, table.marks)]
+        owned = [_ByVideo(part) for part in (table.keys, table.faults, table.segments, table.marks)]
         for video in sorted({*runs, *table.faults[:, 0].tolist()}):
-            rows, *others = (one.rows(video) for one in owned)
+            rows, *others = (part.rows(video) for part in owned)
             yield self._video(video, runs.get(video, []), table, rows, *others)
 
     def _video(
@@ -155,9 +156,9 @@ class _ByVideo:
         return self._order[int(ends[0]) : int(ends[1])]
 
 
-def _joined(one: Tensor, other: Tensor) -> Tensor:
+def _joined(first: Tensor, second: Tensor) -> Tensor:
     """Tensors joined along the first axis; empty ones may have any shape."""
-    return torch.cat([part for part in (one, other) if len(part)] or [one])
+    return torch.cat([part for part in (first, second) if len(part)] or [first])
 
 
 def _reason(runs: list[FrameRange], faults: list[list[int]]) -> str:

@@ -101,8 +101,8 @@ class Table:
 
     def summed(self) -> "Table":
         """One row per window, in order."""
-        done = _settled(self.keys[:, :2])
-        keys, sums = self.keys[done:], self.sums[done:]
+        start = _settled(self.keys[:, :2])
+        keys, sums = self.keys[start:], self.sums[start:]
         if not keys.shape[0]:
             return self
         numbers = keys.numpy()
@@ -116,8 +116,8 @@ class Table:
             keys = torch.from_numpy(merged)
             rows = sums.new_zeros(len(firsts), sums.shape[1])
             sums = rows.index_add_(0, torch.from_numpy(index), sums)
-        if done:
-            keys, sums = torch.cat((self.keys[:done], keys)), torch.cat((self.sums[:done], sums))
+        if start:
+            keys, sums = torch.cat((self.keys[:start], keys)), torch.cat((self.sums[:start], sums))
         return replace(self, keys=keys, sums=sums)
 
     def tidied(self) -> "Table":
@@ -130,9 +130,9 @@ class Table:
             else:
                 joined.append(row)
         marks, faults = self.marks, self.faults
-        done = _settled(marks)
-        if done < marks.shape[0]:
-            marks = torch.cat((marks[:done], torch.unique(marks[done:], dim=0)))
+        start = _settled(marks)
+        if start < marks.shape[0]:
+            marks = torch.cat((marks[:start], torch.unique(marks[start:], dim=0)))
         return replace(
             self,
             segments=torch.tensor(joined, dtype=torch.long).view(-1, 7),
@@ -194,7 +194,7 @@ def _settled(rows: Int[Tensor, "n 2"]) -> int:
     rising = (first[:-1] < first[1:]) | ((first[:-1] == first[1:]) & (second[:-1] < second[1:]))
     if rising.all():
         return len(first)
-    rest = int(rising.argmin()) + 1
-    least = first[rest:].min()
-    lowest = second[rest:][first[rest:] == least].min()
+    fall = int(rising.argmin()) + 1
+    least = first[fall:].min()
+    lowest = second[fall:][first[fall:] == least].min()
     return int(((first < least) | ((first == least) & (second < lowest))).sum())

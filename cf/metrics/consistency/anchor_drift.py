@@ -38,9 +38,9 @@ class AnchorDrift:
         chance = torch.full(grid.count.shape, kappa or 0.0, dtype=torch.double)
         if kappa is None:
             chance = grid.to_others(anchor)
-        kept = torch.einsum("vd,vkd->vk", anchor, grid.means) - chance
-        kept[:, 0] = grid.within()[:, 0] - chance[:, 0]
-        return AnchorDrift(grid, kept[:, 0], kept)
+        above = torch.einsum("vd,vkd->vk", anchor, grid.means) - chance
+        above[:, 0] = grid.within()[:, 0] - chance[:, 0]
+        return AnchorDrift(grid, above[:, 0], above)
 
     @property
     def last(self) -> int:
@@ -63,21 +63,21 @@ class AnchorDrift:
 
     def at_the_end(self) -> tuple[float, tuple[float, float]]:
         """Of the set, in the last quarter, with its interval over prompts."""
-        kept = self.grid.by_prompt(self.kept[:, -self.last :].mean(1))
-        own = self.grid.by_prompt(self.own)
-        value = float(1 - kept.sum() / own.sum())
+        end = self.grid.by_prompt(self.kept[:, -self.last :].mean(1))
+        start = self.grid.by_prompt(self.own)
+        value = float(1 - end.sum() / start.sum())
         if self.grid.prompts < 2:
             return value, (math.nan, math.nan)
         return value, bootstrap(
-            self.grid.prompts, lambda counts: 1 - (counts @ kept) / (counts @ own)
+            self.grid.prompts, lambda counts: 1 - (counts @ end) / (counts @ start)
         )
 
     def refusal(self) -> str:
         """Why the set's drift cannot be told; empty if it can."""
         if bool(self.own.isnan().any()):
             return SINGLE
-        own = self.grid.by_prompt(self.own)
-        mean = float(own.mean())
+        start = self.grid.by_prompt(self.own)
+        mean = float(start.mean())
         if mean < IDENTIFIABLE:
             return (
                 f"anchor not identifiable: first windows are {mean:.3g} above chance on average, "
@@ -85,7 +85,7 @@ class AnchorDrift:
             )
         if self.grid.prompts > 1:
             prompts = self.grid.prompts
-            low, _ = bootstrap(prompts, lambda counts: counts @ own / prompts)
+            low, _ = bootstrap(prompts, lambda counts: counts @ start / prompts)
             if low <= 0:
                 return (
                     f"anchor not identifiable: the interval of the first windows' likeness above "

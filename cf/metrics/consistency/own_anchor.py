@@ -63,12 +63,12 @@ class OwnAnchorAUC(SetMetric):
 def _recognised(grid: Grid) -> tuple[Float[Tensor, "v k"], Float[Tensor, "v k"]]:
     """Share of others' starts that are farther than the own one, and whether all are."""
     anchors = torch.nn.functional.normalize(grid.means[:, 0], dim=-1)
-    other = grid.unrelated()
+    unrelated = grid.unrelated()
     closer, closest = [], []
-    for number, mine in enumerate(grid.means):
-        likeness = mine @ anchors.T
+    for number, windows in enumerate(grid.means):
+        likeness = windows @ anchors.T
         own = likeness[:, number : number + 1]
-        others = likeness[:, other[number]]
+        others = likeness[:, unrelated[number]]
         tied = (others - own).abs() <= _TIE
         nearer = (others < own - _TIE).double() + 0.5 * tied
         closer.append(nearer.mean(1))

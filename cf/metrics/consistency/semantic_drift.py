@@ -104,12 +104,12 @@ def _drift(metric: SetMetric, drift: AnchorDrift) -> Result:
     value, (low, high) = drift.at_the_end()
     per_video = grid.by_video(lost[:, -drift.last :].mean(1))
     per_window, windows = grid.over_time(lost)
-    own = grid.by_video(drift.own)
+    start = grid.by_video(drift.own)
     reasons: dict[int | None, str] = {
-        video: f"anchor not identifiable: its first window is {own[video]:.3g} above chance, and "
+        video: f"anchor not identifiable: its first window is {start[video]:.3g} above chance, and "
         f"{IDENTIFIABLE_ALONE} is needed for one video"
-        for video, one in per_video.items()
-        if math.isnan(one)
+        for video, loss in per_video.items()
+        if math.isnan(loss)
     }
     flagged = (lost < _BELOW_START).any(1)
     extras |= {

@@ -65,22 +65,22 @@ class SimilarityToFirst(VideoMetric):
         second: dict[int, dict[float, float]] = {}
         curves, windows = {}, {}
         reasons: dict[int | None, str] = {}
-        for one in videos:
-            features = one.sums.double()
-            anchor = features[one.seconds < _ANCHOR - 1e-9].mean(0)
+        for video in videos:
+            features = video.sums.double()
+            anchor = features[video.seconds < _ANCHOR - 1e-9].mean(0)
             anchor = torch.nn.functional.normalize(anchor, dim=0)
             to_first = 100 * (features @ features[0])
             to_second = 100 * (features @ anchor)
-            first[one.video] = moments.values_at(self.times, one, to_first)
-            second[one.video] = moments.values_at(self.times, one, to_second)
-            windows[one.video] = moments.grid(one)
-            curves[one.video] = moments.at(windows[one.video], one.seconds, to_first)
-            if math.isnan(first[one.video][self.times[-1]]):
-                reasons[one.video] = moments.unread(one, self.times[-1])
-        per_video = {video: mine[self.times[-1]] for video, mine in first.items()}
+            first[video.video] = moments.values_at(self.times, video, to_first)
+            second[video.video] = moments.values_at(self.times, video, to_second)
+            windows[video.video] = moments.grid(video)
+            curves[video.video] = moments.at(windows[video.video], video.seconds, to_first)
+            if math.isnan(first[video.video][self.times[-1]]):
+                reasons[video.video] = moments.unread(video, self.times[-1])
+        per_video = {number: reading[self.times[-1]] for number, reading in first.items()}
         extras = {}
-        for name, known in (("at", first), ("anchor_second_at", second)):
-            for time, value in moments.by_time(self.times, known, videos).items():
+        for name, readings in (("at", first), ("anchor_second_at", second)):
+            for time, value in moments.by_time(self.times, readings, videos).items():
                 extras[f"{name}_{time:g}"] = value
         return self.answer(
             over_prompts(per_video, videos),

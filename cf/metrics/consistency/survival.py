@@ -24,8 +24,8 @@ def survival(
     watched = (times[:, None] >= steps).double()
     now = ((times[:, None] == steps) & happened[:, None]).double()
     at_risk = weights @ watched
-    left = 1 - (weights @ now) / at_risk.clamp(min=1e-12)
-    return steps, left.clamp(min=0).cumprod(-1)
+    surviving = 1 - (weights @ now) / at_risk.clamp(min=1e-12)
+    return steps, surviving.clamp(min=0).cumprod(-1)
 
 
 def median(steps: Float[Tensor, " j"], curve: Float[Tensor, "*b j"]) -> Float[Tensor, "*b"]:

@@ -142,8 +142,8 @@ def _consistency(
 
 def _above(likeness: Float[Tensor, "*v n"], chance: Float[Tensor, " n"]) -> Float[Tensor, "*v n"]:
     """Above chance; 0 where chance leaves nothing to be told apart."""
-    left = 1 - chance
-    return ((likeness - chance) / left.clamp(min=ALIKE)).where(left > ALIKE, 0.0)
+    room = 1 - chance
+    return ((likeness - chance) / room.clamp(min=ALIKE)).where(room > ALIKE, 0.0)
 
 
 def _before(grid: Grid, lags: list[int], chance: Float[Tensor, " n"]) -> Float[Tensor, "v k"]:

@@ -54,14 +54,14 @@ class SubjectConsistencyVBench(VideoMetric):
         per_video: dict[int, float] = {}
         reasons: dict[int | None, str] = {}
         curves, seconds, lowest = {}, {}, []
-        for one in videos:
-            previous, first = _cosines(one.sums.double())
-            curves[one.video] = (previous.clamp(min=0) + first.clamp(min=0)) / 2
-            seconds[one.video] = one.seconds[1:]
+        for video in videos:
+            previous, first = _cosines(video.sums.double())
+            curves[video.video] = (previous.clamp(min=0) + first.clamp(min=0)) / 2
+            seconds[video.video] = video.seconds[1:]
             lowest += [min(float(previous.min()), float(first.min()))] if len(first) else []
-            per_video[one.video] = float(curves[one.video].mean())
+            per_video[video.video] = float(curves[video.video].mean())
             if not len(first):
-                reasons[one.video] = "a video of one frame has no other to compare it with"
+                reasons[video.video] = "a video of one frame has no other to compare it with"
         every = torch.cat([*curves.values(), torch.zeros(0, dtype=torch.double)])
         return self.answer(
             float(every.mean()),

@@ -10,7 +10,7 @@ from cf.metrics.extractors.efficientnet import EfficientNetLite
 from cf.metrics.extractors.handcrafted import Handcrafted
 from cf.metrics.extractors.registry import ENTRIES
 
-NAMES = (Handcrafted.name, *(name for name, one in ENTRIES.items() if one.width))
+NAMES = (Handcrafted.name, *(name for name, published in ENTRIES.items() if published.width))
 """Of all extractors."""
 
 

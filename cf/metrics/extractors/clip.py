@@ -73,8 +73,8 @@ class ClipExtractor(FeatureNetwork, TextExtractor):
 
     @override
     def forward(self, pictures: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
-        seen = self.network.vision_model(pictures).pooler_output
-        features: Tensor = self.network.visual_projection(seen)
+        pooled = self.network.vision_model(pictures).pooler_output
+        features: Tensor = self.network.visual_projection(pooled)
         return features
 
     @torch.no_grad()
@@ -88,13 +88,15 @@ class ClipExtractor(FeatureNetwork, TextExtractor):
         if self._tokenizer is None:
             self._tokenizer = tokenizer(find(_VOCABULARY, self.vocabulary).path)
         most = self.network.config.text_config.max_position_embeddings
-        each = [torch.zeros(0, self.width, device=self.device)]
+        features = [torch.zeros(0, self.width, device=self.device)]
         for text in texts:
             tokens = self._tokenizer(
                 clean_caption(text), truncation=True, max_length=most, return_tensors="pt"
             ).input_ids.to(self.device)
-            each.append(self.network.text_projection(self.network.text_model(tokens).pooler_output))
-        return torch.cat(each)
+            features.append(
+                self.network.text_projection(self.network.text_model(tokens).pooler_output)
+            )
+        return torch.cat(features)
 
     @property
     def _size(self) -> int:

@@ -111,14 +111,14 @@ class _Positions:
         self.embeddings, self.patch = embeddings, patch
 
     def __call__(self, _: Tensor, height: int, width: int) -> Float[Tensor, "1 n d"]:
-        known: Tensor = self.embeddings.position_embeddings
+        positions: Tensor = self.embeddings.position_embeddings
         rows, columns = height // self.patch, width // self.patch
-        grid = math.isqrt(known.shape[1] - 1)
+        grid = math.isqrt(positions.shape[1] - 1)
         if rows == columns == grid:
-            return known
-        first, rest = known[:, :1], known[:, 1:]
-        square = rest.unflatten(1, (grid, grid)).permute(0, 3, 1, 2)
+            return positions
+        first, patches = positions[:, :1], positions[:, 1:]
+        square = patches.unflatten(1, (grid, grid)).permute(0, 3, 1, 2)
         factor = [(side + _NUDGE) / grid for side in (rows, columns)]
-        other = interpolate(square, scale_factor=factor, mode="bicubic")
-        assert other.shape[-2:] == (rows, columns), (other.shape, rows, columns)
-        return torch.cat((first, other.flatten(2).transpose(1, 2)), 1)
+        resized = interpolate(square, scale_factor=factor, mode="bicubic")
+        assert resized.shape[-2:] == (rows, columns), (resized.shape, rows, columns)
+        return torch.cat((first, resized.flatten(2).transpose(1, 2)), 1)

@@ -31,26 +31,26 @@ def fetch_extractor(name: str, timeout: float = 30.0) -> Path:
         FetchError: if the transfer breaks, the hash is wrong, the folder cannot be written to, or
             the file lies in a package.
     """
-    one = entry(name)
-    target = root() / name / one.file
-    if target.is_file() and (one.sha256 is None or is_published(one, sha256(target))):
+    weights = entry(name)
+    target = root() / name / weights.file
+    if target.is_file() and (weights.sha256 is None or is_published(weights, sha256(target))):
         return target
-    if one.url is None:
-        raise FetchError(f"{name} lies in a package: {one.remedy}")
+    if weights.url is None:
+        raise FetchError(f"{name} lies in a package: {weights.remedy}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, partial = tempfile.mkstemp(".part", f"{one.file}.", target.parent)
+        handle, partial = tempfile.mkstemp(".part", f"{weights.file}.", target.parent)
     except OSError as error:
         raise FetchError(
             f"{target.parent} cannot be written to ({error}); set ${ROOT} to a folder that can"
         ) from error
     try:
         with os.fdopen(handle, "wb") as file:
-            digest = _transfer(one.url, file, timeout)
-        if one.sha256 is not None and not is_published(one, digest):
+            digest = _transfer(weights.url, file, timeout)
+        if weights.sha256 is not None and not is_published(weights, digest):
             raise FetchError(
-                f"{one.url} sent a file whose SHA-256 is {digest}, not {one.sha256}; it was thrown "
-                "away. Try again, or get the file elsewhere"
+                f"{weights.url} sent a file whose SHA-256 is {digest}, not {weights.sha256}; it "
+                "was thrown away. Try again, or get the file elsewhere"
             )
         Path(partial).chmod(0o644)
         Path(partial).replace(target)

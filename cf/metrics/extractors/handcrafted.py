@@ -89,9 +89,9 @@ class Handcrafted(Extractor):
 @lru_cache(maxsize=1)
 def _constants() -> dict[str, Any]:
     text = files(__package__).joinpath("handcrafted_v2.json").read_text()
-    known: dict[str, Any] = json.loads(text)
-    assert len(known["mean"]) == WIDTH
-    return known
+    constants: dict[str, Any] = json.loads(text)
+    assert len(constants["mean"]) == WIDTH
+    return constants
 
 
 def raw(frames: Float[Tensor, "t 3 h w"]) -> Float[Tensor, "t d"]:

@@ -41,7 +41,7 @@ def frozen_network(
         ValueError: if names or shapes are not those of the network.
     """
     with _quiet():
-        network, found = getattr(transformers(), kind).from_pretrained(
+        network, report = getattr(transformers(), kind).from_pretrained(
             None,
             config=config,
             state_dict=dict(state),
@@ -51,9 +51,9 @@ def frozen_network(
         )
     faults = (("missing", "lack"), ("unexpected", "have no place for"), ("mismatched", "differ in"))
     wrong = [
-        f"they {verb} {', '.join(sorted(map(str, found[f'{fault}_keys']))[:3])}"
+        f"they {verb} {', '.join(sorted(map(str, report[f'{fault}_keys']))[:3])}"
         for fault, verb in faults
-        if found[f"{fault}_keys"]
+        if report[f"{fault}_keys"]
     ]
     if wrong:
         raise ValueError(f"these are not the weights of {whose}: {'; '.join(wrong)}")

@@ -60,24 +60,26 @@ def root() -> Path:
 
 def places(name: str) -> Iterator[WeightsLocation]:
     """Every file that would do, best first."""
-    one = entry(name)
-    for file in one.files:
+    published = entry(name)
+    for file in published.files:
         yield WeightsLocation(
             f"${ROOT}" if os.environ.get(ROOT) else "cf cache", root() / name / file
         )
-    if one.hugging_face is not None:
-        for folder in _snapshots(one.hugging_face):
-            for file in one.hugging_face_files:
+    if published.hugging_face is not None:
+        for folder in _snapshots(published.hugging_face):
+            for file in published.hugging_face_files:
                 yield WeightsLocation("Hugging Face cache", folder / file)
     torch_home = os.environ.get("TORCH_HOME") or cache_home() / "torch"
-    yield WeightsLocation("torch hub", expanded(torch_home) / "hub" / "checkpoints" / one.file)
+    yield WeightsLocation(
+        "torch hub", expanded(torch_home) / "hub" / "checkpoints" / published.file
+    )
     if name.startswith("clip"):
-        yield WeightsLocation("clip cache", Path.home() / ".cache" / "clip" / one.file)
-    if one.package is not None and (inside := _inside(one.package)) is not None:
-        yield WeightsLocation("package", inside / one.file)
-    if one.vbench is not None:
+        yield WeightsLocation("clip cache", Path.home() / ".cache" / "clip" / published.file)
+    if published.package is not None and (inside := _inside(published.package)) is not None:
+        yield WeightsLocation("package", inside / published.file)
+    if published.vbench is not None:
         vbench = os.environ.get("VBENCH_CACHE_DIR") or Path.home() / ".cache" / "vbench"
-        yield WeightsLocation("VBench cache", expanded(vbench) / one.vbench)
+        yield WeightsLocation("VBench cache", expanded(vbench) / published.vbench)
 
 
 def find(name: str, weights: str | Path | None = None) -> Found:
@@ -91,24 +93,29 @@ def find(name: str, weights: str | Path | None = None) -> Found:
         MissingWeightsError: if it is nowhere.
         ValueError: if a file of the published name is not the published file.
     """
-    one = entry(name)
-    candidates = list(places(name)) if weights is None else _given(one, expanded(weights))
+    published = entry(name)
+    candidates = list(places(name)) if weights is None else _given(published, expanded(weights))
     for kind, path in candidates:
         if path.is_file():
             digest = sha256(path)
-            verified = is_published(one, digest)
-            if not verified and weights is None and path.name == one.file and one.sha256:
+            verified = is_published(published, digest)
+            if (
+                not verified
+                and weights is None
+                and path.name == published.file
+                and published.sha256
+            ):
                 raise ValueError(
-                    f"{path} is not the published {one.file}: its SHA-256 is {digest}, not "
-                    f"{one.sha256}; delete it and run `{one.remedy}`, or give "
+                    f"{path} is not the published {published.file}: its SHA-256 is {digest}, not "
+                    f"{published.sha256}; delete it and run `{published.remedy}`, or give "
                     "it as weights= to use it all the same"
                 )
-            return Found(one, path, kind, digest, verified)
+            return Found(published, path, kind, digest, verified)
     looked = "\n  ".join(str(path) for _, path in candidates)
     raise MissingWeightsError(
         name,
-        f"the weights {name} ({one.source}) are not on this machine. Looked for\n  {looked}\n"
-        f"Run `{one.remedy}`, or set ${ROOT}, or give weights=<file>.",
+        f"the weights {name} ({published.source}) are not on this machine. Looked for\n  {looked}\n"
+        f"Run `{published.remedy}`, or set ${ROOT}, or give weights=<file>.",
     )
 
 
@@ -129,9 +136,9 @@ def _sha256(path: str, size: int, time: int) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _given(one: PublishedWeights, path: Path) -> list[WeightsLocation]:
+def _given(published: PublishedWeights, path: Path) -> list[WeightsLocation]:
     if path.is_dir():
-        return [WeightsLocation("given", path / file) for file in one.files]
+        return [WeightsLocation("given", path / file) for file in published.files]
     return [WeightsLocation("given", path)]
 
 
@@ -152,5 +159,5 @@ def _snapshots(repository: str) -> list[Path]:
     main = folder / "refs" / "main"
     if main.is_file():
         return [folder / "snapshots" / main.read_text().strip()]
-    there = sorted((folder / "snapshots").glob("*"))
-    return there if len(there) == 1 else [folder / "snapshots" / "main"]
+    snapshots = sorted((folder / "snapshots").glob("*"))
+    return snapshots if len(snapshots) == 1 else [folder / "snapshots" / "main"]

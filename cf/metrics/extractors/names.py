@@ -60,9 +60,9 @@ def clip_names(state: Mapping[str, Tensor]) -> State:
     """CLIP's weights as Hugging Face lays them out."""
     if "visual.conv1.weight" not in state:
         return {name: x for name, x in state.items() if not name.endswith("position_ids")}
-    kept = {name: x for name, x in state.items() if name not in _NO_WEIGHTS}
-    made = _renamed(kept, _CLIP, ("q_proj", "k_proj", "v_proj"))
-    return {name: x.T if name.endswith("_projection.weight") else x for name, x in made.items()}
+    weights = {name: x for name, x in state.items() if name not in _NO_WEIGHTS}
+    renamed = _renamed(weights, _CLIP, ("q_proj", "k_proj", "v_proj"))
+    return {name: x.T if name.endswith("_projection.weight") else x for name, x in renamed.items()}
 
 
 def depth(state: Mapping[str, Tensor], blocks: str) -> int:
@@ -77,15 +77,15 @@ def depth(state: Mapping[str, Tensor], blocks: str) -> int:
 
 def _renamed(state: Mapping[str, Tensor], table: Table, parts: tuple[str, str, str]) -> State:
     """By a table; queries, keys and values that lie in one tensor come apart as `parts`."""
-    made: State = {}
+    renamed: State = {}
     for name, x in state.items():
         for pattern, new in table:
             name = re.sub(pattern, new, name)
         if ".qkv." in name:
-            made |= {
+            renamed |= {
                 name.replace(".qkv.", f".{part}."): piece
                 for part, piece in zip(parts, x.chunk(3), strict=True)
             }
         else:
-            made[name] = x
-    return made
+            renamed[name] = x
+    return renamed

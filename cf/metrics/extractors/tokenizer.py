@@ -24,11 +24,11 @@ def tokenizer(path: Path) -> Any:
     numbers = path.with_name("vocab.json")
     if path.suffix == ".gz":
         merges = _pairs(path, _unpacked(path).split("\n")[1 : _MERGES + 1])
-        known = _vocabulary(merges)
+        vocabulary = _vocabulary(merges)
     else:
         merges = _pairs(path, text_of(path, "list of merges").split("\n"))
-        known = read_json_file(numbers) if numbers.is_file() else _vocabulary(merges)
-    return transformers().CLIPTokenizer(vocab=known, merges=merges)
+        vocabulary = read_json_file(numbers) if numbers.is_file() else _vocabulary(merges)
+    return transformers().CLIPTokenizer(vocab=vocabulary, merges=merges)
 
 
 def clean_caption(text: str) -> str:

@@ -81,32 +81,32 @@ class Structure:
                 f"{_WINDOW} pixels; compare larger ones"
             )
         pairs = zip(frames.double(), true.double(), strict=True)
-        found = [_structure(one, other) for one, other in pairs]
-        return torch.stack(found) if found else torch.zeros(0, dtype=torch.float64)
+        scores = [_structure(frame, reference) for frame, reference in pairs]
+        return torch.stack(scores) if scores else torch.zeros(0, dtype=torch.float64)
 
     def provenance(self) -> dict[str, Any]:
         """See `FrameSimilarity`."""
         return {"compared": "ssim", "data_range": 1.0, "sigma": _SIGMA, "k1": _K1, "k2": _K2}
 
 
-def _structure(one: Float[Tensor, "3 h w"], other: Float[Tensor, "3 h w"]) -> Float[Tensor, ""]:
+def _structure(x: Float[Tensor, "3 h w"], y: Float[Tensor, "3 h w"]) -> Float[Tensor, ""]:
     """Mean over windows around each pixel, the picture mirrored at its border, and over colours.
 
     Wang et al. 2004 (https://doi.org/10.1109/TIP.2003.819861), as `torchmetrics` has it, which
     takes fifty times as long: it convolves in two dimensions, in float64 without a fast kernel.
     """
-    planes = torch.cat((one, other, one * one, other * other, one * other)).detach().cpu().numpy()
+    planes = torch.cat((x, y, x * x, y * y, x * y)).detach().cpu().numpy()
     weights = cv2.getGaussianKernel(_WINDOW, _SIGMA, cv2.CV_64F)
     mirrored = cv2.BORDER_REFLECT_101
     # Plane by plane: on all at once OpenCV takes twice the time.
     local = [cv2.sepFilter2D(p, -1, weights, weights, borderType=mirrored) for p in planes]
-    means = torch.from_numpy(np.stack(local)).to(one)
+    means = torch.from_numpy(np.stack(local)).to(x)
     mean, mean_other, square, square_other, product = means.chunk(5)
-    both = mean * mean_other
+    crossed = mean * mean_other
     spread = (square - mean**2).clamp(min=0) + (square_other - mean_other**2).clamp(min=0)
     c1, c2 = _K1**2, _K2**2
-    light = (2 * both + c1) / (mean**2 + mean_other**2 + c1)
-    return (light * (2 * (product - both) + c2) / (spread + c2)).mean()
+    light = (2 * crossed + c1) / (mean**2 + mean_other**2 + c1)
+    return (light * (2 * (product - crossed) + c2) / (spread + c2)).mean()
 
 
 @dataclass(frozen=True)
@@ -152,12 +152,12 @@ class FullReference(VideoMetric):
 
     @override
     def score(self, videos: list[Scored]) -> Result:
-        values = {one.video: float(one.sums.sum() / one.count.sum()) for one in videos}
+        values = {video.video: float(video.sums.sum() / video.count.sum()) for video in videos}
         return self.answer(
             mean(values.values()),
             values,
-            per_window={one.video: one.sums[:, 0] / one.count for one in videos},
-            windows={one.video: one.seconds for one in videos},
+            per_window={video.video: video.sums[:, 0] / video.count for video in videos},
+            windows={video.video: video.seconds for video in videos},
         )
 
 

@@ -82,16 +82,16 @@ class I3D(VideoExtractor):
 
     def __call__(self, clips: Float[Tensor, "n t 3 h w"]) -> Float[Tensor, "n d"]:
         """See `VideoExtractor`; one clip at a time, so that rounding never depends on others."""
-        found = []
+        features = []
         for clip in clips:
             resized = torch.nn.functional.interpolate(
                 clip.to(self.device), (224, 224), mode="bilinear", align_corners=False
             )
             batch = (2 * resized - 1).transpose(0, 1)[None]
             with torch.no_grad():
-                made = self.network(batch, rescale=False, resize=False, return_features=True)
-            found.append(made.cpu())
-        return torch.cat(found)
+                output = self.network(batch, rescale=False, resize=False, return_features=True)
+            features.append(output.cpu())
+        return torch.cat(features)
 
     @override
     def provenance(self) -> dict[str, Any]:
@@ -221,10 +221,10 @@ class FVD(VideoMetric):
     @override
     def score(self, videos: list[Scored]) -> Result:
         bins: dict[int, list[Tensor]] = {}
-        for one in videos:
-            for seconds, row in zip(one.seconds.tolist(), one.sums, strict=True):
+        for video in videos:
+            for seconds, row in zip(video.seconds.tolist(), video.sums, strict=True):
                 bins.setdefault(int(seconds // (self.bin_seconds or float("inf"))), []).append(row)
-        reasons: dict[int | None, str] = {one.video: _OF_A_SET for one in videos}
+        reasons: dict[int | None, str] = {video.video: _OF_A_SET for video in videos}
         distances = {}
         for number, rows in sorted(bins.items()):
             distances[number] = self._distance(torch.stack(rows))
@@ -247,21 +247,21 @@ class FVD(VideoMetric):
         }
         return self.answer(
             mean(distances.values()) if complete else float("nan"),
-            {one.video: float("nan") for one in videos},
+            {video.video: float("nan") for video in videos},
             reasons=reasons,
             curves=curves,
         )
 
     def _distance(self, rows: Float[Tensor, "n width"]) -> float:
-        known = self.reference
-        if min(len(rows), self.least if known is None else known.count) < self.least:
+        reference = self.reference
+        if min(len(rows), self.least if reference is None else reference.count) < self.least:
             return float("nan")
         width = self.extractor.width
-        other = Moments.of(rows[:, width:]) if known is None else known
-        return frechet_distance(Moments.of(rows[:, :width]), other)
+        target = Moments.of(rows[:, width:]) if reference is None else reference
+        return frechet_distance(Moments.of(rows[:, :width]), target)
 
     @override
     def provenance(self) -> dict[str, Any]:
-        known = None if self.reference is None else self.reference.digest()
-        settings = {"bin_seconds": self.bin_seconds, "least": self.least, "reference": known}
+        reference = None if self.reference is None else self.reference.digest()
+        settings = {"bin_seconds": self.bin_seconds, "least": self.least, "reference": reference}
         return {**super().provenance(), **settings}

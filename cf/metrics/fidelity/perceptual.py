@@ -95,27 +95,29 @@ class Perceptual:
                 f"frames of {height} x {width} pixels are too small for LPIPS under {self.net}; "
                 f"enlarge them to at least {_LEAST[self.net]}"
             )
-        found = []
+        distances = []
         batch = 1 if torch.device(self.device).type == "cpu" else _BATCH
-        for one, other in zip(frames.split(batch), true.split(batch), strict=True):
-            count = len(one)
+        for piece, target in zip(frames.split(batch), true.split(batch), strict=True):
+            count = len(piece)
             pair = [
                 torch.cat((part, part[:1].expand(batch - count, -1, -1, -1))).to(self.device)
-                for part in (one.float(), other.float())
+                for part in (piece.float(), target.float())
             ]
             with torch.no_grad():
-                found.append(self.network(*pair, normalize=True).reshape(-1)[:count].cpu().double())
-        return torch.cat(found)
+                distances.append(
+                    self.network(*pair, normalize=True).reshape(-1)[:count].cpu().double()
+                )
+        return torch.cat(distances)
 
     def provenance(self) -> dict[str, Any]:
         """See `FrameSimilarity`."""
-        made = {"random": self.random} if self.file is None else {"sha256": self.file.sha256}
+        weights = {"random": self.random} if self.file is None else {"sha256": self.file.sha256}
         return {
             "by": self.name,
             "compared": "lpips",
             "version": self.version,
             "net": self.net,
-            **made,
+            **weights,
         }
 
 
@@ -143,8 +145,8 @@ def _fill_all(network: nn.Module, state: dict[str, Tensor], path: Path) -> None:
 
 def _fill(backbone: nn.Module, state: dict[str, Tensor]) -> None:
     """Weights of torchvision's `features.<n>.*`, whichever slice holds layer n."""
-    own = backbone.state_dict()
-    wanted = {name: "features." + name.split(".", 1)[1] for name in own}
+    expected = backbone.state_dict()
+    wanted = {name: "features." + name.split(".", 1)[1] for name in expected}
     missing = sorted(set(wanted.values()) - state.keys())
     if missing:
         raise ValueError(

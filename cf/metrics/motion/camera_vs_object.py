@@ -35,9 +35,9 @@ class CameraVsObject(MotionMetric):
         counted = ~motion.cut & (motion["magnitude"] >= STILL)
         if not counted.any():
             return VideoReading(reason="it stands still, or moves at cuts only")
-        camera, left = motion["camera"], motion["object"]
-        share = left / (left + camera).clamp(min=1e-12)
+        camera, residual = motion["camera"], motion["object"]
+        share = residual / (residual + camera).clamp(min=1e-12)
         curve, seconds = motion.curve(share.where(counted, float("nan")), self.curve_window)
-        ours, theirs = float(camera[counted].mean()), float(left[counted].mean())
+        ours, theirs = float(camera[counted].mean()), float(residual[counted].mean())
         extras = {"camera": ours, "object": theirs}
         return VideoReading(theirs / (theirs + ours), "", curve, seconds, extras)

@@ -49,9 +49,9 @@ class ChunkSeam(MotionMetric):
     def score(self, videos: list[Scored]) -> Result:
         result = collected(self, videos, self.reading)
         prompts: dict[int, list[np.ndarray]] = {}
-        for one in videos:
-            if not math.isnan(result.per_video[one.video]):
-                prompts.setdefault(one.prompt, []).append(_drawn(one))
+        for video in videos:
+            if not math.isnan(result.per_video[video.video]):
+                prompts.setdefault(video.prompt, []).append(_drawn(video))
         if not prompts:
             return result
         drawn = np.mean([np.mean(of_one, axis=0) for of_one in prompts.values()], axis=0)
@@ -83,22 +83,22 @@ class ChunkSeam(MotionMetric):
         return VideoReading(value, "", curve, seconds, {"jump": jump})
 
 
-def _drawn(one: Scored) -> Float[np.ndarray, " draws"]:
+def _drawn(video: Scored) -> Float[np.ndarray, " draws"]:
     """The ratio with boundaries moved at random, many times."""
-    motion = Motion.of(one)
-    residual, seams = _residual(motion).numpy(), _seams(motion, one).numpy()
+    motion = Motion.of(video)
+    residual, seams = _residual(motion).numpy(), _seams(motion, video).numpy()
     middles = (seams[1:] + seams[:-1] + 1) // 2
     first = np.concatenate(([0], middles))
     last = np.concatenate((middles, [len(residual)]))
     # Each video draws for itself: moved alike, videos with the same blocks would not average out.
-    random = np.random.default_rng([0, one.video & (2**63 - 1)])
-    there = np.empty(DRAWS)
+    random = np.random.default_rng([0, video.video & (2**63 - 1)])
+    sums = np.empty(DRAWS)
     step = max(_PLACES // len(seams), 1)
     for start in range(0, DRAWS, step):
-        some = there[start : start + step]
+        some = sums[start : start + step]
         some[:] = residual[random.integers(first, last, (len(some), len(seams)))].sum(1)
-    elsewhere = (residual.sum() - there) / (len(residual) - len(seams))
-    drawn: np.ndarray = there / len(seams) / np.maximum(elsewhere, 1e-12)
+    elsewhere = (residual.sum() - sums) / (len(residual) - len(seams))
+    drawn: np.ndarray = sums / len(seams) / np.maximum(elsewhere, 1e-12)
     return drawn
 
 
@@ -107,9 +107,9 @@ def _residual(motion: Motion) -> Float[Tensor, " n"]:
     return torch.where(motion.cut, torch.maximum(residual, motion["jump"]), residual)
 
 
-def _seams(motion: Motion, one: Scored) -> Int[Tensor, " m"]:
+def _seams(motion: Motion, video: Scored) -> Int[Tensor, " m"]:
     """The pairs of sampled frames between which a block begins."""
-    pairs: Tensor = torch.unique((one.marks[one.marks > 0] - 1) // motion.clock.stride)
+    pairs: Tensor = torch.unique((video.marks[video.marks > 0] - 1) // motion.clock.stride)
     return pairs[pairs < len(motion.pairs)]
 
 

@@ -77,8 +77,8 @@ class CutRate(ReadingMetric):
         if one.reason:
             return VideoReading(reason=one.reason)
         if not len(one.count):
-            told = f"it has less than {WINDOW} frames, which TransNetV2 looks at together"
-            return VideoReading(reason=told)
+            reason = f"it has less than {WINDOW} frames, which TransNetV2 looks at together"
+            return VideoReading(reason=reason)
         seconds = one.count.double() * STEP / float(one.clock.fps)
         cuts = one.sums[:, 0].double()
         value = float(cuts.sum() / seconds.sum())

@@ -50,8 +50,8 @@ class Steps(Measurement):
     @override
     def measure(self, kept: Float32[Tensor, "t 3 h w"]) -> Float[Tensor, "n 2"]:
         pictures = kept.double()
-        one, two = ((pictures[n:] - pictures[:-n]).abs().mean((1, 2, 3)) for n in (1, 2))
-        return torch.stack(((one[:-1] + one[1:]) / 2, two), 1)
+        single, double = ((pictures[n:] - pictures[:-n]).abs().mean((1, 2, 3)) for n in (1, 2))
+        return torch.stack(((single[:-1] + single[1:]) / 2, double), 1)
 
     @override
     def provenance(self) -> dict[str, Any]:

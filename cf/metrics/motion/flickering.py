@@ -34,7 +34,7 @@ class FrameDifference(Measurement):
     @override
     def measure(self, kept: Tensor) -> Float[Tensor, "n 1"]:
         frames = kept.flatten(1)
-        sums = [cv2.norm(one, other, cv2.NORM_L1) for one, other in pairwise(frames.numpy())]
+        sums = [cv2.norm(first, second, cv2.NORM_L1) for first, second in pairwise(frames.numpy())]
         return torch.tensor(sums, dtype=torch.float64)[:, None] / frames.shape[1]
 
     @override
@@ -66,17 +66,17 @@ class TemporalFlickeringVBench(VideoMetric):
     @override
     def score(self, videos: list[Scored]) -> Result:
         per_video, reasons = {}, {}
-        for one in videos:
-            pairs = int(one.count.sum())
-            per_video[one.video] = (
-                float(1 - one.sums.sum() / 255 / pairs) if pairs else float("nan")
+        for video in videos:
+            pairs = int(video.count.sum())
+            per_video[video.video] = (
+                float(1 - video.sums.sum() / 255 / pairs) if pairs else float("nan")
             )
             if not pairs:
-                reasons[one.video] = "a video of one frame has no pair of frames"
+                reasons[video.video] = "a video of one frame has no pair of frames"
         return self.answer(
             mean(per_video.values()),
             per_video,
             reasons=reasons,
-            per_window={one.video: 1 - one.sums[:, 0] / one.count / 255 for one in videos},
-            windows={one.video: one.seconds for one in videos},
+            per_window={video.video: 1 - video.sums[:, 0] / video.count / 255 for video in videos},
+            windows={video.video: video.seconds for video in videos},
         )

@@ -50,8 +50,8 @@ class Dis(Flow):
     @override
     def __call__(self, one: Picture, other: Picture) -> Field:
         with _one_thread():  # its patches depend on how the picture is shared among threads
-            found = _dis(one.shape).calc(luma(one), luma(other), None)  # type: ignore[call-overload]
-        return np.asarray(found, np.float32)
+            flow = _dis(one.shape).calc(luma(one), luma(other), None)  # type: ignore[call-overload]
+        return np.asarray(flow, np.float32)
 
     @override
     def provenance(self) -> dict[str, Any]:
@@ -67,10 +67,10 @@ class Farneback(Flow):
     @override
     def __call__(self, one: Picture, other: Picture) -> Field:
         with _one_thread():
-            found = cv2.calcOpticalFlowFarneback(  # type: ignore[call-overload]
+            flow = cv2.calcOpticalFlowFarneback(  # type: ignore[call-overload]
                 luma(one), luma(other), None, 0.5, 5, 15, 3, 5, 1.2, 0
             )
-        return np.asarray(found, np.float32)
+        return np.asarray(flow, np.float32)
 
     @override
     def provenance(self) -> dict[str, Any]:

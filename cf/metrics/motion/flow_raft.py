@@ -55,9 +55,9 @@ class Raft(Flow):
         path = expanded(weights)
         if not path.is_file():
             raise ValueError(f"flow='raft-things' found no weights at {path}; {remedy}")
-        made = Raft(path, hashlib.sha256(path.read_bytes()).hexdigest(), device=device)
-        _network(made.weights, made.sha256, device)
-        return made
+        raft = Raft(path, hashlib.sha256(path.read_bytes()).hexdigest(), device=device)
+        _network(raft.weights, raft.sha256, device)
+        return raft
 
     @override
     def __call__(self, one: Picture, other: Picture) -> Field:
@@ -70,11 +70,11 @@ class Raft(Flow):
             flow = network(pair[:1], pair[1:], num_flow_updates=self.updates)[-1]
         top, left = ((flow.shape[2] - size[1]) // 2, (flow.shape[3] - size[0]) // 2)
         inner = flow[0, :, top : top + size[1], left : left + size[0]].permute(1, 2, 0)
-        found = inner.cpu().contiguous().numpy()
+        field = inner.cpu().contiguous().numpy()
         if enlarge > 1:
-            found = cv2.resize(found, (width, height), interpolation=cv2.INTER_AREA)
-            found = found * np.array([width / size[0], height / size[1]], np.float32)
-        return np.asarray(found, np.float32)
+            field = cv2.resize(field, (width, height), interpolation=cv2.INTER_AREA)
+            field = field * np.array([width / size[0], height / size[1]], np.float32)
+        return np.asarray(field, np.float32)
 
     @override
     def provenance(self) -> dict[str, Any]:

@@ -96,13 +96,13 @@ class Supplied(Interpolator):
         self, one: Float[Tensor, "3 h w"], other: Float[Tensor, "3 h w"]
     ) -> Float[Tensor, "3 h w"]:
         with torch.no_grad():
-            made = self.network(one, other)
-        if made.shape != one.shape:
+            frame = self.network(one, other)
+        if frame.shape != one.shape:
             raise ValueError(
-                f"interpolator {self.name!r} made a frame of shape {tuple(made.shape)} from "
+                f"interpolator {self.name!r} made a frame of shape {tuple(frame.shape)} from "
                 f"frames of {tuple(one.shape)}; it must keep the shape"
             )
-        return made.float().cpu()
+        return frame.float().cpu()
 
     @override
     def provenance(self) -> dict[str, Any]:
@@ -117,7 +117,7 @@ def interpolator_named(name: str) -> Interpolator:
             "non-commercial use only: load the network yourself and give "
             "interpolator=Supplied('amt-s', network, described='sha256 of the weights')"
         )
-    known: dict[str, Interpolator] = {"linear": Linear(), "dis": DisInterpolator()}
-    if name not in known:
+    interpolators: dict[str, Interpolator] = {"linear": Linear(), "dis": DisInterpolator()}
+    if name not in interpolators:
         raise ValueError(f"interpolator={name!r} is not known; choose linear, dis or a Supplied")
-    return known[name]
+    return interpolators[name]

@@ -84,17 +84,17 @@ class Motion:
         span = Fraction(window).limit_denominator(1000)
         which = Clock(self.clock.fps, self.clock.stride, span).windows(self.starts)
         for index in range(int(which[-1]) + 1 if len(which) else 0):
-            mine = which == index
-            if mine.any():
-                yield index * float(span), mine
+            pairs = which == index
+            if pairs.any():
+                yield index * float(span), pairs
 
     def curve(self, of_pairs: Tensor, window: float) -> tuple[Tensor, Tensor]:
         """The mean per window of those pairs that have a number, and when each begins."""
-        made = [
-            (second, of_pairs[mine].double().nanmean()) for second, mine in self.windows(window)
+        means = [
+            (second, of_pairs[pairs].double().nanmean()) for second, pairs in self.windows(window)
         ]
-        seconds = torch.tensor([second for second, _ in made], dtype=torch.float64)
-        return torch.tensor([float(value) for _, value in made], dtype=torch.float64), seconds
+        seconds = torch.tensor([second for second, _ in means], dtype=torch.float64)
+        return torch.tensor([float(value) for _, value in means], dtype=torch.float64), seconds
 
 
 class MotionMetric(ReadingMetric):

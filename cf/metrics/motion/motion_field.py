@@ -67,52 +67,52 @@ class MotionField(Measurement):
             )
         shrink = min(1.0, self.side / min(height, width))
         size = round(width * shrink), round(height * shrink)
-        kept = torch.zeros(len(seen.frames), 3, size[1], size[0], dtype=torch.uint8)
-        for row, frame in zip(kept, seen.frames, strict=True):
+        pictures = torch.zeros(len(seen.frames), 3, size[1], size[0], dtype=torch.uint8)
+        for row, frame in zip(pictures, seen.frames, strict=True):
             picture = frame.permute(1, 2, 0).cpu().contiguous().numpy()
             if shrink < 1:
                 picture = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA))
             levels = np.rint(picture * 255).clip(0, 255).astype(np.uint8)
             row.copy_(torch.from_numpy(levels).permute(2, 0, 1))
-        return kept
+        return pictures
 
     @override
     def measure(self, kept: UInt8[Tensor, "t 3 h w"]) -> Float[Tensor, "n width"]:
         pictures = [np.ascontiguousarray(frame.permute(1, 2, 0).numpy()) for frame in kept]
         rows: list[list[float]] = []
         last: tuple[list[float], Tensor] | None = None
-        for one, other in pairwise(pictures):
-            pair, forth = self._pair(one, other)
+        for first, second in pairwise(pictures):
+            pair, forth = self._pair(first, second)
             if last is not None:
                 rows.append([*last[0], *pair, *_triple(last[1], forth)])
             last = pair, forth
         return torch.tensor(rows, dtype=torch.float64)
 
-    def _pair(self, one: Picture, other: Picture) -> tuple[list[float], Tensor]:
+    def _pair(self, first: Picture, second: Picture) -> tuple[list[float], Tensor]:
         """Statistics of two frames, and the flow from one to the other, (2, h, w)."""
-        field = self.flow(one, other)
-        forth, back = (planes(f) for f in (field, self.flow(other, one)))
+        field = self.flow(first, second)
+        forth, back = (planes(f) for f in (field, self.flow(second, first)))
         unit = UNIT / min(forth.shape[1:])
         length = _length(forth)
         longest = length.flatten().topk(max(1, int(0.05 * length.numel()))).values
-        camera, left = _affine(field)
-        there = followed(torch.cat((back, planes(other))), forth)
+        camera, residual = _affine(field)
+        target = followed(torch.cat((back, planes(second))), forth)
         staying = inside(forth)
-        gap = (forth + there[:2]).square().sum(0)
-        limit = 0.01 * (length.square() + there[:2].square().sum(0)) + 0.5
+        gap = (forth + target[:2]).square().sum(0)
+        limit = 0.01 * (length.square() + target[:2].square().sum(0)) + 0.5
         visible = staying & (gap <= limit)
-        stay, seen = int(staying.sum()), int(visible.sum())
-        change = (there[2:] - planes(one))[:, visible].double().abs() / 255
-        lumas = [float(luma(picture).mean(dtype=np.float64)) for picture in (one, other)]
+        stay, in_view = int(staying.sum()), int(visible.sum())
+        change = (target[2:] - planes(first))[:, visible].double().abs() / 255
+        lumas = [float(luma(picture).mean(dtype=np.float64)) for picture in (first, second)]
         pair = [
             _mean(length) * unit,
             _mean(longest) * unit,
             camera * unit,
-            left * unit,
-            1 - seen / stay if stay else 1.0,
-            seen / length.numel(),
-            float(change.mean()) if seen else 0.0,
-            float(change.square().mean()) if seen else 0.0,
+            residual * unit,
+            1 - in_view / stay if stay else 1.0,
+            in_view / length.numel(),
+            float(change.mean()) if in_view else 0.0,
+            float(change.square().mean()) if in_view else 0.0,
             abs(lumas[1] - lumas[0]) / 255,
         ]
         return pair, forth
@@ -153,9 +153,9 @@ def _affine(field: Field, points: int = 24) -> tuple[float, float]:
     across, down = np.arange(width), np.arange(height)[:, None]
     moves = [line[0] * across + line[1] * down + line[2] for line in fit]
     affine = moves[0] - across, moves[1] - down
-    left = field[..., 0] - affine[0], field[..., 1] - affine[1]
-    camera, rest = (float(np.hypot(*part).mean()) for part in (affine, left))
-    return camera, rest
+    offsets = field[..., 0] - affine[0], field[..., 1] - affine[1]
+    camera, residual = (float(np.hypot(*part).mean()) for part in (affine, offsets))
+    return camera, residual
 
 
 def _length(flow: Float[Tensor, "2 h w"]) -> Float[Tensor, "h w"]:

@@ -33,11 +33,11 @@ class MotionRetention(MotionMetric):
 
     @override
     def read(self, motion: Motion, one: Scored) -> VideoReading:
-        length, whole = motion["magnitude"], ~motion.cut
-        curve, seconds = motion.curve(length.where(whole, float("nan")), self.curve_window)
-        first = whole & (motion.seconds < min(5.0, motion.duration / 2))
-        last = whole & (motion.seconds + 1 / motion.rate >= 0.75 * motion.duration)
-        extras = {"magnitude": float(length[whole].mean())} if whole.any() else {}
+        length, uncut = motion["magnitude"], ~motion.cut
+        curve, seconds = motion.curve(length.where(uncut, float("nan")), self.curve_window)
+        first = uncut & (motion.seconds < min(5.0, motion.duration / 2))
+        last = uncut & (motion.seconds + 1 / motion.rate >= 0.75 * motion.duration)
+        extras = {"magnitude": float(length[uncut].mean())} if uncut.any() else {}
         if not first.any() or not last.any():
             reason = "its beginning or its last quarter has no pair of frames without a cut"
             return VideoReading(reason=reason, curve=curve, seconds=seconds, extras=extras)

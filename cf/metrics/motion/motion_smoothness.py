@@ -47,18 +47,18 @@ class MotionSmoothness(MotionMetric):
 
     @override
     def read(self, motion: Motion, one: Scored) -> VideoReading:
-        whole = ~(motion.cut[:-1] | motion.cut[1:])
-        moving = whole & (motion["travel"] / 2 >= STILL)
-        share = float(moving.sum() / whole.sum()) if whole.any() else 0.0
+        uncut = ~(motion.cut[:-1] | motion.cut[1:])
+        moving = uncut & (motion["travel"] / 2 >= STILL)
+        share = float(moving.sum() / uncut.sum()) if uncut.any() else 0.0
         extras = {
             "cut_rate": 60 * int(motion.cut.sum()) / motion.duration,
             "magnitude": float(motion["magnitude"][~motion.cut].mean()),
             "motion_fps": motion.rate,
             "moving": share,
         }
-        curve, seconds = self._curve(motion, whole, moving)
+        curve, seconds = self._curve(motion, uncut, moving)
         value, reason = math.nan, ""
-        if not whole.any():
+        if not uncut.any():
             reason = "every three neighbouring frames hold a cut"
         elif share < MOVING:
             reason = (
@@ -70,14 +70,14 @@ class MotionSmoothness(MotionMetric):
             assert not math.isnan(value)  # else no window had a quarter, nor had the video
         return VideoReading(value, reason, curve, seconds, extras)
 
-    def _curve(self, motion: Motion, whole: Tensor, moving: Tensor) -> tuple[Tensor, Tensor]:
+    def _curve(self, motion: Motion, uncut: Tensor, moving: Tensor) -> tuple[Tensor, Tensor]:
         values, starts = [], []
         for second, pairs in motion.windows(self.curve_window):
-            mine = pairs[:-1]  # a triple begins with each pair but the last
-            if not mine.any():
+            triples = pairs[:-1]  # a triple begins with each pair but the last
+            if not triples.any():
                 continue
-            counted, kept = mine & moving, mine & whole
-            enough = kept.any() and counted.sum() >= MOVING * kept.sum() and counted.any()
+            counted, eligible = triples & moving, triples & uncut
+            enough = eligible.any() and counted.sum() >= MOVING * eligible.sum() and counted.any()
             jerk, travel = (motion[name][counted].sum() for name in ("jerk", "travel"))
             values.append(float(jerk / travel) if enough else math.nan)
             starts.append(second)

@@ -36,9 +36,9 @@ class Interpolated(Measurement):
     def measure(self, kept: UInt8[Tensor, "t 3 h w"]) -> Float[Tensor, "n 1"]:
         rows = []
         for first in range(0, len(kept) - 2, 2):
-            one, between, other = kept[first : first + 3]
-            made = self.interpolator(one.float() / 255, other.float() / 255)
-            levels = (made * 255).clamp(0, 255).to(torch.uint8)  # cut off, as VBench does
+            before, between, after = kept[first : first + 3]
+            interpolated = self.interpolator(before.float() / 255, after.float() / 255)
+            levels = (interpolated * 255).clamp(0, 255).to(torch.uint8)  # cut off, as VBench does
             rows.append((levels.short() - between.short()).abs().double().mean())
         return torch.stack(rows)[:, None]
 
@@ -85,19 +85,21 @@ class MotionSmoothnessVBench(VideoMetric):
     @override
     def score(self, videos: list[Scored]) -> Result:
         per_video, reasons = {}, {}
-        for one in videos:
-            count = int(one.count.sum())
-            error = float(one.sums.sum()) / 255 / count if count else float("nan")
-            per_video[one.video] = 1 - error
+        for video in videos:
+            count = int(video.count.sum())
+            error = float(video.sums.sum()) / 255 / count if count else float("nan")
+            per_video[video.video] = 1 - error
             if not count:
-                reasons[one.video] = f"a video of {one.frames} frames has none between two others"
+                reasons[video.video] = (
+                    f"a video of {video.frames} frames has none between two others"
+                )
         value = mean(per_video.values())
         return self.answer(
             value,
             per_video,
             reasons=reasons,
-            per_window={one.video: 1 - one.sums[:, 0] / one.count / 255 for one in videos},
-            windows={one.video: one.seconds for one in videos},
+            per_window={video.video: 1 - video.sums[:, 0] / video.count / 255 for video in videos},
+            windows={video.video: video.seconds for video in videos},
             extras={
                 "normalised": (value - LOWEST) / (HIGHEST - LOWEST),
                 "interpolation_error": 1 - value,

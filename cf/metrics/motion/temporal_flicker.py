@@ -36,11 +36,11 @@ class TemporalFlicker(MotionMetric):
 
     @override
     def read(self, motion: Motion, one: Scored) -> VideoReading:
-        whole = ~motion.cut
+        uncut = ~motion.cut
         residual = motion[self.column]
-        curve, seconds = motion.curve(residual.where(whole, math.nan), self.curve_window)
+        curve, seconds = motion.curve(residual.where(uncut, math.nan), self.curve_window)
         extras = {"cut_rate": 60 * int(motion.cut.sum()) / motion.duration}
-        if not whole.any():
+        if not uncut.any():
             return VideoReading(reason=CUT, curve=curve, seconds=seconds, extras=extras)
-        extras["seen"] = float(motion["seen"][whole].mean())
-        return VideoReading(float(residual[whole].mean()), "", curve, seconds, extras)
+        extras["seen"] = float(motion["seen"][uncut].mean())
+        return VideoReading(float(residual[uncut].mean()), "", curve, seconds, extras)

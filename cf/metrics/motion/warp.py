@@ -16,10 +16,10 @@ def followed(moved: Float[Tensor, "c h w"], flow: Float[Tensor, "2 h w"]) -> Flo
     height, width = flow.shape[1:]
     far = torch.tensor([width - 1, height - 1]).view(2, 1, 1)
     at: Tensor = _places(flow) * 2 / far - 1
-    found: Tensor = torch.nn.functional.grid_sample(
+    sampled: Tensor = torch.nn.functional.grid_sample(
         moved[None], at.permute(1, 2, 0)[None], padding_mode="border", align_corners=True
     )
-    return found[0]
+    return sampled[0]
 
 
 def inside(flow: Float[Tensor, "2 h w"]) -> Bool[Tensor, "h w"]:

@@ -48,15 +48,15 @@ class Reblurred(Measurement):
         grey = np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA))
         if min(grey.shape) < 2:
             return None
-        found = []
+        effects = []
         for axis, kernel in ((0, (1, _REACH)), (1, (_REACH, 1))):  # along the axis
             blurred = np.asarray(cv2.blur(grey, kernel))
-            steps, left = (np.abs(np.diff(one, axis=axis)) for one in (grey, blurred))
-            lost = np.maximum(steps - left, 0)
+            steps, softened = (np.abs(np.diff(image, axis=axis)) for image in (grey, blurred))
+            lost = np.maximum(steps - softened, 0)
             if float(steps.mean()) < _FLAT:
                 return None
-            found.append(1 - float(lost.sum() / steps.sum()))
-        return max(found)
+            effects.append(1 - float(lost.sum() / steps.sum()))
+        return max(effects)
 
     @override
     def provenance(self) -> dict[str, Any]:
@@ -97,8 +97,8 @@ class BlurEffect(ReadingMetric):
 
     @override
     def reading(self, one: Scored) -> VideoReading:
-        effect, told = one.sums.unbind(1)
-        curve = effect / told  # NaN where every picture of a window is flat
+        effect, counted = one.sums.unbind(1)
+        curve = effect / counted  # NaN where every picture of a window is flat
         if curve.isnan().all():
             reason = "every picture of it is flat, or a pixel wide"
             return VideoReading(reason=reason, curve=curve, seconds=one.seconds)

@@ -46,31 +46,31 @@ class ClassicalQuality(VideoMetric):
 
     @override
     def score(self, videos: list[Scored]) -> Result:
-        ratios = [_ratios(one) for one in videos]
+        ratios = [_ratios(video) for video in videos]
         longest = max((len(rows) for rows in ratios), default=0)
         padded = torch.full((len(videos), longest, len(MEASURES)), math.nan, dtype=torch.float64)
-        for rows, own in zip(padded, ratios, strict=True):
-            rows[: len(own)] = own
+        for rows, values in zip(padded, ratios, strict=True):
+            rows[: len(values)] = values
         curves = {name: padded[..., i].nanmean(0) for i, name in enumerate(MEASURES)}
         return collected(self, videos, self._read, curves=curves if videos else {})
 
-    def _read(self, one: Scored) -> VideoReading:
-        ratios = _ratios(one)
+    def _read(self, video: Scored) -> VideoReading:
+        ratios = _ratios(video)
         if len(ratios) < 2:  # the anchor is the end: 0 would be no measurement
             return VideoReading(reason="it has one window of time, and two are needed")
         if ratios.isnan().any():
-            return VideoReading(reason=too_small(one))
+            return VideoReading(reason=too_small(video))
         changes = ratios.log2().abs().mean(1)
-        end = one.seconds >= min(0.75 * one.duration, float(one.seconds[-1]))
+        end = video.seconds >= min(0.75 * video.duration, float(video.seconds[-1]))
         at_end = ratios[end].mean(0)
         extras = dict(zip(MEASURES, at_end.tolist(), strict=True))
-        bright = (one.sums / one.count[:, None])[:, MEASURES.index("overexposed")]
+        bright = (video.sums / video.count[:, None])[:, MEASURES.index("overexposed")]
         extras["glaring"] = float(bright[end].mean() - bright[0] >= GLARE)
-        return VideoReading(float(at_end.log2().abs().mean()), "", changes, one.seconds, extras)
+        return VideoReading(float(at_end.log2().abs().mean()), "", changes, video.seconds, extras)
 
 
-def _ratios(one: Scored) -> Float[Tensor, "w m"]:
+def _ratios(video: Scored) -> Float[Tensor, "w m"]:
     """Each measure in each window over that in the first."""
     floors = torch.tensor(list(FLOORS.values()), dtype=torch.float64)
-    values = one.sums / one.count[:, None] + floors
+    values = video.sums / video.count[:, None] + floors
     return values / values[0]

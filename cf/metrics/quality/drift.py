@@ -54,24 +54,24 @@ class CurveDrift(VideoMetric):
     def score(self, videos: list[Scored]) -> Result:
         of = self.of.score(videos)
         if videos and not any(len(curve) for curve in of.per_window.values()):
-            if all(video in of.reasons for video in of.per_video):
+            if all(number in of.reasons for number in of.per_video):
                 nothing = dict.fromkeys(of.per_video, math.nan)
                 return self.answer(math.nan, nothing, reasons=of.reasons)
             raise ValueError(f"{self.of.name} gives no curve, so it has no drift")
 
         none = torch.zeros(0, dtype=torch.float64)
 
-        def read(one: Scored) -> VideoReading:
-            curve, seconds = (part.get(one.video, none) for part in (of.per_window, of.windows))
-            return self._read(curve, seconds, one.duration)
+        def read(video: Scored) -> VideoReading:
+            curve, seconds = (part.get(video.video, none) for part in (of.per_window, of.windows))
+            return self._read(curve, seconds, video.duration)
 
         return collected(self, videos, read)
 
     def _read(
         self, curve: Float[Tensor, " w"], seconds: Float[Tensor, " w"], duration: float
     ) -> VideoReading:
-        known = ~torch.isnan(curve)
-        extras = vde(curve[known].tolist())
+        finite = ~torch.isnan(curve)
+        extras = vde(curve[finite].tolist())
         if len(curve) < 2:  # the beginning is the end: 0 would be no measurement
             reason = f"it has {len(curve)} window{'s' * (len(curve) != 1)} of time"
             reason += ", and two are needed"

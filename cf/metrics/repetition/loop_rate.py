@@ -64,9 +64,9 @@ def looped(words: UInt64[np.ndarray, " n"], gap: int) -> Bool[np.ndarray, " n"]:
         rows, columns = words[start : start + step], np.arange(start, len(words))
         frames = columns[: len(rows), None]
         apart = distances(rows, words[start:])
-        left = apart >= LEFT
-        left[:, : len(rows)] &= columns[: len(rows)] > frames
-        first = np.where(left.any(1), start + left.argmax(1), len(words))[:, None]
+        away = apart >= LEFT
+        away[:, : len(rows)] &= columns[: len(rows)] > frames
+        first = np.where(away.any(1), start + away.argmax(1), len(words))[:, None]
         back = (apart <= SAME) & (columns > np.maximum(first, frames + gap - 1))
         again[start:] |= back.any(0)
     return again

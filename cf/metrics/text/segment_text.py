@@ -48,19 +48,19 @@ class _BySegment(VideoMetric):
         by_segment: dict[int, dict[int, float]] = {}
         curves, windows = {}, {}
         reasons: dict[int | None, str] = {}
-        for one in videos:
-            per_video[one.video] = math.nan
+        for video in videos:
+            per_video[video.video] = math.nan
             try:
-                mine = self.read(one)
+                scores = self.read(video)
             except ValueError as problem:
-                reasons[one.video] = str(problem)
+                reasons[video.video] = str(problem)
                 continue
-            per_video[one.video] = math.fsum(mine.values()) / len(mine)
-            curves[one.video] = torch.tensor(list(mine.values()), dtype=torch.double)
-            begins = [float(one.segments[number].first / one.clock.fps) for number in mine]
-            windows[one.video] = torch.tensor(begins, dtype=torch.double)
-            for number, value in mine.items():
-                by_segment.setdefault(number, {})[one.video] = value
+            per_video[video.video] = math.fsum(scores.values()) / len(scores)
+            curves[video.video] = torch.tensor(list(scores.values()), dtype=torch.double)
+            begins = [float(video.segments[number].first / video.clock.fps) for number in scores]
+            windows[video.video] = torch.tensor(begins, dtype=torch.double)
+            for number, value in scores.items():
+                by_segment.setdefault(number, {})[video.video] = value
         nobody = dict.fromkeys(per_video, math.nan)
         return self.answer(
             over_prompts(per_video, videos),

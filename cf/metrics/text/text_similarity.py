@@ -68,19 +68,19 @@ class TextSimilarity(VideoMetric):
         readings: dict[int, dict[float, float]] = {}
         curves, windows = {}, {}
         reasons: dict[int | None, str] = {}
-        for one in videos:
+        for video in videos:
             try:
-                likeness = self._likeness(one)
+                likeness = self._likeness(video)
             except ValueError as problem:
-                reasons[one.video] = str(problem)
-                readings[one.video] = dict.fromkeys(self.times, math.nan)
+                reasons[video.video] = str(problem)
+                readings[video.video] = dict.fromkeys(self.times, math.nan)
                 continue
-            windows[one.video] = moments.grid(one)
-            curves[one.video] = moments.at(windows[one.video], one.seconds, likeness)
-            readings[one.video] = moments.values_at(self.times, one, likeness)
-            if math.isnan(readings[one.video][self.times[-1]]):
-                reasons[one.video] = moments.unread(one, self.times[-1])
-        per_video = {video: mine[self.times[-1]] for video, mine in readings.items()}
+            windows[video.video] = moments.grid(video)
+            curves[video.video] = moments.at(windows[video.video], video.seconds, likeness)
+            readings[video.video] = moments.values_at(self.times, video, likeness)
+            if math.isnan(readings[video.video][self.times[-1]]):
+                reasons[video.video] = moments.unread(video, self.times[-1])
+        per_video = {number: reading[self.times[-1]] for number, reading in readings.items()}
         means = moments.by_time(self.times, readings, videos)
         return self.answer(
             over_prompts(per_video, videos),
@@ -95,11 +95,11 @@ class TextSimilarity(VideoMetric):
     def provenance(self) -> dict[str, Any]:
         return {**super().provenance(), **self.texts.provenance(), "times": list(self.times)}
 
-    def _likeness(self, one: Scored) -> Float[Tensor, " n"]:
-        frames = one.window * one.clock.stride
+    def _likeness(self, video: Scored) -> Float[Tensor, " n"]:
+        frames = video.window * video.clock.stride
         pieces = []
-        for segment in one.segments:
-            rows = one.sums[(frames >= segment.first) & (frames < segment.stop)]
+        for segment in video.segments:
+            rows = video.sums[(frames >= segment.first) & (frames < segment.stop)]
             pieces.append(self.texts.likeness(segment.prompt, rows.double()))
         return torch.cat(pieces)
 
@@ -152,21 +152,21 @@ class PromptDrift(VideoMetric):
         lasts: dict[int, float] = {}
         curves, windows = {}, {}
         reasons: dict[int | None, str] = {}
-        for one in videos:
-            firsts[one.video] = lasts[one.video] = math.nan
+        for video in videos:
+            firsts[video.video] = lasts[video.video] = math.nan
             try:
-                likeness, seconds = self._over_time(one)
+                likeness, seconds = self._over_time(video)
             except ValueError as problem:
-                reasons[one.video] = str(problem)
+                reasons[video.video] = str(problem)
                 continue
-            curves[one.video], windows[one.video] = likeness, seconds
+            curves[video.video], windows[video.video] = likeness, seconds
             span = ends_of(len(likeness), self.step)
             if span:
-                firsts[one.video] = float(likeness[:span].mean())
-                lasts[one.video] = float(likeness[-span:].mean())
+                firsts[video.video] = float(likeness[:span].mean())
+                lasts[video.video] = float(likeness[-span:].mean())
             else:
-                reasons[one.video] = f"it has {len(likeness)} window of time, and two are needed"
-        per_video = {video: first - lasts[video] for video, first in firsts.items()}
+                reasons[video.video] = f"it has {len(likeness)} window of time, and two are needed"
+        per_video = {number: first - lasts[number] for number, first in firsts.items()}
         return self.answer(
             over_prompts(per_video, videos),
             per_video,
@@ -180,8 +180,8 @@ class PromptDrift(VideoMetric):
     def provenance(self) -> dict[str, Any]:
         return {**super().provenance(), **self.texts.provenance()}
 
-    def _over_time(self, one: Scored) -> tuple[Float[Tensor, " k"], Float[Tensor, " k"]]:
-        parts = prompt_parts(one)
+    def _over_time(self, video: Scored) -> tuple[Float[Tensor, " k"], Float[Tensor, " k"]]:
+        parts = prompt_parts(video)
         likeness = [self.texts.likeness(part.shown, part.means) for part in parts]
         nothing = torch.zeros(0, dtype=torch.double)
         return torch.cat([nothing, *likeness]), torch.cat([nothing, *(p.seconds for p in parts)])

@@ -38,12 +38,12 @@ class Texts:
             )
         if not texts:
             raise ValueError(f"texts={texts} must give the text of each prompt_id")
-        known = _KNOWN.setdefault(extractor, {})
+        cache = _KNOWN.setdefault(extractor, {})
         with torch.no_grad():  # one by one, so that a text's vector never depends on others
-            for text in set(texts.values()) - set(known):
+            for text in set(texts.values()) - set(cache):
                 raw = encode([text])[0].double().cpu()
-                known[text] = torch.nn.functional.normalize(raw, dim=0)
-        return Texts(dict(texts), {prompt: known[text] for prompt, text in texts.items()})
+                cache[text] = torch.nn.functional.normalize(raw, dim=0)
+        return Texts(dict(texts), {prompt: cache[text] for prompt, text in texts.items()})
 
     def likeness(self, prompt: int | None, rows: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
         """Of features to the text of their prompt, times 100.

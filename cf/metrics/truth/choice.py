@@ -63,17 +63,17 @@ class Choices(Measurement):
         away = seen.truth["away"].double()
         rows = torch.zeros(len(away), self.width, dtype=torch.float64)
         rows[:, 0] = away
-        asked = away > 0
-        if asked.any():
+        again = away > 0
+        if again.any():
             size = common_size(seen.frames, self.side)
-            made = shrunk(seen.frames[asked], size).permute(0, 2, 3, 1).numpy()
-            found = self._regions(made, place_of(seen), seen.truth["pose"][asked], size)
-            rows[asked, 1:] = torch.from_numpy(found)
+            pictures = shrunk(seen.frames[again], size).permute(0, 2, 3, 1).numpy()
+            numbers = self._regions(pictures, place_of(seen), seen.truth["pose"][again], size)
+            rows[again, 1:] = torch.from_numpy(numbers)
         return rows
 
     def _regions(
         self,
-        made: Float[np.ndarray, "n h w 3"],
+        pictures: Float[np.ndarray, "n h w 3"],
         place: tuple[int, int],
         pose: Tensor,
         size: tuple[int, int],
@@ -84,21 +84,21 @@ class Choices(Measurement):
         behind = self.world.regions(*place, pose, size).numpy()
         bare = ~things[:, -1]  # the same things stand in all of them
         objects, things = self._family(place, pose, size, "surfaces", true)
-        rows = np.zeros((len(made), self.width - 1))
-        for i, one in enumerate(made):
+        rows = np.zeros((len(pictures), self.width - 1))
+        for i, picture in enumerate(pictures):
             numbers = [
-                self._numbers(one, surfaces[i], (behind[i] == region) & bare[i], "surfaces")
+                self._numbers(picture, surfaces[i], (behind[i] == region) & bare[i], "surfaces")
                 for region in range(_REGIONS)
             ]
-            numbers.append(self._numbers(one, objects[i], things[i].any(0), "objects"))
+            numbers.append(self._numbers(picture, objects[i], things[i].any(0), "objects"))
             rows[i] = np.concatenate(numbers)
         return rows
 
     def _family(
-        self, place: tuple[int, int], pose: Tensor, size: tuple[int, int], kept: str, true: _Painted
+        self, place: tuple[int, int], pose: Tensor, size: tuple[int, int], same: str, true: _Painted
     ) -> _Painted:
         """Every place, the true one last, in every version; and where things are in each place."""
-        others = [self._versions(place, pose, size, n, kept) for n in range(1, self.places)]
+        others = [self._versions(place, pose, size, n, same) for n in range(1, self.places)]
         pictures, things = zip(*others, true, strict=True)
         return np.stack(pictures, 1), np.stack(things, 1)
 
@@ -107,38 +107,38 @@ class Choices(Measurement):
         place: tuple[int, int],
         pose: Tensor,
         size: tuple[int, int],
-        other: int = 0,
-        kept: str = "",
+        furnishing: int = 0,
+        same: str = "",
     ) -> _Painted:
         """A place plain, blurred, mirrored and turned, and where things are in it."""
-        seen, thing = self.world.painted(*place, pose, size, other, kept)
+        pictures, thing = self.world.painted(*place, pose, size, furnishing, same)
         beside = torch.cat([self.world.turned(pose, degrees) for degrees in (_TURN, -_TURN)])
-        sides = self.world.pictures(*place, beside, size, other, kept)
-        plain = seen.permute(0, 2, 3, 1).numpy()
+        sides = self.world.pictures(*place, beside, size, furnishing, same)
+        plain = pictures.permute(0, 2, 3, 1).numpy()
         turned = sides.permute(0, 2, 3, 1).numpy().reshape(2, len(pose), *size, 3)
         softened = [_blurred(plain, share * size[0]) for share in (_SOFT, _BLURRED)]
         versions = np.stack([plain, *softened, plain[:, :, ::-1], *turned], 1)
         return versions, thing.numpy()
 
     def _numbers(
-        self, made: np.ndarray, family: np.ndarray, mask: np.ndarray, scope: Scope
+        self, picture: np.ndarray, family: np.ndarray, mask: np.ndarray, scope: Scope
     ) -> Float[np.ndarray, " numbers"]:
         """Of a frame in a region; zeros where too little of it is in view."""
         if mask.mean() < _LEAST[scope]:
             return np.zeros(_PARTS)
-        best = nearest_choice(made, family, mask)
+        best = nearest_choice(picture, family, mask)
         every = np.array([best.right, best.chance])
         plain = every * (best.version == 0)
         return np.array([*every * _CREDITS[best.version], best.room, *plain, *every])
 
     @override
     def provenance(self) -> dict[str, Any]:
-        own = {"choice_of": self.places, "rate": self.rate, "side": self.side}
-        return {**own, **self.world.provenance()}
+        settings = {"choice_of": self.places, "rate": self.rate, "side": self.side}
+        return {**settings, **self.world.provenance()}
 
 
 def _blurred(pictures: Float[np.ndarray, "n h w 3"], sigma: float) -> Float[np.ndarray, "n h w 3"]:
-    return np.stack([cv2.GaussianBlur(one, (0, 0), sigma) for one in pictures])
+    return np.stack([cv2.GaussianBlur(picture, (0, 0), sigma) for picture in pictures])
 
 
 class ForcedChoice(VideoMetric):
@@ -206,13 +206,13 @@ class ForcedChoice(VideoMetric):
         by_lag = torch.zeros(count, 2, dtype=torch.float64)
         values: dict[str, dict[int, float]] = {"": {}, "plain": {}, "any_version": {}}
         choices = 0.0
-        for one in videos:
-            at = revisit_bins(one.sums[:, 0], float(one.clock.fps), self.edges)
-            parts = one.sums[at >= 0, 1:].view(-1, _REGIONS + 1, _PARTS)
+        for video in videos:
+            at = revisit_bins(video.sums[:, 0], float(video.clock.fps), self.edges)
+            parts = video.sums[at >= 0, 1:].view(-1, _REGIONS + 1, _PARTS)
             parts = parts[:, :_REGIONS] if self.scope == "surfaces" else parts[:, _REGIONS:]
             sums = parts.sum((0, 1)).tolist()
-            for mine, first in zip(values.values(), (0, 3, 5), strict=True):
-                mine[one.video] = _above_chance(sums[first], sums[first + 1], sums[2])
+            for scores, first in zip(values.values(), (0, 3, 5), strict=True):
+                scores[video.video] = _above_chance(sums[first], sums[first + 1], sums[2])
             above = torch.stack((parts[..., 0] - parts[..., 1], parts[..., 2]), -1).sum(1)
             by_lag = by_lag.index_add(0, at[at >= 0], above)
             choices += float((parts[..., 2] > 0).sum())
@@ -225,7 +225,7 @@ class ForcedChoice(VideoMetric):
             "by_lag": torch.where(room > 0, above / room.clamp(min=1e-9), torch.nan),
             "lags": torch.tensor(self.edges[:-1], dtype=torch.float64),
         }
-        extras = {name: over_prompts(mine, videos) for name, mine in values.items()}
+        extras = {name: over_prompts(scores, videos) for name, scores in values.items()}
         extras["choices"] = choices
         return self.answer(value, per_video, reasons=reasons, curves=curves, extras=extras)
 

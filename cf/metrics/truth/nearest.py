@@ -39,9 +39,9 @@ def nearest_choice(
     that look like the truth are right as it is, and leave less room above chance. A tie with
     another answer goes to that. A version that looks like the plain one, the first, is left out.
     """
-    seen = np.flatnonzero(mask)  # taken by number, which takes half of the time of a mask
-    flat = family.reshape(*family.shape[:2], -1, 3).take(seen, 2)
-    picked = made.reshape(-1, 3)[seen].astype(np.float32, copy=False)
+    inside = np.flatnonzero(mask)  # taken by number, which takes half of the time of a mask
+    flat = family.reshape(*family.shape[:2], -1, 3).take(inside, 2)
+    picked = made.reshape(-1, 3)[inside].astype(np.float32, copy=False)
     pixels = flat.astype(np.float32, copy=False)
     plain = pixels[:, 0]
     error = np.square(pixels - picked).mean((2, 3), dtype=np.float64)
@@ -49,7 +49,8 @@ def nearest_choice(
     error[:, 1:][same] = np.inf
     answer, version = np.unravel_index(int(error.argmin()), error.shape)
     like_answer, like_truth = (
-        np.abs(plain - plain[one]).mean((1, 2), dtype=np.float64) < ALIKE for one in (answer, -1)
+        np.abs(plain - plain[index]).mean((1, 2), dtype=np.float64) < ALIKE
+        for index in (answer, -1)
     )
     right, chance = float(like_answer[-1]), float(like_answer.mean())
     return Choice(right, chance, 1 - float(like_truth.mean()), int(answer), int(version))

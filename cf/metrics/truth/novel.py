@@ -74,15 +74,15 @@ class NovelViews(Measurement):
         novel = seen.truth["away"] == NOVEL
         rows = torch.zeros(len(novel), self.width, dtype=torch.float64)
         if novel.any():
-            both = pictures_at_poses(self.world, seen, novel, self.side)
+            pictures = pictures_at_poses(self.world, seen, novel, self.side)
             rows[novel, 0] = 1
-            rows[novel, 1:] = torch.cat([self.extractor(x) for x in both], 1).double()
+            rows[novel, 1:] = torch.cat([self.extractor(x) for x in pictures], 1).double()
         return rows
 
     @override
     def provenance(self) -> dict[str, Any]:
-        own = {"novel_views": True, "rate": self.rate, "side": self.side}
-        return {**own, **self.world.provenance(), **self.extractor.provenance()}
+        settings = {"novel_views": True, "rate": self.rate, "side": self.side}
+        return {**settings, **self.world.provenance(), **self.extractor.provenance()}
 
 
 class PoseNovel(VideoMetric):
@@ -102,8 +102,8 @@ class PoseNovel(VideoMetric):
 
     def views(self, one: Scored) -> Float[Tensor, "both n d"]:
         """Features of a video's new views, the generator's and the engine's."""
-        found = one.sums[one.sums[:, 0] > 0, 1:]
-        return found.view(len(found), 2, self.extractor.width).transpose(0, 1)
+        rows = one.sums[one.sums[:, 0] > 0, 1:]
+        return rows.view(len(rows), 2, self.extractor.width).transpose(0, 1)
 
 
 class PoseNovelFrechet(PoseNovel):
@@ -149,19 +149,22 @@ class PoseNovelFrechet(PoseNovel):
     @override
     def score(self, videos: list[Scored]) -> Result:
         nothing = torch.zeros(2, 0, self.extractor.width, dtype=torch.float64)
-        made, true = torch.cat([nothing, *(self.views(one) for one in videos)], 1)
+        generated, true = torch.cat([nothing, *(self.views(video) for video in videos)], 1)
         value, reasons = float("nan"), dict[int | None, str]()
-        if len(made) >= self.least:
-            value = frechet_distance(Moments.of(made), Moments.of(true))
-            reasons = {one.video: _OF_A_SET for one in videos}
+        if len(generated) >= self.least:
+            value = frechet_distance(Moments.of(generated), Moments.of(true))
+            reasons = {video.video: _OF_A_SET for video in videos}
         elif videos:
             lacking = (
-                f"{len(made)} views are new, {self.least} are needed; give more or longer videos"
+                f"{len(generated)} views are new, {self.least} are needed; "
+                f"give more or longer videos"
             )
-            few = lacking if len(made) else _NOTHING
-            reasons = {None: few, **{one.video: few for one in videos}}
-        per_video = {one.video: float("nan") for one in videos}
-        return self.answer(value, per_video, reasons=reasons, extras={"views": float(len(made))})
+            few = lacking if len(generated) else _NOTHING
+            reasons = {None: few, **{video.video: few for video in videos}}
+        per_video = {video.video: float("nan") for video in videos}
+        return self.answer(
+            value, per_video, reasons=reasons, extras={"views": float(len(generated))}
+        )
 
 
 class PoseNovelEntropy(PoseNovel):
@@ -189,16 +192,18 @@ class PoseNovelEntropy(PoseNovel):
 
     @override
     def score(self, videos: list[Scored]) -> Result:
-        sums = {one.video: self.views(one).sum(1) for one in videos}
-        per_video = {video: float(_bits(one[:1])) for video, one in sums.items()}
+        sums = {video.video: self.views(video).sum(1) for video in videos}
+        per_video = {number: float(_bits(pair[:1])) for number, pair in sums.items()}
         if not sums:
             return self.answer(float("nan"), per_video)
-        both = torch.stack(list(sums.values()), 1)
-        made = PooledResult(both[0], _bits)
-        reasons = without_value(per_video, _NOTHING, made.value)
-        engine = {"engine": PooledResult(both[1], _bits).value}
-        pooled = {"all": made}
-        return self.answer(made.value, per_video, reasons=reasons, pooled=pooled, extras=engine)
+        stacked = torch.stack(list(sums.values()), 1)
+        generated = PooledResult(stacked[0], _bits)
+        reasons = without_value(per_video, _NOTHING, generated.value)
+        engine = {"engine": PooledResult(stacked[1], _bits).value}
+        pooled = {"all": generated}
+        return self.answer(
+            generated.value, per_video, reasons=reasons, pooled=pooled, extras=engine
+        )
 
 
 def _bits(counts: Float[Tensor, "n colours"]) -> Float[Tensor, " n"]:

@@ -38,35 +38,35 @@ class Headings(Measurement):
 
     @override
     def see(self, seen: Seen) -> Float[Tensor, "t 6"]:
-        asked = (seen.truth["away"] >= 0) & ~seen.truth["given"].bool()
-        rows = torch.zeros(len(asked), self.width, dtype=torch.float64)
-        if asked.any():
+        shown = (seen.truth["away"] >= 0) & ~seen.truth["given"].bool()
+        rows = torch.zeros(len(shown), self.width, dtype=torch.float64)
+        if shown.any():
             size = common_size(seen.frames, self.side)
-            made = shrunk(seen.frames[asked], size).permute(0, 2, 3, 1).numpy()
-            rows[asked] = self._found(made, place_of(seen), seen.truth["pose"][asked], size)
+            pictures = shrunk(seen.frames[shown], size).permute(0, 2, 3, 1).numpy()
+            rows[shown] = self._found(pictures, place_of(seen), seen.truth["pose"][shown], size)
         return rows
 
     def _found(
-        self, made: np.ndarray, place: tuple[int, int], pose: Tensor, size: tuple[int, int]
+        self, pictures: np.ndarray, place: tuple[int, int], pose: Tensor, size: tuple[int, int]
     ) -> Float[Tensor, "n 6"]:
         step = 360 / self.headings
         order = [*range(1, self.headings), 0]  # the true one last, as `chosen` has it
         poses = torch.cat([self.world.turned(pose, i * step) for i in order])
-        seen = self.world.pictures(*place, poses, size)
-        plain = seen.permute(0, 2, 3, 1).numpy().reshape(len(order), len(pose), *size, 3)
+        views = self.world.pictures(*place, poses, size)
+        plain = views.permute(0, 2, 3, 1).numpy().reshape(len(order), len(pose), *size, 3)
         everywhere = np.ones(size, bool)
         rows = []
-        for i, one in enumerate(made):
+        for i, picture in enumerate(pictures):
             family = np.stack([plain[:, i], plain[:, i, :, ::-1]], 1)
-            best = nearest_choice(one, family, everywhere)
+            best = nearest_choice(picture, family, everywhere)
             off = abs((order[best.answer] * step + 180) % 360 - 180)
             rows.append([1, best.version == 0, best.right, best.chance, best.room, off])
         return torch.tensor(rows, dtype=torch.float64)
 
     @override
     def provenance(self) -> dict[str, Any]:
-        own = {"headings": self.headings, "rate": self.rate, "side": self.side}
-        return {**own, **self.world.provenance()}
+        settings = {"headings": self.headings, "rate": self.rate, "side": self.side}
+        return {**settings, **self.world.provenance()}
 
 
 class PoseObedience(VideoMetric):
@@ -110,8 +110,8 @@ class PoseObedience(VideoMetric):
     def score(self, videos: list[Scored]) -> Result:
         return collected(self, videos, self._reading)
 
-    def _reading(self, one: Scored) -> VideoReading:
-        rows = one.sums[one.sums[:, _ASKED] > 0]
+    def _reading(self, video: Scored) -> VideoReading:
+        rows = video.sums[video.sums[:, _ASKED] > 0]
         room = float(rows[:, _ROOM].sum())
         if not room > 1e-9:
             return VideoReading(

@@ -47,15 +47,15 @@ class AtPose(Measurement):
     def see(self, seen: Seen) -> Float[Tensor, "t 2"]:
         away = seen.truth["away"].double()
         rows = torch.stack((away, torch.zeros_like(away)), 1)
-        asked = (away > 0) | (away == NOVEL)
-        if asked.any():
-            rows[asked, 1] = self.comparison(*pictures_at_poses(self.world, seen, asked, self.side))
+        again = (away > 0) | (away == NOVEL)
+        if again.any():
+            rows[again, 1] = self.comparison(*pictures_at_poses(self.world, seen, again, self.side))
         return rows
 
     @override
     def provenance(self) -> dict[str, Any]:
-        own = {"at_pose": True, "rate": self.rate, "side": self.side}
-        return {**own, **self.world.provenance(), **self.comparison.provenance()}
+        settings = {"at_pose": True, "rate": self.rate, "side": self.side}
+        return {**settings, **self.world.provenance(), **self.comparison.provenance()}
 
 
 class PoseRevisit(VideoMetric):
@@ -104,13 +104,13 @@ class PoseRevisit(VideoMetric):
         by_lag = []
         per_video: dict[int, float] = {}
         novel: list[float] = []
-        for one in videos:
-            away, found = one.sums.T
-            at = revisit_bins(away, float(one.clock.fps), self.edges)
+        for video in videos:
+            away, likeness = video.sums.T
+            at = revisit_bins(away, float(video.clock.fps), self.edges)
             again = at >= 0
-            by_lag.append((at[again], found[again]))
-            per_video[one.video] = mean(found[again].tolist())
-            novel.append(mean(found[away == NOVEL].tolist()))
+            by_lag.append((at[again], likeness[again]))
+            per_video[video.video] = mean(likeness[again].tolist())
+            novel.append(mean(likeness[away == NOVEL].tolist()))
         nothing = "no view that was given is shown again"
         value = mean(per_video.values())
         reasons = without_value(per_video, nothing, value)
