@@ -46,8 +46,8 @@ class DirectForcing(Objective):
         t, _, x_t = self.times.noised(x, random)
         with torch.no_grad():
             wanted = networks.real.velocity(x_t, t, window.cond, clean, window.uncond)
-        told = networks.student.predict(x_t, t, window.cond, clean)
-        error = (wide(told) - wide(wanted)).square().mean()
+        velocity = networks.student.predict(x_t, t, window.cond, clean)
+        error = (wide(velocity) - wide(wanted)).square().mean()
         logs = {"velocity_error": error.detach()}
         if self.divergence == "squared":
             return Loss(error, logs)

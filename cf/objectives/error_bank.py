@@ -59,29 +59,29 @@ class ErrorBank:
 
     def add(self, error: Errors, t: float) -> None:
         """Keep one error that was made at time `t`."""
-        held, kept = self.errors[self.grid(t)], error.detach().to("cpu", torch.float16)
-        if len(held) < self.room(error):
-            held.append(kept)
+        cell, entry = self.errors[self.grid(t)], error.detach().to("cpu", torch.float16)
+        if len(cell) < self.room(error):
+            cell.append(entry)
             return
-        far = torch.stack([(one.float() - kept.float()).square().sum() for one in held])
-        held[int(far.argmin())] = kept
+        far = torch.stack([(old.float() - entry.float()).square().sum() for old in cell])
+        cell[int(far.argmin())] = entry
 
     def draw(self, t: float | None, generator: torch.Generator) -> Errors | None:
         """An error made at about `t`, or at any time; None if there is none."""
-        held = list(chain(*self.errors)) if t is None else self.errors[self.grid(t)]
-        if not held:
+        candidates = list(chain(*self.errors)) if t is None else self.errors[self.grid(t)]
+        if not candidates:
             return None
-        return held[int(torch.randint(len(held), (), generator=generator))].float()
+        return candidates[int(torch.randint(len(candidates), (), generator=generator))].float()
 
     def state_dict(self) -> dict[str, Any]:
         """All that it holds."""
-        held = {str(i): torch.stack(each) for i, each in enumerate(self.errors) if each}
-        return {"errors": held, "steps": self.steps}
+        tensors = {str(i): torch.stack(cell) for i, cell in enumerate(self.errors) if cell}
+        return {"errors": tensors, "steps": self.steps}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take up what another held."""
-        told = state.get("errors", {})
-        self.errors = [list(told.get(str(i), ())) for i in range(self.grids)]
+        errors = state.get("errors", {})
+        self.errors = [list(errors.get(str(i), ())) for i in range(self.grids)]
         self.steps = int(state.get("steps", 0))
 
 
@@ -150,21 +150,21 @@ class ErrorRecycling:
         """
         start = clean.shape[1] - eps.shape[1]
         x0 = clean[:, start:]
-        read, noise, frames, kept = clean.clone(), eps.clone(), x0.clone(), []
+        read, noise, frames, to_keep = clean.clone(), eps.clone(), x0.clone(), []
         for i in range(len(clean)):
             warm = self.bank.steps < self.warmup
             spoilt = not warm and not self._chance(self.clean, generator)
-            kept.append(warm or spoilt or self._chance(self.learn_clean, generator))
+            to_keep.append(warm or spoilt or self._chance(self.learn_clean, generator))
             if spoilt:
                 self._spoil(read[i], noise[i], frames[i], start, recent, float(t[i, 0]), generator)
         x_t = self.schedule.add_noise(frames, noise, t)
-        told = predict(network, torch.cat((read[:, :start], x0), 1), x_t, t)
+        velocity = predict(network, torch.cat((read[:, :start], x0), 1), x_t, t)
         at = t[..., None, None, None]
         wanted = (x_t - (1 - at) * x0) / at.clamp(min=self.least_time)  # noise that x0 would need
-        value = F.mse_loss(wide(told), wide(network.target(x0, wanted, t)))
-        x0_told = self.schedule.to_x0(told.detach(), x_t, t)
-        eps_told = self.schedule.to_eps(told.detach(), x_t, t)
-        self._learn(torch.stack((x0_told - x0, eps_told - eps), 1), t[:, 0], kept)
+        value = F.mse_loss(wide(velocity), wide(network.target(x0, wanted, t)))
+        x0_told = self.schedule.to_x0(velocity.detach(), x_t, t)
+        eps_told = self.schedule.to_eps(velocity.detach(), x_t, t)
+        self._learn(torch.stack((x0_told - x0, eps_told - eps), 1), t[:, 0], to_keep)
         spread = (x0_told - x0).square().mean().sqrt()
         return Loss(value, {"guess_error": spread, "bank_errors": value.new_tensor(self._held())})
 
@@ -181,18 +181,18 @@ class ErrorRecycling:
         """Add errors to one sample's past, noise and frames, in place."""
         for into, which, chance in ((noise, 1, self.noise), (frames, 0, self.latent)):
             drawn = self._chance(chance, generator)
-            if drawn and (one := self.bank.draw(t, generator)) is not None:
-                into += one[which].to(into)
+            if drawn and (error := self.bank.draw(t, generator)) is not None:
+                into += error[which].to(into)
         drawn = self._chance(self.context, generator) and recent > 0
-        if drawn and (one := self.bank.draw(None, generator)) is not None:
-            length = min(recent, one.shape[1])
-            spare = one.shape[1] - length + 1
+        if drawn and (error := self.bank.draw(None, generator)) is not None:
+            length = min(recent, error.shape[1])
+            spare = error.shape[1] - length + 1
             begin = int(torch.randint(spare, (), generator=generator))
-            read[start - length : start] += one[0, begin : begin + length].to(read)
+            read[start - length : start] += error[0, begin : begin + length].to(read)
 
-    def _learn(self, errors: Float[Tensor, "b 2 f c h w"], t: Tensor, kept: list[bool]) -> None:
+    def _learn(self, errors: Float[Tensor, "b 2 f c h w"], t: Tensor, to_keep: list[bool]) -> None:
         """Keep the errors of all processes, in the order of their ranks."""
-        which, times = torch.tensor(kept, device=t.device), t.clone()
+        which, times = torch.tensor(to_keep, device=t.device), t.clone()
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             errors, times, which = (_gathered(x) for x in (errors, times, which))
         for error, at, keep in zip(errors, times.tolist(), which.tolist(), strict=True):

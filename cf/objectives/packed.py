@@ -127,8 +127,8 @@ class PackedForcing(PretrainLoss):
             predict = self._predicted(cond)
             return self.recycling.loss(predict, network, clean, recent, eps, t, generator)
         x_t = self.schedule.add_noise(frames, eps, t)
-        told = self._predicted(cond)(network, clean, x_t, t)
-        return Loss(F.mse_loss(wide(told), wide(network.target(frames, eps, t))))
+        velocity = self._predicted(cond)(network, clean, x_t, t)
+        return Loss(F.mse_loss(wide(velocity), wide(network.target(frames, eps, t))))
 
     @override
     def measured(

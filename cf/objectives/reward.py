@@ -67,13 +67,13 @@ class MetricReward(Reward):
     def __call__(self, video: Video, window: Window) -> Float[Tensor, " b"]:
         """The metric of each window, centred and scaled."""
         sign = 1.0 if self.metric.higher_is_better else -1.0
-        values = [self._value(one) for one in video]
+        values = [self._value(frames) for frames in video]
         return sign * (torch.tensor(values, dtype=torch.float64) - self.centre) / self.spread
 
     def _value(self, frames: Float[Tensor, "t 3 h w"]) -> float:
         self.metric.reset()
-        seen = frames.float().clamp(0, 1).to(self.metric.device)
-        self.metric.update(seen, video_id=0, fps=self.fps)
+        pixels = frames.float().clamp(0, 1).to(self.metric.device)
+        self.metric.update(pixels, video_id=0, fps=self.fps)
         value = self.metric.result().per_video.get(0, math.nan)
         self.metric.reset()
         return float(value)
@@ -105,12 +105,12 @@ class RewardedDMD(DMD):
         """The surrogate of DMD, each sample's gradient times its weight."""
         gradient, logs = self.gradient(window, networks, random)
         rewards = self._rewards(window, networks).to(gradient)
-        known = rewards.isfinite()
-        exponent = torch.where(known, rewards, 0.0) / self.temperature
+        finite = rewards.isfinite()
+        exponent = torch.where(finite, rewards, 0.0) / self.temperature
         weight = exponent.clamp(max=_LARGEST).exp()
-        logs["reward"] = torch.where(known, rewards, 0.0).sum() / known.sum().clamp(min=1)
+        logs["reward"] = torch.where(finite, rewards, 0.0).sum() / finite.sum().clamp(min=1)
         logs["reward_weight"] = weight.mean()
-        logs["reward_missing"] = 1 - known.double().mean()
+        logs["reward_missing"] = 1 - finite.double().mean()
         return surrogate(window, weight.view(-1, 1, 1, 1, 1) * gradient, logs)
 
     @torch.no_grad()

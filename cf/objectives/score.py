@@ -117,15 +117,15 @@ class ScoreNetwork(ABC):
             ValueError: if the window is not read in one forward.
         """
         assert isinstance(self.network, Judged)
-        with self.network.watched() as seen:
+        with self.network.watched() as features:
             self.predict(x_t, t, cond, clean)
-        if len(seen) != 1:
+        if len(features) != 1:
             raise ValueError(
                 f"a head on the critic reads a window in one forward, and {type(self).__name__} "
-                f"took {len(seen)} of this memory; give score=time_prefix, memoryless or "
+                f"took {len(features)} of this memory; give score=time_prefix, memoryless or "
                 f"full_history"
             )
-        return seen[0][:, -x_t.shape[1] :]
+        return features[0][:, -x_t.shape[1] :]
 
 
 @dataclass(frozen=True)
@@ -135,8 +135,8 @@ class Memoryless(ScoreNetwork):
     def predict(self, x_t: Latents, t: Times, cond: Conditioning, clean: Clean) -> Latents:
         """One bidirectional forward."""
         frames = clean.shape[1]
-        here = cond.frames(frames - x_t.shape[1], frames)
-        velocity: Latents = self.network(x_t, t, here, UNREAD).velocity
+        window_cond = cond.frames(frames - x_t.shape[1], frames)
+        velocity: Latents = self.network(x_t, t, window_cond, UNREAD).velocity
         return velocity
 
 
@@ -186,13 +186,13 @@ def after_clean(
         clean: past and window.
         tell_clean: the clean frames' time is 0 rather than that of the window's first frame.
     """
-    frames, start, chosen = clean.shape[1], clean.shape[1] - x_t.shape[1], list(index)
-    known = t.new_zeros(()) if tell_clean else t[:, :1]
-    times = torch.cat((known.expand(len(t), len(chosen)), t), 1)
-    rows = torch.cat((clean[:, chosen], x_t), 1)
-    here = cond.chosen([*chosen, *range(start, frames)])
-    velocity: Latents = network(rows, times, here, UNREAD).velocity
-    return velocity[:, len(chosen) :]
+    frames, start, indices = clean.shape[1], clean.shape[1] - x_t.shape[1], list(index)
+    clean_t = t.new_zeros(()) if tell_clean else t[:, :1]
+    times = torch.cat((clean_t.expand(len(t), len(indices)), t), 1)
+    rows = torch.cat((clean[:, indices], x_t), 1)
+    rows_cond = cond.chosen([*indices, *range(start, frames)])
+    velocity: Latents = network(rows, times, rows_cond, UNREAD).velocity
+    return velocity[:, len(indices) :]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,9 +253,9 @@ class SharedMemory(ScoreNetwork):
         for begin in [0] * bool(first) + list(range(first, clean.shape[1], self.block_frames)):
             at = slice(begin, begin + self.block_frames if begin or not first else first)
             if begin >= start:
-                own = slice(begin - start, begin - start + self.block_frames)
+                part = slice(begin - start, begin - start + self.block_frames)
                 velocities.append(
-                    rollout.velocity(self.network, x_t[:, own], t[:, own], cond, state)
+                    rollout.velocity(self.network, x_t[:, part], t[:, part], cond, state)
                 )
             if at.stop < clean.shape[1]:
                 state = rollout.remember(

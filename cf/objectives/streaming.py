@@ -41,11 +41,11 @@ class StreamingTeacher(Objective):
         t, _, x_t = self.times.noised(x, random)
         with torch.no_grad():
             wanted = networks.real.velocity(x_t, t, window.cond, clean, window.uncond)
-        past, told = clean.shape[1] - x.shape[1], []
+        past, velocities = clean.shape[1] - x.shape[1], []
         for begin in range(0, x.shape[1], self.clip_frames):
             end = min(begin + self.clip_frames, x.shape[1])
             cond = window.cond.frames(past + begin, past + end)
             clip = slice(begin, end)
-            told.append(networks.student.predict(x_t[:, clip], t[:, clip], cond, x[:, clip]))
-        error = F.mse_loss(wide(torch.cat(told, 1)), wide(wanted))
+            velocities.append(networks.student.predict(x_t[:, clip], t[:, clip], cond, x[:, clip]))
+        error = F.mse_loss(wide(torch.cat(velocities, 1)), wide(wanted))
         return Loss(error, {"velocity_error": error.detach()})

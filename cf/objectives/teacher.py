@@ -26,22 +26,22 @@ def guided_teacher(
         ValueError: guidance without anything to lead away from, a guide without guidance, or one of
             other latents or another conditioning.
     """
-    made = score(teacher)
-    times = check_guidance_times(made.guidance_times, "score.guidance_times")
-    made = replace(made, guide=guide, guidance_times=times)
-    if guide is None and made.guidance != 1 and not has_text:
+    scorer = score(teacher)
+    times = check_guidance_times(scorer.guidance_times, "score.guidance_times")
+    scorer = replace(scorer, guide=guide, guidance_times=times)
+    if guide is None and scorer.guidance != 1 and not has_text:
         raise ValueError(
             "score.guidance needs text to lead away from; set it to 1 without text, or give a "
             "weaker network: guide=previous_block start.guide.path=..."
         )
     if guide is not None:
-        if made.guidance == 1:
+        if scorer.guidance == 1:
             raise ValueError(
                 "guide=... leads the teacher away from a weaker network by score.guidance, which "
                 "is 1 (none); give score.guidance=2, or guide=null"
             )
         check_teacher(teacher, guide.network, ("guide", "teacher", "start.guide.path"))
-    return made
+    return scorer
 
 
 def check_teacher(
@@ -59,15 +59,15 @@ def check_teacher(
     Raises:
         ValueError: if it takes other latents or another conditioning.
     """
-    for what, theirs, own in (
+    for what, theirs, ours in (
         ("latent channels", teacher.latent_shape[0], student.latent_shape[0]),
         *(
             (name, getattr(teacher, name, None), getattr(student, name, None))
             for name in ("text_dim", "control_dim", "image_dim", "reference_channels")
         ),
     ):
-        if theirs != own:
+        if theirs != ours:
             raise ValueError(
-                f"the {names[0]}'s {what} is {theirs} and the {names[1]}'s {own}, but both are "
+                f"the {names[0]}'s {what} is {theirs} and the {names[1]}'s {ours}, but both are "
                 f"shown the same; choose another {names[2]}=... or model=..."
             )
