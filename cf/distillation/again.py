@@ -67,7 +67,7 @@ def _written(
 ) -> RolloutState:
     """The state after a block that is read as it is, at the times that are told."""
     start, frames = state.context.start, x.shape[1]
-    here = cond.frames(start, start + frames)
-    reads = BlockReads(student, rollout.memory, state.context, here, frames)
-    block = student.writer(x, t, here, reads("commit", len(rollout.times))).block
+    block_cond = cond.frames(start, start + frames)
+    reads = BlockReads(student, rollout.memory, state.context, block_cond, frames)
+    block = student.writer(x, t, block_cond, reads("commit", len(rollout.times))).block
     return RolloutState(rollout.memory.update(reads.context, block))

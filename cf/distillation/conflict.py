@@ -30,8 +30,8 @@ def gradients_of(loss: Tensor, network: nn.Module, reduce: Callable[[Tensor], Te
     if is_sharded(network):
         return _left_by_backward(loss, network)
     named = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
-    found = torch.autograd.grad(loss, [p for _, p in named], allow_unused=True)
-    pairs = zip(named, found, strict=True)
+    grads = torch.autograd.grad(loss, [p for _, p in named], allow_unused=True)
+    pairs = zip(named, grads, strict=True)
     return {name: reduce(torch.zeros_like(p) if g is None else g) for (name, p), g in pairs}
 
 
@@ -45,13 +45,13 @@ def _left_by_backward(loss: Tensor, network: nn.Module) -> Gradients:
 @contextmanager
 def _set_aside(network: nn.Module) -> Iterator[None]:
     """Within, `.grad` is free for another gradient, if it has to be."""
-    own = [(p, p.grad) for p in network.parameters()] if is_sharded(network) else []
-    for parameter, _ in own:
+    saved = [(p, p.grad) for p in network.parameters()] if is_sharded(network) else []
+    for parameter, _ in saved:
         parameter.grad = None
     try:
         yield
     finally:
-        for parameter, grad in own:
+        for parameter, grad in saved:
             parameter.grad = grad
 
 
@@ -87,12 +87,12 @@ def conflict(
         See `cosine`.
     """
     gradient = windows.gradient
-    other, seen = gradient.counterpart, networks.student
-    assert isinstance(seen, SharedMemory)
+    other, view = gradient.counterpart, networks.student
+    assert isinstance(view, SharedMemory)
     with _set_aside(student):
         with torch.set_grad_enabled(any(part.objective.needs_gradient for part in parts)):
             again = windows.again(student, made, other)
-        networks = networks._replace(student=replace(seen, differentiable_past=other.through_past))
+        networks = networks._replace(student=replace(view, differentiable_past=other.through_past))
         loss = scored(parts, again, networks, False, seed).value
         second = gradients_of(loss, student, reduce)
     own, whole = (second, held) if gradient.through_past else (held, second)
@@ -113,18 +113,18 @@ def gradient_cosine(
         A number in [-1, 1]; NaN where one of the two gradients is zero.
     """
     ours, rests = dict[str, Tensor](), dict[str, Tensor]()
-    sharded = any(isinstance(one, DTensor) for one in whole.values())
-    own, whole = ({name: local(one) for name, one in some.items()} for some in (own, whole))
+    sharded = any(isinstance(grad, DTensor) for grad in whole.values())
+    own, whole = ({name: local(grad) for name, grad in some.items()} for some in (own, whole))
     for name in sorted({*own, *whole}):
         some = own[name] if name in own else whole[name]
-        mine = own.get(name, torch.zeros_like(some)).double()
-        rest = whole.get(name, torch.zeros_like(some)).double() - mine
+        direct = own.get(name, torch.zeros_like(some)).double()
+        rest = whole.get(name, torch.zeros_like(some)).double() - direct
         at = alias(name)
-        ours[at] = ours[at] + mine if at in ours else mine
+        ours[at] = ours[at] + direct if at in ours else direct
         rests[at] = rests[at] + rest if at in rests else rest
     products = next(iter(ours.values())).new_zeros(3)
-    for name, mine in ours.items():
-        a, b = mine.flatten(), rests[name].flatten()
+    for name, direct in ours.items():
+        a, b = direct.flatten(), rests[name].flatten()
         products += torch.stack((a @ b, a @ a, b @ b)).to(products)
     if sharded:  # where shards have copies, all three are as many times too large
         torch.distributed.all_reduce(products)

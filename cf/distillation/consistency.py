@@ -37,6 +37,6 @@ class Consistency(Start):
         eps = clips.random.purpose(1).normal(*x0.shape[1:]).to(x0)
         x_t = self.rollout.schedule.add_noise(x0, eps, t)
         with torch.no_grad():
-            there = euler_step(roles.teacher, x_t, t, to, clips, x0)
-            wanted = told(roles.average, there, to, cond, x0)
+            x_next = euler_step(roles.teacher, x_t, t, to, clips, x0)
+            wanted = told(roles.average, x_next, to, cond, x0)
         return Loss(F.mse_loss(wide(told(roles.student, x_t, t, cond, x0)), wide(wanted)))

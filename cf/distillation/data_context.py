@@ -26,9 +26,9 @@ class DataContext(Fresh):
 
     def begin(self, student: Backbone, batch: Batch, step: int, exits: bool) -> Stretch:
         """The clip's blocks, noised."""
-        made = super().begin(student, batch, step, exits)
+        stretch = super().begin(student, batch, step, exits)
         assert batch.latents is not None
-        start, stop, block = made.past.shape[1], made.stop, self.rollout.block_frames
+        start, stop, block = stretch.past.shape[1], stretch.stop, self.rollout.block_frames
         if batch.latents.shape[1] < stop:
             raise ValueError(
                 f"clips of {batch.latents.shape[1]} latent frames are shorter than rollouts of "
@@ -37,11 +37,11 @@ class DataContext(Fresh):
             )
         clean = batch.latents[:, start:stop]
         starts = range(start, stop, block)
-        eps = torch.cat([made.noise(at, 0) for at in starts], 1).to(clean)
+        eps = torch.cat([stretch.noise(at, 0) for at in starts], 1).to(clean)
         key = seeded(self.seed, 6, batch.number)
         drawn = torch.rand(len(starts), generator=key).tolist()
-        each = [self.rollout.times_at(at) for at in starts]
-        told = [of[int(u * len(of))] for u, of in zip(drawn, each, strict=True)]
-        times = clean.new_tensor(told).repeat_interleave(block).expand(len(clean), -1)
+        choices = [self.rollout.times_at(at) for at in starts]
+        block_times = [of[int(u * len(of))] for u, of in zip(drawn, choices, strict=True)]
+        times = clean.new_tensor(block_times).repeat_interleave(block).expand(len(clean), -1)
         noisy = self.rollout.schedule.add_noise(clean, eps, times)
-        return replace(made, draft=Draft(noisy, times, noisy, times, made.state))
+        return replace(stretch, draft=Draft(noisy, times, noisy, times, stretch.state))

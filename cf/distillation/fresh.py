@@ -17,16 +17,16 @@ class Fresh(TrainingRollout):
         """A rollout of the length that is due, after as much real video as is drawn."""
         self.check(batch)
         frames = self.lead + self.length(step, self.seed, 0, batch.number)
-        given = self.given(frames, batch)
+        prefix = self.given(frames, batch)
         noise = self.rollout.noise(student, self.seed, batch.samples)
-        made = frames - given
-        scored = made if self.window_frames is None else self.window_frames
+        new_frames = frames - prefix
+        scored = new_frames if self.window_frames is None else self.window_frames
         return Stretch(
             self.rollout,
             noise,
             *(batch.cond, batch.uncond, batch.samples),
-            *self.remembered(student, batch, noise, given),
-            *(made, scored, self.trained(scored)),
+            *self.remembered(student, batch, noise, prefix),
+            *(new_frames, scored, self.trained(scored)),
             self.exit_step(batch, exits),
             goes_on=False,
         )

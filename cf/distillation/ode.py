@@ -79,10 +79,10 @@ class OdeRegression(Start):
 
     def prepare(self, key: str) -> None:
         """The folder belongs to this teacher, data and steps."""
-        told = {"key": key, "times": self.times, "solver_steps": self.solver_steps}
+        settings = {"key": key, "times": self.times, "solver_steps": self.solver_steps}
         if self.keeps_rollouts:
-            told |= {"past": self.past, "prefix_blocks": list(self.prefix_blocks)}
-        self.kept.prepare({**told, "block_frames": self.rollout.block_frames})
+            settings |= {"past": self.past, "prefix_blocks": list(self.prefix_blocks)}
+        self.kept.prepare({**settings, "block_frames": self.rollout.block_frames})
 
     def loss(self, clips: RealClips, roles: Roles) -> Loss:
         """The squared error at a time drawn for every block."""
@@ -96,7 +96,7 @@ class OdeRegression(Start):
         end = states[:, -1]
         at = self._drawn(clips)
         frames = torch.arange(end.shape[1], device=end.device)
-        x_t = torch.stack([states[i, one, frames] for i, one in enumerate(at)])
+        x_t = torch.stack([states[i, step, frames] for i, step in enumerate(at)])
         t = torch.tensor(self.times, dtype=end.dtype).to(end.device)[at]
         past = end if self.past == "trajectory" else clips.latents
         return Loss(F.mse_loss(wide(told(roles.student, x_t, t, clips.cond, past)), wide(end)))
@@ -142,8 +142,8 @@ class OdeRegression(Start):
         def noise(start: int, step: int) -> Latents:
             return random.purpose(start, step).normal(block, *shape)
 
-        known = clips.latents[:, :real]
-        return self.rollout.extend(student, known, noise, clips.cond, frames).to(clips.latents)
+        prefix = clips.latents[:, :real]
+        return self.rollout.extend(student, prefix, noise, clips.cond, frames).to(clips.latents)
 
     def _drawn(self, clips: RealClips) -> Tensor:
         """Which of the times each frame is noised to: one of its block's own."""
@@ -153,7 +153,7 @@ class OdeRegression(Start):
             [self.times.index(t) for t in self.rollout.times_at(int(block))] for block in starts
         ]
         rows = [
-            [own[int(u * len(own))] for u, own in zip(sample, places, strict=True)]
+            [choices[int(u * len(choices))] for u, choices in zip(sample, places, strict=True)]
             for sample in even.tolist()
         ]
         return torch.tensor(rows, device=clips.latents.device)

@@ -110,14 +110,14 @@ class Persistent(TrainingRollout):
         if not fresh:
             video = self._switched(student, video, batch)
         assert self.window_frames is not None
-        made = self.window_frames if fresh else self.more
+        frames = self.window_frames if fresh else self.more
         self._coming = video
         uncond = batch.uncond and replace(video.cond, text=batch.uncond.text)
         return Stretch(
             self.rollout,
             self.rollout.noise(student, self.seed, video.samples),
             *(video.cond, uncond, batch.samples, video.past, video.state),
-            *(made, self.window_frames, made),
+            *(frames, self.window_frames, frames),
             self.exit_step(batch, exits),
             seen=0 if fresh else video.past.shape[1],
         )
@@ -139,9 +139,9 @@ class Persistent(TrainingRollout):
         self._loaded = state  # where the student will be is not known yet
 
     def _resumed(self, state: dict[str, Any], device: torch.device) -> None:
-        told = {name: _moved(value, device) for name, value in state.items()}
-        told |= {"cond": Conditioning(**told["cond"]), "state": rebuilt(state["state"], device)}
-        self._video = Video(**told)
+        values = {name: _moved(value, device) for name, value in state.items()}
+        values |= {"cond": Conditioning(**values["cond"]), "state": rebuilt(state["state"], device)}
+        self._video = Video(**values)
 
     def _begun(self, student: Backbone, batch: Batch, most: int) -> Video:
         self.check(batch)
@@ -150,13 +150,13 @@ class Persistent(TrainingRollout):
                 "training_rollout.switch changes prompts, and there is no text here; set it to null"
             )
         noise = self.rollout.noise(student, self.seed, batch.samples)
-        given = self.given(most, batch)
+        prefix = self.given(most, batch)
         # The last one that is followed by another, and before it: 21, 39, ... 201 of 240 frames.
-        places = self.lengths(given, most)[:-2]
+        places = self.lengths(prefix, most)[:-2]
         at = None
         if self.switch is not None and places:
             at = places[drawn(len(places), self.seed, 3, batch.number)]
-        past, state = self.remembered(student, batch, noise, given)
+        past, state = self.remembered(student, batch, noise, prefix)
         return Video(batch.cond, batch.samples, past, state, at)
 
     @torch.no_grad()
@@ -164,8 +164,8 @@ class Persistent(TrainingRollout):
         """The video with its first window, every step taken."""
         noise = self.rollout.noise(student, self.seed, video.samples)
         frames = self.window_frames or 0
-        made = self.rollout(student, noise, video.cond, frames=frames, state=video.state)
-        return _longer(video, made)
+        rolled = self.rollout(student, noise, video.cond, frames=frames, state=video.state)
+        return _longer(video, rolled)
 
     @torch.no_grad()
     def _switched(self, student: Backbone, video: Video, batch: Batch) -> Video:
@@ -180,13 +180,13 @@ class Persistent(TrainingRollout):
 
 
 def _longer(video: Video, rolled: Rolled) -> Video:
-    made = torch.cat((rolled.past, rolled.window), 1).detach()
-    return replace(video, past=torch.cat((video.past, made), 1), state=rolled.state.detached())
+    frames = torch.cat((rolled.past, rolled.window), 1).detach()
+    return replace(video, past=torch.cat((video.past, frames), 1), state=rolled.state.detached())
 
 
 def _moved(value: Any, device: torch.device) -> Any:
     if isinstance(value, Tensor):
         return value.to(device)
     if isinstance(value, dict):
-        return {name: _moved(one, device) for name, one in value.items()}
+        return {name: _moved(item, device) for name, item in value.items()}
     return tuple(value) if isinstance(value, list) else value

@@ -23,10 +23,10 @@ def plan_of(
             f"objective=direct_forcing, dmd or forcing_then_dmd, or derive your class from "
             f"cf.objectives.base.Objective"
         )
-    for own in (type(part.objective) for part in objective.parts):
-        if own.needs_critic and own.critic_loss is Objective.critic_loss:
+    for cls in (type(part.objective) for part in objective.parts):
+        if cls.needs_critic and cls.critic_loss is Objective.critic_loss:
             raise ValueError(
-                f"{own.__name__} says needs_critic and has no critic_loss; write it, or leave "
+                f"{cls.__name__} says needs_critic and has no critic_loss; write it, or leave "
                 f"needs_critic out"
             )
     if rollout.context_noise and any(part.objective.predicts for part in objective.parts):

@@ -25,26 +25,26 @@ class RandomWindow(Fresh):
 
     def begin(self, student: Backbone, batch: Batch, step: int, exits: bool) -> Stretch:
         """What leads to the window, and the window's draft."""
-        whole = super().begin(student, batch, step, exits)
-        rollout, block, window = self.rollout, self.rollout.block_frames, whole.scored
-        before = block * drawn((whole.frames - window) // block + 1, self.seed, 4, batch.number)
-        past, state = whole.past, whole.state
+        full = super().begin(student, batch, step, exits)
+        rollout, block, window = self.rollout, self.rollout.block_frames, full.scored
+        before = block * drawn((full.frames - window) // block + 1, self.seed, 4, batch.number)
+        past, state = full.past, full.state
         cond = batch.cond.frames(0, past.shape[1] + before + window)
         with torch.no_grad():
             if before:
-                led = rollout(student, whole.noise, cond, frames=before, state=state)
+                led = rollout(student, full.noise, cond, frames=before, state=state)
                 past, state = torch.cat((past, led.past), 1), led.state
-            here = replace(whole, past=past, state=state, frames=window)
-            if whole.exit_step is None:  # nothing will carry gradient
-                return here
-            made = rollout(student, whole.noise, cond, frames=window, state=state, goes_on=False)
-            start, frames = past.shape[1], made.past
+            windowed = replace(full, past=past, state=state, frames=window)
+            if full.exit_step is None:  # nothing will carry gradient
+                return windowed
+            rolled = rollout(student, full.noise, cond, frames=window, state=state, goes_on=False)
+            start, frames = past.shape[1], rolled.past
             starts = range(start, start + window, block)
-            eps = torch.cat([whole.noise(at, _AGAIN) for at in starts], 1).to(frames)
-            left = [rollout.times_at(at)[rollout.exit_of(at, whole.exit_step)] for at in starts]
-            times = frames.new_tensor(left).repeat_interleave(block).expand(len(frames), -1)
+            eps = torch.cat([full.noise(at, _AGAIN) for at in starts], 1).to(frames)
+            exit_t = [rollout.times_at(at)[rollout.exit_of(at, full.exit_step)] for at in starts]
+            times = frames.new_tensor(exit_t).repeat_interleave(block).expand(len(frames), -1)
             noisy = rollout.schedule.add_noise(frames, eps, times)
             pieces = zip(torch.split(frames, block, 1), starts, strict=True)
-            read = [rollout.as_read(one, whole.noise, at) for one, at in pieces]
+            read = [rollout.as_read(x0, full.noise, at) for x0, at in pieces]
             written, read_times = (torch.cat(tensors, 1) for tensors in zip(*read, strict=True))
-        return replace(here, draft=Draft(noisy, times, written, read_times, made.state))
+        return replace(windowed, draft=Draft(noisy, times, written, read_times, rolled.state))

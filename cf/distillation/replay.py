@@ -55,9 +55,9 @@ class Replay(Gradient):
         if not torch.is_grad_enabled():
             return Detached()(student, stretch)
         with torch.no_grad():
-            past, here, draft = drafted(student, stretch)
-        made = made_again(student, here, draft, True)
-        return made._replace(past=torch.cat((past, made.past), 1))
+            past, trained, draft = drafted(student, stretch)
+        rolled = made_again(student, trained, draft, True)
+        return rolled._replace(past=torch.cat((past, rolled.past), 1))
 
 
 class Writer(Replay):
@@ -91,9 +91,9 @@ def drafted(student: Backbone, stretch: Stretch) -> tuple[Latents, Stretch, Draf
     if before:
         led = rollout(student, stretch.noise, cond, frames=before, state=state)
         past, state = led.past, led.state
-    seen = _Seen(student)
-    made = rollout(
-        seen,
+    recorder = _Seen(student)
+    rolled = rollout(
+        recorder,
         stretch.noise,
         cond,
         frames=stretch.trained,
@@ -104,14 +104,14 @@ def drafted(student: Backbone, stretch: Stretch) -> tuple[Latents, Stretch, Draf
     )
     everything = torch.cat((stretch.past, past), 1)
     sizes: Any = {"frames": stretch.trained, "scored": stretch.trained, "trained": stretch.trained}
-    here = replace(stretch, past=everything, state=state, **sizes)
+    trained = replace(stretch, past=everything, state=state, **sizes)
     block, start = rollout.block_frames, state.context.start
     parts = [
-        rollout.as_read(one, stretch.noise, start + i * block)
-        for i, one in enumerate(torch.split(made.window, block, 1))
+        rollout.as_read(x0, stretch.noise, start + i * block)
+        for i, x0 in enumerate(torch.split(rolled.window, block, 1))
     ]
     written, times = (torch.cat(tensors, 1) for tensors in zip(*parts, strict=True))
-    return past, here, Draft(*seen.last_calls(), written, times, made.state)
+    return past, trained, Draft(*recorder.last_calls(), written, times, rolled.state)
 
 
 class _Seen(WrappedBackbone):
@@ -143,5 +143,5 @@ class _Seen(WrappedBackbone):
         if past.step:
             self.calls.pop()
         self.calls.append((x_t, t))
-        made: Prediction = self.network(x_t, t, cond, past, mask)
-        return made
+        prediction: Prediction = self.network(x_t, t, cond, past, mask)
+        return prediction

@@ -38,10 +38,10 @@ class RollingWindows(Fresh):
         """As of a fresh rollout, of one kind or the other."""
         import torch
 
-        made = super().begin(student, batch, step, exits)
-        told = float(torch.rand((), generator=seeded(self.seed, 5, batch.number)))
-        return made if told < self.share else replace(made, rollout=self._plain())
+        stretch = super().begin(student, batch, step, exits)
+        draw = float(torch.rand((), generator=seeded(self.seed, 5, batch.number)))
+        return stretch if draw < self.share else replace(stretch, rollout=self._plain())
 
     def _plain(self) -> Rollout:
         """The same steps, block after block."""
-        return Rollout(**{one.name: getattr(self.rollout, one.name) for one in fields(Rollout)})
+        return Rollout(**{f.name: getattr(self.rollout, f.name) for f in fields(Rollout)})

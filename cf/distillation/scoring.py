@@ -37,9 +37,9 @@ def scored(
     for number, part in enumerate(parts):
         objective = part.objective
         takes_real = objective.critic_takes_real if critic else objective.takes_real
-        seen = [one for one in windows if takes_real or not one.real]
-        count = sum(len(one.samples) for one in seen)
-        for window in seen:
+        scorable = [window for window in windows if takes_real or not window.real]
+        count = sum(len(window.samples) for window in scorable)
+        for window in scorable:
             random = SampleRandom((seed, 1 + number), window.samples)
             if critic:
                 loss = objective.critic_loss(window, networks.fake, random)

@@ -84,9 +84,9 @@ class Trajectories:
             _on_any_process(False, clips.latents.device)  # what others wrote is about to be read
         device = clips.latents.device
         read = [self._read(number, clips, states) for number in numbers]
-        batch = {name: torch.stack([one[name] for one in read]).to(device) for name in read[0]}
-        made, latents = batch.pop("states"), batch.pop("latents")
-        return clips._replace(latents=latents, cond=Conditioning(**batch)), made
+        batch = {name: torch.stack([row[name] for row in read]).to(device) for name in read[0]}
+        solutions, latents = batch.pop("states"), batch.pop("latents")
+        return clips._replace(latents=latents, cond=Conditioning(**batch)), solutions
 
     def _file(self, number: int) -> Path:
         return Path(self.folder) / f"{number:08d}.safetensors"
@@ -100,9 +100,9 @@ class Trajectories:
             )
 
     def _write(self, number: int, tensors: dict[str, Tensor]) -> None:
-        held = {name: x.detach().cpu().contiguous() for name, x in tensors.items()}
+        stored = {name: x.detach().cpu().contiguous() for name, x in tensors.items()}
         with replacing(self._file(number)) as path:
-            save_file(held, path, {"sha256": _digest(held)})
+            save_file(stored, path, {"sha256": _digest(stored)})
 
     def _read(self, number: int, clips: RealClips, states: int) -> dict[str, Tensor]:
         """A sample's tensors, none larger than those of the batch at hand."""
@@ -114,41 +114,41 @@ class Trajectories:
             raise ValueError(f"{file} is larger than a trajectory of these clips; {again}")
         try:
             with safe_open(file, "pt") as opened:
-                told = opened.metadata() or {}
-                found = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+                metadata = opened.metadata() or {}
+                tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
         except (SafetensorError, OSError) as error:
             raise ValueError(f"{file} cannot be read ({error}); {again}") from None
         wanted = {"states", *_tensors(clips, 0)}
-        if told.get("sha256") != _digest(found) or set(found) != wanted:
+        if metadata.get("sha256") != _digest(tensors) or set(tensors) != wanted:
             raise ValueError(f"{file} is damaged: it is not what was written; {again}")
-        return found
+        return tensors
 
 
-def _on_any_process(here: bool, device: torch.device) -> bool:
+def _on_any_process(flag: bool, device: torch.device) -> bool:
     """Whether it is so in this process or in another of the training."""
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return here
-    found = torch.tensor(int(here), device=device)
-    torch.distributed.all_reduce(found, torch.distributed.ReduceOp.MAX)
-    return bool(found)
+        return flag
+    total = torch.tensor(int(flag), device=device)
+    torch.distributed.all_reduce(total, torch.distributed.ReduceOp.MAX)
+    return bool(total)
 
 
 def _tensors(clips: RealClips, sample: int) -> dict[str, Tensor]:
     """What is kept of a sample besides its states."""
-    told = {name: x[sample] for name, x in vars(clips.cond).items() if x is not None}
-    return {"latents": clips.latents[sample], **told}
+    conditions = {name: x[sample] for name, x in vars(clips.cond).items() if x is not None}
+    return {"latents": clips.latents[sample], **conditions}
 
 
 def _bytes(clips: RealClips, states: int) -> int:
     """Of the tensors of one sample."""
-    held = {name: x.nbytes for name, x in _tensors(clips, 0).items()}
-    return sum(held.values()) + states * held["latents"]
+    sizes = {name: x.nbytes for name, x in _tensors(clips, 0).items()}
+    return sum(sizes.values()) + states * sizes["latents"]
 
 
 def _digest(tensors: dict[str, Tensor]) -> str:
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for name in sorted(tensors):
         x = tensors[name].contiguous()
-        found.update(f"{name} {x.dtype} {tuple(x.shape)}".encode())
-        found.update(x.flatten().view(torch.uint8).numpy().tobytes())
-    return found.hexdigest()
+        digest.update(f"{name} {x.dtype} {tuple(x.shape)}".encode())
+        digest.update(x.flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -27,8 +27,11 @@ class WindowNeeds(NamedTuple):
     @classmethod
     def by(cls, objectives: Sequence[Objective], critic: bool) -> "WindowNeeds":
         """By these objectives, in the critic's turn or in the student's."""
-        exits = any(one.needs_gradient for one in objectives)
-        takes = [one.critic_takes_real if critic else one.takes_real for one in objectives]
+        exits = any(objective.needs_gradient for objective in objectives)
+        takes = [
+            objective.critic_takes_real if critic else objective.takes_real
+            for objective in objectives
+        ]
         return cls(exits, exits and not critic, any(takes))
 
 
@@ -93,8 +96,8 @@ class Windows:
             windows = [self._window(stretch, rolled)]
         if data:
             windows.append(self._real(batch.only(data), stretch.stop))
-        held = _held(rolled.state, windows[0].frames.device)
-        return ScoredRollout(windows, held, stretch, rolled)
+        remembered = _held(rolled.state, windows[0].frames.device)
+        return ScoredRollout(windows, remembered, stretch, rolled)
 
     def _window(self, stretch: Stretch, rolled: Rolled) -> Window:
         """What is scored, its first frame as the networks that score take it."""
@@ -109,8 +112,8 @@ class Windows:
 
     def again(self, student: Backbone, made: ScoredRollout, gradient: Gradient) -> list[Window]:
         """The same windows, from the same frames, with gradient that flows in another way."""
-        own = self._window(made.stretch, gradient(student, made.stretch))
-        return [own, *made.windows[1:]]
+        window = self._window(made.stretch, gradient(student, made.stretch))
+        return [window, *made.windows[1:]]
 
     def _shares(self, count: int, real: bool) -> tuple[list[int], list[int]]:
         """Samples that are rolled out, and real ones; spread alike over every rank's batch."""
@@ -139,5 +142,5 @@ def _held(state: RolloutState, device: torch.device) -> Float[Tensor, ""]:
     context = state.context
     if not context.layers:
         return torch.zeros((), device=device)
-    held = torch.stack([validity(layer).float().sum(1).mean() for layer in context.layers])
-    return held.mean() / context.tokens_per_frame
+    counts = torch.stack([validity(layer).float().sum(1).mean() for layer in context.layers])
+    return counts.mean() / context.tokens_per_frame
