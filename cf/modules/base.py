@@ -94,8 +94,8 @@ class VideoModule(TrainingModule):
     @property
     def outside(self) -> list[torch.nn.Module]:
         """What is frozen and in no checkpoint, with the networks that roles share, each once."""
-        found = [*self._parts_outside, *shared_networks([self, *self._parts_outside])]
-        return list({id(one): one for one in found}.values())
+        parts = [*self._parts_outside, *shared_networks([self, *self._parts_outside])]
+        return list({id(part): part for part in parts}.values())
 
     @property
     def sharded(self) -> bool:
@@ -131,16 +131,16 @@ class VideoModule(TrainingModule):
         if not isinstance(strategy, FullyShard) or self.sharded:
             return
         split = strategy.split()
-        for one in (part for whole in (self, *self.outside) for part in whole.modules()):
-            if isinstance(one, VideoTransformer) and split is not None:
-                one.split = split
+        for module in (part for root in (self, *self.outside) for part in root.modules()):
+            if isinstance(module, VideoTransformer) and split is not None:
+                module.split = split
         strategy.precision_plugin.convert_module(self)
         read = _MIXED.get(str(self.trainer.precision))
         sharding = strategy.sharding(read)
         for network in self.children():
-            for one in [network.network] if isinstance(network, WeightAverage) else [network]:
-                if isinstance(one, Backbone):
-                    sharding.shard(one)
+            for inner in [network.network] if isinstance(network, WeightAverage) else [network]:
+                if isinstance(inner, Backbone):
+                    sharding.shard(inner)
         for network in self.outside:
             if isinstance(network, Backbone):
                 freeze(network, read)
@@ -165,8 +165,8 @@ class VideoModule(TrainingModule):
 
     def latents(self, batch: dict[str, Any]) -> Latents:
         """Latents of a batch of video, encoded now or before (`cf.data.latents`)."""
-        made = batch["latents"] if "latents" in batch else self.codec.encode(batch["video"])
-        return cast(Latents, made)
+        latents = batch["latents"] if "latents" in batch else self.codec.encode(batch["video"])
+        return cast(Latents, latents)
 
     def video_frames(self, batch: dict[str, Any]) -> int:
         """Pixel frames of a batch."""
@@ -183,12 +183,12 @@ class VideoModule(TrainingModule):
             ValueError: such a model is given data that show no picture.
         """
         states = None if self.text.dim is None else self._states(batch, prompts)
-        told = Conditioning(states, batch.get("control"), batch.get("origin"))
+        cond = Conditioning(states, batch.get("control"), batch.get("origin"))
         if not takes_picture(self.trained):
-            return told
+            return cond
         # The reference to its end, however short the clips are: rollouts go beyond them.
-        seen = picture_seen(self.trained, self.codec, self.eyes, _first_picture(batch))
-        return replace(told, image=seen.image, reference=seen.reference)
+        picture = picture_seen(self.trained, self.codec, self.eyes, _first_picture(batch))
+        return replace(cond, image=picture.image, reference=picture.reference)
 
     def syncing(self, now: bool) -> AbstractContextManager[None]:
         """Within, a backward pass reduces gradients over processes, or leaves that to a later."""

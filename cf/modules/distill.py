@@ -123,18 +123,18 @@ class DistillModule(VideoModule):
         self.critic = None
         if objective.needs_critic:
             self.critic = objective.critic_network(roles.on(critic(), "critic"))
-        made = training_rollout(
+        rollouts = training_rollout(
             rollout=rollout,
             length=length,
             window_frames=window_frames,
             prefix_blocks=prefix_blocks,
             seed=seed,
         )
-        self.windows = Windows(made, gradient, codec, real_share)
+        self.windows = Windows(rollouts, gradient, codec, real_share)
         sizes: Any = {"memory": rollout.memory, "block_frames": rollout.block_frames}
-        seen = SharedMemory(student, **sizes, differentiable_past=gradient.through_past)
+        view = SharedMemory(student, **sizes, differentiable_past=gradient.through_past)
         fake = None if self.critic is None else real.unguided(self.critic)
-        self.networks = Networks(seen, real, fake, codec.decode)
+        self.networks = Networks(view, real, fake, codec.decode)
         self._make_optimizers = (optimizer, critic_optimizer)
         self.critic_steps, self.accumulate, self.clip = critic_steps, accumulate, clip
         self.negative_prompt, self.conflict_every_steps = negative_prompt, conflict_every_steps
@@ -143,10 +143,10 @@ class DistillModule(VideoModule):
 
     def shown(self) -> list[tuple[Backbone, Rollout]]:
         """What samples are made with: the student, and a teacher that can stream."""
-        real, made = self.networks.real, super().shown()
+        real, pairs = self.networks.real, super().shown()
         if isinstance(real, SharedMemory):
-            made.append((real.network, real.sampled(self.rollout.schedule)))
-        return made
+            pairs.append((real.network, real.sampled(self.rollout.schedule)))
+        return pairs
 
     @override
     def check(self, trainer: L.Trainer) -> None:
@@ -158,21 +158,21 @@ class DistillModule(VideoModule):
         """One batch for the critic or for the student, and perhaps an update."""
         step, turn = self.global_step, self._turn()
         parts = self.parts_at(step, turn.critic)
-        asked = WindowNeeds.by([part.objective for part in parts], turn.critic)
-        taken = self._taken(batch, asked.real, guided=not turn.critic)
-        made = self.windows.make(self.trained, taken, step, *asked)
-        ends = (self.codec.video_frames(n) for n in (made.length, made.stretch.seen))
+        needs = WindowNeeds.by([part.objective for part in parts], turn.critic)
+        inputs = self._taken(batch, needs.real, guided=not turn.critic)
+        output = self.windows.make(self.trained, inputs, step, *needs)
+        ends = (self.codec.video_frames(n) for n in (output.length, output.stretch.seen))
         self.seen_frames += len(batch["prompt"]) * (next(ends) - next(ends))
-        for name, frames in (("length", made.length), ("given", made.stretch.past.shape[1])):
-            self._notes.add(f"train/{name}", made.remembered.new_tensor(frames))
-        self._notes.add("memory/frames", made.remembered)
-        loss = scored(parts, made.windows, self.networks, turn.critic, self.seed)
+        for name, frames in (("length", output.length), ("given", output.stretch.past.shape[1])):
+            self._notes.add(f"train/{name}", output.remembered.new_tensor(frames))
+        self._notes.add("memory/frames", output.remembered)
+        loss = scored(parts, output.windows, self.networks, turn.critic, self.seed)
         self._note(loss, turn.critic)
         compares = turn.first and not turn.critic and self._compares(step)
         with self.syncing(turn.steps or compares):
             self.manual_backward(loss.value / self.accumulate)
         if compares:
-            self._compare_gradients(parts, made)
+            self._compare_gradients(parts, output)
         try:
             if turn.steps and turn.critic:
                 self._step_critic()
@@ -184,15 +184,15 @@ class DistillModule(VideoModule):
             raise
         if turn.critic or not turn.steps:
             self._turns += 1  # after the step, which may be refused
-        self.windows.training_rollout.finish(made.stretch, made.rolled)
+        self.windows.training_rollout.finish(output.stretch, output.rolled)
 
     def configure_optimizers(self) -> Any:
         """The student's optimiser and the critic's, each with its schedule."""
-        made = [self._make_optimizers[0](self.network)]
+        optimizers = [self._make_optimizers[0](self.network)]
         if self.critic is not None:
-            made.append(self._make_optimizers[1](self.critic))
+            optimizers.append(self._make_optimizers[1](self.critic))
         falls = (self.cooldown, 0.0)
-        return made, [self.scheduled(*one) for one in zip(made, falls, strict=False)]
+        return optimizers, [self.scheduled(*pair) for pair in zip(optimizers, falls, strict=False)]
 
     @torch.no_grad()
     def _taken(self, batch: dict[str, Any], real: bool, guided: bool) -> Batch:
@@ -209,11 +209,11 @@ class DistillModule(VideoModule):
 
     def _turn(self) -> Turn:
         """The critic's updates come first, then the student's."""
-        done = int(self._turns)
+        turns = int(self._turns)
         wants = any(part.wants_critic(self.global_step) for part in self.objective.parts)
         lead = self.critic_steps * self.accumulate if wants else 0
-        ends = (done + 1) % self.accumulate == 0
-        return Turn(done < lead, done % self.accumulate == 0, ends)
+        ends = (turns + 1) % self.accumulate == 0
+        return Turn(turns < lead, turns % self.accumulate == 0, ends)
 
     def parts_at(self, step: int, critic: bool) -> list[Part]:
         """The objectives that count in a turn at a student step."""
@@ -224,20 +224,20 @@ class DistillModule(VideoModule):
     def _note(self, loss: WeightedLosses, critic: bool) -> None:
         for name, value in loss.logs():
             self._notes.add(name, value)
-        for _, one in loss.losses:
-            self._watch_critic(one)
+        for _, window_loss in loss.losses:
+            self._watch_critic(window_loss)
         self._notes.add("train/critic_loss" if critic else "train/student_loss", loss.value)
 
     def _compares(self, step: int) -> bool:
         return self.conflict_every_steps > 0 and step % self.conflict_every_steps == 0
 
-    def _compare_gradients(self, parts: list[Part], made: ScoredRollout) -> None:
+    def _compare_gradients(self, parts: list[Part], output: ScoredRollout) -> None:
         """Note the conflict within the gradient that has just been made of a batch."""
-        held = held_gradients(self.trained, self.accumulate)
+        gradient = held_gradients(self.trained, self.accumulate)
         networks = self.networks, self.trained
-        found = conflict(held, self.windows, made, parts, *networks, self.seed, self._mean)
-        if torch.isfinite(found):  # a first block has no past
-            self._notes.add("train/conflict", found)
+        cosine = conflict(gradient, self.windows, output, parts, *networks, self.seed, self._mean)
+        if torch.isfinite(cosine):  # a first block has no past
+            self._notes.add("train/conflict", cosine)
 
     def _mean(self, value: Tensor) -> Tensor:
         mean: Tensor = self.trainer.strategy.reduce(value, reduce_op="mean")
@@ -280,14 +280,14 @@ class DistillModule(VideoModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """What is to be reported later goes along, and rollouts that are to go on."""
         checkpoint["notes"] = self._notes.values
-        kept = self.windows.training_rollout.state_dict()
-        checkpoint["rollout"] = gather_states(kept, self.trainer)
+        states = self.windows.training_rollout.state_dict()
+        checkpoint["rollout"] = gather_states(states, self.trainer)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Runs of old have none."""
         self._notes.values = checkpoint.get("notes", {})
-        kept = mine(checkpoint.get("rollout", []), self.trainer)
-        self.windows.training_rollout.load_state_dict(kept)
+        states = mine(checkpoint.get("rollout", []), self.trainer)
+        self.windows.training_rollout.load_state_dict(states)
 
     def _report(self, step: int) -> None:
         """Log means under the student's step; Lightning's own would count the critic's batches."""

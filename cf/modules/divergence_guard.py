@@ -43,10 +43,10 @@ class Guard(nn.Module):
                 a network whose predictions have left its `x0_limit`.
         """
         row = _WHO.index(who)
-        seen = int(self.seen[row])
+        count = int(self.seen[row])
         if not torch.isfinite(norm):
             raise Diverged(_advice(f"the gradient of the {who} is not finite", who, step))
-        if seen >= self.patience:
+        if count >= self.patience:
             usual = float(self.norms[row].median())
             if usual == 0:
                 what = f"the {who} learns nothing: most of its last {self.patience} gradients are 0"
@@ -54,7 +54,7 @@ class Guard(nn.Module):
             if float(norm) > self.explode * usual:
                 what = f"the gradient of the {who} exploded: its norm is {float(norm):.3g}, was "
                 raise Diverged(_advice(f"{what}{usual:.3g}", who, step))
-        self.norms[row, seen % self.patience] = norm.double()
+        self.norms[row, count % self.patience] = norm.double()
         self.seen[row] += 1
 
     def check_critic(self, fake_error: Tensor, real_error: Tensor, step: int) -> None:

@@ -32,10 +32,10 @@ class WeightAverage(nn.Module):
         n = self.updates.double()
         decay = torch.minimum(n.new_tensor(self.decay), (1 + n) / (10 + n))
         let_go(self.network)  # what a sample has gathered is no shard, and would be stale
-        mine, theirs = ([local(p) for p in one.parameters()] for one in (self.network, network))
-        kinds = {(x.dtype, x.device) for x in mine}
+        ema, theirs = ([local(p) for p in net.parameters()] for net in (self.network, network))
+        kinds = {(x.dtype, x.device) for x in ema}
         weights = {kind: (1 - decay).to(*kind[::-1]) for kind in kinds}
         torch._foreach_lerp_(
-            *(mine, [x.to(own) for x, own in zip(theirs, mine, strict=True)]),
-            [weights[x.dtype, x.device] for x in mine],
+            *(ema, [x.to(like) for x, like in zip(theirs, ema, strict=True)]),
+            [weights[x.dtype, x.device] for x in ema],
         )

@@ -123,8 +123,8 @@ class FullyShard(ModelParallelStrategy):
     ) -> None:
         """Hand the shards to the trainer's checkpoint IO, in every process."""
         state = {"state_dict": checkpoint.pop("state_dict")}
-        for number, one in enumerate(checkpoint.pop("optimizer_states", [])):
-            state[f"optimizer_{number}"] = one
+        for number, values in enumerate(checkpoint.pop("optimizer_states", [])):
+            state[f"optimizer_{number}"] = values
         shards: Any = Shards(state, checkpoint, self.global_rank)
         self.checkpoint_io.save_checkpoint(shards, self.broadcast(str(filepath)))
 
@@ -140,8 +140,8 @@ class FullyShard(ModelParallelStrategy):
         """
         assert self.model is not None
         path = Path(self.broadcast(str(checkpoint_path)))
-        held = read_distributed(path)  # before PyTorch, which would run what its index names
-        check_processes(held.state, self.world_size)
-        rest = read_shards(path, self.model, self.optimizers)
+        stored = read_distributed(path)  # before PyTorch, which would run what its index names
+        check_processes(stored.state, self.world_size)
+        checkpoint = read_shards(path, self.model, self.optimizers)
         let_go(self.model)
-        return rest
+        return checkpoint

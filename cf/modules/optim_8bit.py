@@ -46,26 +46,26 @@ class AdamWIn8Bit(Optimizer):
         parameters = [p for p in module.parameters() if p.requires_grad]
         settings = {"lr": lr, "betas": (first, second), "weight_decay": weight_decay}
         super().__init__(parameters, settings)
-        made: Any = _library("torchao.optim").AdamW8bit
-        self._theirs: Any = made(parameters, block_size=_BLOCK, **settings)
+        cls: Any = _library("torchao.optim").AdamW8bit
+        self._theirs: Any = cls(parameters, block_size=_BLOCK, **settings)
         self._theirs.state = self.state
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One step of the library's, with the rates as they are now."""
-        for mine, theirs in zip(self.param_groups, self._theirs.param_groups, strict=True):
-            theirs["lr"].fill_(mine["lr"])
-            theirs["betas"], theirs["weight_decay"] = mine["betas"], mine["weight_decay"]
+        for group, theirs in zip(self.param_groups, self._theirs.param_groups, strict=True):
+            theirs["lr"].fill_(group["lr"])
+            theirs["betas"], theirs["weight_decay"] = group["betas"], group["weight_decay"]
         with self._as_written():
             return self._theirs.step(closure)
 
     def state_dict(self) -> dict[str, Any]:
         """The states, of which those in 8 bits are pairs of plain tensors."""
-        told = super().state_dict()
+        saved = super().state_dict()
         state = {
-            number: {name: _plain(value) for name, value in one.items()}
-            for number, one in told["state"].items()
+            number: {name: _plain(value) for name, value in moments.items()}
+            for number, moments in saved["state"].items()
         }
-        return {**told, "state": state}
+        return {**saved, "state": state}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up a saved state.
@@ -73,14 +73,14 @@ class AdamWIn8Bit(Optimizer):
         Raises:
             ValueError: it is of another optimiser.
         """
-        own, saved = (
-            [one for group in groups for one in group["params"]]
+        current, saved = (
+            [p for group in groups for p in group["params"]]
             for groups in (self.param_groups, state_dict["param_groups"])
         )
-        parameters = dict(zip(saved, own, strict=False))  # numbers, or names under FSDP2
+        parameters = dict(zip(saved, current, strict=False))  # numbers, or names under FSDP2
         state = {
-            key: {name: _quantised(name, x, parameters[key]) for name, x in one.items()}
-            for key, one in state_dict["state"].items()
+            key: {name: _quantised(name, x, parameters[key]) for name, x in moments.items()}
+            for key, moments in state_dict["state"].items()
         }
         super().load_state_dict({**state_dict, "state": state})
         self._theirs.state = self.state
@@ -93,13 +93,13 @@ class AdamWIn8Bit(Optimizer):
 
 def bytes_of_8bit_states(parameters: Iterable[Tensor]) -> int:
     """Of both moments of parameters, as `AdamWIn8Bit` holds them; needs no library."""
-    found = 0
-    for one in parameters:
-        if _whole_bytes(one):
-            found += 2 * (one.numel() + one.numel() // _BLOCK * 4 + _TABLE)
+    total = 0
+    for p in parameters:
+        if _whole_bytes(p):
+            total += 2 * (p.numel() + p.numel() // _BLOCK * 4 + _TABLE)
         else:
-            found += 2 * one.nbytes
-    return found
+            total += 2 * p.nbytes
+    return total
 
 
 def makers_of(module: Any) -> tuple[Any, ...]:
@@ -136,12 +136,12 @@ def check_processes(names: Iterable[str], count: int) -> None:
         ValueError: says how many have to.
     """
     for name in names:
-        found = _PLACE.search(name)
-        if found is not None and int(found[1]) != count:
+        match = _PLACE.search(name)
+        if match is not None and int(match[1]) != count:
             raise ValueError(
-                f"states of optimizer=adamw_8bit are in shards of {found[1]} processes, and "
+                f"states of optimizer=adamw_8bit are in shards of {match[1]} processes, and "
                 f"{count} cannot go on with them; give "
-                f"trainer.devices={found[1]} (all nodes' together)"
+                f"trainer.devices={match[1]} (all nodes' together)"
             )
 
 
@@ -158,10 +158,10 @@ def _library(module: str) -> Any:
 
 def _plain(value: Any) -> Any:
     """A state as tensors and nothing else; of a shard, under the number of its process."""
-    own = value.to_local() if isinstance(value, DTensor) else value
-    if not hasattr(own, "codes"):
+    shard = value.to_local() if isinstance(value, DTensor) else value
+    if not hasattr(shard, "codes"):
         return value
-    return {f"{name}{_place(value)}": getattr(own, name) for name in ("codes", "scale")}
+    return {f"{name}{_place(value)}": getattr(shard, name) for name in ("codes", "scale")}
 
 
 def _quantised(name: str, value: Any, parameter: Tensor) -> Any:
@@ -170,22 +170,22 @@ def _quantised(name: str, value: Any, parameter: Tensor) -> Any:
         if name in _SIGNED and _whole_bytes(parameter):
             raise ValueError("the checkpoint is of optimizer=adamw; adamw_8bit begins anew")
         return value
-    codes, scale = (value[f"{one}{_place(parameter)}"] for one in ("codes", "scale"))
+    codes, scale = (value[f"{part}{_place(parameter)}"] for part in ("codes", "scale"))
     kind: Any = _library("torchao.optim.subclass_8bit").OptimState8bit
     where = {"device": parameter.device, "dtype": parameter.dtype}
-    made = kind.zeros(codes.shape, _SIGNED[name], codes.numel() // scale.numel(), **where)
-    made.codes.copy_(codes)
-    made.scale.copy_(scale)
+    quantised = kind.zeros(codes.shape, _SIGNED[name], codes.numel() // scale.numel(), **where)
+    quantised.codes.copy_(codes)
+    quantised.scale.copy_(scale)
     if not isinstance(parameter, DTensor):
-        return made
+        return quantised
     sizes: Any = {"shape": parameter.shape, "stride": parameter.stride()}
     mesh, placements = parameter.device_mesh, parameter.placements
-    return DTensor.from_local(made, mesh, placements, run_check=False, **sizes)
+    return DTensor.from_local(quantised, mesh, placements, run_check=False, **sizes)
 
 
 def _whole_bytes(parameter: Tensor) -> bool:
-    own = parameter.to_local() if isinstance(parameter, DTensor) else parameter
-    return own.numel() >= _LEAST and own.numel() % _BLOCK == 0
+    shard = parameter.to_local() if isinstance(parameter, DTensor) else parameter
+    return shard.numel() >= _LEAST and shard.numel() % _BLOCK == 0
 
 
 def _place(tensor: Any) -> str:

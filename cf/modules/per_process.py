@@ -17,9 +17,9 @@ def gather_states(own: dict[str, Any], trainer: L.Trainer) -> list[dict[str, Any
     own = move_data_to_device(own, "cpu")
     if trainer.world_size == 1:
         return [own]
-    held: list[Any] | None = [None] * trainer.world_size if trainer.is_global_zero else None
-    torch.distributed.gather_object(own, held, dst=0)
-    return held or []
+    states: list[Any] | None = [None] * trainer.world_size if trainer.is_global_zero else None
+    torch.distributed.gather_object(own, states, dst=0)
+    return states or []
 
 
 def mine(kept: list[dict[str, Any]], trainer: L.Trainer) -> dict[str, Any]:

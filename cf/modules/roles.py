@@ -43,8 +43,8 @@ class RoleAdapters:
         adapter: Adapter | None = getattr(self, role)
         if adapter is None:
             return network
-        made = adapter.on(network, role)
-        return made.requires_grad_(False) if role == "teacher" else made
+        adapted = adapter.on(network, role)
+        return adapted.requires_grad_(False) if role == "teacher" else adapted
 
     def check_alone(self) -> None:
         """Refuse adapters of others where a student alone is trained.

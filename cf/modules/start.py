@@ -74,18 +74,18 @@ class StartModule(SingleModule, VideoModule):
         self._begun = _digest(student) if self.by.keeps_rollouts else ""
         self._make_optimizer = optimizer
         sizes: Any = {"memory": rollout.memory, "block_frames": rollout.block_frames}
-        mine, average = (SharedMemory(one, **sizes) for one in (self.trained, self.student))
-        self.roles = Roles(mine, average, real)
+        trained, average = (SharedMemory(net, **sizes) for net in (self.trained, self.student))
+        self.roles = Roles(trained, average, real)
 
     def on_fit_start(self) -> None:
         """What is kept of the teacher belongs to it and to these data."""
         super().on_fit_start()
         trainer: Any = self.trainer
         data = trainer.datamodule
-        known = data.identity() if isinstance(data, EndlessData) else type(data).__name__
+        identity = data.identity() if isinstance(data, EndlessData) else type(data).__name__
         teacher = self.roles.teacher
-        told = (known, self.seed, teacher.guidance, self.negative_prompt)
-        parts = [told, _view(teacher), _digest(teacher.network)]
+        settings = (identity, self.seed, teacher.guidance, self.negative_prompt)
+        parts = [settings, _view(teacher), _digest(teacher.network)]
         if teacher.guide is not None:
             parts += [_view(teacher.guide), _digest(teacher.guide.network)]
         if self._begun:
@@ -127,9 +127,9 @@ def _view(score: ScoreNetwork) -> dict[str, str]:
 
 def _digest(network: torch.nn.Module) -> str:
     """Of all weights, on whichever device."""
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for name, weight in sorted(network.state_dict().items()):
-        found.update(name.encode())
+        digest.update(name.encode())
         numbers = whole(weight.detach()).cpu().contiguous().flatten()
-        found.update(numbers.view(torch.uint8).numpy().tobytes())
-    return found.hexdigest()
+        digest.update(numbers.view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

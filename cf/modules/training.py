@@ -75,8 +75,8 @@ class TrainingModule(L.LightningModule):
         """
         if trainer.max_steps < 1:
             raise ValueError(f"trainer.max_steps must be at least 1, got {trainer.max_steps}")
-        whole = type(self).configure_model is L.LightningModule.configure_model
-        if whole and isinstance(trainer.strategy, FullyShard):
+        unsharded = type(self).configure_model is L.LightningModule.configure_model
+        if unsharded and isinstance(trainer.strategy, FullyShard):
             raise ValueError(
                 f"trainer=fsdp2 spreads the blocks of a transformer, and {type(self).__name__} "
                 "trains a network that has none; give trainer=ddp, or trainer=gpu for one card"
@@ -105,5 +105,5 @@ class TrainingModule(L.LightningModule):
 
 
 def _sampling(trainer: L.Trainer) -> dict[str, Any]:
-    told: dict[str, Any] = getattr(trainer.strategy, "distributed_sampler_kwargs", {})
-    return told
+    kwargs: dict[str, Any] = getattr(trainer.strategy, "distributed_sampler_kwargs", {})
+    return kwargs

@@ -52,17 +52,17 @@ def tried(module: Any, batch_size: int, frames: int, step: int) -> Peaks:
 
 def _turn(module: DistillModule, batch: Batch, step: int, critic: bool) -> Peaks:
     parts = module.parts_at(step, critic)
-    asked = WindowNeeds.by([part.objective for part in parts], critic)
+    needs = WindowNeeds.by([part.objective for part in parts], critic)
     network = module.critic if critic else module.trained
     assert network is not None
     frozen = [*shared_networks([module]), *module.networks.real.networks]
-    there = [*_with_gradients(network), *(x for one in (module, *frozen) for x in _weights(one))]
-    with Allocated(module.trained.device.type, there) as count:
+    tensors = [*_with_gradients(network), *(x for m in (module, *frozen) for x in _weights(m))]
+    with Allocated(module.trained.device.type, tensors) as count:
         before = count.now
-        made = module.windows.make(module.trained, batch, step, *asked)
+        output = module.windows.make(module.trained, batch, step, *needs)
         peaks = {"rollout": count.peak, "held": count.now}
         count.restart()
-        loss = scored(parts, made.windows, module.networks, critic, module.seed).value
+        loss = scored(parts, output.windows, module.networks, critic, module.seed).value
         peaks["scoring"] = count.peak
         count.restart()
         if loss.requires_grad:
@@ -76,8 +76,8 @@ def _pretrained(module: PretrainModule, batch_size: int, frames: int) -> Peaks:
     latents = torch.zeros(batch_size, frames, *network.latent_shape, device=network.device)
     cond = network.fake_conditioning(batch_size, frames)
     frozen = shared_networks([module])
-    there = [*_with_gradients(network), *(x for one in (module, *frozen) for x in _weights(one))]
-    with Allocated(network.device.type, there) as count:
+    tensors = [*_with_gradients(network), *(x for m in (module, *frozen) for x in _weights(m))]
+    with Allocated(network.device.type, tensors) as count:
         before = count.now
         loss = objective(network, latents, cond, seeded(module.seed, 0)).value
         peaks = {"forward": count.peak, "held": count.now}
@@ -98,9 +98,9 @@ def _started(module: StartModule, size: int, frames: int) -> Peaks:
     uncond = _without_text(cond) if roles.teacher.needs_uncond else None
     clips = RealClips(latents, cond, uncond, samples, SampleRandom((module.seed, 1), samples), 0)
     frozen = [*shared_networks([module]), *roles.teacher.networks]
-    there = [*_with_gradients(network), *(x for one in (module, *frozen) for x in _weights(one))]
+    tensors = [*_with_gradients(network), *(x for m in (module, *frozen) for x in _weights(m))]
     peaks: Peaks = {}
-    with Allocated(network.device.type, there) as count:
+    with Allocated(network.device.type, tensors) as count:
         before = count.now
         if isinstance(by, OdeRegression):
             with torch.no_grad():  # one of its steps, which are alike

@@ -24,7 +24,7 @@ def check_trainer(trainer: L.Trainer) -> None:
     Raises:
         ValueError: names the setting and what to give instead.
     """
-    for setting, usual, own in (
+    for setting, usual, replacement in (
         ("gradient_clip_val", None, "clip"),
         ("accumulate_grad_batches", 1, "accumulate"),
     ):
@@ -32,7 +32,7 @@ def check_trainer(trainer: L.Trainer) -> None:
             raise ValueError(
                 f"trainer.{setting}={getattr(trainer, setting)} does not reach student and "
                 f"critic, who take turns; set it to {'null' if usual is None else usual} and "
-                f"give module.{own}"
+                f"give module.{replacement}"
             )
     if str(trainer.precision).startswith("16"):
         raise ValueError("distillation runs in 32-true or bf16-mixed; give trainer.precision")
