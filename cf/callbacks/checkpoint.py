@@ -103,12 +103,12 @@ class Checkpoints(Checkpoint):
         if self.keep is None or not trainer.is_global_zero:
             return
         # Later ones are of a run that was taken up before them, and not to be counted.
-        there = [one for one in checkpoints(self.dirpath) if steps_in(one) <= self._seen]
-        for one in outlived(there, self.every_n_train_steps, self.keep):
-            if one.is_dir():
-                shutil.rmtree(one)
+        saved = [path for path in checkpoints(self.dirpath) if steps_in(path) <= self._seen]
+        for path in outlived(saved, self.every_n_train_steps, self.keep):
+            if path.is_dir():
+                shutil.rmtree(path)
             else:
-                one.unlink(missing_ok=True)
+                path.unlink(missing_ok=True)
 
 
 class _Files(TorchCheckpointIO):

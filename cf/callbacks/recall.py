@@ -73,16 +73,16 @@ class Recall(L.Callback):
         rollout, student = module.rollout, module.student
         noise = rollout.noise(student, module.seed, range(self.worlds))
         began = time.perf_counter()
-        made = rollout.extend(student, latents[:, : self.given], noise, cond, self.frames)
+        extended = rollout.extend(student, latents[:, : self.given], noise, cond, self.frames)
         seconds = time.perf_counter() - began
-        video = module.codec.decode(made).cpu()
+        video = module.codec.decode(extended).cpu()
         counted = RoomRecall(world, self.lags, self.frames, data.fps)
         counted.update(video, [known(drawn, i, self.given) for i in range(self.worlds)])
-        values = {f"recall/{name}": one.value for name, one in counted.pooled().items()}
+        values = {f"recall/{name}": metric.value for name, metric in counted.pooled().items()}
         for i, (low, high) in enumerate(pairwise(self.lags)):
             edges = f"{low / data.fps:.3g}-{high / data.fps:.3g}s"
             values[f"recall/lag_{edges}"] = values.pop(f"recall/lag {i}")
-        changes = [_change(one[:, self.given :]) for one in (video, batch["video"].cpu())]
+        changes = [_change(pixels[:, self.given :]) for pixels in (video, batch["video"].cpu())]
         values["recall/change"] = changes[0] / changes[1]
         made_frames = self.worlds * (self.frames - self.given)
         values["recall/frames_per_second"] = made_frames / seconds

@@ -60,10 +60,10 @@ class Samples(L.Callback):
     def _show(self, trainer: L.Trainer, module: Any, step: int) -> None:
         if not (trainer.is_global_zero or module.sharded):
             return
-        made = self._continued(trainer, module)
+        continued = self._continued(trainer, module)
         if not trainer.is_global_zero:
             return
-        video = with_row_names(*made)
+        video = with_row_names(*continued)
         folder = Path(trainer.default_root_dir) / "samples"
         folder.mkdir(exist_ok=True)
         name = folder / f"step_{step:08d}"
@@ -88,8 +88,8 @@ class Samples(L.Callback):
             frames = truth.shape[1] // rollout.block_frames * rollout.block_frames
             prefix = min(self.prefix_frames, frames - rollout.block_frames)
             noise = rollout.noise(network, module.seed, range(len(truth)))
-            made = rollout.extend(network, truth[:, :prefix], noise, cond, frames)
-            rows.append(codec.decode(made))
+            latents = rollout.extend(network, truth[:, :prefix], noise, cond, frames)
+            rows.append(codec.decode(latents))
         videos = torch.cat((codec.decode(truth[:, :frames]), *rows), -2)
         names = ["truth", "student", "teacher"][: 1 + len(rows)]
         return torch.cat(list(enlarged(videos)), -1).cpu(), names

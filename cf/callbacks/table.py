@@ -69,25 +69,25 @@ class MetricsTable(Logger):
             ValueError: if a row cannot be read; names its line.
         """
         rows = read_rows(self.path)
-        return {name: float(one[name]) for one in rows for name in one if one[name]}
+        return {name: float(row[name]) for row in rows for name in row if row[name]}
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         """Add to the row of `step`, wherever it is; a new column is empty above."""
         row = {"step": str(step), **{k: _shortest(v) for k, v in metrics.items() if k != "epoch"}}
-        known = self.path.exists() and set(row) <= set(self._columns)
-        if not known or not self._tail or int(row["step"]) < int(self._tail[0][1]["step"]):
-            rows = {one["step"]: one for one in read_rows(self.path)}
+        fits = self.path.exists() and set(row) <= set(self._columns)
+        if not fits or not self._tail or int(row["step"]) < int(self._tail[0][1]["step"]):
+            rows = {entry["step"]: entry for entry in read_rows(self.path)}
             rows[row["step"]] = {**rows.get(row["step"], {}), **row}
-            self._write_all(sorted(rows.values(), key=lambda one: int(one["step"])))
+            self._write_all(sorted(rows.values(), key=lambda entry: int(entry["step"])))
             return
         end, later = self.path.stat().st_size, list[Row]()
         while self._tail and int(self._tail[-1][1]["step"]) >= int(row["step"]):
-            end, one = self._tail.pop()
-            if one["step"] == row["step"]:
-                row = {**one, **row}
+            end, last = self._tail.pop()
+            if last["step"] == row["step"]:
+                row = {**last, **row}
             else:
-                later.append(one)
+                later.append(last)
         self._append(end, [row, *reversed(later)])
 
     @rank_zero_only
@@ -116,11 +116,11 @@ class MetricsTable(Logger):
             self._columns = []
             return
         head = _text(self._columns, [dict(zip(self._columns, self._columns, strict=True))])
-        kept = max(len(rows) - _TAIL, 0)
-        before = (head + _text(self._columns, rows[:kept])).encode()
+        split = max(len(rows) - _TAIL, 0)
+        before = (head + _text(self._columns, rows[:split])).encode()
         with replacing(self.path) as temporary:
             temporary.write_bytes(before)
-            self._append(len(before), rows[kept:], temporary)
+            self._append(len(before), rows[split:], temporary)
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -135,7 +135,7 @@ def read_rows(path: Path) -> list[Row]:
     lines = text[: text.rfind("\n") + 1].splitlines()
     rows = csv.reader(lines)
     columns = next(rows, [])
-    found = []
+    records = []
     for number, cells in enumerate(rows, 2):
         row = dict(zip(columns, cells, strict=False))
         if len(cells) != len(columns) or not row.get("step", "").isdecimal():
@@ -143,8 +143,8 @@ def read_rows(path: Path) -> list[Row]:
                 f"{path}, line {number}: {lines[number - 1][:40]!r} is no row of {len(columns)} "
                 "cells that begins with a step; mend or delete that line"
             )
-        found.append(row)
-    return found
+        records.append(row)
+    return records
 
 
 def _text(columns: Sequence[str], rows: Sequence[Mapping[str, str]]) -> str:
