@@ -10,32 +10,32 @@ from cf.system.shell import show
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Show what is here, fetch weights by name, or verify those of a preset."""
-    given = _parser().parse_args(arguments)
+    options = _parser().parse_args(arguments)
     with exit_on_user_error("cf.weights"):
-        _answer(given)
+        _answer(options)
 
 
-def _answer(given: argparse.Namespace) -> None:
-    if given.command == "status":
+def _answer(options: argparse.Namespace) -> None:
+    if options.command == "status":
         from cf.weights.status import status_of_presets, status_table
 
-        text = status_of_presets(given.names)
-        show(text if given.names else f"{text}\n\nfor metrics\n{status_table()}")
+        text = status_of_presets(options.names)
+        show(text if options.names else f"{text}\n\nfor metrics\n{status_table()}")
         return
-    if given.command == "verify":
+    if options.command == "verify":
         from cf.weights.verify import verify
 
-        verify(given.name, given.report, given.given, given.clip, given.psnr)
+        verify(options.name, options.report, options.given, options.clip, options.psnr)
         return
-    if given.command == "convert":
+    if options.command == "convert":
         from cf.weights.convert import converted
 
-        for path in converted(given.source, given.settings):
+        for path in converted(options.source, options.settings):
             sys.stdout.write(f"{path}: {path.stat().st_size / 2**20:.1f} MiB\n")
         return
     from cf.weights.fetch import fetch_weights
 
-    for name in given.names:
+    for name in options.names:
         for path in fetch_weights(name):
             sys.stdout.write(f"{name}: {path}\n")
 

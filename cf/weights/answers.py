@@ -74,12 +74,12 @@ def text_answer(settings: Settings) -> dict[str, Any]:
         )
     if text.dim is None:
         return {"against": "nothing: the network is told no text"}
-    found = [_mean(text, sentence) for sentence in SENTENCES]
-    if not all(bool(x.isfinite().all()) for x in found):
+    states = [_mean(text, sentence) for sentence in SENTENCES]
+    if not all(bool(x.isfinite().all()) for x in states):
         raise ValueError("the text encoder's states are not finite: its weights are damaged")
-    if not torch.equal(found[0], _mean(text, SENTENCES[0])):
+    if not torch.equal(states[0], _mean(text, SENTENCES[0])):
         raise ValueError("the text encoder says something else of one text each time")
-    alike, other = (float(torch.cosine_similarity(found[0], x, 0)) for x in found[1:])
+    alike, other = (float(torch.cosine_similarity(states[0], x, 0)) for x in states[1:])
     if not alike > other:
         raise ValueError(
             f"to the text encoder {SENTENCES[0]!r} is less like {SENTENCES[1]!r} ({alike:.3f}) "

@@ -105,18 +105,18 @@ def clip_answer(settings: Settings, report: Path, asked: bool | None = None) -> 
         return {"not_made": "on a CPU it takes hours; --clip makes it"}
     if asked is False:
         return {"not_made": "it was left out (--no-clip)"}
-    chosen = {**settings, "seconds": _SECONDS, "texts": [CLIP]}
-    generator, seen = _begun(load(chosen)), FrameNumbers()
-    frames = frames_in_seconds(chosen, "seconds", generator.fps)
+    clip_settings = {**settings, "seconds": _SECONDS, "texts": [CLIP]}
+    generator, numbers = _begun(load(clip_settings)), FrameNumbers()
+    frames = frames_in_seconds(clip_settings, "seconds", generator.fps)
     with torch.inference_mode(), heard(Stop()) as stop, progress(frames, "clip", "frames") as bar:
         _tell_time(generator)
         wanted: Sequence[VideoRequest] = [VideoRequest("clip", ((0.0, CLIP),), 0)]
-        more: Any = {"frames": frames, "seed": settings["seed"], "watch": seen.add}
+        more: Any = {"frames": frames, "seed": settings["seed"], "watch": numbers.add}
         batch = VideoBatch(generator, wanted, report.parent, None, **more)
-        made = batch.make(Unfinished(report.parent, None), stop, bar)["clip"]
-    seen.check()
+        record = batch.make(Unfinished(report.parent, None), stop, bar)["clip"]
+    numbers.check()
     files = {"file": "clip.mp4", "sheet": "clip.png", "prompt": CLIP, "seed": settings["seed"]}
-    return {**files, "numbers": seen.told(), **made["timing"]}
+    return {**files, "numbers": numbers.told(), **record["timing"]}
 
 
 def _begun(generator: Generator) -> Generator:

@@ -17,23 +17,23 @@ def converted(source: str, settings: Sequence[str]) -> list[Path]:
     Raises:
         ValueError: if a setting is unknown, is no such value, or lacks.
     """
-    given: dict[str, Any] = {}
+    options: dict[str, Any] = {}
     for setting in settings:
         name, equals, value = setting.partition("=")
         if not equals or name not in (*_TEXTS, *_NUMBERS, "lora"):
-            known = ", ".join((*_TEXTS, "lora", *_NUMBERS))
-            raise ValueError(f"convert takes no {name!r}; it takes {known}, as in to=diffusers")
+            names = ", ".join((*_TEXTS, "lora", *_NUMBERS))
+            raise ValueError(f"convert takes no {name!r}; it takes {names}, as in to=diffusers")
         if name in _NUMBERS:
             try:
-                given[name] = _NUMBERS[name](value)
+                options[name] = _NUMBERS[name](value)
             except ValueError:
                 kind = _KINDS[_NUMBERS[name]]
                 raise ValueError(f"{name} must be {kind}, got {value!r}") from None
         elif name == "lora":
-            given.setdefault(name, []).append(value)
+            options.setdefault(name, []).append(value)
         else:
-            given[name] = value
+            options[name] = value
     for name, example in (("to", "to=diffusers"), ("out", "out=FOLDER")):
-        if name not in given:
+        if name not in options:
             raise ValueError(f"give {name}=, as in {example}")
-    return convert(source, **given)
+    return convert(source, **options)

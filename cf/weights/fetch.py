@@ -46,7 +46,7 @@ def fetch_weights(name: str) -> list[Path]:
         return from_hub(release, [file.path for file in release.files])
     if name not in preset_names():
         return [extractors.fetch_extractor(name)]
-    lacking = [one for one in needs_of(name)[name] if not one.there]
+    lacking = [need for need in needs_of(name)[name] if not need.there]
     wanted = wanted_files(lacking)
     return [path for release, files in wanted.items() for path in from_hub(release, files)]
 
@@ -60,15 +60,15 @@ def from_hub(release: Release, files: Sequence[str]) -> list[Path]:
     """
     hub, folder = _hub(), Path(ROOT, release.folder)
     remote = _listed(hub, release, files)
-    left = sum(one.size for one in remote if not _whole(folder / one.path, one))
+    missing = sum(file.size for file in remote if not _whole(folder / file.path, file))
     folder.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(folder).free
-    if left + _SPARE > free:
+    if missing + _SPARE > free:
         raise FetchError(
-            f"{release.repository} wants {gigabytes(left)} more in {folder}, and {gigabytes(free)} "
-            f"are free there; make room, or let {ROOT} be a link to a larger disk"
+            f"{release.repository} wants {gigabytes(missing)} more in {folder}, and "
+            f"{gigabytes(free)} are free there; make room, or let {ROOT} be a link to a larger disk"
         )
-    return [_one(hub, release, folder, one) for one in remote]
+    return [_one(hub, release, folder, file) for file in remote]
 
 
 def _listed(hub: Any, release: Release, files: Sequence[str]) -> list[Remote]:
@@ -77,35 +77,37 @@ def _listed(hub: Any, release: Release, files: Sequence[str]) -> list[Remote]:
         tree = list(hub.HfApi().list_repo_tree(release.repository, recursive=True))
     except (OSError, ValueError) as error:
         raise _broken(release, error) from error
-    there = [one for one in tree if getattr(one, "size", None) is not None]
+    entries = [entry for entry in tree if getattr(entry, "size", None) is not None]
     for pattern in files:
-        if not any(fnmatchcase(one.path, pattern) for one in there):
+        if not any(fnmatchcase(entry.path, pattern) for entry in entries):
             raise FetchError(
                 f"{release.repository} has no file {pattern} any more; see what became of it at "
                 f"https://huggingface.co/{release.repository}/tree/main"
             )
-    chosen = [one for one in there if any(fnmatchcase(one.path, one_) for one_ in files)]
-    return [Remote(x.path, x.size, x.lfs.sha256 if x.lfs else "") for x in chosen]
+    matches = [
+        entry for entry in entries if any(fnmatchcase(entry.path, pattern) for pattern in files)
+    ]
+    return [Remote(x.path, x.size, x.lfs.sha256 if x.lfs else "") for x in matches]
 
 
 def _one(hub: Any, release: Release, folder: Path, remote: Remote) -> Path:
-    known = release.file(remote.path).sha256 or ""
-    wanted = remote.sha256 or known
+    published = release.file(remote.path).sha256 or ""
+    wanted = remote.sha256 or published
     path = folder / remote.path
     if not _whole(path, remote):
         try:
             hub.hf_hub_download(release.repository, remote.path, local_dir=str(folder))
         except (OSError, ValueError) as error:
             raise _broken(release, error) from error
-    found = sha256(path) if wanted or known else ""
-    if found != wanted:
+    digest = sha256(path) if wanted or published else ""
+    if digest != wanted:
         path.unlink()
         raise FetchError(
-            f"{release.repository} sent a {remote.path} whose SHA-256 is {found}, not {wanted}; it "
-            "was thrown away. Try again"
+            f"{release.repository} sent a {remote.path} whose SHA-256 is {digest}, not {wanted}; "
+            "it was thrown away. Try again"
         )
-    if known and found != known:
-        log.warning("%s is newer than the one that was known here (%s)", path, known[:12])
+    if published and digest != published:
+        log.warning("%s is newer than the one that was known here (%s)", path, published[:12])
     return path
 
 

@@ -36,9 +36,9 @@ def needs_of(*presets: str) -> dict[str, list[Need]]:
     """
     for name in presets:
         _refuse_unknown(name)
-    chosen = [f"+preset@all.{name}={name}" for name in presets]
+    overrides = [f"+preset@all.{name}={name}" for name in presets]
     with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
-        every = to_settings(compose("generate", chosen))["all"]  # at once is ten times faster
+        every = to_settings(compose("generate", overrides))["all"]  # at once is ten times faster
     return {name: needs(every[name]) for name in presets}
 
 

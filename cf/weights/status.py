@@ -24,11 +24,11 @@ def status_of_presets(chosen: Sequence[str] = ()) -> str:
     """
     wanted = needs_of(*(chosen or preset_names()))
     rows: list[tuple[str, ...]] = [("preset", "here", "lacks")]
-    for name, found in wanted.items():
-        here, gone = ([one.what for one in found if one.there is yes] for yes in (True, False))
-        rows.append((name, ", ".join(here) or "-", ", ".join(gone) or "-"))
+    for name, needs in wanted.items():
+        have, gone = ([need.what for need in needs if need.there is yes] for yes in (True, False))
+        rows.append((name, ", ".join(have) or "-", ", ".join(gone) or "-"))
     said = [_table(rows)]
-    lacking = wanted_files([one for found in wanted.values() for one in found if not one.there])
+    lacking = wanted_files([need for needs in wanted.values() for need in needs if not need.there])
     for release, files in lacking.items():
         said.append(
             f"\n{release.folder}: {_size(release, files)}, licence {release.licence}\n"
@@ -43,18 +43,18 @@ def status_of_presets(chosen: Sequence[str] = ()) -> str:
 def wanted_files(found: Sequence[Need]) -> dict[Release, list[str]]:
     """The files that are wanted of each repository."""
     files: dict[Release, dict[str, None]] = {}
-    for one in found:
-        if one.release is not None:
-            files.setdefault(one.release, {}).update(dict.fromkeys(one.files))
+    for need in found:
+        if need.release is not None:
+            files.setdefault(need.release, {}).update(dict.fromkeys(need.files))
     return {release: list(paths) for release, paths in files.items()}
 
 
 def _size(release: Release, files: Sequence[str]) -> str:
     sizes = [release.file(path).size for path in files]
-    known = sum(size or 0 for size in sizes)
+    total = sum(size or 0 for size in sizes)
     if None not in sizes:
-        return gigabytes(known)
-    return f"{gigabytes(known)} and files of unknown size" if known else "size unknown"
+        return gigabytes(total)
+    return f"{gigabytes(total)} and files of unknown size" if total else "size unknown"
 
 
 def _table(rows: Sequence[tuple[str, ...]]) -> str:
@@ -70,12 +70,12 @@ def _row(name: str) -> tuple[str, ...]:
     from cf.metrics.extractors.lookup import is_published, places, sha256
     from cf.metrics.extractors.registry import entry
 
-    one = entry(name)
+    extractor = entry(name)
     for kind, path in places(name):
         if path.is_file():
             size = f"{path.stat().st_size / 2**20:.1f} MiB"
-            known = path.name == one.file and one.sha256 is not None
-            right = is_published(one, sha256(path))
-            verdict = "ok" if right else "WRONG" if known else "unverified"
-            return name, kind, size, verdict, one.licence, str(path)
-    return name, "-", "-", "-", one.licence, f"{one.file}: {one.remedy}"
+            hashed = path.name == extractor.file and extractor.sha256 is not None
+            right = is_published(extractor, sha256(path))
+            verdict = "ok" if right else "WRONG" if hashed else "unverified"
+            return name, kind, size, verdict, extractor.licence, str(path)
+    return name, "-", "-", "-", extractor.licence, f"{extractor.file}: {extractor.remedy}"

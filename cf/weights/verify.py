@@ -59,9 +59,9 @@ def verify(
     wanted = needs(settings)
     if said := missing(wanted):
         raise ValueError(said)
-    found: dict[str, Any] = {"preset": name, "versions": _versions()}
-    found["files"] = [one for need in wanted for one in _files(need)]
-    wrong = [one["path"] for one in found["files"] if one["hash"] == "WRONG"]
+    findings: dict[str, Any] = {"preset": name, "versions": _versions()}
+    findings["files"] = [file for need in wanted for file in _files(need)]
+    wrong = [file["path"] for file in findings["files"] if file["hash"] == "WRONG"]
     checks: dict[str, Callable[[], dict[str, Any]]] = {
         "network": lambda: _network(settings),
         "block": lambda: known_answer(settings),
@@ -76,18 +76,18 @@ def verify(
         if wrong and what == "clip":  # hours, for weights that are wrong
             continue
         try:
-            found[what] = check()
+            findings[what] = check()
         except (ValueError, OSError) as error:
-            found.setdefault("failed", []).append(str(error))
+            findings.setdefault("failed", []).append(str(error))
             wrong.append(str(error))
-    found["ok"] = not wrong
-    write_text(Path(report), json.dumps(found, indent=2) + "\n")
-    for line in _told(found):
+    findings["ok"] = not wrong
+    write_text(Path(report), json.dumps(findings, indent=2) + "\n")
+    for line in _told(findings):
         sys.stdout.write(f"{line}\n")
     if wrong:
         raise ValueError(f"{name} is not as published: {'; '.join(wrong)}; see {report}")
     sys.stdout.write(f"{name} is right; the findings are in {report}\n")
-    return found
+    return findings
 
 
 def _versions() -> dict[str, str]:
@@ -106,16 +106,16 @@ def _files(need: Need) -> list[dict[str, Any]]:
         paths = [(Path(need.paths[0]), need.files[0] if need.files else "")]
     else:
         folder = Path(need.paths[0])
-        there = [path for one in need.files for path in sorted(folder.glob(one))]
-        paths = [(path, str(path.relative_to(folder))) for path in there]
+        matches = [path for pattern in need.files for path in sorted(folder.glob(pattern))]
+        paths = [(path, str(path.relative_to(folder))) for path in matches]
     return [_file(path, name, need) for path, name in paths if path.is_file()]
 
 
 def _file(path: Path, name: str, need: Need) -> dict[str, Any]:
-    known = need.release.file(name).sha256 if need.release is not None else None
-    known = known or _downloaded_as(path, name)
+    expected = need.release.file(name).sha256 if need.release is not None else None
+    expected = expected or _downloaded_as(path, name)
     digest = sha256(path)
-    verdict = "unknown" if known is None else "ok" if digest == known else "WRONG"
+    verdict = "unknown" if expected is None else "ok" if digest == expected else "WRONG"
     return {"path": str(path), "bytes": path.stat().st_size, "sha256": digest, "hash": verdict}
 
 
@@ -157,10 +157,10 @@ def known_answer(settings: Settings) -> dict[str, Any]:
     except ImportError:
         return {"against": "nothing, since diffusers is not installed: pip install -e '.[wan]'"}
     model = {**settings["model"], "num_layers": 1}
-    mine: Backbone = build(model, "model")
+    network: Backbone = build(model, "model")
     state = _weights(settings)
-    kept = {name: state[name].float() for name in mine.state_dict()}
-    load_into(mine, kept, str(settings["checkpoint"]))
+    weights = {name: state[name].float() for name in network.state_dict()}
+    load_into(network, weights, str(settings["checkpoint"]))
     twin: Any = diffusers.WanTransformer3DModel
     theirs = twin(
         num_attention_heads=model["num_heads"],
@@ -174,15 +174,15 @@ def known_answer(settings: Settings) -> dict[str, Any]:
         image_dim=model.get("image_dim"),
         added_kv_proj_dim=model["dim"] if model.get("image_dim") else None,
     )
-    load_into(theirs, {to_diffusers_name(k): v for k, v in kept.items()}, "diffusers' model")
-    error = _difference(mine.eval(), theirs.eval(), model)
+    load_into(theirs, {to_diffusers_name(k): v for k, v in weights.items()}, "diffusers' model")
+    error = _difference(network.eval(), theirs.eval(), model)
     if not error < LARGEST_ERROR:
         raise ValueError(f"one block differs from diffusers' by {error:.1e} of its largest number")
     return {"against": f"diffusers {diffusers.__version__}", "relative_error": error}
 
 
 @torch.no_grad()
-def _difference(mine: Backbone, theirs: Any, model: Settings) -> float:
+def _difference(network: Backbone, theirs: Any, model: Settings) -> float:
     random = torch.Generator().manual_seed(0)
     x = torch.randn(1, 2, model["latent_shape"][0], 8, 12, generator=random)
     text = torch.randn(1, model["text_len"], model["text_dim"], generator=random)
@@ -193,29 +193,29 @@ def _difference(mine: Backbone, theirs: Any, model: Settings) -> float:
     if more := model.get("reference_channels", 0):
         reference = torch.randn(1, 2, more, 8, 12, generator=random)
         rows = torch.cat((x, reference), 2)
-    told = Conditioning(text, image=image, reference=reference)
-    ours = mine(x, t[:, None].expand(-1, 2), told).velocity
+    cond = Conditioning(text, image=image, reference=reference)
+    ours = network(x, t[:, None].expand(-1, 2), cond).velocity
     out = theirs(rows.transpose(1, 2), 1000 * t, text, image, return_dict=False)[0].transpose(1, 2)
     return float((ours - out).abs().max() / out.abs().max())
 
 
-def _told(found: Mapping[str, Any]) -> list[str]:
-    lines = [f"{one['hash']:8} {one['path']}" for one in found["files"]]
-    if "network" in found:
-        one = found["network"]
-        lines.append(f"{one['tensors']} tensors, {one['parameters']:,} numbers, all finite")
-    if "codec" in found:
-        lines.append(f"codec: a moving picture comes back at {found['codec']['psnr_db']:g} dB")
+def _told(findings: Mapping[str, Any]) -> list[str]:
+    lines = [f"{file['hash']:8} {file['path']}" for file in findings["files"]]
+    if "network" in findings:
+        network = findings["network"]
+        lines.append(f"{network['tensors']} tensors, {network['parameters']:,} numbers, all finite")
+    if "codec" in findings:
+        lines.append(f"codec: a moving picture comes back at {findings['codec']['psnr_db']:g} dB")
     for what, of in (("text", "two forms of a sentence"), ("image_encoder", "two like pictures")):
-        if "alike" in found.get(what, {}):
-            one = found[what]
-            lines.append(f"{what}: {one['alike']:.3f} between {of}, else {one['other']:.3f}")
-    if "clip" in found:
-        lines.append(f"clip: {_told_clip(found['clip'])}")
-    if "block" in found:
-        error = found["block"].get("relative_error")
+        if "alike" in findings.get(what, {}):
+            answer = findings[what]
+            lines.append(f"{what}: {answer['alike']:.3f} between {of}, else {answer['other']:.3f}")
+    if "clip" in findings:
+        lines.append(f"clip: {_told_clip(findings['clip'])}")
+    if "block" in findings:
+        error = findings["block"].get("relative_error")
         lines.append(
-            f"one block against {found['block']['against']}"
+            f"one block against {findings['block']['against']}"
             + ("" if error is None else f": {error:.1e} of its largest number")
         )
     return lines
