@@ -70,11 +70,11 @@ class Raft(Flow):
             flow = network(pair[:1], pair[1:], num_flow_updates=self.updates)[-1]
         top, left = ((flow.shape[2] - size[1]) // 2, (flow.shape[3] - size[0]) // 2)
         inner = flow[0, :, top : top + size[1], left : left + size[0]].permute(1, 2, 0)
-        field = inner.cpu().contiguous().numpy()
+        vectors = inner.cpu().contiguous().numpy()
         if enlarge > 1:
-            field = cv2.resize(field, (width, height), interpolation=cv2.INTER_AREA)
-            field = field * np.array([width / size[0], height / size[1]], np.float32)
-        return np.asarray(field, np.float32)
+            vectors = cv2.resize(vectors, (width, height), interpolation=cv2.INTER_AREA)
+            vectors = vectors * np.array([width / size[0], height / size[1]], np.float32)
+        return np.asarray(vectors, np.float32)
 
     @override
     def provenance(self) -> dict[str, Any]:

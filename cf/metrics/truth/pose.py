@@ -43,10 +43,10 @@ class Headings(Measurement):
         if shown.any():
             size = common_size(seen.frames, self.side)
             pictures = shrunk(seen.frames[shown], size).permute(0, 2, 3, 1).numpy()
-            rows[shown] = self._found(pictures, place_of(seen), seen.truth["pose"][shown], size)
+            rows[shown] = self._rows(pictures, place_of(seen), seen.truth["pose"][shown], size)
         return rows
 
-    def _found(
+    def _rows(
         self, pictures: np.ndarray, place: tuple[int, int], pose: Tensor, size: tuple[int, int]
     ) -> Float[Tensor, "n 6"]:
         step = 360 / self.headings
