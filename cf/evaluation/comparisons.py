@@ -33,15 +33,15 @@ class Comparisons:
 
     def gates_in_words(self) -> list[str]:
         """What a gate is here, and which were not measured: a sentence or two each, or none."""
-        told = []
+        sentences = []
         if self.gates:
-            told.append(
+            sentences.append(
                 f"Gates, which most real clips pass: {'; '.join(map(str, self.gates))}. Nothing is "
                 f"ruled out here: a prompt that fails one counts in means and places."
             )
         if self.ungated:
-            told.append(f"Gates that were not measured: {', '.join(self.ungated)}.")
-        return told
+            sentences.append(f"Gates that were not measured: {', '.join(self.ungated)}.")
+        return sentences
 
 
 Units = dict[Hashable, float]
@@ -49,11 +49,11 @@ Units = dict[Hashable, float]
 
 def per_prompt(measured: Measured, contestant: str, metric: str) -> Units:
     """The value of each prompt, its seeds averaged; NaN where it has none."""
-    mine = [video for video in measured.videos if video.contestant == contestant]
+    videos = [video for video in measured.videos if video.contestant == contestant]
     values = measured.results[contestant][metric].per_video
     return seed_means(
-        (video.prompt for video in mine),
-        (values.get(video.video_id, math.nan) for video in mine),
+        (video.prompt for video in videos),
+        (values.get(video.video_id, math.nan) for video in videos),
     )
 
 
@@ -76,7 +76,7 @@ def compare_all(
         gates: by whose bounds prompts are judged; they cost no place.
         ungated: keys of gates whose metrics were not measured.
     """
-    whole, measured = (
+    full, measured = (
         measured,
         replace(
             measured,
@@ -91,10 +91,10 @@ def compare_all(
     refused = {}
     names = measured.contestants
     for metric, first in measured.results[names[0]].items():
-        told = digests(measured, metric)
-        if len(set(told.values())) > 1:
-            each = ", ".join(f"{one}: {code}" for one, code in told.items())
-            refused[metric] = f"contestants were measured differently (provenance {each})"
+        codes = digests(measured, metric)
+        if len(set(codes.values())) > 1:
+            listed = ", ".join(f"{name}: {code}" for name, code in codes.items())
+            refused[metric] = f"contestants were measured differently (provenance {listed})"
             continue
         values[metric] = {name: per_prompt(measured, name, metric) for name in names}
         better[metric] = first.higher_is_better
@@ -103,10 +103,10 @@ def compare_all(
         for metric, of in values.items()
         if (up := better[metric]) is not None
     }
-    shared = [name for name in whole.common.get(names[0], {}) if name not in refused]
+    shared = [name for name in full.common.get(names[0], {}) if name not in refused]
     failing = {
         name: Failing.of(
-            gates, {gate.metric: per_prompt(whole, name, gate.metric) for gate in gates}
+            gates, {gate.metric: per_prompt(full, name, gate.metric) for gate in gates}
         )
         for name in names
     }

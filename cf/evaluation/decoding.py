@@ -102,7 +102,7 @@ class _Unwanted(Exception):  # noqa: N818 - it is no error
 def _read(
     video: Listed, piece_bytes: int, size: Sequence[int] | None
 ) -> Iterator[DecodedFrames | Ended]:
-    done, fps, shape = 0, 0.0, (0, 0)
+    count, fps, shape = 0, 0.0, (0, 0)
     try:
         info = probe(video.path)
         fps = info.fps
@@ -110,24 +110,24 @@ def _read(
         steady = is_steady(video.path)
         at_a_time = max(1, piece_bytes // (3 * shape[0] * shape[1]))
         for frames, reference in _pairs(video, at_a_time, fps, shape):
-            yield DecodedFrames(video, done, fps, frames, reference)
-            done += len(frames)
+            yield DecodedFrames(video, count, fps, frames, reference)
+            count += len(frames)
         note = "" if steady else f"frames of uneven length; shown at {fps:g} per second"
-        yield Ended(video, done, fps, shape, "" if done else "not one frame decodes", note)
+        yield Ended(video, count, fps, shape, "" if count else "not one frame decodes", note)
     except UnreadableVideo as error:
-        told = error.reason if error.path == video.path else f"reference {error}"
-        yield Ended(video, done, fps, shape, told)
+        reason = error.reason if error.path == video.path else f"reference {error}"
+        yield Ended(video, count, fps, shape, reason)
 
 
 def _pairs(
     video: Listed, frames: int, fps: float, shape: tuple[int, int]
 ) -> Iterator[tuple[Tensor, Tensor | None]]:
     """Pieces of a video with those of its reference, shown at the same times in the same size."""
-    mine = read_chunks(video.path, frames, fps, shape)
+    pieces = read_chunks(video.path, frames, fps, shape)
     if video.reference is None:
-        yield from ((piece, None) for piece in mine)
+        yield from ((piece, None) for piece in pieces)
         return
-    for piece, true in zip_longest(mine, read_chunks(video.reference, frames, fps, shape)):
+    for piece, true in zip_longest(pieces, read_chunks(video.reference, frames, fps, shape)):
         if piece is None:
             return  # the reference may go on
         if true is None or len(true) < len(piece):

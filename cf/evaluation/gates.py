@@ -41,10 +41,10 @@ def check_bounds(bounds: Mapping[str, Sequence[float | None] | None]) -> None:
     Raises:
         ValueError: the least is above the most.
     """
-    for name, both in bounds.items():
-        low, high = both or (None, None)
+    for name, pair in bounds.items():
+        low, high = pair or (None, None)
         if low is not None and high is not None and low > high:
-            raise ValueError(f"gates.{name}={both} lets nothing through; give [least, most]")
+            raise ValueError(f"gates.{name}={pair} lets nothing through; give [least, most]")
 
 
 def gates_of(
@@ -59,9 +59,9 @@ def gates_of(
         names: key -> name of each metric that is measured.
         truth: from whose values differences are bounded.
     """
-    asked = {key: one for key, one in bounds.items() if one is not None}
-    gates = [Gate(names[k], low, high, truth) for k, (low, high) in asked.items() if k in names]
-    return gates, [key for key in asked if key not in names]
+    limits = {key: limit for key, limit in bounds.items() if limit is not None}
+    gates = [Gate(names[k], low, high, truth) for k, (low, high) in limits.items() if k in names]
+    return gates, [key for key in limits if key not in names]
 
 
 @dataclass(frozen=True)
@@ -86,15 +86,17 @@ class Failing:
         prompts = {prompt for of in values.values() for prompt in of}
         failing = {
             str(gate): {
-                prompt for prompt, one in values[gate.metric].items() if gate.holds(one) is False
+                prompt
+                for prompt, value in values[gate.metric].items()
+                if gate.holds(value) is False
             }
             for gate in gates
         }
         judged = {
             prompt
             for gate in gates
-            for prompt, one in values[gate.metric].items()
-            if gate.holds(one) is not None
+            for prompt, value in values[gate.metric].items()
+            if gate.holds(value) is not None
         }
         return Failing(
             len(prompts),
@@ -104,6 +106,6 @@ class Failing:
         )
 
     def __str__(self) -> str:
-        told = "; ".join(f"{gate}: {count}" for gate, count in self.by_gate.items())
-        left = f", {self.unjudged} not judged" * bool(self.unjudged)
-        return f"{self.failing} of {self.prompts}{left}" + f" ({told})" * bool(told)
+        counts = "; ".join(f"{gate}: {count}" for gate, count in self.by_gate.items())
+        unjudged = f", {self.unjudged} not judged" * bool(self.unjudged)
+        return f"{self.failing} of {self.prompts}{unjudged}" + f" ({counts})" * bool(counts)

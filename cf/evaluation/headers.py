@@ -34,8 +34,8 @@ def common_seconds(videos: Sequence[Listed], least: float = 0.0) -> float | None
         videos: the files.
         least: seconds; shorter videos are too short to be measured, and do not count.
     """
-    found = [info.duration for video in videos if (info := header(video.path)) is not None]
-    lengths = [one for one in found if one >= least]
+    durations = [info.duration for video in videos if (info := header(video.path)) is not None]
+    lengths = [duration for duration in durations if duration >= least]
     if not lengths or max(lengths) - min(lengths) < _ALIKE:
         return None
     return int(min(lengths) * 1000 + 0.01) / 1000
@@ -55,26 +55,26 @@ def foreseen(
         ValueError: no video can be read.
     """
     infos = {video: info for video in videos if (info := header(video.path)) is not None}
-    told = []
+    warnings = []
     broken = [video for video in videos if video not in infos]
     if broken:
         first = f"{broken[0].contestant}/{broken[0].name}: {unreadable(broken[0].path)}"
         if not infos:
             raise ValueError(f"none of {len(videos)} videos can be decoded; the first: {first}")
-        told.append(
+        warnings.append(
             f"{len(broken)} of {len(videos)} videos cannot be decoded and are listed without "
             f"numbers, such as {first}"
         )
     converted = conversions_told([info.kinds for info in infos.values()])
     if converted:
-        told.append(converted)
+        warnings.append(converted)
     if infos:
-        told += _unequal(infos, seconds)
-        told += _kinds("frames per second", {v: f"{i.fps:.4g}" for v, i in infos.items()}, "")
+        warnings += _unequal(infos, seconds)
+        warnings += _kinds("frames per second", {v: f"{i.fps:.4g}" for v, i in infos.items()}, "")
         sizes = {v: f"{i.height} x {i.width}" for v, i in infos.items()}
-        told += _kinds("pixels", sizes, "; size=[height,width] scales all to one")
+        warnings += _kinds("pixels", sizes, "; size=[height,width] scales all to one")
     named = _numbered(videos) or _repeated(videos)
-    return [*told, *_too_few(videos, metrics), *_unmatched(videos), *_doubled(videos), *named]
+    return [*warnings, *_too_few(videos, metrics), *_unmatched(videos), *_doubled(videos), *named]
 
 
 def _unequal(infos: Mapping[Listed, VideoInfo], seconds: float | None) -> list[str]:
@@ -87,30 +87,30 @@ def _unequal(infos: Mapping[Listed, VideoInfo], seconds: float | None) -> list[s
     least, most = infos[shortest].duration, infos[longest].duration
     if most <= _UNLIKE * least:
         return []
-    told = (
+    lead = (
         f"videos last from {number(least, '.3g')} s ({shortest.contestant}/{shortest.name}) to "
         f"{number(most, '.3g')} s ({longest.contestant}/{longest.name}), and likeness falls "
         "with time; "
     )
     if seconds is not None and seconds > common:
-        short = [one for one in infos if infos[one].duration < seconds - _ALIKE]
+        short = [video for video in infos if infos[video].duration < seconds - _ALIKE]
         return [
-            f"{told}it is measured over the first {seconds:g} s, and {len(short)} shorter videos "
+            f"{lead}it is measured over the first {seconds:g} s, and {len(short)} shorter videos "
             f"have no value of it"
         ]
     if seconds == common:
-        return [f"{told}it is measured over their common beginning, {common:g} s"]
-    return [f"{told}seconds={common:g} looks at their common beginning"]
+        return [f"{lead}it is measured over their common beginning, {common:g} s"]
+    return [f"{lead}seconds={common:g} looks at their common beginning"]
 
 
 def _kinds(what: str, kinds: Mapping[Listed, str], remedy: str) -> list[str]:
     """A warning that rates or sizes differ among videos, the commonest first."""
-    found: dict[str, list[Listed]] = {}
+    by_kind: dict[str, list[Listed]] = {}
     for video, kind in kinds.items():
-        found.setdefault(kind, []).append(video)
-    if len(found) < 2:
+        by_kind.setdefault(kind, []).append(video)
+    if len(by_kind) < 2:
         return []
-    ordered = sorted(found.items(), key=lambda one: -len(one[1]))
+    ordered = sorted(by_kind.items(), key=lambda item: -len(item[1]))
     shown = [
         f"{kind} ({len(some)}, such as {some[0].contestant}/{some[0].name})"
         for kind, some in ordered[:_SHOWN]
@@ -131,26 +131,26 @@ def _too_few(videos: Sequence[Listed], metrics: Sequence[VideoMetric]) -> list[s
     }
     if not wanting:
         return []
-    told = ", ".join(f"{name} ({needed})" for name, needed in wanting.items())
+    listed = ", ".join(f"{name} ({needed})" for name, needed in wanting.items())
     return [
-        f"{few} has {so_many(len(prompts[few]), 'prompt')}, too few for {told}, which will have no "
-        f"value; more videos give them one"
+        f"{few} has {so_many(len(prompts[few]), 'prompt')}, too few for {listed}, "
+        f"which will have no value; more videos give them one"
     ]
 
 
 def _numbered(videos: Sequence[Listed]) -> list[str]:
     """That numbers at the ends of names look like seeds, while each name counts as a prompt."""
-    read = [_NUMBERED.fullmatch(one.prompt) for one in videos if one.seed is None]
-    found = [match for match in read if match is not None]
+    read = [_NUMBERED.fullmatch(video.prompt) for video in videos if video.seed is None]
+    matches = [match for match in read if match is not None]
     numbers: dict[tuple[str, str], set[int]] = {}
-    for match in found:
+    for match in matches:
         numbers.setdefault((match["prompt"], match["mark"]), set()).add(int(match["seed"]))
     first = next(iter(numbers.values()), set())
     marks = {mark for _, mark in numbers}
-    ends = {match["end"] for match in found}
-    alike = all(one == first for one in numbers.values())
+    ends = {match["end"] for match in matches}
+    alike = all(seeds == first for seeds in numbers.values())
     if (
-        len(found) < len(videos)
+        len(matches) < len(videos)
         or len(numbers) < 2
         or len(first) < 2
         or len(marks) > 1
@@ -158,11 +158,11 @@ def _numbered(videos: Sequence[Listed]) -> list[str]:
         or not alike
     ):
         return []
-    mark, end = (re.sub(r"\\([-_/ ])", r"\1", re.escape(one.pop())) for one in (marks, ends))
-    told = ", ".join(map(str, sorted(first)[:_SHOWN])) + ", ..." * (len(first) > _SHOWN)
-    told += end and f" (and {end})"
+    mark, end = (re.sub(r"\\([-_/ ])", r"\1", re.escape(texts.pop())) for texts in (marks, ends))
+    shown = ", ".join(map(str, sorted(first)[:_SHOWN])) + ", ..." * (len(first) > _SHOWN)
+    shown += end and f" (and {end})"
     return [
-        f"names end in the numbers {told} for each of {len(numbers)} texts, and every name counts "
+        f"names end in the numbers {shown} for each of {len(numbers)} texts, and every name counts "
         f"as a prompt; if they are seeds, which are averaged within a prompt, give "
         f"pattern='(?P<prompt>.*){mark}(?P<seed>[0-9]+){end}'"
     ]
@@ -171,31 +171,31 @@ def _numbered(videos: Sequence[Listed]) -> list[str]:
 def _repeated(videos: Sequence[Listed]) -> list[str]:
     """That folders in a folder hold the same names: they are of seeds, or of contestants."""
     names: dict[Path, dict[str, set[str]]] = {}
-    for one in videos:
-        first, _, rest = one.prompt.partition("/")
-        if rest and one.folder is not None:
-            names.setdefault(one.folder, {}).setdefault(first, set()).add(rest)
+    for video in videos:
+        first, _, rest = video.prompt.partition("/")
+        if rest and video.folder is not None:
+            names.setdefault(video.folder, {}).setdefault(first, set()).add(rest)
     for folder, inside in names.items():
-        each = list(inside.values())
-        if len(each) < 2 or len(each[0]) < 2 or any(one != each[0] for one in each):
+        groups = list(inside.values())
+        if len(groups) < 2 or len(groups[0]) < 2 or any(group != groups[0] for group in groups):
             continue
         some = [*inside][:_SHOWN]
         more = ",..." * (len(inside) > _SHOWN)
-        told = f"{folder} has the same names in {','.join(some)}{more}, a prompt each; "
-        if all(_OF_SEED.fullmatch(one) for one in inside):
-            return [f"{told}give pattern='[^/]*?(?P<seed>[0-9]+)/(?P<prompt>.*)' to average seeds"]
-        given = ",".join(str(folder / one) for one in some)
-        return [f"{told}if they are contestants, give videos='[{given}{more}]'"]
+        lead = f"{folder} has the same names in {','.join(some)}{more}, a prompt each; "
+        if all(_OF_SEED.fullmatch(name) for name in inside):
+            return [f"{lead}give pattern='[^/]*?(?P<seed>[0-9]+)/(?P<prompt>.*)' to average seeds"]
+        folders = ",".join(str(folder / name) for name in some)
+        return [f"{lead}if they are contestants, give videos='[{folders}{more}]'"]
     return []
 
 
 def _doubled(videos: Sequence[Listed]) -> list[str]:
     """Two files of one prompt whose seeds are not told: a copy in another format, as a rule."""
-    found: dict[tuple[str, str], list[str]] = {}
-    for one in videos:
-        if one.seed is None:
-            found.setdefault((one.contestant, one.prompt), []).append(one.name)
-    twice = {key: names for key, names in found.items() if len(names) > 1}
+    by_prompt: dict[tuple[str, str], list[str]] = {}
+    for video in videos:
+        if video.seed is None:
+            by_prompt.setdefault((video.contestant, video.prompt), []).append(video.name)
+    twice = {key: names for key, names in by_prompt.items() if len(names) > 1}
     if not twice:
         return []
     (contestant, _), names = next(iter(twice.items()))
@@ -215,12 +215,14 @@ def _unmatched(videos: Sequence[Listed]) -> list[str]:
     shared = set.intersection(*map(set, prompts.values()))
     if not shared:
         first = {name: next(iter(some)) for name, some in prompts.items()}
-        named = ", ".join(f"{name}: {one!r}" for name, one in first.items())
+        named = ", ".join(f"{name}: {prompt!r}" for name, prompt in first.items())
         return [
             f"no prompt is shared by all contestants, so that nothing can be compared; the first "
             f"of each is {named}. pattern= reads prompts from file names, a csv tells them"
         ]
-    lone = {name: [one for one in some if one not in shared] for name, some in prompts.items()}
+    lone = {
+        name: [prompt for prompt in some if prompt not in shared] for name, some in prompts.items()
+    }
     return [
         f"{name}: {so_many(len(some), 'prompt')} not shared by all contestants, left out of "
         f"comparisons: {', '.join(map(repr, some[:_SHOWN]))}" + ", ..." * (len(some) > _SHOWN)

@@ -30,24 +30,24 @@ def check_made_of(folder: Path, videos: Sequence[Listed], settings: Mapping[str,
     Raises:
         ValueError: videos or settings differ from those with which the folder was begun.
     """
-    mine = _described(videos, settings)
+    ours = _described(videos, settings)
     if not (folder / _FILE).is_file():
         if (folder / "states").is_dir():
             log.warning("%s does not say what it was made of; it is taken as it is", folder)
-        write_text(folder / _FILE, json.dumps(mine, indent=1) + "\n")
+        write_text(folder / _FILE, json.dumps(ours, indent=1) + "\n")
         return
     theirs = read_json_file(folder / _FILE)
     try:
-        found = _differing(dict(theirs["videos"]), mine["videos"], "video")
+        differences = _differing(dict(theirs["videos"]), ours["videos"], "video")
         was = dict(leaves(with_current_names(theirs["settings"])))
-        found += _differing(was, leaves(mine["settings"]), "setting")
+        differences += _differing(was, leaves(ours["settings"]), "setting")
     except (KeyError, TypeError, ValueError):
         raise ValueError(f"{folder / _FILE} is damaged; begin anew, without resume=") from None
-    if found:
-        more = f"\n  and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    if differences:
+        more = f"\n  and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
         raise ValueError(
             f"{folder} was begun with other videos or settings:\n  "
-            + "\n  ".join(found[:_SHOWN])
+            + "\n  ".join(differences[:_SHOWN])
             + f"{more}\ngive the same, or begin anew, without resume="
         )
 
@@ -60,17 +60,17 @@ def forget_made_of(folder: Path) -> None:
 
 def _described(videos: Sequence[Listed], settings: Mapping[str, Any]) -> dict[str, Any]:
     listed = {
-        f"{one.contestant}/{one.name}": [
-            _place(one.path),
-            one.prompt,
-            one.seed,
-            None if one.reference is None else _place(one.reference),
-            list(one.boundaries),
+        f"{video.contestant}/{video.name}": [
+            _place(video.path),
+            video.prompt,
+            video.seed,
+            None if video.reference is None else _place(video.reference),
+            list(video.boundaries),
         ]
-        for one in videos
+        for video in videos
     }
-    kept = {name: value for name, value in settings.items() if name not in _FREE}
-    return {"videos": listed, "settings": kept}
+    fixed = {name: value for name, value in settings.items() if name not in _FREE}
+    return {"videos": listed, "settings": fixed}
 
 
 def _place(path: Path) -> str:
@@ -79,13 +79,13 @@ def _place(path: Path) -> str:
     return f"{os.path.realpath(path)}{rate}"
 
 
-def _differing(theirs: Mapping[str, Any], mine: Mapping[str, Any], what: str) -> list[str]:
-    told = []
-    for name in dict.fromkeys([*theirs, *mine]):
-        if name not in mine:
-            told.append(f"{what} {name} is not given now")
+def _differing(theirs: Mapping[str, Any], ours: Mapping[str, Any], what: str) -> list[str]:
+    differences = []
+    for name in dict.fromkeys([*theirs, *ours]):
+        if name not in ours:
+            differences.append(f"{what} {name} is not given now")
         elif name not in theirs:
-            told.append(f"{what} {name} is new")
-        elif theirs[name] != mine[name]:
-            told.append(f"{what} {name} was {theirs[name]!r}, and is {mine[name]!r}")
-    return told
+            differences.append(f"{what} {name} is new")
+        elif theirs[name] != ours[name]:
+            differences.append(f"{what} {name} was {theirs[name]!r}, and is {ours[name]!r}")
+    return differences

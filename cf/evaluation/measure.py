@@ -156,11 +156,17 @@ class _Pass:
         """Every metric over every contestant's videos."""
         results: dict[str, dict[str, Result]] = {}
         for contestant in dict.fromkeys(video.contestant for video in self.videos):
-            mine = [video for video in self.videos if video.contestant == contestant]
-            results[contestant] = {one.name: self._result(one, mine) for one in self.metrics}
+            videos = [video for video in self.videos if video.contestant == contestant]
+            results[contestant] = {
+                metric.name: self._result(metric, videos) for metric in self.metrics
+            }
         facts = {video.video_id: self.store.facts(video) for video in self.videos}
-        known = {one: fact for one, fact in facts.items() if fact and one not in self.failures}
-        return Measured(self.videos, known, self.failures, results, self._common(results))
+        readable = {
+            video_id: fact
+            for video_id, fact in facts.items()
+            if fact and video_id not in self.failures
+        }
+        return Measured(self.videos, readable, self.failures, results, self._common(results))
 
     def _common(self, results: Mapping[str, Mapping[str, Result]]) -> dict[str, dict[str, Result]]:
         """Metrics whose provenance differs between contestants, on the prompts of all of them."""
@@ -175,14 +181,14 @@ class _Pass:
         shared = set.intersection(*prompts.values())
         again: dict[str, dict[str, Result]] = {contestant: {} for contestant in results}
         for metric in self.metrics:
-            told = {results[c][metric.name].digest() for c in results}
-            for contestant in results if len(told) > 1 and shared else ():
-                mine = [
+            codes = {results[c][metric.name].digest() for c in results}
+            for contestant in results if len(codes) > 1 and shared else ():
+                videos = [
                     video
                     for video in self.videos
                     if video.contestant == contestant and (video.prompt, video.seed) in shared
                 ]
-                again[contestant][metric.name] = self._result(metric, mine)
+                again[contestant][metric.name] = self._result(metric, videos)
         return again
 
     def _result(self, metric: VideoMetric, videos: Sequence[Listed]) -> Result:

@@ -31,13 +31,13 @@ def metrics_of(
     Raises:
         ValueError: if two metrics have one name.
     """
-    made: dict[str, VideoMetric] = {}
+    metrics: dict[str, VideoMetric] = {}
     unavailable: dict[str, str] = {}
-    for key, one in settings.items():
-        if one is None:
+    for key, options in settings.items():
+        if options is None:
             continue
         try:
-            metric = _built(key, one, texts)
+            metric = _built(key, options, texts)
         except absent as error:
             unavailable[key] = str(error)
             continue
@@ -46,9 +46,9 @@ def metrics_of(
         if lacking:
             unavailable[metric.name] = f"needs {', '.join(lacking)}, which nobody knows here"
         else:
-            made[key] = metric
-    groups(made.values())
-    return made, unavailable
+            metrics[key] = metric
+    groups(metrics.values())
+    return metrics, unavailable
 
 
 def warn(log: logging.Logger, unavailable: Mapping[str, str]) -> None:
@@ -57,22 +57,22 @@ def warn(log: logging.Logger, unavailable: Mapping[str, str]) -> None:
         log.warning("%s is not measured: %s", name, reason)
 
 
-def _built(key: str, one: Settings, texts: Mapping[int, str]) -> VideoMetric:
+def _built(key: str, options: Settings, texts: Mapping[int, str]) -> VideoMetric:
     more: dict[str, Any] = {}
-    check(one, f"metrics.{key}")
-    if isinstance(one.get("extractor"), dict):
-        more["extractor"] = _extractor(json.dumps(one["extractor"], sort_keys=True))
-    if "texts" in one and one["texts"] is None:
+    check(options, f"metrics.{key}")
+    if isinstance(options.get("extractor"), dict):
+        more["extractor"] = _extractor(json.dumps(options["extractor"], sort_keys=True))
+    if "texts" in options and options["texts"] is None:
         more["texts"] = texts
-    metric: VideoMetric = build(one, f"metrics.{key}", **more)
+    metric: VideoMetric = build(options, f"metrics.{key}", **more)
     return metric
 
 
 @lru_cache(8)
 def _extractor(settings: str) -> Extractor:
     """One for all metrics and videos of a process: weights are large, and it keeps no states."""
-    made: Extractor = build(json.loads(settings), "extractor")
-    return made
+    extractor: Extractor = build(json.loads(settings), "extractor")
+    return extractor
 
 
 def forget_extractors() -> None:

@@ -45,11 +45,11 @@ def _drawn(measured: Measured, names: Sequence[str], across: int, down: int) -> 
     first, legend = measured.results[measured.contestants[0]], len(measured.contestants) > 1
     figure = Figure(figsize=(4.6 * across, 2.9 * down + 0.4 * legend), layout="constrained")
     panels = figure.subplots(down, across, squeeze=False, sharex=True).ravel()
-    found: dict[str, Line2D] = {}  # a panel lacks who has no number in it
+    lines: dict[str, Line2D] = {}  # a panel lacks who has no number in it
     for panel, name in zip(panels, names, strict=False):
         for contestant, colour in zip(measured.contestants, cycle(PALETTE), strict=False):
             line = _draw(panel, measured.results[contestant][name], colour, not legend)
-            found |= {} if line is None else {contestant: line}
+            lines |= {} if line is None else {contestant: line}
         _dress(panel, *first[name].curve_title)
     for panel in panels[len(names) :]:
         panel.set_visible(False)
@@ -58,10 +58,10 @@ def _drawn(measured: Measured, names: Sequence[str], across: int, down: int) -> 
             panel.set_xlabel("seconds of video")
             panel.tick_params(labelbottom=True)
     if legend:
-        known = [name for name in measured.contestants if name in found]
+        shown = [name for name in measured.contestants if name in lines]
         figure.legend(
-            [found[name] for name in known],
-            known,
+            [lines[name] for name in shown],
+            shown,
             loc="outside upper left",
             ncols=6,
             frameon=False,
@@ -87,7 +87,7 @@ def _draw(panel: Axes, result: Result, colour: str, alone: bool) -> Line2D | Non
         return None
     # A mean over the few videos that are longer than the others would jump where the others end.
     most = max(map(len, at.values()))
-    times = np.array(sorted(second for second, known in at.items() if 2 * len(known) >= most))
+    times = np.array(sorted(second for second, numbers in at.items() if 2 * len(numbers) >= most))
     means = [interval(at[t], "percentile", resamples=_RESAMPLES) for t in times.tolist()]
     mark = "o" if len(times) == 1 else None
     (line,) = panel.plot(times, [m.value for m in means], color=colour, lw=1.8, marker=mark)

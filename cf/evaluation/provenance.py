@@ -13,12 +13,12 @@ _LIBRARIES = ("av", "numpy", "opencv-python", "scipy", "torch", "torchmetrics", 
 
 def versions() -> dict[str, str]:
     """Name -> version; `commit` only in a checkout."""
-    told = {"context-forcing": cf.__version__, "python": platform.python_version()}
+    libraries = {"context-forcing": cf.__version__, "python": platform.python_version()}
     for name in _LIBRARIES:
         with suppress(PackageNotFoundError):  # a headless OpenCV has another name
-            told[name] = version(name)
+            libraries[name] = version(name)
     commit = _commit(Path(cf.__file__).parent)
-    return told | ({"commit": commit} if commit else {})
+    return libraries | ({"commit": commit} if commit else {})
 
 
 def _commit(folder: Path) -> str:
@@ -30,7 +30,7 @@ def _commit(folder: Path) -> str:
         )
         if place.returncode:
             return ""
-        told = subprocess.run(
+        description = subprocess.run(
             [*git, "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
             capture_output=True,
             text=True,
@@ -38,4 +38,4 @@ def _commit(folder: Path) -> str:
         )
     except OSError:  # no git here
         return ""
-    return told.stdout.strip()
+    return description.stdout.strip()

@@ -50,9 +50,9 @@ def write_evaluation(
 
 def columns(measured: Measured, metric: str) -> dict[str, str]:
     """The column of each contestant: values of different provenance never share one."""
-    told = digests(measured, metric)
-    same = len(set(told.values())) == 1
-    return {one: metric if same else f"{metric}@{code}" for one, code in told.items()}
+    codes = digests(measured, metric)
+    same = len(set(codes.values())) == 1
+    return {name: metric if same else f"{metric}@{code}" for name, code in codes.items()}
 
 
 def video_rows(measured: Measured) -> pd.DataFrame:
@@ -61,7 +61,7 @@ def video_rows(measured: Measured) -> pd.DataFrame:
     names = list(measured.results[measured.contestants[0]])
     headings = {name: columns(measured, name) for name in names}
     for video in measured.videos:
-        facts, own = measured.facts.get(video.video_id), measured.results[video.contestant]
+        facts, results = measured.facts.get(video.video_id), measured.results[video.contestant]
         line: dict[str, Any] = {
             "contestant": video.contestant,
             "video": video.name,
@@ -75,7 +75,7 @@ def video_rows(measured: Measured) -> pd.DataFrame:
             "width": facts.width if facts else None,
         }
         reasons = []
-        for name, result in own.items():
+        for name, result in results.items():
             line[headings[name][video.contestant]] = result.per_video.get(video.video_id, math.nan)
             if video.video_id in result.reasons:
                 reasons.append(f"{name}: {result.reasons[video.video_id]}")
@@ -89,22 +89,24 @@ def video_rows(measured: Measured) -> pd.DataFrame:
 def window_rows(measured: Measured) -> pd.DataFrame:
     """A line per video, metric and window of time."""
     named = {video.video_id: video.name for video in measured.videos}
-    told: list[tuple[str, str, str]] = []
-    found: dict[str, list[np.ndarray]] = {"seconds": [], "value": []}
+    labels: list[tuple[str, str, str]] = []
+    numbers: dict[str, list[np.ndarray]] = {"seconds": [], "value": []}
     for contestant, results in measured.results.items():
         for metric, result in results.items():
             heading = columns(measured, metric)[contestant]
             for video, curve in result.per_window.items():
                 if video not in named or video not in result.windows or not len(curve):
                     continue
-                told += [(contestant, named[video], heading)] * len(curve)
-                found["seconds"].append(result.windows[video].double().numpy())
-                found["value"].append(curve.double().reshape(len(curve), -1).mean(1).numpy())
-    if not told:
+                labels += [(contestant, named[video], heading)] * len(curve)
+                numbers["seconds"].append(result.windows[video].double().numpy())
+                numbers["value"].append(curve.double().reshape(len(curve), -1).mean(1).numpy())
+    if not labels:
         return pd.DataFrame(columns=["contestant", "video", "metric", "seconds", "value"])
     # One frame of all rows: a frame of its own for each curve takes a millisecond.
-    of_whom = dict(zip(("contestant", "video", "metric"), zip(*told, strict=True), strict=True))
-    return pd.DataFrame({**of_whom, **{key: np.concatenate(one) for key, one in found.items()}})
+    of_whom = dict(zip(("contestant", "video", "metric"), zip(*labels, strict=True), strict=True))
+    return pd.DataFrame(
+        {**of_whom, **{key: np.concatenate(arrays) for key, arrays in numbers.items()}}
+    )
 
 
 def as_json(measured: Measured, compared: Comparisons, told: Mapping[str, Any]) -> dict[str, Any]:
@@ -125,9 +127,11 @@ def as_json(measured: Measured, compared: Comparisons, told: Mapping[str, Any]) 
             }
             for contestant, results in measured.results.items()
         },
-        "duels": [asdict(one) for one in compared.pairs],
-        "places": {name: [asdict(one) for one in all_] for name, all_ in compared.places.items()},
-        "gates": {name: asdict(one) for name, one in compared.failing.items()},
+        "duels": [asdict(pair) for pair in compared.pairs],
+        "places": {
+            name: [asdict(standing) for standing in all_] for name, all_ in compared.places.items()
+        },
+        "gates": {name: asdict(failing) for name, failing in compared.failing.items()},
         "gates_not_measured": list(compared.ungated),
         "not_compared": dict(compared.refused),
         "compared_on_common_prompts": compared.shared,

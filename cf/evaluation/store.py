@@ -81,10 +81,10 @@ class MeasurementStore:
         """
         path = self._states(video, metric)
         try:
-            kept: dict[str, Tensor] = load_tensors(path)
+            tensors: dict[str, Tensor] = load_tensors(path)
         except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
             raise _damaged(path, error) from error
-        return kept
+        return tensors
 
     def _states(self, video: Listed, metric: VideoMetric) -> Path:
         return self._file(video, f"{_digest(sorted(metric.metric_state))}.pt")
@@ -92,8 +92,8 @@ class MeasurementStore:
     def _file(self, video: Listed, kind: str) -> Path:
         files = [_stamp(path) for path in (video.path, video.reference) if path is not None]
         size = None if self.size is None else list(self.size)
-        told = [video.contestant, video.name, video.prompt, video.seed, video.boundaries]
-        return self.folder / f"{_digest([files, size, told])}.{kind}"
+        identity = [video.contestant, video.name, video.prompt, video.seed, video.boundaries]
+        return self.folder / f"{_digest([files, size, identity])}.{kind}"
 
 
 def _damaged(path: Path, error: Exception) -> ValueError:

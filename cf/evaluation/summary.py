@@ -61,20 +61,22 @@ def summary_as_latex(measured: Measured, compared: Comparisons) -> str:
     """
     names = measured.contestants
     rows, bold, left_out = [["metric", *names]], set(), []
-    for name, one in compared.failing.items():
-        if one.failing:
-            left_out.append(f"% {' '.join(f'{name}, {_FAIL}: {one}'.split())}\n")
+    for name, failing in compared.failing.items():
+        if failing.failing:
+            left_out.append(f"% {' '.join(f'{name}, {_FAIL}: {failing}'.split())}\n")
     for metric, arrow, cells, _ in _headlines(measured):
         valued = [not cell.startswith(_NONE) for cell in cells]
         if not any(valued):
             left_out.append(f"% {' '.join(f'{metric}: {cells[0]}'.split())}\n")
             continue
-        shown = [cell if there else "-" for cell, there in zip(cells, valued, strict=True)]
+        shown = [cell if has else "-" for cell, has in zip(cells, valued, strict=True)]
         rows.append([f"{metric} {arrow}".strip(), *shown])
-        best = {one.name for one in compared.places.get(metric, ()) if one.place == 1}
+        best = {
+            standing.name for standing in compared.places.get(metric, ()) if standing.place == 1
+        }
         if best != {*names}:
             columns = enumerate(zip(names, valued, strict=True), 1)
-            bold |= {(len(rows) - 2, at) for at, (one, there) in columns if there and one in best}
+            bold |= {(len(rows) - 2, at) for at, (name, has) in columns if has and name in best}
     return "".join(left_out) + latex_of(rows, bold)
 
 
@@ -90,25 +92,25 @@ def told_in_words(pairs: Iterable[tuple[str, str, str, float, str]], alpha: floa
     for metric, first, second, p, few in pairs:
         of_two.setdefault((first, second), []).append((metric, p, few))
     if len(of_two) > _MOST_PAIRS:
-        sure = sum(any(p < alpha for _, p, _ in mine) for mine in of_two.values())
+        sure = sum(any(p < alpha for _, p, _ in rows) for rows in of_two.values())
         return (
             f"Of {len(of_two)} pairs of contestants, {sure} differ in one metric or more at p < "
             f"{alpha:g}, corrected."
         )
-    told = []
-    for (first, second), mine in of_two.items():
-        tested = [one for one in mine if math.isfinite(one[1])]
-        found = [metric for metric, p, _ in tested if p < alpha]
-        if found:
-            what = f"differ in {', '.join(found)}"
+    sentences = []
+    for (first, second), rows in of_two.items():
+        tested = [row for row in rows if math.isfinite(row[1])]
+        metrics = [metric for metric, p, _ in tested if p < alpha]
+        if metrics:
+            what = f"differ in {', '.join(metrics)}"
         elif tested and all(few for *_, few in tested):
             what = "have too few pairs for that, however much they differ: read the intervals"
         else:
             what = "cannot be told apart"
-        told.append(
-            f"{first} and {second} {what} ({len(found)} of {so_many(len(tested), 'metric')})"
+        sentences.append(
+            f"{first} and {second} {what} ({len(metrics)} of {so_many(len(tested), 'metric')})"
         )
-    return f"At p < {alpha:g}, corrected: {'; '.join(told)}." if told else ""
+    return f"At p < {alpha:g}, corrected: {'; '.join(sentences)}." if sentences else ""
 
 
 def _headlines(measured: Measured) -> Iterator[tuple[str, str, list[str], str]]:
@@ -117,10 +119,10 @@ def _headlines(measured: Measured) -> Iterator[tuple[str, str, list[str], str]]:
     for metric, first in measured.results[names[0]].items():
         over = [interval([*per_prompt(measured, name, metric).values()]) for name in names]
         cells = [
-            _headline(measured.results[name][metric], one)
-            for name, one in zip(names, over, strict=True)
+            _headline(measured.results[name][metric], mean)
+            for name, mean in zip(names, over, strict=True)
         ]
-        missing = " / ".join(f"{one.missing} of {one.missing + one.units}" for one in over)
+        missing = " / ".join(f"{mean.missing} of {mean.missing + mean.units}" for mean in over)
         yield metric, ARROWS[first.higher_is_better], cells, missing
 
 
@@ -159,7 +161,7 @@ def _compared(compared: Comparisons) -> list[str]:
     ranked = {
         name: places
         for name, places in compared.places.items()
-        if any(math.isfinite(one.ranked) for one in places)
+        if any(math.isfinite(standing.ranked) for standing in places)
     }
     if ranked:
         rows = [["metric", "place"]]
@@ -170,33 +172,36 @@ def _compared(compared: Comparisons) -> list[str]:
 
 
 def _pair(pair: Pair) -> list[str]:
-    one = pair.comparison
-    d = one.difference
-    numbers = (one.p, pair.corrected_p, one.effect, one.win_rate, one.detectable)
+    test = pair.comparison
+    d = test.difference
+    numbers = (test.p, pair.corrected_p, test.effect, test.win_rate, test.detectable)
     return [
         pair.metric,
         f"{pair.first} - {pair.second}",
         f"{number(d.value, _FORM)}{_bounds(d)}",
         *(number(x, _FORM) for x in numbers),
         str(d.units),
-        str(len(one.dropped)),
+        str(len(test.dropped)),
     ]
 
 
-def _bounds(one: Interval) -> str:
-    low, high = (number(end, _FORM) for end in (one.low, one.high))
-    return "" if math.isnan(one.low) else f" [{low}, {high}]"
+def _bounds(mean: Interval) -> str:
+    low, high = (number(end, _FORM) for end in (mean.low, mean.high))
+    return "" if math.isnan(mean.low) else f" [{low}, {high}]"
 
 
 def _places(places: Sequence[Standing]) -> str:
-    return ", ".join(f"{one.place}. {one.name} ({number(one.ranked, _FORM)})" for one in places)
+    return ", ".join(
+        f"{standing.place}. {standing.name} ({number(standing.ranked, _FORM)})"
+        for standing in places
+    )
 
 
 def _missing(measured: Measured) -> list[str]:
     lines = [
         f"- {inline(f'{name}: unavailable: {why}')}" for name, why in measured.unavailable.items()
     ]
-    found = [
+    failures = [
         f"- {inline(f'{video.contestant}/{video.name}: {measured.failures[video.video_id]}')}"
         for video in measured.videos
         if video.video_id in measured.failures
@@ -206,7 +211,7 @@ def _missing(measured: Measured) -> list[str]:
         for video in measured.videos
         if (facts := measured.facts.get(video.video_id)) and facts.note
     ]
-    for some in (found, notes, _reasons(measured)):
+    for some in (failures, notes, _reasons(measured)):
         lines += some[:_MOST]
         if len(some) > _MOST:
             lines.append(f"- and {len(some) - _MOST} more, see per_video.csv")
@@ -215,7 +220,7 @@ def _missing(measured: Measured) -> list[str]:
 
 def _reasons(measured: Measured) -> list[str]:
     """What must be known of numbers of sets, and why videos that can be decoded have none."""
-    noted, found = [], []
+    noted, missing = [], []
     for contestant, results in measured.results.items():
         for metric, result in results.items():
             whose = inline(f"{contestant}, {metric}")
@@ -223,7 +228,7 @@ def _reasons(measured: Measured) -> list[str]:
                 noted.append(f"- {whose}: {inline(result.reasons[None])}")
             apart = {None, *measured.failures}
             theirs = [why for video, why in result.reasons.items() if video not in apart]
-            found += [(count, whose, why) for why, count in reason_kinds(theirs)]
-    found.sort(key=lambda one: -one[0])
-    told = [f"- {whose}, {so_many(n, 'video')}: {inline(why)}" for n, whose, why in found]
-    return noted + told
+            missing += [(count, whose, why) for why, count in reason_kinds(theirs)]
+    missing.sort(key=lambda row: -row[0])
+    lines = [f"- {whose}, {so_many(n, 'video')}: {inline(why)}" for n, whose, why in missing]
+    return noted + lines

@@ -77,27 +77,29 @@ def list_videos(
     """
     reading = _Reading(None if pattern is None else name_pattern(pattern), pictures_fps)
     if isinstance(videos, Mapping):
-        found = [one for name, place in videos.items() for one in _at(Path(place), name, reading)]
+        listed = [
+            video for name, place in videos.items() for video in _at(Path(place), name, reading)
+        ]
     else:
-        given = [Path(place) for place in ([videos] if isinstance(videos, str) else videos)]
-        places = [reading.video(place) for place in given]
+        paths = [Path(place) for place in ([videos] if isinstance(videos, str) else videos)]
+        places = [reading.video(place) for place in paths]
         files = [
             p for p in places if isinstance(p, PictureFolder) or (is_video(p) and not p.is_dir())
         ]
         for path in files:
             _refuse_commas(path)
         sources = [p for p in places if p not in files]
-        found = [_file(path, "videos", reading) for path in files]
+        listed = [_file(path, "videos", reading) for path in files]
         for place, name in zip(sources, _names(sources), strict=True):
-            found += _at(place, name, reading)
-    if not found:
+            listed += _at(place, name, reading)
+    if not listed:
         raise ValueError(f"videos={videos!r} holds no video; give a folder, video files or a csv")
-    twice = Counter((one.contestant, one.name) for one in found)
+    twice = Counter((video.contestant, video.name) for video in listed)
     for (contestant, name), times in twice.items():
         if times > 1:
             raise ValueError(f"{contestant} has {times} videos named {name}; give each once")
-    _refuse_equal_seeds(found)
-    return found
+    _refuse_equal_seeds(listed)
+    return listed
 
 
 @dataclass(frozen=True)
@@ -124,26 +126,28 @@ def _refuse_commas(path: Path) -> None:
 def _refuse_equal_seeds(videos: Sequence[Listed]) -> None:
     """Two videos of one prompt, seed and contestant are of two contestants, as a rule."""
     first: dict[tuple[str, str, int], Listed] = {}
-    for one in videos:
-        if one.seed is None:
+    for video in videos:
+        if video.seed is None:
             continue
-        before = first.setdefault((one.contestant, one.prompt, one.seed), one)
-        if before is not one:
+        before = first.setdefault((video.contestant, video.prompt, video.seed), video)
+        if before is not video:
             raise ValueError(
-                f"{one.contestant} has {before.name} and {one.name} of the prompt "
-                f"{one.prompt[:60]!r} and the seed {one.seed}; give each prompt and seed once, and "
-                f"a column contestant where several made them"
+                f"{video.contestant} has {before.name} and {video.name} of the prompt "
+                f"{video.prompt[:60]!r} and the seed {video.seed}; give each prompt and seed once, "
+                f"and a column contestant where several made them"
             )
 
 
 def _names(places: Sequence[Path]) -> list[str]:
     """The shortest names that differ."""
-    whole = [Path(os.path.realpath(place)) for place in places]  # also of links in a circle
-    twice = [place for place, one in zip(places, whole, strict=True) if whole.count(one) > 1]
+    resolved = [Path(os.path.realpath(place)) for place in places]  # also of links in a circle
+    twice = [
+        place for place, path in zip(places, resolved, strict=True) if resolved.count(path) > 1
+    ]
     if twice:
         raise ValueError(f"{twice[0]} is given twice; give each once")
     # Only a file has an ending: the folders wan2.1 and wan2.2 are two.
-    parts = [(one if os.path.isdir(one) else one.with_suffix("")).parts for one in whole]
+    parts = [(path if os.path.isdir(path) else path.with_suffix("")).parts for path in resolved]
     for length in range(1, max(map(len, parts), default=0) + 1):
         names = ["/".join(part[-length:]) for part in parts]
         if len(set(names)) == len(names):
@@ -184,7 +188,7 @@ def _rows(place: Path, contestant: str, reading: _Reading) -> Iterator[Listed]:
         cells = row.cells
         if not cells["path"]:
             raise ValueError(f"{table.at(row)}: the path is empty")
-        name = _told(place, cells["path"])
+        name = _path_in(place, cells["path"])
         where = table.at(row)
         fps = pictures_rate(cells.get("fps", ""), where)
         path = reading.video(place.parent / name, fps)
@@ -193,7 +197,7 @@ def _rows(place: Path, contestant: str, reading: _Reading) -> Iterator[Listed]:
                 f"{where}: fps={fps:g} is for a folder of numbered pictures, and {path.name} tells "
                 "its own rate; leave the cell empty"
             )
-        marks = [_whole(one, "boundaries", where) for one in cells.get("boundaries", "").split()]
+        marks = [_whole(mark, "boundaries", where) for mark in cells.get("boundaries", "").split()]
         if any(a >= b for a, b in pairwise([-1, *marks])):
             raise ValueError(f"{where}: boundaries must be rising frame numbers, got {marks[:9]}")
         yield Listed(
@@ -208,15 +212,15 @@ def _rows(place: Path, contestant: str, reading: _Reading) -> Iterator[Listed]:
 
 
 def _beside(place: Path, cell: str | None, reading: _Reading, fps: float | None) -> Path | None:
-    return reading.video(place.parent / _told(place, cell), fps) if cell else None
+    return reading.video(place.parent / _path_in(place, cell), fps) if cell else None
 
 
-def _told(place: Path, cell: str) -> Path:
+def _path_in(place: Path, cell: str) -> Path:
     """The path in a cell; as Windows writes it where the file is there under that."""
-    path, there = expanded(cell), expanded(cell.replace("\\", "/"))
-    if os.path.lexists(place.parent / path) or not os.path.lexists(place.parent / there):
+    path, slashed = expanded(cell), expanded(cell.replace("\\", "/"))
+    if os.path.lexists(place.parent / path) or not os.path.lexists(place.parent / slashed):
         return path
-    return there
+    return slashed
 
 
 def _whole(text: str, column: str, where: str) -> int:
