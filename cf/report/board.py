@@ -41,8 +41,8 @@ def write_benchmark_board(contest: BenchmarkResults, tables: LongTables, folder:
     curves = tables["per_window"]
     for name in contest.made:
         writer = SummaryWriter(str(root / folder_of(name)))
-        mine = curves[curves["contestant"] == name]
-        means = mine.groupby(["metric", "second"])["value"].mean()
+        windows = curves[curves["contestant"] == name]
+        means = windows.groupby(["metric", "second"])["value"].mean()
         for key, value in means.items():
             metric, second = cast(tuple[str, float], key)
             if math.isfinite(value):
@@ -82,7 +82,7 @@ def _png(writer: SummaryWriter, tag: str, encoded: bytes) -> None:
 
 
 def _headlines(writer: SummaryWriter, contest: BenchmarkResults, name: str) -> None:
-    entry = next(one for one in contest.entered if one.name == name)
+    entry = next(entry for entry in contest.entered if entry.name == name)
     terms = entry.terms
     assert terms is not None  # whoever made something has them
     values = {
@@ -103,7 +103,7 @@ def _headlines(writer: SummaryWriter, contest: BenchmarkResults, name: str) -> N
 def _not_measured(contest: BenchmarkResults, name: str) -> str:
     """Headlines without a value, and gates that were not measured, at the longest duration."""
     cells = contest.last.cells[name].items()
-    parts = [f"{key}: {one.note}" for key, one in cells if not math.isfinite(one.shown)]
+    parts = [f"{key}: {cell.note}" for key, cell in cells if not math.isfinite(cell.shown)]
     gates = contest.last.not_measured(name)
     return "; ".join([*parts, *([f"gates: {gates}"] if gates else [])])
 
@@ -124,11 +124,11 @@ def _small(path: Path) -> tuple[Float[Tensor, "t 3 h w"], float]:
     line = timeline(path)
     stride = -(-line.pictures(line.fps) // _MOST_FRAMES)
     frames = (frame for chunk in read_chunks(path, _MOST_FRAMES) for frame in chunk)
-    kept = []
+    small = []
     for frame in islice(frames, 0, None, stride):
         shrink = -(-frame.shape[-1] // _MOST_WIDTH)
-        kept.append(frame[:, ::shrink, ::shrink].clone())  # a view would keep the whole chunk
-    return torch.stack(kept).float() / 255, line.fps / stride
+        small.append(frame[:, ::shrink, ::shrink].clone())  # a view would keep the whole chunk
+    return torch.stack(small).float() / 255, line.fps / stride
 
 
 def _image(writer: SummaryWriter, tag: str, encoded: bytes, like: Tensor) -> None:

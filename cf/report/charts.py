@@ -52,16 +52,16 @@ class Look:
 
 def looks(names: Sequence[str], controls: Sequence[str]) -> dict[str, Look]:
     """A look for each contestant; controls are grey."""
-    found, taken = {}, 0
+    styles, index = {}, 0
     for name in names:
         if name in controls:
             place = list(controls).index(name)
-            found[name] = Look(_GREYS[place // 3 % 3], _DASHES[1 + place % 3])
+            styles[name] = Look(_GREYS[place // 3 % 3], _DASHES[1 + place % 3])
         else:
-            around, place = divmod(taken, len(PALETTE))
-            found[name] = Look(PALETTE[place], _DASHES[around % 4])
-            taken += 1
-    return found
+            around, place = divmod(index, len(PALETTE))
+            styles[name] = Look(PALETTE[place], _DASHES[around % 4])
+            index += 1
+    return styles
 
 
 def chart_over_time(table: pd.DataFrame, look: Mapping[str, Look], given: float) -> str | None:
@@ -90,8 +90,8 @@ def _curve(axes: Axes, table: pd.DataFrame, style: Look) -> bool:
     times, values = grid.columns.to_numpy(float), grid.to_numpy(float)
     if not np.isfinite(values).any():
         return False
-    known = np.isfinite(values).any(0)
-    times, values = times[known], values[:, known]
+    finite = np.isfinite(values).any(0)
+    times, values = times[finite], values[:, finite]
     mark = "o" if len(times) == 1 else None
     mean = np.nanmean(values, 0)
     axes.plot(times, mean, color=style.colour, ls=style.dashes, lw=1.6, marker=mark, ms=3.5)
@@ -106,10 +106,10 @@ def lag_curves(
     made: Mapping[str, ContestantResults], metric: str
 ) -> dict[str, tuple[list[float], list[float]]]:
     """Lags in seconds, and a metric's values there, of contestants that have such a curve."""
-    found = {name: one.longest[metric].curves for name, one in made.items()}
+    by_name = {name: contestant.longest[metric].curves for name, contestant in made.items()}
     return {
         name: (curves["lags"].tolist(), curves["by_lag"].tolist())
-        for name, curves in found.items()
+        for name, curves in by_name.items()
         if {"lags", "by_lag"} <= set(curves)
     }
 
@@ -174,7 +174,7 @@ def _name_points(
     canvas: Any = FigureCanvasAgg(figure)
     canvas.draw()  # settles where things lie
     renderer, half = canvas.get_renderer(), 3 * figure.dpi / 72
-    taken = [
+    boxes = [
         Bbox.from_bounds(x - half, y - half, 2 * half, 2 * half)
         for x, y in axes.transData.transform(list(points.values()))
     ]
@@ -200,13 +200,13 @@ def _name_points(
                 and axes.bbox.y0 <= box.y0
                 and box.y1 <= figure.bbox.y1
             )
-            clashes = sum(box.overlaps(one) for one in taken) + len(points) * outside
+            clashes = sum(box.overlaps(earlier) for earlier in boxes) + len(points) * outside
             tried.append((clashes, place, side, box))
             if not clashes:
                 break
-        _, place, side, box = min(tried, key=lambda one: one[0])
+        _, place, side, box = min(tried, key=lambda option: option[0])
         text.set(position=place, ha=side)
-        taken.append(box)
+        boxes.append(box)
 
 
 def _bars(value: float, low: float, high: float) -> list[list[float]] | None:

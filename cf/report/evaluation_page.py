@@ -51,7 +51,7 @@ def write_evaluation_page(
     names = measured.contestants
     look, link = looks(names, []), Media(folder)
     table = headline_of(measured, compared)
-    noted = [one for one in table.versus if one["note"]]
+    noted = [pair for pair in table.versus if pair["note"]]
     return render(
         folder,
         kicker="Videos compared" if len(names) > 1 else "Videos measured",
@@ -68,13 +68,13 @@ def write_evaluation_page(
         played="The same prompt, from the first frame on. Files that no browser plays are shown as "
         f"H.264, their first {_PREVIEW:g} s; what was measured are the files as they are.",
         given=0,
-        legend=[{"name": name, "swatch": swatch(one)} for name, one in look.items()],
+        legend=[{"name": name, "swatch": swatch(style)} for name, style in look.items()],
         curves=list(_curves(measured, look)),
         lags=[],
         pareto=None,
         pareto_reason=None,
         pairs=pair_rows(table),
-        pair_notes=sorted({f"{one['metric']}: {one['note']}" for one in noted}),
+        pair_notes=sorted({f"{pair['metric']}: {pair['note']}" for pair in noted}),
         costs=None,
         **_worst(measured, table, look, link),
         failed="Videos without numbers",
@@ -101,7 +101,7 @@ def headline_of(measured: Measured, compared: Comparisons) -> Headline:
     first = measured.results[names[0]]
     cells: dict[str, dict[str, Cell]] = {name: {} for name in names}
     for metric in first:
-        standing = {one.name: one for one in compared.places.get(metric, ())}
+        standing = {entry.name: entry for entry in compared.places.get(metric, ())}
         for name in names:
             result, placed = measured.results[name][metric], standing.get(name)
             over = interval([*per_prompt(measured, name, metric).values()])
@@ -123,10 +123,13 @@ def headline_of(measured: Measured, compared: Comparisons) -> Headline:
         failing={name: compared.failing[name].failing for name in names},
         videos=prompts,
         gates=compared.gates,
-        unmeasured={name: {_NO_GATE: one.unjudged} for name, one in compared.failing.items()},
+        unmeasured={
+            name: {_NO_GATE: failing.unjudged} for name, failing in compared.failing.items()
+        },
         reasons={name: {_NO_GATE: ""} for name in names},
         versus=[
-            {"seconds": longest, **one.row(), "note": one.comparison.note} for one in compared.pairs
+            {"seconds": longest, **pair.row(), "note": pair.comparison.note}
+            for pair in compared.pairs
         ],
     )
 
@@ -149,13 +152,15 @@ def _lead(measured: Measured) -> str:
 
 def _shared(measured: Measured) -> list[str]:
     """Prompts of which every contestant has a video that decodes, in order; else all of them."""
-    whole = [video for video in measured.videos if video.video_id in measured.facts]
+    decoded = [video for video in measured.videos if video.video_id in measured.facts]
     prompts = {
-        name: dict.fromkeys(video.prompt for video in whole if video.contestant == name)
+        name: dict.fromkeys(video.prompt for video in decoded if video.contestant == name)
         for name in measured.contestants
     }
-    every = list(dict.fromkeys(video.prompt for video in whole))
-    return [one for one in every if all(one in mine for mine in prompts.values())] or every
+    every = list(dict.fromkeys(video.prompt for video in decoded))
+    return [
+        prompt for prompt in every if all(prompt in listed for listed in prompts.values())
+    ] or every
 
 
 def _players(
@@ -164,16 +169,16 @@ def _players(
     for row, prompt in enumerate(_shared(measured)[:most]):
         videos = []
         for name in measured.contestants:
-            mine = [
+            decoded = [
                 video
                 for video in measured.videos
                 if (video.contestant, video.prompt) == (name, prompt)
                 and video.video_id in measured.facts
             ]
-            for video in mine[:1]:
+            for video in decoded[:1]:
                 src = _played(video, measured, link, f"{row}")
                 videos.append({"name": name, "src": src, "swatch": swatch(look[name])})
-        text = mine[0].text if mine and mine[0].text != prompt else ""
+        text = decoded[0].text if decoded and decoded[0].text != prompt else ""
         yield {"name": prompt, "videos": videos, "text": text}
 
 
@@ -184,12 +189,12 @@ def _played(video: Listed, measured: Measured, link: Media, item: str) -> str:
     facts = measured.facts[video.video_id]
     width = min(facts.width, _WIDEST)
     size = max(round(facts.height * width / facts.width), 1), width
-    left, place = round(_PREVIEW * facts.fps), link.place(video.contestant, item, ".mp4")
+    remaining, place = round(_PREVIEW * facts.fps), link.place(video.contestant, item, ".mp4")
     with VideoWriter(place, facts.fps, size) as writer:
         for piece in read_chunks(video.path, 16, facts.fps, size):
-            writer.write(piece[:left].float() / 255)
-            left -= len(piece)
-            if left <= 0:
+            writer.write(piece[:remaining].float() / 255)
+            remaining -= len(piece)
+            if remaining <= 0:
                 break
     return link.address(place)
 
@@ -200,8 +205,8 @@ def _curves(measured: Measured, look: Mapping[str, Look]) -> Iterator[dict[str, 
     pairs = zip(table["contestant"], table["video"], strict=True)
     table["prompt"] = [prompts[pair] for pair in pairs]
     for name, result in measured.results[measured.contestants[0]].items():
-        mine = table[table["metric"].isin(columns(measured, name).values())]
-        svg = chart_over_time(mine, look, 0)
+        windows = table[table["metric"].isin(columns(measured, name).values())]
+        svg = chart_over_time(windows, look, 0)
         if svg:
             title, higher = result.curve_title
             yield {"name": title, "svg": svg, "arrow": ARROWS[higher]}
@@ -216,25 +221,27 @@ def _worst(
         for metric, higher in table.metrics.items()
         if higher is not None
     )
-    known = (one for one in of_each if not all(map(math.isnan, one[2].values())))
-    metric, higher, values = next(known, ("", False, {}))
-    found: list[dict[str, Any]] = []
+    candidates = (
+        candidate for candidate in of_each if not all(map(math.isnan, candidate[2].values()))
+    )
+    metric, higher, values = next(candidates, ("", False, {}))
+    sheets: list[dict[str, Any]] = []
     if not metric:
-        return {"worst": found, "worst_by": ""}
+        return {"worst": sheets, "worst_by": ""}
     for name in measured.contestants:
-        mine = {
+        scores = {
             video: values[video.video_id]
             for video in measured.videos
             if video.contestant == name and not math.isnan(values[video.video_id])
         }
-        if not mine:
+        if not scores:
             continue
-        video = min(mine, key=lambda one: mine[one] * (1 if higher else -1))
+        video = min(scores, key=lambda key: scores[key] * (1 if higher else -1))
         place = link.place(name, "worst", ".png")
         _sheet(video, measured, place)
-        shown = {"name": name, "item": video.name, "value": number(mine[video])}
-        found.append({**shown, "src": link.address(place), "swatch": swatch(look[name])})
-    return {"worst": found, "worst_by": metric}
+        shown = {"name": name, "item": video.name, "value": number(scores[video])}
+        sheets.append({**shown, "src": link.address(place), "swatch": swatch(look[name])})
+    return {"worst": sheets, "worst_by": metric}
 
 
 def _values(measured: Measured, metric: str) -> dict[int, float]:

@@ -39,15 +39,15 @@ def heatmap_over_time(windows: pd.DataFrame, metric: str) -> bytes | None:
         windows: lines of the metric, as `cf.report.long_tables.per_window` makes them.
         metric: its name, for the title.
     """
-    known = windows.dropna(subset=["value"])
-    if known.empty:
+    valued = windows.dropna(subset=["value"])
+    if valued.empty:
         return None
-    last = float(known["second"].max())
+    last = float(valued["second"].max())
     width = max(1.0, np.ceil(last / _MOST_COLUMNS))
-    second = (np.floor(known["second"] / width + 1e-9) * width).rename("at")
-    by_prompt = known.groupby(["contestant", "prompt", second], sort=False)["value"].mean()
+    second = (np.floor(valued["second"] / width + 1e-9) * width).rename("at")
+    by_prompt = valued.groupby(["contestant", "prompt", second], sort=False)["value"].mean()
     table = by_prompt.groupby(["contestant", "at"], sort=False).mean().unstack("at")
-    table = table.reindex(index=list(dict.fromkeys(known["contestant"])))
+    table = table.reindex(index=list(dict.fromkeys(valued["contestant"])))
     table = table.reindex(columns=sorted(table.columns))
     table.columns = pd.Index([f"{at:g}" for at in table.columns])
     return _drawn(table, metric, "seconds of video")
@@ -69,8 +69,8 @@ def _drawn(table: pd.DataFrame, metric: str, label: str) -> bytes:
         axes.set_xlabel(label)
         axes.set_title(metric, fontsize=9, loc="left")
         if written:
-            known = values[np.isfinite(values)]
-            low, span = float(known.min()), float(np.ptp(known)) or 1.0
+            finite = values[np.isfinite(values)]
+            low, span = float(finite.min()), float(np.ptp(finite)) or 1.0
             for row, column in zip(*np.nonzero(np.isfinite(values)), strict=True):
                 value = float(values[row, column])
                 colour = "white" if (value - low) / span < _LIGHT else "black"

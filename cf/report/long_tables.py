@@ -33,17 +33,17 @@ def per_video(made: Mapping[str, ContestantResults]) -> pd.DataFrame:
     return pd.DataFrame(list(_lines(made)))
 
 
-def _lines(made: Mapping[str, ContestantResults]) -> Iterator[dict[str, Any]]:
-    for one in made.values():
-        jobs = {job.item.key: job for job in one.jobs}
-        for row in one.rows:
+def _lines(contestants: Mapping[str, ContestantResults]) -> Iterator[dict[str, Any]]:
+    for contestant in contestants.values():
+        jobs = {job.item.key: job for job in contestant.jobs}
+        for row in contestant.rows:
             job = jobs[row["item"]]
-            for seconds, results in one.results.items():
+            for seconds, results in contestant.results.items():
                 read = row["durations"][f"{seconds:g}"]
                 for name, result in results.items():
                     video = job.item.video_id
                     yield {
-                        "contestant": one.contestant,
+                        "contestant": contestant.contestant,
                         "video": row["item"],
                         "prompt": row["prompt"],
                         "seed": row["seed"],
@@ -69,16 +69,16 @@ def _lines(made: Mapping[str, ContestantResults]) -> Iterator[dict[str, Any]]:
 def per_window(made: Mapping[str, ContestantResults]) -> pd.DataFrame:
     """A line per contestant, video, metric and window of time, of the longest duration."""
     lines = []
-    for one in made.values():
-        for name, result in one.longest.items():
-            for job in one.jobs:
+    for contestant in made.values():
+        for name, result in contestant.longest.items():
+            for job in contestant.jobs:
                 curve = result.per_window.get(job.item.video_id)
                 if curve is None:
                     continue
                 times = result.windows[job.item.video_id].tolist()
                 lines += [
                     {
-                        "contestant": one.contestant,
+                        "contestant": contestant.contestant,
                         "video": job.item.key,
                         "prompt": job.item.prompt,
                         "training": job.item.training,
@@ -95,14 +95,14 @@ def per_window(made: Mapping[str, ContestantResults]) -> pd.DataFrame:
 def costs(made: Mapping[str, ContestantResults]) -> pd.DataFrame:
     """A line per contestant: medians over its videos; the only columns that a rerun may change."""
     lines = []
-    for one in made.values():
-        table = pd.DataFrame([row["cost"] for row in one.rows])
-        line: dict[str, Any] = {"contestant": one.contestant}
+    for contestant in made.values():
+        table = pd.DataFrame([row["cost"] for row in contestant.rows])
+        line: dict[str, Any] = {"contestant": contestant.contestant}
         for name in table.columns:
             worst = name == "peak_bytes"
             column = pd.to_numeric(table[name])
             line[name] = column.max() if worst else column.median()
-        line["device"] = "; ".join(dict.fromkeys(str(row.get("device")) for row in one.rows))
+        line["device"] = "; ".join(dict.fromkeys(str(row.get("device")) for row in contestant.rows))
         lines.append(line)
     return pd.DataFrame(lines)
 
@@ -111,13 +111,13 @@ def failures(made: Mapping[str, ContestantResults]) -> pd.DataFrame:
     """A line per video that is not whole, with the reason."""
     lines = [
         {
-            "contestant": one.contestant,
+            "contestant": contestant.contestant,
             "video": row["item"],
             "status": row["status"],
             "reason": row["reason"],
         }
-        for one in made.values()
-        for row in one.rows
+        for contestant in made.values()
+        for row in contestant.rows
         if row["status"] != "done"
     ]
     return pd.DataFrame(lines, columns=["contestant", "video", "status", "reason"])
@@ -177,4 +177,6 @@ def per_training(contest: BenchmarkResults) -> pd.DataFrame:
 
 def versus_table(contest: BenchmarkResults) -> pd.DataFrame:
     """A line per duration, headline and two contestants that are ranked."""
-    return pd.DataFrame([line for one in contest.headlines.values() for line in one.versus])
+    return pd.DataFrame(
+        [line for headline in contest.headlines.values() for line in headline.versus]
+    )

@@ -30,13 +30,13 @@ def write_report(contest: BenchmarkResults, tables: LongTables, folder: Path) ->
     single = bool(contest.settings["single_file"])
     link = embedded if single else Media(folder)
     names = list(contest.made)
-    controls = [one.name for one in contest.entered if one.contestant.control]
+    controls = [entry.name for entry in contest.entered if entry.contestant.control]
     aside = {*contest.settings["unranked"]}
-    controls += [one.name for one in contest.entered if {one.name, one.files} & aside]
+    controls += [entry.name for entry in contest.entered if {entry.name, entry.files} & aside]
     look = looks(names, controls)
-    asked = contest.settings["asked"]
-    given = asked.get("given_seconds", 0) or 0
-    told = f"The first {given:g} s are given. " if given else ""
+    task = contest.settings["asked"]
+    given = task.get("given_seconds", 0) or 0
+    hint = f"The first {given:g} s are given. " if given else ""
     return render(
         folder,
         kicker="Long-video benchmark",
@@ -49,12 +49,12 @@ def write_report(contest: BenchmarkResults, tables: LongTables, folder: Path) ->
         tables=[duration(table, look, controls) for table in contest.headlines.values()],
         unmeasured=contest.unavailable,
         players=list(_players(contest, Store(folder), look, link)),
-        played=f"The same prompt or world and the same seed. {told}The players are H.264 for the "
+        played=f"The same prompt or world and the same seed. {hint}The players are H.264 for the "
         "eye; what was measured are the frames as they were generated.",
         given=given,
         by_metric=False,
         failed="Videos that are not whole",
-        legend=[{"name": name, "swatch": swatch(one)} for name, one in look.items()],
+        legend=[{"name": name, "swatch": swatch(style)} for name, style in look.items()],
         curves=list(_curves(contest, tables["per_window"], look, given)),
         lags=list(_lags(contest, look)),
         **_pareto(contest, look),
@@ -63,7 +63,7 @@ def write_report(contest: BenchmarkResults, tables: LongTables, folder: Path) ->
         costs=cost_rows(contest, tables["costs"]),
         **_worst(contest, Store(folder), look, link),
         failures=tables["failures"].to_dict("records"),
-        entered=[_who(one) for one in contest.entered],
+        entered=[_who(entry) for entry in contest.entered],
         provenance=contest.provenance,
         settings=OmegaConf.to_yaml(OmegaConf.create(escaped(contest.settings))),
         published=_published(),
@@ -86,7 +86,7 @@ def _trained(contest: BenchmarkResults) -> bool:
 
 def _lead(contest: BenchmarkResults, given: float) -> str:
     lengths = " and ".join(f"{seconds:g}" for seconds in contest.headlines)
-    away = sum(bool(one.missing) for one in contest.entered)
+    away = sum(bool(entry.missing) for entry in contest.entered)
     parts = [
         f"Every contestant makes the same {so_many(_videos(contest), 'video')} of {lengths} seconds"
         + (f", the first {given:g} of which are given" if given else "")
@@ -103,11 +103,11 @@ def _players(
     contest: BenchmarkResults, store: Store, look: Mapping[str, Look], link: Link
 ) -> Iterator[dict[str, Any]]:
     for item in dict.fromkeys(job.item for job in contest.jobs):
-        there = {name: store.folder(name, item.key) / VIDEO for name in contest.made}
+        paths = {name: store.folder(name, item.key) / VIDEO for name in contest.made}
         videos = [
-            {"name": name, "src": link(file, name, item.key), "swatch": swatch(look[name])}
-            for name, file in there.items()
-            if file.is_file()
+            {"name": name, "src": link(path, name, item.key), "swatch": swatch(look[name])}
+            for name, path in paths.items()
+            if path.is_file()
         ]
         if videos:
             text = " / ".join(text for _, text in item.script if text)
@@ -160,21 +160,23 @@ def _worst(
     metric = next((name for name, better in last.metrics.items() if better is not None), None)
     if metric is None:
         return {"worst": [], "worst_by": ""}
-    found = []
-    for name, one in contest.made.items():
-        item, value = _least(one, last.seconds, metric, bool(last.metrics[metric]))
+    sheets = []
+    for name, contestant in contest.made.items():
+        item, value = _least(contestant, last.seconds, metric, bool(last.metrics[metric]))
         sheet = store.folder(name, item) / SHEET
         if sheet.is_file():
-            told = {"name": name, "item": item, "value": number(value)}
+            shown = {"name": name, "item": item, "value": number(value)}
             src = link(sheet, name, item)
-            found.append({**told, "src": src, "swatch": swatch(look[name])})
-    return {"worst": found, "worst_by": f"{metric} at {last.seconds:g} s"}
+            sheets.append({**shown, "src": src, "swatch": swatch(look[name])})
+    return {"worst": sheets, "worst_by": f"{metric} at {last.seconds:g} s"}
 
 
-def _least(one: ContestantResults, seconds: float, metric: str, higher: bool) -> tuple[str, float]:
+def _least(
+    contestant: ContestantResults, seconds: float, metric: str, higher: bool
+) -> tuple[str, float]:
     """The video with the worst value; one without a value is worse than any."""
-    values = one.results[seconds][metric].per_video
-    worst = {job.item.key: values.get(job.item.video_id, math.nan) for job in one.jobs}
+    values = contestant.results[seconds][metric].per_video
+    worst = {job.item.key: values.get(job.item.video_id, math.nan) for job in contestant.jobs}
     key = min(
         worst,
         key=lambda k: -math.inf if math.isnan(worst[k]) else worst[k] * (1 if higher else -1),
@@ -182,20 +184,20 @@ def _least(one: ContestantResults, seconds: float, metric: str, higher: bool) ->
     return key, worst[key]
 
 
-def _who(one: Any) -> dict[str, str]:
+def _who(entry: Any) -> dict[str, str]:
     terms = "-"
-    if one.terms is not None:
-        height, width = one.terms.size
-        terms = f"{one.terms.fps:g} frames/s, {height} x {width}"
-        if one.terms.block_frames:
-            terms += f", blocks of {one.terms.block_frames}"
-        if one.terms.attended:
-            terms += f", {one.terms.attended} latent frames attended"
+    if entry.terms is not None:
+        height, width = entry.terms.size
+        terms = f"{entry.terms.fps:g} frames/s, {height} x {width}"
+        if entry.terms.block_frames:
+            terms += f", blocks of {entry.terms.block_frames}"
+        if entry.terms.attended:
+            terms += f", {entry.terms.attended} latent frames attended"
     return {
-        "name": one.label,
+        "name": entry.label,
         "terms": terms,
-        "source": one.contestant.source or "-",
-        "note": one.contestant.note,
-        "weights": one.fingerprint[:16] or "-",
-        "missing": one.missing,
+        "source": entry.contestant.source or "-",
+        "note": entry.contestant.note,
+        "weights": entry.fingerprint[:16] or "-",
+        "missing": entry.missing,
     }

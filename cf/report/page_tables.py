@@ -67,12 +67,12 @@ def _span(cells: Sequence[Cell]) -> tuple[float, float]:
 
 def _cell(cell: Cell, span: tuple[float, float]) -> dict[str, Any]:
     mean = cell.mean
-    known = math.isfinite(mean.value)
+    valued = math.isfinite(mean.value)
     bounds = math.isfinite(mean.low) and math.isfinite(mean.high)
     low, high = (mean.low, mean.high) if bounds else (mean.value, mean.value)
     bar = None
     # The truth's 100 dB would leave the others a corner of the axis.
-    if known and span[0] <= low and high <= span[1]:
+    if valued and span[0] <= low and high <= span[1]:
         left, right = _share(low, span), _share(high, span)
         bar = {"low": left, "width": right - left, "at": _share(mean.value, span)}
     return {
@@ -94,25 +94,27 @@ def _share(value: float, span: tuple[float, float]) -> float:
 def pair_rows(table: Headline) -> list[dict[str, Any]]:
     """Every two ranked contestants, on the longest duration."""
     rows = []
-    for one in table.versus:
-        texts = [f"{one['seconds']:g}", one["metric"], one["first"], one["second"]]
+    for pair in table.versus:
+        texts = [f"{pair['seconds']:g}", pair["metric"], pair["first"], pair["second"]]
         numbers = [
-            one["difference"],
+            pair["difference"],
             None,
-            one["p_holm"],
-            one["win_rate"],
-            one["detectable"],
+            pair["p_holm"],
+            pair["win_rate"],
+            pair["detectable"],
         ]
         cells = [{"text": text, "sort": text} for text in texts]
         cells += [_number(value) for value in numbers]
-        cells[5] = {"text": f"{number(one['low'])} to {number(one['high'])}", "sort": ""}
+        cells[5] = {"text": f"{number(pair['low'])} to {number(pair['high'])}", "sort": ""}
         rows.append({"cells": cells})
     return rows
 
 
 def cost_rows(contest: BenchmarkResults, costs: pd.DataFrame) -> list[list[dict[str, Any]]]:
     """The costs of each contestant."""
-    attended = {one.name: one.terms.attended for one in contest.entered if one.terms is not None}
+    attended = {
+        entry.name: entry.terms.attended for entry in contest.entered if entry.terms is not None
+    }
     rows = []
     for line in costs.to_dict("records"):
         name = line["contestant"]

@@ -38,14 +38,14 @@ def _summary(contest: BenchmarkResults) -> dict[str, Any]:
         "settings": contest.settings,
         "provenance": contest.provenance,
         "unavailable_metrics": contest.unavailable,
-        "unavailable": {one.label: one.missing for one in contest.entered if one.missing},
+        "unavailable": {entry.label: entry.missing for entry in contest.entered if entry.missing},
         "notes": contest.notes,
         "results": {
             name: {
                 f"{seconds:g}": {key: _result(result) for key, result in results.items()}
-                for seconds, results in one.results.items()
+                for seconds, results in contestant.results.items()
             }
-            for name, one in contest.made.items()
+            for name, contestant in contest.made.items()
         },
     }
 
@@ -72,7 +72,11 @@ def headlines_as_markdown(contest: BenchmarkResults) -> str:
             for name, of in open_.items()
         ]
         parts += [*unmeasured, ""] if unmeasured else []
-    away = [f"- {inline(f'{one.label}: {one.missing}')}" for one in contest.entered if one.missing]
+    away = [
+        f"- {inline(f'{entry.label}: {entry.missing}')}"
+        for entry in contest.entered
+        if entry.missing
+    ]
     parts += ["Not at hand:", "", *away, ""] if away else []
     lacking = [f"- {inline(f'{name}: {reason}')}" for name, reason in contest.unavailable.items()]
     parts += ["Not measured:", "", *lacking, ""] if lacking else []
@@ -108,16 +112,16 @@ def _pairs(contest: BenchmarkResults) -> list[str]:
         return []
     head = ["metric", "first", "second", "difference", "p (Holm)", "detectable", "pairs"]
     lines = [head]
-    for one in last.versus:
-        bounds = f"{number(one['difference'])} [{number(one['low'])}, {number(one['high'])}]"
-        tested = [number(one["p_holm"]), number(one["detectable"]), str(one["pairs"])]
-        lines.append([one["metric"], one["first"], one["second"], bounds, *tested])
+    for pair in last.versus:
+        bounds = f"{number(pair['difference'])} [{number(pair['low'])}, {number(pair['high'])}]"
+        tested = [number(pair["p_holm"]), number(pair["detectable"]), str(pair["pairs"])]
+        lines.append([pair["metric"], pair["first"], pair["second"], bounds, *tested])
     title = f"## Pairs at {last.seconds:g} s"
     return [title, "", *markdown_of(lines), ""]
 
 
 def _few(contest: BenchmarkResults) -> list[str]:
-    return sorted({one["note"] for one in contest.last.versus if one["note"]})
+    return sorted({pair["note"] for pair in contest.last.versus if pair["note"]})
 
 
 def _shown(cell: Cell, place: bool = True) -> str:

@@ -34,21 +34,21 @@ def dimensions(
         results: of each metric, by its name.
         files: video_id -> the file's name.
     """
-    found: dict[str, tuple[float, list[dict[str, Any]]]] = {}
+    scores: dict[str, tuple[float, list[dict[str, Any]]]] = {}
     for dimension, form in _FORMS.items():
         for name, result in results.items():
             if not re.fullmatch(form, name):
                 continue
             score = result.extras.get(f"vbench_{dimension}", result.value)
-            whole = f"vbench_{dimension}" not in result.extras  # else the videos' are others
-            each = [
+            matches = f"vbench_{dimension}" not in result.extras  # else the videos' are others
+            rows = [
                 {"video_path": files[video], "video_results": value}
                 for video, value in result.per_video.items()
-                if whole and video in files and math.isfinite(value)
+                if matches and video in files and math.isfinite(value)
             ]
             if math.isfinite(score):
-                found[dimension] = float(score), sorted(each, key=lambda one: one["video_path"])
-    return found
+                scores[dimension] = float(score), sorted(rows, key=lambda row: row["video_path"])
+    return scores
 
 
 def write_vbench(
@@ -63,11 +63,11 @@ def write_vbench(
     that is not there as 0, and is meant for VBench's own prompts.
     """
     written = []
-    for name, mine in results.items():
-        found = dimensions(mine, files[name])
-        if found:
+    for name, by_metric in results.items():
+        scores = dimensions(by_metric, files[name])
+        if scores:
             path = folder / "vbench" / f"{folder_of(name)}_eval_results.json"
             path.parent.mkdir(exist_ok=True)
-            write_text(path, to_json(found))
+            write_text(path, to_json(scores))
             written.append(path)
     return written
