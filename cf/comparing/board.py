@@ -21,7 +21,7 @@ def write_training_board(
     root = folder / "tensorboard"
     shutil.rmtree(root, ignore_errors=True)
     numbers = {
-        name: all(isinstance(one, int | float) for one in values.values())
+        name: all(isinstance(value, int | float) for value in values.values())
         for name, values in found.settings.items()
     }
     for side in sides:

@@ -46,24 +46,24 @@ def sides_of(runs: Sequence[str], groups: Mapping[str, Sequence[str]]) -> Compar
     Raises:
         ValueError: if something is missing, given twice, or not to be compared with the rest.
     """
-    found: dict[str, list[Path]] = {}
+    trainings: dict[str, list[Path]] = {}
     results: list[Path] = []
     named_runs = _paths(runs)
     _refuse_twice(named_runs)
     for path in named_runs:
         if is_training(path):
-            found[str(path)] = [path]
+            trainings[str(path)] = [path]
         elif (path / "per_video.csv").is_file() or not (inside := replicas(path)):
             results.append(path)
         else:
-            found[str(path)] = inside
-    named = _short(found)
+            trainings[str(path)] = inside
+    named = _short(trainings)
     for name, patterns in groups.items():
         if not _NAME.fullmatch(name):
             raise ValueError(f"{name!r} cannot name a group: letters, digits and . _ + - can")
         if name in named:
             raise ValueError(f"{name} names a group and a run; give the group another name")
-        named[name] = [one for path in _paths(patterns) for one in _members(name, path)]
+        named[name] = [run for path in _paths(patterns) for run in _members(name, path)]
     _refuse_twice([path for some in (results, *named.values()) for path in some])
     if named and results:
         first = next(iter(named.values()))[0]
@@ -91,23 +91,23 @@ def _refuse_twice(paths: Sequence[Path]) -> None:
 
 
 def _paths(patterns: Sequence[str]) -> list[Path]:
-    found = []
+    paths = []
     for pattern in patterns:
         if Path(pattern).exists() or not glob.has_magic(pattern):
-            found.append(Path(pattern))
+            paths.append(Path(pattern))
             continue
         matched = sorted(glob.glob(pattern))
         if not matched:
             raise ValueError(f"nothing is called {pattern}")
-        found += map(Path, matched)
-    runs = [one for one in found if one.name != _HYDRAS]
+        paths += map(Path, matched)
+    runs = [path for path in paths if path.name != _HYDRAS]
     for path in runs:
-        if (path / CONFIG).is_file() and not any((path / one).is_file() for one in _NUMBERS):
+        if (path / CONFIG).is_file() and not any((path / name).is_file() for name in _NUMBERS):
             raise ValueError(
                 f"{path} is a run that has logged nothing: it took fewer steps than "
                 f"trainer.log_every_n_steps; train it for longer, or leave it out"
             )
-    return runs or found
+    return runs or paths
 
 
 def _members(name: str, path: Path) -> list[Path]:
@@ -124,14 +124,14 @@ def _members(name: str, path: Path) -> list[Path]:
     return inside
 
 
-def _short(found: Mapping[str, list[Path]]) -> dict[str, list[Path]]:
+def _short(trainings: Mapping[str, list[Path]]) -> dict[str, list[Path]]:
     """The shortest ends of the paths that differ."""
-    parts = {name: Path(os.path.realpath(name)).parts for name in found}
+    parts = {name: Path(os.path.realpath(name)).parts for name in trainings}
     for count in range(1, max(map(len, parts.values()), default=0) + 1):
         short = {name: "/".join(part[-count:]) for name, part in parts.items()}
-        if len(set(short.values())) == len(found):
-            return {short[name]: paths for name, paths in found.items()}
-    return dict(found)  # the same folder twice; refused by the caller
+        if len(set(short.values())) == len(trainings):
+            return {short[name]: paths for name, paths in trainings.items()}
+    return dict(trainings)  # the same folder twice; refused by the caller
 
 
 def write_comparison(given: ComparisonInputs, only: Sequence[str] | None, folder: Path) -> str:
@@ -141,7 +141,7 @@ def write_comparison(given: ComparisonInputs, only: Sequence[str] | None, folder
         ValueError: if there is nothing to compare.
     """
     if given.results:
-        sides = [one for path in given.results for one in side_scores.read_scores(path)]
+        sides = [side for path in given.results for side in side_scores.read_scores(path)]
         table = side_scores.compare_sides(side_scores.select(sides, only))
         write_text(folder / "compare.csv", csv_of(table))
         text = side_scores.scores_as_markdown(table)
@@ -151,9 +151,9 @@ def write_comparison(given: ComparisonInputs, only: Sequence[str] | None, folder
 
 
 def _trainings(sides: Sequence[Method], only: Sequence[str] | None, folder: Path) -> str:
-    kept = side_scores.select(scores(sides), only)
-    table = side_scores.compare_sides(kept, untested(sides))
-    found = settings_diff.differences(sides)
+    selected = side_scores.select(scores(sides), only)
+    table = side_scores.compare_sides(selected, untested(sides))
+    differences = settings_diff.differences(sides)
     lines = [f"- {note}" for note in notes(sides, table)]
     text = "\n".join(
         [
@@ -162,13 +162,13 @@ def _trainings(sides: Sequence[Method], only: Sequence[str] | None, folder: Path
             side_scores.scores_as_markdown(table),
             *lines,
             "",
-            settings_diff.settings_as_markdown(found, sides),
+            settings_diff.settings_as_markdown(differences, sides),
         ]
     )
     write_text(folder / "compare.csv", csv_of(table))
-    write_text(folder / "settings.csv", csv_of(found.table(sides)))
+    write_text(folder / "settings.csv", csv_of(differences.table(sides)))
     write_text(folder / "compare.md", text)
-    scalars = list(dict.fromkeys(name for one in kept for name in one.values))
+    scalars = list(dict.fromkeys(name for side in selected for name in side.values))
     draw_curves(sides, scalars, folder)
-    write_training_board(sides, found, scalars, folder)
+    write_training_board(sides, differences, scalars, folder)
     return text

@@ -27,13 +27,13 @@ _OUTLIERS = 0.02  # share of the values that may lie outside of that
 def draw_curves(sides: Sequence[Method], scalars: Sequence[str], folder: Path) -> list[Path]:
     """`curves/SCALAR` for each, and `curves` with all of them, as png and svg each."""
     look = looks([side.name for side in sides], [])
-    made = []
+    paths = []
     with rc_context(STYLE):
         for scalar in scalars:
             figure = Figure(figsize=(5.6, 3.4), layout="constrained")
             _panel(figure.subplots(), sides, look, scalar)
             _legend(figure, sides, look)
-            made += _save(figure, folder / "curves" / re.sub(r"[^\w.-]+", "_", scalar))
+            paths += _save(figure, folder / "curves" / re.sub(r"[^\w.-]+", "_", scalar))
         across = min(len(scalars), _ACROSS)
         down = math.ceil(len(scalars) / across)
         figure = Figure(figsize=(4.2 * across, 2.6 * down + 0.5), layout="constrained")
@@ -43,14 +43,14 @@ def draw_curves(sides: Sequence[Method], scalars: Sequence[str], folder: Path) -
         for axes in panels[len(scalars) :]:
             axes.set_axis_off()
         _legend(figure, sides, look)
-        return [*_save(figure, folder / "curves"), *made]
+        return [*_save(figure, folder / "curves"), *paths]
 
 
 def _panel(axes: Axes, sides: Sequence[Method], look: Mapping[str, Look], scalar: str) -> None:
     shown = []
     for side in sides:
         style = look[side.name]
-        curves = [one for one in (run.curve(scalar) for run in side.runs) if len(one)]
+        curves = [curve for curve in (run.curve(scalar) for run in side.runs) if len(curve)]
         shown += curves
         thin = len(side.runs) > 1
         for curve in curves:
@@ -69,14 +69,14 @@ def _panel(axes: Axes, sides: Sequence[Method], look: Mapping[str, Look], scalar
     axes.set_xlabel("step")
     axes.set_xlim(left=0)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
-    if _spans(np.concatenate([one.to_numpy() for one in shown])):
+    if _spans(np.concatenate([curve.to_numpy() for curve in shown])):
         axes.set_yscale("log")
 
 
 def _band(axes: Axes, curves: Sequence[pd.Series[float]], style: Look) -> None:
     """Mean and range, over the steps that every run has logged."""
-    both = pd.concat(curves, axis=1, join="inner").sort_index()
-    at, values = both.index.to_numpy(float), both.to_numpy(float)
+    joined = pd.concat(curves, axis=1, join="inner").sort_index()
+    at, values = joined.index.to_numpy(float), joined.to_numpy(float)
     marker = "o" if len(at) == 1 else None
     axes.plot(at, values.mean(1), color=style.colour, ls=style.dashes, lw=1.8, marker=marker)
     axes.fill_between(at, values.min(1), values.max(1), color=style.colour, alpha=0.13, lw=0)
@@ -84,10 +84,10 @@ def _band(axes: Axes, curves: Sequence[pd.Series[float]], style: Look) -> None:
 
 def _spans(values: np.ndarray) -> bool:
     """Whether positive values span so much that a logarithmic axis is needed."""
-    known = values[np.isfinite(values)]
-    if not len(known) or known.min() <= 0:
+    finite = values[np.isfinite(values)]
+    if not len(finite) or finite.min() <= 0:
         return False
-    low, high = np.quantile(known, (_OUTLIERS, 1 - _OUTLIERS))
+    low, high = np.quantile(finite, (_OUTLIERS, 1 - _OUTLIERS))
     return bool(high / low > _WIDE)
 
 
@@ -102,7 +102,7 @@ def _legend(figure: Figure, sides: Sequence[Method], look: Mapping[str, Look]) -
 
 
 def _save(figure: Figure, path: Path) -> list[Path]:
-    made = [path.with_name(path.name + suffix) for suffix in (".png", ".svg")]
-    for one in made:
-        save_figure(figure, one, dpi=144)
-    return made
+    files = [path.with_name(path.name + suffix) for suffix in (".png", ".svg")]
+    for file in files:
+        save_figure(figure, file, dpi=144)
+    return files

@@ -37,12 +37,12 @@ def frame_of(
     for column in table.columns:
         if column not in texts:
             _check_numbers(table, column, must=column in numbers)
-    whole = io.StringIO()
+    buffer = io.StringIO()
     rows = [row.cells for row in table.rows]
-    pd.DataFrame(rows, columns=table.columns, dtype=str).to_csv(whole, index=False)
-    whole.seek(0)
-    missing = {one: [""] if one in texts else _NOTHING for one in table.columns}
-    return pd.read_csv(whole, keep_default_na=False, na_values=missing)
+    pd.DataFrame(rows, columns=table.columns, dtype=str).to_csv(buffer, index=False)
+    buffer.seek(0)
+    missing = {column: [""] if column in texts else _NOTHING for column in table.columns}
+    return pd.read_csv(buffer, keep_default_na=False, na_values=missing)
 
 
 def _check_numbers(table: TextTable, column: str, must: bool) -> None:

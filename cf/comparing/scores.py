@@ -62,16 +62,16 @@ def read_scores(path: Path) -> list[Scores]:
 
 def _long(path: Path, table: pd.DataFrame) -> list[Scores]:
     """A line per video, duration and metric, as `cf.benchmark` writes."""
-    made = []
-    for contestant, mine in table.groupby("contestant", sort=False):
-        values, told = {}, {}
-        for key, part in mine.groupby(["metric", "seconds"], sort=False):
+    sides = []
+    for contestant, rows in table.groupby("contestant", sort=False):
+        values, measured_as = {}, {}
+        for key, part in rows.groupby(["metric", "seconds"], sort=False):
             metric, seconds = tuple(key)
             name = f"{metric} at {seconds:g} s"
             values[name] = seed_means(part["prompt"].tolist(), part["value"].tolist())
-            told[name] = "/".join(sorted(set(map(str, part["measured_as"]))))
-        made.append(Scores(f"{run_name(path)}: {contestant}", values, told))
-    return made
+            measured_as[name] = "/".join(sorted(set(map(str, part["measured_as"]))))
+        sides.append(Scores(f"{run_name(path)}: {contestant}", values, measured_as))
+    return sides
 
 
 def _wide(path: Path, table: pd.DataFrame) -> list[Scores]:
@@ -112,16 +112,16 @@ def select(sides: Sequence[Scores], patterns: Sequence[str] | None) -> list[Scor
     """
     if patterns is None:
         return list(sides)
-    names = list(dict.fromkeys(name for one in sides for name in one.values))
+    names = list(dict.fromkeys(name for side in sides for name in side.values))
     for pattern in patterns:
         if not fnmatch.filter(names, pattern):
             raise ValueError(
                 f"only: {pattern} is none of {', '.join(names)}{meant(pattern, names)}"
             )
-    kept = {name for pattern in patterns for name in fnmatch.filter(names, pattern)}
+    metrics = {name for pattern in patterns for name in fnmatch.filter(names, pattern)}
     return [
-        replace(one, values={name: v for name, v in one.values.items() if name in kept})
-        for one in sides
+        replace(side, values={name: v for name, v in side.values.items() if name in metrics})
+        for side in sides
     ]
 
 
@@ -141,21 +141,21 @@ def compare_sides(sides: Sequence[Scores], untested: Sequence[str] = ()) -> pd.D
         for metric in first.values:
             if metric not in second.values:
                 continue
-            told = [one.measured_as.get(metric) for one in (first, second)]
+            codes = [side.measured_as.get(metric) for side in (first, second)]
             line = {"metric": metric, "first": first.name, "second": second.name}
-            if None not in told and told[0] != told[1]:
+            if None not in codes and codes[0] != codes[1]:
                 unlike = "not measured alike; not compared"
                 lines.append({**line, "p": math.nan, "p_holm": math.nan, "note": unlike})
                 continue
-            one = compare(first.values[metric], second.values[metric])
+            comparison = compare(first.values[metric], second.values[metric])
             if metric in untested:
-                one = replace(one, p=math.nan, note="the same in all; not tested")
+                comparison = replace(comparison, p=math.nan, note="the same in all; not tested")
             means = [interval(list(s.values[metric].values())).value for s in (first, second)]
-            tested.append((len(lines), (metric, first.name, second.name, one)))
+            tested.append((len(lines), (metric, first.name, second.name, comparison)))
             lines.append({**line, "mean_first": means[0], "mean_second": means[1]})
     if not lines:
         raise ValueError("nothing to compare: give two or more sides that share a metric")
-    for (place, _), pair in zip(tested, corrected(one for _, one in tested), strict=True):
+    for (place, _), pair in zip(tested, corrected(test for _, test in tested), strict=True):
         row, comparison = pair.row(), pair.comparison
         del row["win_rate"]  # neither direction is known to be better
         lines[place] |= {**row, "dropped": len(comparison.dropped), "note": comparison.note}

@@ -37,8 +37,8 @@ class SettingsDifferences:
                 continue
             line: dict[str, Any] = {"setting": name}
             for side in sides:
-                mine = dict.fromkeys(str(values[side.title(run)]) for run in side.runs)
-                line[side.name] = ", ".join(mine)
+                shown = dict.fromkeys(str(values[side.title(run)]) for run in side.runs)
+                line[side.name] = ", ".join(shown)
             lines.append(line)
         return pd.DataFrame(lines, columns=["setting", *(side.name for side in sides)])
 
@@ -47,37 +47,39 @@ def differences(sides: Sequence[Method]) -> SettingsDifferences:
     """The settings in which these runs differ; a value at several places is listed once."""
     runs = {side.title(run): run for side in sides for run in side.runs}
     names = dict.fromkeys(name for run in runs.values() for name in run.settings)
-    found = {}
+    differing = {}
     for name in names:
         values = {title: run.settings.get(name, NONE) for title, run in runs.items()}
         if len({repr(value) for value in values.values()}) > 1:
-            found[name] = values
-    told = {name: values for name, values in found.items() if not _copied(name, found)}
+            differing[name] = values
+    distinct = {name: values for name, values in differing.items() if not _copied(name, differing)}
     seeds = {title: run.seed for title, run in runs.items()}
     replicated = any(len(side.runs) > 1 for side in sides)
-    by_seed = [n for n, values in told.items() if replicated and _depends(values, seeds)]
+    by_seed = [n for n, values in distinct.items() if replicated and _depends(values, seeds)]
     within = {
         side.name: [
             name
-            for name, values in told.items()
+            for name, values in distinct.items()
             if name not in by_seed and len({repr(values[side.title(r)]) for r in side.runs}) > 1
         ]
         for side in sides
     }
-    return SettingsDifferences(told, by_seed, {name: some for name, some in within.items() if some})
+    return SettingsDifferences(
+        distinct, by_seed, {name: some for name, some in within.items() if some}
+    )
 
 
-def _copied(name: str, found: Mapping[str, Mapping[str, Any]]) -> bool:
+def _copied(name: str, differing: Mapping[str, Mapping[str, Any]]) -> bool:
     """Whether a shorter name holds the same: `module.rollout.memory.window`, `memory.window`."""
     parts = name.split(".")
     shorter = (".".join(parts[i:]) for i in range(1, len(parts)))
-    return any(found.get(one) == found[name] for one in shorter)
+    return any(differing.get(short) == differing[name] for short in shorter)
 
 
 def _depends(values: Mapping[str, Any], seeds: Mapping[str, int | None]) -> bool:
     """Whether runs with the same seed have the same value."""
-    known: dict[int | None, Any] = {}
-    return all(known.setdefault(seeds[title], value) == value for title, value in values.items())
+    by_seed: dict[int | None, Any] = {}
+    return all(by_seed.setdefault(seeds[title], value) == value for title, value in values.items())
 
 
 def settings_as_markdown(found: SettingsDifferences, sides: Sequence[Method]) -> str:

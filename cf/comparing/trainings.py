@@ -39,10 +39,10 @@ class Training:
     @property
     def scalars(self) -> list[str]:
         """The names of all scalars that were logged."""
-        known = self.table.drop(columns=list(_NOT_SCALARS), errors="ignore").dropna(
+        logged = self.table.drop(columns=list(_NOT_SCALARS), errors="ignore").dropna(
             axis=1, how="all"
         )
-        return [str(name) for name in known.columns]
+        return [str(name) for name in logged.columns]
 
     def curve(self, scalar: str) -> pd.Series[float]:
         """The values of a scalar by step; empty if it was not logged."""
@@ -66,19 +66,19 @@ class Method:
     def __post_init__(self) -> None:
         if len(self.runs) == 1:
             return
-        seen: dict[int, Path] = {}
+        paths: dict[int, Path] = {}
         for run in self.runs:
             if run.seed is None:
                 raise ValueError(
                     f"{run.path} has no {CONFIG} that tells its seed, by which the runs of "
                     f"{self.name} are paired with those of others"
                 )
-            if run.seed in seen:
+            if run.seed in paths:
                 raise ValueError(
-                    f"{seen[run.seed]} and {run.path} both have seed {run.seed}; the runs of a "
+                    f"{paths[run.seed]} and {run.path} both have seed {run.seed}; the runs of a "
                     f"group ({self.name}) differ in their seed"
                 )
-            seen[run.seed] = run.path
+            paths[run.seed] = run.path
 
     def title(self, run: Training) -> str:
         """What a run is called beside the others."""
@@ -92,7 +92,9 @@ def is_training(path: Path) -> bool:
 
 def replicas(path: Path) -> list[Path]:
     """The training runs right below a folder."""
-    return sorted(one for one in path.iterdir() if is_training(one)) if path.is_dir() else []
+    return (
+        sorted(folder for folder in path.iterdir() if is_training(folder)) if path.is_dir() else []
+    )
 
 
 def read_training(path: Path) -> Training:
@@ -112,13 +114,13 @@ def read_training(path: Path) -> Training:
 def _settings(path: Path) -> dict[str, Any]:
     if not (path / CONFIG).is_file():
         return {}
-    given = with_current_names(yaml_of(path / CONFIG, "file of settings"))
+    settings = with_current_names(yaml_of(path / CONFIG, "file of settings"))
     # A run names its folder in many settings; that is no difference between two runs.
-    folder = str(given.get("folder", path)) if isinstance(given, dict) else str(path)
+    folder = str(settings.get("folder", path)) if isinstance(settings, dict) else str(path)
     folder = "${folder}" if folder == "." else folder
     return {
         name: value.replace(folder, "{run}") if isinstance(value, str) else value
-        for name, value in leaves(given).items()
+        for name, value in leaves(settings).items()
         if name and not name.startswith("outside.")
     }
 
@@ -131,15 +133,15 @@ def methods(groups: Mapping[str, Sequence[Path]]) -> list[Method]:
 def scores(sides: Sequence[Method]) -> list[Scores]:
     """The last logged values, by training seed; two runs without replicas are one pair."""
     alone = all(len(side.runs) == 1 for side in sides)
-    made = []
+    results = []
     for side in sides:
         names = dict.fromkeys(name for run in side.runs for name in run.scalars)
         values = {
             name: {"run" if alone else run.seed: run.last(name) for run in side.runs}
             for name in names
         }
-        made.append(Scores(side.name, values, {}))
-    return made
+        results.append(Scores(side.name, values, {}))
+    return results
 
 
 def untested(sides: Sequence[Method]) -> list[str]:

@@ -88,20 +88,20 @@ class Pair:
 
     def row(self) -> dict[str, Any]:
         """The numbers as a table has them."""
-        one = self.comparison
+        comparison = self.comparison
         return {
             "metric": self.metric,
             "first": self.first,
             "second": self.second,
-            "difference": one.difference.value,
-            "low": one.difference.low,
-            "high": one.difference.high,
-            "p": one.p,
+            "difference": comparison.difference.value,
+            "low": comparison.difference.low,
+            "high": comparison.difference.high,
+            "p": comparison.p,
             "p_holm": self.corrected_p,
-            "effect": one.effect,
-            "win_rate": one.win_rate,
-            "detectable": one.detectable,
-            "pairs": one.difference.units,
+            "effect": comparison.effect,
+            "win_rate": comparison.win_rate,
+            "detectable": comparison.detectable,
+            "pairs": comparison.difference.units,
         }
 
 
@@ -127,12 +127,12 @@ def seed_means(units: Iterable[Hashable], values: Iterable[float]) -> dict[Hasha
     >>> seed_means(["a", "a", "b"], [1.0, 3.0, 5.0])
     {'a': 2.0, 'b': 5.0}
     """
-    found: dict[Hashable, list[float]] = {}
+    by_unit: dict[Hashable, list[float]] = {}
     for unit, value in zip(units, values, strict=True):
-        known = found.setdefault(unit, [])
+        numbers = by_unit.setdefault(unit, [])
         if not math.isnan(value):
-            known.append(value)
-    return {u: math.fsum(known) / len(known) if known else math.nan for u, known in found.items()}
+            numbers.append(value)
+    return {u: math.fsum(x) / len(x) if x else math.nan for u, x in by_unit.items()}
 
 
 def holm(p: ArrayLike) -> list[float]:
@@ -141,13 +141,13 @@ def holm(p: ArrayLike) -> list[float]:
     >>> holm([0.01, 0.04, 0.03])
     [0.03, 0.06, 0.06]
     """
-    given = np.asarray(p, np.float64).ravel()
-    tested = np.flatnonzero(~np.isnan(given))
-    order = tested[np.argsort(given[tested], kind="stable")]
-    steps = given[order] * np.arange(len(order), 0, -1)
-    made = np.full(len(given), math.nan)
-    made[order] = np.minimum(np.maximum.accumulate(steps), 1)
-    return [float(value) for value in made]
+    values = np.asarray(p, np.float64).ravel()
+    tested = np.flatnonzero(~np.isnan(values))
+    order = tested[np.argsort(values[tested], kind="stable")]
+    steps = values[order] * np.arange(len(order), 0, -1)
+    adjusted = np.full(len(values), math.nan)
+    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1)
+    return [float(value) for value in adjusted]
 
 
 def detectable(differences: ArrayLike) -> float:
@@ -168,7 +168,9 @@ def compare(
 ) -> Comparison:
     """Compare two contestants, unit by unit; values are per unit, seeds averaged within it."""
     units = list(dict.fromkeys([*first, *second]))
-    a, b = (np.array([one.get(u, math.nan) for u in units], np.float64) for one in (first, second))
+    a, b = (
+        np.array([values.get(u, math.nan) for u in units], np.float64) for values in (first, second)
+    )
     paired = ~(np.isnan(a) | np.isnan(b))
     a_paired, b_paired = a[paired], b[paired]
     d = np.zeros(len(a_paired))  # two infinities are equal
@@ -182,7 +184,7 @@ def compare(
         effect=float(d.mean()) / spread if spread > 0 else math.nan,
         win_rate=_win_rate(a, b, higher_is_better),
         detectable=detectable(d),
-        dropped=tuple(unit for unit, both in zip(units, paired, strict=True) if not both),
+        dropped=tuple(unit for unit, complete in zip(units, paired, strict=True) if not complete),
         note=few_pairs(len(d)),
     )
 
@@ -200,20 +202,20 @@ def compare_pairs(
         comparing: the values of two contestants.
     """
     return corrected(
-        (metric, one, other, comparing(of[one], of[other], higher_is_better[metric]))
+        (metric, a, b, comparing(of[a], of[b], higher_is_better[metric]))
         for metric, of in values.items()
-        for one, other in combinations(of, 2)
+        for a, b in combinations(of, 2)
     )
 
 
 def corrected(found: Iterable[tuple[str, str, str, Comparison]]) -> list[Pair]:
     """Comparisons of (metric, first, second) with p corrected for their number (Holm)."""
     found = list(found)
-    p = holm([comparison.p for *_, comparison in found])
-    tested = sum(math.isfinite(one) for one in p)
+    adjusted = holm([comparison.p for *_, comparison in found])
+    tested = sum(math.isfinite(p) for p in adjusted)
     return [
-        Pair(metric, a, b, replace(one, note=one.note or _few_for_all(one.least_p, tested)), value)
-        for (metric, a, b, one), value in zip(found, p, strict=True)
+        Pair(metric, a, b, replace(test, note=test.note or _few_for_all(test.least_p, tested)), p)
+        for (metric, a, b, test), p in zip(found, adjusted, strict=True)
     ]
 
 
@@ -223,7 +225,7 @@ def _win_rate(
     if higher_is_better is None or not len(a):
         return math.nan
     sign = 1.0 if higher_is_better else -1.0
-    a, b = (np.where(np.isnan(one), -np.inf, sign * one) for one in (a, b))
+    a, b = (np.where(np.isnan(values), -np.inf, sign * values) for values in (a, b))
     return float(((a > b) + 0.5 * (a == b)).mean())
 
 
@@ -266,12 +268,13 @@ def standings(
     Values are not missing at random (static, collapsed, failed), so a unit that a contestant lacks
     counts as the worst value that anyone had anywhere; one without any value comes last.
     """
-    units = list(dict.fromkeys(unit for one in contestants.values() for unit in one))
+    units = list(dict.fromkeys(unit for values in contestants.values() for unit in values))
     table = np.array(
-        [[one.get(unit, math.nan) for unit in units] for one in contestants.values()], np.float64
+        [[values.get(unit, math.nan) for unit in units] for values in contestants.values()],
+        np.float64,
     ).reshape(len(contestants), len(units))
-    known = table[~np.isnan(table)]
-    worst = (known.min() if higher_is_better else known.max()) if len(known) else math.nan
+    numbers = table[~np.isnan(table)]
+    worst = (numbers.min() if higher_is_better else numbers.max()) if len(numbers) else math.nan
     with np.errstate(
         invalid="ignore"
     ):  # infinity less infinity: no value, and no place but the last
@@ -285,8 +288,8 @@ def standings(
     keys: Sequence[tuple[bool, float]] = [
         (nothing, sign * float(value)) for nothing, value in zip(none, ranked, strict=True)
     ]
-    made = [
+    entries = [
         Standing(name, interval(row), float(value), 1 + sum(k < key for k in keys))
         for name, row, value, key in zip(contestants, table, ranked, keys, strict=True)
     ]
-    return sorted(made, key=lambda one: one.place)
+    return sorted(entries, key=lambda entry: entry.place)

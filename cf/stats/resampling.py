@@ -63,19 +63,19 @@ def interval(
         resamples: how many sets of units are drawn.
         seed: of the draws.
     """
-    given = np.asarray(values, np.float64).ravel()
-    known = given[~np.isnan(given)]
+    array = np.asarray(values, np.float64).ravel()
+    numbers = array[~np.isnan(array)]
     of = statistic or _mean
-    n, missing = len(known), int(np.isnan(given).sum())
+    n, missing = len(numbers), int(np.isnan(array).sum())
     if not n:
         return Interval(math.nan, math.nan, math.nan, level, method, 0, missing)
     with np.errstate(invalid="ignore"):  # infinity less infinity: no value
-        value = float(of(known[None])[0])
+        value = float(of(numbers[None])[0])
     if n == 1:
         return Interval(value, math.nan, math.nan, level, method, 1, missing)
-    if (known == known[0]).all():
+    if (numbers == numbers[0]).all():
         return Interval(value, value, value, level, method, n, missing)
-    low, high = _bounds(known, method, level, of, resamples, seed)
+    low, high = _bounds(numbers, method, level, of, resamples, seed)
     return Interval(value, low, high, level, method, n, missing)
 
 
@@ -85,7 +85,7 @@ def _mean(rows: Float[np.ndarray, "b n"]) -> Float[np.ndarray, " b"]:
 
 
 def _bounds(
-    known: Float[np.ndarray, " n"],
+    numbers: Float[np.ndarray, " n"],
     method: IntervalMethod,
     level: float,
     of: Statistic,
@@ -97,21 +97,21 @@ def _bounds(
     def statistic(rows: Float[np.ndarray, "*b n"], axis: int) -> Any:
         return of(rows) if rows.ndim > 1 else of(rows[None])[0]
 
-    corrected = method == "bca" and bool(np.isfinite(known).all())
+    corrected = method == "bca" and bool(np.isfinite(numbers).all())
     with warnings.catch_warnings(), np.errstate(invalid="ignore", divide="ignore"):
         warnings.simplefilter("ignore", stats.DegenerateDataWarning)
-        found = stats.bootstrap(
-            (known,),
+        result = stats.bootstrap(
+            (numbers,),
             statistic,
             n_resamples=resamples,
-            batch=max(1, _AT_ONCE // len(known)),
+            batch=max(1, _AT_ONCE // len(numbers)),
             confidence_level=level,
             method="BCa" if corrected else "percentile",
             rng=np.random.default_rng(seed),
         )
-    low, high = map(float, found.confidence_interval)
+    low, high = map(float, result.confidence_interval)
     if math.isnan(low + high):
-        low, high = percentiles(found.bootstrap_distribution, level)
+        low, high = percentiles(result.bootstrap_distribution, level)
     return low, high
 
 

@@ -39,13 +39,13 @@ def aligned(everyone: Mapping[str, Values]) -> dict[str, dict[Unit, float]]:
     >>> aligned({"mine": {(0, "a"): 1.0, (1, "a"): 2.0}, "truth": {(None, "a"): 3.0}})["truth"]
     {(0, 'a'): 3.0, (1, 'a'): 3.0}
     """
-    found = trainings(unit for values in everyone.values() for unit in values)
-    numbers: list[int | None] = [*found] or [None]
+    trained = trainings(unit for values in everyone.values() for unit in values)
+    numbers: list[int | None] = [*trained] or [None]
     return {
         name: {
-            (other, prompt): value
+            (number, prompt): value
             for (training, prompt), value in values.items()
-            for other in (numbers if training is None else [training])
+            for number in (numbers if training is None else [training])
         }
         for name, values in everyone.items()
     }
@@ -66,25 +66,25 @@ def mean_over_trainings(values: Values) -> Interval:
 
 def versus(first: Values, second: Values, better: bool | None) -> Comparison:
     """Compare two contestants: by training if either has several trainings, else by prompt."""
-    both = aligned({"first": first, "second": second})
-    a, b = both["first"], both["second"]
-    whole = compare(a, b, better)
+    sides = aligned({"first": first, "second": second})
+    a, b = sides["first"], sides["second"]
+    overall = compare(a, b, better)
     paired = {
         unit: a[unit] - b[unit] for unit in a if not math.isnan(a[unit] - b.get(unit, math.nan))
     }
     if len(trainings(paired)) < 2:
-        return whole
+        return overall
     per_training = np.nanmean(_table(paired), 1)
     spread = float(per_training.std(ddof=1))
     return Comparison(
         difference=_crossed(_table(paired)),
         p=sign_flip(per_training),
         least_p=least_p(len(per_training)),
-        exact=whole.exact,
+        exact=overall.exact,
         effect=float(per_training.mean()) / spread if spread > 0 else math.nan,
-        win_rate=whole.win_rate,
+        win_rate=overall.win_rate,
         detectable=detectable(per_training),
-        dropped=whole.dropped,
+        dropped=overall.dropped,
         note=few_pairs(len(per_training)),
     )
 
@@ -110,12 +110,12 @@ def _crossed(table: Float[np.ndarray, "n m"]) -> Interval:
     rows, columns = np.nanmean(table, 1), np.nanmean(table, 0)
     value = float(rows.mean())
     fitted = rows[:, None] + columns - value
-    rest = np.where(np.isnan(table), 0.0, table - fitted)
+    residual = np.where(np.isnan(table), 0.0, table - fitted)
     squares = np.array(
         [
             m * rows.var(ddof=1),
             n * columns.var(ddof=1) if m > 1 else 0.0,
-            (rest**2).sum() / max((n - 1) * (m - 1) - missing, 1),
+            (residual**2).sum() / max((n - 1) * (m - 1) - missing, 1),
         ]
     )
     sums = squares * [1, 1, -1]
