@@ -19,16 +19,16 @@ IMAGES = Form('[[seconds,image], ...], as in pinned="[[0,a.png],[10,b.png]]"')
 
 def fault_of_acts(prompts: list[Any]) -> str:
     """What is wrong with texts and their seconds, in words; empty if nothing is."""
-    if told := _fault(prompts, "prompts", ACTS):
-        return told
+    if message := _fault(prompts, "prompts", ACTS):
+        return message
     times = [act[0] for act in prompts]
     return f"prompts must begin at 0, got {times}" if times and times[0] else ""
 
 
 def fault_of_images(pinned: list[Any]) -> str:
     """What is wrong with images and their seconds, in words; empty if nothing is."""
-    if told := _fault(pinned, "pinned", IMAGES):
-        return told
+    if message := _fault(pinned, "pinned", IMAGES):
+        return message
     for _, image in pinned:
         try:
             existing_file(str(image), "image")
@@ -38,11 +38,15 @@ def fault_of_images(pinned: list[Any]) -> str:
 
 
 def _fault(pairs: list[Any], name: str, form: Form) -> str:
-    for one in pairs:
-        pair = isinstance(one, list) and len(one) == 2
-        if not pair or fault(one[0], Annotated[float, Within(0, 1e6)]) or isinstance(one[1], list):
-            return f"{name} must be {form}; got {one!r}"
-    times = [one[0] for one in pairs]
+    for entry in pairs:
+        pair = isinstance(entry, list) and len(entry) == 2
+        if (
+            not pair
+            or fault(entry[0], Annotated[float, Within(0, 1e6)])
+            or isinstance(entry[1], list)
+        ):
+            return f"{name} must be {form}; got {entry!r}"
+    times = [entry[0] for entry in pairs]
     if any(a >= b for a, b in pairwise(times)):
         return f"{name} must be at rising seconds, got {times}"
     return ""

@@ -52,11 +52,11 @@ def build(settings: Settings, where: str, **overrides: Any) -> Any:
     Raises:
         ValueError: an unknown setting, a missing one, or a value of the wrong kind.
     """
-    rest = {name: value for name, value in settings.items() if name not in overrides}
-    check(rest, where)
-    rest |= {"_partial_": True} if overrides else {}
+    arguments = {name: value for name, value in settings.items() if name not in overrides}
+    check(arguments, where)
+    arguments |= {"_partial_": True} if overrides else {}
     try:
-        made = instantiate(escaped(escaped(rest)), _convert_="all")  # Hydra resolves twice
+        instance = instantiate(escaped(escaped(arguments)), _convert_="all")  # Hydra resolves twice
     except InstantiationException as error:
         cause = error.__cause__
         if isinstance(cause, ValueError | OSError | ImportError):
@@ -66,14 +66,14 @@ def build(settings: Settings, where: str, **overrides: Any) -> Any:
         raise
     if overrides:
         try:
-            made = made(**overrides)
+            instance = instance(**overrides)
         except (ValueError, OSError, ImportError) as error:
             raise _placed(error, settings, where) from None
         except Exception as error:
             raise InstantiationException(f"{where}: {error}") from error
-    if told := forgotten_init(made):
-        raise ValueError(f"{where}: {told}")
-    return made
+    if message := forgotten_init(instance):
+        raise ValueError(f"{where}: {message}")
+    return instance
 
 
 def _placed(error: Exception, settings: Settings, where: str) -> Exception:
@@ -87,8 +87,8 @@ def _placed(error: Exception, settings: Settings, where: str) -> Exception:
 def check(settings: Any, where: str) -> None:
     """Raise a ValueError if a setting is unknown, missing or of the wrong kind, at any depth."""
     if isinstance(settings, Sequence) and not isinstance(settings, str):
-        for i, one in enumerate(settings):
-            check(one, f"{where}.{i}")
+        for i, item in enumerate(settings):
+            check(item, f"{where}.{i}")
     if not isinstance(settings, dict):
         return
     for name, value in settings.items():
@@ -123,9 +123,9 @@ def _check_call(settings: Settings, where: str) -> None:
         if name.startswith("_"):
             continue
         if name not in signature.parameters and inspect.Parameter.VAR_KEYWORD not in kinds:
-            known = ", ".join(signature.parameters) or "none"
+            names = ", ".join(signature.parameters) or "none"
             away = f"'~{where}.{name}' takes it out, where another option left it"
-            raise ValueError(f"{where} has no setting {name!r}; it has {known}; {away}")
+            raise ValueError(f"{where} has no setting {name!r}; it has {names}; {away}")
         if name in hints and (message := fault(value, hints[name])):
             raise ValueError(f"{where}.{name} must be {message}, got {value!r}")
 
@@ -151,19 +151,23 @@ def _lacking(path: str) -> str:
     module, _, name = path.rpartition(".")
     if module not in sys.modules:
         return ""
-    own = vars(sys.modules[module]).items()
-    there = [key for key, one in own if isinstance(one, type) and one.__module__ == module]
-    return f"{module} has no {name!r}; it has {', '.join(there) or 'no class'}"
+    members = vars(sys.modules[module]).items()
+    names = [
+        key for key, value in members if isinstance(value, type) and value.__module__ == module
+    ]
+    return f"{module} has no {name!r}; it has {', '.join(names) or 'no class'}"
 
 
 def _calls_for_properties(target: Any) -> str:
     """A method of a class whose base has a property of that name; empty if there is none."""
     if not isinstance(target, type):
         return ""
-    own = [name for name, one in vars(target).items() if inspect.isfunction(one)]
+    methods = [name for name, member in vars(target).items() if inspect.isfunction(member)]
     bases = target.__mro__[1:]
-    return next((n for n in own if any(isinstance(vars(b).get(n), property) for b in bases)), "")
+    return next(
+        (n for n in methods if any(isinstance(vars(b).get(n), property) for b in bases)), ""
+    )
 
 
 def _declared_by(target: type, method: str) -> str:
-    return next(one.__name__ for one in reversed(target.__mro__) if method in vars(one))
+    return next(base.__name__ for base in reversed(target.__mro__) if method in vars(base))

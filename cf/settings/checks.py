@@ -43,18 +43,18 @@ def check_settings(command: str, settings: Settings, groups: list[str], deep: bo
         if isinstance(settings.get(name), dict):
             _described(settings[name], name)
             check(_each_alone(settings[name]), name)
-    for told in ("unused", "contradiction") if deep else ("contradiction",):
-        said = getattr(schema, told, None)
+    for method in ("unused", "contradiction") if deep else ("contradiction",):
+        said = getattr(schema, method, None)
         if said is not None and (message := said(settings)):
             raise ValueError(message)
 
 
 def _described(group: Settings, where: str) -> None:
     """Raise a ValueError if a thing of a group of things is a number or a text."""
-    for name, one in group.items() if where in NAMED_GROUPS else ():
-        if not isinstance(one, dict | None):
+    for name, value in group.items() if where in NAMED_GROUPS else ():
+        if not isinstance(value, dict | None):
             raise ValueError(
-                f"{where}.{name}={one!r} describes nothing; give what it is, {where}.{name}="
+                f"{where}.{name}={value!r} describes nothing; give what it is, {where}.{name}="
                 f"{{_target_: ...}}, or choose one of the group {where}=NAME"
             )
 
@@ -62,9 +62,11 @@ def _described(group: Settings, where: str) -> None:
 def _each_alone(group: Settings) -> Settings:
     """The group with a contestant of several trainings as each of them is built (`cf.bench`)."""
     several = {
-        name: {**one, "checkpoint": one["checkpoint"][0]}
-        for name, one in group.items()
-        if isinstance(one, dict) and isinstance(one.get("checkpoint"), list) and one["checkpoint"]
+        name: {**options, "checkpoint": options["checkpoint"][0]}
+        for name, options in group.items()
+        if isinstance(options, dict)
+        and isinstance(options.get("checkpoint"), list)
+        and options["checkpoint"]
     }
     return {**group, **several}
 
@@ -74,7 +76,7 @@ def _fields(schema: type, settings: Settings, at: str, groups: list[str]) -> Non
     for name in settings:
         if name not in hints and name not in groups:
             raise ValueError(
-                unknown_setting(f"{at}{name}", [at + one for one in (*hints, *groups)])
+                unknown_setting(f"{at}{name}", [at + key for key in (*hints, *groups)])
             )
     for name in (field.name for field in fields(schema)):
         if name in settings and not (name in groups and isinstance(settings[name], dict)):
@@ -97,30 +99,30 @@ def _setting(hint: Any, value: Any, name: str) -> None:
         return
     if message := fault(value, hint):
         raise ValueError(f"{name} must be {message}, got {value!r}")
-    for kind, one in _leaves(hint, value):
+    for kind, leaf in _leaves(hint, value):
         if kind is Device:
-            _device(one, name)
+            _device(leaf, name)
         elif kind == "written":
-            check_writable(Path(one))
+            check_writable(Path(leaf))
         else:
-            present(one, kind, name, _words(hint))
+            present(leaf, kind, name, _words(hint))
 
 
 def unknown_setting(name: str, known: list[str]) -> str:
     """That there is no such setting, and which come nearest, or else which stand in its place."""
     last = _last(name)
     close = [
-        one
-        for one in get_close_matches(name, known, len(known) or 1, 0.75)
-        if SequenceMatcher(None, _last(one), last).ratio() >= _ALIKE
+        key
+        for key in get_close_matches(name, known, len(known) or 1, 0.75)
+        if SequenceMatcher(None, _last(key), last).ratio() >= _ALIKE
     ]
-    near = [*dict.fromkeys([*close, *(one for one in known if _last(one) == last)])][:_NEAREST]
+    near = [*dict.fromkeys([*close, *(key for key in known if _last(key) == last)])][:_NEAREST]
     if near:
         return f"there is no setting {name!r}; did you mean {' or '.join(near)}?"
     outer = name
     while outer and outer not in known:
         outer = outer.rpartition(".")[0]
-    beside = [one for one in known if one.rpartition(".")[0] == outer] or known
+    beside = [key for key in known if key.rpartition(".")[0] == outer] or known
     return f"there is no setting {name!r}; there are {', '.join(beside[:30])}"
 
 
@@ -139,11 +141,11 @@ def misplaced(command: str, settings: Sequence[str], error: str) -> str:
     """
     if "Config group override must be a string" in error:  # it does not say of which
         numbers = [
-            one for one in settings if re.fullmatch(r"[+]*[\w/@.]+=(-?[\d.]+|true|false)", one)
+            text for text in settings if re.fullmatch(r"[+]*[\w/@.]+=(-?[\d.]+|true|false)", text)
         ]
         return f"{' or '.join(numbers)}: the option of a group is a name, or a list of names"
-    _, found, setting = error.partition("Error merging override ")
-    if not found:
+    _, separator, setting = error.partition("Error merging override ")
+    if not separator:
         return ""
     name, _, value = setting.lstrip("+~").partition("=")
     if setting.startswith(("+", "~")) and not setting.startswith("++"):
@@ -211,25 +213,25 @@ def _leaves(hint: Any, value: Any) -> Iterator[tuple[Any, str]]:
     if hint is Device:
         yield Device, value
     elif origin is Annotated:
-        yield from ((one, value) for one in args[1:] if type(one) is str)
+        yield from ((kind, value) for kind in args[1:] if type(kind) is str)
         yield from _leaves(args[0], value)
     elif origin is list:
-        yield from (leaf for one in value for leaf in _leaves(args[0], one))
+        yield from (leaf for item in value for leaf in _leaves(args[0], item))
     elif origin is dict:
-        yield from (leaf for one in value.values() for leaf in _leaves(args[1], one))
+        yield from (leaf for item in value.values() for leaf in _leaves(args[1], item))
     elif origin in (typing.Union, types.UnionType):
-        fitting = [one for one in args if not fault(value, one)]
-        if any(typing.get_origin(one) is typing.Literal for one in fitting):
+        fitting = [member for member in args if not fault(value, member)]
+        if any(typing.get_origin(member) is typing.Literal for member in fitting):
             return  # a word, which names no file
-        yield from (leaf for one in fitting for leaf in _leaves(one, value))
+        yield from (leaf for member in fitting for leaf in _leaves(member, value))
 
 
 def _words(hint: Any) -> list[str]:
     """The words that stand for an annotation."""
     args = typing.get_args(hint)
     if typing.get_origin(hint) is typing.Literal:
-        return [str(one) for one in args]
-    return [word for one in args for word in _words(one)]
+        return [str(word) for word in args]
+    return [word for arg in args for word in _words(arg)]
 
 
 def _first(schema: type) -> str:
@@ -237,5 +239,5 @@ def _first(schema: type) -> str:
 
 
 def _like(hint: Any) -> str:
-    kinds = [one for one in getattr(hint, "__metadata__", ()) if type(one) is str]
+    kinds = [kind for kind in getattr(hint, "__metadata__", ()) if type(kind) is str]
     return f" (a {kinds[0]})" if kinds else ""

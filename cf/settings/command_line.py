@@ -62,17 +62,17 @@ def command(name: str, folder: str = CONFIG_DIR, program: str = "") -> Callable[
 
     def decorated(task: Task) -> Command:
         @wraps(task)
-        def kept(cfg: DictConfig) -> Any:
+        def run_task(cfg: DictConfig) -> Any:
             place = Path(HydraConfig.get().runtime.output_dir)
-            fresh = all(one.suffix == ".log" for one in place.iterdir())
+            fresh = all(path.suffix == ".log" for path in place.iterdir())
             try:
                 return exit_on_user_error(program)(task)(cfg)
-            except SystemExit as left:
-                if left.code == 1:
+            except SystemExit as error:
+                if error.code == 1:
                     tidy(place) if fresh else remove_empty_logs(place)
                 raise
 
-        run = hydra.main(version_base="1.3", config_path=folder, config_name=name)(kept)
+        run = hydra.main(version_base="1.3", config_path=folder, config_name=name)(run_task)
 
         @wraps(task)
         def main() -> None:
@@ -80,8 +80,8 @@ def command(name: str, folder: str = CONFIG_DIR, program: str = "") -> Callable[
             with stoppable(program), passed_on() if several else nullcontext():
                 with exit_on_user_error(program):
                     sys.argv[1:], mode = _prepared(sys.argv[1:], name, folder)
-                shows, own = {"-h", "--help"} & set(sys.argv), Path(folder, f"{name}.yaml")
-                listing = listed_once(own, Path(CONFIG_DIR)) if shows else nullcontext()
+                shows, file = {"-h", "--help"} & set(sys.argv), Path(folder, f"{name}.yaml")
+                listing = listed_once(file, Path(CONFIG_DIR)) if shows else nullcontext()
                 with lean(), known_mode(mode), listing, partly_read():
                     run()
 
@@ -103,18 +103,18 @@ def _prepared(arguments: Sequence[str], name: str, folder: str) -> tuple[list[st
     """The arguments, and Hydra's mode; None if that is not set or of no use."""
     if folder != CONFIG_DIR:  # the groups of every command
         arguments = [*arguments, f"hydra.searchpath=[{quoted(f'file://{CONFIG_DIR}')}]"]
-    given = _parsed(arguments)
-    flags = _without(arguments, given.overrides)
-    settings = [literal(_current(one), given.multirun) for one in given.overrides]
-    if given.config_dir is not None:
-        given.config_dir = os.path.expanduser(given.config_dir)
-        flags = [os.path.expanduser(one) if one.startswith("~") else one for one in flags]
-        if not Path(given.config_dir).is_dir():
-            raise ValueError(f"--config-dir={given.config_dir} is not a folder")
-    if given.help or given.hydra_help or given.shell_completion or given.info:
+    args = _parsed(arguments)
+    flags = _without(arguments, args.overrides)
+    settings = [literal(_current(setting), args.multirun) for setting in args.overrides]
+    if args.config_dir is not None:
+        args.config_dir = os.path.expanduser(args.config_dir)
+        flags = [os.path.expanduser(flag) if flag.startswith("~") else flag for flag in flags]
+        if not Path(args.config_dir).is_dir():
+            raise ValueError(f"--config-dir={args.config_dir} is not a folder")
+    if args.help or args.hydra_help or args.shell_completion or args.info:
         return [*flags, *settings], None
     with lean():
-        settings, mode = _check(given, settings, name, folder)
+        settings, mode = _check(args, settings, name, folder)
     return [*flags, *settings], mode
 
 
@@ -128,12 +128,12 @@ def _current(setting: str) -> str:
 
 def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
     """Flags and settings, which may stand in any order."""
-    for one in arguments:
+    for argument in arguments:
         try:
-            one.encode()
+            argument.encode()
         except UnicodeEncodeError:
             raise ValueError(
-                f"{one!r} is not UTF-8 text; rename the file, or give its folder"
+                f"{argument!r} is not UTF-8 text; rename the file, or give its folder"
             ) from None
     parser = get_args_parser()
 
@@ -141,58 +141,58 @@ def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
         raise ValueError(f"{message}; settings are given as name=value, and --help lists them")
 
     parser.error = fail  # type: ignore[method-assign]
-    given = parser.parse_intermixed_args([*arguments])
-    for one in given.overrides:
-        if not one.startswith("~") and not one.partition("=")[1]:
-            raise ValueError(f"{one!r} is no setting; settings are given as name=value")
-        if not re.match(r"(~|\+{1,2})?[\w$/]", one):
-            raise ValueError(f"{one!r} names no setting; settings are given as name=value")
-        key, _, value = one.partition("=")
+    args = parser.parse_intermixed_args([*arguments])
+    for setting in args.overrides:
+        if not setting.startswith("~") and not setting.partition("=")[1]:
+            raise ValueError(f"{setting!r} is no setting; settings are given as name=value")
+        if not re.match(r"(~|\+{1,2})?[\w$/]", setting):
+            raise ValueError(f"{setting!r} names no setting; settings are given as name=value")
+        key, _, value = setting.partition("=")
         if odd := re.search(_IN_NO_NAME, key):
             near = f"{re.sub(_IN_NO_NAME, '', key)}={value.strip()}"
             raise ValueError(
-                f"{one!r} names no setting, for {odd[0]!r} is in no name; is {near} meant?"
+                f"{setting!r} names no setting, for {odd[0]!r} is in no name; is {near} meant?"
             )
-    return given
+    return args
 
 
 def _without(arguments: Sequence[str], overrides: Sequence[str]) -> list[str]:
-    rest = list(arguments)
-    for one in overrides:
-        rest.remove(one)
-    return rest
+    flags = list(arguments)
+    for setting in overrides:
+        flags.remove(setting)
+    return flags
 
 
 def _check(
-    given: argparse.Namespace, settings: Sequence[str], name: str, folder: str
+    args: argparse.Namespace, settings: Sequence[str], name: str, folder: str
 ) -> tuple[list[str], Any]:
     """Compose every setting that is asked for, and compare it with what it may be."""
     mode = None
-    base = str(Path(given.config_path or folder).absolute())
-    name = given.config_name or name
+    base = str(Path(args.config_path or folder).absolute())
+    name = args.config_name or name
     place: list[str] = []
-    if given.config_dir is not None:
-        place = [f"hydra.searchpath=[{quoted(f'file://{Path(given.config_dir).absolute()}')}]"]
+    if args.config_dir is not None:
+        place = [f"hydra.searchpath=[{quoted(f'file://{Path(args.config_dir).absolute()}')}]"]
     with hydra.initialize_config_dir(version_base="1.3", config_dir=base):
-        overrides = [_override(one, name, (*place, *settings)) for one in (*place, *settings)]
+        overrides = [_override(text, name, (*place, *settings)) for text in (*place, *settings)]
         refuse_elsewhere(name, overrides)
         overrides = named_options(name, flat_objective(name, overrides))
         overrides = inner_memories(name, overrides)
         refuse_taken_out(name, overrides)
-        for job in _jobs(overrides, given.multirun, name):
+        for job in _jobs(overrides, args.multirun, name):
             cfg = composition_of(name, job)
             mode, choices = cfg.hydra.mode, cfg.hydra.runtime.choices
             refuse_unheard(overrides, cfg)
             refuse_scale(cfg)
             sweeper = choices["hydra/sweeper"]
-            if given.multirun and choices["hydra/launcher"] == "joblib":
+            if args.multirun and choices["hydra/launcher"] == "joblib":
                 spare_tracker()
-            staged = given.multirun and (cfg.get("sweep") is not None or sweeper == "stages")
-            if given.cfg is None and name in COMMANDS:
+            staged = args.multirun and (cfg.get("sweep") is not None or sweeper == "stages")
+            if args.cfg is None and name in COMMANDS:
                 _check_composed(cfg, name, staged, job)
-            if given.cfg is None:
-                _check_place(cfg, given.multirun, {str(one.key_or_group) for one in overrides})
-    return [str(one.input_line) for one in overrides[len(place) :]], mode
+            if args.cfg is None:
+                _check_place(cfg, args.multirun, {str(item.key_or_group) for item in overrides})
+    return [str(override.input_line) for override in overrides[len(place) :]], mode
 
 
 _LIST = re.compile(r"\[[^][{}()'\"]*\]")
@@ -220,7 +220,7 @@ def _override(setting: str, name: str, beside: Sequence[str]) -> Override:
 def _written(value: str) -> str:
     """A value in the quotes that it needs: the entries of a list have their own."""
     if _LIST.fullmatch(value):
-        return f"[{','.join(quoted(one.strip()) for one in value[1:-1].split(','))}]"
+        return f"[{','.join(quoted(entry.strip()) for entry in value[1:-1].split(','))}]"
     return quoted(value)
 
 
@@ -231,24 +231,24 @@ def _read(setting: str) -> Override:
 
 def _readable(settings: Sequence[str]) -> Iterator[str]:
     """Those that Hydra can read, and that are one run's."""
-    for one in settings:
+    for setting in settings:
         with suppress(HydraException):
-            if not _read(one).is_sweep_override():
-                yield one
+            if not _read(setting).is_sweep_override():
+                yield setting
 
 
 def _jobs(overrides: Sequence[Override], multirun: bool, name: str) -> Iterator[list[str]]:
     """Settings of runs in which every value of a sweep comes up."""
-    values = [_values(one) for one in overrides]
-    for one in overrides:
-        if one.is_sweep_override() and not multirun:
-            key, _, value = str(one.input_line).partition("=")
+    values = [_values(override) for override in overrides]
+    for override in overrides:
+        if override.is_sweep_override() and not multirun:
+            key, _, value = str(override.input_line).partition("=")
             remedy, kind = f"a list is written {key}=[{value}]", kind_of(name, key)
             if re.fullmatch(r"-?\d+,\d+", value) and (not kind or "a number" in kind):
                 number = f"a number is written {key}={value.replace(',', '.')}"
                 remedy = number if kind else f"{remedy}, and {number}"
             raise ValueError(
-                f"{one.input_line}: several values make several runs, which takes -m; {remedy}"
+                f"{override.input_line}: several values make several runs, which takes -m; {remedy}"
             )
     first = [tried[0] for tried in values if tried]
     yield first
@@ -268,17 +268,17 @@ def _values(override: Override) -> list[str]:
         raise ValueError(
             f"{override.input_line} gives no value; list them, {override.key_or_group}=A,B"
         )
-    return [f"{override.get_key_element()}={one}" for one in values]
+    return [f"{override.get_key_element()}={value}" for value in values]
 
 
-def _check_composed(cfg: DictConfig, name: str, staged: bool, given: Sequence[str]) -> None:
+def _check_composed(cfg: DictConfig, name: str, staged: bool, job: Sequence[str]) -> None:
     """Types, bounds and contradictions, before anything is made."""
-    typed = {re.split(r"[.=@/]", one.lstrip("+~"))[0]: at for at, one in enumerate(given)}
+    typed = {re.split(r"[.=@/]", setting.lstrip("+~"))[0]: at for at, setting in enumerate(job)}
     groups = sorted(_groups(cfg), key=lambda group: -typed.get(group, -1))
     others = staged or cfg.get("phases") or not OmegaConf.is_missing(cfg, "resume")
     with hydra_of(cfg):
-        own = [str(key) for key in cfg if key != "hydra" and not (staged and key == "sweep")]
-        settings = to_settings(OmegaConf.masked_copy(cfg, own))
+        keys = [str(key) for key in cfg if key != "hydra" and not (staged and key == "sweep")]
+        settings = to_settings(OmegaConf.masked_copy(cfg, keys))
     check_settings(name, settings, groups, deep=not (name == "fit" and others))
 
 
@@ -296,5 +296,5 @@ def _check_place(cfg: DictConfig, multirun: bool, typed: set[str]) -> None:
 
 def _groups(cfg: DictConfig) -> list[str]:
     """Where the options of groups stand."""
-    own = [key for key in map(str, cfg.hydra.runtime.choices) if not key.startswith("hydra/")]
-    return sorted({key.split("@")[-1].split("/")[-1].split(".")[0] for key in own})
+    keys = [key for key in map(str, cfg.hydra.runtime.choices) if not key.startswith("hydra/")]
+    return sorted({key.split("@")[-1].split("/")[-1].split(".")[0] for key in keys})

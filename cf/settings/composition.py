@@ -73,7 +73,7 @@ def anew() -> Iterator[None]:
 
 
 def _choices_in_use(overrides: Any, defaults_list: list[Any], self_added: bool) -> DictConfig:
-    if any(one.is_interpolation() for one in defaults_list):
+    if any(default.is_interpolation() for default in defaults_list):
         return _known_choices(overrides, defaults_list, self_added)
     return OmegaConf.create()
 
@@ -98,31 +98,35 @@ def _mistake(name: str, settings: Sequence[str], error: Exception) -> str:
     text = " ".join(str(error).split("\n    full_key")[0].split())
     option = re.search(r"Could not find '(.*)/(.*?)' Available options in '.*?': (.*)", text)
     if option is not None:
-        group, chosen, there = option.groups()
-        near = unknown_setting(chosen, there.split(" Config search path")[0].split())
-        return f"{group}={chosen}: {near.replace('setting', 'option', 1)}"
+        group, choice, options = option.groups()
+        near = unknown_setting(choice, options.split(" Config search path")[0].split())
+        return f"{group}={choice}: {near.replace('setting', 'option', 1)}"
     if wrong := misplaced(name, settings, text):
         return wrong
-    if there := re.search(r"An item is already at '([^']*)'", text):
-        return present_already(there[1])
-    found = re.search(r"Could not (?:override|append[^']*|delete from config\.) '([^']*)'", text)
-    if found is None or "To append to your default list" in text:
+    if match := re.search(r"An item is already at '([^']*)'", text):
+        return present_already(match[1])
+    match = re.search(r"Could not (?:override|append[^']*|delete from config\.) '([^']*)'", text)
+    if match is None or "To append to your default list" in text:
         return re.sub(r"^In '[^']*': ", "", re.sub(r" Config search path:.*", "", text))
-    wrong = found[1]
+    wrong = match[1]
     try:
         cfg = hydra.compose(name, overrides=_without(wrong, settings))
     except HydraException:
         return text
     outer, _, _ = wrong.rpartition(".")
     names = [*names_within(cfg)]
-    known = [one for one in names if one.startswith(outer.split(".")[0])] or names
+    siblings = [setting for setting in names if setting.startswith(outer.split(".")[0])] or names
     key = re.search(r"Key '([^']*)' is not in struct", str(error.__cause__))
-    if wrong in known and key is not None:  # a mapping that takes certain names alone
-        inner = [one.removeprefix(f"{wrong}.") for one in known if one.startswith(f"{wrong}.")]
+    if wrong in siblings and key is not None:  # a mapping that takes certain names alone
+        inner = [
+            setting.removeprefix(f"{wrong}.")
+            for setting in siblings
+            if setting.startswith(f"{wrong}.")
+        ]
         return f"{wrong}: {unknown_setting(key[1], inner)}"
-    if "Could not delete" in text and wrong in known:
+    if "Could not delete" in text and wrong in siblings:
         return f"~{wrong}: it is not given, so that there is nothing to take out"
-    return unknown_setting(wrong, known)
+    return unknown_setting(wrong, siblings)
 
 
 def _without(wrong: str, settings: Sequence[str]) -> list[str]:
@@ -130,11 +134,11 @@ def _without(wrong: str, settings: Sequence[str]) -> list[str]:
 
     Those after it may be wrong as well.
     """
-    keys = [one.lstrip("+~").partition("=")[0] for one in settings]
+    keys = [setting.lstrip("+~").partition("=")[0] for setting in settings]
     at = keys.index(wrong) if wrong in keys else len(keys)
     return [
-        one
-        for number, (one, key) in enumerate(zip(settings, keys, strict=True))
+        setting
+        for number, (setting, key) in enumerate(zip(settings, keys, strict=True))
         if key != wrong and (number < at or "." not in key.partition("@")[0])
     ]
 

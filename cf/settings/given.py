@@ -21,7 +21,7 @@ def given_config_dir() -> str | None:
     if not HydraConfig.initialized():
         return None
     sources = HydraConfig.get().runtime.config_sources
-    return next((one.path for one in sources if one.provider == "command-line"), None)
+    return next((source.path for source in sources if source.provider == "command-line"), None)
 
 
 def own_settings() -> list[str]:
@@ -50,11 +50,13 @@ def typed_for(command: str, aside: Collection[str] = ()) -> list[str]:
     if not HydraConfig.initialized():
         return []
     root = Path(CONFIG_DIR)
-    takes = {one.name for one in fields(COMMANDS[command])} - {*aside}
+    takes = {field.name for field in fields(COMMANDS[command])} - {*aside}
     takes |= own_groups(root / f"{command}.yaml", root)
     typed = OverridesParser.create().parse_overrides([*HydraConfig.get().overrides.task])
     return [
-        str(one.input_line) for one in typed if str(one.key_or_group).partition(".")[0] in takes
+        str(override.input_line)
+        for override in typed
+        if str(override.key_or_group).partition(".")[0] in takes
     ]
 
 
@@ -67,11 +69,11 @@ def own_options(settings: Settings) -> dict[str, str]:
     if given_config_dir() is None or _resumes():
         return {}
     choices = HydraConfig.get().runtime.choices
-    made = {"memory": settings.get("memory"), "data": settings["data"].get("world")}
+    parts = {"memory": settings.get("memory"), "data": settings["data"].get("world")}
     return {
         group: str(choices[group])
-        for group, one in made.items()
-        if one and not str(one["_target_"]).startswith("cf.") and choices.get(group)
+        for group, part in parts.items()
+        if part and not str(part["_target_"]).startswith("cf.") and choices.get(group)
     }
 
 
@@ -83,9 +85,11 @@ def exchanged() -> list[str]:
     """
     if not HydraConfig.initialized() or not _resumes():
         return []
-    return [one for one in HydraConfig.get().overrides.task if not one.startswith("resume=")]
+    return [
+        setting for setting in HydraConfig.get().overrides.task if not setting.startswith("resume=")
+    ]
 
 
 def _resumes() -> bool:
     """Whether the settings are a folder's, which the options on the command line did not choose."""
-    return any(one.startswith("resume=") for one in HydraConfig.get().overrides.task)
+    return any(setting.startswith("resume=") for setting in HydraConfig.get().overrides.task)

@@ -21,27 +21,27 @@ def own_groups(file: Path, root: Path) -> set[str]:
         file: of the configuration.
         root: the folder in which groups are folders.
     """
-    found, read, todo = set[str](), set[Path](), [file]
+    groups, read, todo = set[str](), set[Path](), [file]
     while todo:
-        one = todo.pop()
-        if one in read or not one.is_file():
+        config = todo.pop()
+        if config in read or not config.is_file():
             continue
-        read.add(one)
-        inside = one.parent.relative_to(root).as_posix() if root in one.parents else "."
-        for name, is_group in _defaults(one.read_text()):
+        read.add(config)
+        inside = config.parent.relative_to(root).as_posix() if root in config.parents else "."
+        for name, is_group in _defaults(config.read_text()):
             path = name[1:] if name.startswith("/") else f"{inside}/{name}".removeprefix("./")
             if not is_group:
                 todo.append(root / f"{path}.yaml")
-            elif path not in found:
-                found.add(path)
+            elif path not in groups:
+                groups.add(path)
                 todo += (root / path).glob("*.yaml")
-    return found
+    return groups
 
 
 def _defaults(text: str) -> Iterator[tuple[str, bool]]:
     """What a configuration's defaults list names, and whether that is a group."""
-    _, begun, rest = f"\n{text}".partition("\ndefaults:")
-    for line in rest.splitlines()[1:] if begun else ():
+    _, begun, entries = f"\n{text}".partition("\ndefaults:")
+    for line in entries.splitlines()[1:] if begun else ():
         if line and not line.startswith((" ", "#")):
             return
         entry = _ENTRY.match(line.partition(" #")[0].rstrip())
@@ -60,26 +60,26 @@ def listed_once(file: Path, root: Path) -> Iterator[None]:
         file: of the command's configuration.
         root: the folder in which groups are folders.
     """
-    listed, own = Hydra.format_config_groups, own_groups(file, root)
+    listed, groups = Hydra.format_config_groups, own_groups(file, root)
 
     def is_own(group: str) -> bool:
-        return group in own or not (root / group).is_dir()
+        return group in groups or not (root / group).is_dir()
 
     def format_own(self: Any, predicate: Callable[[str], bool], compact: bool = True) -> str:
         return listed(self, lambda group: predicate(group) and is_own(group), compact)
 
-    made = ConfigLoaderImpl._parse_overrides_and_create_caching_repo
-    once = cache(lambda loader, name: made(loader, name, []))
+    create = ConfigLoaderImpl._parse_overrides_and_create_caching_repo
+    once = cache(lambda loader, name: create(loader, name, []))
 
-    def kept(
+    def create_shared(
         self: Any, name: str | None, overrides: Sequence[str]
     ) -> tuple[list[Any], CachingConfigRepository]:
-        return made(self, name, [*overrides]) if name or overrides else once(self, name)
+        return create(self, name, [*overrides]) if name or overrides else once(self, name)
 
-    ConfigLoaderImpl._parse_overrides_and_create_caching_repo = kept  # type: ignore[method-assign, assignment]
+    ConfigLoaderImpl._parse_overrides_and_create_caching_repo = create_shared  # type: ignore[method-assign, assignment]
     Hydra.format_config_groups = format_own  # type: ignore[method-assign]
     try:
         yield
     finally:
-        ConfigLoaderImpl._parse_overrides_and_create_caching_repo = made  # type: ignore[method-assign]
+        ConfigLoaderImpl._parse_overrides_and_create_caching_repo = create  # type: ignore[method-assign]
         Hydra.format_config_groups = listed  # type: ignore[method-assign]

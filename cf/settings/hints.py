@@ -41,7 +41,7 @@ def _figure(value: float) -> str:
 def hints_of(target: Any) -> dict[str, Any]:
     """The annotations of what a class or a function takes, by name."""
     if isinstance(target, type):
-        owner = next(one for one in target.__mro__ if "__init__" in vars(one))
+        owner = next(base for base in target.__mro__ if "__init__" in vars(base))
         generated = "__dataclass_params__" in vars(owner)
         # A field's annotation is of the module of the class that declares it: bases have their own.
         target = owner if generated else vars(owner)["__init__"]
@@ -57,10 +57,10 @@ def _fits(value: Any, hint: Any) -> bool:
     """Whether a YAML value can stand for `hint`; kinds that YAML cannot write always fit."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Annotated:
-        limits = [one for one in args[1:] if isinstance(one, Within)]
-        return _fits(value, args[0]) and all(one.holds(value) for one in limits)
+        limits = [limit for limit in args[1:] if isinstance(limit, Within)]
+        return _fits(value, args[0]) and all(limit.holds(value) for limit in limits)
     if origin in (typing.Union, types.UnionType):
-        return any(_fits(value, one) for one in args)
+        return any(_fits(value, member) for member in args)
     if origin is typing.Literal:
         return value in args
     if hint is float:
@@ -77,13 +77,13 @@ def _fits(value: Any, hint: Any) -> bool:
     if origin is tuple and Ellipsis not in args:
         pairs = zip(value, args, strict=False) if isinstance(value, list | tuple) else ()
         return len(args) == len(list(pairs)) == len(value) and all(
-            _fits(one, kind) for one, kind in zip(value, args, strict=True)
+            _fits(item, kind) for item, kind in zip(value, args, strict=True)
         )
     if origin in (list, tuple) or (isinstance(origin, type) and issubclass(origin, Sequence)):
-        inner = [one for one in args if one is not Ellipsis] or [Any]
-        return isinstance(value, list | tuple) and all(_fits(one, inner[0]) for one in value)
+        inner = [arg for arg in args if arg is not Ellipsis] or [Any]
+        return isinstance(value, list | tuple) and all(_fits(item, inner[0]) for item in value)
     if isinstance(origin, type) and issubclass(origin, Mapping):
-        return isinstance(value, Mapping) and all(_fits(one, args[1]) for one in value.values())
+        return isinstance(value, Mapping) and all(_fits(item, args[1]) for item in value.values())
     return isinstance(value, dict) or not isinstance(hint, type) or hint in (object, Any)
 
 
@@ -93,21 +93,21 @@ def wanted(hint: Any) -> str:
     names |= {Path: "a path", dict: "a mapping", list: "a list", Any: "a value"}
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Annotated:
-        forms = [str(one) for one in args[1:] if isinstance(one, Form)]
+        forms = [str(form) for form in args[1:] if isinstance(form, Form)]
         if forms:
             return forms[0]
-        limits = [str(one) for one in args[1:] if isinstance(one, Within)]
+        limits = [str(limit) for limit in args[1:] if isinstance(limit, Within)]
         return " ".join([wanted(args[0]), *limits])
     if origin in (typing.Union, types.UnionType):
-        return " or ".join(wanted(one) for one in args)
+        return " or ".join(wanted(arg) for arg in args)
     if origin is typing.Literal:
         return "one of " + ", ".join(map(str, args))
     if hint in (None, type(None)):
         return "null"
     if origin is tuple and Ellipsis not in args:
-        return "a list of " + " and ".join(wanted(one) for one in args)
+        return "a list of " + " and ".join(wanted(arg) for arg in args)
     if isinstance(origin, type) and issubclass(origin, Mapping):
         return f"{{name: {wanted(args[1])}, ...}}"
     if origin:
-        return "a list of " + " / ".join(wanted(one) for one in args[:1])
+        return "a list of " + " / ".join(wanted(arg) for arg in args[:1])
     return getattr(hint, "WANTED", None) or names.get(hint, f"a {getattr(hint, '__name__', hint)}")

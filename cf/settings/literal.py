@@ -116,11 +116,11 @@ def literal(argument: str, multirun: bool = False) -> str:
         return argument
     if multirun and (several := _several(value)) is not None:
         before, parts, after = several
-        return f"{key}={before}{','.join(_one(name, part) for part in parts)}{after}"
+        return f"{key}={before}{','.join(_in_quotes(name, part) for part in parts)}{after}"
     if multirun and not text and (paths := _several_paths(name, value)):
         return f"{key}={','.join(paths)}"
     if text or _matches(name, PLACES) or os.path.lexists(os.path.expanduser(value)):
-        return f"{key}={_one(name, value)}"
+        return f"{key}={_in_quotes(name, value)}"
     return f"{key}={_nested(name, value.strip() if value.strip()[:1] in '[{' else value)}"
 
 
@@ -130,13 +130,13 @@ def quoted(text: str) -> str:
     >>> quoted("it's"), quoted("a${b}")
     ("'it\\'s'", "'a\\${b}'")
     """
-    made: str = QuotedString(literally(text), Quote.single).with_quotes()
-    return made
+    quotation: str = QuotedString(literally(text), Quote.single).with_quotes()
+    return quotation
 
 
 def literally(text: str) -> str:
     """The text as OmegaConf must be told it so as not to look for references in it."""
-    return re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + r"\${", text)
+    return re.sub(r"(\\*)\$\{", lambda match: match[1] * 2 + r"\${", text)
 
 
 def with_home(settings: Any, at: str = "") -> Any:
@@ -145,9 +145,11 @@ def with_home(settings: Any, at: str = "") -> Any:
     A codec's file stays as it is named, since exports name it on, for other machines.
     """
     if isinstance(settings, dict):
-        return {name: with_home(one, f"{at}.{name}".lstrip(".")) for name, one in settings.items()}
+        return {
+            name: with_home(value, f"{at}.{name}".lstrip(".")) for name, value in settings.items()
+        }
     if isinstance(settings, list):
-        return [with_home(one, at) for one in settings]
+        return [with_home(value, at) for value in settings]
     if isinstance(settings, str) and settings.startswith(("~", SHIPPED)) and _matches(at, PATHS):
         named_on = settings.startswith(SHIPPED) and at.endswith(".file")
         return settings if named_on else shipped(os.path.expanduser(settings))
@@ -158,7 +160,7 @@ def _matches(name: str, patterns: tuple[str, ...]) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
-def _one(name: str, value: str) -> str:
+def _in_quotes(name: str, value: str) -> str:
     """A single text or path, bare or in quotes, in Hydra's quotes."""
     closed = _QUOTED.fullmatch(value.strip()) is not None
     text = _unquoted(value) if closed else value
@@ -167,8 +169,8 @@ def _one(name: str, value: str) -> str:
     if not _matches(name, TEXTS):
         text = os.path.expanduser(text)
     if _matches(name, PLACES):
-        made: str = QuotedString(text, Quote.single).with_quotes()
-        return made
+        quotation: str = QuotedString(text, Quote.single).with_quotes()
+        return quotation
     return quoted(text)
 
 
@@ -180,9 +182,9 @@ def _unquoted(value: str) -> str:
     if ends:
         inner = inner[: ends.start()] + ends[0][: len(ends[0]) // 2]
     inner = re.sub(
-        rf"(\\+){mark}", lambda found: found[1][: (len(found[1]) - 1) // 2] + mark, inner
+        rf"(\\+){mark}", lambda match: match[1][: (len(match[1]) - 1) // 2] + mark, inner
     )
-    return re.sub(r"(\\*)\\\$\{", lambda found: found[1][: len(found[1]) // 2] + "${", inner)
+    return re.sub(r"(\\*)\\\$\{", lambda match: match[1][: len(match[1]) // 2] + "${", inner)
 
 
 def _several(value: str) -> tuple[str, list[str], str] | None:
@@ -208,7 +210,7 @@ def _several_paths(name: str, value: str) -> list[str]:
         return [_nested(name, part) for part in parts] if all(parts) else []
     if not all(part in _WORDS or _is_there(part) for part in parts):
         return []
-    return [part if part in _WORDS else _one(name, part) for part in parts]
+    return [part if part in _WORDS else _in_quotes(name, part) for part in parts]
 
 
 def _is_there(path: str) -> bool:
@@ -222,7 +224,7 @@ def _nested(name: str, value: str) -> str:
     if opens not in _CLOSED_BY or not value.endswith(_CLOSED_BY[opens]):
         if value.lower() == "null" or (name.endswith("lora") and _number(value)):
             return value
-        return _one(name, value)
+        return _in_quotes(name, value)
     if len(list(_split(value))) > 1:
         raise ValueError(
             f"{name}={value} are several lists; write one, {name}=[A,B], with a path that holds "
@@ -273,23 +275,23 @@ def _acts(value: str, name: str) -> str:
     if inner is None or not inner[1].lstrip().startswith("["):
         return value
     acts = re.compile(_ACT + r"\s*(?:,(?=\s*\[\s*(?:[\d.+\-]+|inf|nan)\s*,)|$)", re.DOTALL)
-    made, at, rest = list[str](), 0, inner[1].strip()
-    while at < len(rest):
-        found = acts.match(rest, at)
-        if found is None:
+    parts, at, body = list[str](), 0, inner[1].strip()
+    while at < len(body):
+        act = acts.match(body, at)
+        if act is None:
             raise ValueError(
                 f'{name}={value} cannot be read; write {name}="{_AT_SECONDS[name][1]}"'
             )
-        text = found["text"]
+        text = act["text"]
         if _GLUED.search(text) and not _QUOTED.fullmatch(text):
             raise ValueError(
                 f"{name}={value}: {text!r} is one text or several; write each text that has "
                 f'brackets in quotes, as in {name}="{_AT_SECONDS[name][1]}"'
             )
-        made.append(f"[{found['at']},{_one(_AT_SECONDS[name][0], text)}]")
-        at = found.end()
-        at += len(rest[at:]) - len(rest[at:].lstrip())
-    return f"[{','.join(made)}]"
+        parts.append(f"[{act['at']},{_in_quotes(_AT_SECONDS[name][0], text)}]")
+        at = act.end()
+        at += len(body[at:]) - len(body[at:].lstrip())
+    return f"[{','.join(parts)}]"
 
 
 def _number(value: str) -> bool:

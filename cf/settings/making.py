@@ -63,10 +63,10 @@ def with_live_network(settings: Settings) -> Settings:
     Args:
         settings: of `cf.play`.
     """
-    found, sampling = with_network(settings), settings["sampling"]
-    if found["checkpoint"] == settings["checkpoint"] or sampling["block_frames"] is not None:
-        return found
-    return {**found, "sampling": {**sampling, "block_frames": 1}}
+    completed, sampling = with_network(settings), settings["sampling"]
+    if completed["checkpoint"] == settings["checkpoint"] or sampling["block_frames"] is not None:
+        return completed
+    return {**completed, "sampling": {**sampling, "block_frames": 1}}
 
 
 @dataclass(frozen=True)
@@ -133,8 +133,8 @@ class Generate(_Making):
         """Two settings that exclude each other, in words; empty if there are none."""
         if given["checkpoint"] is None and given.get("model") and not given["plan"]:
             return _NO_WEIGHTS
-        if given["script"] and (told := _beside_a_script(given)):
-            return f"script={given['script']} says all of its video: leave {told}=... out"
+        if given["script"] and (setting := _beside_a_script(given)):
+            return f"script={given['script']} says all of its video: leave {setting}=... out"
         if given["image"] and given["video"]:
             return f"give video={given['video']} or image={given['image']}, not both"
         typed, texts = given["prompts"] == "-", ("prompt", "prompts", "prompts_file")
@@ -143,8 +143,8 @@ class Generate(_Making):
         several = [] if typed else [f"{name}=..." for name in texts if given[name]]
         if len(several) > 1:
             return f"give {' or '.join(several)}, not {'both' if len(several) == 2 else 'all'}"
-        told = fault_of_images(given["pinned"])
-        return told or ("" if typed else fault_of_acts(given["prompts"])) or unsaid(given)
+        message = fault_of_images(given["pinned"])
+        return message or ("" if typed else fault_of_acts(given["prompts"])) or unsaid(given)
 
 
 @dataclass(frozen=True)
@@ -172,6 +172,6 @@ class Play(_Making):
         return ""
 
 
-def _beside_a_script(given: Settings) -> str:
+def _beside_a_script(settings: Settings) -> str:
     """The first setting that says again what a recorded session says; empty if none does."""
-    return next((name for name in _OF_A_SCRIPT if given.get(name)), "")
+    return next((name for name in _OF_A_SCRIPT if settings.get(name)), "")

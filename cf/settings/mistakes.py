@@ -81,7 +81,7 @@ def failing_line(error: BaseException) -> str:
     """
     met = (error, error.__cause__)  # what Hydra makes of an error names it as its cause
     frames = [
-        one for part in met if part is not None for one in traceback.walk_tb(part.__traceback__)
+        entry for part in met if part is not None for entry in traceback.walk_tb(part.__traceback__)
     ]
     codes = [frame.f_code for frame, _ in frames]
     files = [code.co_filename for code in codes]
@@ -106,7 +106,7 @@ def forgotten_init(made: object) -> str:
         made: what was built.
     """
     kind = type(made)
-    first, *bases = [one for one in kind.__mro__ if "__init__" in vars(one)]
+    first, *bases = [base for base in kind.__mro__ if "__init__" in vars(base)]
     code = _code(vars(first)["__init__"])
     file = getattr(sys.modules.get(first.__module__), "__file__", None)
     if code is None or file is None or not _is_own(file):

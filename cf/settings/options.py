@@ -31,19 +31,21 @@ def flat_objective(name: str, overrides: Sequence[Override]) -> list[Override]:
         name: of the command's file of settings; Hydra is initialised.
         overrides: as typed.
     """
-    old = [one for one in overrides if str(one.key_or_group).startswith(_ONLY_PART)]
+    old = [override for override in overrides if str(override.key_or_group).startswith(_ONLY_PART)]
     if not old:
         return [*overrides]
-    groups = [str(one.input_line) for one in overrides if "." not in str(one.key_or_group)]
+    groups = [
+        str(override.input_line) for override in overrides if "." not in str(override.key_or_group)
+    ]
     if "parts" in (hydra.compose(name, groups).get("objective") or {}):
         return [*overrides]
     log.warning("%s*: write objective.*, since it is no plan of several", _ONLY_PART)
     parser = OverridesParser.create()
     return [
-        parser.parse_override(str(one.input_line).replace(_ONLY_PART, "objective.", 1))
-        if one in old
-        else one
-        for one in overrides
+        parser.parse_override(str(override.input_line).replace(_ONLY_PART, "objective.", 1))
+        if override in old
+        else override
+        for override in overrides
     ]
 
 
@@ -56,23 +58,32 @@ def inner_memories(name: str, overrides: Sequence[Override]) -> list[Override]:
         name: of the command's file of settings; Hydra is initialised.
         overrides: as typed.
     """
-    within = [one for one in overrides if one.is_add() and one.key_or_group == "memory"]
-    within = [one for one in within if one.package and not one.is_sweep_override()]
+    within = [
+        override
+        for override in overrides
+        if override.is_add() and override.key_or_group == "memory"
+    ]
+    within = [
+        override for override in within if override.package and not override.is_sweep_override()
+    ]
     if not within:
         return [*overrides]
     loader: Any = GlobalHydra.instance().config_loader()
-    groups = [one for one in overrides if "." not in str(one.key_or_group)]
-    single = [str(one.input_line) for one in groups if not one.is_sweep_override()]
-    cfg, rest = composition_of(name, single), []
-    for one in within:
-        found = loader.repository.load_config(f"memory/{one.value()}")
-        there = OmegaConf.select(cfg, str(one.package))
-        if found is not None and isinstance(there, DictConfig):
-            left = [str(key) for key in there if key not in found.config]
-            rest += [f"~{one.package}.{key}" for key in left]
-    typed = {str(one.key_or_group) for one in overrides}
+    groups = [override for override in overrides if "." not in str(override.key_or_group)]
+    single = [str(override.input_line) for override in groups if not override.is_sweep_override()]
+    cfg, deletions = composition_of(name, single), []
+    for override in within:
+        option = loader.repository.load_config(f"memory/{override.value()}")
+        current = OmegaConf.select(cfg, str(override.package))
+        if option is not None and isinstance(current, DictConfig):
+            stale = [str(key) for key in current if key not in option.config]
+            deletions += [f"~{override.package}.{key}" for key in stale]
+    typed = {str(override.key_or_group) for override in overrides}
     parser = OverridesParser.create()
-    return [*overrides, *(parser.parse_override(one) for one in rest if one[1:] not in typed)]
+    return [
+        *overrides,
+        *(parser.parse_override(deletion) for deletion in deletions if deletion[1:] not in typed),
+    ]
 
 
 def named_options(name: str, overrides: Sequence[Override]) -> list[Override]:
@@ -85,51 +96,57 @@ def named_options(name: str, overrides: Sequence[Override]) -> list[Override]:
     Raises:
         ValueError: a group that a command cannot do without is given as nothing.
     """
-    kept = []
-    for one in overrides:
-        options = _options(one.key_or_group)
-        if not options or one.is_sweep_override():
-            kept.append(one)
+    effective = []
+    for override in overrides:
+        options = _options(override.key_or_group)
+        if not options or override.is_sweep_override():
+            effective.append(override)
             continue
-        chosen = [] if one.is_delete() else one.value()
-        if isinstance(chosen, dict) or _names(chosen):  # settings of the group, or options
-            kept.append(one)
-        elif chosen == "" or chosen or _default(name, one) is not None:
-            key = str(one.get_key_element()).lstrip("~+")
+        choice = [] if override.is_delete() else override.value()
+        if isinstance(choice, dict) or _names(choice):  # settings of the group, or options
+            effective.append(override)
+        elif choice == "" or choice or _default(name, override) is not None:
+            key = str(override.get_key_element()).lstrip("~+")
             raise ValueError(
-                f"{one.input_line} chooses nothing, and {one.key_or_group} is a group of options: "
-                f"give one of them, {key}={_first(options)}; there are {', '.join(options)}"
+                f"{override.input_line} chooses nothing, and {override.key_or_group} is a group "
+                f"of options: give one of them, {key}={_first(options)}; "
+                f"there are {', '.join(options)}"
             )
-    return kept
+    return effective
 
 
 def refuse_unheard(overrides: Sequence[Override], cfg: DictConfig) -> None:
     """Raise a ValueError at `name={}` that takes nothing away, since mappings are merged."""
-    for one in overrides:
-        if one.is_delete() or one.is_sweep_override() or one.value() != {}:
+    for override in overrides:
+        if override.is_delete() or override.is_sweep_override() or override.value() != {}:
             continue
-        at = str(one.package or one.key_or_group).replace("/", ".")
-        there = OmegaConf.select(cfg, at)
-        if isinstance(there, DictConfig) and len(there):
-            whole = "_target_" in there
-            away = at if whole else f"{at}.{next(map(str, there))}"
+        at = str(override.package or override.key_or_group).replace("/", ".")
+        current = OmegaConf.select(cfg, at)
+        if isinstance(current, DictConfig) and len(current):
+            is_object = "_target_" in current
+            away = at if is_object else f"{at}.{next(map(str, current))}"
             raise ValueError(
-                f"{one.input_line} changes nothing, since mappings are merged: {at} still has "
-                f"{', '.join(map(str, there))}. Take {'it' if whole else 'one'} out with '~{away}'"
-                + (f", or choose another option: {at}=..." if _options(one.key_or_group) else "")
+                f"{override.input_line} changes nothing, since mappings are merged: {at} still has "
+                f"{', '.join(map(str, current))}. "
+                f"Take {'it' if is_object else 'one'} out with '~{away}'"
+                + (
+                    f", or choose another option: {at}=..."
+                    if _options(override.key_or_group)
+                    else ""
+                )
             )
 
 
 def refuse_scale(cfg: DictConfig) -> None:
     """Raise a ValueError at a scale that the chosen experiment has no numbers for."""
     choices, scales = cfg.hydra.runtime.choices, cfg.get("scales")
-    chosen = choices.get("scale")
-    if scales is None or chosen is None or chosen in scales:
+    scale = choices.get("scale")
+    if scales is None or scale is None or scale in scales:
         return
-    one = f"experiment={choices.get('experiment')}"
+    experiment = f"experiment={choices.get('experiment')}"
     takes = " or ".join(f"scale={it}" for it in scales)
     remedy = f"it takes {takes}" if scales else "it is of one size; leave scale out"
-    raise ValueError(f"{one} has no numbers of scale={chosen}: {remedy}")
+    raise ValueError(f"{experiment} has no numbers of scale={scale}: {remedy}")
 
 
 def refuse_elsewhere(name: str, overrides: Sequence[Override]) -> None:
@@ -140,17 +157,23 @@ def refuse_elsewhere(name: str, overrides: Sequence[Override]) -> None:
         overrides: as typed.
     """
     root = Path(CONFIG_DIR)
-    given = {one.key_or_group for one in overrides if not (one.is_delete() or one.package)}
-    groups = sorted(one for one in given if (root / one).is_dir())
+    keys = {
+        override.key_or_group
+        for override in overrides
+        if not (override.is_delete() or override.package)
+    }
+    groups = sorted(key for key in keys if (root / key).is_dir())
     if not groups or name not in COMMANDS:
         return
-    own = own_groups(root / f"{name}.yaml", root) | {one.name for one in fields(COMMANDS[name])}
-    for group in (one for one in groups if one not in own):
+    allowed = own_groups(root / f"{name}.yaml", root) | {
+        field.name for field in fields(COMMANDS[name])
+    }
+    for group in (key for key in groups if key not in allowed):
         has = [f"cf.{of}" for of in COMMANDS if group in own_groups(root / f"{of}.yaml", root)]
         if has:
-            known = [*names_within(hydra.compose(name))]
+            names = [*names_within(hydra.compose(name))]
             said = f"{group} is a setting of {' and '.join(has)}"
-            raise ValueError(f"{unknown_setting(group, known)}; {said}")
+            raise ValueError(f"{unknown_setting(group, names)}; {said}")
 
 
 def refuse_taken_out(name: str, overrides: Sequence[Override]) -> None:
@@ -160,10 +183,14 @@ def refuse_taken_out(name: str, overrides: Sequence[Override]) -> None:
         name: of the command's file of settings.
         overrides: as typed.
     """
-    own = {field.name for field in fields(COMMANDS[name])} if name in COMMANDS else set()
-    for one in overrides:
-        if one.is_delete() and one.key_or_group in own and not _options(one.key_or_group):
-            key = one.key_or_group
+    names = {field.name for field in fields(COMMANDS[name])} if name in COMMANDS else set()
+    for override in overrides:
+        if (
+            override.is_delete()
+            and override.key_or_group in names
+            and not _options(override.key_or_group)
+        ):
+            key = override.key_or_group
             raise ValueError(
                 f"~{key}: this setting cannot be taken out; leave it as it is, or give {key}=..."
             )
@@ -172,22 +199,22 @@ def refuse_taken_out(name: str, overrides: Sequence[Override]) -> None:
 def _options(group: str) -> list[str]:
     """Asked of the repository itself: Hydra's loader copies it whole for every question."""
     loader: Any = GlobalHydra.instance().config_loader()
-    found: list[str] = loader.repository.get_group_options(group)
-    return found
+    options: list[str] = loader.repository.get_group_options(group)
+    return options
 
 
-def _names(chosen: object) -> bool:
+def _names(choice: object) -> bool:
     """Whether these are names of options; that there are such is for Hydra to say."""
-    several = chosen if isinstance(chosen, list) else [chosen]
+    several = choice if isinstance(choice, list) else [choice]
     return bool(several) and all(
-        isinstance(one, str | int | float) and one != "" for one in several
+        isinstance(name, str | int | float) and name != "" for name in several
     )
 
 
-def _default(name: str, one: Override) -> object:
+def _default(name: str, override: Override) -> object:
     """The option of a group that the command takes by itself."""
     cfg = hydra.compose(name, return_hydra_config=True)
-    return cfg.hydra.runtime.choices.get(str(one.get_key_element()).lstrip("~+"))
+    return cfg.hydra.runtime.choices.get(str(override.get_key_element()).lstrip("~+"))
 
 
 def _first(options: Sequence[str]) -> str:

@@ -31,8 +31,8 @@ class Prepare:
     @staticmethod
     def contradiction(given: Settings) -> str:
         """Nothing to prepare, in words; empty if there is something."""
-        told = not str(given["text"].get("_target_", "")).endswith("NoText")
-        if given["videos"] or (given["prompts_file"] and told):
+        has_encoder = not str(given["text"].get("_target_", "")).endswith("NoText")
+        if given["videos"] or (given["prompts_file"] and has_encoder):
             return ""
         if given["prompts_file"]:
             return "prompts_file is for a network that is told texts: give its encoder, text=umt5"

@@ -21,6 +21,6 @@ def lacking(given: Settings) -> str:
 def unsaid(given: Settings) -> str:
     """That a preset was given no text, in words; empty if it was, or takes none."""
     text = str((given.get("text") or {}).get("_target_", "NoText"))
-    if not given["source"] or text.endswith("NoText") or any(given.get(one) for one in _SAID):
+    if not given["source"] or text.endswith("NoText") or any(given.get(name) for name in _SAID):
         return ""
     return 'this network makes what a text says: give prompt="..."; it was trained on long ones'

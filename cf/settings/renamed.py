@@ -136,6 +136,6 @@ def _with_gradient(settings: Any) -> Any:
     module = settings.get("module") if isinstance(settings, dict) else None
     if not isinstance(module, dict) or "differentiable_past" not in module:
         return settings
-    rest = {name: value for name, value in module.items() if name != "differentiable_past"}
-    rest["gradient"] = {"_target_": _GRADIENT_CLASSES[bool(module["differentiable_past"])]}
-    return {**settings, "module": rest}
+    updated = {name: value for name, value in module.items() if name != "differentiable_past"}
+    updated["gradient"] = {"_target_": _GRADIENT_CLASSES[bool(module["differentiable_past"])]}
+    return {**settings, "module": updated}

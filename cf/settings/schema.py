@@ -85,9 +85,9 @@ class Fit:
                 if number and not 0 <= value < math.inf:
                     return f"{group}.{name} must be a number from 0 on, got {value}"
         folder = Path(given["resume"])
-        if given["resume"] == "???" or any((folder / one).is_file() for one in _OF_A_RUN):
+        if given["resume"] == "???" or any((folder / file).is_file() for file in _OF_A_RUN):
             return ""
-        near = [one for one in folder.absolute().parents if (one / _OF_A_RUN[0]).is_file()]
+        near = [parent for parent in folder.absolute().parents if (parent / _OF_A_RUN[0]).is_file()]
         hint = f"give resume={near[0]}" if near else "give the folder that the run printed"
         return f"resume={folder} is not the folder of a run (it has no config.yaml); {hint}"
 

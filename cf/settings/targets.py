@@ -24,18 +24,18 @@ def class_of(target: str) -> Any:
     folder = Path(cf.__file__).parents[1].joinpath(*package)
     if not ((folder / f"{module}.py").is_file() or (folder / module).is_dir()):
         return None
-    found = getattr(import_module(".".join([*package, module])), name, None)
-    if not isinstance(found, type) or found.__module__.split(".")[0] != "cf":
+    candidate = getattr(import_module(".".join([*package, module])), name, None)
+    if not isinstance(candidate, type) or candidate.__module__.split(".")[0] != "cf":
         return None
-    home = vars(import_module(found.__module__))
-    return found if home.get(found.__qualname__) is found else None
+    home = vars(import_module(candidate.__module__))
+    return candidate if home.get(candidate.__qualname__) is candidate else None
 
 
 def function_of(target: str) -> Callable[..., Any]:
     """A function of this package by its name, which the caller has found harmless."""
     owner, _, name = target.rpartition(".")
-    made: Any = class_of(owner) or import_module(owner)
-    return typing.cast(Callable[..., Any], getattr(made, name))
+    scope: Any = class_of(owner) or import_module(owner)
+    return typing.cast(Callable[..., Any], getattr(scope, name))
 
 
 def kinds_of(hint: Any) -> list[tuple[type, bool]]:
@@ -44,7 +44,7 @@ def kinds_of(hint: Any) -> list[tuple[type, bool]]:
         return [(hint, False)]
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
-        return [kind for one in args for kind in kinds_of(one)]
+        return [kind for arg in args for kind in kinds_of(arg)]
     if origin is Callable:
         return [(kind, True) for kind, _ in kinds_of(args[-1])]
     return []
@@ -54,7 +54,7 @@ def element_of(hint: Any) -> Any:
     """What a list or a mapping of that kind holds; None if that is no object."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
-        return typing.Union[tuple(element_of(one) or type(None) for one in args)]  # noqa: UP007
+        return typing.Union[tuple(element_of(arg) or type(None) for arg in args)]  # noqa: UP007
     if not isinstance(origin, type) or not issubclass(origin, Sequence | Mapping):
         return None
     return args[-1] if issubclass(origin, Mapping) else args[0]

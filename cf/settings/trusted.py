@@ -76,8 +76,8 @@ def vet_export(config: Settings, source: str) -> None:
     fps, size = config.get("fps"), config.get("size")
     if fps is not None and not (_is_number(fps) and 0 < fps <= 1000):
         raise ValueError(f"{source} says fps {fps!r}; it must lie in (0, 1000]")
-    whole = isinstance(size, list) and [type(side) for side in size] == [int, int]
-    if size is not None and not (whole and all(0 < side <= 2**14 for side in size)):
+    is_pair = isinstance(size, list) and [type(side) for side in size] == [int, int]
+    if size is not None and not (is_pair and all(0 < side <= 2**14 for side in size)):
         raise ValueError(f"{source} says size {size!r}; it must be [height, width] in pixels")
 
 
@@ -90,12 +90,12 @@ def vet_size(model: Settings, state: State, source: str) -> None:
     import torch
     from torch.nn.modules.module import register_module_parameter_registration_hook
 
-    left = sum(weight.numel() for weight in state.values())
+    remaining = sum(weight.numel() for weight in state.values())
 
     def count(module: torch.nn.Module, name: str, parameter: torch.Tensor | None) -> None:
-        nonlocal left
-        left -= 0 if parameter is None else parameter.numel()
-        if left < 0:
+        nonlocal remaining
+        remaining -= 0 if parameter is None else parameter.numel()
+        if remaining < 0:
             raise ValueError(f"{source} describes a larger model than its weights make")
 
     hook = register_module_parameter_registration_hook(count)
@@ -126,19 +126,19 @@ def bound(tree: Any, source: str, largest: int = 2**63) -> None:
 
 def walk(tree: Any) -> Iterator[tuple[str, Any, int]]:
     """Every value and every name; without recursion, whose depth is the file's to choose."""
-    left: list[tuple[str, Any, int]] = [("", tree, 0)]
-    while left:
-        where, value, depth = left.pop()
+    stack: list[tuple[str, Any, int]] = [("", tree, 0)]
+    while stack:
+        where, value, depth = stack.pop()
         yield where, value, depth
         if depth > _DEEPEST:
             return
         inner: Iterable[tuple[Any, Any]] = ()
         if isinstance(value, dict):
             inner = value.items()
-            left += [(where, name, depth) for name in value]
+            stack += [(where, name, depth) for name in value]
         elif isinstance(value, list):
             inner = enumerate(value)
-        left += [(f"{where}.{name}"[-200:], one, depth + 1) for name, one in inner]
+        stack += [(f"{where}.{name}"[-200:], child, depth + 1) for name, child in inner]
 
 
 @dataclass(frozen=True)
@@ -156,31 +156,31 @@ class Vetting:
     def vet(self, value: Any, hint: Any, where: str) -> None:
         """Refuse a value that describes an object that does not belong in its place."""
         if isinstance(value, list):
-            for i, one in enumerate(value):
-                self.vet(one, element_of(hint), f"{where}.{i}")
+            for i, item in enumerate(value):
+                self.vet(item, element_of(hint), f"{where}.{i}")
         elif isinstance(value, dict) and "_target_" in value:
             self._vet_call(value, hint, where)
         elif isinstance(value, dict):
             if kinds_of(hint):
                 raise ValueError(f"{self.source} does not say what its {where} is")
-            for name, one in value.items():
+            for name, item in value.items():
                 self._vet_key(name, where)
-                self.vet(one, element_of(hint), f"{where}.{name}")
+                self.vet(item, element_of(hint), f"{where}.{name}")
 
     def refusal(self, what: str, where: str = "") -> ValueError:
         """What is refused, and what to do."""
         # A rollout's parts are chosen by groups of their own: memory=..., schedule=...
-        own = where.removeprefix("rollout.").split(".")[0]
+        group = where.removeprefix("rollout.").split(".")[0]
         return ValueError(
-            f"{self.source} asks for {what}; name it yourself ({own}=..., and --config-dir=... "
+            f"{self.source} asks for {what}; name it yourself ({group}=..., and --config-dir=... "
             f"where its yaml is in a folder of yours) if you trust it"
         )
 
     def _vet_call(self, value: Settings, hint: Any, where: str) -> None:
         target = value["_target_"]
-        called, made = self._resolved(target, where)
+        called, result_type = self._resolved(target, where)
         kinds = kinds_of(hint)
-        if not any(issubclass(made, kind) for kind, _ in kinds):
+        if not any(issubclass(result_type, kind) for kind, _ in kinds):
             wanted = " or ".join(kind.__name__ for kind, _ in kinds) or "a plain value"
             raise self.refusal(f"{target} as its {where}, which must be {wanted}", where)
         if isinstance(called, type) and inspect.isabstract(called):
@@ -189,9 +189,9 @@ class Vetting:
         for name in value:
             self._vet_option(name, value, later, where)
         hints = hints_of(called)
-        for name, one in value.items():
+        for name, argument in value.items():
             if not name.startswith("_"):
-                self._vet_argument(called, name, one, hints.get(name), f"{where}.{name}")
+                self._vet_argument(called, name, argument, hints.get(name), f"{where}.{name}")
 
     def _vet_argument(self, called: Any, name: str, value: Any, hint: Any, where: str) -> None:
         self.vet(value, hint, where)
@@ -206,13 +206,13 @@ class Vetting:
 
     def _resolved(self, target: Any, where: str) -> tuple[Callable[..., Any], type]:
         """What is called, and the class of what it makes."""
-        found = class_of(target) if isinstance(target, str) else None
-        if isinstance(found, type):
-            return found, found
+        target_class = class_of(target) if isinstance(target, str) else None
+        if isinstance(target_class, type):
+            return target_class, target_class
         if target in self.factories:
-            made = function_of(target)
-            kind = getattr(made, "__self__", None) or hints_of(made)["return"]
-            return made, kind
+            function = function_of(target)
+            kind = getattr(function, "__self__", None) or hints_of(function)["return"]
+            return function, kind
         raise self.refusal(f"{str(target)[:200]} as its {where}, which is not part of cf", where)
 
 
