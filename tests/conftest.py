@@ -23,6 +23,9 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 
 torch.set_num_threads(1)
+# Autograd begins before anything is compiled: after that it would begin threads, and no fork of a
+# test (`tests/ranks.py`) could run a backward pass.
+torch.ones((), requires_grad=True).backward()
 # What is started in the background ignores Ctrl-C, and under nohup hang-ups too; so would
 # the commands that tests start.
 if threading.current_thread() is threading.main_thread():
