@@ -83,8 +83,8 @@ def coding_of(frame: VideoFrame) -> ColourCoding | None:
     # FFmpeg's scaler makes white of YUV 255 / 256 of what there is, and shifts the bits of RGB.
     white = (2**bits - 1) << max(12 - bits, 0) >> max(bits - 12, 0) if frame.format.is_rgb else 4080
     if transfer is not None:
-        known = primaries in _CHROMATICITIES
-        return ColourCoding(transfer, primaries if known else int(ColorPrimaries.BT2020), white)
+        tagged = primaries in _CHROMATICITIES
+        return ColourCoding(transfer, primaries if tagged else int(ColorPrimaries.BT2020), white)
     wide = primaries in _CHROMATICITIES and primaries != ColorPrimaries.BT709
     return ColourCoding("SDR", primaries, white) if wide and frame.color_trc in _SDR else None
 
@@ -99,14 +99,14 @@ def as_sdr(
         colours: what they mean.
     """
     height, width = codes[0].shape
-    made = np.empty((3, height, width), np.uint8)
+    picture = np.empty((3, height, width), np.uint8)
     rows = max(1, _PIXELS // width)
     for top in range(0, height, rows):
         part = slice(top, top + rows)
         light = _light(np.stack([plane[part] for plane in codes]), colours)
-        for plane, weights in zip(made[:, part], to_bt709(colours.primaries), strict=True):
+        for plane, weights in zip(picture[:, part], to_bt709(colours.primaries), strict=True):
             _encoding().take(_steps(_mixed(weights, light)), mode="clip", out=plane)
-    return made
+    return picture
 
 
 def _light(codes: UInt16[np.ndarray, "3 h w"], colours: ColourCoding) -> Float[np.ndarray, "3 h w"]:
@@ -209,15 +209,15 @@ def _to_xyz(primaries: int) -> Float[np.ndarray, "3 3"]:
     def xyz(x: float, y: float) -> tuple[float, float, float]:
         return x / y, 1.0, (1 - x - y) / y
 
-    columns = np.array([xyz(*one) for one in _CHROMATICITIES[ColorPrimaries(primaries)]]).T
+    columns = np.array([xyz(*xy) for xy in _CHROMATICITIES[ColorPrimaries(primaries)]]).T
     return np.asarray(columns * np.linalg.solve(columns, np.array(xyz(*_WHITE))))
 
 
 @cache
 def to_bt709(primaries: int) -> Float[np.ndarray, "3 3"]:
     """From linear red, green and blue of some primaries to those of BT.709."""
-    here, there = _to_xyz(primaries), _to_xyz(ColorPrimaries.BT709)
-    return np.asarray(np.linalg.solve(there, here), np.float32)
+    source, target = _to_xyz(primaries), _to_xyz(ColorPrimaries.BT709)
+    return np.asarray(np.linalg.solve(target, source), np.float32)
 
 
 @cache

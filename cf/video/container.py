@@ -112,12 +112,12 @@ def opened_video(path: str | Path) -> Iterator[tuple[InputContainer, VideoStream
             yield container, stream
     except (av.FFmpegError, OSError, OverflowError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
-        told = f"it cannot be decoded ({reason}); it is cut off, damaged or not a video"
+        message = f"it cannot be decoded ({reason}); it is cut off, damaged or not a video"
         if isinstance(error, _EncryptedError) or _names_encryption(path):
-            told = _ENCRYPTED
+            message = _ENCRYPTED
         if path.suffix.lower() in PICTURES:
-            told = f"it is a still picture, or damaged; {A_FOLDER_OF_THEM}"
-        raise UnreadableVideo(path, told) from error
+            message = f"it is a still picture, or damaged; {A_FOLDER_OF_THEM}"
+        raise UnreadableVideo(path, message) from error
 
 
 def _names_encryption(path: Path) -> bool:
@@ -141,8 +141,8 @@ def file_bytes(path: Path) -> int:
         status = os.stat(path)
     except (OSError, ValueError):  # a name may be too long, or hold a zero
         raise UnreadableVideo(path, reason) from None
-    if told := unfinished(path):
-        raise UnreadableVideo(path, f"it {told}")
+    if fault := unfinished(path):
+        raise UnreadableVideo(path, f"it {fault}")
     if stat.S_ISREG(status.st_mode):
         return status.st_size
     if stat.S_ISDIR(status.st_mode):

@@ -53,17 +53,17 @@ def shots_of(path: Path) -> list[Shot]:
     size, changed, rate = stamp(path)
     key = [str(path.resolve()), size, changed, cut_weights_hash(), THRESHOLD]
     key += [rate] if rate else []
-    kept = user_cache("cuts") / f"{hashlib.sha256(json.dumps(key).encode()).hexdigest()}.json"
-    known = _known(kept)
-    if known is None:
+    cache = user_cache("cuts") / f"{hashlib.sha256(json.dumps(key).encode()).hexdigest()}.json"
+    shots = _cached_shots(cache)
+    if shots is None:
         fps = timeline(path).fps
         likely = torch.cat([torch.zeros(0), *_judged(path)])
-        known = [Shot(first / fps, stop / fps) for first, stop in shots_between(likely)]
+        shots = [Shot(first / fps, stop / fps) for first, stop in shots_between(likely)]
         try:
-            write_text(kept, json.dumps(known))
+            write_text(cache, json.dumps(shots))
         except OSError as error:
             log.warning("the cuts of %s were found but not kept: %s", path, error)
-    return known
+    return shots
 
 
 def shots_between(likely: Float[Tensor, " t"]) -> list[tuple[int, int]]:
@@ -77,20 +77,20 @@ def shots_between(likely: Float[Tensor, " t"]) -> list[tuple[int, int]]:
     cut = (likely > THRESHOLD).tolist()
     starts = [0] + [i for i in range(1, len(cut)) if cut[i - 1] and not cut[i]]
     begun = [i for i in range(len(cut)) if cut[i] and (i == 0 or not cut[i - 1])]
-    made = []
+    shots = []
     for start, behind in pairwise([*starts, len(cut)]):
         stop = next((i + 1 for i in begun if start <= i < behind), behind)
-        made.append((start, stop))
-    return [one for one in made if one[0] < one[1]]
+        shots.append((start, stop))
+    return [shot for shot in shots if shot[0] < shot[1]]
 
 
 def small(frames: UInt8[Tensor, "t 3 h w"]) -> UInt8[Tensor, "t 27 48 3"]:
     """Pictures as TransNetV2 takes them: stretched, not cropped."""
     pictures = frames.permute(0, 2, 3, 1).numpy()
-    made = np.empty((len(pictures), HEIGHT, WIDTH, 3), np.uint8)
-    for picture, one in zip(pictures, made, strict=True):
-        cv2.resize(np.ascontiguousarray(picture), (WIDTH, HEIGHT), one, 0, 0, cv2.INTER_AREA)
-    return torch.from_numpy(made)
+    resized = np.empty((len(pictures), HEIGHT, WIDTH, 3), np.uint8)
+    for picture, out in zip(pictures, resized, strict=True):
+        cv2.resize(np.ascontiguousarray(picture), (WIDTH, HEIGHT), out, 0, 0, cv2.INTER_AREA)
+    return torch.from_numpy(resized)
 
 
 @torch.no_grad()
@@ -98,15 +98,15 @@ def likelihood(frames: UInt8[Tensor, "t 27 48 3"]) -> Float[Tensor, " t"]:
     """How likely each frame is the last of a shot, or in a transition; ends are padded."""
     if not len(frames):
         return torch.zeros(0)
-    found: Tensor = network().predict_frames(frames, quiet=True)[0]
-    return found
+    scores: Tensor = network().predict_frames(frames, quiet=True)[0]
+    return scores
 
 
 @torch.no_grad()
 def window_likelihood(frames: UInt8[Tensor, "100 27 48 3"]) -> Float[Tensor, " 100"]:
     """The same of one window by itself."""
-    found: Tensor = network().predict_raw(frames[None])[0]
-    return found.flatten()
+    scores: Tensor = network().predict_raw(frames[None])[0]
+    return scores.flatten()
 
 
 @lru_cache(1)
@@ -136,8 +136,8 @@ def network() -> Any:
                 raise ValueError(f"{path} holds no weights of TransNetV2: {error}") from error
 
     with torch.random.fork_rng(devices=[]):
-        made = Quiet(device="cpu")
-    return made.eval().requires_grad_(False)
+        model = Quiet(device="cpu")
+    return model.eval().requires_grad_(False)
 
 
 @lru_cache(1)
@@ -160,18 +160,18 @@ def _weights() -> Path:
 
 def _judged(path: Path) -> Iterator[Float[Tensor, " t"]]:
     """How likely each frame ends a shot, in pieces that give the same as the whole."""
-    held = torch.zeros(0, HEIGHT, WIDTH, 3, dtype=torch.uint8)
-    before = 0  # of `held`, frames that were judged and are there for what follows
+    buffer = torch.zeros(0, HEIGHT, WIDTH, 3, dtype=torch.uint8)
+    before = 0  # of `buffer`, frames that were judged and are there for what follows
     for frames in read_chunks(path, STEP):
-        held = torch.cat((held, small(frames)))
-        if len(held) >= before + _PIECE + STEP:
-            ready = len(held) - STEP - (len(held) - before) % STEP
-            yield likelihood(held)[before:ready]
-            held, before = held[ready - STEP :], STEP
-    yield likelihood(held)[before:]
+        buffer = torch.cat((buffer, small(frames)))
+        if len(buffer) >= before + _PIECE + STEP:
+            ready = len(buffer) - STEP - (len(buffer) - before) % STEP
+            yield likelihood(buffer)[before:ready]
+            buffer, before = buffer[ready - STEP :], STEP
+    yield likelihood(buffer)[before:]
 
 
-def _known(path: Path) -> list[Shot] | None:
+def _cached_shots(path: Path) -> list[Shot] | None:
     """What the cache holds; None where there is nothing or nothing of use."""
     try:
         pairs = json.loads(path.read_text(encoding="utf-8"))

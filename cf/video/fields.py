@@ -39,26 +39,30 @@ def deinterlaced(frame: VideoFrame, woven: bool = True) -> VideoFrame:
     odd = packed or kind.has_palette or kind.is_bit_stream or kind.is_bayer or bits > 16
     if odd or min(plane.line_size for plane in frame.planes) <= 0:
         return frame
-    made = VideoFrame(frame.width, frame.height, kind.name)
-    made.colorspace, made.color_range = frame.colorspace, frame.color_range
-    made.color_primaries, made.color_trc = frame.color_primaries, frame.color_trc
+    picture = VideoFrame(frame.width, frame.height, kind.name)
+    picture.colorspace, picture.color_range = frame.colorspace, frame.color_range
+    picture.color_primaries, picture.color_trc = frame.color_primaries, frame.color_trc
     sample = np.dtype(np.uint16 if bits > 8 else np.uint8)
     if bits > 8 and kind.is_big_endian:
         sample = sample.newbyteorder(">")
     shared = kind.is_planar and len(frame.planes) < len(kind.components)
     most = 2 ** (8 * sample.itemsize if shared else bits) - 1  # of P010 the upper ten bits count
-    for number, planes in enumerate(zip(frame.planes, made.planes, strict=True)):
+    for number, planes in enumerate(zip(frame.planes, picture.planes, strict=True)):
         wide = sum(part.width for part in kind.components if part.plane == number)
         old, new = (
             np.ndarray(
-                (one.height, wide), sample, memoryview(one), 0, (one.line_size, sample.itemsize)
+                (plane.height, wide),
+                sample,
+                memoryview(plane),
+                0,
+                (plane.line_size, sample.itemsize),
             )
-            for one in planes
+            for plane in planes
         )
         new[...] = old
         if woven:
             _deinterlace(new, most)
-    return made
+    return picture
 
 
 def _padded(kind: VideoFormat) -> bool:
@@ -84,13 +88,13 @@ def _deinterlace(lines: Shaped[np.ndarray, "h w"], most: int) -> None:
     high = cv2.add(high, cv2.subtract(bottom, cv2.max(own_before, own_after)))
     low = cv2.subtract(low, cv2.subtract(cv2.min(own_before, own_after), bottom))
     combing = cv2.max(cv2.subtract(bottom, high), cv2.subtract(low, bottom))
-    kept = cv2.min(cv2.max(bottom, low), high)
+    clipped = cv2.min(cv2.max(bottom, low), high)
     if combing.any():
         room = _ROOM * cv2.boxFilter(combing, cv2.CV_32F, _AROUND)
         room = np.minimum(room, most).astype(native)
-        made = np.minimum(cv2.filter2D(top, -1, _CUBIC, None, (0, 1))[:count], most)
-        kept = cv2.min(cv2.max(made, cv2.subtract(kept, room)), cv2.add(kept, room))
-    lines[1::2] = kept
+        cubic = np.minimum(cv2.filter2D(top, -1, _CUBIC, None, (0, 1))[:count], most)
+        clipped = cv2.min(cv2.max(cubic, cv2.subtract(clipped, room)), cv2.add(clipped, room))
+    lines[1::2] = clipped
 
 
 def _moved(field: Shaped[np.ndarray, "n w"], by: int) -> Shaped[np.ndarray, "n w"]:

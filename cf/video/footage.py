@@ -97,6 +97,6 @@ def conversions_told(videos: Collection[Collection[str]]) -> str:
         videos: the kinds of each.
     """
     counts = Counter(kind for kinds in videos for kind in kinds)
-    told = ((counts[kind], what) for kind, what in _TOLD.items() if counts[kind])
-    parts = [f"{count} {'is' if count == 1 else 'are'} {what}" for count, what in told]
+    pairs = ((counts[kind], what) for kind, what in _TOLD.items() if counts[kind])
+    parts = [f"{count} {'is' if count == 1 else 'are'} {what}" for count, what in pairs]
     return f"of {so_many(len(videos), 'video')}, {'; '.join(parts)}" if parts else ""

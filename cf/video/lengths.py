@@ -67,12 +67,12 @@ class Lengths:
         except OSError:
             raise UnreadableVideo(path, "there is no such file") from None
         name += f" {fps:g}" if fps else ""  # pictures last as long as they are told to
-        known = self._known.get(name)
-        if known is None or known[:2] != (size, changed):
+        entry = self._known.get(name)
+        if entry is None or entry[:2] != (size, changed):
             info = probe(path)
-            known = size, changed, VideoLength(info.duration, info.slack, info.kinds)
-        self._found[name] = known
-        return known[2]
+            entry = size, changed, VideoLength(info.duration, info.slack, info.kinds)
+        self._found[name] = entry
+        return entry[2]
 
     def keep(self) -> None:
         """Write what was found, if anything of it is new."""
@@ -86,9 +86,9 @@ class Lengths:
             return
         try:
             write_text(self.file, text)
-            kept = sorted(self.file.parent.glob("*.json"), key=lambda one: one.stat().st_mtime)
-            for one in kept[:-_FOLDERS]:
-                one.unlink(missing_ok=True)
+            paths = sorted(self.file.parent.glob("*.json"), key=lambda path: path.stat().st_mtime)
+            for path in paths[:-_FOLDERS]:
+                path.unlink(missing_ok=True)
         except OSError as error:
             log.warning("%s; the videos of %s are measured again next time", error, self.folder)
 
@@ -96,10 +96,10 @@ class Lengths:
         if not self.file.is_file():
             return {}
         try:
-            held = json.loads(text_of(self.file))
-            if (held["format"], held["reader"]) != (_FORMAT, _reader()):
+            cache = json.loads(text_of(self.file))
+            if (cache["format"], cache["reader"]) != (_FORMAT, _reader()):
                 return {}
-            return {str(name): _entry(*cells) for name, cells in held["files"].items()}
+            return {str(name): _entry(*cells) for name, cells in cache["files"].items()}
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             log.warning("%s is damaged (%s) and made anew", self.file, str(error)[:100])
             return {}

@@ -47,9 +47,9 @@ class Folder:
     def told(self) -> str:
         """That there is no video, and what lies there instead, for a message."""
         kinds = [f"{n} {kind or 'without suffix'}" for kind, n in self.others.most_common(5)]
-        told = f" ({', '.join(kinds)})" if kinds else ""
+        counts = f" ({', '.join(kinds)})" if kinds else ""
         among = so_many(self.others.total(), "file")
-        return f"{shown(self.path)} holds no video among its {among}{told}"
+        return f"{shown(self.path)} holds no video among its {among}{counts}"
 
 
 def listed_in(
@@ -78,11 +78,11 @@ def listed_in(
             names = sorted({*names}.difference(name for _, name in one_video))
         elif one_video:
             rateless[place] = len(one_video)
-        mine = [] if one_video else [name for name in names if is_video(place / name)]
-        videos += [place / name for name in mine]
-        others.update(Path(name).suffix.lower() for name in {*names}.difference(mine))
+        video_names = [] if one_video else [name for name in names if is_video(place / name)]
+        videos += [place / name for name in video_names]
+        others.update(Path(name).suffix.lower() for name in {*names}.difference(video_names))
         if not one_video:
-            notes += _passed_over(place, names, mine, pictures_fps)
+            notes += _passed_over(place, names, video_names, pictures_fps)
     if rateless and not videos:
         raise ValueError(_unknown_rate(folder, rateless, setting))
     for note in notes:
@@ -172,8 +172,8 @@ def stamp(path: Path) -> tuple[int, int, float]:
     if not isinstance(path, PictureFolder):
         return state.st_size, state.st_mtime_ns, 0.0
     states = [os.stat(path / name) for _, name in sequence_in(path)]
-    changed = max([state.st_mtime_ns, *(one.st_mtime_ns for one in states)])
-    return sum(one.st_size for one in states), changed, path.fps
+    changed = max([state.st_mtime_ns, *(state.st_mtime_ns for state in states)])
+    return sum(state.st_size for state in states), changed, path.fps
 
 
 def _unknown_rate(folder: Path, rateless: dict[Path, int], setting: str) -> str:
@@ -194,43 +194,43 @@ def _unknown_rate(folder: Path, rateless: dict[Path, int], setting: str) -> str:
 
 def _passed_over(place: Path, names: list[str], videos: list[str], fps: float | None) -> list[str]:
     """A note on pictures that are no video, where one could take them for one."""
-    known = {*videos, *(Path(one).stem for one in videos)}
-    left = [one for one in pictures_among(names) if not known & {one, Path(one).stem}]
-    if videos and numbered(left):
+    video_names = {*videos, *(Path(name).stem for name in videos)}
+    stills = [name for name in pictures_among(names) if not video_names & {name, Path(name).stem}]
+    if videos and numbered(stills):
         return [
-            f"{shown(place)} holds videos and {len(left)} numbered pictures, which are passed "
+            f"{shown(place)} holds videos and {len(stills)} numbered pictures, which are passed "
             f"over; in a folder of their own they are a video"
         ]
-    if videos or fps is None or len(left) < 2:
+    if videos or fps is None or len(stills) < 2:
         return []
     return [
-        f"{shown(place)} holds {len(left)} pictures that are passed over: {odd_one(left)}; "
+        f"{shown(place)} holds {len(stills)} pictures that are passed over: {odd_one(stills)}; "
         f"{A_FOLDER_OF_THEM}"
     ]
 
 
 def _folders(folder: Path) -> Iterator[tuple[Path, list[str]]]:
     """Folders with the names of their files; real ones first, so that no name depends on links."""
-    seen: set[tuple[int, int]] = set()
+    visited: set[tuple[int, int]] = set()
     waiting = [folder]
     while waiting:
         links: list[Path] = []
         for start in waiting:
-            yield from _folders_once(start, seen, links)
+            yield from _folders_once(start, visited, links)
         waiting = sorted(links)
 
 
 def _folders_once(
-    folder: Path, seen: set[tuple[int, int]], links: list[Path]
+    folder: Path, visited: set[tuple[int, int]], links: list[Path]
 ) -> Iterator[tuple[Path, list[str]]]:
-    """Those that `seen` does not hold yet; links to folders are noted in `links`."""
+    """Those that `visited` does not hold yet; links to folders are noted in `links`."""
     try:
         status = folder.stat()
-        if (status.st_dev, status.st_ino) in seen:
+        if (status.st_dev, status.st_ino) in visited:
             return
-        seen.add((status.st_dev, status.st_ino))
-        with os.scandir(folder) as found:
-            entries = sorted(found, key=lambda entry: entry.name)
+        visited.add((status.st_dev, status.st_ino))
+        with os.scandir(folder) as listing:
+            entries = sorted(listing, key=lambda entry: entry.name)
     except OSError as error:
         raise ValueError(f"{shown(folder)} cannot be opened: {error.strerror}") from None
     inside, names = [], []
@@ -246,4 +246,4 @@ def _folders_once(
             names.append(entry.name)
     yield folder, names
     for path in inside:
-        yield from _folders_once(path, seen, links)
+        yield from _folders_once(path, visited, links)

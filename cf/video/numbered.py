@@ -35,9 +35,9 @@ class PictureFolder(PosixPath):
             folder: that has a name of its own, once it is absolute.
             fps: pictures per second.
         """
-        made = cls(folder if folder.name not in ("", "..") else os.path.realpath(folder))
-        made.fps = fps
-        return made
+        video = cls(folder if folder.name not in ("", "..") else os.path.realpath(folder))
+        video.fps = fps
+        return video
 
     def __reduce__(self) -> tuple[object, ...]:
         return _again, (str(self), self.fps)
@@ -90,9 +90,9 @@ def pictures_among(names: Iterable[str]) -> list[str]:
         names: of the files of a folder.
     """
     return [
-        one
-        for one in names
-        if not one.startswith(".") and os.path.splitext(one)[1].lower() in PICTURES
+        name
+        for name in names
+        if not name.startswith(".") and os.path.splitext(name)[1].lower() in PICTURES
     ]
 
 
@@ -105,7 +105,7 @@ def sequence_in(folder: Path) -> list[tuple[int, str]]:
     Raises:
         OSError: it cannot be opened.
     """
-    names = [one.name for one in os.scandir(folder) if not one.is_dir()]
+    names = [entry.name for entry in os.scandir(folder) if not entry.is_dir()]
     return sequence_among(folder, names)
 
 
@@ -116,8 +116,8 @@ def sequence_among(folder: Path, names: Sequence[str]) -> list[tuple[int, str]]:
         folder: that holds them.
         names: of all its files.
     """
-    found = numbered(pictures_among(names))
-    if not found or is_video(folder / found[0][1]):  # pictures that move are videos themselves
+    pictures = numbered(pictures_among(names))
+    if not pictures or is_video(folder / pictures[0][1]):  # those that move are videos themselves
         return []
-    others = set(names).difference(name for _, name in found)
-    return [] if any(is_video(folder / name) for name in others) else found
+    others = set(names).difference(name for _, name in pictures)
+    return [] if any(is_video(folder / name) for name in others) else pictures

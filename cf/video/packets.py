@@ -57,19 +57,19 @@ class Packets:
 
     def missing(self, tick: float, tolerance: float) -> str:
         """Why the end of the file is not there; empty if it is. Ticks and tolerance in seconds."""
-        there = (self.last + self.last_length) * tick
-        there += 0 if self.last_length else 1 / self.declared_rate
+        end = (self.last + self.last_length) * tick
+        end += 0 if self.last_length else 1 / self.declared_rate
         if self.bytes_missing:
             return (
                 f"it is cut off: at least {self.bytes_missing} bytes are missing and "
-                f"{there:.2f} seconds are in the file"
+                f"{end:.2f} seconds are in the file"
             )
         if self.declared_end is None:
             return ""
         declared = self.declared_end * tick
-        if declared - there <= tolerance:
+        if declared - end <= tolerance:
             return ""
-        return f"it is cut off: {there:.2f} of its {declared:.2f} seconds are in the file"
+        return f"it is cut off: {end:.2f} of its {declared:.2f} seconds are in the file"
 
 
 def indexed(
@@ -85,14 +85,14 @@ def indexed(
     entries = [(e.timestamp, e.is_keyframe, e.is_discard, e.pos + e.size) for e in index]
     if max(end for *_, end in entries) > bytes_there:
         return None
-    kept = [not discarded for _, _, discarded, _ in entries]
-    first, count = kept.index(True) if True in kept else 0, sum(kept)
-    ordered = all(a[0] < b[0] for a, b in pairwise(entries)) and all(kept[first:])
+    shown = [not discarded for _, _, discarded, _ in entries]
+    first, count = shown.index(True) if True in shown else 0, sum(shown)
+    ordered = all(a[0] < b[0] for a, b in pairwise(entries)) and all(shown[first:])
     keys = [stamp for stamp, is_key, discarded, _ in entries if is_key and not discarded]
     if not ordered or not keys:
         return None
     container.seek(keys[-1], stream=stream)
-    tail = _Seen()
+    tail = _Facts()
     tail.look(container, stream)
     if tail.last is None or not tail.ordered:
         return None
@@ -105,26 +105,26 @@ def scanned(container: InputContainer, stream: VideoStream) -> Packets:
     """From a pass over all packets, beginning where the container stands."""
     kind = container.format.name.split(",")[0]
     end = _declared_end(stream) if kind in _TOLD_BY_HEADER else None  # packets change what it says
-    seen = _Seen()
-    seen.look(container, stream)
+    facts = _Facts()
+    facts.look(container, stream)
     index, size = stream.index_entries, container.size
     ends = [e.pos + e.size for e in index] if kind == "mov" and stream.frames else []
     return Packets(
-        last=seen.last or 0,
-        last_length=seen.last_length,
-        count=len(seen.stamps),
-        ordered=seen.ordered and (kind != "avi" or len(index) <= seen.count),
-        reordered=seen.reordered,
+        last=facts.last or 0,
+        last_length=facts.last_length,
+        count=len(facts.stamps),
+        ordered=facts.ordered and (kind != "avi" or len(index) <= facts.count),
+        reordered=facts.reordered,
         rates=_rates(stream),
-        stamps=seen.stamps,
-        widest_gap=seen.widest_gap,
-        together=seen.together,
+        stamps=facts.stamps,
+        widest_gap=facts.widest_gap,
+        together=facts.together,
         declared_end=end,
         bytes_missing=max(0, max(ends, default=0) - size) if size else 0,
     )
 
 
-class _Seen:
+class _Facts:
     """Facts of packets as they come."""
 
     def __init__(self) -> None:
@@ -169,10 +169,10 @@ class _Seen:
 
 
 def _rates(stream: VideoStream) -> tuple[float, ...]:
-    told = [stream.average_rate, stream.guessed_rate, stream.base_rate]
+    declared = [stream.average_rate, stream.guessed_rate, stream.base_rate]
     if stream.container.format.name in _BARE:
-        told = [stream.guessed_rate, *told]
-    rates = (float(rate) for rate in told if rate)
+        declared = [stream.guessed_rate, *declared]
+    rates = (float(rate) for rate in declared if rate)
     return tuple(rate for rate in dict.fromkeys(rates) if 1e-6 < rate < 1e6)
 
 

@@ -121,8 +121,8 @@ class _Pictures:
         size: Sequence[int] | None,
         frames: int | None,
     ) -> None:
-        there = line.pictures(fps, start)
-        self.count = there if frames is None else min(frames, there)
+        total = line.pictures(fps, start)
+        self.count = total if frames is None else min(frames, total)
         self._draw = _Draw(path, line, size)
         self._frames = _shown_at(path, line, start, fps, self.count)
 
@@ -204,17 +204,17 @@ class _Draw:
         top, left = (height - target[0]) // 2, (width - target[1]) // 2
         planes = [scaled.planes[number] for number in _RED_GREEN_BLUE]
         views = [_view(plane, np.uint16 if colours else np.uint8) for plane in planes]
-        views = [one[top : top + target[0], left : left + target[1]] for one in views]
-        for mine, plane in zip(picture, as_sdr(views, colours) if colours else views, strict=True):
-            mine[rows, columns] = plane.T if turn.transpose else plane
+        views = [view[top : top + target[0], left : left + target[1]] for view in views]
+        for out, plane in zip(picture, as_sdr(views, colours) if colours else views, strict=True):
+            out[rows, columns] = plane.T if turn.transpose else plane
 
 
 def _refuse_amount(
-    path: str | Path, line: Timeline, size: Sequence[int] | None, there: int, asked: int | None
+    path: str | Path, line: Timeline, size: Sequence[int] | None, total: int, frames: int | None
 ) -> None:
     """Refuse what would not fit in memory before it is decoded."""
     height, width = line.size if size is None else pair(size)
-    count = there if asked is None else min(there, asked)
+    count = total if frames is None else min(total, frames)
     if count * 3 * height * width > _MOST_BYTES:
         raise UnreadableVideo(
             path,

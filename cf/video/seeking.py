@@ -60,16 +60,16 @@ def _before_damage(
     Returns:
         Seconds of the last one before damage; infinite where none is damaged.
     """
-    held: deque[tuple[float, VideoFrame]] = deque()
+    buffer: deque[tuple[float, VideoFrame]] = deque()
     reached = -math.inf
-    for one in frames:
-        if one[1].is_corrupt:
+    for entry in frames:
+        if entry[1].is_corrupt:
             return reached
-        held.append(one)
-        if len(held) > ahead:
-            reached = held[0][0]
-            yield held.popleft()
-    yield from held
+        buffer.append(entry)
+        if len(buffer) > ahead:
+            reached = buffer[0][0]
+            yield buffer.popleft()
+    yield from buffer
     return math.inf
 
 

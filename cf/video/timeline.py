@@ -161,10 +161,10 @@ def _times(path: str, interval: float, streamed: bool) -> tuple[list[float], flo
             length = (frame.duration or 0) * tick
     if not ticks:
         raise UnreadableVideo(path, "not one frame decodes; it is cut off or damaged")
-    known = [one for one in ticks if one is not None]
-    stamps = _filled(ticks, interval / tick) if len(known) < len(ticks) else known
-    if not streamed and len(known) == len(ticks):
-        stamps = sorted(known)
+    present = [pts for pts in ticks if pts is not None]
+    stamps = _filled(ticks, interval / tick) if len(present) < len(ticks) else present
+    if not streamed and len(present) == len(ticks):
+        stamps = sorted(present)
     return _running(stamps, tick, interval, streamed), length
 
 

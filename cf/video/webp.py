@@ -37,21 +37,21 @@ def webp_line(path: Path) -> Timeline:
 
 def _lengths(path: Path) -> list[float]:
     """Milliseconds of each picture, as the head of its chunk says."""
-    found: list[float] = []
-    there = path.stat().st_size
+    lengths: list[float] = []
+    size = path.stat().st_size
     with path.open("rb") as file:
         declared = int.from_bytes(file.read(8)[4:], "little") + 8
-        if declared > there:
-            raise UnreadableVideo(path, f"it is cut off: {declared - there} bytes are missing")
+        if declared > size:
+            raise UnreadableVideo(path, f"it is cut off: {declared - size} bytes are missing")
         at = 12
         while at + 8 <= declared:
             file.seek(at)
             kind, length = file.read(4), int.from_bytes(file.read(4), "little")
             if kind == b"ANMF":
-                told = int.from_bytes(file.read(16)[12:15], "little")
-                found.append(shown_for(told))
+                milliseconds = int.from_bytes(file.read(16)[12:15], "little")
+                lengths.append(shown_for(milliseconds))
             at += 8 + length + length % 2
-    return found
+    return lengths
 
 
 def _from(path: str, times: list[float], start: float) -> Iterator[tuple[float, StillFrame]]:

@@ -250,18 +250,18 @@ def _packets(path: Path, frames: int) -> list[Packet]:
     Raises:
         ValueError: there are fewer.
     """
-    found: list[Packet] = []
+    packets: list[Packet] = []
     with contextlib.suppress(av.FFmpegError, OSError), _read(path) as source:
         for packet in source.demux(source.streams.video[0]):
-            if len(found) == frames or packet.dts is None:
+            if len(packets) == frames or packet.dts is None:
                 break
-            found.append(_as_encoded(packet))
-    if len(found) < frames:
+            packets.append(_as_encoded(packet))
+    if len(packets) < frames:
         raise ValueError(
-            f"{path} holds {len(found)} frames, and {frames} had been made when the state was "
+            f"{path} holds {len(packets)} frames, and {frames} had been made when the state was "
             f"saved; it was changed since"
         )
-    return found
+    return packets
 
 
 def _read(path: Path) -> InputContainer:
@@ -276,10 +276,10 @@ def _as_encoded(packet: Packet) -> Packet:
         length = int.from_bytes(data[at : at + 4], "big")
         data[at : at + 4] = b"\0\0\0\1"
         at += 4 + length
-    made = av.Packet(bytes(data))
-    made.pts, made.dts, made.duration = packet.pts, packet.dts, packet.duration
-    made.time_base, made.is_keyframe = packet.time_base, packet.is_keyframe
-    return made
+    encoded = av.Packet(bytes(data))
+    encoded.pts, encoded.dts, encoded.duration = packet.pts, packet.dts, packet.duration
+    encoded.time_base, encoded.is_keyframe = packet.time_base, packet.is_keyframe
+    return encoded
 
 
 def _make_plain(path: Path) -> None:
