@@ -171,9 +171,10 @@ class Likeness(VideoMetric):
 
     def score(self, videos: list[Scored]) -> Result:
         lengths = {
-            one.video: float((one.sums / one.count[:, None]).norm(dim=1).mean()) for one in videos
+            one.video_id: float((one.sums / one.count[:, None]).norm(dim=1).mean())
+            for one in videos
         }
-        windows = {one.video: one.sums.sum(1) for one in videos}
+        windows = {one.video_id: one.sums.sum(1) for one in videos}
         return self.answer(sum(lengths.values()), lengths, per_window=windows)
 
 

@@ -21,7 +21,7 @@ from cf.metrics.motion.warping_error import WarpingError
 from cf.metrics.scored import Scored
 
 BLANK = Scored(
-    video=0,
+    video_id=0,
     prompt=0,
     seed=None,
     clock=clock(Fraction(FPS), 8.0, None),
@@ -97,7 +97,12 @@ def test_chance_of_seams_is_even_where_there_are_none() -> None:
             residual = torch.rand(61, generator=random, dtype=torch.float64) ** 2
             sums[:, PAIR.index("residual")] = residual[:-1]
             sums[-1, len(PAIR) + PAIR.index("residual")] = residual[-1]
-            made = {"video": video, "prompt": video, "sums": sums, "marks": torch.arange(0, 62, 8)}
+            made = {
+                "video_id": video,
+                "prompt": video,
+                "sums": sums,
+                "marks": torch.arange(0, 62, 8),
+            }
             videos.append(replace(BLANK, **made))
         small += metric.score(videos).extras["p"] < 0.2
     assert 10 <= small <= 30

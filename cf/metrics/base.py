@@ -250,9 +250,11 @@ class VideoMetric(Metric):
     def _result(self) -> Result:
         table = self._coalesced(edges=False)
         videos = list(self._stream.scored(table))
-        bad: dict[int | None, str] = {video.video: video.reason for video in videos if video.reason}
+        bad: dict[int | None, str] = {
+            video.video_id: video.reason for video in videos if video.reason
+        }
         result = self.score([video for video in videos if not video.reason])
-        nothing = {video.video: math.nan for video in videos if video.reason}
+        nothing = {video.video_id: math.nan for video in videos if video.reason}
         return replace(
             result,
             per_video={**result.per_video, **nothing},

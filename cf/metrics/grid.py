@@ -24,7 +24,7 @@ class PromptPart:
         shown: the prompt under which it lies; None if none was given.
     """
 
-    video: int
+    video_id: int
     prompt: int
     means: Float[Tensor, "k d"]
     count: Int[Tensor, " k"]
@@ -58,7 +58,9 @@ def prompt_parts(one: Scored) -> list[PromptPart]:
         means = one.sums[rows].double() / count[:, None]
         if rows:
             parts.append(
-                PromptPart(one.video, one.prompt, means, count, one.seconds[rows], segment.prompt)
+                PromptPart(
+                    one.video_id, one.prompt, means, count, one.seconds[rows], segment.prompt
+                )
             )
     if not parts:
         raise ValueError(
@@ -99,7 +101,7 @@ class Grid:
         """The grid of parts, each cut to whole windows."""
         prompts = sorted({part.prompt for part in parts})
         return Grid(
-            tuple(part.video for part in parts),
+            tuple(part.video_id for part in parts),
             torch.tensor([prompts.index(part.prompt) for part in parts]),
             torch.stack([part.means for part in parts]),
             torch.stack([part.count for part in parts]),

@@ -53,7 +53,7 @@ def collected(
     **parts: Any,
 ) -> Result:
     """The result of reading every video: value and extras are means over prompts."""
-    readings = {video.video: read(video) for video in videos}
+    readings = {video.video_id: read(video) for video in videos}
     names = {name: None for reading in readings.values() for name in reading.extras}
     extras = {
         name: over_prompts({v: r.extras.get(name, math.nan) for v, r in readings.items()}, videos)
@@ -96,5 +96,5 @@ def over_prompts(values: Mapping[int, float], videos: Iterable[Scored]) -> float
     """Mean over prompts of the mean over each prompt's videos, of those that are numbers."""
     prompts: dict[int, list[float]] = {}
     for video in videos:
-        prompts.setdefault(video.prompt, []).append(values[video.video])
+        prompts.setdefault(video.prompt, []).append(values[video.video_id])
     return mean(mean(of_one) for of_one in prompts.values())

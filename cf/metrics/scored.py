@@ -59,7 +59,7 @@ class Scored:
         reason: why it cannot be scored; empty if it can.
     """
 
-    video: int
+    video_id: int
     prompt: int
     seed: int | None
     clock: Clock

@@ -68,12 +68,12 @@ class SetMetric(VideoMetric):
             try:
                 cuts = self._cut(prompt_parts(video))
             except ValueError as problem:
-                short[video.video] = str(problem)
+                short[video.video_id] = str(problem)
             else:
                 parts += cuts
         refusal = self._refusal(parts)
         if refusal:
-            result = self.refused({part.video for part in parts}, refusal)
+            result = self.refused({part.video_id for part in parts}, refusal)
         else:
             result = self.compare(Grid.of(parts, self.step))
         described = {"prompts": digest({"prompts": sorted({part.prompt for part in parts})})}
@@ -149,7 +149,7 @@ class AloneMetric(SetMetric):
         result = super().score(videos)
         if not math.isnan(result.value):
             return result
-        alone = {video.video: super(AloneMetric, self).score([video]) for video in videos}
+        alone = {video.video_id: super(AloneMetric, self).score([video]) for video in videos}
         reasons: dict[int | None, str] = {
             number: single.reasons[number]
             for number, single in alone.items()

@@ -77,20 +77,20 @@ class Stream:
             fault = Fault.SIZE
         if fault:  # the video is not scored
             joined = left._replace(stop=max(left.stop, right.stop))
-            return joined, self.fault(left.video, right.first, fault)
+            return joined, self.fault(left.video_id, right.first, fault)
         edge = self.measurement.span - 1
         sample = -(-right.first // self.clock(left.fps).stride) - len(left.tail)
         across = _joined(left.tail, right.head)
         rows = self.empty
         if len(left.tail) and len(right.head):
-            rows = self._rows(left.video, sample, left.fps, across)
+            rows = self._rows(left.video_id, sample, left.fps, across)
         head, tail = left.head, right.tail
         if len(head) < edge:
             head = _joined(head, right.head)[:edge]
         if len(tail) < edge:
             tail = _joined(left.tail, tail)
             tail = tail[max(len(tail) - edge, 0) :]
-        return FrameRange(left.video, left.first, right.stop, left.fps, head, tail), rows
+        return FrameRange(left.video_id, left.first, right.stop, left.fps, head, tail), rows
 
     def fault(self, video: int, frame: int, fault: Fault) -> Table:
         """Why a video cannot be scored, as a row."""
@@ -100,7 +100,7 @@ class Stream:
         """Every video of a coalesced table."""
         runs: dict[int, list[FrameRange]] = {}
         for run in table.unpacked():
-            runs.setdefault(run.video, []).append(run)
+            runs.setdefault(run.video_id, []).append(run)
         owned = [_ByVideo(part) for part in (table.keys, table.faults, table.segments, table.marks)]
         for video in sorted({*runs, *table.faults[:, 0].tolist()}):
             rows, *others = (part.rows(video) for part in owned)
@@ -124,7 +124,7 @@ class Stream:
         prompt = segments[0][3] if segments else NO_PROMPT
         step = at.window if at.window is not None else at.stride / at.fps
         return Scored(
-            video=video,
+            video_id=video,
             # Without prompts every video has its own, and no other can have it.
             prompt=-2 - video if prompt == NO_PROMPT else prompt,
             seed=None if not segments or segments[0][4] == NO_PROMPT else segments[0][4],

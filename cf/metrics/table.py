@@ -23,7 +23,7 @@ class FrameRange(NamedTuple):
         head, tail: what is kept of the first and last few sampled frames, equally many.
     """
 
-    video: int
+    video_id: int
     first: int
     stop: int
     fps: Fraction
@@ -35,7 +35,7 @@ class FrameRange(NamedTuple):
         shape = list(self.head.shape[1:])
         padded = shape + [-1] * (_DIMS - len(shape))
         rate = [self.fps.numerator, self.fps.denominator]
-        return [self.video, self.first, self.stop, *rate, len(self.head), *padded]
+        return [self.video_id, self.first, self.stop, *rate, len(self.head), *padded]
 
 
 Stitch = Callable[[FrameRange, FrameRange], tuple[FrameRange, "Table"]]
@@ -154,7 +154,7 @@ def coalesced(parts: Sequence[Table], stitch: Stitch, edges: bool = True) -> Tab
     every = chain.from_iterable(part.unpacked() for part in parts)
     for run in sorted(every, key=lambda run: run[:3]):
         last = runs[-1] if runs else None
-        if last is None or last.video != run.video or last.stop < run.first:
+        if last is None or last.video_id != run.video_id or last.stop < run.first:
             runs.append(run)
             continue
         runs[-1], more = stitch(last, run)

@@ -71,12 +71,12 @@ class SimilarityToFirst(VideoMetric):
             anchor = torch.nn.functional.normalize(anchor, dim=0)
             to_first = 100 * (features @ features[0])
             to_second = 100 * (features @ anchor)
-            first[video.video] = moments.values_at(self.times, video, to_first)
-            second[video.video] = moments.values_at(self.times, video, to_second)
-            windows[video.video] = moments.grid(video)
-            curves[video.video] = moments.at(windows[video.video], video.seconds, to_first)
-            if math.isnan(first[video.video][self.times[-1]]):
-                reasons[video.video] = moments.unread(video, self.times[-1])
+            first[video.video_id] = moments.values_at(self.times, video, to_first)
+            second[video.video_id] = moments.values_at(self.times, video, to_second)
+            windows[video.video_id] = moments.grid(video)
+            curves[video.video_id] = moments.at(windows[video.video_id], video.seconds, to_first)
+            if math.isnan(first[video.video_id][self.times[-1]]):
+                reasons[video.video_id] = moments.unread(video, self.times[-1])
         per_video = {number: reading[self.times[-1]] for number, reading in first.items()}
         extras = {}
         for name, readings in (("at", first), ("anchor_second_at", second)):

@@ -56,12 +56,12 @@ class SubjectConsistencyVBench(VideoMetric):
         curves, seconds, lowest = {}, {}, []
         for video in videos:
             previous, first = _cosines(video.sums.double())
-            curves[video.video] = (previous.clamp(min=0) + first.clamp(min=0)) / 2
-            seconds[video.video] = video.seconds[1:]
+            curves[video.video_id] = (previous.clamp(min=0) + first.clamp(min=0)) / 2
+            seconds[video.video_id] = video.seconds[1:]
             lowest += [min(float(previous.min()), float(first.min()))] if len(first) else []
-            per_video[video.video] = float(curves[video.video].mean())
+            per_video[video.video_id] = float(curves[video.video_id].mean())
             if not len(first):
-                reasons[video.video] = "a video of one frame has no other to compare it with"
+                reasons[video.video_id] = "a video of one frame has no other to compare it with"
         every = torch.cat([*curves.values(), torch.zeros(0, dtype=torch.double)])
         return self.answer(
             float(every.mean()),

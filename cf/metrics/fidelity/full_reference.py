@@ -152,12 +152,12 @@ class FullReference(VideoMetric):
 
     @override
     def score(self, videos: list[Scored]) -> Result:
-        values = {video.video: float(video.sums.sum() / video.count.sum()) for video in videos}
+        values = {video.video_id: float(video.sums.sum() / video.count.sum()) for video in videos}
         return self.answer(
             mean(values.values()),
             values,
-            per_window={video.video: video.sums[:, 0] / video.count for video in videos},
-            windows={video.video: video.seconds for video in videos},
+            per_window={video.video_id: video.sums[:, 0] / video.count for video in videos},
+            windows={video.video_id: video.seconds for video in videos},
         )
 
 

@@ -224,7 +224,7 @@ class FVD(VideoMetric):
         for video in videos:
             for seconds, row in zip(video.seconds.tolist(), video.sums, strict=True):
                 bins.setdefault(int(seconds // (self.bin_seconds or float("inf"))), []).append(row)
-        reasons: dict[int | None, str] = {video.video: _OF_A_SET for video in videos}
+        reasons: dict[int | None, str] = {video.video_id: _OF_A_SET for video in videos}
         distances = {}
         for number, rows in sorted(bins.items()):
             distances[number] = self._distance(torch.stack(rows))
@@ -247,7 +247,7 @@ class FVD(VideoMetric):
         }
         return self.answer(
             mean(distances.values()) if complete else float("nan"),
-            {video.video: float("nan") for video in videos},
+            {video.video_id: float("nan") for video in videos},
             reasons=reasons,
             curves=curves,
         )

@@ -50,7 +50,7 @@ class ChunkSeam(MotionMetric):
         result = collected(self, videos, self.reading)
         prompts: dict[int, list[np.ndarray]] = {}
         for video in videos:
-            if not math.isnan(result.per_video[video.video]):
+            if not math.isnan(result.per_video[video.video_id]):
                 prompts.setdefault(video.prompt, []).append(_drawn(video))
         if not prompts:
             return result
@@ -91,7 +91,7 @@ def _drawn(video: Scored) -> Float[np.ndarray, " draws"]:
     first = np.concatenate(([0], middles))
     last = np.concatenate((middles, [len(residual)]))
     # Each video draws for itself: moved alike, videos with the same blocks would not average out.
-    random = np.random.default_rng([0, video.video & (2**63 - 1)])
+    random = np.random.default_rng([0, video.video_id & (2**63 - 1)])
     sums = np.empty(DRAWS)
     step = max(_PLACES // len(seams), 1)
     for start in range(0, DRAWS, step):

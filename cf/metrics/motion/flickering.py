@@ -68,15 +68,17 @@ class TemporalFlickeringVBench(VideoMetric):
         per_video, reasons = {}, {}
         for video in videos:
             pairs = int(video.count.sum())
-            per_video[video.video] = (
+            per_video[video.video_id] = (
                 float(1 - video.sums.sum() / 255 / pairs) if pairs else float("nan")
             )
             if not pairs:
-                reasons[video.video] = "a video of one frame has no pair of frames"
+                reasons[video.video_id] = "a video of one frame has no pair of frames"
         return self.answer(
             mean(per_video.values()),
             per_video,
             reasons=reasons,
-            per_window={video.video: 1 - video.sums[:, 0] / video.count / 255 for video in videos},
-            windows={video.video: video.seconds for video in videos},
+            per_window={
+                video.video_id: 1 - video.sums[:, 0] / video.count / 255 for video in videos
+            },
+            windows={video.video_id: video.seconds for video in videos},
         )

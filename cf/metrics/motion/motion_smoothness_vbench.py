@@ -88,9 +88,9 @@ class MotionSmoothnessVBench(VideoMetric):
         for video in videos:
             count = int(video.count.sum())
             error = float(video.sums.sum()) / 255 / count if count else float("nan")
-            per_video[video.video] = 1 - error
+            per_video[video.video_id] = 1 - error
             if not count:
-                reasons[video.video] = (
+                reasons[video.video_id] = (
                     f"a video of {video.frames} frames has none between two others"
                 )
         value = mean(per_video.values())
@@ -98,8 +98,10 @@ class MotionSmoothnessVBench(VideoMetric):
             value,
             per_video,
             reasons=reasons,
-            per_window={video.video: 1 - video.sums[:, 0] / video.count / 255 for video in videos},
-            windows={video.video: video.seconds for video in videos},
+            per_window={
+                video.video_id: 1 - video.sums[:, 0] / video.count / 255 for video in videos
+            },
+            windows={video.video_id: video.seconds for video in videos},
             extras={
                 "normalised": (value - LOWEST) / (HIGHEST - LOWEST),
                 "interpolation_error": 1 - value,

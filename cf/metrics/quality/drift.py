@@ -62,7 +62,9 @@ class CurveDrift(VideoMetric):
         none = torch.zeros(0, dtype=torch.float64)
 
         def read(video: Scored) -> VideoReading:
-            curve, seconds = (part.get(video.video, none) for part in (of.per_window, of.windows))
+            curve, seconds = (
+                part.get(video.video_id, none) for part in (of.per_window, of.windows)
+            )
             return self._read(curve, seconds, video.duration)
 
         return collected(self, videos, read)

@@ -52,8 +52,8 @@ class AttributeRecall(LagMetric):
             probes = history.revisit[:, None] & history.known[:, None]
             probes = probes & self.counted(history)[:, None, None]
             probes = probes.expand_as(history.watched.true)
-            tables[video.video] = self._attributes(video, history, probes)
-            counts[video.video] = self._cells(video, history, probes)
+            tables[video.video_id] = self._attributes(video, history, probes)
+            counts[video.video_id] = self._cells(video, history, probes)
         lags = len(self.edges) - 1
         hits = {v: x[0] for v, x in counts.items()}
         cells = {v: x[1] for v, x in counts.items()}

@@ -114,7 +114,7 @@ class ColourRecall(VideoMetric):
 
     @override
     def score(self, videos: list[Scored]) -> Result:
-        read = {video.video: self._read(video) for video in videos}
+        read = {video.video_id: self._read(video) for video in videos}
         trials = {
             number: [(lag, (after - self.chance) / (1 - self.chance)) for lag, _, after in rows]
             for number, rows in read.items()

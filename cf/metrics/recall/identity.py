@@ -123,7 +123,7 @@ class IdentityPersistence(VideoMetric):
 
     @override
     def score(self, videos: list[Scored]) -> Result:
-        trials = {video.video: self._trials(video) for video in videos}
+        trials = {video.video_id: self._trials(video) for video in videos}
         return over_absences(self, trials, self.edges)
 
     def _trials(self, video: Scored) -> list[tuple[float, float]]:

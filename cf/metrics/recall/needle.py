@@ -104,12 +104,12 @@ class NeedleInVideo(VideoMetric):
         for video in videos:
             needle = self._needle(video)
             if needle is None:
-                per_video[video.video] = float("nan")
-                reasons[video.video] = "no needle is shown and asked for"
+                per_video[video.video_id] = float("nan")
+                reasons[video.video_id] = "no needle is shown and asked for"
                 continue
             counts, depth, length, lag = needle
             sums += counts
-            per_video[video.video] = _corrected(counts)
+            per_video[video.video_id] = _corrected(counts)
             if (column := _field(lag, self.lengths)) >= 0:
                 lagged[:, column] += counts[:2]
             field = _field(depth, self.depths, last=True), _field(length, self.lengths)

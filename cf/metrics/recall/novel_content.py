@@ -43,7 +43,7 @@ class NovelEntropy(CellMetric):
             history = self.visits(video)
             painted = history.watched.made
             one_hot = torch.nn.functional.one_hot(painted, kinds).double()
-            sums[video.video] = (one_hot * _new(history)[..., None]).sum((0, 2))
+            sums[video.video_id] = (one_hot * _new(history)[..., None]).sum((0, 2))
         return self.of_sums(sums, _bits, _NOTHING)
 
 
@@ -71,7 +71,7 @@ class NovelQuality(CellMetric):
         sums = {}
         for video in videos:
             history = self.visits(video)
-            sums[video.video] = _errors(history.watched.error, _new(history))
+            sums[video.video_id] = _errors(history.watched.error, _new(history))
         return self.of_sums(sums, decibels, _NOTHING)
 
 
@@ -101,7 +101,7 @@ class CellQualityDrift(CellMetric):
             error = watched.error[~watched.given]
             quarter = max(len(error) // 4, 1)
             ends = (error[:quarter], error[-quarter:])
-            sums[video.video] = torch.cat(
+            sums[video.video_id] = torch.cat(
                 [_errors(x, torch.ones_like(x, dtype=torch.bool)) for x in ends]
             )
         return self.of_sums(sums, _lost, "no frame was generated")

@@ -107,16 +107,18 @@ class MirrorConsistency(VideoMetric):
                 [self.thumbnails.pixels, video.sums.shape[1] - self.thumbnails.pixels], 1
             )
             out, back = self._pairs(video)
-            values[video.video] = float("nan")
+            values[video.video_id] = float("nan")
             if not len(out):
-                reasons[video.video] = "no two sampled frames mirror each other beyond the lag"
+                reasons[video.video_id] = "no two sampled frames mirror each other beyond the lag"
                 continue
             stayed = _decibels(pictures[out], pictures[self._turn(video)][None]).mean()
             turned.append(float(stayed))
             if stayed > _NEVER_LEFT:
-                reasons[video.video] = f"the way out looks like its turn ({float(stayed):.0f} dB)"
+                reasons[video.video_id] = (
+                    f"the way out looks like its turn ({float(stayed):.0f} dB)"
+                )
                 continue
-            values[video.video] = float(_decibels(pictures[out], pictures[back]).mean())
+            values[video.video_id] = float(_decibels(pictures[out], pictures[back]).mean())
             cosines.append(float((features[out].double() * features[back]).sum(1).mean()))
         value = mean(values.values())
         if values and value != value:

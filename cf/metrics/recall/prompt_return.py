@@ -121,10 +121,10 @@ class PromptReturnRecall(VideoMetric):
         readings: dict[int, PromptReturn] = {}
         for video in videos:
             try:
-                readings[video.video] = self._read(video)
+                readings[video.video_id] = self._read(video)
             except ValueError as problem:
-                reasons[video.video] = str(problem)
-        values = {video.video: math.nan for video in videos}
+                reasons[video.video_id] = str(problem)
+        values = {video.video_id: math.nan for video in videos}
         curves, windows = {}, {}
         chance = _chance(readings, videos)
         for number, reading in readings.items():
@@ -230,9 +230,9 @@ class PromptReturnRecall(VideoMetric):
         prompts = sorted({video.prompt for video in videos})
         sums, counts = np.zeros((len(prompts), len(lags))), np.zeros((len(prompts), len(lags)))
         for video in videos:
-            if not math.isnan(values[video.video]):
-                at = prompts.index(video.prompt), lags.index(round(readings[video.video].lag, 2))
-                sums[at] += values[video.video]
+            if not math.isnan(values[video.video_id]):
+                at = prompts.index(video.prompt), lags.index(round(readings[video.video_id].lag, 2))
+                sums[at] += values[video.video_id]
                 counts[at] += 1
         shares = np.divide(sums, counts, out=np.full_like(sums, math.nan), where=counts > 0)
         means = [mean(column.tolist()) for column in shares.T]
@@ -270,11 +270,11 @@ def _chance(readings: Mapping[int, PromptReturn], videos: Sequence[Scored]) -> d
     seeds: dict[int, dict[int, list[Tensor]]] = {}
     seed_of: dict[int, int] = {}
     for video in videos:
-        if video.video in readings:
-            seed_of[video.video] = video.video if video.seed is None else video.seed
-            features = seeds.setdefault(video.prompt, {}).setdefault(seed_of[video.video], [])
-            features.append(readings[video.video].before)
-    prompts = {video.video: video.prompt for video in videos}
+        if video.video_id in readings:
+            seed_of[video.video_id] = video.video_id if video.seed is None else video.seed
+            features = seeds.setdefault(video.prompt, {}).setdefault(seed_of[video.video_id], [])
+            features.append(readings[video.video_id].before)
+    prompts = {video.video_id: video.prompt for video in videos}
     chance = {}
     for number, reading in readings.items():
         others = [

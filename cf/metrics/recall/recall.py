@@ -148,7 +148,7 @@ class TriggerGate(LagMetric):
                 for trial in history.trials
             ]
             shares = torch.tensor(rows, dtype=torch.float64).view(-1, 4)
-            valid[video.video] = float(shares[:, 0].mean()) if len(shares) else float("nan")
+            valid[video.video_id] = float(shares[:, 0].mean()) if len(shares) else float("nan")
             tables.append(shares)
         shares = torch.cat(tables) if tables else torch.zeros(0, 4, dtype=torch.float64)
         names = ("left", "returned", "long_enough")
@@ -185,8 +185,8 @@ class SelfRevisit(LagMetric):
             counted = (history.generated & self.counted(history))[:, None, None]
             probes = history.revisit[:, None] & (history.before >= 0) & counted
             right = probes & (history.watched.made == history.before)
-            hits[video.video] = self.by_lag(video, history.lag, right)
-            cells[video.video] = self.by_lag(video, history.lag, probes)
+            hits[video.video_id] = self.by_lag(video, history.lag, right)
+            cells[video.video_id] = self.by_lag(video, history.lag, probes)
         return self.shares(hits, cells)
 
 
@@ -216,7 +216,7 @@ class CrossRoomMatch(LagMetric):
             watched = self.cells.watched(video)
             drawn = replace(watched, made=watched.true)
             pairs = (*alike(watched, self.world), *alike(drawn, self.world))
-            counts[video.video] = torch.tensor(pairs, dtype=torch.float64)
+            counts[video.video_id] = torch.tensor(pairs, dtype=torch.float64)
         total = sum(counts.values(), torch.zeros(4, dtype=torch.float64))
         extras = {"truth": float(share(total[2], total[3])), "cells": float(total[1])}
         sums = {number: pairs[:2] for number, pairs in counts.items()}

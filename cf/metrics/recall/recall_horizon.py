@@ -81,9 +81,9 @@ class RecallHorizon(LagMetric):
     def score(self, videos: list[Scored]) -> Result:
         table = np.array([self.probes(video) for video in videos]).reshape(-1, 2, len(self.lags))
         right, probes = table[:, 0], table[:, 1]
-        per_video = {video.video: float("nan") for video in videos}
+        per_video = {video.video_id: float("nan") for video in videos}
         reasons: dict[int | None, str] = {
-            video.video: "a horizon is of a set of worlds" for video in videos
+            video.video_id: "a horizon is of a set of worlds" for video in videos
         }
         used = probes.sum(0) > 0
         if used.sum() < 2:

@@ -82,7 +82,7 @@ class Revisit(VideoMetric):
             again = (lag >= 0) & (at >= 0)
             values = video.sums[again, -1]
             by_lag.append((at[again], values))
-            per_video[video.video] = float(values.mean()) if len(values) else float("nan")
+            per_video[video.video_id] = float(values.mean()) if len(values) else float("nan")
         nothing = "no view that was given is shown again"
         value = mean(per_video.values())
         reasons = without_value(per_video, nothing, value)

@@ -49,18 +49,18 @@ class _BySegment(VideoMetric):
         curves, windows = {}, {}
         reasons: dict[int | None, str] = {}
         for video in videos:
-            per_video[video.video] = math.nan
+            per_video[video.video_id] = math.nan
             try:
                 scores = self.read(video)
             except ValueError as problem:
-                reasons[video.video] = str(problem)
+                reasons[video.video_id] = str(problem)
                 continue
-            per_video[video.video] = math.fsum(scores.values()) / len(scores)
-            curves[video.video] = torch.tensor(list(scores.values()), dtype=torch.double)
+            per_video[video.video_id] = math.fsum(scores.values()) / len(scores)
+            curves[video.video_id] = torch.tensor(list(scores.values()), dtype=torch.double)
             begins = [float(video.segments[number].first / video.clock.fps) for number in scores]
-            windows[video.video] = torch.tensor(begins, dtype=torch.double)
+            windows[video.video_id] = torch.tensor(begins, dtype=torch.double)
             for number, value in scores.items():
-                by_segment.setdefault(number, {})[video.video] = value
+                by_segment.setdefault(number, {})[video.video_id] = value
         nobody = dict.fromkeys(per_video, math.nan)
         return self.answer(
             over_prompts(per_video, videos),

@@ -72,14 +72,14 @@ class TextSimilarity(VideoMetric):
             try:
                 likeness = self._likeness(video)
             except ValueError as problem:
-                reasons[video.video] = str(problem)
-                readings[video.video] = dict.fromkeys(self.times, math.nan)
+                reasons[video.video_id] = str(problem)
+                readings[video.video_id] = dict.fromkeys(self.times, math.nan)
                 continue
-            windows[video.video] = moments.grid(video)
-            curves[video.video] = moments.at(windows[video.video], video.seconds, likeness)
-            readings[video.video] = moments.values_at(self.times, video, likeness)
-            if math.isnan(readings[video.video][self.times[-1]]):
-                reasons[video.video] = moments.unread(video, self.times[-1])
+            windows[video.video_id] = moments.grid(video)
+            curves[video.video_id] = moments.at(windows[video.video_id], video.seconds, likeness)
+            readings[video.video_id] = moments.values_at(self.times, video, likeness)
+            if math.isnan(readings[video.video_id][self.times[-1]]):
+                reasons[video.video_id] = moments.unread(video, self.times[-1])
         per_video = {number: reading[self.times[-1]] for number, reading in readings.items()}
         means = moments.by_time(self.times, readings, videos)
         return self.answer(
@@ -153,19 +153,21 @@ class PromptDrift(VideoMetric):
         curves, windows = {}, {}
         reasons: dict[int | None, str] = {}
         for video in videos:
-            firsts[video.video] = lasts[video.video] = math.nan
+            firsts[video.video_id] = lasts[video.video_id] = math.nan
             try:
                 likeness, seconds = self._over_time(video)
             except ValueError as problem:
-                reasons[video.video] = str(problem)
+                reasons[video.video_id] = str(problem)
                 continue
-            curves[video.video], windows[video.video] = likeness, seconds
+            curves[video.video_id], windows[video.video_id] = likeness, seconds
             span = ends_of(len(likeness), self.step)
             if span:
-                firsts[video.video] = float(likeness[:span].mean())
-                lasts[video.video] = float(likeness[-span:].mean())
+                firsts[video.video_id] = float(likeness[:span].mean())
+                lasts[video.video_id] = float(likeness[-span:].mean())
             else:
-                reasons[video.video] = f"it has {len(likeness)} window of time, and two are needed"
+                reasons[video.video_id] = (
+                    f"it has {len(likeness)} window of time, and two are needed"
+                )
         per_video = {number: first - lasts[number] for number, first in firsts.items()}
         return self.answer(
             over_prompts(per_video, videos),

@@ -212,7 +212,7 @@ class ForcedChoice(VideoMetric):
             parts = parts[:, :_REGIONS] if self.scope == "surfaces" else parts[:, _REGIONS:]
             sums = parts.sum((0, 1)).tolist()
             for scores, first in zip(values.values(), (0, 3, 5), strict=True):
-                scores[video.video] = _above_chance(sums[first], sums[first + 1], sums[2])
+                scores[video.video_id] = _above_chance(sums[first], sums[first + 1], sums[2])
             above = torch.stack((parts[..., 0] - parts[..., 1], parts[..., 2]), -1).sum(1)
             by_lag = by_lag.index_add(0, at[at >= 0], above)
             choices += float((parts[..., 2] > 0).sum())

@@ -153,15 +153,15 @@ class PoseNovelFrechet(PoseNovel):
         value, reasons = float("nan"), dict[int | None, str]()
         if len(generated) >= self.least:
             value = frechet_distance(Moments.of(generated), Moments.of(true))
-            reasons = {video.video: _OF_A_SET for video in videos}
+            reasons = {video.video_id: _OF_A_SET for video in videos}
         elif videos:
             lacking = (
                 f"{len(generated)} views are new, {self.least} are needed; "
                 f"give more or longer videos"
             )
             few = lacking if len(generated) else _NOTHING
-            reasons = {None: few, **{video.video: few for video in videos}}
-        per_video = {video.video: float("nan") for video in videos}
+            reasons = {None: few, **{video.video_id: few for video in videos}}
+        per_video = {video.video_id: float("nan") for video in videos}
         return self.answer(
             value, per_video, reasons=reasons, extras={"views": float(len(generated))}
         )
@@ -192,7 +192,7 @@ class PoseNovelEntropy(PoseNovel):
 
     @override
     def score(self, videos: list[Scored]) -> Result:
-        sums = {video.video: self.views(video).sum(1) for video in videos}
+        sums = {video.video_id: self.views(video).sum(1) for video in videos}
         per_video = {number: float(_bits(pair[:1])) for number, pair in sums.items()}
         if not sums:
             return self.answer(float("nan"), per_video)

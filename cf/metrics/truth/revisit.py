@@ -109,7 +109,7 @@ class PoseRevisit(VideoMetric):
             at = revisit_bins(away, float(video.clock.fps), self.edges)
             again = at >= 0
             by_lag.append((at[again], likeness[again]))
-            per_video[video.video] = mean(likeness[again].tolist())
+            per_video[video.video_id] = mean(likeness[again].tolist())
             novel.append(mean(likeness[away == NOVEL].tolist()))
         nothing = "no view that was given is shown again"
         value = mean(per_video.values())
