@@ -23,7 +23,7 @@ def main(cfg: DictConfig) -> None:
     folder = Path(HydraConfig.get().runtime.output_dir)
     with working("cf.benchmark", folder, lambda: _kept(folder)):
         overrides = HydraConfig.get().overrides.task
-        typed = {one.lstrip("+~").partition("=")[0].partition("@")[0] for one in overrides}
+        typed = {word.lstrip("+~").partition("=")[0].partition("@")[0] for word in overrides}
         compare_contestants(to_settings(cfg), folder, typed)
 
 
@@ -37,10 +37,10 @@ def compare_contestants(settings: Settings, folder: Path, typed: Set[str]) -> No
     contest = run_benchmark(settings, folder, typed)
     tables = write_tables(contest, folder)
     files = {
-        name: {job.item.video_id: f"{job.item.key}.mp4" for job in one.jobs}
-        for name, one in contest.made.items()
+        name: {job.item.video_id: f"{job.item.key}.mp4" for job in results.jobs}
+        for name, results in contest.made.items()
     }
-    longest = {name: one.longest for name, one in contest.made.items()}
+    longest = {name: results.longest for name, results in contest.made.items()}
     for path in write_vbench(longest, files, folder):
         log.info("VBench's leaderboard: %s", path)
     if settings["report"]:
@@ -62,10 +62,11 @@ def compare_contestants(settings: Settings, folder: Path, typed: Set[str]) -> No
         )
     pairs = contest.last.versus
     rows = [
-        (one["metric"], one["first"], one["second"], one["p_holm"], one["note"]) for one in pairs
+        (pair["metric"], pair["first"], pair["second"], pair["p_holm"], pair["note"])
+        for pair in pairs
     ]
-    if told := told_in_words(rows):
-        log.info("%s", told)
+    if summary := told_in_words(rows):
+        log.info("%s", summary)
 
 
 def _kept(folder: Path) -> str:

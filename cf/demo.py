@@ -46,8 +46,8 @@ def main(cfg: DictConfig) -> None:
     try:
         (on_videos if cfg.videos else on_worlds)(to_settings(cfg), folder)
     except Stopped as stopped:
-        given = [*HydraConfig.get().overrides.task, f"hydra.run.dir={folder}"]
-        log.info("%s; go on with: %s", stopped, shell_command("cf.demo", given))
+        settings = [*HydraConfig.get().overrides.task, f"hydra.run.dir={folder}"]
+        log.info("%s; go on with: %s", stopped, shell_command("cf.demo", settings))
         raise
     log.info("the demo took %.1f minutes", (time.perf_counter() - began) / 60)
 
@@ -60,19 +60,19 @@ def on_worlds(settings: Settings, folder: Path) -> None:
             "drawn rooms show the same: python -m cf.demo study=claim"
         )
     shared = [*settings["fit"], f"seed={settings['seed']}"]
-    made, sweeps = settings["start"], settings["sweeps"]
-    phases = bool(made) + len(sweeps) + 1
+    experiments, sweeps = settings["start"], settings["sweeps"]
+    phases = bool(experiments) + len(sweeps) + 1
     starts = list[str]()
-    if made:
-        start = [f"experiment={','.join(made.values())}", *shared]
-        said = f"1 of {phases}, {' and '.join(made)}"
+    if experiments:
+        start = [f"experiment={','.join(experiments.values())}", *shared]
+        said = f"1 of {phases}, {' and '.join(experiments)}"
         _sweep(folder / "start", start, "${hydra:runtime.choices.experiment}", said)
-        places = {role: folder / "start" / experiment for role, experiment in made.items()}
+        places = {role: folder / "start" / experiment for role, experiment in experiments.items()}
         starts = [f"start.{role}.path={quoted(str(place))}" for role, place in places.items()]
     runs: dict[str, Path] = {}
-    for number, (name, sweep) in enumerate(sweeps.items(), 1 + bool(made)):
-        own = [*starts, *sweep["settings"], *shared]
-        _sweep(folder / name, own, sweep["subdir"], f"{number} of {phases}, {name}")
+    for number, (name, sweep) in enumerate(sweeps.items(), 1 + bool(experiments)):
+        words = [*starts, *sweep["settings"], *shared]
+        _sweep(folder / name, words, sweep["subdir"], f"{number} of {phases}, {name}")
         runs |= {student: folder / name / run for student, run in sweep["students"].items()}
     log.info("%d of %d, what they recall:", phases, phases)
     (_on_rooms if settings["benchmark"] is None else _on_doom)(settings, folder, runs)
@@ -92,8 +92,8 @@ def _on_rooms(settings: Settings, folder: Path, runs: Mapping[str, Path]) -> Non
         log.info("%s: %s", what, measured / name)
     log.info("training: python -m tensorboard.main --logdir %s", shlex.quote(str(folder)))
     log.info("%s", _found(measured / "recall.csv"))
-    mine = next(iter(runs.values()))
-    log.info("measure one of them again: %s", measuring(RunFolder(mine).settings([]), mine))
+    run = next(iter(runs.values()))
+    log.info("measure one of them again: %s", measuring(RunFolder(run).settings([]), run))
 
 
 def _on_doom(settings: Settings, folder: Path, runs: Mapping[str, Path]) -> None:
@@ -111,13 +111,13 @@ def _on_doom(settings: Settings, folder: Path, runs: Mapping[str, Path]) -> None
     log.info("training: python -m tensorboard.main --logdir %s", shlex.quote(str(folder)))
     log.info("%s", _recalled(measured / "headline.csv"))
     log.info("page, with all videos in step: %s", measured / "index.html")
-    mine = next(iter(runs.values()))
-    log.info("walk yourself: %s", shell_command("cf.play", [setting("checkpoint", mine)]))
+    run = next(iter(runs.values()))
+    log.info("walk yourself: %s", shell_command("cf.play", [setting("checkpoint", run)]))
 
 
 def _named(runs: Mapping[str, Path | str]) -> str:
     """Networks by name, as a setting."""
-    return ",".join(f"{name}:{quoted(str(one))}" for name, one in runs.items())
+    return ",".join(f"{name}:{quoted(str(run))}" for name, run in runs.items())
 
 
 def _recalled(table: Path) -> str:
@@ -130,13 +130,13 @@ def _recalled(table: Path) -> str:
     rows = rows.dropna(subset=["value"]).sort_values("value", ascending=False)
     if rows.empty:
         return "no camera came back to a view that it had left: nothing was there to recall"
-    told = [
+    scores = [
         f"{name} {value:.3g}" + ("" if math.isnan(low) else f" [{low:.3g}, {high:.3g}]")
         for name, value, low, high in zip(
-            *(rows[one] for one in ("contestant", "value", "low", "high")), strict=True
+            *(rows[column] for column in ("contestant", "value", "low", "high")), strict=True
         )
     ]
-    return f"Of views that were left and are seen again, {metric}: {', '.join(told)}."
+    return f"Of views that were left and are seen again, {metric}: {', '.join(scores)}."
 
 
 def _found(table: Path) -> str:
@@ -148,20 +148,20 @@ def _found(table: Path) -> str:
     rows = rows[rows["contestant"].str.contains(", ")].dropna(subset=["value"]).sort_values("value")
     if rows.empty:
         return "no student came back to a room that it had left: nothing was there to recall"
-    told = [
-        f"{one.contestant} paints {one.value:.0%}"
-        + ("" if pd.isna(one.low) else f" [{one.low:.0%}, {one.high:.0%}]")
-        for one in (rows.iloc[-1], rows.iloc[0])
+    shares = [
+        f"{row.contestant} paints {row.value:.0%}"
+        + ("" if pd.isna(row.low) else f" [{row.low:.0%}, {row.high:.0%}]")
+        for row in (rows.iloc[-1], rows.iloc[0])
     ]
-    return f"Of a room that is seen again, {told[0]} of the cells right, {told[1]}."
+    return f"Of a room that is seen again, {shares[0]} of the cells right, {shares[1]}."
 
 
 def on_videos(settings: Settings, folder: Path) -> None:
     """Train on a folder of videos, then stream a much longer continuation of one of them."""
     trained, videos, rate = folder / "run", settings["videos"], settings["pictures_fps"]
     settings = settings["on_videos"]
-    given = [f"data.folder={quoted(videos)}", *([f"data.pictures_fps={rate}"] if rate else [])]
-    _command("cf.fit", *given, *settings["fit"], f"hydra.run.dir={quoted(str(trained))}")
+    footage = [f"data.folder={quoted(videos)}", *([f"data.pictures_fps={rate}"] if rate else [])]
+    _command("cf.fit", *footage, *settings["fit"], f"hydra.run.dir={quoted(str(trained))}")
     start = _trained_on(trained)
     for memory in settings["memories"]:
         _command(
@@ -207,8 +207,10 @@ def _trained_on(run: Path) -> Path:
     from cf.data.sources import split, survey
 
     data = RunFolder(run).settings([])["data"]
-    told = data.get("pictures_fps")  # runs of old have none
-    sources, _ = survey(Path(data["folder"]), data["clip_frames"], data["fps"], pictures_fps=told)
+    pictures_fps = data.get("pictures_fps")  # runs of old have none
+    sources, _ = survey(
+        Path(data["folder"]), data["clip_frames"], data["fps"], pictures_fps=pictures_fps
+    )
     return split(sources, data["val_fraction"])[0][0].path
 
 

@@ -57,17 +57,19 @@ def evaluate(settings: Settings, folder: Path, typed: Sequence[str] = ()) -> Non
     videos = list_videos(settings["videos"], settings["pattern"], settings["pictures_fps"])
     seconds = settings["seconds"]
     if seconds is None and len({video.contestant for video in videos}) > 1:
-        of_beginnings = [one for one in settings["metrics"].values() if one and "seconds" in one]
-        windows = [float(one.get("window") or 1) for one in of_beginnings]
+        of_beginnings = [
+            metric for metric in settings["metrics"].values() if metric and "seconds" in metric
+        ]
+        windows = [float(metric.get("window") or 1) for metric in of_beginnings]
         seconds = common_seconds(videos, max(windows, default=0.0))
-    made, unavailable = _metrics(_over(settings["metrics"], seconds), videos)
-    metrics = [*made.values()]
-    for one in foreseen(videos, metrics, seconds):
-        log.warning("%s", one)
+    by_key, unavailable = _metrics(_over(settings["metrics"], seconds), videos)
+    metrics = [*by_key.values()]
+    for warning in foreseen(videos, metrics, seconds):
+        log.warning("%s", warning)
     check_made_of(folder, videos, settings)
     log.info("%s; if stopped, go on with: resume=%s", so_many(len(videos), "video"), folder)
     try:
-        done = measure(
+        measured = measure(
             videos,
             metrics,
             folder / "states",
@@ -75,14 +77,15 @@ def evaluate(settings: Settings, folder: Path, typed: Sequence[str] = ()) -> Non
             size=settings["size"],
             device=settings["device"],
         )
-        if not done.facts:
+        if not measured.facts:
             names = {video.video_id: video.name for video in videos}
-            first = "{}: {}".format(*next((names[one], why) for one, why in done.failures.items()))
+            video_id, reason = next(iter(measured.failures.items()))
+            first = f"{names[video_id]}: {reason}"
             raise ValueError(f"none of {len(videos)} videos can be decoded; the first: {first}")
     finally:
         forget_made_of(folder)
-    gates = gates_of(settings["gates"], {key: metric.name for key, metric in made.items()})
-    measured = replace(done, unavailable=unavailable)
+    gates = gates_of(settings["gates"], {key: metric.name for key, metric in by_key.items()})
+    measured = replace(measured, unavailable=unavailable)
     _show(measured, compare_all(measured, *gates), settings, folder)
     if (again := by_vbench(typed)) is not None:
         log.info("VBench's formulas next: %s", again)
@@ -96,8 +99,8 @@ def by_vbench(typed: Sequence[str]) -> str | None:
     """
     if "metrics=vbench" in typed:
         return None
-    given = [*own_settings(), *(one for one in typed if not one.startswith(_OWN))]
-    return shell_command("cf.evaluate", [*given, "metrics=vbench"])
+    kept = [*own_settings(), *(word for word in typed if not word.startswith(_OWN))]
+    return shell_command("cf.evaluate", [*kept, "metrics=vbench"])
 
 
 def _show(measured: Measured, compared: Comparisons, settings: Settings, folder: Path) -> None:
@@ -108,14 +111,14 @@ def _show(measured: Measured, compared: Comparisons, settings: Settings, folder:
     from cf.report.evaluation_page import write_evaluation_page
     from cf.report.vbench import write_vbench
 
-    told = versions()
-    write_evaluation(measured, compared, told, folder)
+    used = versions()
+    write_evaluation(measured, compared, used, folder)
     files = {
-        name: {one.video_id: one.name for one in measured.videos if one.contestant == name}
+        name: {video.video_id: video.name for video in measured.videos if video.contestant == name}
         for name in measured.contestants
     }
     boards = write_vbench(measured.results, files, folder)
-    write_evaluation_page(measured, compared, told, settings, folder)
+    write_evaluation_page(measured, compared, used, settings, folder)
     for what, name in (
         ("page", "index.html"),
         ("summary", "summary.md"),
@@ -132,18 +135,18 @@ def _show(measured: Measured, compared: Comparisons, settings: Settings, folder:
         log.info("VBench's leaderboard: %s", path)
     if len(measured.contestants) > 1:
         rows = [
-            (one.metric, one.first, one.second, one.corrected_p, one.comparison.note)
-            for one in compared.pairs
+            (pair.metric, pair.first, pair.second, pair.corrected_p, pair.comparison.note)
+            for pair in compared.pairs
         ]
         log.info("%s", told_in_words(rows))
 
 
 def _over(metrics: Settings, seconds: float | None) -> Settings:
     """The metrics' settings, told of `seconds` where they ask for no beginning of their own."""
-    told = {"seconds": seconds}
+    length = {"seconds": seconds}
     return {
-        name: {**one, **told} if one is not None and one.get("seconds", 0) is None else one
-        for name, one in metrics.items()
+        name: {**metric, **length} if metric and metric.get("seconds", 0) is None else metric
+        for name, metric in metrics.items()
     }
 
 
@@ -158,13 +161,13 @@ def _metrics(
     from cf.evaluation.named_metrics import metrics_of, warn
 
     texts = {video.prompt_id: video.text for video in videos}
-    made, unavailable = metrics_of(settings, texts, absent=(FileNotFoundError,))
+    metrics, unavailable = metrics_of(settings, texts, absent=(FileNotFoundError,))
     warn(log, unavailable)
-    if not made and unavailable:
+    if not metrics and unavailable:
         raise ValueError(list(unavailable.values())[-1])
-    if not made:
+    if not metrics:
         raise ValueError("metrics must name at least one metric: metrics=default")
-    return made, unavailable
+    return metrics, unavailable
 
 
 def _kept(states: Path) -> str:

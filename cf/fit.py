@@ -79,7 +79,7 @@ def _in_phases(
     """A training in phases; a scale that has chosen them is not theirs."""
     scale, place = settings.get("scale") or {}, "phases"
     if scale.get("phases"):
-        overrides = [one for one in overrides if not one.startswith(("scale=", "scale."))]
+        overrides = [word for word in overrides if not word.startswith(("scale=", "scale."))]
         place = f"scale.phases.{scale['name']}"
     phases, own = settings["phases"], given_config_dir()
     return replace(Phases.start(folder.path, phases, overrides, own, trust), place=place)
@@ -185,7 +185,7 @@ def _finished(folder: RunFolder, settings: Settings) -> bool:
     ):
         return False
     log.info("finished already: %s", folder.path)
-    rest = [one for one in exchanged() if not one.startswith("trainer.max_steps=")]
+    rest = [word for word in exchanged() if not word.startswith("trainer.max_steps=")]
     longer = resuming(folder.path, [*rest, f"trainer.max_steps={2 * summary['steps']}"])
     log.info("to train it for longer: %s", longer)
     return True
@@ -229,7 +229,7 @@ def _with_hashes(settings: Any) -> Any:
     from cf.models.start import fingerprint
 
     if isinstance(settings, list):
-        return [_with_hashes(one) for one in settings]
+        return [_with_hashes(item) for item in settings]
     if not isinstance(settings, dict):
         return settings
     settings = {name: _with_hashes(value) for name, value in settings.items()}

@@ -57,20 +57,20 @@ def generate(settings: Settings, folder: Path) -> list[Path]:
         raise ValueError(
             f"given_seconds={settings['given_seconds']} is of a video: give video=... as well"
         )
-    for name, told in (("path", "camera_path@path"), ("number", "number")):
+    for name, typed in (("path", "camera_path@path"), ("number", "number")):
         if settings[name]:
-            raise ValueError(f"{told}=...: this network follows no camera; leave it out")
+            raise ValueError(f"{typed}=...: this network follows no camera; leave it out")
     wanted = requests_of(settings)
-    paths = [folder / f"{one.name}.mp4" for one in wanted]
+    paths = [folder / f"{request.name}.mp4" for request in wanted]
     record = Record(folder, settings)
-    left = record.missing(wanted, typed=settings["prompts"] == TYPED)
+    missing = record.missing(wanted, typed=settings["prompts"] == TYPED)
     unfinished = Unfinished(folder, settings["save_every"])
-    if left:
+    if missing:
         saved = unfinished.read()
-        texts = sorted({text for one in left for _, text in one.script})
+        texts = sorted({text for request in missing for _, text in request.script})
         with told_when_full(settings):
             generator = load({**settings, "texts": texts})
-            _make(settings, folder, generator, left, record, unfinished, saved)
+            _make(settings, folder, generator, missing, record, unfinished, saved)
     else:
         unfinished.tidy(wanted)  # it may have been killed after its last record
     log.info("%s: %s", so_many(len(paths), "video"), folder)
@@ -81,7 +81,7 @@ def _make(
     settings: Settings,
     folder: Path,
     generator: Generator,
-    left: list[VideoRequest],
+    missing: list[VideoRequest],
     record: Any,
     unfinished: Unfinished,
     saved: dict[str, Any] | None,
@@ -97,7 +97,7 @@ def _make(
     from cf.system.progress import progress
     from cf.system.signals import Stop, heard
 
-    _tell_empty(generator, left, typed=settings["prompts"] == TYPED)
+    _tell_empty(generator, missing, typed=settings["prompts"] == TYPED)
     prefix = prefix_of(settings, generator)
     with torch.inference_mode():
         if shown := generator.shown(prefix):
@@ -106,16 +106,16 @@ def _make(
     typed = settings["prompts"] == TYPED
     if typed and generator.text.dim is None:
         raise ValueError("prompts=-: this model is not conditioned on text; leave prompts out")
-    given = 0 if prefix is None else generator.codec.covering(prefix.shape[1])
-    generator.check_length(generator.first_block(frames, given), given)
-    for one in left:
-        generator.check_script(one.script, frames, given, one.where)
+    given_frames = 0 if prefix is None else generator.codec.covering(prefix.shape[1])
+    generator.check_length(generator.first_block(frames, given_frames), given_frames)
+    for request in missing:
+        generator.check_script(request.script, frames, given_frames, request.where)
     _check_pinned(settings)
     with torch.inference_mode():
-        images = key_frames_of(settings["pinned"], generator, given)
+        images = key_frames_of(settings["pinned"], generator, given_frames)
     lines = TypedPrompts(sys.stdin) if typed else None
-    parts, saved = _parts(settings, left, saved)
-    total = len(left) * (frames + (0 if prefix is None else prefix.shape[1]))
+    parts, saved = _parts(settings, missing, saved)
+    total = len(missing) * (frames + (0 if prefix is None else prefix.shape[1]))
     record.write(generator, {})
     with (
         torch.inference_mode(),
@@ -126,40 +126,40 @@ def _make(
             given_to_all = (prefix, frames, settings["seed"], lines, images, settings["overlap"])
             job = VideoBatch(generator, part, folder, *given_to_all)
             try:
-                made = job.make(unfinished, stop, bar, saved)
+                finished = job.make(unfinished, stop, bar, saved)
             except (KeyError, TypeError):
                 if saved is None:
                     raise
                 raise unfinished.damaged() from None
-            record.write(generator, made)
+            record.write(generator, finished)
             unfinished.forget()
             saved = None
 
 
 def _parts(
-    settings: Settings, left: list[VideoRequest], saved: dict[str, Any] | None
+    settings: Settings, missing: list[VideoRequest], saved: dict[str, Any] | None
 ) -> tuple[list[list[VideoRequest]], dict[str, Any] | None]:
     """What is made at once, and the state with which the first of it goes on, if any."""
     from cf.generation.requests import batches
 
     size = settings["batch"] or settings["samples"]
-    described = {one.name: one for one in left}
+    described = {request.name: request for request in missing}
     if saved is None or any(
-        name not in described or described[name].described() != known
-        for name, known in saved["videos"].items()
+        name not in described or described[name].described() != description
+        for name, description in saved["videos"].items()
     ):
         if saved is not None:
             log.warning("the state of %s is of other videos: left out", ", ".join(saved["videos"]))
-        return list(batches(left, size)), None
+        return list(batches(missing, size)), None
     first = [described[name] for name in saved["videos"]]
     log.info("%s goes on after %d frames", ", ".join(saved["videos"]), int(saved["files"]["done"]))
-    return [first, *batches([one for one in left if one not in first], size)], saved
+    return [first, *batches([request for request in missing if request not in first], size)], saved
 
 
 def _tell_empty(generator: Generator, wanted: list[VideoRequest], typed: bool) -> None:
     """Say that a video is made of no text; the first of those that are typed is still to come."""
-    empty = [] if typed else [one for one in wanted if not any(text for _, text in one.script)]
-    if empty and generator.text.dim is not None:
+    has_text = [any(text for _, text in request.script) for request in wanted]
+    if not typed and not all(has_text) and generator.text.dim is not None:
         log.warning(
             'the prompt is empty: this network makes what a text says, prompt="..."; it was '
             "trained on long ones"

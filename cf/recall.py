@@ -59,21 +59,21 @@ def measure_recall(settings: Settings, folder: Path) -> None:
 
     contestants = _contestants(settings)
     data = _world(settings)
-    for one in contestants:  # before worlds are drawn and processes started
-        _check_tokens(one, read_checkpoint(one.settings)[0], data)
+    for network in contestants:  # before worlds are drawn and processes started
+        _check_tokens(network, read_checkpoint(network.settings)[0], data)
     outcomes = {"truth": _truth(settings, data)}
     doing = partial(continue_worlds, settings=settings)
-    made: dict[str, Outcome | Died] = {}
+    outcome_of: dict[str, Outcome | Died] = {}
     with (
         progress(len(contestants), "recall", "networks") as bar,
-        closing(spread(doing, contestants, settings["workers"])) as done,
+        closing(spread(doing, contestants, settings["workers"])) as answers,
     ):
-        for one, outcome in done:
-            made[one.label] = outcome
+        for network, outcome in answers:
+            outcome_of[network.label] = outcome
             bar.update()
     failed: dict[str, str] = {}
-    for label in (one.label for one in contestants):
-        outcome = made[label]
+    for label in (network.label for network in contestants):
+        outcome = outcome_of[label]
         if isinstance(outcome, Died):
             failed[label] = f"its process died three times ({outcome.reason})"
         else:
@@ -81,13 +81,13 @@ def measure_recall(settings: Settings, folder: Path) -> None:
     if len(outcomes) > 1:
         write_recall_report(outcomes, settings, folder)
     if failed:
-        told = "; ".join(f"{label}: {reason}" for label, reason in failed.items())
-        raise ValueError(f"not measured: {told}. What is written is of the others")
+        reasons = "; ".join(f"{label}: {reason}" for label, reason in failed.items())
+        raise ValueError(f"not measured: {reasons}. What is written is of the others")
 
 
 def _kept(folder: Path) -> str:
-    done = (folder / "recall.csv").is_file()
-    return "recall.csv is kept" if done else "nothing was written yet"
+    is_written = (folder / "recall.csv").is_file()
+    return "recall.csv is kept" if is_written else "nothing was written yet"
 
 
 def continue_worlds(contestant: MeasuredNetwork, settings: Settings) -> Outcome:
@@ -155,27 +155,28 @@ def _contestants(settings: Settings) -> list[MeasuredNetwork]:
     """Every student under every memory, and the oracle under its own."""
     if not settings["students"] and not settings["oracle"]:
         raise ValueError("students must be given: students='{name: RUN, other: RUN}'")
-    made = []
-    memories = {name: one for name, one in settings["memories"].items() if one is not None}
+    networks = []
+    memories = {key: value for key, value in settings["memories"].items() if value is not None}
     if settings["students"] and not memories:
         raise ValueError("memories names none: leave one in, or give +memory_set@memories=rooms")
     for name, path in (settings["students"] or {}).items():
         for memory, choice in memories.items():
-            made.append(MeasuredNetwork(name, memory, _loading(settings, path, choice)))
+            networks.append(MeasuredNetwork(name, memory, _loading(settings, path, choice)))
     if settings["oracle"]:
-        made.append(MeasuredNetwork("oracle", None, _loading(settings, settings["oracle"], None)))
-    return made
+        oracle = _loading(settings, settings["oracle"], None)
+        networks.append(MeasuredNetwork("oracle", None, oracle))
+    return networks
 
 
 def _loading(settings: Settings, path: str, memory: Settings | None) -> Settings:
     """As `cf.runs.generator.load` takes it."""
-    chosen = {"num_steps": None, "sampler": None, "context_noise": None}
+    sampling = {"num_steps": None, "sampler": None, "context_noise": None}
     return {
         "checkpoint": path,
         "model": None,
         "memory": memory,
         "switch": {"_target_": "cf.rollout.Keep"},
-        "sampling": chosen,
+        "sampling": sampling,
         "device": settings["device"],
         "dtype": "float32",
         "compile": settings["compile"],

@@ -110,7 +110,7 @@ def lag_headings(settings: Settings) -> list[str]:
 def _row(outcome: Outcome, settings: Settings) -> dict[str, Interval]:
     lags = {f"lag {i}": f"recall, {name}" for i, name in enumerate(lag_headings(settings))}
     headings = {**lags, **_HEADINGS}
-    return {headings[name]: one.interval() for name, one in outcome.counts.items()}
+    return {headings[name]: count.interval() for name, count in outcome.counts.items()}
 
 
 def _long(rows: Mapping[str, Mapping[str, Interval]]) -> pd.DataFrame:
@@ -118,9 +118,9 @@ def _long(rows: Mapping[str, Mapping[str, Interval]]) -> pd.DataFrame:
     return pd.DataFrame(
         [
             {"contestant": label, "statistic": name}
-            | {"value": one.value, "low": one.low, "high": one.high}
+            | {"value": interval.value, "low": interval.low, "high": interval.high}
             for label, row in rows.items()
-            for name, one in row.items()
+            for name, interval in row.items()
         ]
     )
 
@@ -129,40 +129,40 @@ def _influences(outcomes: Mapping[str, Outcome]) -> pd.DataFrame:
     """One line per contestant and lag: how much the next block changes."""
     return pd.DataFrame(
         [
-            {"contestant": label, "lag_frames": lag, "change": change, "floor": found.floor}
-            for label, found in ((label, one.influence) for label, one in outcomes.items())
-            if found is not None and not isinstance(found, str)
-            for lag, change in zip(found.lags, found.change, strict=True)
+            {"contestant": label, "lag_frames": lag, "change": change, "floor": influence.floor}
+            for label, outcome in outcomes.items()
+            if (influence := outcome.influence) is not None and not isinstance(influence, str)
+            for lag, change in zip(influence.lags, influence.change, strict=True)
         ]
     )
 
 
 def _table(rows: Mapping[str, Mapping[str, Interval]], outcomes: Mapping[str, Outcome]) -> str:
     head = ["contestant", *next(iter(rows.values())), "attended frames", "frames/s"]
-    asked = any(one.influence is not None for one in outcomes.values())
-    lines = [[*head, "influence horizon"] if asked else head]
+    with_influence = any(outcome.influence is not None for outcome in outcomes.values())
+    lines = [[*head, "influence horizon"] if with_influence else head]
     for label, row in rows.items():
         attended, speed = outcomes[label].attended, outcomes[label].frames_per_second
         tail = ["all" if attended is None else str(attended), f"{speed:.0f}"]
         tail = ["", ""] if label == "truth" else tail
-        tail += [_horizon(outcomes[label].influence)] * asked
-        lines.append([label, *(_shown(one) for one in row.values()), *tail])
+        tail += [_horizon(outcomes[label].influence)] * with_influence
+        lines.append([label, *(_shown(interval) for interval in row.values()), *tail])
     return "\n".join(markdown_of(lines, padded=True))
 
 
-def _horizon(found: Influence | str | None) -> str:
+def _horizon(influence: Influence | str | None) -> str:
     """Seconds; above the longest lag that was tried; or why it was not measured."""
-    if found is None or isinstance(found, str):
-        return f"not measured: {found}" if found else ""
-    return f"above lag {found.lags[-1]}" if found.seconds is None else f"{found.seconds:g} s"
+    if influence is None or isinstance(influence, str):
+        return f"not measured: {influence}" if influence else ""
+    seconds = influence.seconds
+    return f"above lag {influence.lags[-1]}" if seconds is None else f"{seconds:g} s"
 
 
-def _shown(one: Interval) -> str:
-    if not np.isfinite(one.value):
+def _shown(interval: Interval) -> str:
+    if not np.isfinite(interval.value):
         return "-"
-    if np.isnan(one.low):
-        return _number(one.value)
-    return f"{_number(one.value)} [{_number(one.low)}, {_number(one.high)}]"
+    value, low, high = map(_number, (interval.value, interval.low, interval.high))
+    return value if np.isnan(interval.low) else f"{value} [{low}, {high}]"
 
 
 def _number(value: float) -> str:
@@ -240,19 +240,19 @@ def remarks(places: Sequence[int], given: int, fps: float) -> list[str]:
     >>> remarks([0, 1, 1, 0, 2], given=2, fps=1.0)
     ['given', 'given', 'still the given room', 'seen before: 3.0 s out of view', 'never seen']
     """
-    told, last, begun = [], dict[int, int](), 0
+    texts, last, begun = [], dict[int, int](), 0
     for at, room in enumerate(places):
         if at and room != places[at - 1]:
             last[places[at - 1]], begun = at - 1, at
         if at < given:
-            told.append("given")
+            texts.append("given")
         elif room in last:
-            told.append(f"seen before: {(begun - last[room]) / fps:.1f} s out of view")
+            texts.append(f"seen before: {(begun - last[room]) / fps:.1f} s out of view")
         elif begun < given:
-            told.append("still the given room")
+            texts.append("still the given room")
         else:
-            told.append("never seen")
-    return told
+            texts.append("never seen")
+    return texts
 
 
 def _heading(label: str, shape: Sequence[int]) -> Tensor:
