@@ -111,14 +111,14 @@ def _show(measured: Measured, compared: Comparisons, settings: Settings, folder:
     from cf.report.evaluation_page import write_evaluation_page
     from cf.report.vbench import write_vbench
 
-    used = versions()
-    write_evaluation(measured, compared, used, folder)
+    libraries = versions()
+    write_evaluation(measured, compared, libraries, folder)
     files = {
         name: {video.video_id: video.name for video in measured.videos if video.contestant == name}
         for name in measured.contestants
     }
     boards = write_vbench(measured.results, files, folder)
-    write_evaluation_page(measured, compared, used, settings, folder)
+    write_evaluation_page(measured, compared, libraries, settings, folder)
     for what, name in (
         ("page", "index.html"),
         ("summary", "summary.md"),
